@@ -1,0 +1,89 @@
+"""The table of codes, and the one exception that carries them.
+
+Every way a request can fail or a connection can end has a code of the API's table. `CODES` says
+for each what it is called, which HTTP status it answers with and what the `disconnected` event
+calls it. Whoever finds something wrong raises `Refused`; the doors turn it into an `error` event,
+an HTTP response or a close. Nothing else decides how an error looks on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+Reason = Literal["normal_closure", "connection_timeout", "protocol_error", "server_error"]
+
+NORMAL_CLOSURE = 1000
+GOING_AWAY = 1001
+PROTOCOL_ERROR = 1002
+UNSUPPORTED_DATA = 1003
+ABNORMAL_CLOSURE = 1006
+POLICY_VIOLATION = 1008
+MESSAGE_TOO_BIG = 1009
+SERVER_ERROR = 1011
+AUTHENTICATION_FAILED = 4000
+INVALID_TOKEN = 4001
+TOKEN_EXPIRED = 4002
+RATE_LIMIT_EXCEEDED = 4003
+
+
+class Code(NamedTuple):
+    """What one code means wherever it appears."""
+
+    text: str
+    """`error_message` of the `error` event."""
+    status: int
+    """HTTP status of a request refused with it."""
+    reason: Reason
+    """`reason` of the `disconnected` event, unless the closing side knows better."""
+
+
+CODES: dict[int, Code] = {
+    NORMAL_CLOSURE: Code("Normal Closure", 200, "normal_closure"),
+    GOING_AWAY: Code("Going Away", 503, "normal_closure"),
+    PROTOCOL_ERROR: Code("Protocol Error", 400, "protocol_error"),
+    UNSUPPORTED_DATA: Code("Unsupported Data", 415, "protocol_error"),
+    # Never sent: it is what an endpoint notes when the peer vanished (RFC 6455 section 7.4.1).
+    ABNORMAL_CLOSURE: Code("Abnormal Closure", 400, "connection_timeout"),
+    POLICY_VIOLATION: Code("Policy Violation", 403, "protocol_error"),
+    MESSAGE_TOO_BIG: Code("Message Too Big", 413, "protocol_error"),
+    SERVER_ERROR: Code("Server Error", 500, "server_error"),
+    AUTHENTICATION_FAILED: Code("Authentication Failed", 401, "protocol_error"),
+    INVALID_TOKEN: Code("Invalid Token", 401, "protocol_error"),
+    TOKEN_EXPIRED: Code("Token Expired", 401, "protocol_error"),
+    RATE_LIMIT_EXCEEDED: Code("Rate Limit Exceeded", 429, "protocol_error"),
+}
+
+
+class Refused(Exception):
+    """A request that cannot be granted: which rule (`code`), where (`field`), why (`issue`).
+
+    `details` holds what else helps the caller, such as `allowed` or `retry_after_seconds`.
+    `status` replaces the HTTP status of the code where HTTP has a better word, such as 404, and
+    `headers` go with an HTTP answer.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        field: str,
+        issue: str,
+        *,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        **details: Any,
+    ) -> None:
+        super().__init__(f"{field}: {issue}" if field else issue)
+        self.code = code
+        self.field = field
+        self.issue = issue
+        self.status = CODES[code].status if status is None else status
+        self.headers = headers or {}
+        self.details = details
+
+    def at(self, place: str) -> Refused:
+        """The same refusal, seen from outside: `field` is found in `place`."""
+        field = f"{place}.{self.field}" if self.field else place
+        return Refused(
+            self.code, field, self.issue, status=self.status, headers=self.headers, **self.details
+        )

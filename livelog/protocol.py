@@ -1,0 +1,221 @@
+"""Commands a client sends and events the server sends, as structs; the wire beside `messages`.
+
+The classes are the protocol: fields, bounds and defaults stand here and nowhere else. Commands
+refuse unknown fields. Every command may carry a `request_id`, which its reply or its `error`
+repeats. `seq` is always a position in the log.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from livelog.errors import Reason
+from livelog.messages import AnyMessage, MessageType
+
+RequestId = Annotated[str, Meta(max_length=128)] | int
+Value = Annotated[str, Meta(min_length=1, max_length=256)]
+Text = Annotated[str, Meta(min_length=1, max_length=1000)]
+Date = Annotated[str, Meta(max_length=64)]
+Types = Annotated[list[MessageType], Meta(min_length=1, max_length=64)]
+Seq = Annotated[int, Meta(ge=0, lt=2**53)]
+Limit = Annotated[int, Meta(ge=1, le=1000)]
+Offset = Annotated[int, Meta(ge=0, lt=2**53)]
+
+
+class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Conditions on a message; all that are given must hold."""
+
+    type: MessageType | Types | UnsetType = UNSET
+    user_id: Value | UnsetType = UNSET
+    """Anyone the message involves: author, sender, recipient, participant, leader, member."""
+    username: Value | UnsetType = UNSET
+    channel: Value | UnsetType = UNSET
+    server: Value | UnsetType = UNSET
+    event: Value | UnsetType = UNSET
+    severity: Value | UnsetType = UNSET
+    status: Value | UnsetType = UNSET
+    raid_id: Value | UnsetType = UNSET
+    party_id: Value | UnsetType = UNSET
+    guild_id: Value | UnsetType = UNSET
+    date_from: Date | UnsetType = UNSET
+    """RFC 3339 with a time zone, inclusive, as is `date_to`; compared with `timestamp`."""
+    date_to: Date | UnsetType = UNSET
+    text: Text | UnsetType = UNSET
+    """Words that must all occur, words in double quotes side by side."""
+
+
+KEY_FILTERS = tuple(
+    name
+    for name in Filters.__struct_fields__
+    if name not in ("type", "date_from", "date_to", "text")
+)
+"""The filters that compare one field with one value."""
+
+
+class Command(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="action"):
+    """What all commands share."""
+
+    request_id: RequestId | UnsetType = UNSET
+
+
+class Subscribe(Command, kw_only=True, tag="subscribe"):
+    """Listen to these types, with these filters, from now or from `since` on."""
+
+    message_types: Types
+    filters: Filters = Filters()
+    since: Seq | UnsetType = UNSET
+
+
+class Unsubscribe(Command, kw_only=True, tag="unsubscribe"):
+    """Stop listening to these types."""
+
+    message_types: Types
+
+
+class GetHistory(Command, kw_only=True, tag="get_history"):
+    """A page of past messages, newest first."""
+
+    limit: Limit = 100
+    offset: Offset = 0
+    filters: Filters = Filters()
+
+
+class Search(Command, kw_only=True, tag="search"):
+    """A page of the past messages in which words occur, newest first."""
+
+    query: Text
+    limit: Limit = 100
+    offset: Offset = 0
+    filters: Filters = Filters()
+
+
+class Ping(Command, kw_only=True, tag="ping"):
+    """Ask for a `pong`."""
+
+
+class Publish(Command, kw_only=True, tag="publish"):
+    """Append a message to the log."""
+
+    message: AnyMessage
+
+
+AnyCommand = Subscribe | Unsubscribe | GetHistory | Search | Ping | Publish
+
+
+class Event(Struct, kw_only=True, omit_defaults=True, tag_field="action"):
+    """What all events share."""
+
+    request_id: RequestId | UnsetType = UNSET
+
+
+class Connected(Event, kw_only=True, tag="connected"):
+    """The first event on every connection."""
+
+    connection_id: str
+    message: str
+
+
+class Subscribed(Event, kw_only=True, tag="subscribed"):
+    """The whole set now in force.
+
+    `seq`: all the connection asked for up to here has been sent, the set holds for what follows,
+    and it is a safe `since`.
+    """
+
+    message_types: list[MessageType]
+    filters: dict[MessageType, Filters] = {}
+    """For each type that has them."""
+    seq: int
+
+
+class Unsubscribed(Subscribed, kw_only=True, tag="unsubscribed"):
+    """The whole set now in force."""
+
+
+class Published(Event, kw_only=True, tag="published"):
+    """The message is in the log."""
+
+    id: str
+    seq: int
+
+
+class Pong(Event, kw_only=True, tag="pong"):
+    """`seq`: all the connection asked for up to here has been sent."""
+
+    timestamp: str
+    seq: int
+
+
+class History(Event, kw_only=True, tag="history"):
+    """A page of `get_history`."""
+
+    messages: list[Raw]
+    total_count: int
+    """How many messages match, on all pages."""
+    limit: int
+    offset: int
+
+
+class SearchResults(Event, kw_only=True, tag="search_results"):
+    """A page of `search`."""
+
+    query: str
+    results: list[Raw]
+    count: int
+    """How many messages match, on all pages."""
+    limit: int
+    offset: int
+
+
+class Gap(Event, kw_only=True, tag="gap"):
+    """Messages after `from` and up to `to` are no longer kept; what follows comes after them."""
+
+    from_: int = msgspec.field(name="from")
+    to: int
+
+
+class RateLimit(Event, kw_only=True, tag="rate_limit"):
+    """A warning: use has reached 95 % of a limit."""
+
+    scope: str
+    """`messages` or `commands`: which of the two limits it is."""
+    current_requests: int
+    limit: int
+    window_seconds: float
+    reset_in_seconds: float
+
+
+class Error(Event, kw_only=True, tag="error"):
+    """A command was refused; the connection goes on unless `disconnected` follows."""
+
+    error_code: int
+    error_message: str
+    details: dict[str, Any] = {}
+
+
+class Disconnected(Event, kw_only=True, tag="disconnected"):
+    """The last event on a connection that the server closes."""
+
+    reason: Reason
+
+
+command_decoder = msgspec.json.Decoder(AnyCommand)
+encoder = msgspec.json.Encoder()
+
+
+class _Envelope(Struct):
+    request_id: RequestId | UnsetType = UNSET
+
+
+_envelope_decoder = msgspec.json.Decoder(_Envelope)
+
+
+def request_id_of(data: bytes | bytearray | memoryview) -> RequestId | UnsetType:
+    """The `request_id` of a command that is otherwise wrong, as far as it can be read."""
+    try:
+        return _envelope_decoder.decode(data).request_id
+    except (ValueError, RecursionError):
+        return UNSET
