@@ -1,0 +1,56 @@
+"""The only tokenizer: how text becomes words, and when words of a query occur in it.
+
+A word is a run of letters, digits and underscores, case-folded and in Unicode's compatibility
+form (NFKC), so that full-width letters, for one, count as the ordinary ones. Folded text keeps
+words apart by a space and passages (one field of a message each) by a line break. A word of a query
+occurs where it stands inside a word of the text; words in double quotes must stand side by side in
+one passage.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+
+Phrase = tuple[str, ...]
+"""Words that stand together; a word on its own is a phrase of one."""
+
+_WORD = re.compile(r"\w+")
+_QUOTED_OR_WORD = re.compile(r'"([^"]*)"?|([^"\s]+)')
+
+
+def split(text: str) -> list[str]:
+    """The words of `text`, in order."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return _WORD.findall(text.casefold())
+
+
+def fold(passages: Iterable[str]) -> str:
+    """The form of a message's text that `occurs` looks into."""
+    return "\n".join(" ".join(split(passage)) for passage in passages)
+
+
+def phrases(query: str) -> tuple[Phrase, ...]:
+    """What must occur for `query` to match: quoted words together, all others on their own."""
+    found: list[Phrase] = []
+    for quoted, plain in _QUOTED_OR_WORD.findall(query):
+        if quoted:
+            found.append(tuple(split(quoted)))
+        else:
+            found.extend((word,) for word in split(plain))
+    return tuple(dict.fromkeys(phrase for phrase in found if phrase))
+
+
+def occurs(phrase: Phrase, folded: str) -> bool:
+    """Whether `phrase` stands somewhere in text that went through `fold`."""
+    if len(phrase) == 1:
+        return phrase[0] in folded
+    return _side_by_side(phrase).search(folded) is not None
+
+
+@lru_cache(maxsize=1024)
+def _side_by_side(phrase: Phrase) -> re.Pattern[str]:
+    return re.compile(r"\w* \w*".join(phrase))
