@@ -1,0 +1,97 @@
+"""Readers that are behind, on their way to the head.
+
+One that just subscribed, resumes from a `since`, or was too slow for a while: all read the log in
+chunks from their cursor, take turns, and join the live readers once they have it all. A slow
+reader costs its place in a queue, not a buffer.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from livelog import frames
+from livelog.hub import Hub, Reader
+from livelog.log import Log
+from livelog.protocol import Gap, encoder
+from livelog.query import Subscription
+
+CHUNK_BYTES = 256 * 1024
+"""What one reader gets in a turn: enough for efficient writes, little enough to take turns."""
+
+TURN_BYTES = 4 * CHUNK_BYTES
+"""What all get together before the live readers have theirs: some milliseconds."""
+
+
+class CatchUp:
+    """The queue of readers that are behind and can be written to."""
+
+    def __init__(self, log: Log, hub: Hub) -> None:
+        self._log = log
+        self._hub = hub
+        self._queue: OrderedDict[Reader, None] = OrderedDict()
+
+    @property
+    def idle(self) -> bool:
+        """Nobody waits."""
+        return not self._queue
+
+    def move(self, reader: Reader, subscription: Subscription, since: int | None = None) -> None:
+        """Change what `reader` listens to.
+
+        The change holds from the head on for a live reader and from its cursor on for one that is
+        behind; with `since`, the reader is moved there and reads everything after it (again).
+        """
+        if since is None:
+            self._hub.release(reader)
+        else:
+            self._hub.leave(reader)
+            reader.cursor = since
+        self.drop(reader)
+        reader.subscription = subscription
+        self.add(reader)
+
+    def block(self, reader: Reader) -> None:
+        """Its send buffer is full, or it has gone: keep its place and write nothing more."""
+        reader.blocked = True
+        self._hub.leave(reader)
+        self.drop(reader)
+
+    def unblock(self, reader: Reader) -> None:
+        """Its send buffer has drained: read on."""
+        reader.blocked = False
+        self.add(reader)
+
+    def add(self, reader: Reader) -> None:
+        """Bring `reader` to the head from its cursor; at once, if it is there and may join."""
+        if reader.blocked or not reader.subscription.parts:
+            return
+        if reader.cursor < self._hub.head or not self._hub.join(reader):
+            self._queue[reader] = None
+
+    def drop(self, reader: Reader) -> None:
+        """Forget `reader`: it has been blocked, has left, or its place has changed."""
+        self._queue.pop(reader, None)
+
+    def turn(self) -> None:
+        """Give the readers in the queue their next chunks, in turn, one each at most.
+
+        To be called when nothing is pending in the hub, so that whoever reaches the head can join.
+        """
+        budget = TURN_BYTES
+        for _ in range(len(self._queue)):
+            if budget <= 0:
+                return
+            reader, _ = self._queue.popitem(last=False)
+            budget -= self._read_on(reader)
+            self.add(reader)
+
+    def _read_on(self, reader: Reader) -> int:
+        chunk = self._log.read_after(reader.cursor, reader.subscription, CHUNK_BYTES)
+        if chunk.lost_upto:
+            gap = Gap(from_=reader.cursor, to=chunk.lost_upto)
+            chunk.frames.insert(0, frames.text(encoder.encode(gap)))
+        reader.cursor = chunk.cursor
+        data = b"".join(chunk.frames)
+        if data:
+            reader.write(data)
+        return len(data)

@@ -1,0 +1,1 @@
+"""Who gives messages their place in the log: `local` for one process."""

@@ -1,0 +1,125 @@
+"""The way in: from a decoded message to its place in the log. All doors end here.
+
+`prepare` does what needs no order: it checks what the schema cannot say, stamps what is missing
+and encodes. `publish` gives the prepared messages their order and commits them. A door that takes
+several messages prepares them all before it publishes any, which makes it all or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import UNSET
+
+from livelog import explain
+from livelog.engine.local import LocalEngine
+from livelog.errors import MESSAGE_TOO_BIG, PROTOCOL_ERROR, Refused
+from livelog.ids import uuid7
+from livelog.log import Log
+from livelog.messages import AnyMessage, Message, decoder, encoder
+from livelog.query import parse_moment
+from livelog.record import Draft, Record, place, terms
+
+
+class Receipt(NamedTuple):
+    """Where a published message stands."""
+
+    id: str
+    seq: int
+
+
+Done = Callable[[list[Receipt], Refused | None], None]
+"""Called once when the messages are safe, or with the reason why they are not."""
+
+
+class Ingest:
+    """Takes messages in. `clock` tells Unix time in seconds."""
+
+    def __init__(
+        self, engine: LocalEngine, log: Log, clock: Callable[[], float], max_bytes: int
+    ) -> None:
+        self._engine = engine
+        self._log = log
+        self._clock = clock
+        self._max_bytes = max_bytes
+
+    def prepare(self, message: AnyMessage) -> Draft:
+        """Check, stamp and encode one message.
+
+        Raises `Refused` when its timestamp is none, when a free object is nested too deeply or
+        cannot be written as JSON, or when the whole is too big.
+        """
+        now = self._clock()
+        if message.id is UNSET:
+            message.id = message.prefix + uuid7(int(now * 1000))
+        if message.timestamp is UNSET:
+            message.timestamp = timestamp(now)
+            time = int(now * 1000) * 1000
+        else:
+            time = parse_moment(message.timestamp, "timestamp")
+        found = terms(message)
+        payload = _encode(message)
+        if len(payload) > self._max_bytes:
+            issue = f"{len(payload)} bytes, at most {self._max_bytes} are allowed"
+            raise Refused(MESSAGE_TOO_BIG, "", issue)
+        tag = message.__struct_config__.tag
+        return Draft(message.id, tag, time, found, payload)  # type: ignore[arg-type]  # a tag is a MessageType
+
+    def publish(self, drafts: Sequence[Draft], done: Done) -> list[Receipt]:
+        """Give `drafts` their order and commit them; delivery follows in the next tick.
+
+        A message whose id is in the window already is not taken again: its receipt is the first
+        one's.
+        """
+        receipts: list[Receipt] = []
+        fresh: dict[str, Record] = {}
+        for draft in drafts:
+            seq = fresh[draft.id].seq if draft.id in fresh else self._log.seq_of(draft.id)
+            if seq is None:
+                seq = self._engine.next(self._clock())
+                fresh[draft.id] = place(draft, seq)
+            receipts.append(Receipt(draft.id, seq))
+        self._log.commit(list(fresh.values()), lambda refused: done(receipts, refused))
+        return receipts
+
+
+def decode(data: bytes) -> AnyMessage:
+    """A message from JSON. Raises `Refused` that names the field and what is allowed."""
+    try:
+        message: AnyMessage = decoder.decode(data)
+        return message
+    except (ValueError, RecursionError) as error:
+        raise explain.refusal(error, AnyMessage, data) from None
+
+
+def convert(message: Message | dict[str, Any]) -> AnyMessage:
+    """A message from a struct or a plain dict, checked as strictly as one from outside."""
+    plain = msgspec.to_builtins(message) if isinstance(message, Message) else message
+    try:
+        checked: AnyMessage = msgspec.convert(plain, AnyMessage)
+        return checked
+    except (ValueError, RecursionError) as error:
+        raise explain.refusal(error, AnyMessage, plain) from None
+
+
+def timestamp(now: float) -> str:
+    """RFC 3339 in UTC with milliseconds, for Unix time in seconds."""
+    seconds, milliseconds = divmod(int(now * 1000), 1000)
+    return f"{_second(seconds)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=4)  # thousands of messages share a second
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _encode(message: AnyMessage) -> bytes:
+    try:
+        return encoder.encode(message)
+    except (TypeError, ValueError, RecursionError) as error:
+        # Only a program that embeds the server can hand over what JSON cannot hold.
+        raise Refused(PROTOCOL_ERROR, "", f"cannot be written as JSON: {error}") from None
