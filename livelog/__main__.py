@@ -1,0 +1,7 @@
+"""`python -m livelog`."""
+
+import sys
+
+from livelog.cli import main
+
+sys.exit(main())

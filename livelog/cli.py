@@ -1,0 +1,102 @@
+"""The command line: flags from `Config`, then a server until a signal ends it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from livelog import __version__
+from livelog.config import Config, WrongSetting, describe, flag, load
+from livelog.server import Server
+
+_WRONG_USAGE = 2
+"""Exit code for a setting that cannot be."""
+
+_EXAMPLES = """
+examples:
+  python -m livelog --demo                     sample traffic on ws://127.0.0.1:8000/ws/live-log
+  python -m livelog --host 0.0.0.0 --port 80   for everybody
+  LIVELOG_PORT=9000 livelog --config live.toml options from the environment and a file
+
+Every option is also a variable (--ping-interval: LIVELOG_PING_INTERVAL) and a key of the TOML file
+(ping_interval). A flag beats a variable, a variable beats the file.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the server; returns the exit code."""
+    flags = vars(_parser().parse_args(arguments))
+    file = flags.pop("config", None) or os.environ.get("LIVELOG_CONFIG")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        config = load(flags, os.environ, file)
+        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+            runner.run(_serve(config))
+    except WrongSetting as wrong:
+        return _complain(str(wrong))
+    except OSError as error:
+        return _complain(f"cannot listen: {error}")
+    return 0
+
+
+def _complain(issue: str) -> int:
+    print(f"livelog: {issue}", file=sys.stderr)
+    return _WRONG_USAGE
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # a platform without uvloop
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+async def _serve(config: Config) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with Server(config) as server:
+        print(f"livelog ready on {server.url}", flush=True)
+        traffic = loop.create_task(_demo(server)) if config.demo else None
+        await stop.wait()
+        if traffic is not None:
+            traffic.cancel()
+
+
+async def _demo(server: Server) -> None:
+    from livelog import demo  # only who asks for it loads it
+
+    config = server.config
+    await demo.run(demo.World(config.demo_seed), server.publish, config.demo_rate)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="livelog",
+        usage="livelog [options]",
+        description="A live-log server: typed messages to WebSocket subscribers.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # Only what was given, so that variables and the file can speak where no flag does.
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument("--version", action="version", version=f"livelog {__version__}")
+    parser.add_argument("--config", metavar="FILE", help="read options from this TOML file")
+    for field in msgspec.structs.fields(Config):
+        options: dict[str, Any] = {"help": f"{describe(field.name)} ({field.default!r})"}
+        if isinstance(field.default, bool):
+            options["action"] = argparse.BooleanOptionalAction
+        else:
+            options["metavar"] = "VALUE"
+        parser.add_argument(flag(field.name), **options)
+    return parser

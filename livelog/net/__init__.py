@@ -1,0 +1,1 @@
+"""The doors: everything that touches sockets or the event loop."""

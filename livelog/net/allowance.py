@@ -1,0 +1,61 @@
+"""What one connection may still send: the limits of the API, kept with token buckets.
+
+Every frame takes one of `messages`, most commands take one of `commands` besides. Near the limit
+comes a warning, over it a refusal; whoever goes on regardless uses up its refusals as well and is
+closed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from livelog.config import Config
+from livelog.errors import RATE_LIMIT_EXCEEDED, Refused
+from livelog.limits import Rate, TokenBucket
+from livelog.protocol import RateLimit
+
+Scope = Literal["messages", "commands"]
+
+
+class Exhausted(Exception):
+    """The refusals are used up too: the connection has to go."""
+
+
+class Allowance:
+    """The buckets of one connection."""
+
+    __slots__ = ("commands", "messages", "refusals")
+
+    def __init__(self, config: Config) -> None:
+        messages = Rate(config.message_limit, config.limit_window)
+        self.messages = TokenBucket(messages)
+        self.refusals = TokenBucket(messages)
+        self.commands = TokenBucket(Rate(config.command_limit, config.limit_window))
+
+    def spend(self, scope: Scope, now: float) -> RateLimit | None:
+        """Take one of `scope`; returns the warning that is due, if one is.
+
+        Raises `Refused` when there is none left, `Exhausted` when that has happened too often.
+        """
+        bucket = self.messages if scope == "messages" else self.commands
+        limit, window = bucket.rate
+        if bucket.take(now):
+            return _warning(scope, bucket, now) if bucket.nearly_empty(now) else None
+        if not self.refusals.take(now):
+            raise Exhausted(f"went on over the limit of {limit} {scope}")
+        raise Refused(
+            RATE_LIMIT_EXCEEDED,
+            scope,
+            f"over the limit of {limit} {scope} in {window:g} seconds",
+            retry_after_seconds=round(bucket.retry_after(now), 3),
+        )
+
+
+def _warning(scope: Scope, bucket: TokenBucket, now: float) -> RateLimit:
+    return RateLimit(
+        scope=scope,
+        current_requests=bucket.used(now),
+        limit=bucket.rate.limit,
+        window_seconds=bucket.rate.window,
+        reset_in_seconds=round(bucket.reset_in(now), 3),
+    )

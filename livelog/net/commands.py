@@ -1,0 +1,182 @@
+"""What each command does. A table: struct → handler, and whether it counts as a command.
+
+A handler answers with an event, or with something to await where the answer takes time, or with
+nothing where the answer comes by itself. What it cannot grant it raises as `Refused`. The caller
+is a connection, seen through as little as the handlers need.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from livelog import explain
+from livelog.errors import PROTOCOL_ERROR, Refused
+from livelog.hub import Reader
+from livelog.ingest import Receipt, timestamp
+from livelog.net.site import Site
+from livelog.protocol import (
+    Event,
+    GetHistory,
+    History,
+    Ping,
+    Pong,
+    Publish,
+    Published,
+    RequestId,
+    Search,
+    SearchResults,
+    Subscribe,
+    Subscribed,
+    Unsubscribe,
+    Unsubscribed,
+)
+from livelog.query import compile_query
+
+
+class Caller(Protocol):
+    """Who sent the command."""
+
+    site: Site
+    reader: Reader
+
+    def send(self, event: Event) -> None:
+        """Send an event."""
+
+    def refuse(self, refused: Refused, request_id: RequestId | UnsetType) -> None:
+        """Send an `error`."""
+
+
+Reply = Event | Awaitable[Event] | None
+
+
+def subscribe(caller: Caller, command: Subscribe) -> Reply:
+    """Add types to what the caller listens to, or replace their filters."""
+    if command.filters.type is not UNSET:
+        raise Refused(PROTOCOL_ERROR, "filters.type", "name the types in message_types")
+    query = compile_query(command.filters)
+    site, reader = caller.site, caller.reader
+    since = None if command.since is UNSET else command.since
+    if since is not None and since > site.log.head:
+        raise Refused(PROTOCOL_ERROR, "since", f"is in the future, the log is at {site.log.head}")
+    added = dict.fromkeys(command.message_types, query)
+    site.catch_up.move(reader, reader.subscription.with_types(added), since)
+    site.wake()
+    return _in_force(Subscribed, caller)
+
+
+_DIGITS = re.compile(r"[0-9]{1,16}")
+
+
+def subscription(message_types: str, since: str) -> Subscribe:
+    """The command that `?message_types=user,raid&since=SEQ` stands for.
+
+    Raises `Refused` when it is not a valid one.
+    """
+    data: dict[str, Any] = {
+        "action": "subscribe",
+        "message_types": [name for name in message_types.split(",") if name],
+    }
+    if since:
+        data["since"] = int(since) if _DIGITS.fullmatch(since) else since
+    try:
+        return msgspec.convert(data, Subscribe)
+    except ValueError as error:
+        raise explain.refusal(error, Subscribe, data) from None
+
+
+def unsubscribe(caller: Caller, command: Unsubscribe) -> Reply:
+    """Remove types from what the caller listens to."""
+    site, reader = caller.site, caller.reader
+    left = reader.subscription.without(frozenset(command.message_types))
+    site.catch_up.move(reader, left)
+    site.wake()
+    return _in_force(Unsubscribed, caller)
+
+
+def _in_force(event: type[Subscribed], caller: Caller) -> Subscribed:
+    subscription = caller.reader.subscription
+    return event(
+        message_types=subscription.types,
+        filters=subscription.filters,
+        seq=caller.site.hub.position(caller.reader),
+    )
+
+
+def get_history(caller: Caller, command: GetHistory) -> Reply:
+    """A page of the past."""
+    query = compile_query(command.filters)
+
+    async def reply() -> Event:
+        page = await caller.site.log.read(query, command.limit, command.offset)
+        return History(
+            messages=[Raw(record.payload) for record in page.records],
+            total_count=page.total,
+            limit=command.limit,
+            offset=command.offset,
+        )
+
+    return reply()
+
+
+def search(caller: Caller, command: Search) -> Reply:
+    """A page of the past messages in which words occur."""
+    query = compile_query(command.filters, command.query)
+
+    async def reply() -> Event:
+        page = await caller.site.log.read(query, command.limit, command.offset)
+        return SearchResults(
+            query=command.query,
+            results=[Raw(record.payload) for record in page.records],
+            count=page.total,
+            limit=command.limit,
+            offset=command.offset,
+        )
+
+    return reply()
+
+
+def ping(caller: Caller, command: Ping) -> Reply:
+    """Show life, and tell how far the caller has been served."""
+    site = caller.site
+    return Pong(timestamp=timestamp(site.clock()), seq=site.hub.position(caller.reader))
+
+
+def publish(caller: Caller, command: Publish) -> Reply:
+    """Append a message to the log; answered when it is safe."""
+    try:
+        draft = caller.site.ingest.prepare(command.message)
+    except Refused as refused:
+        raise refused.at("message") from None
+
+    def acknowledge(receipts: list[Receipt], refused: Refused | None) -> None:
+        if refused is not None:
+            caller.refuse(refused, command.request_id)
+            return
+        [receipt] = receipts
+        caller.send(Published(id=receipt.id, seq=receipt.seq, request_id=command.request_id))
+
+    caller.site.ingest.publish([draft], acknowledge)
+    return None
+
+
+class Entry(NamedTuple):
+    """How a command is carried out."""
+
+    handler: Callable[[Caller, Any], Reply]
+    counts: bool
+    """Takes one of the commands a connection may send, besides one of its messages."""
+
+
+COMMANDS: dict[type, Entry] = {
+    Subscribe: Entry(subscribe, counts=True),
+    Unsubscribe: Entry(unsubscribe, counts=True),
+    GetHistory: Entry(get_history, counts=True),
+    Search: Entry(search, counts=True),
+    Ping: Entry(ping, counts=False),
+    Publish: Entry(publish, counts=False),
+}

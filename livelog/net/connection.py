@@ -1,0 +1,382 @@
+"""One WebSocket connection: transport, protocol and a place in the log.
+
+Bytes that arrive go through `websockets`' Sans-I/O protocol, which knows framing and the closing
+handshake; text messages become commands, commands are answered in the order they came. Delivery
+does not pass here: the hub writes shared frames straight to the transport.
+
+Back-pressure: when the transport reports a full send buffer, the connection stops reading and its
+reader leaves the live set; when the buffer has drained, both go on. A connection that stays full
+for too long is closed. While a command takes time, what follows it waits in `backlog` and reading
+stops, so a client that sends without reading costs one read buffer and no more.
+
+Closing: `disconnected` and the close frame go out, then the peer has a while to answer, because
+closing the socket at once could reset data that is still in flight. Whatever goes wrong, no
+exception leaves a callback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from msgspec import UNSET, UnsetType
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from livelog import explain, frames
+from livelog.errors import (
+    ABNORMAL_CLOSURE,
+    CODES,
+    GOING_AWAY,
+    POLICY_VIOLATION,
+    PROTOCOL_ERROR,
+    RATE_LIMIT_EXCEEDED,
+    SERVER_ERROR,
+    UNSUPPORTED_DATA,
+    Reason,
+    Refused,
+)
+from livelog.hub import Reader
+from livelog.ids import uuid7
+from livelog.net.allowance import Allowance, Exhausted, Scope
+from livelog.net.assembler import Assembler, Message
+from livelog.net.commands import COMMANDS, subscription
+from livelog.net.site import Site
+from livelog.protocol import (
+    AnyCommand,
+    Connected,
+    Disconnected,
+    Error,
+    Event,
+    RequestId,
+    command_decoder,
+    encoder,
+    request_id_of,
+)
+
+_log = logging.getLogger(__name__)
+_DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+
+
+class Connection(asyncio.Protocol):
+    """A WebSocket after its handshake."""
+
+    __slots__ = (
+        # What it is made of, for life.
+        "site",
+        "transport",
+        "websocket",
+        "reader",
+        "id",
+        "address",
+        # What it may still send.
+        "allowance",
+        # The message that is being put together from fragments.
+        "assembler",
+        # A command that takes time, and the frames that wait behind it.
+        "task",
+        "backlog",
+        # Signs of life, in loop time.
+        "heard",
+        "pinged",
+        "blocked_since",
+        "closing",
+    )
+
+    def __init__(
+        self,
+        site: Site,
+        transport: asyncio.Transport,
+        websocket: ServerProtocol,
+        address: str,
+    ) -> None:
+        self.site = site
+        self.transport = transport
+        self.websocket = websocket
+        self.reader = Reader(transport.write)
+        self.id = f"conn_{uuid7(int(site.clock() * 1000))}"
+        self.address = address
+        self.allowance = Allowance(site.config) if site.config.limits else None
+        self.assembler = Assembler()
+        self.task: asyncio.Task[None] | None = None
+        self.backlog: deque[Frame] | None = None
+        self.heard = self.pinged = self.blocked_since = site.loop.time()
+        self.closing = False
+
+    # Its life: opened by the HTTP door, ended by `close`, by the peer or by the network.
+
+    def open(self, message_types: str = "", since: str = "") -> None:
+        """Greet, and subscribe at once if the URL asks for it."""
+        self.site.peers.add(self)
+        self.site.subscribers[self.address] += 1
+        # At 0 a write goes out at once, and what the kernel does not take is reported at once.
+        self.transport.set_write_buffer_limits(high=0)
+        self._set_timer()
+        self.send(Connected(connection_id=self.id, message="Successfully connected to live log"))
+        if message_types or since:
+            self._guarded(self._subscribe, message_types, since)
+
+    def close(self, code: int, why: str, reason: Reason | None = None) -> None:
+        """Say `disconnected`, send a close frame and give the peer a while to answer."""
+        if self.closing:
+            return
+        self._begin_closing(reason or CODES[code].reason)
+        if self.websocket.state is State.OPEN:
+            self.websocket.send_close(code, why)
+        self._pump()
+
+    def shut_down(self) -> None:
+        """The server stops."""
+        self.close(GOING_AWAY, "the server is shutting down", "normal_closure")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport has gone, one way or the other."""
+        self.closing = True
+        self.site.catch_up.block(self.reader)
+        self.site.timers.drop(self)
+        self.site.peers.discard(self)
+        self.site.subscribers[self.address] -= 1
+        if not self.site.subscribers[self.address]:
+            del self.site.subscribers[self.address]
+        if self.task is not None:
+            self.task.cancel()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self.transport.abort()
+
+    # What arrives.
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the peer."""
+        self.heard = self.site.loop.time()
+        self._guarded(self._receive, data)
+
+    def eof_received(self) -> None:
+        """The peer will send no more: the transport closes by itself."""
+        self.websocket.receive_eof()
+
+    def _receive(self, data: bytes) -> None:
+        self.websocket.receive_data(data)
+        for frame in self.websocket.events_received():
+            assert isinstance(frame, Frame)  # requests are parsed at the HTTP door
+            self._take(frame)
+        if self.websocket.parser_exc is not None and not self.closing:
+            self._protocol_failed(self.websocket.parser_exc)
+        self._pump()
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.CLOSE:
+            if not self.closing:
+                self._begin_closing("normal_closure")
+        elif self.task is not None:
+            if self.backlog is None:
+                self.backlog = deque()
+                self.transport.pause_reading()
+            self.backlog.append(frame)
+        elif not self.closing:
+            self._process(frame)
+
+    def _process(self, frame: Frame) -> None:
+        if not self._spend("messages", frame.data):
+            self.assembler.drop()
+        elif frame.opcode in _DATA:
+            message = self.assembler.add(frame)
+            if message is not None:
+                self._on_message(message)
+
+    def _on_message(self, message: Message) -> None:
+        if message.binary:
+            issue = "binary frames are not supported, send JSON as text"
+            self.refuse(Refused(UNSUPPORTED_DATA, "", issue))
+            return
+        try:
+            command = command_decoder.decode(message.data)
+        except (ValueError, RecursionError) as error:
+            refused = explain.refusal(error, AnyCommand, message.data)
+            self.refuse(refused, request_id_of(message.data))
+        else:
+            if not COMMANDS[type(command)].counts or self._spend("commands", message.data):
+                self._carry_out(command)
+
+    def _carry_out(self, command: AnyCommand) -> None:
+        request_id = command.request_id
+        try:
+            reply = COMMANDS[type(command)].handler(self, command)
+        except Refused as refused:
+            self.refuse(refused, request_id)
+        except Exception:
+            self._fault_of_command(command)
+        else:
+            if isinstance(reply, Event):
+                reply.request_id = request_id
+                self.send(reply)
+            elif reply is not None:
+                self.task = self.site.loop.create_task(self._answer_later(reply, command))
+
+    async def _answer_later(self, reply: Awaitable[Event], command: AnyCommand) -> None:
+        try:
+            event = await reply
+            event.request_id = command.request_id
+            self.send(event)
+        except Refused as refused:
+            self.refuse(refused, command.request_id)
+        except Exception:
+            self._fault_of_command(command)
+        self.task = None
+        self._guarded(self._work_off_backlog)
+
+    def _work_off_backlog(self) -> None:
+        while self.backlog and self.task is None and not self.reader.blocked:
+            self._process(self.backlog.popleft())
+        if self.backlog is not None and not self.backlog and self.task is None:
+            self.backlog = None
+            self._resume_reading()
+
+    def _subscribe(self, message_types: str, since: str) -> None:
+        self._carry_out(subscription(message_types, since))
+
+    # What is sent, besides the log itself.
+
+    def send(self, event: Event) -> None:
+        """Send an event; nothing, once the connection is closing."""
+        if not self.closing:
+            self.transport.write(frames.text(encoder.encode(event)))
+
+    def refuse(self, refused: Refused, request_id: RequestId | UnsetType = UNSET) -> None:
+        """Send an `error`: the command was not carried out, the connection lives."""
+        details = {"field": refused.field, "issue": refused.issue, **refused.details}
+        self.send(
+            Error(
+                error_code=refused.code,
+                error_message=CODES[refused.code].text,
+                details=details,
+                request_id=request_id,
+            )
+        )
+
+    def _pump(self) -> None:
+        """Send what the protocol has to say by itself: pongs, close frames, the end."""
+        for data in self.websocket.data_to_send():
+            if self.transport.is_closing():
+                return
+            if data:
+                self.transport.write(data)
+            elif self.transport.can_write_eof():
+                self.transport.write_eof()
+
+    def _spend(self, scope: Scope, data: bytes | bytearray | memoryview) -> bool:
+        """Take one of the allowance for `data`; False when the client is told that it cannot."""
+        if self.allowance is None:
+            return True
+        try:
+            warning = self.allowance.spend(scope, self.site.loop.time())
+        except Refused as refused:
+            self.refuse(refused, request_id_of(data))
+            return False
+        except Exhausted as exhausted:
+            self.close(RATE_LIMIT_EXCEEDED, str(exhausted))
+            return False
+        if warning is not None:
+            self.send(warning)
+        return True
+
+    # Back-pressure.
+
+    def pause_writing(self) -> None:
+        """The send buffer is full."""
+        self.blocked_since = self.site.loop.time()
+        self.site.catch_up.block(self.reader)
+        if not self.closing:
+            self.transport.pause_reading()
+            self._set_timer()
+
+    def resume_writing(self) -> None:
+        """The send buffer has drained."""
+        if self.closing:
+            return
+        self.heard = self.site.loop.time()  # taking data is a sign of life, too
+        self.site.catch_up.unblock(self.reader)
+        self.site.wake()
+        self._set_timer()
+        if self.backlog is None:
+            self._resume_reading()
+        elif self.task is None:
+            self._guarded(self._work_off_backlog)
+
+    def _resume_reading(self) -> None:
+        if not (self.reader.blocked or self.transport.is_closing()):
+            self.transport.resume_reading()
+
+    # Time.
+
+    def on_deadline(self, now: float) -> None:
+        """Look after the connection: close what is stalled or dead, ping what is silent."""
+        config = self.site.config
+        if self.closing:
+            self.transport.abort()
+            return
+        if self.reader.blocked:
+            if now >= self.blocked_since + config.stall_seconds:
+                self.close(POLICY_VIOLATION, "did not read what it asked for", "connection_timeout")
+                return
+        elif self.pinged > self.heard:
+            if now >= self.pinged + config.ping_timeout:
+                self.close(POLICY_VIOLATION, "did not answer a ping", "connection_timeout")
+                return
+        elif now >= self.heard + config.ping_interval:
+            self.pinged = now
+            self.websocket.send_ping(b"")
+            self._pump()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        config = self.site.config
+        if self.reader.blocked:
+            deadline = self.blocked_since + config.stall_seconds
+        elif self.pinged > self.heard:
+            deadline = self.pinged + config.ping_timeout
+        else:
+            deadline = self.heard + config.ping_interval
+        self.site.timers.set(self, deadline)
+
+    # Ends.
+
+    def _begin_closing(self, reason: Reason) -> None:
+        blocked = self.reader.blocked
+        self.site.catch_up.block(self.reader)
+        self.send(Disconnected(reason=reason))
+        self.closing = True
+        self.backlog = None
+        if self.task is not None:
+            self.task.cancel()
+        config = self.site.config
+        # A client that does not read can only be told when it reads again.
+        patience = config.stall_seconds if blocked else config.close_timeout
+        self.site.timers.set(self, self.site.loop.time() + patience)
+        if not self.transport.is_closing():
+            self.transport.resume_reading()  # to see the peer's close
+
+    def _protocol_failed(self, error: Exception) -> None:
+        """The peer broke RFC 6455; `websockets` has a close frame ready."""
+        sent = self.websocket.close_sent
+        code = sent.code if sent is not None else ABNORMAL_CLOSURE
+        self.refuse(Refused(code if code in CODES else PROTOCOL_ERROR, "", str(error)))
+        self._begin_closing("protocol_error")
+
+    def _fault_of_command(self, command: AnyCommand) -> None:
+        _log.exception("%s: %s failed", self.id, type(command).__name__)
+        self.refuse(Refused(SERVER_ERROR, "", "the server failed, see its log"), command.request_id)
+
+    def _guarded(self, act: Callable[..., None], *args: object) -> None:
+        """Run what an outside event set off; a fault of ours ends this connection, nothing else."""
+        try:
+            act(*args)
+        except Refused as refused:
+            self.refuse(refused)
+        except Exception:
+            _log.exception("%s: %s failed", self.id, act.__name__)
+            self.transport.abort()

@@ -1,0 +1,311 @@
+"""The HTTP door: every connection starts here.
+
+The request head is parsed by httptools. A WebSocket upgrade hands the transport over to a
+`Connection`; anything else is answered from the table of routes, with keep-alive, one request
+after the other. Heads and bodies are bounded in size and time. A refused request gets its answer,
+then the connection closes in two steps, so that the answer is not lost to a reset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import cast
+
+import httptools
+from websockets.datastructures import Headers
+from websockets.http11 import Request as Handshake
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from livelog.errors import (
+    CODES,
+    MESSAGE_TOO_BIG,
+    PROTOCOL_ERROR,
+    RATE_LIMIT_EXCEEDED,
+    SERVER_ERROR,
+    Refused,
+)
+from livelog.net.connection import Connection
+from livelog.net.routes import WEBSOCKET_PATH, Request, Response, answer
+from livelog.net.site import Site
+from livelog.protocol import Error, encoder
+
+_log = logging.getLogger(__name__)
+_websocket_log = logging.getLogger("livelog.websocket")
+_websocket_log.setLevel(logging.WARNING)  # it would report every connection
+_MAX_HEAD_BYTES = 16 * 1024
+_RETRY_LATER = {"Retry-After": "60"}
+
+
+class HttpConnection(asyncio.Protocol):
+    """A connection that has not become a WebSocket (yet)."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.address = ""
+        self.transport: asyncio.Transport
+        self.parser = httptools.HttpRequestParser(self)
+        # The request that is being received.
+        self.request = Request()
+        self.in_head = True
+        self.head_bytes = 0
+        self.refused: Refused | None = None
+        # Requests that wait for their turn, and the task that answers them.
+        self.queue: deque[Request] = deque()
+        self.task: asyncio.Task[None] | None = None
+        self.closing = False
+
+    # Callbacks of the transport.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        # A cast, because uvloop's transports are not registered as asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self.address = peer[0] if isinstance(peer, tuple) else ""  # Unix sockets have no address
+        self.site.peers.add(self)
+        self._set_timer(self.site.config.head_timeout)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if self.closing:
+            return
+        try:
+            self._feed(data)
+        except Exception:
+            _log.exception("a request from %s could not be handled", self.address or "the socket")
+            self.transport.abort()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; what it has asked for is still answered."""
+        return self.task is not None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection has gone."""
+        self.closing = True
+        self._leave()
+        if self.task is not None:
+            self.task.cancel()
+
+    def on_deadline(self, now: float) -> None:
+        """A head or body took too long, nothing was asked for, or the client does not close."""
+        if self.closing or (self.in_head and not self.head_bytes):
+            self.transport.abort()
+        elif self.task is None:
+            part = "head" if self.in_head else "body"
+            self._refuse(Refused(PROTOCOL_ERROR, part, "took too long to arrive", status=408))
+
+    def shut_down(self) -> None:
+        """The server stops: finish what is being answered, close the rest."""
+        if self.task is None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self.transport.abort()
+
+    # Callbacks of the parser. Refusals wait until it has returned.
+
+    def on_message_begin(self) -> None:
+        """A request starts."""
+        self.request = Request()
+        self.in_head = True
+        self.head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """The target of the request, or a part of it."""
+        self.head_bytes += len(url)
+        self.request.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A whole header."""
+        self.head_bytes += len(name) + len(value) + 4  # colon, space and line end
+        self.request.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        """The head is complete."""
+        self.in_head = False
+        self.request.method = self.parser.get_method().decode("ascii")
+        self.request.version = self.parser.get_http_version()
+        self.request.keep_alive = self.parser.should_keep_alive()
+        self._set_timer(self.site.config.body_timeout)
+        if self.head_bytes > _MAX_HEAD_BYTES:
+            self._head_too_large()
+        length = self.request.header("content-length")
+        if length.isdigit() and int(length) > self.site.config.max_body_bytes:
+            self._body_too_large()
+        elif self.request.header("expect").lower() == "100-continue" and self.refused is None:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        if len(self.request.body) + len(body) > self.site.config.max_body_bytes:
+            self._body_too_large()
+        elif self.refused is None:
+            self.request.body += body
+
+    def on_message_complete(self) -> None:
+        """The request is complete."""
+        if self.refused is None and not self.parser.should_upgrade():
+            self.in_head, self.head_bytes = True, 0
+            self.queue.append(self.request)
+
+    # Requests.
+
+    def _feed(self, data: bytes) -> None:
+        began_in_head = self.in_head
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            self.refused = self.refused or Refused(PROTOCOL_ERROR, "request", f"not HTTP: {error}")
+        if began_in_head and self.in_head:
+            # The parser reports headers when they are whole; one that never ends shows only here.
+            self.head_bytes += len(data)
+            if self.head_bytes > 2 * _MAX_HEAD_BYTES:
+                self._head_too_large()
+        if self.queue and self.task is None:
+            self.transport.pause_reading()
+            self.task = self.site.loop.create_task(self._answer_queue())
+        elif self.refused is not None and self.task is None:
+            self._refuse(self.refused)
+
+    async def _answer_queue(self) -> None:
+        while self.queue:
+            request = self.queue.popleft()
+            response = await self._answer(request)
+            self._write(response, keep_alive=request.keep_alive, head_only=request.method == "HEAD")
+            if not request.keep_alive:
+                self._finish()
+                return
+        self.task = None
+        if self.refused is not None:
+            self._refuse(self.refused)
+        elif not self.transport.is_closing():
+            self.transport.resume_reading()
+            self._set_timer(self.site.config.idle_timeout)
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            return await answer(self.site, request)
+        except Refused as refused:
+            return _error(refused)
+        except Exception:
+            _log.exception("%s %s failed", request.method, request.path)
+            return _error(Refused(SERVER_ERROR, "", "the server failed, see its log"))
+
+    def _head_too_large(self) -> None:
+        issue = f"larger than {_MAX_HEAD_BYTES} bytes"
+        self.refused = Refused(PROTOCOL_ERROR, "head", issue, status=431)
+
+    def _body_too_large(self) -> None:
+        issue = f"larger than {self.site.config.max_body_bytes} bytes"
+        self.refused = Refused(MESSAGE_TOO_BIG, "body", issue)
+
+    # The WebSocket handshake.
+
+    def _upgrade(self, rest: bytes) -> None:
+        request, config = self.request, self.site.config
+        if self.refused is not None:
+            self._refuse(self.refused)
+        elif self.task is not None or self.queue:
+            self._refuse(
+                Refused(PROTOCOL_ERROR, "upgrade", "earlier requests are not answered yet")
+            )
+        elif request.header("upgrade").lower() != "websocket":
+            self._refuse(
+                Refused(PROTOCOL_ERROR, "upgrade", "only websocket is offered", status=501)
+            )
+        elif request.path != WEBSOCKET_PATH:
+            issue = f"no WebSocket here, it is at {WEBSOCKET_PATH}"
+            self._refuse(Refused(PROTOCOL_ERROR, "path", issue, status=404))
+        elif self._too_many_from_here():
+            issue = f"{config.connections_per_ip} connections are open from {self.address}"
+            self._refuse(Refused(RATE_LIMIT_EXCEEDED, "address", issue, headers=_RETRY_LATER))
+        else:
+            self._shake_hands(rest)
+
+    def _too_many_from_here(self) -> bool:
+        limit = self.site.config.connections_per_ip
+        open_here = self.site.subscribers[self.address] if self.address else 0
+        return self.site.config.limits and open_here >= limit
+
+    def _shake_hands(self, rest: bytes) -> None:
+        websocket = ServerProtocol(
+            # The handshake's head is parsed already, so the protocol starts behind it.
+            state=State.OPEN,
+            max_size=self.site.config.max_frame_bytes,
+            logger=_websocket_log,
+        )
+        response = websocket.accept(
+            Handshake(
+                self.request.target.decode("latin-1"),
+                Headers(self.request.headers),
+                self.request.method,
+                f"HTTP/{self.request.version}",
+            )
+        )
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            response.headers["Sec-WebSocket-Version"] = "13"  # RFC 6455 section 4.2.2
+            self.transport.write(response.serialize())
+            self._finish()
+            return
+        self.transport.write(response.serialize())
+        connection = Connection(self.site, self.transport, websocket, self.address)
+        self._leave()
+        self.transport.set_protocol(connection)
+        query = self.request.query
+        connection.open(query.get("message_types", ""), query.get("since", ""))
+        if rest:
+            connection.data_received(rest)
+
+    # Ends.
+
+    def _write(self, response: Response, *, keep_alive: bool, head_only: bool = False) -> None:
+        status = HTTPStatus(response.status)
+        head = [
+            f"HTTP/1.1 {status.value} {status.phrase}",
+            f"Date: {formatdate(usegmt=True)}",
+            f"Content-Type: {response.content_type}",
+            f"Content-Length: {len(response.body)}",
+            f"Connection: {'keep-alive' if keep_alive else 'close'}",
+            *(f"{name}: {value}" for name, value in response.headers.items()),
+        ]
+        data = "\r\n".join(head).encode("latin-1") + b"\r\n\r\n"
+        if not self.transport.is_closing():
+            self.transport.write(data if head_only else data + response.body)
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answer with an error and close: what follows on the connection cannot be trusted."""
+        self._write(_error(refused), keep_alive=False)
+        self._finish()
+
+    def _finish(self) -> None:
+        """Close our direction, then wait a while for the client to close its own."""
+        self.closing = True
+        if self.transport.is_closing():
+            return
+        self.transport.resume_reading()
+        self.transport.write_eof()
+        self._set_timer(self.site.config.close_timeout)
+
+    def _set_timer(self, seconds: float) -> None:
+        self.site.timers.set(self, self.site.loop.time() + seconds)
+
+    def _leave(self) -> None:
+        self.site.timers.drop(self)
+        self.site.peers.discard(self)
+        del self.parser  # it refers back to us, which would keep both alive for a while
+
+
+def _error(refused: Refused) -> Response:
+    details = {"field": refused.field, "issue": refused.issue, **refused.details}
+    text = CODES[refused.code].text
+    event = Error(error_code=refused.code, error_message=text, details=details)
+    return Response(encoder.encode(event), refused.status, headers=refused.headers)

@@ -1,0 +1,193 @@
+"""What is served over plain HTTP. A table: path → method → handler.
+
+Handlers take the whole request and return the whole response; what they cannot grant they raise as
+`Refused`, which the door turns into the same `error` object that a WebSocket client gets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
+
+import msgspec
+from msgspec import Raw
+
+from livelog import __version__
+from livelog.errors import PROTOCOL_ERROR, UNSUPPORTED_DATA, Refused
+from livelog.ingest import Receipt, decode
+from livelog.net.site import Site
+from livelog.record import Draft
+
+WEBSOCKET_PATH = "/ws/live-log"
+_PREPARED_PER_STEP = 100
+"""Messages of one request that are prepared between two pauses: some milliseconds."""
+
+
+@dataclass(slots=True)
+class Request:
+    """A whole request. Header names are in lower case."""
+
+    method: str = ""
+    target: bytes = b""
+    version: str = "1.1"
+    keep_alive: bool = True
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytearray = field(default_factory=bytearray)
+
+    @property
+    def path(self) -> str:
+        """The target up to its query."""
+        return self.target.partition(b"?")[0].decode("latin-1")
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The parameters in the target; of several with one name the last."""
+        return dict(parse_qsl(self.target.partition(b"?")[2].decode("latin-1")))
+
+    def header(self, name: str) -> str:
+        """The first header of this name, or an empty string."""
+        return next((value for known, value in self.headers if known == name), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole response."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+async def answer(site: Site, request: Request) -> Response:
+    """Find the handler and call it."""
+    methods = ROUTES.get(request.path)
+    if methods is None:
+        issue = f"nothing here; there is {', '.join(ROUTES)}"
+        raise Refused(PROTOCOL_ERROR, "path", issue, status=404)
+    handler = methods.get("GET" if request.method == "HEAD" else request.method)
+    if handler is None:
+        allowed = ", ".join(methods)
+        issue = f"{request.method} is not offered here"
+        raise Refused(
+            PROTOCOL_ERROR, "method", issue, status=405, headers={"Allow": allowed}, allowed=allowed
+        )
+    return await handler(site, request)
+
+
+async def upgrade_required(site: Site, request: Request) -> Response:
+    """A plain request to the WebSocket's address."""
+    raise Refused(
+        PROTOCOL_ERROR,
+        "upgrade",
+        "this is a WebSocket, connect with a WebSocket client",
+        status=426,
+        headers={"Upgrade": "websocket"},
+    )
+
+
+async def health(site: Site, request: Request) -> Response:
+    """How the server is."""
+    return _json(
+        {
+            "status": "ok",
+            "version": __version__,
+            "connections": site.subscribers.total(),
+            "head_seq": site.log.head,
+            "uptime_seconds": round(site.loop.time() - site.started, 3),
+        }
+    )
+
+
+async def publish(site: Site, request: Request) -> Response:
+    """Append one message, a JSON array of them or NDJSON: all, or none if one is wrong."""
+    drafts: list[Draft] = []
+    for place, raw in _messages(request):
+        try:
+            drafts.append(site.ingest.prepare(decode(raw)))
+        except Refused as refused:
+            refused.details.update(place)
+            raise
+        if len(drafts) % _PREPARED_PER_STEP == 0:
+            await asyncio.sleep(0)
+    if not drafts:
+        raise Refused(PROTOCOL_ERROR, "body", "there is no message in it")
+    receipts = await _published(site, drafts)
+    return _json(
+        {
+            "action": "published",
+            "count": len(receipts),
+            "messages": [{"id": receipt.id, "seq": receipt.seq} for receipt in receipts],
+        },
+        status=201,
+    )
+
+
+async def _published(site: Site, drafts: list[Draft]) -> list[Receipt]:
+    safe: asyncio.Future[list[Receipt]] = site.loop.create_future()
+
+    def done(receipts: list[Receipt], refused: Refused | None) -> None:
+        if safe.cancelled():
+            return
+        if refused is None:
+            safe.set_result(receipts)
+        else:
+            safe.set_exception(refused)
+
+    site.ingest.publish(drafts, done)
+    return await safe
+
+
+def _messages(request: Request) -> Iterator[tuple[dict[str, int], bytes]]:
+    """Each message of the body, with its place in it."""
+    kind = request.header("content-type").partition(";")[0].strip().lower()
+    split = _BODIES.get(kind)
+    if split is None or request.header("content-encoding"):
+        raise Refused(
+            UNSUPPORTED_DATA,
+            "content-type" if split is None else "content-encoding",
+            "not a kind of body that is taken",
+            allowed=[*_BODIES],
+        )
+    return split(bytes(request.body))
+
+
+def _from_json(body: bytes) -> Iterator[tuple[dict[str, int], bytes]]:
+    if not body.lstrip().startswith(b"["):
+        yield {}, body
+        return
+    try:
+        items = _array_decoder.decode(body)
+    except (ValueError, RecursionError) as error:
+        raise Refused(PROTOCOL_ERROR, "body", f"not a JSON array: {error}") from None
+    for index, item in enumerate(items):
+        yield {"index": index}, bytes(item)
+
+
+def _from_lines(body: bytes) -> Iterator[tuple[dict[str, int], bytes]]:
+    for number, line in enumerate(body.split(b"\n"), 1):
+        if line.strip():
+            yield {"line": number}, line
+
+
+_array_decoder = msgspec.json.Decoder(list[Raw])
+_BODIES = {
+    "application/json": _from_json,
+    "application/x-ndjson": _from_lines,
+    "application/ndjson": _from_lines,
+    "application/jsonl": _from_lines,
+}
+
+Handler = Callable[[Site, Request], Awaitable[Response]]
+
+ROUTES: dict[str, dict[str, Handler]] = {
+    WEBSOCKET_PATH: {"GET": upgrade_required},
+    "/healthz": {"GET": health},
+    "/api/messages": {"POST": publish},
+}
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status)

@@ -1,0 +1,52 @@
+"""What all connections share: the parts of the server, and who is connected."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from livelog.catchup import CatchUp
+from livelog.config import Config
+from livelog.hub import Hub
+from livelog.ingest import Ingest
+from livelog.log import Log
+from livelog.timers import TimerWheel
+
+
+class Timed(Protocol):
+    """A connection, as the timers and the house see it."""
+
+    def on_deadline(self, now: float) -> None:
+        """The time set for it has come."""
+
+    def shut_down(self) -> None:
+        """The server is about to stop: say goodbye."""
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+
+    def __hash__(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Built once by the house, handed to every connection."""
+
+    config: Config
+    loop: asyncio.AbstractEventLoop
+    log: Log
+    hub: Hub
+    catch_up: CatchUp
+    ingest: Ingest
+    wake: Callable[[], None]
+    clock: Callable[[], float]
+    """Unix time in seconds; for durations `loop.time` is used."""
+    started: float
+    timers: TimerWheel[Timed] = field(default_factory=lambda: TimerWheel())
+    peers: set[Timed] = field(default_factory=set)
+    """Every open connection, HTTP ones included."""
+    subscribers: Counter[str] = field(default_factory=Counter)
+    """Open WebSockets by client address."""

@@ -1,0 +1,78 @@
+"""The beat of the fan-out: one tick sends what has gathered, then rests as the pacing says.
+
+The only timer of the fan-out. It runs on demand: `wake` is called when there is something to send,
+and when nothing is left the ticker sleeps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from livelog.catchup import CatchUp
+from livelog.hub import Hub
+from livelog.pacing import Pacing
+
+_log = logging.getLogger(__name__)
+
+WRITES_PER_SLICE = 256
+"""About 2 ms of writing, after which the loop may do something else."""
+
+
+class Ticker:
+    """Drives `hub` and `catch_up` on `loop`."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, hub: Hub, catch_up: CatchUp, pacing: Pacing
+    ) -> None:
+        self._loop = loop
+        self._hub = hub
+        self._catch_up = catch_up
+        self._pacing = pacing
+        self._next: asyncio.Handle | None = None
+        self._rested_at = 0.0
+        self._spent = 0.0
+
+    def wake(self) -> None:
+        """Send what there is as soon as the pace allows."""
+        if self._next is None:
+            if self._loop.time() < self._rested_at:
+                self._next = self._loop.call_at(self._rested_at, self._begin)
+            else:
+                self._next = self._loop.call_soon(self._begin)
+
+    def drain(self) -> None:
+        """Send what is pending at once, without pause: the server is about to stop."""
+        while self._flush():
+            pass
+        self._hub.begin()
+        while self._flush():
+            pass
+
+    def _flush(self) -> bool:
+        try:
+            return self._hub.flush(WRITES_PER_SLICE)
+        except Exception:
+            # One reader's fault must not end the fan-out; the flush goes on behind that reader.
+            _log.exception("a connection could not be written to")
+            return True
+
+    def _begin(self) -> None:
+        started = self._loop.time()
+        self._hub.begin()
+        self._catch_up.turn()
+        self._spent = self._loop.time() - started
+        self._slice()
+
+    def _slice(self) -> None:
+        started = self._loop.time()
+        goes_on = self._flush()
+        now = self._loop.time()
+        self._spent += now - started
+        if goes_on:
+            self._next = self._loop.call_soon(self._slice)
+            return
+        self._next = None
+        self._rested_at = now + self._pacing.rest(self._spent)
+        if not (self._hub.idle and self._catch_up.idle):
+            self.wake()

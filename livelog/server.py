@@ -1,0 +1,183 @@
+"""The house: builds the parts once, opens the door, and closes it in good order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+from livelog import ingest
+from livelog.catchup import CatchUp
+from livelog.config import Config, WrongSetting
+from livelog.engine.local import LocalEngine
+from livelog.errors import Refused
+from livelog.hub import Hub
+from livelog.ingest import Ingest, Receipt
+from livelog.log import Log
+from livelog.messages import Message
+from livelog.net.http import HttpConnection
+from livelog.net.routes import WEBSOCKET_PATH
+from livelog.net.site import Site
+from livelog.net.ticker import Ticker
+from livelog.pacing import Pacing
+from livelog.store.memory import MemoryStore
+from livelog.window import Window
+
+_BACKLOG = 4096
+"""Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
+
+_UNSENT_BYTES = 64 * 1024
+"""What the kernel holds for a client that does not read, before the server notices."""
+
+
+class Server:
+    """A live-log server inside the running event loop.
+
+    Use it as an async context manager, or call `start` and `close`. `clock` tells Unix time.
+    Raises `WrongSetting` at `start` for a configuration that cannot be, `OSError` for an address
+    that cannot be listened on.
+    """
+
+    def __init__(
+        self, config: Config | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.config = (config or Config()).checked()
+        self._clock = clock
+        self._site: Site
+        self._listener: asyncio.Server
+        self._turning: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Build the parts and listen."""
+        self._site = self._build(asyncio.get_running_loop())
+        self._listener = await self._listen()
+        self._turn_wheel()
+
+    async def close(self) -> None:
+        """Stop accepting, say goodbye to everybody, wait briefly for them, and stop."""
+        site = self._site
+        self._listener.close()
+        self._ticker.drain()
+        for peer in list(site.peers):
+            peer.shut_down()
+        deadline = site.loop.time() + self.config.close_timeout
+        # Looked at now and then, because an event would cost every connection, always, for this.
+        while site.peers and site.loop.time() < deadline:  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.01)
+        for peer in list(site.peers):
+            peer.abort()
+        await asyncio.sleep(0)  # lets the transports report that they have gone
+        if self._turning is not None:
+            self._turning.cancel()
+        self._store.close()
+
+    def publish(self, message: Message | dict[str, Any] | bytes) -> Receipt:
+        """Append a message, given as a struct, a dict or JSON.
+
+        Returns its id and seq; delivery follows in the same turn of the loop. Must be called from
+        the loop's thread. Raises `Refused` when the message is not valid.
+        """
+        checked = ingest.decode(message) if isinstance(message, bytes) else ingest.convert(message)
+        draft = self._site.ingest.prepare(checked)
+        [receipt] = self._site.ingest.publish([draft], _nobody_waits)
+        return receipt
+
+    @property
+    def url(self) -> str:
+        """Where subscribers connect."""
+        if self.config.uds:
+            return f"ws+unix://{self.config.uds}:{WEBSOCKET_PATH}"
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        return f"ws://{host}:{self.port}{WEBSOCKET_PATH}"
+
+    @property
+    def port(self) -> int:
+        """The port listened on, also when the system has picked it; 0 for a Unix socket."""
+        return 0 if self.config.uds else int(self._listener.sockets[0].getsockname()[1])
+
+    def _build(self, loop: asyncio.AbstractEventLoop) -> Site:
+        config = self.config
+        self._store = MemoryStore()
+        last_seq = self._store.last_seq()
+        hub = Hub(last_seq)
+        log = Log(Window(config.window_messages, config.window_bytes), self._store, hub, self._wake)
+        catch_up = CatchUp(log, hub)
+        pacing = Pacing(config.fanout_share, config.latency_target)
+        self._ticker = Ticker(loop, hub, catch_up, pacing)
+        engine = LocalEngine(last_seq)
+        return Site(
+            config=config,
+            loop=loop,
+            log=log,
+            hub=hub,
+            catch_up=catch_up,
+            ingest=Ingest(engine, log, self._clock, config.max_frame_bytes),
+            wake=self._wake,
+            clock=self._clock,
+            started=loop.time(),
+        )
+
+    def _wake(self) -> None:
+        self._ticker.wake()
+
+    async def _listen(self) -> asyncio.Server:
+        loop, config = self._site.loop, self.config
+
+        def door() -> HttpConnection:
+            return HttpConnection(self._site)
+
+        if config.uds:
+            _clear_stale_socket(config.uds)
+            return await loop.create_unix_server(door, config.uds, backlog=_BACKLOG)
+        listener = await loop.create_server(door, config.host, config.port, backlog=_BACKLOG)
+        for listening in listener.sockets:
+            # Accepted sockets inherit it. A full send buffer is then noticed at once, and a slow
+            # client cannot tie up megabytes of kernel memory.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+        return listener
+
+    def _turn_wheel(self) -> None:
+        """The one timer that looks after all connections."""
+        site = self._site
+        self._turning = site.loop.call_later(site.timers.tick, self._turn_wheel)
+        now = site.loop.time()
+        for peer in site.timers.expired(now):
+            peer.on_deadline(now)
+
+
+def _nobody_waits(receipts: list[Receipt], refused: Refused | None) -> None:
+    """An embedding program has its receipt already."""
+
+
+def _clear_stale_socket(path: str) -> None:
+    """Remove the socket of a server that is gone. Raises `WrongSetting` for anything else."""
+    try:
+        is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return
+    if not is_socket:
+        raise WrongSetting(f"--uds {path}: exists and is not a socket")
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        else:
+            raise WrongSetting(f"--uds {path}: another server is listening on it")
