@@ -19,7 +19,9 @@ CHUNK_BYTES = 256 * 1024
 """What one reader gets in a turn: enough for efficient writes, little enough to take turns."""
 
 TURN_BYTES = 4 * CHUNK_BYTES
-"""What all get together before the live readers have theirs: some milliseconds."""
+TURN_SCANNED = 4000
+"""What all get together, and how many records are looked at for it, before the live readers have
+theirs: some milliseconds."""
 
 
 class CatchUp:
@@ -77,15 +79,17 @@ class CatchUp:
 
         To be called when nothing is pending in the hub, so that whoever reaches the head can join.
         """
-        budget = TURN_BYTES
+        data_left, scans_left = TURN_BYTES, TURN_SCANNED
         for _ in range(len(self._queue)):
-            if budget <= 0:
+            if data_left <= 0 or scans_left <= 0:
                 return
             reader, _ = self._queue.popitem(last=False)
-            budget -= self._read_on(reader)
+            written, scanned = self._read_on(reader)
+            data_left -= written
+            scans_left -= scanned
             self.add(reader)
 
-    def _read_on(self, reader: Reader) -> int:
+    def _read_on(self, reader: Reader) -> tuple[int, int]:
         chunk = self._log.read_after(reader.cursor, reader.subscription, CHUNK_BYTES)
         if chunk.lost_upto:
             gap = Gap(from_=reader.cursor, to=chunk.lost_upto)
@@ -94,4 +98,4 @@ class CatchUp:
         data = b"".join(chunk.frames)
         if data:
             reader.write(data)
-        return len(data)
+        return len(data), chunk.scanned

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = vars(_parser().parse_args(arguments))
     file = flags.pop("config", None) or os.environ.get("LIVELOG_CONFIG")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _allow_many_files()
     try:
         config = load(flags, os.environ, file)
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
@@ -45,6 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _complain(f"cannot listen: {error}")
     return 0
+
+
+def _allow_many_files() -> None:
+    """Each connection is an open file; the usual soft limit of 1024 is for programs that select."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _complain(issue: str) -> int:

@@ -39,8 +39,8 @@ class Server:
     """A live-log server inside the running event loop.
 
     Use it as an async context manager, or call `start` and `close`. `clock` tells Unix time.
-    Raises `WrongSetting` at `start` for a configuration that cannot be, `OSError` for an address
-    that cannot be listened on.
+    Raises `WrongSetting` for a configuration that cannot be and, at `start`, `OSError` for an
+    address that cannot be listened on.
     """
 
     def __init__(

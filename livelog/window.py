@@ -15,7 +15,7 @@ from operator import attrgetter
 from livelog.query import Query, Subscription
 from livelog.record import Record
 
-_SCANNED_PER_STEP = 2000
+_SCANNED_PER_STEP = 1000
 """Records that are looked at between two pauses: about a millisecond."""
 
 
@@ -35,6 +35,8 @@ class Chunk:
     frames: list[bytes]
     cursor: int
     """Where the reader is once it has them."""
+    scanned: int
+    """How many records were looked at for it."""
     lost_upto: int = 0
     """If not 0: messages after the old cursor and up to here are gone."""
 
@@ -83,8 +85,9 @@ class Window:
                 frames.append(record.frame)
                 max_bytes -= len(record.frame)
                 if max_bytes <= 0:
+                    last = position
                     break
-        return Chunk(frames, max(cursor, lost_upto), lost_upto)
+        return Chunk(frames, max(cursor, lost_upto), last - first, lost_upto)
 
     def read(self, query: Query, limit: int, offset: int) -> Generator[None, None, Page]:
         """The page of matches that starts at `offset`, newest first, with the exact total."""

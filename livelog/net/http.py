@@ -52,11 +52,14 @@ class HttpConnection(asyncio.Protocol):
         # The request that is being received.
         self.request = Request()
         self.in_head = True
+        self.head_ended = False  # within the bytes that are being parsed
         self.head_bytes = 0
         self.refused: Refused | None = None
         # Requests that wait for their turn, and the task that answers them.
         self.queue: deque[Request] = deque()
         self.task: asyncio.Task[None] | None = None
+        self.drained: asyncio.Future[None] | None = None  # the client is slow to read its answers
+        self.stopping = False
         self.closing = False
 
     # Callbacks of the transport.
@@ -91,9 +94,21 @@ class HttpConnection(asyncio.Protocol):
         if self.task is not None:
             self.task.cancel()
 
+    def pause_writing(self) -> None:
+        """The client does not read its answers."""
+        self.drained = self.site.loop.create_future()
+        self._set_timer(self.site.config.stall_seconds)
+
+    def resume_writing(self) -> None:
+        """The client has read its answers."""
+        if self.drained is not None and not self.drained.done():
+            self.drained.set_result(None)
+        self.drained = None
+
     def on_deadline(self, now: float) -> None:
-        """A head or body took too long, nothing was asked for, or the client does not close."""
-        if self.closing or (self.in_head and not self.head_bytes):
+        """Something took too long: a head, a body, reading an answer, asking, or closing."""
+        idle = self.task is None and self.in_head and not self.head_bytes
+        if self.closing or self.drained is not None or idle:
             self.transport.abort()
         elif self.task is None:
             part = "head" if self.in_head else "body"
@@ -101,6 +116,7 @@ class HttpConnection(asyncio.Protocol):
 
     def shut_down(self) -> None:
         """The server stops: finish what is being answered, close the rest."""
+        self.stopping = True
         if self.task is None:
             self.transport.close()
 
@@ -129,6 +145,7 @@ class HttpConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The head is complete."""
         self.in_head = False
+        self.head_ended = True
         self.request.method = self.parser.get_method().decode("ascii")
         self.request.version = self.parser.get_http_version()
         self.request.keep_alive = self.parser.should_keep_alive()
@@ -157,7 +174,7 @@ class HttpConnection(asyncio.Protocol):
     # Requests.
 
     def _feed(self, data: bytes) -> None:
-        began_in_head = self.in_head
+        self.head_ended = not self.in_head
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -165,7 +182,7 @@ class HttpConnection(asyncio.Protocol):
             return
         except httptools.HttpParserError as error:
             self.refused = self.refused or Refused(PROTOCOL_ERROR, "request", f"not HTTP: {error}")
-        if began_in_head and self.in_head:
+        if not self.head_ended:
             # The parser reports headers when they are whole; one that never ends shows only here.
             self.head_bytes += len(data)
             if self.head_bytes > 2 * _MAX_HEAD_BYTES:
@@ -180,10 +197,13 @@ class HttpConnection(asyncio.Protocol):
         while self.queue:
             request = self.queue.popleft()
             response = await self._answer(request)
-            self._write(response, keep_alive=request.keep_alive, head_only=request.method == "HEAD")
-            if not request.keep_alive:
+            keep_alive = request.keep_alive and not self.stopping
+            self._write(response, keep_alive=keep_alive, head_only=request.method == "HEAD")
+            if not keep_alive:
                 self._finish()
                 return
+            if self.drained is not None:
+                await self.drained
         self.task = None
         if self.refused is not None:
             self._refuse(self.refused)
@@ -278,7 +298,7 @@ class HttpConnection(asyncio.Protocol):
             *(f"{name}: {value}" for name, value in response.headers.items()),
         ]
         data = "\r\n".join(head).encode("latin-1") + b"\r\n\r\n"
-        if not self.transport.is_closing():
+        if not (self.closing or self.transport.is_closing()):
             self.transport.write(data if head_only else data + response.body)
 
     def _refuse(self, refused: Refused) -> None:
@@ -288,9 +308,9 @@ class HttpConnection(asyncio.Protocol):
 
     def _finish(self) -> None:
         """Close our direction, then wait a while for the client to close its own."""
-        self.closing = True
-        if self.transport.is_closing():
+        if self.closing or self.transport.is_closing():
             return
+        self.closing = True
         self.transport.resume_reading()
         self.transport.write_eof()
         self._set_timer(self.site.config.close_timeout)
