@@ -16,7 +16,10 @@ import msgspec
 
 from livelog import __version__
 from livelog.config import Config, WrongSetting, describe, flag, load
+from livelog.errors import Refused
 from livelog.server import Server
+
+_log = logging.getLogger(__name__)
 
 _WRONG_USAGE = 2
 """Exit code for a setting that cannot be."""
@@ -84,8 +87,14 @@ async def _serve(config: Config) -> None:
 async def _demo(server: Server) -> None:
     from livelog import demo  # only who asks for it loads it
 
+    def publish(message: dict[str, Any]) -> None:
+        try:
+            server.publish(message)
+        except Refused as refused:
+            _log.warning("a sample message was not taken: %s", refused)
+
     config = server.config
-    await demo.run(demo.World(config.demo_seed), server.publish, config.demo_rate)
+    await demo.run(demo.World(config.demo_seed), publish, config.demo_rate)
 
 
 def _parser() -> argparse.ArgumentParser:
