@@ -64,21 +64,20 @@ class CatchUp:
         self.add(reader)
 
     def add(self, reader: Reader) -> None:
-        """Bring `reader` to the head from its cursor; at once, if it is there and may join."""
+        """Bring `reader` to the head from its cursor; at once, if it is there."""
         if reader.blocked or not reader.subscription.parts:
             return
-        if reader.cursor < self._hub.head or not self._hub.join(reader):
+        if reader.cursor < self._hub.head:
             self._queue[reader] = None
+        else:
+            self._hub.join(reader)
 
     def drop(self, reader: Reader) -> None:
         """Forget `reader`: it has been blocked, has left, or its place has changed."""
         self._queue.pop(reader, None)
 
     def turn(self) -> None:
-        """Give the readers in the queue their next chunks, in turn, one each at most.
-
-        To be called when nothing is pending in the hub, so that whoever reaches the head can join.
-        """
+        """Give the readers in the queue their next chunks, in turn, one each at most."""
         data_left, scans_left = TURN_BYTES, TURN_SCANNED
         for _ in range(len(self._queue)):
             if data_left <= 0 or scans_left <= 0:

@@ -67,10 +67,10 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     fanout_share: Annotated[
         float, _about("part of the time that fan-out may take under load", gt=0, lt=1)
-    ] = 0.5
+    ] = 0.55
     latency_target: Annotated[
         float, _about("latency that batching must not endanger", gt=0, le=10)
-    ] = 0.09
+    ] = 0.06
 
     demo: Annotated[bool, _about("publish sample traffic of all six types")] = False
     demo_rate: Annotated[float, _about("sample messages per second", gt=0, le=100_000)] = 5

@@ -1,22 +1,24 @@
-"""Who gets what, and when: audiences of readers, and the pace at which they are written to.
+"""Who gets what, and when: audiences of readers, and the rounds in which they are written to.
 
 A reader is a cursor into the log. Readers with the same subscription that are at the head share an
-audience; a message is appended to the audiences it concerns once, and `flush` joins what an
-audience has gathered and hands the same bytes to every member. A reader that cannot be written to,
-or that starts in the past, is not in any audience: the catch-up brings it to the head and `join`s
-it again.
+audience. A message is appended to the audiences it concerns, once; what an audience has gathered is
+joined, and the same bytes are handed to every member. A reader that cannot be written to, or that
+starts in the past, is not in any audience: the catch-up brings it to the head and `join`s it again.
+
+Members are written to in rounds, and a round in slices, so that the loop breathes. What a member
+gets is decided when its turn comes: everything its audience has gathered after its cursor. So a
+message that arrives in the middle of a round reaches those who are still to come in that round, and
+the others in the next; nobody waits for more than one round. Members that had their turn in the
+same slice have the same cursor, so each slice joins once.
 
 The audiences that a message concerns are looked up, not searched: those without filters by the
 message's type, the others by one of the terms they require, then asked once more with the one
 predicate.
-
-A flush runs in slices so that the loop breathes between them. `begin` fixes what is to be sent and
-to whom; whoever joins, leaves or is blocked while the slices run is judged by its cursor: a reader
-is written to only if its cursor is behind what the flush brings.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 
@@ -62,30 +64,28 @@ class Reader:
 
 
 class Audience:
-    """The live readers of one subscription, and what has not been handed to them yet."""
+    """The live readers of one subscription, and what not all of them have been handed yet."""
 
-    __slots__ = ("first_flushing", "first_pending", "members", "pending", "subscription")
+    __slots__ = ("frames", "members", "seqs", "subscription", "turns")
 
     def __init__(self, subscription: Subscription) -> None:
         self.subscription = subscription
         self.members: set[Reader] = set()
-        self.pending: list[bytes] = []
-        self.first_pending = 0
-        self.first_flushing = 0
-        """Seq of the first frame of the flush under way; 0 when there is none."""
+        self.seqs: list[int] = []
+        self.frames: list[bytes] = []
+        """What has been gathered: `frames[i]` has the seq `seqs[i]`."""
+        self.turns: Iterator[Reader] = iter(())
+        """Who is still to come in the round under way."""
 
+    def after(self, cursor: int) -> bytes:
+        """What a member at `cursor` has to be handed."""
+        frames = self.frames[bisect_right(self.seqs, cursor) :]
+        return frames[0] if len(frames) == 1 else b"".join(frames)
 
-class Flush:
-    """What one audience gets in the flush under way: `data`, which ends at seq `upto`."""
-
-    __slots__ = ("audience", "data", "readers", "upto")
-
-    def __init__(self, audience: Audience, upto: int) -> None:
-        self.audience = audience
-        self.upto = upto
-        pending = audience.pending
-        self.data = pending[0] if len(pending) == 1 else b"".join(pending)
-        self.readers: Iterator[Reader] = iter(tuple(audience.members))
+    def drop(self, upto: int) -> None:
+        """Everybody has been handed what has a seq up to here."""
+        handed = bisect_right(self.seqs, upto)
+        del self.seqs[:handed], self.frames[:handed]
 
 
 class Hub:
@@ -100,7 +100,11 @@ class Hub:
         self._text_routes = 0
         """How many entries of `_routes` stand under letters of a text."""
         self._dirty: set[Audience] = set()
-        self._flushes: deque[Flush] = deque()
+        """Audiences that have gathered something."""
+        self._round: deque[Audience] = deque()
+        """Audiences whose members are still to be written to in the round under way."""
+        self._round_head = 0
+        """The head when it began: at its end everybody has everything up to here."""
 
     # Readers come and go.
 
@@ -109,23 +113,15 @@ class Hub:
         audience = reader.audience
         if audience is None:
             return reader.cursor if reader.subscription.parts else self.head
-        if reader.cursor < audience.first_flushing:
-            return audience.first_flushing - 1
-        return max(reader.cursor, audience.first_pending - 1) if audience.pending else self.head
+        waiting = bisect_right(audience.seqs, reader.cursor)
+        return audience.seqs[waiting] - 1 if waiting < len(audience.seqs) else self.head
 
-    def join(self, reader: Reader) -> bool:
-        """Make a reader at the head live. False when its audience has bytes it must not get yet.
-
-        Until the next `begin` has taken those, the reader stays behind.
-        """
-        audience = self._audiences.get(reader.subscription)
-        if audience is None:
-            audience = self._open(reader.subscription)
-        elif audience.pending:
-            return False
+    def join(self, reader: Reader) -> None:
+        """Make a reader live; its cursor must be at the head."""
+        assert reader.cursor >= self.head
+        audience = self._audiences.get(reader.subscription) or self._open(reader.subscription)
         audience.members.add(reader)
         reader.audience = audience
-        return True
 
     def leave(self, reader: Reader) -> None:
         """Take `reader` out of the live set, with its cursor at the exact place."""
@@ -139,12 +135,10 @@ class Hub:
     def release(self, reader: Reader) -> None:
         """Let a reader leave at the head: it is first handed what its audience has gathered."""
         audience = reader.audience
-        for flush in self._flushes:
-            if flush.audience is audience:
-                self._hand(flush.data, flush.upto, reader)
-        # The write may have blocked the reader, which has then left at its place already.
-        if audience is not None and reader.audience is audience and audience.pending:
-            self._hand(b"".join(audience.pending), self.head, reader)
+        if audience is not None and self.position(reader) < self.head:
+            data = audience.after(reader.cursor)
+            reader.cursor = self.head
+            reader.write(data)
         self.leave(reader)
 
     # Messages come in and go out.
@@ -153,45 +147,51 @@ class Hub:
         """Append `record` to the audiences it concerns."""
         self.head = record.seq
         for audience in self._concerned(record):
-            if not audience.pending:
-                audience.first_pending = record.seq
-                self._dirty.add(audience)
-            audience.pending.append(record.frame)
+            audience.seqs.append(record.seq)
+            audience.frames.append(record.frame)
+            self._dirty.add(audience)
 
     @property
     def idle(self) -> bool:
         """Nothing waits to be written to a live reader."""
-        return not self._dirty and not self._flushes
+        return not self._dirty
 
     def begin(self) -> None:
-        """Start a flush of all that has gathered. The one before must have ended."""
-        assert not self._flushes
+        """Start a round over all audiences that have gathered something.
+
+        The round before must have ended.
+        """
+        assert not self._round
+        self._round_head = self.head
         for audience in self._dirty:
-            self._flushes.append(Flush(audience, self.head))
-            audience.pending = []
-            audience.first_flushing = audience.first_pending
-        self._dirty.clear()
+            audience.turns = iter(tuple(audience.members))
+            self._round.append(audience)
 
     def flush(self, count: int) -> bool:
-        """Write to up to `count` readers; True when the flush goes on."""
-        while self._flushes:
-            flush = self._flushes[0]
-            for reader in flush.readers:
-                # Inlined for speed: this loop is where the server spends its time.
-                if reader.cursor < flush.upto and reader.audience is flush.audience:
-                    reader.cursor = flush.upto
-                    reader.write(flush.data)
+        """Write to up to `count` readers; True when the round goes on."""
+        while self._round:
+            audience = self._round[0]
+            upto = audience.seqs[-1] if audience.seqs else 0
+            joined: dict[int, bytes] = {}
+            for reader in audience.turns:
+                # This loop is where the server spends its time.
+                cursor = reader.cursor
+                if cursor < upto and reader.audience is audience:
+                    data = joined.get(cursor)
+                    if data is None:
+                        data = joined[cursor] = audience.after(cursor)
+                    reader.cursor = upto
+                    reader.write(data)
                     count -= 1
                     if not count:
                         return True
-            flush.audience.first_flushing = 0
-            self._flushes.popleft()
+            self._end_round(self._round.popleft())
         return False
 
-    def _hand(self, data: bytes, upto: int, reader: Reader) -> None:
-        if reader.cursor < upto:
-            reader.cursor = upto
-            reader.write(data)
+    def _end_round(self, audience: Audience) -> None:
+        audience.drop(self._round_head)
+        if not audience.seqs:
+            self._dirty.discard(audience)
 
     # Tables by which audiences are found.
 
@@ -240,7 +240,9 @@ class Hub:
             assert audience.subscription == subscription
             assert audience.members
             assert all(reader.audience is audience for reader in audience.members)
-            assert bool(audience.pending) == (audience in self._dirty)
+            assert bool(audience.seqs) == (audience in self._dirty)
+            assert audience.seqs == sorted(set(audience.seqs))
+            assert len(audience.seqs) == len(audience.frames)
         placed = {
             a for table in (self._unfiltered, self._routes) for s in table.values() for a in s
         }

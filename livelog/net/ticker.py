@@ -30,14 +30,15 @@ class Ticker:
         self._catch_up = catch_up
         self._pacing = pacing
         self._next: asyncio.Handle | None = None
-        self._rested_at = 0.0
+        self._next_start = 0.0
+        self._started = 0.0
         self._spent = 0.0
 
     def wake(self) -> None:
         """Send what there is as soon as the pace allows."""
         if self._next is None:
-            if self._loop.time() < self._rested_at:
-                self._next = self._loop.call_at(self._rested_at, self._begin)
+            if self._loop.time() < self._next_start:
+                self._next = self._loop.call_at(self._next_start, self._begin)
             else:
                 self._next = self._loop.call_soon(self._begin)
 
@@ -58,10 +59,10 @@ class Ticker:
             return True
 
     def _begin(self) -> None:
-        started = self._loop.time()
+        self._started = self._loop.time()
         self._hub.begin()
         self._catch_up.turn()
-        self._spent = self._loop.time() - started
+        self._spent = self._loop.time() - self._started
         self._slice()
 
     def _slice(self) -> None:
@@ -73,6 +74,6 @@ class Ticker:
             self._next = self._loop.call_soon(self._slice)
             return
         self._next = None
-        self._rested_at = now + self._pacing.rest(self._spent)
+        self._next_start = self._pacing.next_start(self._started, self._spent, now)
         if not (self._hub.idle and self._catch_up.idle):
             self.wake()
