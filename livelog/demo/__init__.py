@@ -1,4 +1,4 @@
-"""Sample traffic: what `--demo` publishes, so that whoever connects sees what a live log looks like.
+"""Sample traffic: what `--demo` publishes, so that who connects sees what a live log looks like.
 
 `World` decides what happens, from its seed alone; `run` decides when, from the rate.
 """

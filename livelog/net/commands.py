@@ -1,6 +1,6 @@
 """What each command does. A table: struct → handler, and whether it counts as a command.
 
-A handler answers with an event, or with something to await where the answer takes time, or with
+A handler answers with an event, or with a coroutine function where the answer takes time, or with
 nothing where the answer comes by itself. What it cannot grant it raises as `Refused`. The caller
 is a connection, seen through as little as the handlers need.
 """
@@ -51,7 +51,7 @@ class Caller(Protocol):
         """Send an `error`."""
 
 
-Reply = Event | Awaitable[Event] | None
+Reply = Event | Callable[[], Awaitable[Event]] | None
 
 
 def subscribe(caller: Caller, command: Subscribe) -> Reply:
@@ -120,7 +120,7 @@ def get_history(caller: Caller, command: GetHistory) -> Reply:
             offset=command.offset,
         )
 
-    return reply()
+    return reply
 
 
 def search(caller: Caller, command: Search) -> Reply:
@@ -137,7 +137,7 @@ def search(caller: Caller, command: Search) -> Reply:
             offset=command.offset,
         )
 
-    return reply()
+    return reply
 
 
 def ping(caller: Caller, command: Ping) -> Reply:

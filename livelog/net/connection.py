@@ -160,13 +160,14 @@ class Connection(asyncio.Protocol):
         self.websocket.receive_eof()
 
     def _receive(self, data: bytes) -> None:
+        said_goodbye = self.closing
         self.websocket.receive_data(data)
         for frame in self.websocket.events_received():
             assert isinstance(frame, Frame)  # requests are parsed at the HTTP door
             self._take(frame)
         if self.websocket.parser_exc is not None and not self.closing:
             self._protocol_failed(self.websocket.parser_exc)
-        self._pump()
+        self._pump(only_the_end=said_goodbye)
 
     def _take(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE:
@@ -217,9 +218,11 @@ class Connection(asyncio.Protocol):
             elif reply is not None:
                 self.task = self.site.loop.create_task(self._answer_later(reply, command))
 
-    async def _answer_later(self, reply: Awaitable[Event], command: AnyCommand) -> None:
+    async def _answer_later(
+        self, reply: Callable[[], Awaitable[Event]], command: AnyCommand
+    ) -> None:
         try:
-            event = await reply
+            event = await reply()
             event.request_id = command.request_id
             self.send(event)
         except Refused as refused:
@@ -258,13 +261,17 @@ class Connection(asyncio.Protocol):
             )
         )
 
-    def _pump(self) -> None:
-        """Send what the protocol has to say by itself: pongs, close frames, the end."""
+    def _pump(self, *, only_the_end: bool = False) -> None:
+        """Send what the protocol has to say by itself: pongs, close frames, the end.
+
+        After the goodbye only the end is left: pongs would pile up, since reading goes on.
+        """
         for data in self.websocket.data_to_send():
             if self.transport.is_closing():
                 return
             if data:
-                self.transport.write(data)
+                if not only_the_end:
+                    self.transport.write(data)
             elif self.transport.can_write_eof():
                 self.transport.write_eof()
 

@@ -85,7 +85,7 @@ class HttpConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more; what it has asked for is still answered."""
-        return self.task is not None
+        return self.task is not None and not self.closing
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has gone."""
@@ -131,6 +131,7 @@ class HttpConnection(asyncio.Protocol):
         self.request = Request()
         self.in_head = True
         self.head_bytes = 0
+        self._set_timer(self.site.config.head_timeout)
 
     def on_url(self, url: bytes) -> None:
         """The target of the request, or a part of it."""
@@ -178,8 +179,12 @@ class HttpConnection(asyncio.Protocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._upgrade(data[upgrade.args[0] :])
-            return
+            if not self.queue:
+                self._upgrade(data[upgrade.args[0] :])
+                return
+            self.refused = self.refused or Refused(
+                PROTOCOL_ERROR, "upgrade", "earlier requests are not answered yet"
+            )
         except httptools.HttpParserError as error:
             self.refused = self.refused or Refused(PROTOCOL_ERROR, "request", f"not HTTP: {error}")
         if not self.head_ended:
@@ -234,10 +239,6 @@ class HttpConnection(asyncio.Protocol):
         request, config = self.request, self.site.config
         if self.refused is not None:
             self._refuse(self.refused)
-        elif self.task is not None or self.queue:
-            self._refuse(
-                Refused(PROTOCOL_ERROR, "upgrade", "earlier requests are not answered yet")
-            )
         elif request.header("upgrade").lower() != "websocket":
             self._refuse(
                 Refused(PROTOCOL_ERROR, "upgrade", "only websocket is offered", status=501)
