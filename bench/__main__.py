@@ -1,0 +1,163 @@
+"""The commands: `python -m bench slo | fanout | idle | handshakes | stall | table`.
+
+Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
+the figures that need its process are then 0, and one that pings will disturb a run longer than its
+ping interval. Exit code 1 says that a target was missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from statistics import median
+
+from bench import report, trials
+from bench.load import Figures, Load
+from bench.subjects import COMMANDS, pin_load
+from bench.targets import IN_FLIGHT, ROWS, SLO, STALL_LOAD, STALL_SECONDS, VERDICTS, Row
+from bench.trials import Against
+
+SLO_LOAD = Load(subscribers=1000, rate=100, seconds=10, warmup=2)
+QUICK_LOAD = Load(subscribers=50, rate=20, seconds=2, warmup=0.5, sample=8)
+SEED, QUICK_SEED = 20_000, 500
+
+Options = argparse.Namespace
+
+
+def against(options: Options) -> Against:
+    return Against(options.server, options.store, options.url)
+
+
+def load(options: Options) -> Load:
+    return Load(**{field.name: getattr(options, field.name) for field in fields(Load)})
+
+
+def print_figures(figures: Figures) -> int:
+    print(report.listing(figures))
+    return 0
+
+
+def slo(options: Options) -> int:
+    work, seed = (QUICK_LOAD, QUICK_SEED) if options.quick else (load(options), options.seed)
+    found = trials.slo(against(options), work, seed)
+    verdicts = {name: target.is_met(found[name][target.figure]) for name, target in SLO.items()}
+    columns = ("p50 ms", "p95 ms", "p99 ms", "max ms")
+    print(f"{work.subscribers} subscribers x {work.rate:g} msg/s, {seed} messages seeded")
+    rows = []
+    for name, target in SLO.items():
+        values = [report.number(found[name][column]) for column in columns]
+        rows.append([name, str(target), *values, VERDICTS[verdicts[name]]])
+    print(report.table(("latency", "target", *columns, "verdict"), rows))
+    return 0 if all(verdicts.values()) else 1
+
+
+def fanout(options: Options) -> int:
+    return print_figures(trials.fanout(against(options), load(options)))
+
+
+def idle(options: Options) -> int:
+    return print_figures(trials.idle(against(options), options.connections))
+
+
+def handshakes(options: Options) -> int:
+    found = trials.handshakes(against(options), options.connections, options.in_flight)
+    return print_figures(found)
+
+
+def stall(options: Options) -> int:
+    return print_figures(trials.stall(against(options), load(options), options.stall_seconds))
+
+
+def table(options: Options) -> int:
+    """Every row, each `--times` times; medians are compared and the range is shown beside them."""
+    chosen = [row for row in ROWS if options.row in row.name]
+    lines: list[list[str]] = []
+    details: list[str] = []
+    for row in chosen:
+        print(f"... {row.name}", flush=True)
+        runs = [row.trial(against(options)) for _ in range(options.times)]
+        lines += compared(row, runs)
+        details.append(f"{row.name}\n\n{report.listing(medians(runs))}")
+    head = ("load", "target", "measured", "range", "verdict")
+    text = "\n\n".join(
+        [
+            f"{report.machine()}\n{report.versions()}\nmedians of {options.times}",
+            report.table(head, lines),
+            "All figures, medians",
+            *details,
+        ]
+    )
+    print(text)
+    if options.out:
+        Path(options.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(options.out).write_text(text + "\n")
+    return 1 if any(line[-1] == VERDICTS[False] for line in lines) else 0
+
+
+def medians(runs: Sequence[Figures]) -> Figures:
+    return {name: median(run[name] for run in runs) for name in runs[0]}
+
+
+def compared(row: Row, runs: Sequence[Figures]) -> list[list[str]]:
+    lines = []
+    for target in row.targets:
+        values = [run[target.figure] for run in runs]
+        span = f"{report.number(min(values))} .. {report.number(max(values))}"
+        verdict = VERDICTS[target.is_met(median(values))]
+        lines.append([row.name, str(target), report.number(median(values)), span, verdict])
+    return lines
+
+
+ANYWHERE = (slo, fanout, handshakes)  # these do not need the server's memory or its policy
+
+
+def add_load(parser: argparse.ArgumentParser, default: Load) -> None:
+    for field in fields(Load):
+        flag, value = f"--{field.name.replace('_', '-')}", getattr(default, field.name)
+        kind = int if field.type == "int" else float
+        parser.add_argument(flag, type=kind, default=value, help=f"default {value:g}")
+
+
+def parser() -> argparse.ArgumentParser:
+    main = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    commands = main.add_subparsers(required=True, metavar="command")
+
+    def command(do: Callable[[Options], int], about: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(do.__name__, help=about, description=do.__doc__ or about)
+        made.set_defaults(do=do, server="livelog", url=None)
+        made.add_argument("--store", default="memory", help="livelog's --store")
+        if do in ANYWHERE:
+            made.add_argument("--server", choices=COMMANDS, default="livelog")
+            made.add_argument("--url", help="measure a server that runs already")
+        return made
+
+    checked = command(slo, "the specification's latencies under load")
+    checked.add_argument("--quick", action="store_true", help="a small load for two seconds")
+    checked.add_argument("--seed", type=int, default=SEED, help="messages to search")
+    add_load(checked, SLO_LOAD)
+    add_load(command(fanout, "latency, CPU and memory of a fan-out"), Load())
+    command(idle, "memory per connection").add_argument("--connections", type=int, default=9000)
+    storm = command(handshakes, "connections opened while messages are delivered")
+    storm.add_argument("--connections", type=int, default=2000)
+    storm.add_argument("--in-flight", type=int, default=IN_FLIGHT)
+    stalled = command(stall, "a fan-out of which some subscribers stop reading")
+    stalled.add_argument("--stall-seconds", type=float, default=STALL_SECONDS)
+    add_load(stalled, STALL_LOAD)
+    everything = command(table, "every row of the table of targets")
+    everything.add_argument("--times", type=int, default=3)
+    everything.add_argument("--row", default="", help="only rows whose name contains this")
+    everything.add_argument("--out", help="also write it to this file")
+    return main
+
+
+def main() -> int:
+    options = parser().parse_args()
+    pin_load()
+    code: int = options.do(options)
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,67 @@
+"""The load in a process of its own, beside which others can be timed.
+
+The rule: who measures beside the load waits for `streaming`, so that nothing is timed against a
+server that is still being connected to. A load that fails, fails the measurement.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+
+from bench import load
+from bench.load import Figures, Load
+from bench.subjects import Subject
+
+SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit the sockets of the opener
+EXTRA_SECONDS = 120  # beyond its own time: connecting, draining, the farewells of the stalled
+
+
+class Running:
+    """A load on its way."""
+
+    def __init__(self, work: Load, pipe: Connection) -> None:
+        self._limit = work.warmup + work.seconds + EXTRA_SECONDS
+        self._pipe = pipe
+
+    def wait_for_stream(self) -> None:
+        self._receive()
+
+    def figures(self) -> Figures:
+        while (received := self._receive()) is None:
+            pass
+        return received
+
+    def _receive(self) -> Figures | None:
+        if not self._pipe.poll(self._limit):
+            raise SystemExit("the load did not end in its time")
+        try:
+            received: Figures | None = self._pipe.recv()
+        except EOFError:
+            raise SystemExit("the load failed: see above") from None
+        return received
+
+
+def _work(work: Load, subject: Subject, pipe: Connection) -> None:
+    pipe.send(load.run(work, subject, lambda: pipe.send(None)))
+
+
+@contextmanager
+def running(work: Load, subject: Subject) -> Iterator[Running]:
+    ours, theirs = SPAWN.Pipe(duplex=False)
+    process = SPAWN.Process(target=_work, args=(work, subject, theirs), daemon=True)
+    process.start()
+    theirs.close()  # so that the end of the process is the end of the pipe
+    try:
+        yield Running(work, ours)
+    finally:
+        process.join(1)
+        process.terminate()
+        process.join()
+
+
+def figures(work: Load, subject: Subject) -> Figures:
+    with running(work, subject) as on_its_way:
+        return on_its_way.figures()

@@ -1,0 +1,167 @@
+"""The measurements: each starts a server, does one thing to it and returns what was found.
+
+The rule: a trial is a function from `Against` (which server, how started) and its own settings to
+figures by name. Every trial has a server of its own, so that none inherits another's memory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+from bench import running
+from bench.clients import SECOND, clock
+from bench.latency import Spread
+from bench.load import MB, Figures, Load
+from bench.opening import held, storm
+from bench.subjects import Subject, started
+from bench.traffic import Traffic
+from bench.wire import Client, Json, listening
+
+SETTLE_SECONDS = 1.5
+IDLE_BASELINE = 500  # connections: enough for the server's code and pools to be in memory
+HANDSHAKE_BACKGROUND = Load(subscribers=1000, rate=100, seconds=8, warmup=3)
+PROBE_INTERVAL = SECOND // 20
+SEED_TEXT = 100  # characters
+
+
+@dataclass(frozen=True)
+class Against:
+    """Which server to measure: one that runs already, or one to start."""
+
+    kind: str = "livelog"
+    store: str = "memory"
+    url: str | None = None
+
+    @contextmanager
+    def subject(self, *options: str) -> Iterator[Subject]:
+        if self.url is not None:
+            yield Subject(self.url)
+            return
+        store = ("--store", self.store) if self.kind == "livelog" else ()
+        with started(self.kind, *store, *options) as subject:
+            yield subject
+
+
+def fanout(against: Against, load: Load) -> Figures:
+    with against.subject() as subject:
+        return running.figures(load, subject)
+
+
+def fanout_and_floor(against: Against, load: Load) -> Figures:
+    """The same load on the floor right afterwards: what is compared shares the machine's mood."""
+    found = fanout(against, load)
+    floor = fanout(replace(against, kind="floor", url=None), load)
+    return found | {
+        "CPU of floor": floor["CPU us/delivery"],
+        "CPU / floor": found["CPU us/delivery"] / floor["CPU us/delivery"],
+        "floor p95 ms": floor["p95 ms"],
+    }
+
+
+def idle(against: Against, connections: int) -> Figures:
+    """What a connection costs that only listens, and to which nothing is said."""
+    with against.subject() as subject:
+        url = listening(subject.url)
+        with held(url, min(IDLE_BASELINE, connections // 2)) as first:
+            before = _settled_memory(subject)
+            with held(url, connections - len(first)) as rest:
+                after = _settled_memory(subject)
+                each = (after - before) / len(rest) / 1024
+    return {"KB each": each, "memory MB": after / MB, "connections": float(connections)}
+
+
+def _settled_memory(subject: Subject) -> int:
+    time.sleep(SETTLE_SECONDS)
+    return subject.memory()
+
+
+def handshakes(
+    against: Against, connections: int, in_flight: int, background: Load = HANDSHAKE_BACKGROUND
+) -> Figures:
+    with against.subject() as subject, running.running(background, subject) as load:
+        load.wait_for_stream()
+        took, elapsed = storm(subject.url, connections, in_flight)
+        fan_out = load.figures()
+    return {
+        **Spread.of(took).figures(),
+        "handshakes/s": connections / elapsed,
+        **{f"fan-out {name}": fan_out[name] for name in ("deliveries/s", "p95 ms", "missing")},
+    }
+
+
+def stall(against: Against, load: Load, stall_seconds: float) -> Figures:
+    """The load with stalled subscribers, after the same load with those who stay and no others."""
+    staying = round(load.subscribers * (1 - load.stall_percent / 100))
+    without = fanout(against, replace(load, subscribers=staying, stall_percent=0))
+    with against.subject("--stall-seconds", str(stall_seconds)) as subject:
+        found = running.figures(load, subject)
+    return found | {
+        "p95 without ms": without["p95 ms"],
+        "others' core % without": without["others' core %"],
+        "p95 / without": found["p95 ms"] / without["p95 ms"],
+        "memory + queues MB": found["memory growth MB"] + found["send queues MB"],
+    }
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A command whose latency the specification bounds."""
+
+    name: str
+    command: Json
+
+
+PROBES = (
+    Probe("search", {"action": "search", "query": "dragon"}),
+    Probe("search", {"action": "search", "query": "ra gold", "filters": {"type": "user"}}),
+    Probe("search", {"action": "search", "query": "isdra", "filters": {"user_id": "user_0007"}}),
+    Probe("history", {"action": "get_history", "limit": 100}),
+    Probe("history", {"action": "get_history", "limit": 1000, "offset": 500}),
+    Probe("history", {"action": "get_history", "filters": {"user_id": "user_0007"}}),
+)
+
+
+def slo(against: Against, load: Load, seed: int) -> dict[str, Figures]:
+    """The specification's latencies, each taken while the load runs."""
+    with against.subject() as subject:
+        _seed(subject, seed)
+        with running.running(load, subject) as under_way:
+            under_way.wait_for_stream()
+            taken = _probed(subject.url, clock() + round(load.seconds * SECOND))
+            delivery = under_way.figures()
+    return {"delivery": delivery} | {name: Spread.of(ns).figures() for name, ns in taken.items()}
+
+
+def _seed(subject: Subject, count: int) -> None:
+    """Something to search, from the same texts as the load's."""
+    publisher, traffic = Client(subject.url), Traffic(SEED_TEXT)
+    for first in range(0, count, 100):
+        batch = range(first, min(first + 100, count))
+        publisher.sock.sendall(b"".join(traffic.frame(number, 0) for number in batch))
+        for _ in batch:
+            publisher.read_until(b'"published"')
+    publisher.close()
+
+
+def _probed(url: str, until: int) -> dict[str, list[int]]:
+    """Connects, searches and fetches in turn, each due at its time and timed from it."""
+    asking, opened = Client(url), list[Client]()
+    probes: list[tuple[str, Callable[[], object]]] = [
+        ("connection", lambda: opened.append(Client(url))),
+        *((probe.name, partial(asking.ask, probe.command)) for probe in PROBES),
+    ]
+    taken: dict[str, list[int]] = {name: [] for name, _ in probes}
+    due = clock()
+    while due < until:
+        for name, do in probes:
+            time.sleep(max(0, due - clock()) / SECOND)
+            do()
+            taken[name].append(clock() - due)
+            due += PROBE_INTERVAL
+    for client in (asking, *opened):
+        client.close()
+    return taken
