@@ -11,6 +11,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+_SLACK = 1e-3
+"""Part of an interval that is overlooked: the rounding of many small additions to a large clock."""
+
 
 class Rate(NamedTuple):
     """`limit` events per `window` seconds."""
@@ -44,8 +47,7 @@ class TokenBucket:
     def used(self, now: float) -> int:
         """How many tokens are missing, a token that is partly back counted as missing."""
         missing = (self.full_at - now) / self.rate.interval
-        # The tolerance hides the rounding of many small float additions.
-        return max(0, math.ceil(missing - 1e-6)) if missing > 0 else 0
+        return max(0, math.ceil(missing - _SLACK)) if missing > 0 else 0
 
     def nearly_empty(self, now: float) -> bool:
         """True once each time use reaches 95 % of the limit, False until it has been below."""
@@ -61,4 +63,4 @@ class TokenBucket:
     def retry_after(self, now: float) -> float:
         """Seconds until there is a token to take; 0 when there is one."""
         wait = self.full_at - now - self.rate.interval * (self.rate.limit - 1)
-        return wait if wait > self.rate.interval * 1e-6 else 0.0
+        return wait if wait > self.rate.interval * _SLACK else 0.0

@@ -1,0 +1,123 @@
+"""Imports go downward only, the lower floors do no I/O, and the top level stays tidy."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "livelog"
+
+FLOORS = {
+    0: {"errors", "limits", "timers", "ids"},
+    1: {"messages", "protocol", "frames", "explain", "config"},
+    2: {"words", "record", "query", "window", "hub", "pacing"},
+    3: {"engine", "engine.local", "store", "store.memory"},
+    4: {"log", "ingest", "catchup"},
+    5: {
+        "net",
+        "net.allowance",
+        "net.assembler",
+        "net.commands",
+        "net.connection",
+        "net.http",
+        "net.routes",
+        "net.site",
+        "net.ticker",
+    },
+    6: {"", "__main__", "cli", "server", "demo", "demo.lines", "demo.world"},
+}
+PURE = (0, 1, 2)
+IMPURE_MODULES = {"asyncio", "socket", "sqlite3", "threading", "time", "uvloop", "logging", "os"}
+ALLOWED = {
+    ("ids", "os"),  # random bits come from the system
+}
+# The package itself tells its version to everybody.
+EVERYWHERE = {""}
+
+FLOOR_OF = {module: floor for floor, modules in FLOORS.items() for module in modules}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {name_of(path): path for path in PACKAGE.rglob("*.py")}
+
+
+def imports(module: str) -> set[str]:
+    """Full names of all that `module` imports, inside of functions too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, "imports are absolute"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules = {name for name in inner if name.removeprefix("livelog.") in MODULES}
+            found |= modules or {node.module}
+    return found
+
+
+def own(module: str) -> set[str]:
+    """What `module` imports from livelog."""
+    names = {name for name in imports(module) if name.split(".")[0] == "livelog"}
+    return {name.removeprefix("livelog").removeprefix(".") for name in names} - EVERYWHERE
+
+
+def test_every_module_has_a_floor() -> None:
+    assert MODULES.keys() == FLOOR_OF.keys()
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_go_downward(module: str) -> None:
+    upward = {other for other in own(module) if FLOOR_OF[other] > FLOOR_OF[module]}
+    assert not upward
+
+
+def test_within_a_floor_nothing_imports_in_a_circle() -> None:
+    state: dict[str, str] = {}
+
+    def visit(module: str) -> None:
+        assert state.get(module) != "open", f"{module} imports itself by way of others"
+        if module not in state:
+            state[module] = "open"
+            for other in own(module):
+                visit(other)
+            state[module] = "done"
+
+    for module in MODULES:
+        visit(module)
+
+
+@pytest.mark.parametrize("module", sorted(m for floor in PURE for m in FLOORS[floor]))
+def test_the_lower_floors_are_pure(module: str) -> None:
+    roots = {name.split(".")[0] for name in imports(module)}
+    assert not {root for root in roots & IMPURE_MODULES if (module, root) not in ALLOWED}
+
+
+def test_the_top_level_holds_what_it_should() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    top = {name.split("/")[0] for name in listed.stdout.splitlines()}
+    visible = {name for name in top if not name.startswith(".")}
+    wanted = {"livelog", "bench", "tests", "setup.cfg", "pyproject.toml", "README.md"}
+    assert visible <= wanted | {"LICENSE", "CHANGELOG.md"}
+
+
+def test_importing_the_package_loads_no_demo_and_no_command_line() -> None:
+    code = (
+        "import sys, livelog; print([m for m in sys.modules if 'demo' in m or m.endswith('cli')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,270 @@
+"""The six message types: the specification's examples, round trips, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import hypothesis.strategies as st
+import msgspec
+import pytest
+from hypothesis import given
+
+from livelog.errors import PROTOCOL_ERROR, Refused
+from livelog.ingest import convert, decode
+from livelog.messages import TYPES, AnyMessage, encoder
+from livelog.record import MAX_DEPTH, terms
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "user": {
+        "type": "user",
+        "id": "msg_uuid_1234",
+        "timestamp": "2025-12-03T12:00:00.000Z",
+        "user_id": "user_12345",
+        "username": "DragonMaster",
+        "user_avatar": "https://api.example.com/avatars/user_12345.png",
+        "user_badge": "admin",
+        "content": "Message text here",
+        "metadata": {"server": "main", "channel": "general", "level": 50},
+    },
+    "system": {
+        "type": "system",
+        "id": "sys_uuid_5678",
+        "timestamp": "2025-12-03T12:00:00.000Z",
+        "event": "user_joined",
+        "data": {"user_id": "user_12345", "username": "DragonMaster", "count_online": 245},
+        "severity": "info",
+    },
+    "dm": {
+        "type": "dm",
+        "id": "dm_uuid_9012",
+        "timestamp": "2025-12-03T12:00:00.000Z",
+        "from_user_id": "user_12345",
+        "from_username": "DragonMaster",
+        "to_user_id": "user_67890",
+        "content": "Private message text",
+        "read": False,
+    },
+    "raid": {
+        "type": "raid",
+        "id": "raid_uuid_3456",
+        "timestamp": "2025-12-03T12:00:00.000Z",
+        "raid_id": "raid_001",
+        "raid_name": "Dragon's Lair",
+        "boss_name": "Ancient Red Dragon",
+        "difficulty": "mythic",
+        "participants": [
+            {
+                "user_id": "user_12345",
+                "username": "DragonMaster",
+                "role": "tank",
+                "class": "warrior",
+            }
+        ],
+        "status": "in_progress",
+        "health_percentage": 45,
+        "duration_seconds": 324,
+    },
+    "party": {
+        "type": "party",
+        "id": "party_uuid_7890",
+        "timestamp": "2025-12-03T12:00:00.000Z",
+        "party_id": "party_123",
+        "leader_id": "user_12345",
+        "leader_name": "DragonMaster",
+        "member_count": 4,
+        "event": "member_joined",
+        "event_data": {"member_id": "user_99999", "member_name": "NewAdventurer"},
+    },
+    "guild": {
+        "type": "guild",
+        "id": "guild_uuid_2345",
+        "timestamp": "2025-12-03T12:00:00.000Z",
+        "guild_id": "guild_001",
+        "guild_name": "The Dragonslayers",
+        "guild_level": 25,
+        "event": "conquest_complete",
+        "event_data": {
+            "territory": "Dragon Valley",
+            "points_earned": 5000,
+            "rank_change": "Tier 2 → Tier 1",
+        },
+    },
+}
+
+# The values that the specification lists, field by field.
+LISTED = {
+    ("system", "event"): [
+        "user_joined",
+        "user_left",
+        "user_leveled_up",
+        "raid_started",
+        "server_maintenance",
+        "error",
+    ],
+    ("system", "severity"): ["info", "warning", "error", "critical"],
+    ("raid", "status"): ["preparing", "in_progress", "wipe", "victory"],
+    ("party", "event"): [
+        "member_joined",
+        "member_left",
+        "member_promoted",
+        "disbanded",
+        "level_bonus",
+    ],
+    ("guild", "event"): [
+        "member_joined",
+        "member_left",
+        "conquest_started",
+        "conquest_complete",
+        "upgrade_complete",
+        "war_declared",
+        "treasury_deposit",
+    ],
+}
+
+
+def refusal(message: object) -> Refused:
+    with pytest.raises(Refused) as caught:
+        decode(json.dumps(message).encode())
+    assert caught.value.code == PROTOCOL_ERROR
+    return caught.value
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_the_example_of_the_specification_is_kept_field_by_field(name: str) -> None:
+    example = EXAMPLES[name]
+    encoded = encoder.encode(decode(json.dumps(example).encode()))
+    assert json.loads(encoded) == example
+    assert list(json.loads(encoded)) == list(example), "in the order of the specification"
+    assert encoder.encode(convert(example)) == encoded
+
+
+@pytest.mark.parametrize(("name", "field"), LISTED)
+def test_every_listed_value_is_taken_and_no_other(name: str, field: str) -> None:
+    for value in LISTED[name, field]:
+        decode(json.dumps({**EXAMPLES[name], field: value}).encode())
+    refused = refusal({**EXAMPLES[name], field: "something_else"})
+    assert refused.field == field
+    assert refused.details["allowed"] == LISTED[name, field]
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_an_unknown_field_is_refused_by_name(name: str) -> None:
+    refused = refusal({**EXAMPLES[name], "colour": "red"})
+    assert refused.field == "colour"
+    assert refused.details["allowed"] == list(EXAMPLES[name])
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_field_of_the_wrong_type_is_refused_by_name(name: str) -> None:
+    for field in EXAMPLES[name]:
+        refused = refusal({**EXAMPLES[name], field: [1]})
+        assert refused.field.startswith(field)
+
+
+def test_the_server_alone_gives_seqs() -> None:
+    assert refusal({**EXAMPLES["user"], "seq": 5}).field == "seq"
+
+
+def test_a_wrong_or_missing_type_is_refused_with_the_list() -> None:
+    assert refusal({"type": "whisper"}).details["allowed"] == list(TYPES)
+    missing = refusal({"content": "x"})
+    assert missing.field == "type"
+    assert missing.details["allowed"] == list(TYPES)
+
+
+def test_a_missing_field_is_named() -> None:
+    message = dict(EXAMPLES["user"])
+    del message["username"]
+    assert refusal(message).field == "username"
+
+
+def test_what_is_wrong_inside_a_participant_is_named() -> None:
+    raid = EXAMPLES["raid"]
+    inner = {**raid["participants"][0], "klass": "x"}
+    refused = refusal({**raid, "participants": [raid["participants"][0], inner]})
+    assert refused.field == "participants[1].klass"
+    assert refused.details["allowed"] == ["user_id", "username", "role", "class"]
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value"),
+    [
+        ("raid", "health_percentage", 101),
+        ("raid", "health_percentage", -0.5),
+        ("raid", "duration_seconds", -1),
+        ("party", "member_count", -1),
+        ("guild", "guild_level", 2**60),
+        ("user", "user_id", ""),
+        ("user", "id", "x" * 129),
+        ("user", "username", "x" * 257),
+        ("user", "user_avatar", "x" * 3000),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(name: str, field: str, value: object) -> None:
+    refused = refusal({**EXAMPLES[name], field: value})
+    assert refused.field == field
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"nonsense",
+        b'{"type":"user"} extra',
+        b'{"type":"user","content":"\xff"}',
+        b'{"type":"user","content":"\\ud800"}',
+        b'{"type":"user","metadata":' + b"[" * 100_000,
+        b'{"type":"user","metadata":{"x":NaN}}',
+        b'{"type":"user","metadata":{"x":1e999}}',
+        b"null",
+        b"[]",
+    ],
+)
+def test_what_is_not_a_message_at_all_is_refused(data: bytes) -> None:
+    with pytest.raises(Refused):
+        decode(data)
+
+
+def test_free_objects_may_be_deep_but_not_too_deep() -> None:
+    def nested(depth: int) -> dict[str, Any]:
+        return {
+            **EXAMPLES["user"],
+            "metadata": {"x": 1} if depth == 1 else {"x": _lists(depth - 1)},
+        }
+
+    terms(convert(nested(MAX_DEPTH)))
+    with pytest.raises(Refused) as caught:
+        terms(convert(nested(MAX_DEPTH + 1)))
+    assert caught.value.field == "metadata"
+
+
+def _lists(depth: int) -> Any:
+    return [] if depth == 1 else [_lists(depth - 1)]
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(TYPES), st.data())
+def test_any_message_survives_the_round_trip(name: str, data: st.DataObject) -> None:
+    message = dict(EXAMPLES[name])
+    text = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
+    for field in ("content", "username", "boss_name", "guild_name", "leader_name"):
+        if field in message:
+            message[field] = data.draw(text)
+    for field in ("metadata", "data", "event_data"):
+        if field in message:
+            message[field] = data.draw(st.dictionaries(text, values, max_size=4))
+    known = decode(json.dumps(message).encode())
+    assert json.loads(encoder.encode(known)) == message
+    assert msgspec.json.decode(encoder.encode(known), type=AnyMessage) == known
