@@ -16,6 +16,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 PREFIX = "LIVELOG_"
+_SECONDS = {"gt": 0, "le": 10_000_000}
+"""Bounds of a duration; a third of a year is for ever."""
 
 
 def _about(description: str, **bounds: Any) -> Meta:
@@ -43,7 +45,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     command_limit: Annotated[
         int, _about("commands among them, publish and ping not counted", ge=1)
     ] = 10
-    limit_window: Annotated[float, _about("length of that window", gt=0)] = 60
+    limit_window: Annotated[float, _about("length of that window", **_SECONDS)] = 60
     connections_per_ip: Annotated[int, _about("WebSockets open from one address", ge=1)] = 1000
 
     max_frame_bytes: Annotated[
@@ -52,18 +54,20 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_body_bytes: Annotated[int, _about("largest HTTP request body", ge=1024, le=2**30)] = (
         8 * 2**20
     )
-    head_timeout: Annotated[float, _about("time to send a request head", gt=0)] = 10
-    body_timeout: Annotated[float, _about("time to send a request body", gt=0)] = 60
+    head_timeout: Annotated[float, _about("time to send a request head", **_SECONDS)] = 10
+    body_timeout: Annotated[float, _about("time to send a request body", **_SECONDS)] = 60
     idle_timeout: Annotated[
-        float, _about("time an HTTP connection may wait for a request", gt=0)
+        float, _about("time an HTTP connection may wait for a request", **_SECONDS)
     ] = 75
 
-    ping_interval: Annotated[float, _about("silence after which a client is pinged", gt=0)] = 20
-    ping_timeout: Annotated[float, _about("time it then has to show life", gt=0)] = 20
+    ping_interval: Annotated[
+        float, _about("silence after which a client is pinged", **_SECONDS)
+    ] = 20
+    ping_timeout: Annotated[float, _about("time it then has to show life", **_SECONDS)] = 20
     stall_seconds: Annotated[
-        float, _about("time a client may leave its full send buffer unread", gt=0)
+        float, _about("time a client may leave its full send buffer unread", **_SECONDS)
     ] = 30
-    close_timeout: Annotated[float, _about("time a client has to answer a close", gt=0)] = 3
+    close_timeout: Annotated[float, _about("time a client has to answer a close", **_SECONDS)] = 3
 
     fanout_share: Annotated[
         float, _about("part of the time that fan-out may take under load", gt=0, lt=1)

@@ -1,0 +1,80 @@
+"""Settings: where they come from, what beats what, and what a wrong one is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from livelog.config import Config, WrongSetting, describe, flag, load
+
+FIELDS = [field.name for field in msgspec.structs.fields(Config)]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_setting_says_what_it_means(name: str) -> None:
+    assert len(describe(name)) > 10
+
+
+def test_a_flag_beats_a_variable_beats_the_file_beats_the_default(tmp_path: Path) -> None:
+    file = tmp_path / "live.toml"
+    file.write_text("port = 1\nping_interval = 1.5\nstall_seconds = 7\n")
+    environment = {"LIVELOG_PORT": "2", "LIVELOG_PING_INTERVAL": "2", "OTHER": "x"}
+    config = load({"port": "3"}, environment, str(file))
+    assert (config.port, config.ping_interval, config.stall_seconds) == (3, 2.0, 7.0)
+    assert config.host == "127.0.0.1"
+
+
+def test_all_defaults_are_allowed() -> None:
+    assert Config().checked() == Config() == load({}, {})
+
+
+@pytest.mark.parametrize("text", ["true", "1", "false", "0"])
+def test_a_switch_can_be_set_by_a_variable(text: str) -> None:
+    assert load({}, {"LIVELOG_LIMITS": text}).limits == (text in ("true", "1"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("port", "99999", "<= 65535"),
+        ("port", "http", "int"),
+        ("ping_interval", "0", "> 0"),
+        ("ping_interval", "inf", "<= 10000000"),
+        ("stall_seconds", "nan", "> 0"),
+        ("fanout_share", "1", "< 1"),
+        ("store", "postgres", "memory"),
+        ("limits", "perhaps", "bool"),
+        ("message_limit", "0", ">= 1"),
+        ("max_frame_bytes", "5", ">= 1024"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
+    for flags, variables in (({name: value}, {}), ({}, {f"LIVELOG_{name.upper()}": value})):
+        with pytest.raises(WrongSetting) as caught:
+            load(flags, variables)
+        said = str(caught.value)
+        assert flag(name) in said
+        assert repr(value) in said
+        assert allowed in said
+
+
+def test_an_unknown_setting_is_told_the_known_ones() -> None:
+    with pytest.raises(WrongSetting, match=r"unknown setting 'prot'.*port"):
+        load({}, {"LIVELOG_PROT": "1"})
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_text("port = = 1")
+    for file in (tmp_path / "missing.toml", broken):
+        with pytest.raises(WrongSetting, match=file.name):
+            load({}, {}, str(file))
+
+
+def test_a_config_made_by_a_program_is_checked_too() -> None:
+    with pytest.raises(WrongSetting, match="--port"):
+        Config(port=-1).checked()
+    with pytest.raises(WrongSetting, match="--port"):
+        Config(port="80").checked()  # type: ignore[arg-type]  # the mistake in question

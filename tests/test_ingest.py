@@ -1,0 +1,196 @@
+"""The way in: stamps, order, duplicates, all or nothing; and the engine's seqs."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from livelog import frames
+from livelog.engine.local import LocalEngine
+from livelog.errors import MESSAGE_TOO_BIG, Refused
+from livelog.hub import Hub, Reader
+from livelog.ids import uuid7
+from livelog.ingest import Ingest, Receipt, convert, timestamp
+from livelog.log import Log
+from livelog.protocol import encoder
+from livelog.query import NOTHING, Query
+from livelog.store.memory import MemoryStore
+from livelog.window import Window
+from tests.test_messages import EXAMPLES
+
+NOW = 1_764_763_200.1239
+
+
+class House:
+    """The path without doors: what is published, and what one subscriber to all gets."""
+
+    def __init__(self, window: int = 100) -> None:
+        self.now = NOW
+        self.hub = Hub()
+        self.log = Log(Window(window, 1 << 20), MemoryStore(), self.hub, lambda: None)
+        self.ingest = Ingest(LocalEngine(), self.log, lambda: self.now, max_bytes=2000)
+        self.received: list[bytes] = []
+        reader = Reader(self.received.append)
+        reader.subscription = NOTHING.with_types({"user": Query(), "dm": Query()})
+        self.hub.join(reader)
+
+    def publish(self, *messages: dict[str, Any]) -> list[Receipt]:
+        drafts = [self.ingest.prepare(convert(message)) for message in messages]
+        told: list[list[Receipt]] = []
+        receipts = self.ingest.publish(drafts, lambda got, refused: told.append(got))
+        assert told == [receipts]
+        self.hub.begin()
+        self.hub.flush(100)
+        return receipts
+
+
+def user(**fields: Any) -> dict[str, Any]:
+    return {"type": "user", "user_id": "u", "username": "Ann", "content": "hello", **fields}
+
+
+def test_id_and_timestamp_are_made_when_they_are_left_out() -> None:
+    house = House()
+    [receipt] = house.publish(user())
+    delivered = json.loads(frames.payload(house.received[0]))
+    assert re.fullmatch(
+        r"msg_[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", receipt.id
+    )
+    assert delivered == {
+        **user(),
+        "id": receipt.id,
+        "timestamp": "2025-12-03T12:00:00.123Z",
+        "user_avatar": None,
+        "user_badge": None,
+        "metadata": {},
+        "seq": receipt.seq,
+    }
+    assert list(delivered)[-1] == "seq"
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    list(zip(EXAMPLES, ("msg_", "sys_", "dm_", "raid_", "party_", "guild_"), strict=True)),
+)
+def test_the_id_begins_as_the_type_does(name: str, prefix: str) -> None:
+    message = {k: v for k, v in EXAMPLES[name].items() if k != "id"}
+    assert House().publish(message)[0].id.startswith(prefix)
+
+
+def test_what_the_producer_set_is_kept_as_it_was_written() -> None:
+    house = House()
+    house.publish(user(id="mine", timestamp="2020-02-29T23:59:59.123456+05:30"))
+    delivered = json.loads(frames.payload(house.received[0]))
+    assert delivered["id"] == "mine"
+    assert delivered["timestamp"] == "2020-02-29T23:59:59.123456+05:30"
+
+
+@pytest.mark.parametrize(
+    "wrong", ["now", "2025-12-03", "2025-12-03T12:00:00", "2025-02-30T12:00:00Z"]
+)
+def test_a_timestamp_that_is_none_is_refused(wrong: str) -> None:
+    house = House()
+    with pytest.raises(Refused) as caught:
+        house.publish(user(timestamp=wrong))
+    assert caught.value.field == "timestamp"
+    assert len(house.log._window) == 0
+
+
+def test_an_id_again_gives_the_first_ones_seq_and_delivers_nothing() -> None:
+    house = House()
+    [first] = house.publish(user(id="a"))
+    again = house.publish(user(id="b"), user(id="a", content="other"), user(id="b"))
+    assert [receipt.id for receipt in again] == ["b", "a", "b"]
+    assert again[1] == first
+    assert again[0] == again[2]
+    assert len(house.log._window) == 2
+    assert len(house.received) == 2
+
+
+def test_an_id_that_has_left_the_window_is_new_again() -> None:
+    house = House(window=2)
+    [first] = house.publish(user(id="a"))
+    house.publish(user(), user())
+    [second] = house.publish(user(id="a"))
+    assert second.seq > first.seq
+
+
+def test_a_message_that_is_too_big_is_refused() -> None:
+    with pytest.raises(Refused) as caught:
+        House().publish(user(content="x" * 2000))
+    assert caught.value.code == MESSAGE_TOO_BIG
+
+
+@pytest.mark.parametrize(
+    "value", [object(), {1, 2}.__iter__(), "\ud800", float, [[]] * 2 + [b"\xff" and object()]]
+)
+def test_what_json_cannot_hold_is_refused(value: object) -> None:
+    with pytest.raises(Refused):
+        House().publish(user(metadata={"x": value}))
+
+
+def test_a_struct_is_checked_as_strictly_as_json() -> None:
+    message = convert(user())
+    message.user_id = 5  # type: ignore[union-attr,assignment]  # what a careless program might do
+    with pytest.raises(Refused) as caught:
+        convert(message)
+    assert caught.value.field == "user_id"
+
+
+@given(st.lists(st.floats(0, 4e9) | st.just(NOW), min_size=2, max_size=50))
+def test_seqs_rise_whatever_the_clock_does(clock: list[float]) -> None:
+    engine = LocalEngine()
+    seqs = [engine.next(now) for now in clock]
+    assert all(low < high for low, high in pairwise(seqs))
+    assert seqs[-1] < 2**53
+
+
+def test_a_clock_that_jumps_back_an_hour_does_not_disturb_the_order() -> None:
+    house = House()
+    [first] = house.publish(user())
+    house.now -= 3600
+    [second] = house.publish(user())
+    assert second.seq == first.seq + 1
+
+
+def test_a_new_engine_starts_above_all_that_was_given_out() -> None:
+    engine = LocalEngine(last=10**15 * 5)
+    assert engine.next(NOW) == 5 * 10**15 + 1
+
+
+@given(st.integers(0, 4_000_000_000_000))
+def test_timestamps_and_ids_tell_the_time(milliseconds: int) -> None:
+    text = timestamp(milliseconds / 1000 + 0.0001)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text)
+    assert int(uuid7(milliseconds).replace("-", "")[:12], 16) == milliseconds
+
+
+@given(st.binary(max_size=200_000))
+def test_a_frame_carries_its_payload(payload: bytes) -> None:
+    frame = frames.text(payload)
+    assert frames.payload(frame) == payload
+    assert frame[0] == 0x81
+    size = frame[1] if frame[1] < 126 else int.from_bytes(frame[2 : 4 if frame[1] == 126 else 10])
+    assert size == len(payload)
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 127, 65535, 65536])
+def test_the_length_of_a_frame_takes_the_shortest_form(size: int) -> None:
+    head = len(frames.text(b"x" * size)) - size
+    assert head == (2 if size < 126 else 4 if size < 65536 else 10)
+
+
+def test_events_leave_out_what_they_do_not_have() -> None:
+    from livelog.protocol import Disconnected, Gap
+
+    assert encoder.encode(Disconnected(reason="server_error")) == (
+        b'{"action":"disconnected","reason":"server_error"}'
+    )
+    assert encoder.encode(Gap(from_=1, to=2, request_id="r")) == (
+        b'{"action":"gap","request_id":"r","from":1,"to":2}'
+    )
