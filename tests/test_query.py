@@ -58,7 +58,7 @@ def messages(draw: st.DrawFn) -> dict[str, Any]:
     return message
 
 
-filters = st.builds(
+filters: st.SearchStrategy[dict[str, Any]] = st.builds(
     dict,
     st.fixed_dictionaries(
         {},
