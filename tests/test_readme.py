@@ -1,4 +1,4 @@
-"""What the README shows works: each command can be sent as it stands, each Python example parses."""
+"""What the README shows works: commands can be sent as they stand, Python examples parse."""
 
 from __future__ import annotations
 
