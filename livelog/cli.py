@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WrongSetting as wrong:
         return _complain(str(wrong))
     except OSError as error:
-        return _complain(f"cannot listen: {error}")
+        where = config.uds or f"{config.host}:{config.port}"
+        return _complain(f"cannot listen on {where}: {error}")
     return 0
 
 

@@ -48,9 +48,14 @@ def occurs(phrase: Phrase, folded: str) -> bool:
     """Whether `phrase` stands somewhere in text that went through `fold`."""
     if len(phrase) == 1:
         return phrase[0] in folded
-    return _side_by_side(phrase).search(folded) is not None
+    first, others = _side_by_side(phrase)
+    return any(others.match(folded, found.end()) for found in first.finditer(folded))
 
 
 @lru_cache(maxsize=1024)
-def _side_by_side(phrase: Phrase) -> re.Pattern[str]:
-    return re.compile(r"\w* \w*".join(phrase))
+def _side_by_side(phrase: Phrase) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """A word that holds the first of `phrase`, to its end, and the words that must follow."""
+    first, *others = phrase
+    # Atomic groups, because trying every place inside every word takes exponential time.
+    following = "".join(rf" (?>\w*?{word}\w*)" for word in others)
+    return re.compile(rf"{first}\w*"), re.compile(following)

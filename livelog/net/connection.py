@@ -245,8 +245,8 @@ class Connection(asyncio.Protocol):
     # What is sent, besides the log itself.
 
     def send(self, event: Event) -> None:
-        """Send an event; nothing, once the connection is closing."""
-        if not self.closing:
+        """Send an event; nothing, once the connection is closing or broken."""
+        if not (self.closing or self.transport.is_closing()):
             self.transport.write(frames.text(encoder.encode(event)))
 
     def refuse(self, refused: Refused, request_id: RequestId | UnsetType = UNSET) -> None:

@@ -61,7 +61,11 @@ class Ticker:
     def _begin(self) -> None:
         self._started = self._loop.time()
         self._hub.begin()
-        self._catch_up.turn()
+        try:
+            self._catch_up.turn()
+        except Exception:
+            # The reader has left the queue, and the beat goes on.
+            _log.exception("a connection could not catch up")
         self._spent = self._loop.time() - self._started
         self._slice()
 
