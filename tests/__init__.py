@@ -1,0 +1,1 @@
+"""What livelog promises, said in tests: one file per module."""

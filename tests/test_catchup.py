@@ -1,0 +1,244 @@
+"""Readers that are behind: they take turns, are told what is gone, and join at the head."""
+
+from __future__ import annotations
+
+import json
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from livelog import frames
+from livelog.catchup import CHUNK_BYTES, TURN_BYTES, CatchUp
+from livelog.hub import Hub, Reader
+from livelog.log import Log
+from livelog.protocol import Filters
+from livelog.query import EVERYTHING, NOTHING, Subscription, compile_query
+from livelog.record import Record
+from livelog.store.memory import MemoryStore
+from livelog.window import Window
+from tests.strategies import Json, record, split
+
+SYSTEM = NOTHING.with_types({"system": EVERYTHING})
+USERS = NOTHING.with_types({"user": EVERYTHING})
+
+
+class Client:
+    """A reader and what has been written to it."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+        self.reader = Reader(self.write)
+
+    def write(self, data: bytes) -> None:
+        assert not self.reader.blocked
+        self.writes.append(data)
+
+    @property
+    def messages(self) -> list[Json]:
+        return [json.loads(frames.payload(frame)) for frame in split(b"".join(self.writes))]
+
+    @property
+    def seqs(self) -> list[int]:
+        return [message["seq"] for message in self.messages if "seq" in message]
+
+
+class Place:
+    """Log, hub and catch-up, and the ticker's order of things."""
+
+    def __init__(self, window: int = 100_000) -> None:
+        self.hub = Hub()
+        self.log = Log(Window(window, 10**9), MemoryStore(), self.hub, lambda: None)
+        self.catch_up = CatchUp(self.log, self.hub)
+
+    def fill(self, count: int, size: int = 0) -> list[Record]:
+        head = self.hub.head
+        fresh = [
+            record({"type": "system", "event": "error", "data": {"x": "y" * size}}, head + n)
+            for n in range(1, count + 1)
+        ]
+        self.log.commit(fresh, lambda refused: None)
+        return fresh
+
+    def tick(self) -> None:
+        self.hub.begin()
+        self.catch_up.turn()
+        while self.hub.flush(2):
+            pass
+        self.hub._check()
+
+    def settle(self) -> int:
+        ticks = 0
+        while not (self.hub.idle and self.catch_up.idle):
+            self.tick()
+            ticks += 1
+        return ticks
+
+    def reader(self, subscription: Subscription, since: int | None = None) -> Client:
+        client = Client()
+        self.catch_up.move(client.reader, subscription, since)
+        return client
+
+
+def test_a_new_reader_gets_what_comes_not_what_was() -> None:
+    place = Place()
+    place.fill(3)
+    client = place.reader(SYSTEM)
+    assert place.catch_up.idle
+    place.fill(2)
+    place.settle()
+    assert client.seqs == [4, 5]
+
+
+@pytest.mark.parametrize("since", range(4))
+def test_since_gets_everything_after_it_and_then_what_comes(since: int) -> None:
+    place = Place()
+    place.fill(3)
+    client = place.reader(SYSTEM, since)
+    place.fill(1)
+    place.settle()
+    place.fill(1)
+    place.settle()
+    assert client.seqs == list(range(since + 1, 6))
+
+
+def test_since_again_gets_it_again() -> None:
+    place = Place()
+    place.fill(3)
+    client = place.reader(SYSTEM, 0)
+    place.settle()
+    place.catch_up.move(client.reader, SYSTEM, 1)
+    place.settle()
+    assert client.seqs == [1, 2, 3, 2, 3]
+
+
+def test_what_is_gone_is_told_once_before_what_is_left() -> None:
+    place = Place(window=3)
+    place.fill(10)
+    client = place.reader(SYSTEM, 2)
+    place.settle()
+    assert client.messages[0] == {"action": "gap", "from": 2, "to": 7}
+    assert client.seqs == [8, 9, 10]
+    assert len(client.messages) == 4
+    assert place.hub.position(client.reader) == 10
+
+
+def test_who_has_missed_nothing_is_told_nothing() -> None:
+    place = Place(window=3)
+    place.fill(10)
+    client = place.reader(SYSTEM, 7)
+    place.settle()
+    assert [message["seq"] for message in client.messages] == [8, 9, 10]
+
+
+def test_a_blocked_reader_keeps_its_place_and_is_told_of_the_gap_when_it_comes_back() -> None:
+    place = Place(window=5)
+    client = place.reader(SYSTEM, 0)
+    place.fill(2)
+    place.settle()
+    place.catch_up.block(client.reader)
+    place.fill(20)
+    assert place.settle() == 0, "nobody is there to be written to"
+    assert place.hub.position(client.reader) == 2
+    place.catch_up.unblock(client.reader)
+    place.settle()
+    assert client.messages[2] == {"action": "gap", "from": 2, "to": 17}
+    assert client.seqs == [1, 2, 18, 19, 20, 21, 22]
+
+
+def test_a_gap_is_told_even_when_nothing_after_it_is_wanted() -> None:
+    place = Place(window=3)
+    place.fill(10)
+    client = place.reader(USERS, 0)
+    place.settle()
+    assert client.messages == [{"action": "gap", "from": 0, "to": 7}]
+
+
+def test_readers_take_turns_and_a_turn_is_bounded() -> None:
+    place = Place()
+    place.fill(64, size=CHUNK_BYTES // 8)
+    clients = [place.reader(SYSTEM, 0) for _ in range(6)]
+    place.hub.begin()
+    place.catch_up.turn()
+    served = [client for client in clients if client.writes]
+    total = sum(len(write) for client in clients for write in client.writes)
+    assert len(served) < len(clients)
+    assert total < TURN_BYTES + 2 * CHUNK_BYTES
+    assert all(len(client.writes) == 1 for client in served), "one chunk each"
+    place.catch_up.turn()
+    assert all(client.writes for client in clients), "who had no turn comes first"
+    place.hub.flush(1)
+    place.settle()
+    assert all(client.seqs == list(range(1, 65)) for client in clients)
+
+
+def test_a_reader_that_finds_nothing_pays_for_its_search_too() -> None:
+    place = Place()
+    place.fill(6000)
+    clients = [place.reader(USERS, 0) for _ in range(3)]
+    place.hub.begin()
+    place.catch_up.turn()
+    place.catch_up.turn()
+    assert sum(client.reader.cursor for client in clients) < 3 * 6000
+    place.settle()
+    assert all(place.hub.position(client.reader) == 6000 for client in clients)
+
+
+def test_more_comes_in_while_a_reader_catches_up_and_it_gets_that_too() -> None:
+    place = Place()
+    place.fill(40, size=CHUNK_BYTES // 8)
+    client = place.reader(SYSTEM, 0)
+    while not place.catch_up.idle:
+        if place.hub.head < 60:
+            place.fill(1)
+        place.tick()
+    place.settle()
+    assert client.seqs == list(range(1, place.hub.head + 1))
+
+
+def test_a_change_holds_from_where_the_reader_is() -> None:
+    place = Place()
+    place.fill(3)
+    behind, live = place.reader(SYSTEM, 0), place.reader(SYSTEM)
+    place.fill(1)
+    for client in (behind, live):
+        place.catch_up.move(client.reader, NOTHING)
+    assert place.catch_up.idle
+    place.fill(1)
+    place.settle()
+    assert live.seqs == [4], "asked for before the change, so still handed over"
+    assert behind.seqs == [], "had not come so far"
+    assert [place.hub.position(client.reader) for client in (live, behind)] == [5, 5]
+
+
+def test_a_change_while_blocked_holds_from_its_place_on_and_nothing_is_written() -> None:
+    place = Place()
+    client = place.reader(SYSTEM)
+    place.fill(1)
+    place.catch_up.block(client.reader)
+    error = compile_query(Filters(severity="error"))
+    place.catch_up.move(client.reader, NOTHING.with_types({"system": error}))
+    assert client.writes == []
+    place.fill(1)
+    place.catch_up.unblock(client.reader)
+    place.settle()
+    assert client.seqs == []
+    assert place.hub.position(client.reader) == 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=5))
+def test_all_readers_get_all_from_their_places(asked: list[tuple[int, int]]) -> None:
+    place = Place(window=12)
+    place.fill(20)
+    clients = [(min(since, 20), place.reader(SYSTEM, min(since, 20))) for since, _ in asked]
+    for _, more in asked:
+        place.fill(more % 3)
+        place.tick()
+    place.settle()
+    for since, client in clients:
+        gaps = [message for message in client.messages if message.get("action") == "gap"]
+        [lost] = [gap["to"] for gap in gaps] or [since]
+        assert client.seqs == list(range(lost + 1, place.hub.head + 1))
+        assert not gaps or gaps == client.messages[:1] == [
+            {"action": "gap", "from": since, "to": lost}
+        ]

@@ -1,0 +1,304 @@
+"""The command as its user meets it: a process, its output, its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from websockets.sync.client import ClientConnection, connect, unix_connect
+
+from livelog import __version__
+from tests.wire import PATIENCE, TYPES, Json
+
+Start = Callable[..., "subprocess.Popen[str]"]
+ROOT = Path(__file__).parent.parent
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("LIVELOG_")}
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts the command; what is still running at the end is killed."""
+    processes = []
+
+    def run(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "livelog", *arguments],
+            cwd=ROOT,
+            env={**CLEAN, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def ready(process: subprocess.Popen[str]) -> str:
+    """Wait for the one line that says where the server is; returns the address in it."""
+    assert process.stdout is not None
+    readable, _, _ = select.select([process.stdout], [], [], PATIENCE)
+    line = process.stdout.readline() if readable else ""
+    assert line.startswith("livelog ready on "), process.communicate() if not readable else line
+    assert line.endswith("/ws/live-log\n")
+    return line.removeprefix("livelog ready on ").strip()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Exit code and what was left to read of stdout and stderr."""
+    out, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, out, err
+
+
+def events(client: ClientConnection) -> Iterator[Json]:
+    """Everything a client is sent, until the connection is closed."""
+    for text in client:
+        yield json.loads(text)
+
+
+def health(port: int) -> Json:
+    """What a server says about itself."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as http:
+        http.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        answer = b"".join(iter(lambda: http.recv(4096), b""))
+    health: Json = json.loads(answer.partition(b"\r\n\r\n")[2])
+    return health
+
+
+def port_of(url: str) -> int:
+    """The port in an address."""
+    return int(url.removeprefix("ws://127.0.0.1:").removesuffix("/ws/live-log"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_is_serves_and_stops_in_good_order(
+    start: Start, number: signal.Signals
+) -> None:
+    process = start("--port", "0")
+    with connect(ready(process)) as client:
+        assert json.loads(client.recv(PATIENCE))["action"] == "connected"
+        client.send('{"action": "ping"}')
+        assert json.loads(client.recv(PATIENCE))["action"] == "pong"
+        process.send_signal(number)
+        assert list(events_until_close(client)) == [
+            {"action": "disconnected", "reason": "normal_closure"}
+        ]
+        assert client.protocol.close_code == 1001
+    assert ended(process) == (0, "", "")
+
+
+def events_until_close(client: ClientConnection) -> Iterator[Json]:
+    """The rest of what a client is sent."""
+    from websockets.exceptions import ConnectionClosed
+
+    with suppress(ConnectionClosed):
+        while True:
+            yield json.loads(client.recv(PATIENCE))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--port", "x"], ["--port", "'x'"]),
+        (["--port", "70000"], ["--port", "70000", "65535"]),
+        (["--port", "-1"], ["--port", "-1"]),
+        (["--ping-interval", "0"], ["--ping-interval", "0"]),
+        (["--fanout-share", "1"], ["--fanout-share", "1"]),
+        (["--max-frame-bytes", "10"], ["--max-frame-bytes", "10", "1024"]),
+        (["--host", ""], ["--host", "''"]),
+        (["--host", "no.such.host.invalid", "--port", "0"], ["no.such.host.invalid"]),
+        (["--config", "/nowhere/live.toml"], ["--config", "/nowhere/live.toml"]),
+        (["--uds", "/nowhere/live.sock"], ["/nowhere/live.sock"]),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_setting_is_named_in_one_line(
+    start: Start, arguments: list[str], named: list[str]
+) -> None:
+    code, out, err = ended(start(*arguments))
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.startswith("livelog: ")
+    assert all(part in err for part in named), err
+
+
+def test_an_unknown_option_is_refused(start: Start) -> None:
+    code, out, err = ended(start("--colour", "red"))
+    assert (code, out) == (2, "")
+    assert "--colour" in err
+    assert "Traceback" not in err
+
+
+def test_a_wrong_variable_is_named(start: Start) -> None:
+    code, _, err = ended(start(LIVELOG_PORT="x"))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "port" in err.lower()
+    code, _, err = ended(start(LIVELOG_COLOUR="red"))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "colour" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [("port = ", "live.toml"), ("port = 'x'", "--port"), ("colour = 'red'", "colour")],
+)
+def test_a_wrong_file_is_named(start: Start, tmp_path: Path, content: str, named: str) -> None:
+    file = tmp_path / "live.toml"
+    file.write_text(content)
+    code, out, err = ended(start("--config", str(file)))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert named in err
+
+
+def test_a_port_in_use_is_named(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, out, err = ended(start("--port", port))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert port in err
+    assert "in use" in err
+
+
+def test_flags_beat_variables_and_variables_beat_the_file(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "live.toml"
+    file.write_text("port = 1\ncommand_limit = 1\nmessage_limit = 5\n")
+    process = start(
+        "--port", "0", "--config", str(file), LIVELOG_PORT="2", LIVELOG_COMMAND_LIMIT="2"
+    )
+    with connect(ready(process)) as client:
+        for _ in range(5):
+            client.send('{"action": "get_history"}')
+        got = [json.loads(client.recv(PATIENCE)) for _ in range(8)]
+    limits = {event["scope"]: event["limit"] for event in got if event["action"] == "rate_limit"}
+    assert limits == {"messages": 5, "commands": 2}
+
+
+def test_the_file_can_be_named_by_a_variable(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "live.toml"
+    file.write_text("port = 0\nlimits = false\n")
+    process = start(LIVELOG_CONFIG=str(file))
+    with connect(ready(process)) as client:
+        client.recv(PATIENCE)
+        for _ in range(300):
+            client.send('{"action": "ping"}')
+        actions = {json.loads(client.recv(PATIENCE))["action"] for _ in range(300)}
+    assert actions == {"pong"}
+
+
+def test_limits_can_be_switched_off(start: Start) -> None:
+    process = start("--port", "0", "--no-limits")
+    with connect(ready(process)) as client:
+        client.recv(PATIENCE)
+        for _ in range(50):
+            client.send('{"action": "get_history"}')
+        actions = {json.loads(client.recv(PATIENCE))["action"] for _ in range(50)}
+    assert actions == {"history"}
+
+
+# Unix sockets.
+
+
+def greeted(path: Path) -> bool:
+    """Whether a client that connects to a Unix socket is greeted."""
+    with unix_connect(str(path), uri="ws://here/ws/live-log") as client:
+        return bool(json.loads(client.recv(PATIENCE))["action"] == "connected")
+
+
+def test_it_listens_on_a_unix_socket(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "live.sock"
+    process = start("--uds", str(path))
+    assert ready(process) == f"ws+unix://{path}:/ws/live-log"
+    assert greeted(path)
+    process.terminate()
+    assert ended(process) == (0, "", "")
+
+
+def test_a_socket_that_a_dead_server_left_is_taken_over(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "live.sock"
+    killed = start("--uds", str(path))
+    ready(killed)
+    killed.kill()
+    ended(killed)
+    assert path.is_socket()
+    ready(start("--uds", str(path)))
+    assert greeted(path)
+
+
+def test_a_socket_that_somebody_listens_on_is_left_alone(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "live.sock"
+    ready(start("--uds", str(path)))
+    code, out, err = ended(start("--uds", str(path)))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert str(path) in err
+    assert "listening" in err
+    assert greeted(path)
+
+
+def test_a_file_that_is_no_socket_is_left_alone(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "precious"
+    path.write_text("data")
+    code, out, err = ended(start("--uds", str(path)))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert str(path) in err
+    assert path.read_text() == "data"
+
+
+# The rest.
+
+
+def test_the_demo_publishes_all_six_types(start: Start) -> None:
+    process = start("--port", "0", "--demo", "--demo-rate", "500", "--demo-seed", "7")
+    missing, deadline = set(TYPES), time.monotonic() + PATIENCE
+    with connect(f"{ready(process)}?message_types={','.join(TYPES)}&since=0") as client:
+        while missing:
+            assert time.monotonic() < deadline, f"never came: {missing}"
+            missing.discard(json.loads(client.recv(PATIENCE)).get("type", ""))
+        process.terminate()
+        list(events_until_close(client))
+    assert ended(process) == (0, "", "")
+
+
+def test_it_stops_with_many_clients_that_do_not_answer(start: Start) -> None:
+    process = start("--port", "0", "--close-timeout", "0.3")
+    port = port_of(ready(process))
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
+    for sock in silent:
+        sock.sendall(
+            b"GET /ws/live-log HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        assert sock.recv(20).startswith(b"HTTP/1.1 101")
+    assert health(port)["connections"] == 20
+    process.terminate()
+    assert ended(process) == (0, "", "")
+    for sock in silent:
+        sock.close()
+
+
+def test_it_tells_its_version(start: Start) -> None:
+    assert ended(start("--version")) == (0, f"livelog {__version__}\n", "")
+
+
+def test_help_fits_names_every_option_and_shows_examples(start: Start) -> None:
+    code, out, err = ended(start("--help", COLUMNS="100"))
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 100
+    assert "examples:" in out
+    for option in ("--host", "--port", "--uds", "--demo", "--no-limits", "--config"):
+        assert option in out

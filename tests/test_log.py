@@ -1,0 +1,142 @@
+"""The log: one commit reaches window, store and hub in order; reads lead back to the same bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from livelog.errors import SERVER_ERROR, Refused
+from livelog.hub import Hub, Reader
+from livelog.log import Log
+from livelog.query import EVERYTHING, NOTHING
+from livelog.record import Record
+from livelog.store import Done, Store
+from livelog.store.memory import MemoryStore
+from livelog.window import Window
+from tests.strategies import record
+
+SYSTEM = NOTHING.with_types({"system": EVERYTHING})
+
+
+def records(*seqs: int) -> list[Record]:
+    return [record({"type": "system", "event": "error"}, seq) for seq in seqs]
+
+
+class LateStore:
+    """Says that records are safe, or not, when a test wants it to."""
+
+    def __init__(self) -> None:
+        self.kept: list[Record] = []
+        self.waiting: list[Done] = []
+
+    def last_seq(self) -> int:
+        return self.kept[-1].seq if self.kept else 0
+
+    def append(self, records: Sequence[Record], done: Done) -> None:
+        self.kept += records
+        self.waiting.append(done)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Place:
+    """A log and what has happened around it."""
+
+    def __init__(self, store: Store | None = None, window: int = 10_000) -> None:
+        self.hub = Hub()
+        self.wakes = 0
+        self.told: list[Refused | None] = []
+        self.received: list[bytes] = []
+        store = MemoryStore() if store is None else store
+        self.log = Log(Window(window, 10**9), store, self.hub, self.wake)
+        reader = Reader(self.received.append)
+        reader.subscription = SYSTEM
+        self.hub.join(reader)
+
+    def wake(self) -> None:
+        self.wakes += 1
+
+    def commit(self, *seqs: int) -> list[Record]:
+        fresh = records(*seqs)
+        self.log.commit(fresh, self.told.append)
+        return fresh
+
+
+def test_what_is_committed_is_in_the_window_the_store_and_the_hub() -> None:
+    store = LateStore()
+    place = Place(store)
+    fresh = place.commit(1, 2, 5)
+    assert place.log.head == 5
+    assert place.log.read_after(0, SYSTEM, 10**6).frames == [one.frame for one in fresh]
+    assert store.kept == fresh
+    assert place.wakes == 1
+    place.hub.begin()
+    place.hub.flush(10)
+    assert place.received == [b"".join(one.frame for one in fresh)]
+
+
+def test_delivery_does_not_wait_for_the_store_but_the_receipt_does() -> None:
+    store = LateStore()
+    place = Place(store)
+    place.commit(1)
+    assert not place.hub.idle
+    assert place.told == []
+    refused = Refused(SERVER_ERROR, "", "the disk is full")
+    for done, outcome in zip(store.waiting, [refused], strict=True):
+        done(outcome)
+    assert place.told == [refused]
+
+
+def test_without_a_store_a_message_is_safe_at_once() -> None:
+    place = Place()
+    place.commit(1)
+    assert place.told == [None]
+    assert MemoryStore().last_seq() == 0
+
+
+def test_an_id_is_known_as_long_as_the_window_has_it() -> None:
+    place = Place(window=2)
+    place.commit(1, 2, 3)
+    assert [place.log.seq_of(f"id_{seq}") for seq in (1, 2, 3)] == [None, 2, 3]
+
+
+def test_a_page_of_history_has_the_bytes_that_were_delivered() -> None:
+    place = Place()
+    fresh = place.commit(*range(1, 11))
+    page = asyncio.run(place.log.read(EVERYTHING, limit=3, offset=2))
+    assert page.records == [fresh[7], fresh[6], fresh[5]]
+    assert page.total == 10
+    assert [json.loads(one.payload)["seq"] for one in page.records] == [8, 7, 6]
+
+
+@pytest.mark.parametrize(("limit", "offset", "seqs"), [(5, 0, [2, 1]), (5, 2, []), (1, 1, [1])])
+def test_a_page_at_the_end_is_short_or_empty(limit: int, offset: int, seqs: list[int]) -> None:
+    place = Place()
+    place.commit(1, 2)
+    page = asyncio.run(place.log.read(EVERYTHING, limit, offset))
+    assert ([one.seq for one in page.records], page.total) == (seqs, 2)
+
+
+def test_others_get_their_turn_while_a_long_read_goes_on() -> None:
+    place = Place()
+    place.commit(*range(1, 5001))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def read() -> int:
+        busy = asyncio.create_task(others())
+        page = await place.log.read(EVERYTHING, 10, 4000)
+        busy.cancel()
+        return page.total
+
+    assert asyncio.run(read()) == 5000
+    assert turns >= 4

@@ -1,0 +1,89 @@
+"""A client that is not written in Python: Node, with its own WebSocket or the package `ws`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.wire import PATIENCE, on_uvloop, serving, soon, user
+
+NODE = shutil.which("node")
+SCRIPT = """
+const url = process.argv[1];
+const Socket = globalThis.WebSocket ?? require('ws');
+const ws = new Socket(url);
+const say = (command) => ws.send(JSON.stringify(command));
+ws.onmessage = ({ data }) => {
+  const event = JSON.parse(data);
+  console.log(data);
+  if (event.action === 'connected') say({ action: 'subscribe', message_types: ['user'] });
+  if (event.action === 'subscribed') say({ action: 'publish', message: MESSAGE });
+  if (event.type === 'user') say({ action: 'ping', request_id: 'from node' });
+  if (event.action === 'pong') ws.close(1000, 'done');
+};
+ws.onerror = (error) => { console.error(error.message ?? error); process.exit(1); };
+ws.onclose = ({ code, reason }) => console.log(JSON.stringify({ closed: code, reason }));
+"""
+
+
+@pytest.fixture(scope="module")
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Node finds a WebSocket; the test is skipped if there is none to be had."""
+    if NODE is None:
+        pytest.skip("Node is not installed")
+    place = tmp_path_factory.mktemp("node")
+    probe = "process.exit(globalThis.WebSocket ? 0 : 1)"
+    if subprocess.run([NODE, "-e", probe], check=False).returncode == 0:
+        return place
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("this Node has no WebSocket of its own, and there is no npm to get `ws`")
+    install = [npm, "install", "--prefix", str(place), "--no-audit", "--no-fund", "ws"]
+    try:
+        subprocess.run(install, check=True, capture_output=True, timeout=60)
+    except (subprocess.SubprocessError, OSError):
+        pytest.skip("this Node has no WebSocket of its own, and `npm install ws` failed")
+    return place / "node_modules"
+
+
+@on_uvloop
+async def test_node_connects_subscribes_publishes_receives_pings_and_leaves(
+    node_modules: Path,
+) -> None:
+    assert NODE is not None
+    message = user("grüße → 🐉", id="m1")
+    async with serving() as house:
+        node = await asyncio.create_subprocess_exec(
+            NODE,
+            "-e",
+            SCRIPT.replace("MESSAGE", json.dumps(message)),
+            house.server.url,
+            env={**os.environ, "NODE_PATH": str(node_modules)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            out, err = await soon(node.communicate(), f"Node, for {PATIENCE} seconds")
+        finally:
+            if node.returncode is None:
+                node.kill()
+        assert node.returncode == 0, err.decode()
+        events = [json.loads(line) for line in out.decode().splitlines()]
+        # The acknowledgement and the message itself may come in any order.
+        events[2:4] = sorted(events[2:4], key=lambda event: "type" in event)
+        connected, subscribed, published, received, pong, disconnected, closed = events
+        assert connected["action"] == "connected"
+        assert (subscribed["action"], subscribed["message_types"]) == ("subscribed", ["user"])
+        assert (published["action"], published["id"]) == ("published", "m1")
+        assert message.items() <= received.items()
+        assert received["seq"] == published["seq"]
+        assert (pong["action"], pong["request_id"]) == ("pong", "from node")
+        assert disconnected == {"action": "disconnected", "reason": "normal_closure"}
+        assert closed == {"closed": 1000, "reason": "done"}
+        await house.emptied()

@@ -1,0 +1,208 @@
+"""Records: their bytes are the message with its seq, their terms are what it can be found by."""
+
+from __future__ import annotations
+
+import gc
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from livelog import frames
+from livelog.errors import PROTOCOL_ERROR, Refused
+from livelog.ingest import convert
+from livelog.messages import encoder
+from livelog.record import MAX_DEPTH, Draft, Record, key, microseconds, place, terms
+from tests.strategies import Json, decoded, messages
+
+seqs = st.integers(0, 2**53 - 1)
+
+
+@given(messages, seqs)
+def test_the_payload_is_the_message_with_its_seq_as_the_last_field(message: Json, seq: int) -> None:
+    known = decoded(message)
+    encoded = encoder.encode(known)
+    record = place(Draft("x", message["type"], 7, terms(known), encoded), seq)
+    assert json.loads(record.payload) == {**json.loads(encoded), "seq": seq}
+    assert list(json.loads(record.payload)) == [*json.loads(encoded), "seq"]
+    assert record.frame == frames.text(record.payload)
+    assert (record.seq, record.id, record.type, record.time) == (seq, "x", message["type"], 7)
+    assert Record(seq, "x", message["type"], 7, *terms(known), record.frame) == record
+
+
+# What each type can be found by, field by field.
+_IDS = {"user_id", "from_user_id", "to_user_id", "leader_id", "member_id"}
+_NAMES = {"username", "from_username", "leader_name", "member_name"}
+_OTHERS = {
+    "channel",
+    "server",
+    "event",
+    "severity",
+    "status",
+    "raid_id",
+    "party_id",
+    "guild_id",
+}
+
+
+def found_by(message: Json) -> set[str]:
+    encoded = json.loads(encoder.encode(decoded(message)))
+    objects = [encoded, *encoded.get("participants", [])]
+    objects += [encoded.get(name, {}) for name in ("metadata", "data", "event_data")]
+    found = set()
+    for name, value in ((name, value) for one in objects for name, value in one.items()):
+        if isinstance(value, str):
+            found |= {f"user_id={value}"} if name in _IDS else set()
+            found |= {f"username={value}"} if name in _NAMES else set()
+            found |= {f"{name}={value}"} if name in _OTHERS else set()
+    return found
+
+
+@given(messages)
+def test_a_message_is_found_by_all_its_fields_and_entries_once_each(message: Json) -> None:
+    keys = terms(decoded(message)).keys
+    assert set(keys) == found_by(message)
+    assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize(
+    ("message", "keys", "text"),
+    [
+        (
+            {
+                "type": "user",
+                "user_id": "u1",
+                "username": "Ann",
+                "content": "Red  Dragon!",
+                "user_badge": "badge",
+                "metadata": {"channel": "trade", "server": "eu", "note": "not searched"},
+            },
+            ["user_id=u1", "username=Ann", "channel=trade", "server=eu"],
+            ["red dragon", "ann"],
+        ),
+        (
+            {
+                "type": "dm",
+                "from_user_id": "u1",
+                "from_username": "Ann",
+                "to_user_id": "u2",
+                "content": "psst",
+            },
+            ["user_id=u1", "username=Ann", "user_id=u2"],
+            ["psst", "ann"],
+        ),
+        (
+            {
+                "type": "raid",
+                "raid_id": "r1",
+                "raid_name": "Lair",
+                "boss_name": "Dragon",
+                "difficulty": "mythic",
+                "status": "wipe",
+                "participants": [{"user_id": "u1", "username": "Ann", "role": "tank"}],
+            },
+            ["raid_id=r1", "status=wipe", "user_id=u1", "username=Ann"],
+            ["lair", "dragon", "ann"],
+        ),
+        (
+            {
+                "type": "system",
+                "event": "error",
+                "data": {"user_id": "u1", "deep": [{"er": "Inner text"}, 5], "level": 3},
+            },
+            ["event=error", "severity=info", "user_id=u1"],
+            ["error", "u1", "inner text"],
+        ),
+        (
+            {
+                "type": "party",
+                "party_id": "p1",
+                "leader_id": "u1",
+                "leader_name": "Ann",
+                "member_count": 2,
+                "event": "member_joined",
+                "event_data": {"member_id": "u2", "member_name": "Bob"},
+            },
+            [
+                "party_id=p1",
+                "user_id=u1",
+                "username=Ann",
+                "event=member_joined",
+                "user_id=u2",
+                "username=Bob",
+            ],
+            ["ann", "member_joined", "u2", "bob"],
+        ),
+        (
+            {
+                "type": "guild",
+                "guild_id": "g1",
+                "guild_name": "The Slayers",
+                "guild_level": 2,
+                "event": "war_declared",
+                "event_data": {"channel": 7},
+            },
+            ["guild_id=g1", "event=war_declared"],
+            ["the slayers", "war_declared"],
+        ),
+    ],
+)
+def test_what_each_type_is_found_by(message: Json, keys: list[str], text: list[str]) -> None:
+    found = terms(decoded(message))
+    assert sorted(found.keys) == sorted(keys)
+    assert found.text.split("\n") == text
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_a_moment_becomes_microseconds_exactly(moment: datetime) -> None:
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    assert epoch + timedelta(microseconds=microseconds(moment)) == moment
+
+
+def test_equal_terms_are_one_object() -> None:
+    assert key("channel", "gen" + "eral") is key("chan" + "nel", "general")
+
+
+def nested(depth: int, wrap: Any) -> Any:
+    value: Any = "core"
+    for _ in range(depth):
+        value = wrap(value)
+    return value
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"x": inner}])
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ({"type": "user", "user_id": "u", "username": "A", "content": ""}, "metadata"),
+        ({"type": "system", "event": "error"}, "data"),
+        (
+            {"type": "guild", "guild_id": "g", "guild_name": "", "guild_level": 1}
+            | {"event": "war_declared"},
+            "event_data",
+        ),
+    ],
+)
+def test_a_free_object_may_be_nested_so_deep_and_no_deeper(
+    message: Json, field: str, wrap: Any
+) -> None:
+    terms(convert({**message, field: {"x": nested(MAX_DEPTH - 1, wrap)}}))
+    with pytest.raises(Refused) as caught:
+        terms(convert({**message, field: {"x": nested(MAX_DEPTH, wrap)}}))
+    assert (caught.value.code, caught.value.field) == (PROTOCOL_ERROR, field)
+    assert str(MAX_DEPTH) in caught.value.issue
+
+
+def test_many_strings_in_a_free_object_are_searched_in_their_order() -> None:
+    data = {"a": ["one", {"b": "two"}], "c": "three", "d": [["four"], "five"]}
+    message = convert({"type": "system", "event": "error", "data": data})
+    assert terms(message).text.split("\n") == ["error", "one", "two", "three", "four", "five"]
+
+
+def test_records_are_no_work_for_the_garbage_collector() -> None:
+    message = decoded({"type": "system", "event": "error"})
+    record = place(Draft("x", "system", 0, terms(message), encoder.encode(message)), 1)
+    assert not gc.is_tracked(record)

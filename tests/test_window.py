@@ -1,0 +1,176 @@
+"""The window against a plain list: what it keeps, what it finds, by page and by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from livelog.protocol import Filters
+from livelog.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
+from livelog.record import Record
+from livelog.window import Page, Window
+from tests.strategies import Json, filters, messages, record, subscriptions
+
+queries = st.just(EVERYTHING) | filters.map(compile_query)
+ALL = NOTHING.with_types(dict.fromkeys(["user", "system", "dm", "raid", "party", "guild"], Query()))
+
+
+def finish(steps: Generator[None, None, Page]) -> Page:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            page: Page = stop.value
+            return page
+
+
+class WindowAgainstAList(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.window = Window(1, 1)
+        self.kept: list[Record] = []
+        self.last = 0
+        self.evicted_upto = 0
+
+    @initialize(count=st.integers(1, 12), size=st.sampled_from([1, 600, 2500, 10**6]))
+    def open(self, count: int, size: int) -> None:
+        self.window = Window(count, size)
+
+    @rule(message=messages, step=st.integers(1, 3))
+    def append(self, message: Json, step: int) -> None:
+        """Timestamps are out of order and ids come again: both are no concern of the window."""
+        self.last += step
+        new = record(message, self.last)
+        self.window.append(new)
+        self.kept.append(new)
+        while len(self.kept) > self.window.max_messages or (
+            len(self.kept) > 1 and sum(len(one.frame) for one in self.kept) > self.window.max_bytes
+        ):
+            self.evicted_upto = self.kept.pop(0).seq
+
+    @rule(query=queries, limit=st.integers(1, 5), offset=st.integers(0, 8))
+    def read(self, query: Query, limit: int, offset: int) -> None:
+        page = finish(self.window.read(query, limit, offset))
+        matching = [one for one in reversed(self.kept) if query.matches(one)]
+        assert page.records == matching[offset : offset + limit]
+        assert page.total == len(matching)
+
+    @rule(
+        wanted=subscriptions | st.just(ALL),
+        back=st.integers(0, 20),
+        max_bytes=st.sampled_from([1, 400, 10**6]),
+    )
+    def after(self, wanted: Subscription, back: int, max_bytes: int) -> None:
+        """Chunk by chunk, a reader gets all that is left of what it wants, once and in order."""
+        cursor = since = max(0, self.last - back)
+        found: list[bytes] = []
+        lost = 0
+        while cursor < self.last:
+            chunk = self.window.after(cursor, wanted, max_bytes)
+            assert chunk.cursor > cursor
+            assert sum(map(len, chunk.frames[:-1])) < max_bytes
+            lost = lost or chunk.lost_upto
+            found += chunk.frames
+            cursor = chunk.cursor
+        assert found == [one.frame for one in self.kept if one.seq > since and wanted.wants(one)]
+        assert lost == (self.evicted_upto if since < self.evicted_upto else 0)
+        assert cursor == self.last
+
+    @invariant()
+    def agree(self) -> None:
+        self.window._check()
+        assert len(self.window) == len(self.kept)
+        assert self.window.evicted_upto == self.evicted_upto
+        newest = {one.id: one.seq for one in self.kept}
+        assert all(self.window.seq_of(id) == seq for id, seq in newest.items())
+        assert self.window.seq_of("no such id") is None
+
+
+WindowAgainstAList.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
+TestWindowAgainstAList = WindowAgainstAList.TestCase
+
+
+def filled(count: int, kept: int = 10**9) -> Window:
+    window = Window(kept, 10**9)
+    for seq in range(1, count + 1):
+        window.append(record({"type": "system", "event": "error", "id": f"s{seq}"}, seq))
+    return window
+
+
+def test_the_newest_message_stays_even_when_it_alone_is_too_big() -> None:
+    window = Window(10, 1)
+    for seq in (1, 2):
+        window.append(record({"type": "system", "event": "error"}, seq))
+        assert len(window) == 1
+    assert window.evicted_upto == 1
+
+
+def test_what_has_fallen_out_long_ago_is_not_kept_in_secret() -> None:
+    window = filled(5000, kept=10)
+    window._check()
+    assert len(window._records) < 2100
+    assert window.seq_of("s4990") is None
+    assert window.seq_of("s4991") == 4991
+    assert [one.seq for one in finish(window.read(EVERYTHING, 100, 0)).records] == list(
+        range(5000, 4990, -1)
+    )
+
+
+def test_a_long_read_pauses_and_sees_the_window_as_it_was() -> None:
+    window = filled(2500, kept=2500)
+    steps = window.read(EVERYTHING, 5000, 0)
+    pauses = 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            page: Page = stop.value
+            break
+        pauses += 1
+        for _ in range(600):
+            seq = window.evicted_upto + len(window) + 1
+            window.append(record({"type": "system", "event": "error"}, seq))
+    assert pauses >= 2
+    assert [one.seq for one in page.records] == list(range(2500, 0, -1))
+    assert page.total == 2500
+
+
+def test_a_chunk_looks_at_a_bounded_number_of_records_and_moves_on_without_a_match() -> None:
+    window = filled(2500)
+    nothing_matches = NOTHING.with_types({"user": EVERYTHING})
+    cursor, chunks = 0, 0
+    while cursor < 2500:
+        chunk = window.after(cursor, nothing_matches, 10**6)
+        assert chunk.frames == []
+        assert 0 < chunk.scanned <= 1000
+        cursor, chunks = chunk.cursor, chunks + 1
+    assert chunks == 3
+
+
+@given(st.integers(0, 2000))
+def test_a_reader_at_the_head_or_beyond_gets_nothing_and_stays(beyond: int) -> None:
+    chunk = HUNDRED.after(100 + beyond, ALL, 10**6)
+    assert (chunk.frames, chunk.cursor, chunk.lost_upto) == ([], 100 + beyond, 0)
+
+
+HUNDRED = filled(100)
+
+
+@pytest.mark.parametrize("since", [0, 1, 4989, 4990, 4991])
+def test_who_asks_for_what_has_fallen_out_is_told_upto_where(since: int) -> None:
+    chunk = filled(5000, kept=10).after(since, ALL, 10**6)
+    assert chunk.lost_upto == (4990 if since < 4990 else 0)
+    assert chunk.cursor == 5000
+
+
+def test_dates_filter_on_the_timestamp_not_on_the_order() -> None:
+    window = Window(10, 10**6)
+    for seq, hour in enumerate([12, 9, 15, 10], start=1):
+        at = f"2025-12-03T{hour:02}:00:00Z"
+        window.append(record({"type": "system", "event": "error", "timestamp": at}, seq))
+    until_noon = compile_query(Filters(date_to="2025-12-03T12:00:00Z"))
+    assert [one.seq for one in finish(window.read(until_noon, 10, 0)).records] == [4, 2, 1]
