@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from livelog.errors import PROTOCOL_ERROR, Refused
 
-_LINE = re.compile(r"^(?P<issue>.*?)(?: - at `\$?(?P<path>.*)`)?$", re.DOTALL)
+_LINE = re.compile(r"^(?P<issue>.*?)(?: - at `(?:key` in `)?\$?(?P<path>.*)`)?$", re.DOTALL)
 _ABOUT_A_FIELD = re.compile(
     r"Object (?P<what>missing required|contains unknown) field `(?P<name>.*)`"
 )
@@ -61,8 +61,8 @@ def _refused(field: str, issue: str, allowed: list[Any]) -> Refused:
     return Refused(PROTOCOL_ERROR, field, issue)
 
 
-def _parse(data: bytes | dict[str, Any]) -> Any:
-    if isinstance(data, dict):
+def _parse(data: Any) -> Any:
+    if not isinstance(data, (bytes, bytearray)):
         return data
     try:
         return msgspec.json.decode(data)

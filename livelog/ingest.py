@@ -98,7 +98,7 @@ def decode(data: bytes) -> AnyMessage:
 
 def convert(message: Message | dict[str, Any]) -> AnyMessage:
     """A message from a struct or a plain dict, checked as strictly as one from outside."""
-    plain = msgspec.to_builtins(message) if isinstance(message, Message) else message
+    plain = _plain(message) if isinstance(message, Message) else message
     try:
         checked: AnyMessage = msgspec.convert(plain, AnyMessage)
         return checked
@@ -117,9 +117,23 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+# Only a program that embeds the server can hand over what JSON cannot hold.
+_UNWRITABLE = (TypeError, ValueError, RecursionError)
+
+
+def _plain(message: Message) -> Any:
+    try:
+        return msgspec.to_builtins(message)
+    except _UNWRITABLE as error:
+        raise _unwritable(error) from None
+
+
 def _encode(message: AnyMessage) -> bytes:
     try:
         return encoder.encode(message)
-    except (TypeError, ValueError, RecursionError) as error:
-        # Only a program that embeds the server can hand over what JSON cannot hold.
-        raise Refused(PROTOCOL_ERROR, "", f"cannot be written as JSON: {error}") from None
+    except _UNWRITABLE as error:
+        raise _unwritable(error) from None
+
+
+def _unwritable(error: Exception) -> Refused:
+    return Refused(PROTOCOL_ERROR, "", f"cannot be written as JSON: {error}")

@@ -114,10 +114,11 @@ class Server:
 
     def _build(self, loop: asyncio.AbstractEventLoop) -> Site:
         config = self.config
-        self._store = MemoryStore()
+        self._store = MemoryStore(self._clock())
         last_seq = self._store.last_seq()
         hub = Hub(last_seq)
-        log = Log(Window(config.window_messages, config.window_bytes), self._store, hub, self._wake)
+        window = Window(config.window_messages, config.window_bytes, began=last_seq)
+        log = Log(window, self._store, hub, self._wake)
         catch_up = CatchUp(log, hub)
         pacing = Pacing(config.fanout_share, config.latency_target)
         self._ticker = Ticker(loop, hub, catch_up, pacing)

@@ -42,11 +42,15 @@ class Chunk:
 
 
 class Window:
-    """The newest `max_messages` messages, or fewer when they exceed `max_bytes` of frames."""
+    """The newest `max_messages` messages, or fewer when they exceed `max_bytes` of frames.
 
-    def __init__(self, max_messages: int, max_bytes: int) -> None:
+    All that it is given has a seq above `began`; what was there before is gone.
+    """
+
+    def __init__(self, max_messages: int, max_bytes: int, began: int = 0) -> None:
         self.max_messages = max_messages
         self.max_bytes = max_bytes
+        self.began = began
         self.evicted_upto = 0
         """Seq of the newest message that has fallen out."""
         self._records: list[Record] = []
@@ -74,7 +78,7 @@ class Window:
 
     def after(self, cursor: int, wanted: Subscription, max_bytes: int) -> Chunk:
         """The messages after `cursor` that are wanted, up to about `max_bytes` of frames."""
-        lost_upto = self.evicted_upto if cursor < self.evicted_upto else 0
+        lost_upto = self._lost_upto(cursor)
         frames: list[bytes] = []
         first = bisect_right(self._records, cursor, lo=self._start, key=_SEQ)
         last = min(first + _SCANNED_PER_STEP, len(self._records))
@@ -87,7 +91,7 @@ class Window:
                 if max_bytes <= 0:
                     last = position
                     break
-        return Chunk(frames, max(cursor, lost_upto), last - first, lost_upto)
+        return Chunk(frames, max(cursor, lost_upto, self.began), last - first, lost_upto)
 
     def read(self, query: Query, limit: int, offset: int) -> Generator[None, None, Page]:
         """The page of matches that starts at `offset`, newest first, with the exact total."""
@@ -102,6 +106,15 @@ class Window:
                     total += 1
             yield
         return Page(page, total)
+
+    def _lost_upto(self, cursor: int) -> int:
+        """Up to where a reader at `cursor` has missed something, 0 if it has not.
+
+        A cursor of 0 asks for all there is and has seen nothing of what was before.
+        """
+        if cursor < self.evicted_upto:
+            return self.evicted_upto
+        return self.began if 0 < cursor < self.began else 0
 
     def _evict(self) -> None:
         record = self._records[self._start]

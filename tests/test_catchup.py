@@ -46,9 +46,9 @@ class Client:
 class Place:
     """Log, hub and catch-up, and the ticker's order of things."""
 
-    def __init__(self, window: int = 100_000) -> None:
-        self.hub = Hub()
-        self.log = Log(Window(window, 10**9), MemoryStore(), self.hub, lambda: None)
+    def __init__(self, window: int = 100_000, began: int = 0) -> None:
+        self.hub = Hub(began)
+        self.log = Log(Window(window, 10**9, began), MemoryStore(), self.hub, lambda: None)
         self.catch_up = CatchUp(self.log, self.hub)
 
     def fill(self, count: int, size: int = 0) -> list[Record]:
@@ -121,6 +121,17 @@ def test_what_is_gone_is_told_once_before_what_is_left() -> None:
     assert client.seqs == [8, 9, 10]
     assert len(client.messages) == 4
     assert place.hub.position(client.reader) == 10
+
+
+def test_who_comes_back_to_a_new_process_is_told_what_it_may_have_missed() -> None:
+    place = Place(began=100)
+    before, all_there_is = place.reader(SYSTEM, 60), place.reader(SYSTEM, 0)
+    place.settle()
+    assert before.messages == [{"action": "gap", "from": 60, "to": 100}]
+    assert all_there_is.messages == []
+    place.fill(2)
+    place.settle()
+    assert before.seqs == all_there_is.seqs == [101, 102]
 
 
 def test_who_has_missed_nothing_is_told_nothing() -> None:

@@ -142,14 +142,6 @@ def test_a_struct_is_checked_as_strictly_as_json() -> None:
     assert caught.value.field == "user_id"
 
 
-@given(st.lists(st.floats(0, 4e9) | st.just(NOW), min_size=2, max_size=50))
-def test_seqs_rise_whatever_the_clock_does(clock: list[float]) -> None:
-    engine = LocalEngine()
-    seqs = [engine.next(now) for now in clock]
-    assert all(low < high for low, high in pairwise(seqs))
-    assert seqs[-1] < 2**53
-
-
 def test_a_clock_that_jumps_back_an_hour_does_not_disturb_the_order() -> None:
     house = House()
     [first] = house.publish(user())
@@ -158,39 +150,8 @@ def test_a_clock_that_jumps_back_an_hour_does_not_disturb_the_order() -> None:
     assert second.seq == first.seq + 1
 
 
-def test_a_new_engine_starts_above_all_that_was_given_out() -> None:
-    engine = LocalEngine(last=10**15 * 5)
-    assert engine.next(NOW) == 5 * 10**15 + 1
-
-
 @given(st.integers(0, 4_000_000_000_000))
 def test_timestamps_and_ids_tell_the_time(milliseconds: int) -> None:
     text = timestamp(milliseconds / 1000 + 0.0001)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text)
     assert int(uuid7(milliseconds).replace("-", "")[:12], 16) == milliseconds
-
-
-@given(st.binary(max_size=200_000))
-def test_a_frame_carries_its_payload(payload: bytes) -> None:
-    frame = frames.text(payload)
-    assert frames.payload(frame) == payload
-    assert frame[0] == 0x81
-    size = frame[1] if frame[1] < 126 else int.from_bytes(frame[2 : 4 if frame[1] == 126 else 10])
-    assert size == len(payload)
-
-
-@pytest.mark.parametrize("size", [0, 125, 126, 127, 65535, 65536])
-def test_the_length_of_a_frame_takes_the_shortest_form(size: int) -> None:
-    head = len(frames.text(b"x" * size)) - size
-    assert head == (2 if size < 126 else 4 if size < 65536 else 10)
-
-
-def test_events_leave_out_what_they_do_not_have() -> None:
-    from livelog.protocol import Disconnected, Gap
-
-    assert encoder.encode(Disconnected(reason="server_error")) == (
-        b'{"action":"disconnected","reason":"server_error"}'
-    )
-    assert encoder.encode(Gap(from_=1, to=2, request_id="r")) == (
-        b'{"action":"gap","request_id":"r","from":1,"to":2}'
-    )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from livelog.engine.local import LocalEngine
 from livelog.errors import SERVER_ERROR, Refused
 from livelog.hub import Hub, Reader
 from livelog.log import Log
@@ -95,7 +96,12 @@ def test_without_a_store_a_message_is_safe_at_once() -> None:
     place = Place()
     place.commit(1)
     assert place.told == [None]
-    assert MemoryStore().last_seq() == 0
+
+
+def test_what_an_earlier_process_gave_out_is_below_the_start_of_a_new_one() -> None:
+    engine = LocalEngine()
+    given = [engine.next(1_764_763_200.0 + n / 10) for n in range(5)]
+    assert given[-1] < MemoryStore(1_764_763_201.0).last_seq()
 
 
 def test_an_id_is_known_as_long_as_the_window_has_it() -> None:

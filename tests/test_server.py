@@ -43,6 +43,21 @@ async def test_a_program_can_embed_the_server() -> None:
     assert [event["content"] for event in got[2:]] == ["from a dict", "from JSON", "from a struct"]
 
 
+@on_each_loop
+async def test_who_resumes_from_a_process_that_is_gone_is_told_the_gap() -> None:
+    async with Server(Config(port=0)) as server:
+        before = server.publish(user("lost with its process")).seq
+    async with Server(Config(port=0)) as server:
+        async with connect(f"{server.url}?message_types=user&since={before}") as client:
+            kept = server.publish(user("kept")).seq
+            got = [json.loads(await client.recv()) for _ in range(4)]
+        async with connect(f"{server.url}?message_types=user&since=0") as client:
+            fresh = [json.loads(await client.recv()) for _ in range(3)]
+    assert [event.get("action") for event in got] == ["connected", "subscribed", "gap", None]
+    assert got[2]["from"] == before < got[2]["to"] < kept == got[3]["seq"]
+    assert [event.get("action") for event in fresh] == ["connected", "subscribed", None]
+
+
 @pytest.mark.parametrize(
     ("message", "field"),
     [

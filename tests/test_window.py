@@ -33,12 +33,17 @@ class WindowAgainstAList(RuleBasedStateMachine):
         super().__init__()
         self.window = Window(1, 1)
         self.kept: list[Record] = []
-        self.last = 0
+        self.last = self.began = 0
         self.evicted_upto = 0
 
-    @initialize(count=st.integers(1, 12), size=st.sampled_from([1, 600, 2500, 10**6]))
-    def open(self, count: int, size: int) -> None:
-        self.window = Window(count, size)
+    @initialize(
+        count=st.integers(1, 12),
+        size=st.sampled_from([1, 600, 2500, 10**6]),
+        began=st.sampled_from([0, 10]),
+    )
+    def open(self, count: int, size: int, began: int) -> None:
+        self.window = Window(count, size, began)
+        self.last = self.began = began
 
     @rule(message=messages, step=st.integers(1, 3))
     def append(self, message: Json, step: int) -> None:
@@ -77,7 +82,8 @@ class WindowAgainstAList(RuleBasedStateMachine):
             found += chunk.frames
             cursor = chunk.cursor
         assert found == [one.frame for one in self.kept if one.seq > since and wanted.wants(one)]
-        assert lost == (self.evicted_upto if since < self.evicted_upto else 0)
+        gone = self.evicted_upto or (self.began if since else 0)
+        assert lost == (gone if since < gone else 0)
         assert cursor == self.last
 
     @invariant()

@@ -16,7 +16,7 @@ class Store(Protocol):
     """What the log asks of a store."""
 
     def last_seq(self) -> int:
-        """The newest seq it holds, 0 when it is empty."""
+        """A seq that none given out before this process began is above; 0 for the first ever."""
 
     def append(self, records: Sequence[Record], done: Done) -> None:
         """Keep `records`, which follow all earlier ones; returns before they are safe."""
