@@ -109,7 +109,7 @@ async def test_parameters_that_mean_nothing_here_are_passed_over() -> None:
         ("?message_types=user&since=-1", "since"),
         ("?message_types=user&since=9007199254740992", "since"),
         ("?message_types=user&since=99999999999999999999999", "since"),
-        ("?message_types=user&since=1", "since"),
+        ("?message_types=user&since=9007199254740991", "since"),
         ("?message_types=%ff%00", "message_types"),
     ],
 )
