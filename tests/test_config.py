@@ -78,3 +78,50 @@ def test_a_config_made_by_a_program_is_checked_too() -> None:
         Config(port=-1).checked()
     with pytest.raises(WrongSetting, match="--port"):
         Config(port="80").checked()  # type: ignore[arg-type]  # the mistake in question
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_setting_can_be_made_in_every_way(name: str, tmp_path: Path) -> None:
+    default = getattr(Config(), name)
+    written = str(default).lower() if isinstance(default, bool) else str(default)
+    file = tmp_path / "live.toml"
+    file.write_text(f"{name} = {repr(default) if isinstance(default, str) else written}")
+    by_variable = load({}, {f"LIVELOG_{name.upper()}": written})
+    assert load({name: written}, {}) == by_variable == load({}, {}, str(file)) == Config()
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_no_setting_takes_just_anything(name: str) -> None:
+    wrongs: list[object] = [["a", "list"], None, {}]
+    for wrong in wrongs:
+        with pytest.raises(WrongSetting, match=flag(name)):
+            load({name: wrong}, {})
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "-inf", "1e999"])
+@pytest.mark.parametrize("name", FIELDS)
+def test_no_number_can_be_endless(name: str, word: str) -> None:
+    if not isinstance(getattr(Config(), name), str):
+        with pytest.raises(WrongSetting, match=flag(name)):
+            load({}, {f"LIVELOG_{name.upper()}": word})
+
+
+def test_an_unknown_setting_is_told_all_that_there_are(tmp_path: Path) -> None:
+    file = tmp_path / "live.toml"
+    file.write_text("prot = 1")
+    for flags, source in (({"prot": 1}, None), ({}, str(file))):
+        with pytest.raises(WrongSetting) as caught:
+            load(flags, {}, source)
+        assert all(name in str(caught.value) for name in ["'prot'", *FIELDS])
+
+
+def test_the_name_of_the_file_is_no_setting() -> None:
+    assert load({}, {"LIVELOG_CONFIG": "live.toml", "PORT": "1"}) == Config()
+
+
+def test_a_file_that_is_not_text_or_no_file_is_named(tmp_path: Path) -> None:
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"host = '\xff'")
+    for file in (tmp_path, binary):
+        with pytest.raises(WrongSetting, match=f"--config {file}"):
+            load({}, {}, str(file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import hypothesis.strategies as st
@@ -85,6 +86,30 @@ def test_any_bytes_are_explained(shape: Any, data: bytes) -> None:
 def test_a_broken_document_is_explained(shape: Any, data: bytes) -> None:
     refused = explained(shape, data)
     assert refused is None or refused.issue
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(
+    document=st.sampled_from(DOCUMENTS),
+    damage=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=3),
+)
+def test_damaged_bytes_are_explained(
+    shape: Any, document: dict[str, Any], damage: list[tuple[int, int]]
+) -> None:
+    data = bytearray(json.dumps(document, ensure_ascii=False).encode())
+    for place, byte in damage:
+        data[place % len(data)] = byte
+    refused = explained(shape, bytes(data))
+    assert refused is None or refused.issue
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(data=mutated())
+def test_what_it_names_is_in_the_document_or_missing_there(shape: Any, data: bytes) -> None:
+    refused = explained(shape, data)
+    if refused is not None and refused.field and refused.issue != "required field is missing":
+        last = re.split(r"[.\[]", refused.field)[-1].rstrip("]")
+        assert last.isdigit() or json.dumps(last)[1:-1].encode() in data
 
 
 def why(document: dict[str, Any]) -> tuple[str, str, Any]:

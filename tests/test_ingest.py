@@ -1,27 +1,28 @@
-"""The way in: stamps, order, duplicates, all or nothing; and the engine's seqs."""
+"""The way in: stamps, duplicates, all or nothing, and what a program may hand over."""
 
 from __future__ import annotations
 
 import json
 import re
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 
 from livelog import frames
 from livelog.engine.local import LocalEngine
-from livelog.errors import MESSAGE_TOO_BIG, Refused
+from livelog.errors import MESSAGE_TOO_BIG, PROTOCOL_ERROR, Refused
 from livelog.hub import Hub, Reader
-from livelog.ids import uuid7
-from livelog.ingest import Ingest, Receipt, convert, timestamp
+from livelog.ingest import Ingest, Receipt, convert, decode, timestamp
 from livelog.log import Log
-from livelog.protocol import encoder
-from livelog.query import NOTHING, Query
+from livelog.messages import TYPES, AnyMessage, MessageType, UserMessage
+from livelog.query import NOTHING, Query, parse_moment
 from livelog.store.memory import MemoryStore
 from livelog.window import Window
+from tests.strategies import Json, messages, split
+from tests.test_explain import mutated
 from tests.test_messages import EXAMPLES
 
 NOW = 1_764_763_200.1239
@@ -30,14 +31,14 @@ NOW = 1_764_763_200.1239
 class House:
     """The path without doors: what is published, and what one subscriber to all gets."""
 
-    def __init__(self, window: int = 100) -> None:
+    def __init__(self, window: int = 100, types: Sequence[MessageType] = ("user", "dm")) -> None:
         self.now = NOW
         self.hub = Hub()
         self.log = Log(Window(window, 1 << 20), MemoryStore(), self.hub, lambda: None)
         self.ingest = Ingest(LocalEngine(), self.log, lambda: self.now, max_bytes=2000)
         self.received: list[bytes] = []
         reader = Reader(self.received.append)
-        reader.subscription = NOTHING.with_types({"user": Query(), "dm": Query()})
+        reader.subscription = self.wanted = NOTHING.with_types(dict.fromkeys(types, Query()))
         self.hub.join(reader)
 
     def publish(self, *messages: dict[str, Any]) -> list[Receipt]:
@@ -151,7 +152,105 @@ def test_a_clock_that_jumps_back_an_hour_does_not_disturb_the_order() -> None:
 
 
 @given(st.integers(0, 4_000_000_000_000))
-def test_timestamps_and_ids_tell_the_time(milliseconds: int) -> None:
+def test_the_timestamp_made_is_the_time_in_milliseconds(milliseconds: int) -> None:
     text = timestamp(milliseconds / 1000 + 0.0001)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", text)
-    assert int(uuid7(milliseconds).replace("-", "")[:12], 16) == milliseconds
+    assert parse_moment(text, "") == milliseconds * 1000
+
+
+@given(messages)
+def test_whatever_a_producer_sets_is_delivered_as_it_is(message: Json) -> None:
+    house = House(types=TYPES)
+    [receipt] = house.publish(message)
+    delivered = json.loads(frames.payload(house.received[0]))
+    if "participants" in message:
+        absent = {"role": None, "class": None}
+        message["participants"] = [absent | one for one in message["participants"]]
+    assert delivered | message == delivered
+    assert (delivered["id"], delivered["seq"]) == receipt
+    [found] = house.log.read_after(0, house.wanted, 1).frames
+    assert found == house.received[0]
+
+
+@given(st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=3), max_size=12))
+def test_an_id_is_taken_once_as_long_as_the_window_has_it(batches: list[list[str]]) -> None:
+    house = House(window=3)
+    kept: list[Receipt] = []
+    for batch in batches:
+        known = dict(kept)
+        fresh: list[Receipt] = []
+        for receipt, id in zip(house.publish(*(user(id=id) for id in batch)), batch, strict=True):
+            assert receipt.id == id
+            if id in known:
+                assert receipt.seq == known[id]
+            else:
+                known[id] = receipt.seq
+                fresh.append(receipt)
+        kept = [*kept, *fresh][-3:]
+        delivered = split(b"".join(house.received))
+        house.received.clear()
+        assert [json.loads(frames.payload(one))["seq"] for one in delivered] == [
+            receipt.seq for receipt in fresh
+        ]
+
+
+def test_of_several_messages_one_of_which_is_wrong_none_is_taken() -> None:
+    house = House()
+    with pytest.raises(Refused):
+        house.publish(user(id="a"), user(timestamp="today"), user(id="b"))
+    assert house.received == []
+    assert [house.log.seq_of(id) for id in "ab"] == [None, None]
+
+
+@given(mutated())
+def test_a_dict_is_refused_for_what_json_is_refused_for(data: bytes) -> None:
+    try:
+        document = json.loads(data)
+    except ValueError:
+        document = None
+    assume(isinstance(document, dict))
+    assert outcome(convert, document) == outcome(decode, data)
+
+
+def outcome(take: Callable[[Any], AnyMessage], given: Any) -> Any:
+    try:
+        return take(given)
+    except Refused as refused:
+        return refused.field, refused.details.get("allowed")
+
+
+def endless() -> list[Any]:
+    inner: list[Any] = []
+    inner.append(inner)
+    return inner
+
+
+@pytest.mark.parametrize(
+    "value", [object(), iter("x"), "\ud800", {(1, 2): 3}, {None: 1}, endless(), [object()]]
+)
+@pytest.mark.parametrize("field", ["metadata", "content", "user_id"])
+def test_a_struct_that_json_cannot_hold_is_refused(field: str, value: Any) -> None:
+    fields: dict[str, Any] = {"user_id": "u", "username": "Ann", "content": ""}
+    message = UserMessage(**fields | {field: {"x": value} if field == "metadata" else value})
+    house = House()
+    with pytest.raises(Refused) as caught:
+        house.ingest.prepare(convert(message))
+    assert caught.value.code == PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize("value", [None, 5, "{}", [], b"{}", {1: 2}, UserMessage])
+def test_what_is_no_message_at_all_is_refused(value: Any) -> None:
+    with pytest.raises(Refused):
+        convert(value)
+
+
+def test_a_key_that_is_no_string_is_refused_in_the_name_of_its_object() -> None:
+    with pytest.raises(Refused) as caught:
+        convert(user(metadata={5: "x"}))
+    assert caught.value.field == "metadata"
+
+
+def test_the_message_of_an_embedding_program_is_not_changed() -> None:
+    message = UserMessage(user_id="u", username="Ann", content="hello")
+    House().ingest.prepare(convert(message))
+    assert message == UserMessage(user_id="u", username="Ann", content="hello")

@@ -14,6 +14,7 @@ from livelog.errors import PROTOCOL_ERROR, Refused
 from livelog.ingest import convert, decode
 from livelog.messages import TYPES, AnyMessage, encoder
 from livelog.record import MAX_DEPTH, terms
+from tests.strategies import Json, messages
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "user": {
@@ -173,10 +174,25 @@ def test_a_wrong_or_missing_type_is_refused_with_the_list() -> None:
     assert missing.details["allowed"] == list(TYPES)
 
 
-def test_a_missing_field_is_named() -> None:
-    message = dict(EXAMPLES["user"])
-    del message["username"]
-    assert refusal(message).field == "username"
+MADE_OR_DEFAULT = {
+    "user": {"id", "timestamp", "user_avatar", "user_badge", "metadata"},
+    "system": {"id", "timestamp", "data", "severity"},
+    "dm": {"id", "timestamp", "read"},
+    "raid": {"id", "timestamp", "participants", "health_percentage", "duration_seconds"},
+    "party": {"id", "timestamp", "event_data"},
+    "guild": {"id", "timestamp", "event_data"},
+}
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_what_is_missing_is_named_unless_it_may_be(name: str) -> None:
+    for field in EXAMPLES[name]:
+        message = {key: value for key, value in EXAMPLES[name].items() if key != field}
+        if field in MADE_OR_DEFAULT[name]:
+            decode(json.dumps(message).encode())
+        else:
+            assert refusal(message).field == field
+            assert refusal(message).issue == "required field is missing"
 
 
 def test_what_is_wrong_inside_a_participant_is_named() -> None:
@@ -253,6 +269,20 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=8,
 )
+
+
+@given(messages)
+def test_what_a_producer_sends_is_kept_and_what_it_leaves_out_gets_a_default(message: Json) -> None:
+    known = decode(json.dumps(message).encode())
+    encoded = json.loads(encoder.encode(known))
+    absent = encoded.keys() - message.keys()
+    assert absent <= MADE_OR_DEFAULT[message["type"]] - {"id", "timestamp"}
+    assert all(encoded[name] in (None, {}, [], False, "info") for name in absent)
+    for one in message.get("participants", []):
+        one.update({"role": None, "class": None} | one)
+    assert {**encoded, **message} == encoded
+    assert decode(encoder.encode(known)) == known
+    assert convert(message) == known
 
 
 @given(st.sampled_from(TYPES), st.data())

@@ -2,85 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import re
+import unicodedata
 from datetime import datetime
 from typing import Any
 
-import hypothesis.strategies as st
+import msgspec
 import pytest
 from hypothesis import given
 
-from livelog import words
 from livelog.errors import Refused
-from livelog.ingest import convert
-from livelog.messages import encoder
-from livelog.protocol import Filters
-from livelog.query import NOTHING, Query, compile_query, parse_moment
-from livelog.record import Draft, Record, place, terms
+from livelog.messages import TYPES, encoder
+from livelog.protocol import KEY_FILTERS, Filters
+from livelog.query import MAX_WORDS, NOTHING, Query, Subscription, compile_query
+from tests import strategies
+from tests.strategies import Json, decoded, filters, messages, record, subscriptions
 from tests.test_messages import EXAMPLES
 
-NAMES = ["Ann", "dragonmaster", "Ænna"]
-USERS = ["user_1", "user_2", "user_3"]
-TEXTS = ["the Red Dragon's lair", "dragon red", "STRASSE straße", "über-dragons", "x", ""]
-QUERIES = ["dragon", "red dragon", '"red dragon"', "rag", "strasse", "ann", "x ra", "conquest"]
-STAMPS = [f"2025-12-03T12:00:0{second}{zone}" for second in range(4) for zone in ("Z", "+01:00")]
-MORE = {"user_id": USERS, "username": NAMES, "member_id": USERS, "channel": ["general", "trade"]}
+NOON = "2025-12-03T12:00:00Z"
 
-picks = {
-    "user_id": st.sampled_from(USERS),
-    "from_user_id": st.sampled_from(USERS),
-    "to_user_id": st.sampled_from(USERS),
-    "leader_id": st.sampled_from(USERS),
-    "username": st.sampled_from(NAMES),
-    "from_username": st.sampled_from(NAMES),
-    "leader_name": st.sampled_from(NAMES),
-    "content": st.sampled_from(TEXTS),
-    "boss_name": st.sampled_from(TEXTS),
-    "timestamp": st.sampled_from(STAMPS),
+# Where a filter looks, if not in the field of its own name.
+PLACES = {
+    "user_id": {"user_id", "from_user_id", "to_user_id", "leader_id", "member_id"},
+    "username": {"username", "from_username", "leader_name", "member_name"},
 }
-free = st.fixed_dictionaries(
-    {"note": st.sampled_from(TEXTS), "more": st.lists(st.sampled_from(TEXTS), max_size=2)},
-    optional={name: st.sampled_from(values) for name, values in MORE.items()},
-)
-
-
-@st.composite
-def messages(draw: st.DrawFn) -> dict[str, Any]:
-    message = dict(draw(st.sampled_from(list(EXAMPLES.values()))))
-    for field in message:
-        if field in picks:
-            message[field] = draw(picks[field])
-        elif field in ("metadata", "data", "event_data"):
-            message[field] = draw(free)
-        elif field == "participants":
-            users = draw(st.lists(st.sampled_from(USERS), max_size=2))
-            message[field] = [{"user_id": user, "username": user.upper()} for user in users]
-    return message
-
-
-filters: st.SearchStrategy[dict[str, Any]] = st.builds(
-    dict,
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "type": st.sampled_from(list(EXAMPLES))
-            | st.lists(st.sampled_from(list(EXAMPLES)), min_size=1),
-            "user_id": st.sampled_from(USERS),
-            "username": st.sampled_from([*NAMES, "USER_1"]),
-            "channel": st.sampled_from(["general", "trade"]),
-            "event": st.sampled_from(["user_joined", "member_joined", "conquest_complete"]),
-            "status": st.just("in_progress"),
-            "date_from": st.sampled_from(STAMPS),
-            "text": st.sampled_from(QUERIES),
-        },
-    ),
-)
-
-
-def record_of(message: dict[str, Any]) -> Record:
-    known = convert(message)
-    time = parse_moment(message["timestamp"], "timestamp")
-    return place(Draft("x", message["type"], time, terms(known), encoder.encode(known)), 1)
+NAMES = ("username", "from_username", "raid_name", "boss_name", "leader_name", "guild_name")
 
 
 def strings(value: Any) -> list[str]:
@@ -90,79 +37,107 @@ def strings(value: Any) -> list[str]:
     return [text for item in inner for text in strings(item)]
 
 
-def involved(message: dict[str, Any], fields: tuple[str, ...]) -> set[str]:
-    places = [message, *(message.get(free, {}) for free in ("metadata", "data", "event_data"))]
-    places += message.get("participants", [])
-    return {value for place in places for name, value in place.items() if name in fields}
+def has_value(message: Json, name: str, value: str) -> bool:
+    objects = [message, *message.get("participants", [])]
+    objects += [message.get(free, {}) for free in ("metadata", "data", "event_data")]
+    places = PLACES.get(name, {name})
+    return any(one.get(place) == value for one in objects for place in places)
 
 
-FIELDS = {
-    "user_id": ("user_id", "from_user_id", "to_user_id", "leader_id", "member_id"),
-    "username": ("username", "from_username", "leader_name", "member_name"),
-    "channel": ("channel",),
-    "event": ("event",),
-    "status": ("status",),
-}
-
-
-def passages(message: dict[str, Any]) -> list[list[str]]:
-    named = ("content", "username", "from_username", "raid_name", "boss_name", "leader_name")
-    texts = [message[name] for name in (*named, "guild_name", "event") if name in message]
+def passages(message: Json) -> list[list[str]]:
+    texts = [message[name] for name in ("content", "event", *NAMES) if name in message]
     texts += [one["username"] for one in message.get("participants", [])]
     texts += strings(message.get("data", {})) + strings(message.get("event_data", {}))
-    return [re.findall(r"\w+", text.casefold()) for text in texts]
+    return [re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()) for text in texts]
 
 
-def has_text(message: dict[str, Any], text: str) -> bool:
-    quoted = re.findall(r'"([^"]*)"', text)
-    wanted = [phrase.split() for phrase in quoted] + [
-        [w] for w in re.sub('"[^"]*"', "", text).split()
-    ]
+def has_text(message: Json, text: str) -> bool:
+    phrases = [quoted.split() for quoted in re.findall(r'"([^"]*)"', text)]
+    phrases += [[word] for word in re.sub('"[^"]*"', "", text).split()]
     return all(
         any(
             all(part.casefold() in word for part, word in zip(phrase, found[at:], strict=False))
             for found in passages(message)
             for at in range(len(found) - len(phrase) + 1)
         )
-        for phrase in wanted
+        for phrase in phrases
     )
 
 
-def plainly(message: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    types = wanted.get("type", list(EXAMPLES))
-    if message["type"] not in ([types] if isinstance(types, str) else types):
-        return False
-    if any(wanted[f] not in involved(message, FIELDS[f]) for f in FIELDS if f in wanted):
-        return False
+def plainly(message: Json, wanted: Json) -> bool:
+    types = wanted.get("type", TYPES)
+    types = [types] if isinstance(types, str) else types
     moment = datetime.fromisoformat(message["timestamp"])
-    if "date_from" in wanted and moment < datetime.fromisoformat(wanted["date_from"]):
-        return False
-    return "text" not in wanted or has_text(message, wanted["text"])
+    return (
+        message["type"] in types
+        and all(has_value(message, name, wanted[name]) for name in KEY_FILTERS if name in wanted)
+        and not ("date_from" in wanted and moment < datetime.fromisoformat(wanted["date_from"]))
+        and not ("date_to" in wanted and moment > datetime.fromisoformat(wanted["date_to"]))
+        and has_text(message, wanted.get("text", ""))
+    )
 
 
-@given(messages(), filters)
-def test_the_predicate_does_what_a_plain_loop_does(
-    message: dict[str, Any], wanted: dict[str, Any]
-) -> None:
-    query = compile_query(Filters(**wanted))
-    assert query.matches(record_of(message)) == plainly(message, wanted)
+def complete(message: Json) -> Json:
+    """`message` with the defaults of what it leaves out."""
+    message = {"timestamp": strategies.rfc3339(strategies.NOON), **message}
+    filled: Json = json.loads(encoder.encode(decoded(message)))
+    return filled
 
 
-@given(messages(), filters, filters)
+@given(messages, filters)
+def test_the_predicate_does_what_a_plain_loop_does(message: Json, wanted: Filters) -> None:
+    expected = plainly(complete(message), msgspec.to_builtins(wanted))
+    assert compile_query(wanted).matches(record(message, 1)) == expected
+
+
+@pytest.mark.parametrize("name", Filters.__struct_fields__)
+@given(messages, filters)
+def test_each_filter_alone_does_so(name: str, message: Json, wanted: Filters) -> None:
+    value = getattr(wanted, name)
+    if value is not msgspec.UNSET:
+        alone = Filters(**{name: value})
+        expected = plainly(complete(message), msgspec.to_builtins(alone))
+        assert compile_query(alone).matches(record(message, 1)) == expected
+
+
+@given(messages)
+def test_a_message_is_found_by_each_of_its_fields_in_full(message: Json) -> None:
+    full, known = complete(message), record(message, 1)
+    for name in KEY_FILTERS:
+        for value in {full[place] for place in PLACES.get(name, {name}) if place in full}:
+            assert compile_query(msgspec.convert({name: value}, Filters)).matches(known)
+            near = compile_query(msgspec.convert({name: value + "?"}, Filters))
+            assert near.matches(known) == has_value(full, name, value + "?")
+
+
+@given(messages, subscriptions)
 def test_a_subscription_asks_the_query_of_the_messages_type(
-    message: dict[str, Any], first: dict[str, Any], second: dict[str, Any]
+    message: Json, subscription: Subscription
 ) -> None:
-    first.pop("type", None)
-    second.pop("type", None)
-    subscription = NOTHING.with_types(
-        {"user": compile_query(Filters(**first)), "dm": compile_query(Filters(**second))}
-    )
-    expected = {"user": first, "dm": second}.get(message["type"])
-    assert subscription.wants(record_of(message)) == (
-        expected is not None and plainly(message, expected)
-    )
-    assert subscription == subscription.with_types({}).without(frozenset(["raid"]))
-    assert subscription.without(frozenset(["user", "dm"])) == NOTHING
+    known = record(message, 1)
+    query = dict(subscription.parts).get(message["type"])
+    assert subscription.wants(known) == (query is not None and query.matches(known))
+
+
+@given(subscriptions, subscriptions)
+def test_types_are_added_replaced_and_removed(one: Subscription, other: Subscription) -> None:
+    both = one.with_types(dict(other.parts))
+    assert dict(both.parts) == dict(one.parts) | dict(other.parts)
+    assert both.types == [name for name in TYPES if name in {*one.types, *other.types}]
+    assert both.without(frozenset(other.types)) == one.without(frozenset(other.types))
+    assert one.without(frozenset(one.types)) == NOTHING
+    assert one.with_types({}) == one
+    assert hash(one.with_types(dict(one.parts))) == hash(one)
+    changed = {name: query.filters for name, query in one.parts if query.filters != Filters()}
+    assert one.filters == changed
+
+
+@given(filters)
+def test_compiling_twice_makes_equal_queries(wanted: Filters) -> None:
+    again = msgspec.convert(msgspec.to_builtins(wanted), Filters)
+    one, other = compile_query(wanted), compile_query(again)
+    assert one == other
+    assert hash(one) == hash(other)
 
 
 def test_equal_filters_make_equal_queries_however_they_are_written() -> None:
@@ -179,7 +154,7 @@ def test_equal_filters_make_equal_queries_however_they_are_written() -> None:
         (Filters(date_from="yesterday"), "filters.date_from"),
         (Filters(date_to="2025-12-03"), "filters.date_to"),
         (Filters(date_to="2025-12-03T12:00:00"), "filters.date_to"),
-        (Filters(date_from=STAMPS[2], date_to=STAMPS[0]), "filters.date_from"),
+        (Filters(date_from=NOON, date_to="2025-12-03T12:59:59+01:00"), "filters.date_from"),
         (Filters(text="?!"), "filters.text"),
         (Filters(text='""'), "filters.text"),
         (Filters(text=" ".join(f"w{n}" for n in range(33))), "filters.text"),
@@ -191,22 +166,29 @@ def test_a_query_that_cannot_be_is_refused_by_field(wrong: Filters, field: str) 
     assert caught.value.field == field
 
 
-def test_both_dates_are_included() -> None:
-    record = record_of(EXAMPLES["user"])
-    at = EXAMPLES["user"]["timestamp"]
-    assert compile_query(Filters(date_from=at, date_to=at)).matches(record)
-    assert not compile_query(Filters(date_to="2025-12-03T11:59:59.999Z")).matches(record)
+def test_the_words_of_a_search_are_counted_and_refused_by_field() -> None:
+    words = [f"w{n}" for n in range(MAX_WORDS + 1)]
+    assert len(compile_query(Filters(), " ".join(words[1:])).phrases) == MAX_WORDS
+    for wrong in (" ".join(words), f'"{" ".join(words)}"', "?!", '""'):
+        with pytest.raises(Refused) as caught:
+            compile_query(Filters(text="dragon"), wrong)
+        assert caught.value.field == "query"
+        assert str(MAX_WORDS) in caught.value.issue
 
 
-def test_words_are_folded_and_quotes_keep_them_together() -> None:
-    assert words.split("Über-Dragon's ＬＡＩＲ_7") == ["über", "dragon", "s", "lair_7"]  # noqa: RUF001 - full-width on purpose
-    assert words.phrases('red "Ancient  Dragon" red "open') == (
-        ("red",),
-        ("ancient", "dragon"),
-        ("open",),
+def test_the_words_of_filter_and_search_must_both_occur() -> None:
+    known = record(EXAMPLES["user"], 1)
+    assert compile_query(Filters(text="text"), "Message").matches(known)
+    assert not compile_query(Filters(text="dragons"), "Message").matches(known)
+    assert compile_query(Filters(text="text"), "Message") == compile_query(
+        Filters(), "text message"
     )
-    folded = words.fold(["the red dragon", "lair"])
-    assert words.occurs(("rag",), folded)
-    assert words.occurs(("red", "drag"), folded)
-    assert not words.occurs(("dragon", "lair"), folded), "not across passages"
-    assert not words.occurs(("the", "dragon"), folded)
+
+
+def test_both_dates_are_included() -> None:
+    at = EXAMPLES["user"]["timestamp"]
+    known = record(EXAMPLES["user"], 1)
+    assert compile_query(Filters(date_from=at, date_to=at)).matches(known)
+    assert compile_query(Filters(date_from="2025-12-03T13:00:00+01:00")).matches(known)
+    assert not compile_query(Filters(date_to="2025-12-03T11:59:59.999999Z")).matches(known)
+    assert not compile_query(Filters(date_from="2025-12-03T12:00:00.000001Z")).matches(known)
