@@ -18,7 +18,7 @@ import msgspec
 
 from livelog import frames, words
 from livelog.errors import PROTOCOL_ERROR, Refused
-from livelog.messages import AnyMessage, MessageType, RaidMessage
+from livelog.messages import AnyMessage, MessageType, RaidMessage, decoder
 
 MAX_DEPTH = 32
 """How deep a free object may be nested."""
@@ -101,6 +101,24 @@ def place(draft: Draft, seq: int) -> Record:
     """Give `draft` its place: the payload gets its last field, `seq`, and is framed once."""
     frame = frames.text(b'%b,"seq":%d}' % (draft.payload[:-1], seq))
     return Record(seq, draft.id, draft.type, draft.time, *draft.terms, frame)
+
+
+class _Identified(msgspec.Struct):
+    id: str
+
+
+_id_decoder = msgspec.json.Decoder(_Identified)
+
+
+def id_of(payload: bytes) -> str:
+    """The id in a record's payload."""
+    return _id_decoder.decode(payload).id
+
+
+def text_of(payload: bytes) -> str:
+    """The text of `terms`, made again from a record's payload."""
+    message = payload[: payload.rindex(b',"seq":')] + b"}"
+    return words.fold(_passages(decoder.decode(message)))
 
 
 def microseconds(moment: datetime) -> int:

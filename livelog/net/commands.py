@@ -114,7 +114,7 @@ def get_history(caller: Caller, command: GetHistory) -> Reply:
     async def reply() -> Event:
         page = await caller.site.log.read(query, command.limit, command.offset)
         return History(
-            messages=[Raw(record.payload) for record in page.records],
+            messages=[Raw(payload) for payload in page.payloads],
             total_count=page.total,
             limit=command.limit,
             offset=command.offset,
@@ -131,7 +131,7 @@ def search(caller: Caller, command: Search) -> Reply:
         page = await caller.site.log.read(query, command.limit, command.offset)
         return SearchResults(
             query=command.query,
-            results=[Raw(record.payload) for record in page.records],
+            results=[Raw(payload) for payload in page.payloads],
             count=page.total,
             limit=command.limit,
             offset=command.offset,

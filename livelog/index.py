@@ -1,0 +1,178 @@
+"""What is where in the window: for each term a bitmap of the positions that have it.
+
+Counting, intersecting and turning to a deep page are then arithmetic on compressed bitmaps
+(roaring), whatever the number of hits. A position counts messages since the index began; forgotten
+positions are masked at once and swept out of the bitmaps later, a few thousand terms at a time.
+
+Searches are generators that pause between steps of some milliseconds at most, so that a long one
+can be interleaved with other work. Messages that come in meanwhile are not in its result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from itertools import islice
+from typing import Final
+
+from pyroaring import BitMap
+
+from livelog import words
+from livelog.messages import TYPES, MessageType
+from livelog.query import BEGINNING_OF_TIME, END_OF_TIME, Query
+from livelog.record import Record
+from livelog.times import Times
+from livelog.vocabulary import Vocabulary
+
+_JOINED_PER_STEP = 512
+"""Bitmaps that are joined between two pauses."""
+
+_VERIFIED_PER_STEP = 100
+"""Messages whose text is looked at between two pauses; their JSON has to be decoded for it."""
+
+_SWEPT_PER_STEP = 2048
+"""Terms whose bitmaps are swept at a time."""
+
+_NOTHING: Final = BitMap()
+
+TextOf = Callable[[int], str]
+"""Gives the folded text of the message at a position."""
+
+
+class Index:
+    """Terms of the messages at the positions from `start` up to, not including, `end`.
+
+    Positions must stay below 2**32, which is what a bitmap holds: see `renumber`.
+    """
+
+    def __init__(self) -> None:
+        self.start = 0
+        self.end = 0
+        self._types: dict[MessageType, BitMap] = {name: BitMap() for name in TYPES}
+        self._keys: dict[str, BitMap] = {}
+        self._words: dict[str, BitMap] = {}
+        self._vocabulary = Vocabulary()
+        self._times = Times()
+        self._swept = 0
+        self._sweep: Iterator[None] | None = None
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def add(self, record: Record) -> None:
+        """Give `record` the next position."""
+        position = self.end
+        self.end += 1
+        self._types[record.type].add(position)
+        self._times.add(position, record.time)
+        for key in record.keys:
+            postings = self._keys.get(key)
+            if postings is None:
+                postings = self._keys[key] = BitMap()
+            postings.add(position)
+        for word in set(record.text.split()):
+            postings = self._words.get(word)
+            if postings is None:
+                postings = self._words[word] = BitMap()
+                self._vocabulary.add(word)
+            postings.add(position)
+
+    def forget(self) -> None:
+        """Forget the oldest position."""
+        self.start += 1
+        if self._sweep is None and self.start - self._swept > max(1024, len(self) // 8):
+            self._sweep = self._sweeping(self.start)
+        if self._sweep is not None and next(self._sweep, self) is self:
+            self._sweep = None
+
+    def of_type(self, name: MessageType) -> BitMap:
+        """The positions of one type, forgotten ones perhaps among them."""
+        return self._types[name]
+
+    def find(self, query: Query, text_of: TextOf) -> Generator[None, None, BitMap]:
+        """The positions whose messages match `query`."""
+        found = self.select(query, range(self.start, self.end))
+        for part in sorted({word for phrase in query.phrases for word in phrase}, key=len):
+            if found:
+                found &= yield from self._containing(part)
+        for phrase in query.phrases:
+            if len(phrase) > 1:
+                found = yield from self._verified(phrase, found, text_of)
+        return found & BitMap(range(self.start, self.end))
+
+    def select(self, query: Query, within: range) -> BitMap:
+        """The positions in `within` that match all of `query` but its text."""
+        found = BitMap(range(max(within.start, self.start), min(within.stop, self.end)))
+        if len(query.types) < len(TYPES):
+            found &= BitMap.union(_NOTHING, *(self._types[name] for name in query.types))
+        for key in query.keys:
+            found &= self._keys.get(key, _NOTHING)
+        if query.date_from > BEGINNING_OF_TIME or query.date_to < END_OF_TIME:
+            found &= self._times.between(query.date_from, query.date_to)
+        return found
+
+    def renumbered(self) -> Index:
+        """The same index, with positions counted from the oldest one that is kept.
+
+        It takes some microseconds a term; searches under way go on with this one and are void.
+        """
+        distance = self.start
+        fresh = Index()
+        fresh.end = self.end - distance
+        fresh._types = {name: _shifted(bitmap, distance) for name, bitmap in self._types.items()}
+        fresh._keys = {term: _shifted(bitmap, distance) for term, bitmap in self._keys.items()}
+        fresh._words = {term: _shifted(bitmap, distance) for term, bitmap in self._words.items()}
+        fresh._vocabulary = Vocabulary(fresh._words)
+        self._times.forget_before(distance)
+        fresh._times = self._times.shifted(distance)
+        return fresh
+
+    def _containing(self, part: str) -> Generator[None, None, BitMap]:
+        """The positions that have a word with `part` in it."""
+        joined = BitMap()
+        matching = self._vocabulary.containing(part)
+        while batch := list(islice(matching, _JOINED_PER_STEP)):
+            joined |= BitMap.union(_NOTHING, *(self._words.get(word, _NOTHING) for word in batch))
+            yield
+        return joined
+
+    def _verified(
+        self, phrase: words.Phrase, candidates: BitMap, text_of: TextOf
+    ) -> Generator[None, None, BitMap]:
+        """Those of `candidates` in which the words of `phrase` stand side by side."""
+        verified = BitMap()
+        positions = iter(candidates)
+        while batch := list(islice(positions, _VERIFIED_PER_STEP)):
+            verified.update(p for p in batch if words.occurs(phrase, text_of(p)))
+            yield
+        return verified
+
+    def _sweeping(self, start: int) -> Iterator[None]:
+        """Take the positions below `start` out of all structures, in steps."""
+        self._swept = start
+        self._times.forget_before(start)
+        for postings in self._types.values():
+            postings.remove_range(0, start)
+        for table in (self._keys, self._words):
+            terms = iter(list(table))
+            while batch := list(islice(terms, _SWEPT_PER_STEP)):
+                for term in batch:
+                    table[term].remove_range(0, start)
+                    if not table[term]:
+                        del table[term]
+                yield
+        if self._vocabulary.size > 2 * len(self._words) + 1024:
+            self._vocabulary = Vocabulary(self._words)
+
+    def _check(self) -> None:
+        """Assert that what is kept is what the bitmaps say."""
+        kept = BitMap(range(self.start, self.end))
+        assert BitMap.union(*self._types.values()) & kept == kept
+        assert sum(len(postings & kept) for postings in self._types.values()) == len(self)
+        assert all(word in set(self._vocabulary.containing(word)) for word in self._words)
+        self._times._check()
+
+
+def _shifted(bitmap: BitMap, distance: int) -> BitMap:
+    kept = bitmap.copy()
+    kept.remove_range(0, distance)
+    return kept.shift(-distance)
