@@ -1,0 +1,167 @@
+"""The index against a plain list: whatever is appended, evicted and renumbered, both agree."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+import hypothesis.strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from livelog import window as window_module
+from livelog.ingest import convert
+from livelog.messages import TYPES, encoder
+from livelog.query import Query, Subscription
+from livelog.record import Draft, Record, key, place, terms
+from livelog.vocabulary import Vocabulary
+from livelog.window import Page, Window
+
+T = TypeVar("T")
+
+WORDS = ["dragon", "dragonmaster", "lair", "drag", "on", "ancient", "x1", "été", "straße", "a"]
+PARTS = [*WORDS, "rag", "ai", "ß", "ss", "1", "zz", "dr"]
+USERS = ["user_1", "user_2", "user_3"]
+
+contents = st.lists(st.sampled_from(WORDS), max_size=5).map(" ".join)
+messages = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "type": st.just("user"),
+            "user_id": st.sampled_from(USERS),
+            "username": st.sampled_from(WORDS),
+            "content": contents,
+            "metadata": st.sampled_from([{}, {"channel": "general"}, {"channel": "trade"}]),
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "type": st.just("system"),
+            "event": st.sampled_from(["user_joined", "error"]),
+            "data": st.fixed_dictionaries({"user_id": st.sampled_from(USERS), "text": contents}),
+        }
+    ),
+)
+phrases = st.lists(st.sampled_from(PARTS), min_size=1, max_size=2).map(tuple)
+queries = st.builds(
+    Query,
+    types=st.sets(st.sampled_from(TYPES), min_size=1).map(frozenset),
+    keys=st.lists(
+        st.sampled_from([key("user_id", u) for u in USERS] + [key("channel", "general")]),
+        max_size=2,
+        unique=True,
+    ).map(tuple),
+    phrases=st.lists(phrases, max_size=2).map(tuple),
+    date_from=st.integers(0, 30),
+    date_to=st.integers(0, 40),
+)
+
+
+def finish(steps: Generator[None, None, T]) -> T:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+
+class WindowAgainstAList(RuleBasedStateMachine):
+    """Each step does the same to a window and to a list of records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.window = Window(max_messages=8, max_bytes=4000)
+        self.records: list[Record] = []
+        self.seq = 0
+
+    @rule(message=messages, time=st.integers(0, 40), step=st.integers(1, 5))
+    def append(self, message: dict[str, Any], time: int, step: int) -> None:
+        self.seq += step
+        known = convert({**message, "id": f"id_{self.seq}", "timestamp": "2025-12-03T12:00:00Z"})
+        draft = Draft(f"id_{self.seq}", message["type"], time, terms(known), encoder.encode(known))
+        record = place(draft, self.seq)
+        self.window.append(record)
+        self.records.append(record)
+        while len(self.records) > 8 or sum(len(r.frame) for r in self.records) > 4000:
+            self.records.pop(0)
+
+    @rule(query=queries, limit=st.integers(1, 4), offset=st.integers(0, 6))
+    def read(self, query: Query, limit: int, offset: int) -> None:
+        hits = [record.payload for record in reversed(self.records) if query.matches(record)]
+        page = finish(self.window.read(query, limit, offset))
+        assert page == Page(hits[offset : offset + limit], len(hits))
+
+    @rule(query=queries, message=messages, time=st.integers(0, 40))
+    def read_while_messages_come(self, query: Query, message: dict[str, Any], time: int) -> None:
+        reading = self.window.read(query, 100, 0)
+        before = {record.payload for record in self.records if query.matches(record)}
+        if next(reading, self) is self:
+            return  # too small a search to be interrupted
+        self.append(message, time, 1)
+        page = finish(reading)
+        kept = {record.payload for record in self.records[:-1]}
+        assert set(page.payloads) == before & kept
+        assert page.total == len(page.payloads)
+
+    @rule(
+        query=queries,
+        types=st.sets(st.sampled_from(TYPES), min_size=1),
+        back=st.integers(0, 12),
+        max_bytes=st.integers(1, 3000),
+    )
+    def read_on(self, query: Query, types: set[Any], back: int, max_bytes: int) -> None:
+        wanted = Subscription().with_types(dict.fromkeys(sorted(types), query))
+        cursor = start = max(0, self.seq - back)
+        found: list[bytes] = []
+        while cursor < self.seq:
+            chunk = self.window.after(cursor, wanted, max_bytes)
+            assert chunk.cursor > cursor
+            cursor = chunk.cursor
+            found += chunk.frames
+        hits = [r.frame for r in self.records if r.seq > start and wanted.wants(r)]
+        assert found == hits
+
+    @rule()
+    def renumber(self) -> None:
+        self.window._renumber()
+
+    @invariant()
+    def agree(self) -> None:
+        self.window._check()
+        assert len(self.window) == len(self.records)
+        assert all(self.window.seq_of(r.id) == r.seq for r in self.records)
+
+
+TestWindowAgainstAList = WindowAgainstAList.TestCase
+
+
+def test_positions_are_counted_anew_before_they_grow_too_large(monkeypatch: Any) -> None:
+    monkeypatch.setattr(window_module, "_RENUMBER_AT", 20)
+    machine = WindowAgainstAList()
+    for number in range(100):
+        machine.append(
+            {"type": "user", "user_id": "u", "username": "n", "content": f"word{number}"}, number, 1
+        )
+        machine.agree()
+    machine.read(Query(phrases=(("word9",),)), 100, 0)
+    assert machine.window._index.end <= 21
+
+
+def test_swept_words_are_found_no_more() -> None:
+    window = Window(max_messages=50, max_bytes=1 << 20)
+    machine = WindowAgainstAList()
+    machine.window = window
+    for number in range(5000):
+        machine.append(
+            {"type": "user", "user_id": "u", "username": "n", "content": f"w{number}"}, number, 1
+        )
+        machine.records = machine.records[-50:]
+    assert len(window._index._words) < 3000
+    window._check()
+
+
+def test_a_vocabulary_finds_every_word_that_contains_a_part() -> None:
+    words = [f"word{number}" for number in range(10_000)]
+    vocabulary = Vocabulary(words)
+    for part in ("word1", "99", "d", "word9999", "nothing"):
+        assert sorted(vocabulary.containing(part)) == sorted(w for w in words if part in w)
