@@ -142,7 +142,7 @@ class Index:
         verified = BitMap()
         positions = iter(candidates)
         while batch := list(islice(positions, _VERIFIED_PER_STEP)):
-            verified.update(p for p in batch if words.occurs(phrase, text_of(p)))
+            verified.update([p for p in batch if words.occurs(phrase, text_of(p))])
             yield
         return verified
 

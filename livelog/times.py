@@ -39,7 +39,7 @@ class Times:
         if low < high:
             found = BitMap(range(self._positions[low], self._positions[high - 1] + 1))
             found -= BitMap(self._stray_times)
-        found.update(p for _, p in self._strays.irange((first, -1), (last, 1 << 64)))
+        found.update([p for _, p in self._strays.irange((first, -1), (last, 1 << 64))])
         return found
 
     def forget_before(self, position: int) -> None:

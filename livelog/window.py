@@ -131,13 +131,13 @@ class Window:
         for name, query in wanted.parts:
             part = self._index.select(query, within) & self._index.of_type(name)
             for phrase in query.phrases:
-                part = BitMap(p for p in part if words.occurs(phrase, self._text(p)))
+                part = BitMap([p for p in part if words.occurs(phrase, self._text(p))])
             found |= part
         return found
 
     def _text(self, position: int) -> str:
         """The folded text of the message at `position`, decoded again; nothing if it is gone."""
-        if position < self._base:
+        if position < self._index.start:
             return ""
         return text_of(frames.payload(self._frames[position - self._base]))
 

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "livelog"
 FLOORS = {
     0: {"errors", "limits", "timers", "ids"},
     1: {"messages", "protocol", "frames", "explain", "config"},
-    2: {"words", "record", "query", "window", "hub", "pacing"},
+    2: {"words", "record", "query", "times", "vocabulary", "index", "window", "hub", "pacing"},
     3: {"engine", "engine.local", "store", "store.memory"},
     4: {"log", "ingest", "catchup"},
     5: {
