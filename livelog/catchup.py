@@ -37,11 +37,11 @@ class CatchUp:
         """Nobody waits."""
         return not self._queue
 
-    def move(self, reader: Reader, subscription: Subscription, since: int | None = None) -> None:
-        """Change what `reader` listens to.
+    def move(self, reader: Reader, subscription: Subscription, since: int | None = None) -> int:
+        """Change what `reader` listens to; returns the seq after which the change holds.
 
-        The change holds from the head on for a live reader and from its cursor on for one that is
-        behind; with `since`, the reader is moved there and reads everything after it (again).
+        That is the head for a live reader and its cursor for one that is behind; with `since`, the
+        reader is moved there and reads everything after it (again).
         """
         if since is None:
             self._hub.release(reader)
@@ -49,8 +49,10 @@ class CatchUp:
             self._hub.leave(reader)
             reader.cursor = since
         self.drop(reader)
+        place = reader.cursor
         reader.subscription = subscription
         self.add(reader)
+        return place
 
     def block(self, reader: Reader) -> None:
         """Its send buffer is full, or it has gone: keep its place and write nothing more."""

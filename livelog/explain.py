@@ -19,7 +19,7 @@ from livelog.errors import PROTOCOL_ERROR, Refused
 
 _LINE = re.compile(r"^(?P<issue>.*?)(?: - at `(?:key` in `)?\$?(?P<path>.*)`)?$", re.DOTALL)
 _ABOUT_A_FIELD = re.compile(
-    r"Object (?P<what>missing required|contains unknown) field `(?P<name>.*)`"
+    r"Object (?P<what>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL
 )
 _ISSUES = {"missing required": "required field is missing", "contains unknown": "unknown field"}
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(?:\d+|\.\.\.)?\]")

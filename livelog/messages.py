@@ -17,7 +17,7 @@ Name = Annotated[str, Meta(max_length=256)]
 Url = Annotated[str, Meta(max_length=2048)]
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]  # what JavaScript keeps exactly
 Percentage = Annotated[int, Meta(ge=0, le=100)] | Annotated[float, Meta(ge=0, le=100)]
-Seconds = Annotated[int, Meta(ge=0, le=2**53 - 1)] | Annotated[float, Meta(ge=0)]
+Seconds = Annotated[int, Meta(ge=0, le=2**53 - 1)] | Annotated[float, Meta(ge=0, le=2**53 - 1)]
 Free = dict[str, Any]
 
 MessageType = Literal["user", "system", "dm", "raid", "party", "guild"]

@@ -34,7 +34,7 @@ class Query:
 
     types: frozenset[MessageType] = frozenset(TYPES)
     keys: tuple[str, ...] = ()
-    """Terms made by `record.key`, sorted."""
+    """Terms made by `record.key`, in the order of `KEY_FILTERS`."""
     phrases: tuple[words.Phrase, ...] = ()
     date_from: int = BEGINNING_OF_TIME
     date_to: int = END_OF_TIME
@@ -73,7 +73,7 @@ def _types(filters: Filters) -> frozenset[MessageType]:
 
 def _keys(filters: Filters) -> tuple[str, ...]:
     values = {name: getattr(filters, name) for name in KEY_FILTERS}
-    return tuple(sorted(key(name, value) for name, value in values.items() if value is not UNSET))
+    return tuple(key(name, value) for name, value in values.items() if value is not UNSET)
 
 
 def _moment(filters: Filters, name: str, default: int) -> int:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from math import isfinite
 from typing import Any, NamedTuple
 
 import msgspec
@@ -193,6 +194,9 @@ def _strings(free: Any, field: str) -> list[str]:
         value, depth = stack.pop()
         if isinstance(value, str):
             found.append(value)
+        elif isinstance(value, float) and not isfinite(value):
+            # JSON has no such number; only a program that embeds the server can hand it over.
+            raise Refused(PROTOCOL_ERROR, field, f"{value} is not a finite number")
         elif isinstance(value, (dict, list, tuple)):
             if depth > MAX_DEPTH:
                 raise Refused(PROTOCOL_ERROR, field, f"nested deeper than {MAX_DEPTH} levels")

@@ -186,3 +186,32 @@ def test_an_unknown_filter_lists_the_known_ones() -> None:
     assert (field, issue) == ("filters.colour", "unknown field")
     assert allowed[:3] == ["type", "user_id", "username"]
     assert len(allowed) == 14
+
+
+@pytest.mark.parametrize(
+    ("data", "field", "issue"),
+    [
+        (b"", "", "not valid JSON: "),
+        (b'{"action":"ping"', "", "not valid JSON: "),
+        (b'{"action":"ping"} more', "", "not valid JSON: "),
+        (b'{"action":"\xff"}', "", "not valid UTF-8"),
+        (b'{"action":"search","query":"\\ud800"}', "", "not valid JSON: "),
+        (
+            b'{"action":"publish","message":{"type":"user","metadata":{"x":' + b"[" * 10_000,
+            "",
+            "nested too deeply",
+        ),
+        (b'{"action":"search\\nline"}', "action", "invalid value 'search\nline'"),
+        (b'{"action":"ping","a\\nb":1}', "a\nb", "unknown field"),
+        # Decoding stops at the first fault; what follows it is broken, too.
+        (b'{"action":"subscribe","message_types":5,"x":' + b"[" * 10_000, "message_types", ""),
+        (b'{"action":"subscribe","message_types":["usr"],"x', "message_types[0]", "invalid enum"),
+        (b'{"action":"search","query":"", "\xff', "query", "expected 'str' of length >= 1"),
+    ],
+)
+def test_what_is_broken_is_said_in_a_few_words(data: bytes, field: str, issue: str) -> None:
+    refused = explained(AnyCommand, data)
+    assert refused is not None
+    assert refused.field == field
+    assert refused.issue.startswith(issue)
+    assert len(refused.issue) < 100

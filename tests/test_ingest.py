@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -122,9 +123,20 @@ def test_an_id_that_has_left_the_window_is_new_again() -> None:
 
 
 def test_a_message_that_is_too_big_is_refused() -> None:
+    house = House()
+    draft = house.ingest.prepare(convert(user(content="")))
+    room = 2000 - len(draft.payload)
+    assert house.publish(user(content="x" * room))
     with pytest.raises(Refused) as caught:
-        House().publish(user(content="x" * 2000))
+        house.publish(user(content="x" * (room + 1)))
     assert caught.value.code == MESSAGE_TOO_BIG
+    assert "2001" in caught.value.issue
+    assert "2000" in caught.value.issue
+
+
+def test_dates_find_a_message_by_the_timestamp_that_was_made_for_it() -> None:
+    draft = House().ingest.prepare(convert(user()))
+    assert draft.time == parse_moment(json.loads(draft.payload)["timestamp"], "")
 
 
 @pytest.mark.parametrize(
@@ -226,7 +238,18 @@ def endless() -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    "value", [object(), iter("x"), "\ud800", {(1, 2): 3}, {None: 1}, endless(), [object()]]
+    "value",
+    [
+        object(),
+        iter("x"),
+        "\ud800",
+        {(1, 2): 3},
+        {None: 1},
+        endless(),
+        [object()],
+        math.nan,
+        [math.inf],
+    ],
 )
 @pytest.mark.parametrize("field", ["metadata", "content", "user_id"])
 def test_a_struct_that_json_cannot_hold_is_refused(field: str, value: Any) -> None:

@@ -74,6 +74,15 @@ def test_when_the_told_time_has_passed_there_is_a_token(rate: Rate, now: float) 
     assert bucket.reset_in(now) >= bucket.retry_after(now)
 
 
+@given(rates, st.floats(0, 1e6))
+def test_a_bucket_that_has_rested_is_full(rate: Rate, now: float) -> None:
+    bucket = TokenBucket(rate)
+    for later in (now, now + 2 * rate.window):
+        assert (bucket.used(later), bucket.reset_in(later), bucket.retry_after(later)) == (0, 0, 0)
+        assert bucket.take(later)
+        assert bucket.used(later) == 1
+
+
 def test_near_the_limit_it_says_so_once_until_use_has_been_lower() -> None:
     bucket = TokenBucket(Rate(100, 60))
     said = [number for number in range(1, 101) if bucket.take(0) and bucket.nearly_empty(0)]

@@ -9,6 +9,7 @@ from livelog.timers import TimerWheel
 
 items = st.integers(0, 5)
 TICK = 0.5
+tenths = st.integers(-5, 15).map(lambda number: number / 10)
 
 
 class WheelAgainstADict(RuleBasedStateMachine):
@@ -18,7 +19,7 @@ class WheelAgainstADict(RuleBasedStateMachine):
         self.deadlines: dict[int, float] = {}
         self.now = 100.0
 
-    @rule(item=items, ahead=st.floats(-2, 30))
+    @rule(item=items, ahead=tenths | st.floats(-2, 30))
     def put(self, item: int, ahead: float) -> None:
         self.wheel.set(item, self.now + ahead)
         self.deadlines[item] = self.now + max(0, ahead)
@@ -28,7 +29,7 @@ class WheelAgainstADict(RuleBasedStateMachine):
         self.wheel.drop(item)
         self.deadlines.pop(item, None)
 
-    @rule(pause=st.floats(0, 10))
+    @rule(pause=tenths.map(abs) | st.floats(0, 10))
     def turn(self, pause: float) -> None:
         self.now += pause
         came = self.wheel.expired(self.now)

@@ -64,9 +64,9 @@ def subscribe(caller: Caller, command: Subscribe) -> Reply:
     if since is not None and since > site.log.head:
         raise Refused(PROTOCOL_ERROR, "since", f"is in the future, the log is at {site.log.head}")
     added = dict.fromkeys(command.message_types, query)
-    site.catch_up.move(reader, reader.subscription.with_types(added), since)
+    place = site.catch_up.move(reader, reader.subscription.with_types(added), since)
     site.wake()
-    return _in_force(Subscribed, caller)
+    return _in_force(Subscribed, reader, place)
 
 
 _DIGITS = re.compile(r"[0-9]{1,16}")
@@ -93,18 +93,14 @@ def unsubscribe(caller: Caller, command: Unsubscribe) -> Reply:
     """Remove types from what the caller listens to."""
     site, reader = caller.site, caller.reader
     left = reader.subscription.without(frozenset(command.message_types))
-    site.catch_up.move(reader, left)
+    place = site.catch_up.move(reader, left)
     site.wake()
-    return _in_force(Unsubscribed, caller)
+    return _in_force(Unsubscribed, reader, place)
 
 
-def _in_force(event: type[Subscribed], caller: Caller) -> Subscribed:
-    subscription = caller.reader.subscription
-    return event(
-        message_types=subscription.types,
-        filters=subscription.filters,
-        seq=caller.site.hub.position(caller.reader),
-    )
+def _in_force(event: type[Subscribed], reader: Reader, place: int) -> Subscribed:
+    subscription = reader.subscription
+    return event(message_types=subscription.types, filters=subscription.filters, seq=place)
 
 
 def get_history(caller: Caller, command: GetHistory) -> Reply:
