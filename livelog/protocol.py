@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from livelog.errors import Reason
+from livelog.errors import CODES, Reason, Refused
 from livelog.messages import AnyMessage, MessageType
 
 RequestId = Annotated[str, Meta(max_length=128)] | int
@@ -194,6 +194,16 @@ class Error(Event, kw_only=True, tag="error"):
     error_code: int
     error_message: str
     details: dict[str, Any] = {}
+
+
+def error(refused: Refused, request_id: RequestId | UnsetType = UNSET) -> Error:
+    """The event that tells a client why it was refused."""
+    return Error(
+        error_code=refused.code,
+        error_message=CODES[refused.code].text,
+        details={"field": refused.field, "issue": refused.issue, **refused.details},
+        request_id=request_id,
+    )
 
 
 class Disconnected(Event, kw_only=True, tag="disconnected"):

@@ -49,11 +49,11 @@ from livelog.protocol import (
     AnyCommand,
     Connected,
     Disconnected,
-    Error,
     Event,
     RequestId,
     command_decoder,
     encoder,
+    error,
     request_id_of,
 )
 
@@ -251,15 +251,7 @@ class Connection(asyncio.Protocol):
 
     def refuse(self, refused: Refused, request_id: RequestId | UnsetType = UNSET) -> None:
         """Send an `error`: the command was not carried out, the connection lives."""
-        details = {"field": refused.field, "issue": refused.issue, **refused.details}
-        self.send(
-            Error(
-                error_code=refused.code,
-                error_message=CODES[refused.code].text,
-                details=details,
-                request_id=request_id,
-            )
-        )
+        self.send(error(refused, request_id))
 
     def _pump(self, *, only_the_end: bool = False) -> None:
         """Send what the protocol has to say by itself: pongs, close frames, the end.

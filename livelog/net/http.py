@@ -22,7 +22,6 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from livelog.errors import (
-    CODES,
     MESSAGE_TOO_BIG,
     PROTOCOL_ERROR,
     RATE_LIMIT_EXCEEDED,
@@ -32,7 +31,7 @@ from livelog.errors import (
 from livelog.net.connection import Connection
 from livelog.net.routes import WEBSOCKET_PATH, Request, Response, answer
 from livelog.net.site import Site
-from livelog.protocol import Error, encoder
+from livelog.protocol import encoder, error
 
 _log = logging.getLogger(__name__)
 _websocket_log = logging.getLogger("livelog.websocket")
@@ -59,7 +58,8 @@ class HttpConnection(asyncio.Protocol):
         self.queue: deque[Request] = deque()
         self.task: asyncio.Task[None] | None = None
         self.drained: asyncio.Future[None] | None = None  # the client is slow to read its answers
-        self.stopping = False
+        self.stopping = False  # no further requests are taken
+        self.ended = False  # the client has closed its direction
         self.closing = False
 
     # Callbacks of the transport.
@@ -85,6 +85,7 @@ class HttpConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more; what it has asked for is still answered."""
+        self.stopping = self.ended = True
         return self.task is not None and not self.closing
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -207,8 +208,8 @@ class HttpConnection(asyncio.Protocol):
             if not keep_alive:
                 self._finish()
                 return
-            if self.drained is not None:
-                await self.drained
+            # Others get their turn, however many requests came at once.
+            await (self.drained or asyncio.sleep(0))
         self.task = None
         if self.refused is not None:
             self._refuse(self.refused)
@@ -312,9 +313,12 @@ class HttpConnection(asyncio.Protocol):
         if self.closing or self.transport.is_closing():
             return
         self.closing = True
-        self.transport.resume_reading()
-        self.transport.write_eof()
         self._set_timer(self.site.config.close_timeout)
+        if self.ended:
+            self.transport.close()
+        else:
+            self.transport.resume_reading()
+            self.transport.write_eof()
 
     def _set_timer(self, seconds: float) -> None:
         self.site.timers.set(self, self.site.loop.time() + seconds)
@@ -326,7 +330,4 @@ class HttpConnection(asyncio.Protocol):
 
 
 def _error(refused: Refused) -> Response:
-    details = {"field": refused.field, "issue": refused.issue, **refused.details}
-    text = CODES[refused.code].text
-    event = Error(error_code=refused.code, error_message=text, details=details)
-    return Response(encoder.encode(event), refused.status, headers=refused.headers)
+    return Response(encoder.encode(error(refused)), refused.status, headers=refused.headers)

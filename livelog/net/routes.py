@@ -21,8 +21,8 @@ from livelog.net.site import Site
 from livelog.record import Draft
 
 WEBSOCKET_PATH = "/ws/live-log"
-_PREPARED_PER_STEP = 100
-"""Messages of one request that are prepared between two pauses: some milliseconds."""
+_MESSAGES_PER_STEP = 100
+"""Messages of one request that are handled between two pauses: some milliseconds."""
 
 
 @dataclass(slots=True)
@@ -110,11 +110,12 @@ async def publish(site: Site, request: Request) -> Response:
         except Refused as refused:
             refused.details.update(place)
             raise
-        if len(drafts) % _PREPARED_PER_STEP == 0:
+        if len(drafts) % _MESSAGES_PER_STEP == 0:
             await asyncio.sleep(0)
     if not drafts:
         raise Refused(PROTOCOL_ERROR, "body", "there is no message in it")
-    receipts = await _published(site, drafts)
+    # What has begun is carried through, even if the client leaves: all or nothing.
+    receipts = await asyncio.shield(site.loop.create_task(_publish_all(site, drafts)))
     return _json(
         {
             "action": "published",
@@ -125,19 +126,27 @@ async def publish(site: Site, request: Request) -> Response:
     )
 
 
-async def _published(site: Site, drafts: list[Draft]) -> list[Receipt]:
+async def _publish_all(site: Site, drafts: list[Draft]) -> list[Receipt]:
+    """Commit in steps, so that a large body does not hold up the loop."""
+    steps = []
+    for start in range(0, len(drafts), _MESSAGES_PER_STEP):
+        steps.append(_published(site, drafts[start : start + _MESSAGES_PER_STEP]))
+        await asyncio.sleep(0)
+    return [receipt for step in steps for receipt in await step]
+
+
+def _published(site: Site, drafts: list[Draft]) -> asyncio.Future[list[Receipt]]:
+    """The receipts, once the messages are safe."""
     safe: asyncio.Future[list[Receipt]] = site.loop.create_future()
 
     def done(receipts: list[Receipt], refused: Refused | None) -> None:
-        if safe.cancelled():
-            return
         if refused is None:
             safe.set_result(receipts)
         else:
             safe.set_exception(refused)
 
     site.ingest.publish(drafts, done)
-    return await safe
+    return safe
 
 
 def _messages(request: Request) -> Iterator[tuple[dict[str, int], bytes]]:
