@@ -641,3 +641,19 @@ async def test_who_vanishes_while_being_answered_is_forgotten_and_its_messages_a
         await house.emptied()
         history = await (await house.client()).ask("get_history", limit=1)
         assert history["total_count"] in (0, 5000)
+
+
+@pytest.mark.parametrize("target", ["http://example.com/healthz", "HTTPS://x:80/healthz?a=b"])
+@on_uvloop
+async def test_an_absolute_target_is_taken_by_its_path(target: str) -> None:
+    async with serving() as house:
+        http = await house.http()
+        assert (await http.ask("GET", target)).json["status"] == "ok"
+
+
+@pytest.mark.parametrize("target", ["//healthz", "http://example.com", "healthz/", "*"])
+@on_uvloop
+async def test_any_other_target_is_not_found(target: str) -> None:
+    async with serving() as house:
+        http = await house.http()
+        assert (await http.ask("GET", target)).status in (400, 404)

@@ -7,6 +7,7 @@ Handlers take the whole request and return the whole response; what they cannot 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
@@ -21,6 +22,7 @@ from livelog.net.site import Site
 from livelog.record import Draft
 
 WEBSOCKET_PATH = "/ws/live-log"
+_ORIGIN = re.compile(r"^https?://[^/]*/?", re.IGNORECASE)
 _MESSAGES_PER_STEP = 100
 """Messages of one request that are handled between two pauses: some milliseconds."""
 
@@ -38,8 +40,9 @@ class Request:
 
     @property
     def path(self) -> str:
-        """The target up to its query."""
-        return self.target.partition(b"?")[0].decode("latin-1")
+        """The target up to its query; of an absolute target (RFC 9112 section 3.2.2) its path."""
+        path = self.target.partition(b"?")[0].decode("latin-1")
+        return path if path.startswith("/") else f"/{_ORIGIN.sub('', path)}"
 
     @property
     def query(self) -> dict[str, str]:
