@@ -304,7 +304,7 @@ async def test_a_gap_is_told_to_a_reader_that_was_too_slow_for_the_window() -> N
         await slow.event()
         [peer] = house.site.peers
         published: list[int] = []
-        while not peer.reader.blocked:  # type: ignore[attr-defined]
+        while not peer.reader.blocked:  # type: ignore[attr-defined]  # it is a connection
             published += house.publish("x" * 30_000)
             await asyncio.sleep(0)
         published += house.publish(*["x"] * 100)

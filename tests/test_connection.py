@@ -568,7 +568,7 @@ async def test_who_sends_without_reading_is_read_no_further(data: bytes) -> None
         client = await house.client(receive_buffer=4096)
         await _fill(client, data, at_most=64 << 20)
         [peer] = house.site.peers
-        held = peer.transport.get_write_buffer_size()  # type: ignore[attr-defined]
+        held = peer.transport.get_write_buffer_size()  # type: ignore[attr-defined]  # it is a connection
         assert 0 < held < 8 << 20
 
 
@@ -629,7 +629,7 @@ async def test_a_reader_that_stalls_for_too_long_is_told_so_in_its_last_frames()
         stalled = await house.client("?message_types=user", receive_buffer=4096)
         [peer] = house.site.peers
         await _publish_until_blocked(house, readers=[])
-        await until(lambda: getattr(peer, "closing"), "the server losing patience")  # noqa: B009
+        await until(lambda: getattr(peer, "closing"), "the server losing patience")  # noqa: B009 - no attribute of every peer
         house.publish("too late")
         seqs = []
         while "seq" in (event := await stalled.event()) or event["action"] == "subscribed":
@@ -653,8 +653,8 @@ async def test_a_stalled_reader_cannot_fill_the_memory_while_it_is_being_closed(
         stalled = await house.client("?message_types=user", receive_buffer=4096)
         [peer] = house.site.peers
         await _publish_until_blocked(house, readers=[])
-        await until(lambda: getattr(peer, "closing"), "the server losing patience")  # noqa: B009
-        transport = peer.transport  # type: ignore[attr-defined]
+        await until(lambda: getattr(peer, "closing"), "the server losing patience")  # noqa: B009 - no attribute of every peer
+        transport = peer.transport  # type: ignore[attr-defined]  # it is a connection
         before = transport.get_write_buffer_size()
         sent, pings = 0, frame(b"x" * 100, PING) * 100
         while sent < 4 << 20 and house.site.peers:
@@ -703,7 +703,7 @@ async def test_messages_sent_to_it_are_no_sign_that_a_peer_lives() -> None:
         client = await house.client("?message_types=user")
         await client.event()
         [peer] = house.site.peers
-        while not peer.closing:  # type: ignore[attr-defined]
+        while not peer.closing:  # type: ignore[attr-defined]  # it is a connection
             house.publish("hello")
             await client.more()
         assert b"connection_timeout" in await client.upto(b"}\x88")

@@ -511,7 +511,7 @@ async def test_who_asks_and_never_reads_is_read_no_further() -> None:
             assert sent < 64 << 20, "the server takes whatever comes"
             await asyncio.sleep(0)
         [peer] = house.site.peers
-        assert peer.transport.get_write_buffer_size() < 1 << 20  # type: ignore[attr-defined]
+        assert peer.transport.get_write_buffer_size() < 1 << 20  # type: ignore[attr-defined]  # it is a connection
         for _ in range(1000):
             assert (await http.answer()).status == 200
 

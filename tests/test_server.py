@@ -66,7 +66,7 @@ async def test_who_resumes_from_a_process_that_is_gone_is_told_the_gap() -> None
         (b"{", ""),
         (b"\xff", ""),
         (user(metadata={"x": object()}), ""),
-        (UserMessage(user_id=5, username="n", content="c"), "user_id"),  # type: ignore[arg-type]
+        (UserMessage(user_id=5, username="n", content="c"), "user_id"),  # type: ignore[arg-type]  # on purpose
     ],
 )
 @on_uvloop
