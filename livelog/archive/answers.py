@@ -39,6 +39,11 @@ class Archive:
         """Do a step of the work in the background; False when there is none."""
         return self._catalog.work()
 
+    def close(self) -> None:
+        """Let go of the files."""
+        self._catalog.close()
+        self._rows.close()
+
     def page(self, call: PageCall) -> Page:
         """A page of matches, newest first."""
         first = self._rows.position_upto(call.after) + 1

@@ -91,6 +91,10 @@ class Catalog:
         self._sealing: list[OpenEnd] = []
         self._job: Generator[None, None, None] | None = None
 
+    def close(self) -> None:
+        """Let go of the file; what was under way is done again another time."""
+        self._connection.close()
+
     def cover(self, position: int) -> None:
         """Index everything up to this position."""
         while self._open.end <= position and self._index_more():
@@ -112,9 +116,11 @@ class Catalog:
         """Do a step of what has to be done sometime; False when there is nothing to do."""
         if self._job is None:
             self._job = self._next_job()
-        if self._job is None:
-            return self._index_more()
+            if self._job is None:
+                return self._index_more()
+            self._connection.execute("BEGIN IMMEDIATE")
         if next(self._job, self) is self:
+            self._connection.execute("COMMIT")
             self._job = None
         return True
 
@@ -159,6 +165,8 @@ class Catalog:
     def _merge(self, start: int, neighbours: list[Segment]) -> Generator[None, None, None]:
         merged = yield from segment.merge(self._connection, neighbours)
         self._segments[start : start + len(neighbours)] = [merged]
+        for each in neighbours:
+            yield from segment.delete(self._connection, each)
 
 
 def _belong_together(neighbours: list[Segment]) -> bool:

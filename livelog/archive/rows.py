@@ -14,6 +14,9 @@ from livelog.query import parse_moment
 from livelog.record import Record, terms
 from livelog.store.file import connect
 
+_POSITION_UPTO = "SELECT position FROM message WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
+_POSITION_BEFORE_ALL = "SELECT coalesce(min(position), 1) - 1 FROM message"
+
 
 class Unreadable(Exception):
     """The store's file cannot be read."""
@@ -54,10 +57,9 @@ class Rows:
         return self.position_upto(trimmed_upto) + 1
 
     def position_upto(self, seq: int) -> int:
-        """Position of the newest message up to this seq, 0 if there is none."""
-        sql = "SELECT position FROM message WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
-        rows = self._ask(sql, seq)
-        return int(rows[0][0]) if rows else 0
+        """Position of the newest message up to this seq, or the one before the first message."""
+        rows = self._ask(_POSITION_UPTO, seq) or self._ask(_POSITION_BEFORE_ALL)
+        return int(rows[0][0])
 
     def seq_at(self, position: int) -> int:
         """Seq of the message at a position, 0 if there is none."""
@@ -84,6 +86,10 @@ class Rows:
             " ORDER BY position LIMIT ?"
         )
         return [Row(*row) for row in self._ask(sql, position, limit)]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
 
     def _ask(self, sql: str, *values: Any) -> list[Any]:
         try:

@@ -167,15 +167,10 @@ def write(
     times: bytes,
     last_seq: int,
     postings: Iterable[Posting],
-    replaced: Sequence[Segment] = (),
 ) -> Generator[None, None, Segment]:
-    """Write a segment in the place of those that are `replaced`, in steps and as one transaction.
-
-    `postings` come in any order, each term once.
-    """
+    """Write a segment, in steps of one transaction. `postings` hold each term once."""
     vocabulary = []
     remaining = iter(postings)
-    connection.execute("BEGIN IMMEDIATE")
     each = array("q", times)
     cursor = connection.execute(
         "INSERT INTO segment(first, count, times, earliest, latest, last_seq, vocabulary)"
@@ -193,26 +188,23 @@ def write(
         yield
     text = "\n".join(["", *vocabulary, ""])
     connection.execute("UPDATE segment SET vocabulary = ? WHERE id = ?", (text, id))
-    for segment in replaced:
-        yield from delete(connection, segment)
-    connection.execute("COMMIT")
     return Segment(connection, id)
 
 
 def merge(
     connection: sqlite3.Connection, segments: Sequence[Segment]
 ) -> Generator[None, None, Segment]:
-    """Write one segment in the place of these neighbours, in steps."""
+    """Write one segment with all that these neighbours have, in steps of one transaction."""
     first = segments[0].first
     streams = [segment.postings(segment.first - first) for segment in segments]
     by_term = groupby(heapq.merge(*streams, key=itemgetter(0)), key=itemgetter(0))
     joined = ((term, BitMap.union(*(found for _, found in group))) for term, group in by_term)
     times = b"".join(segment.times() for segment in segments)
-    return write(connection, first, times, segments[-1].last_seq, joined, segments)
+    return write(connection, first, times, segments[-1].last_seq, joined)
 
 
 def delete(connection: sqlite3.Connection, segment: Segment) -> Generator[None, None, None]:
-    """Take a segment out of the file, in steps; within a transaction, if one is under way."""
+    """Take a segment out of the file, in steps of one transaction."""
     connection.execute("DELETE FROM segment WHERE id = ?", (segment.id,))
     while connection.execute(_DELETE_SOME, (segment.id, segment.id)).rowcount:
         yield

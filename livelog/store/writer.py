@@ -30,9 +30,10 @@ _INSERT = """
     SELECT ?3 + key, value ->> 0, value ->> 1, CAST(substr(?1, value ->> 2, value ->> 3) AS TEXT)
     FROM json_each(?2)
 """
+# The newest row stays, so that positions go on from it.
 _TRIM = """
     DELETE FROM message
-    WHERE position < (SELECT min(position) FROM message) + 500 AND seq <= ?
+    WHERE position < (SELECT min(min(position) + 500, max(position)) FROM message) AND seq <= ?
 """
 _RETRY_LATER = {"Retry-After": "1"}
 
