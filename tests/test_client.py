@@ -276,7 +276,7 @@ async def test_fifty_cuts_lose_nothing_and_double_nothing() -> None:
 
 @on_uvloop
 async def test_a_server_that_restarts_shows_as_a_gap() -> None:
-    first = Server(Config(port=0))
+    first = Server(Config(port=0, store="memory"))
     await first.start()
     statuses: list[Status] = []
     async with (
