@@ -6,6 +6,8 @@ import os
 
 from hypothesis import settings
 
+from tests.process import start as start
+
 settings.register_profile("livelog", deadline=None)
 settings.load_profile("livelog")
 

@@ -8,6 +8,9 @@ it is told with `Lost`, and the line behind it opens another.
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
@@ -27,7 +30,7 @@ from websockets.exceptions import (
 from livelog.client import failures
 from livelog.client.failures import Ended, Loss, Lost
 from livelog.client.received import Received, Unreadable, decode
-from livelog.errors import ABNORMAL_CLOSURE, CODES, Refused
+from livelog.errors import ABNORMAL_CLOSURE
 from livelog.messages import Message
 from livelog.protocol import AnyEvent, Disconnected, Error
 
@@ -126,7 +129,7 @@ class Channel:
         if question is None or question.answer.done():
             return
         if isinstance(event, Error):
-            question.answer.set_exception(_refused(event))
+            question.answer.set_exception(failures.refusal(event))
             return
         if question.arrived is not None:
             question.arrived(event)
@@ -148,16 +151,6 @@ class Channel:
         for question in self._questions.values():
             if not question.answer.done():
                 question.answer.set_exception(Lost(self._loss))
-
-
-def _refused(event: Error) -> Refused:
-    details = dict(event.details)
-    field, issue = str(details.pop("field", "")), str(details.pop("issue", event.error_message))
-    known = CODES.get(event.error_code)
-    # A newer server may have codes of its own.
-    refused = Refused(event.error_code, field, issue, status=known.status if known else 400)
-    refused.details = details
-    return refused
 
 
 async def open_channel(url: str) -> Channel:
@@ -190,7 +183,7 @@ async def _websocket(url: str) -> ClientConnection:
         "compression": None,
         "ping_interval": None,
         "max_size": _MAX_BYTES,
-        "close_timeout": 3,
+        "close_timeout": 1,
     }
     if url.startswith(_UNIX):
         path, _, target = url.removeprefix(_UNIX).rpartition(":")
@@ -203,7 +196,14 @@ def _hopeless(why: str) -> Loss:
 
 
 def _plain(error: OSError) -> str:
-    """What happened, without the address that asyncio wraps around it."""
+    """What happened, without the addresses that asyncio wraps around it."""
     if isinstance(error, TimeoutError):
         return "no answer"
-    return (error.strerror or str(error)).lower()
+    if isinstance(error, socket.gaierror):
+        return (error.strerror or "the name is not known").lower()
+    # Where a name has several addresses, asyncio's text is all that is left of their errors.
+    found = _ERRNO.search(str(error))
+    return os.strerror(int(found[1])).lower() if found else str(error)
+
+
+_ERRNO = re.compile(r"\[Errno (\d+)\]")

@@ -10,13 +10,16 @@ from typing import NamedTuple
 
 from livelog.errors import (
     AUTHENTICATION_FAILED,
+    CODES,
     INVALID_TOKEN,
     MESSAGE_TOO_BIG,
     POLICY_VIOLATION,
     PROTOCOL_ERROR,
     TOKEN_EXPIRED,
     UNSUPPORTED_DATA,
+    Refused,
 )
+from livelog.protocol import Error
 
 
 class Unreachable(ConnectionError):
@@ -50,6 +53,17 @@ class Lost(Exception):
     def __init__(self, loss: Loss) -> None:
         super().__init__(loss.why)
         self.loss = loss
+
+
+def refusal(event: Error) -> Refused:
+    """The exception for an `error` event."""
+    details = dict(event.details)
+    field, issue = str(details.pop("field", "")), str(details.pop("issue", event.error_message))
+    known = CODES.get(event.error_code)
+    # A newer server may have codes of its own.
+    refused = Refused(event.error_code, field, issue, status=known.status if known else 400)
+    refused.details = details
+    return refused
 
 
 _USELESS = {
