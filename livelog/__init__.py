@@ -17,19 +17,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from livelog.client import Ended, Gap, Page, Received, Unreachable, connect
+    from livelog.client import Ended, Gap, Page, Unreachable, connect
     from livelog.config import Config, WrongSetting
+    from livelog.delivered import Delivered
     from livelog.errors import Refused
     from livelog.ingest import Receipt
     from livelog.server import Server
 
 _HOMES = {
     "Config": "livelog.config",
+    "Delivered": "livelog.delivered",
     "Ended": "livelog.client",
     "Gap": "livelog.client",
     "Page": "livelog.client",
     "Receipt": "livelog.ingest",
-    "Received": "livelog.client",
     "Refused": "livelog.errors",
     "Server": "livelog.server",
     "Unreachable": "livelog.client",
@@ -39,11 +40,11 @@ _HOMES = {
 
 __all__ = [
     "Config",
+    "Delivered",
     "Ended",
     "Gap",
     "Page",
     "Receipt",
-    "Received",
     "Refused",
     "Server",
     "Unreachable",

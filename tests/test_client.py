@@ -15,7 +15,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from livelog import Config, Ended, Gap, Refused, Server, Unreachable, connect
-from livelog.client import Clock, Item, Received, Status
+from livelog.client import Clock, Delivered, Item, Status
 from livelog.client import line as lines
 from livelog.client.subscription import QUEUE
 from livelog.messages import RaidMessage, UserMessage
@@ -203,7 +203,7 @@ async def test_publishing_waits_for_the_acknowledgement() -> None:
         plain = await log.publish(user("two", id="mine"))
         again = await log.publish(user("two", id="mine"))
         assert (plain.id, plain.seq) == ("mine", again.seq)
-        received: Received = (await log.history()).messages[0]
+        received: Delivered = (await log.history()).messages[0]
         assert (await log.publish(received)).seq == plain.seq
         assert house.site.log.head == plain.seq
         with pytest.raises(Refused, match="content") as caught:

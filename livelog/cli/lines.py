@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from livelog.cli.harmless import harmless
-from livelog.client.received import Received
+from livelog.delivered import Delivered
 
 STYLES = {
     "user": "green",
@@ -27,7 +26,7 @@ STYLES = {
 }
 """Type → colour."""
 
-Printer = Callable[[Received], None]
+Printer = Callable[[Delivered], None]
 
 
 def printer(*, as_json: bool, with_seq: bool = False) -> Printer:
@@ -36,7 +35,7 @@ def printer(*, as_json: bool, with_seq: bool = False) -> Printer:
         return _print_json
     coloured = _coloured() if sys.stdout.isatty() else None
 
-    def print_line(message: Received) -> None:
+    def print_line(message: Delivered) -> None:
         seq = f"{message.seq}  " if with_seq else ""
         kind = str(message.__struct_config__.tag)
         parts = (f"{seq}{_time(message.timestamp)}  ", f"{kind:<6}", f"  {text(message)}")
@@ -48,12 +47,12 @@ def printer(*, as_json: bool, with_seq: bool = False) -> Printer:
     return print_line
 
 
-def text(message: Received) -> str:
+def text(message: Delivered) -> str:
     """What a message says, on one line and harmless."""
     return harmless(_TEXTS[str(message.__struct_config__.tag)](message))
 
 
-def _print_json(message: Received) -> None:
+def _print_json(message: Delivered) -> None:
     print(harmless(msgspec.json.encode(message).decode()), flush=True)
 
 
@@ -74,10 +73,8 @@ def _coloured() -> Callable[[tuple[str, str, str], str], None] | None:
     return print_coloured
 
 
-def _time(timestamp: str | UnsetType) -> str:
+def _time(timestamp: str) -> str:
     """Date and time in UTC, to the second."""
-    if timestamp is UNSET:
-        return ""
     try:
         moment = datetime.fromisoformat(timestamp).astimezone(UTC)
     except (ValueError, OverflowError):  # RFC 3339 allows what Python does not read

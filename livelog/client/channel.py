@@ -29,7 +29,8 @@ from websockets.exceptions import (
 
 from livelog.client import failures
 from livelog.client.failures import Ended, Loss, Lost
-from livelog.client.received import Received, Unreadable, decode
+from livelog.client.received import Unreadable, decode
+from livelog.delivered import Delivered
 from livelog.errors import ABNORMAL_CLOSURE
 from livelog.messages import Message
 from livelog.protocol import AnyEvent, Disconnected, Error
@@ -84,7 +85,7 @@ class Channel:
         finally:
             self._questions.pop(request_id, None)
 
-    async def items(self) -> AsyncIterator[Received | AnyEvent]:
+    async def items(self) -> AsyncIterator[Delivered | AnyEvent]:
         """Messages, and events that answer no question, until the connection ends: see `loss`."""
         try:
             while True:

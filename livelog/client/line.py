@@ -25,8 +25,8 @@ from typing import NamedTuple
 from livelog.client.backoff import Backoff, Clock, Pace
 from livelog.client.channel import Channel, Command, open_channel
 from livelog.client.failures import Ended, Loss, Lost, Unreachable
-from livelog.client.received import Received
 from livelog.client.subscription import Subscription
+from livelog.delivered import Delivered
 from livelog.errors import NORMAL_CLOSURE, RATE_LIMIT_EXCEEDED, Refused
 from livelog.messages import Message
 from livelog.protocol import AnyEvent, Error, Gap, Pong, Subscribed
@@ -222,7 +222,7 @@ class Line:
         self._changed.set()
         self._watch(Status(True))
 
-    async def _receive(self, item: Received | AnyEvent) -> None:
+    async def _receive(self, item: Delivered | AnyEvent) -> None:
         if isinstance(item, Message):
             for subscription in self._wanting(item):
                 await self._put(subscription, item)
@@ -235,11 +235,11 @@ class Line:
     def _in_force(self) -> list[Subscription]:
         return [wanted for wanted in self.subscriptions if wanted.in_force]
 
-    def _wanting(self, message: Received) -> list[Subscription]:
+    def _wanting(self, message: Delivered) -> list[Subscription]:
         tag = message.__struct_config__.tag
         return [wanted for wanted in self._in_force() if tag in wanted.types]
 
-    async def _put(self, subscription: Subscription, message: Received) -> None:
+    async def _put(self, subscription: Subscription, message: Delivered) -> None:
         if not subscription.full or await self._room(subscription):
             subscription.put(message)
 

@@ -1,9 +1,4 @@
-"""What a client receives: the six messages with their `seq`, and pages of them.
-
-Each is the struct of `livelog.messages` with one field more, so `isinstance` and `match` work with
-the plain names, and `message.content` and `message.seq` read alike. A field that a newer server
-adds is passed over.
-"""
+"""What a client receives, from bytes: messages, events, pages of the past."""
 
 from __future__ import annotations
 
@@ -13,57 +8,10 @@ from typing import get_args
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from livelog.messages import (
-    DirectMessage,
-    GuildMessage,
-    PartyMessage,
-    RaidMessage,
-    SystemMessage,
-    UserMessage,
-)
+from livelog.delivered import Delivered
 from livelog.protocol import AnyEvent, Gap
 
-
-class ReceivedUser(UserMessage, kw_only=True, forbid_unknown_fields=False, tag="user"):
-    """A `UserMessage` at its place in the log."""
-
-    seq: int
-
-
-class ReceivedSystem(SystemMessage, kw_only=True, forbid_unknown_fields=False, tag="system"):
-    """A `SystemMessage` at its place in the log."""
-
-    seq: int
-
-
-class ReceivedDirect(DirectMessage, kw_only=True, forbid_unknown_fields=False, tag="dm"):
-    """A `DirectMessage` at its place in the log."""
-
-    seq: int
-
-
-class ReceivedRaid(RaidMessage, kw_only=True, forbid_unknown_fields=False, tag="raid"):
-    """A `RaidMessage` at its place in the log."""
-
-    seq: int
-
-
-class ReceivedParty(PartyMessage, kw_only=True, forbid_unknown_fields=False, tag="party"):
-    """A `PartyMessage` at its place in the log."""
-
-    seq: int
-
-
-class ReceivedGuild(GuildMessage, kw_only=True, forbid_unknown_fields=False, tag="guild"):
-    """A `GuildMessage` at its place in the log."""
-
-    seq: int
-
-
-Received = (
-    ReceivedUser | ReceivedSystem | ReceivedDirect | ReceivedRaid | ReceivedParty | ReceivedGuild
-)
-Item = Received | Gap
+Item = Delivered | Gap
 """What iterating over a subscription yields."""
 
 
@@ -71,7 +19,7 @@ Item = Received | Gap
 class Page:
     """A part of the past, newest first."""
 
-    messages: list[Received]
+    messages: list[Delivered]
     total: int
     """How many messages match, on all pages."""
     offset: int
@@ -87,14 +35,14 @@ class _Kind(msgspec.Struct):
 
 
 _kind_decoder = msgspec.json.Decoder(_Kind)
-_message_decoder: msgspec.json.Decoder[Received] = msgspec.json.Decoder(Received)
+_message_decoder: msgspec.json.Decoder[Delivered] = msgspec.json.Decoder(Delivered)
 _event_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
 _ACTIONS = {kind.__struct_config__.tag for kind in get_args(AnyEvent)}
 
 
-def decode(data: str | bytes) -> Received | AnyEvent | None:
+def decode(data: str | bytes) -> Delivered | AnyEvent | None:
     """A message or an event; None for an event that is not known (yet). Raises `Unreadable`."""
     try:
         action = _kind_decoder.decode(data).action

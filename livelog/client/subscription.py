@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from livelog.client.received import Item, Received
+from livelog.client.received import Item
+from livelog.delivered import Delivered
 from livelog.protocol import Gap
 
 QUEUE = 500
@@ -149,7 +150,7 @@ class Subscription:
         self.in_force = self.resumes = True
         self._ready.set()
 
-    def put(self, message: Received) -> None:
+    def put(self, message: Delivered) -> None:
         """A message of one of its types has arrived."""
         if self.seq is None or message.seq > self.seq:
             self.seq = message.seq
