@@ -131,4 +131,16 @@ def _schemas(structs: tuple[type, ...]) -> Json:
     delivered = [{"$ref": _SCHEMAS + kind.__name__} for kind in get_args(Delivered)]
     for page, field in _PAGES.items():
         schemas[page.__name__]["properties"][field]["items"] = {"oneOf": delivered}
-    return schemas
+    plain: Json = _without_discriminators(schemas)
+    return plain
+
+
+def _without_discriminators(part: Any) -> Any:
+    """OpenAPI's object of that name is an error in AsyncAPI; `type` tells the schemas apart."""
+    if isinstance(part, list):
+        return [_without_discriminators(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        key: _without_discriminators(value) for key, value in part.items() if key != "discriminator"
+    }
