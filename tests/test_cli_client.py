@@ -200,13 +200,14 @@ def test_nothing_acknowledged_is_lost_when_the_server_is_killed(
     tail = start("tail", "--url", url, "--json", "--since", "0")
     lines = "".join(json.dumps(user(str(n))) + "\n" for n in range(100))
     assert ended(start("publish", "--url", url), lines)[0] == 0
+    assert tail.stdout is not None
+    got = [json.loads(tail.stdout.readline()) for _ in range(100)]
     server.kill()
     ended(server)
     server = start("--port", str(port_of(url)), *options)
     ready(server)
     assert ended(start("publish", "--url", url), lines)[0] == 0
-    assert tail.stdout is not None
-    got = [json.loads(tail.stdout.readline()) for _ in range(200)]
+    got += [json.loads(tail.stdout.readline()) for _ in range(100)]
     assert [message["content"] for message in got] == [str(n) for n in range(100)] * 2
     tail.send_signal(signal.SIGINT)
     code, _, err = ended(tail)
@@ -227,6 +228,24 @@ async def test_a_reader_who_leaves_ends_it_quietly() -> None:
         assert out.count(b"\n") == 2
         assert err == b""
         await house.emptied()
+
+
+@on_uvloop
+async def test_a_reader_who_leaves_need_not_wait_for_the_next_message() -> None:
+    async with serving() as house:
+        reader, writer = os.pipe()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "livelog", "tail", "--url", house.server.url),
+            cwd=ROOT,
+            env=CLEAN,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+        )
+        os.close(writer)
+        await followed(house)
+        os.close(reader)
+        _, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+        assert (process.returncode, err) == (0, b"")
 
 
 @on_uvloop
@@ -345,6 +364,26 @@ async def test_what_a_pipe_brings_is_published_at_once() -> None:
         code, _, err = await publish.end(half[20:].rstrip("\n"))
         assert (code, err) == (0, "livelog: 3 messages published\n")
         assert [m["content"] for m in await past(house)] == ["three", "two", "one"]
+
+
+@on_uvloop
+async def test_a_terminal_sees_how_far_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "events.ndjson"
+    file.write_text(ndjson(*(user("x" * 1000) for _ in range(2000))))
+    async with serving() as house:
+        leader, follower = pty.openpty()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "livelog", "publish", str(file), "--url", house.server.url),
+            cwd=ROOT,
+            env={**CLEAN, "TERM": "xterm", "COLUMNS": "80"},
+            stderr=follower,
+        )
+        os.close(follower)
+        assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
+        out = seen(leader)
+        assert "publishing" in out
+        assert "100%" in out
+        assert out.rstrip().endswith("2000 messages published")
 
 
 WRONG = ["{", "[1]", '{"type":"user"}', ndjson({**user("x"), "colour": 1}).strip()]

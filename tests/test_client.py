@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,6 +21,7 @@ from livelog.client import line as lines
 from livelog.client.subscription import QUEUE
 from livelog.messages import RaidMessage, UserMessage
 from tests.cutting import proxying
+from tests.process import Start, ready
 from tests.wire import SAMPLES, TYPES, House, on_uvloop, serving, soon, until, user
 
 ROOT = Path(__file__).parent.parent
@@ -161,6 +163,16 @@ async def test_subscriptions_that_contradict_each_other_both_get_theirs() -> Non
 
 
 @on_uvloop
+async def test_one_that_starts_in_the_past_does_not_take_others_there() -> None:
+    async with serving() as house, connect(url_of(house)) as log:
+        house.publish("old")
+        async with log.subscribe(["user"], since=0) as past, log.subscribe("user") as live:
+            house.publish("new")
+            assert contents(await take(aiter(past), 2)) == ["old", "new"]
+            assert contents(await take(aiter(live), 1)) == ["new"]
+
+
+@on_uvloop
 async def test_a_refused_subscription_says_why_and_harms_no_other() -> None:
     async with serving() as house, connect(url_of(house)) as log:
         async with log.subscribe(["user"]) as messages:
@@ -242,6 +254,23 @@ async def test_a_slow_user_gets_everything_and_holds_up_nobody() -> None:
         assert (await soon(log.history(limit=1))).total == count
         assert len(slow._items) == QUEUE
         assert slow in log._own
+        got = contents(await take(aiter(slow), count))
+        assert [int(text.split()[0]) for text in got] == [*range(count)]
+
+
+@on_uvloop
+async def test_a_user_who_was_away_for_long_goes_on_where_he_was() -> None:
+    async with (
+        serving(stall_seconds=0.2, close_timeout=0.2) as house,
+        connect(url_of(house), clock=IMPATIENT) as log,
+        log.subscribe(["user"]) as slow,
+    ):
+        count = 20 * QUEUE
+        for start in range(0, count, 100):
+            house.publish(*(f"{n} {'x' * 1000}" for n in range(start, start + 100)))
+            await asyncio.sleep(0)
+        await until(lambda: slow in log._own and len(house.site.peers) == 2, "moved out")
+        await until(lambda: len(house.site.peers) == 1, "closed by the server")
         got = contents(await take(aiter(slow), count))
         assert [int(text.split()[0]) for text in got] == [*range(count)]
 
@@ -347,6 +376,32 @@ async def test_a_server_that_falls_silent_is_left() -> None:
             await until(lambda: len(statuses) > 1, "noticed")
             assert "does not answer" in statuses[1].why
             assert (await soon(asking)).total == 0
+
+
+def test_a_server_that_stops_for_a_while_is_found_again(start: Start) -> None:
+    server = start("--port", "0")
+    url = ready(server)
+    beats: asyncio.Queue[None] = asyncio.Queue()
+    statuses: list[Status] = []
+
+    async def sleep(seconds: float) -> None:
+        await (beats.get() if seconds == lines.HEARTBEAT else asyncio.sleep(0.001))
+
+    @on_uvloop
+    async def check() -> None:
+        async with (
+            connect(url, clock=Clock(sleep=sleep), watch=statuses.append) as log,
+            log.subscribe(["user"]) as messages,
+        ):
+            server.send_signal(signal.SIGSTOP)
+            for _ in range(2):
+                beats.put_nowait(None)
+            await until(lambda: len(statuses) > 1, "noticed")
+            server.send_signal(signal.SIGCONT)
+            await soon(log.publish(user("back")))
+            assert contents(await take(aiter(messages), 1)) == ["back"]
+
+    check()
 
 
 @on_uvloop

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from livelog.cli.harmless import harmless
 from livelog.client.failures import Ended, Unreachable
-from livelog.errors import Refused
+from livelog.errors import ABNORMAL_CLOSURE, NORMAL_CLOSURE, Refused
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -25,6 +25,8 @@ class Failure(Exception):
 
 def outcome(act: Callable[[], int]) -> int:
     """Run `act`; returns its exit code, or reports why it failed and returns another."""
+    # What an encoding cannot express is shown as an escape, and is no reason to fail.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # it is a file
     try:
         code = act()
         sys.stdout.flush()
@@ -39,7 +41,10 @@ def outcome(act: Callable[[], int]) -> int:
     except Unreachable as unreachable:
         return _failed(f"{unreachable}; start a server with `livelog`, or name another with --url")
     except Ended as ended:
-        return _failed(f"{ended}; is --url the address that the server printed?")
+        # An HTTP status, or no code of the server's at all: what answers is something else.
+        elsewhere = ended.code < NORMAL_CLOSURE or ended.code == ABNORMAL_CLOSURE
+        hint = "; is --url the address that the server printed?" if elsewhere else ""
+        return _failed(f"{ended}{hint}")
     except (Failure, TimeoutError) as failure:
         return _failed(str(failure))
     return code

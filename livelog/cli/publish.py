@@ -91,6 +91,8 @@ def _publish(url: str, file: str, name: str | None, keep_going: bool) -> int:
 def _open(file: str, stack: ExitStack) -> tuple[int, int | None]:
     """File descriptor and, if it is known, size."""
     if file == "-":
+        if sys.stdin.isatty():
+            say("reading what you type, one JSON object a line; Ctrl-D ends it")
         return sys.stdin.fileno(), None
     try:
         source = os.open(file, os.O_RDONLY)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -40,7 +43,8 @@ def main(arguments: Sequence[str]) -> int:
     types = options.types(given.type) or list(TYPES)
 
     def act() -> int:
-        asyncio.run(_follow(given.url, types, filters, given.since, as_json=given.json))
+        with suppress(asyncio.CancelledError):  # nobody reads our output any more
+            asyncio.run(_follow(given.url, types, filters, given.since, as_json=given.json))
         return 0
 
     return outcome(act)
@@ -49,6 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 async def _follow(
     url: str, types: list[str], filters: dict[str, str], since: int | None, *, as_json: bool
 ) -> None:
+    _end_without_reader()
     show = printer(as_json=as_json)
     async with connect(url, watch=_Reporter()) as log:
         async for item in log.subscribe(types, filters=filters, since=since):
@@ -59,6 +64,20 @@ async def _follow(
             else:
                 sys.stdout.flush()
                 say(f"gap: what came after {item.from_} up to {item.to} is no longer kept")
+
+
+def _end_without_reader() -> None:
+    """End when whoever reads our output has gone, and not only with the next message."""
+    stdout, loop, task = sys.stdout.fileno(), asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def leave() -> None:
+        loop.remove_reader(stdout)
+        task.cancel()
+
+    if stat.S_ISFIFO(os.fstat(stdout).st_mode):
+        # The writing end of a pipe becomes readable only by the error that nobody reads.
+        loop.add_reader(stdout, leave)
 
 
 class _Reporter:

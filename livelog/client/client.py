@@ -84,7 +84,7 @@ class Client:
 
     def subscribe(
         self,
-        types: Sequence[str] = TYPES,
+        types: Sequence[str] | str = TYPES,
         *,
         filters: Filters | Mapping[str, Any] | None = None,
         since: int | None = None,
@@ -94,7 +94,8 @@ class Client:
         Iterate over it: it yields messages with their `seq`, in order, each once, over any number
         of connections. Where messages are gone for good it yields a `Gap`.
         """
-        return Subscription(types, _plain(filters), since, self._place, self._dismiss)
+        names = [types] if isinstance(types, str) else types
+        return Subscription(names, _plain(filters), since, self._place, self._dismiss)
 
     async def publish(self, message: Message | Mapping[str, Any]) -> Published:
         """Append a message to the log and wait until it is safe; returns its `id` and `seq`.

@@ -265,8 +265,8 @@ class Line:
                 await self._changed.wait()
                 self._changed.clear()
                 await self._unsubscribe(channel)
-                for wanted in [each for each in self.subscriptions if not each.in_force]:
-                    await self._subscribe(channel, wanted)
+                while waiting := [each for each in self.subscriptions if not each.in_force]:
+                    await self._subscribe(channel, waiting[0])
 
     async def _unsubscribe(self, channel: Channel) -> None:
         surplus = self._told - {name for wanted in self.subscriptions for name in wanted.types}

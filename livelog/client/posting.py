@@ -1,8 +1,11 @@
 """Messages in batches over HTTP: the way for programs that publish much and follow nothing.
 
 `POST /api/messages` takes a batch as a whole or not at all, and does not count against the limits
-of a WebSocket, of which one message a frame would use up a minute's worth at once. Blocking, since
-its user waits for each batch anyway. A batch whose messages have ids may be repeated.
+of a WebSocket, of which one message a frame would use up a minute's worth at once. Without limits
+it is faster too: 30 000 messages a second in batches of 100 or more, against 8 500 with 16
+`publish` commands under way and 13 500 with 500 (on 2 cores, messages of 300 bytes, memory store).
+Blocking, since its user waits for each batch anyway. A batch whose messages have ids may be
+repeated.
 """
 
 from __future__ import annotations
