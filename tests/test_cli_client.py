@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -451,7 +452,33 @@ def wait_for_total(start: Start, url: str, total: int) -> None:
         assert time.monotonic() < deadline
 
 
+@on_uvloop
+async def test_a_unix_socket_is_an_address_too() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        async with serving(uds=f"{directory}/live.sock") as house:
+            url = ["--url", house.server.url]
+            assert (await done("publish", *url, given=ndjson(user("hello"))))[0] == 0
+            assert "Ann: hello" in (await done("history", *url))[1]
+
+
 # What cannot be.
+
+
+@on_uvloop
+async def test_what_is_no_livelog_server_is_called_so() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        for name in ("publish", "history"):
+            code, out, err = await done(
+                name, "--url", f"http://127.0.0.1:{port}", given=ndjson(user())
+            )
+            assert (code, out, err.count("\n")) == (1, "", 1)
+            assert "200" in err
 
 
 @pytest.mark.parametrize("name", ["tail", "history", "search x", "publish"])

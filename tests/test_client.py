@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from livelog import Config, Ended, Gap, Refused, Server, Unreachable, connect
-from livelog.client import Clock, Delivered, Item, Status
+from livelog.client import Clock, Delivered, Item, Status, Subscription
 from livelog.client import line as lines
 from livelog.client.subscription import QUEUE
 from livelog.messages import RaidMessage, UserMessage
@@ -303,6 +304,58 @@ async def test_fifty_cuts_lose_nothing_and_double_nothing() -> None:
         assert proxy.accepted > 50
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_lost_or_doubled_whenever_it_is_cut(seed: int) -> None:
+    """Quick and slow users, narrow filters, starts in the past; heartbeats all the while."""
+    chance = random.Random(seed)
+    clock = Clock(sleep=lambda seconds: asyncio.sleep(min(seconds, 0.02) * chance.random()))
+
+    async def follow(messages: Subscription, pause: float) -> list[int]:
+        got: list[int] = []
+        async with messages:
+            async for item in messages:
+                assert isinstance(item, UserMessage), item
+                if item.content == "the end":
+                    break
+                got.append(int(item.content.split()[0]))
+                if pause and chance.random() < 0.01:
+                    await asyncio.sleep(pause * chance.random())
+        return got
+
+    @on_uvloop
+    async def check() -> None:
+        async with (
+            serving(limits=False, stall_seconds=0.1, close_timeout=0.1) as house,
+            proxying(house.server.port) as proxy,
+            connect(proxy.url, clock=clock) as log,
+        ):
+            asked = [
+                (log.subscribe("user"), 0.0),
+                (log.subscribe("user", filters={"channel": "a"}), 0.0),
+                (log.subscribe("user", filters={"channel": "a"}), 0.01),
+                (log.subscribe("user", since=0), 0.0),
+                (log.subscribe("user"), 0.5),
+            ]
+            following = [asyncio.ensure_future(follow(each, pause)) for each, pause in asked]
+            await until(lambda: all(each.resumes for each, _ in asked), "all in force")
+            everything, in_a = [], []
+            for cut in range(60):
+                for number in range(20 * cut, 20 * cut + 20):
+                    channel = chance.choice("ab")
+                    text = f"{number} {'x' * chance.randrange(20_000)}"
+                    house.publish(text, metadata={"channel": channel})
+                    everything.append(number)
+                    in_a += [number] * (channel == "a")
+                await asyncio.sleep(0.02 * chance.random())
+                proxy.cut()
+            house.publish("the end", metadata={"channel": "a"})
+            got = await soon(asyncio.gather(*following))
+            assert got == [everything, in_a, in_a, everything, everything]
+            assert proxy.accepted > 60
+
+    check()
+
+
 @on_uvloop
 async def test_a_server_that_restarts_shows_as_a_gap() -> None:
     first = Server(Config(port=0, store="memory"))
@@ -544,11 +597,14 @@ async def test_what_cannot_be_reached_is_said_at_once() -> None:
 
 
 @on_uvloop
+async def test_a_full_server_is_unreachable() -> None:
+    async with serving(connections_per_ip=1) as house, connect(url_of(house)):
+        with pytest.raises(Unreachable, match="429"):
+            await connect(url_of(house)).__aenter__()
+
+
+@on_uvloop
 async def test_it_connects_to_a_unix_socket(tmp_path: Path) -> None:
-    await _on_unix_socket(tmp_path)
-
-
-async def _on_unix_socket(tmp_path: Path) -> None:
     async with serving(uds=str(tmp_path / "live.sock")) as house, connect(house.server.url) as log:
         assert (await log.history()).total == 0
 

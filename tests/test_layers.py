@@ -70,6 +70,7 @@ FLOORS = {
         "cli.serve",
         "cli.tail",
         "client",
+        "client.address",
         "client.backoff",
         "client.channel",
         "client.client",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from livelog.client.channel import PATH
+from livelog.client.address import PATH
 
 DEFAULT_URL = f"ws://127.0.0.1:8000{PATH}"
 _SCHEMES = {"http": "ws", "https": "wss"}

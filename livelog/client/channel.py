@@ -28,15 +28,14 @@ from websockets.exceptions import (
 )
 
 from livelog.client import failures
+from livelog.client.address import EXAMPLE, unix_socket
 from livelog.client.failures import Ended, Loss, Lost
 from livelog.client.received import Unreadable, decode
 from livelog.delivered import Delivered
-from livelog.errors import ABNORMAL_CLOSURE
+from livelog.errors import ABNORMAL_CLOSURE, Refused
 from livelog.messages import Message
 from livelog.protocol import AnyEvent, Disconnected, Error
 
-PATH = "/ws/live-log"
-_UNIX = "ws+unix://"
 _OURS = Loss("the client has closed the connection")
 _MAX_BYTES = 128 * 2**20
 """Bound of one incoming message: a page of 1000 messages of 64 KiB, with some room."""
@@ -45,7 +44,8 @@ Command = Mapping[str, Any]
 
 
 class _Question(NamedTuple):
-    answer: asyncio.Future[AnyEvent]
+    # An exception is a result here: whoever asked may have been cancelled, and then nobody looks.
+    answer: asyncio.Future[AnyEvent | Refused | Lost]
     arrived: Callable[[AnyEvent], None] | None
 
 
@@ -74,16 +74,19 @@ class Channel:
             raise Lost(self._loss)
         self._last_id += 1
         request_id = self._last_id
-        future: asyncio.Future[AnyEvent] = asyncio.get_running_loop().create_future()
-        self._questions[request_id] = _Question(future, arrived)
+        question = _Question(asyncio.get_running_loop().create_future(), arrived)
+        self._questions[request_id] = question
         text = msgspec.json.encode({**command, "request_id": request_id})
         try:
-            # A send that fails does so because the connection ended; `future` is told the reason.
+            # A send that fails does so because the connection ended, and then that is the answer.
             with suppress(ConnectionClosed):
                 await self._websocket.send(text, text=True)
-            return await future
+            answer = await question.answer
         finally:
-            self._questions.pop(request_id, None)
+            del self._questions[request_id]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     async def items(self) -> AsyncIterator[Delivered | AnyEvent]:
         """Messages, and events that answer no question, until the connection ends: see `loss`."""
@@ -130,7 +133,7 @@ class Channel:
         if question is None or question.answer.done():
             return
         if isinstance(event, Error):
-            question.answer.set_exception(failures.refusal(event))
+            question.answer.set_result(failures.refusal(event))
             return
         if question.arrived is not None:
             question.arrived(event)
@@ -151,7 +154,7 @@ class Channel:
         self._loss = self._loss or loss
         for question in self._questions.values():
             if not question.answer.done():
-                question.answer.set_exception(Lost(self._loss))
+                question.answer.set_result(Lost(self._loss))
 
 
 async def open_channel(url: str) -> Channel:
@@ -159,7 +162,7 @@ async def open_channel(url: str) -> Channel:
     try:
         return Channel(await _websocket(url))
     except InvalidURI:
-        raise Lost(_hopeless(f"{url} is not a WebSocket address such as {_EXAMPLE}")) from None
+        raise Lost(_hopeless(f"{url} is not a WebSocket address such as {EXAMPLE}")) from None
     except InvalidStatus as refused:
         response = refused.response
         loss = failures.of_handshake(response.status_code, response.headers.get("Retry-After", ""))
@@ -174,9 +177,6 @@ async def open_channel(url: str) -> Channel:
         raise Lost(Loss(_plain(error))) from None
 
 
-_EXAMPLE = f"ws://localhost:8000{PATH}"
-
-
 async def _websocket(url: str) -> ClientConnection:
     # Compression would cost both sides more than it saves; frames that keep the connection alive
     # are ours (`ping`), since those of the protocol count against the server's limits too.
@@ -186,9 +186,9 @@ async def _websocket(url: str) -> ClientConnection:
         "max_size": _MAX_BYTES,
         "close_timeout": 1,
     }
-    if url.startswith(_UNIX):
-        path, _, target = url.removeprefix(_UNIX).rpartition(":")
-        return await unix_connect(path, f"ws://localhost{target or PATH}", **options)
+    if found := unix_socket(url):
+        socket_path, path = found
+        return await unix_connect(socket_path, f"ws://localhost{path}", **options)
     return await connect(url, **options)
 
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 import http.client
 import socket
 from collections.abc import Sequence
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
+from livelog.client.address import PATH, unix_socket
 from livelog.client.failures import Loss, Lost, refusal
 from livelog.protocol import Error
 
@@ -38,6 +39,7 @@ class Poster:
 
     def __init__(self, url: str) -> None:
         self._connection = _connection(url)
+        self._path = _path(url)
 
     def post(self, lines: Sequence[bytes]) -> int:
         """Publish messages, each one line of JSON; returns how many there were.
@@ -47,7 +49,7 @@ class Poster:
         """
         try:
             self._connection.request(
-                "POST", _PATH, b"\n".join(lines), {"Content-Type": "application/x-ndjson"}
+                "POST", self._path, b"\n".join(lines), {"Content-Type": "application/x-ndjson"}
             )
             response = self._connection.getresponse()
             body = response.read()
@@ -87,11 +89,18 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _connection(url: str) -> http.client.HTTPConnection:
+    if found := unix_socket(url):
+        return _UnixConnection(found[0])
     parts = urlsplit(url)
-    if parts.scheme == "ws+unix":
-        return _UnixConnection(unquote(parts.path).rpartition(":")[0])
     made = http.client.HTTPSConnection if parts.scheme == "wss" else http.client.HTTPConnection
     return made(parts.hostname or "", parts.port, timeout=_TIMEOUT)
+
+
+def _path(url: str) -> str:
+    """Where to post: a proxy puts before this path what it puts before the WebSocket's."""
+    found = unix_socket(url)
+    path = found[1] if found else urlsplit(url).path
+    return path.removesuffix(PATH).rstrip("/") + _PATH
 
 
 def _plain(error: Exception) -> str:
