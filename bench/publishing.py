@@ -1,4 +1,4 @@
-"""How fast messages are taken in, all acknowledged: from NDJSON, from pipelined commands, at a pace.
+"""How fast messages are taken in, all acknowledged: as NDJSON, as pipelined commands, at a pace.
 
 The rule: the time ends when the last acknowledgement has been read, and every message has to reach
 every subscriber. Bodies and frames are made before it begins.
@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic_ns as clock
+from typing import BinaryIO
 
 from bench.latency import Spread
 from bench.load import Figures
@@ -62,7 +63,7 @@ def by_ndjson(url: str, work: Publishing) -> Figures:
     return _timed(url, work, publish)
 
 
-def _read_answer(answers: socket.SocketIO) -> None:
+def _read_answer(answers: BinaryIO) -> None:
     status = answers.readline()
     size = 0
     while (line := answers.readline()) != b"\r\n":
