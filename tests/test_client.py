@@ -19,6 +19,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from livelog import Config, Ended, Gap, Refused, Server, Unreachable, connect
 from livelog.client import Clock, Delivered, Item, Status, Subscription
 from livelog.client import line as lines
+from livelog.client.backoff import FORGET, Pace
 from livelog.client.subscription import QUEUE
 from livelog.messages import RaidMessage, UserMessage
 from tests.cutting import proxying
@@ -233,6 +234,46 @@ async def test_commands_over_the_limit_wait_and_are_sent_again() -> None:
         await soon(asyncio.gather(*(log.publish(user(str(n))) for n in range(60))))
         assert (await log.history()).total == 60
         assert len(house.site.peers) == 1
+
+
+@on_uvloop
+async def test_a_message_that_is_too_big_ends_nothing_but_itself() -> None:
+    async with (
+        serving() as house,
+        connect(url_of(house), clock=IMPATIENT) as log,
+        log.subscribe(["user"]) as messages,
+    ):
+        small = asyncio.ensure_future(log.publish(user("small")))
+        with pytest.raises(Refused, match="message: 70") as caught:
+            await soon(log.publish(user("x" * 70_000)))
+        assert caught.value.code == 1009
+        await soon(small)
+        assert contents(await take(aiter(messages), 1)) == ["small"]
+        assert (await log.history()).total == 1
+
+
+def test_refused_callers_get_their_turns_one_after_the_other() -> None:
+    now, slept = 100.0, []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    @on_uvloop
+    async def check() -> None:
+        nonlocal now
+        pace = Pace(Clock(now=lambda: now, sleep=sleep))
+        await pace.turn()
+        assert slept == []
+        pace.refused(6)
+        pace.refused(2)
+        for _ in range(3):
+            await pace.turn()
+        assert slept == [6, 12, 18]
+        now += 18 + 6 + FORGET
+        await pace.turn()
+        assert slept == [6, 12, 18]
+
+    check()
 
 
 # Users who are slow.

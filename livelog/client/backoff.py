@@ -49,6 +49,10 @@ class Backoff:
         return delay * self._clock.random()
 
 
+FORGET = 60.0
+"""Seconds without a turn after which a limit is taken to be fresh again."""
+
+
 class Pace:
     """Keeps to a limit of the server once that has shown itself, one caller after the other.
 
@@ -69,9 +73,11 @@ class Pace:
 
     async def turn(self) -> None:
         """Wait for a turn."""
+        now = self._clock.now()
+        if now >= self._free_at + FORGET:
+            self._interval = 0.0
         if not self._interval:
             return
-        now = self._clock.now()
         begin = max(now, self._free_at)
         self._free_at = begin + self._interval
         if begin > now:

@@ -32,7 +32,7 @@ from livelog.client.address import EXAMPLE, unix_socket
 from livelog.client.failures import Ended, Loss, Lost
 from livelog.client.received import Unreadable, decode
 from livelog.delivered import Delivered
-from livelog.errors import ABNORMAL_CLOSURE, Refused
+from livelog.errors import ABNORMAL_CLOSURE, MESSAGE_TOO_BIG, Refused
 from livelog.messages import Message
 from livelog.protocol import AnyEvent, Disconnected, Error
 
@@ -46,6 +46,8 @@ Command = Mapping[str, Any]
 class _Question(NamedTuple):
     # An exception is a result here: whoever asked may have been cancelled, and then nobody looks.
     answer: asyncio.Future[AnyEvent | Refused | Lost]
+    published: int
+    """Size of the message that it carries, if it does."""
     arrived: Callable[[AnyEvent], None] | None
 
 
@@ -74,9 +76,10 @@ class Channel:
             raise Lost(self._loss)
         self._last_id += 1
         request_id = self._last_id
-        question = _Question(asyncio.get_running_loop().create_future(), arrived)
-        self._questions[request_id] = question
         text = msgspec.json.encode({**command, "request_id": request_id})
+        published = len(text) if command["action"] == "publish" else 0
+        question = _Question(asyncio.get_running_loop().create_future(), published, arrived)
+        self._questions[request_id] = question
         try:
             # A send that fails does so because the connection ended, and then that is the answer.
             with suppress(ConnectionClosed):
@@ -105,7 +108,10 @@ class Channel:
                 else:
                     yield item
         except ConnectionClosed as closed:
-            self._end(self._loss_of(closed))
+            loss = self._loss_of(closed)
+            if loss.fatal is not None and loss.fatal.code == MESSAGE_TOO_BIG:
+                loss = self._blamed(loss)
+            self._end(loss)
         except Unreadable as unreadable:
             why = f"the server speaks another version of the protocol: {unreadable}"
             self._end(_hopeless(why))
@@ -149,6 +155,16 @@ class Channel:
             if self._farewell.reconnect_after_ms is not UNSET:
                 wait = self._farewell.reconnect_after_ms / 1000
         return failures.of_close(code, text, reason, wait)
+
+    def _blamed(self, loss: Loss) -> Loss:
+        """A message that is too big ends the connection, but need not end more than itself."""
+        questions = self._questions.values()
+        culprit = max(questions, key=lambda question: question.published, default=None)
+        if culprit is None or not culprit.published or culprit.answer.done():
+            return loss
+        issue = f"{culprit.published} bytes are more than the server takes"
+        culprit.answer.set_result(Refused(MESSAGE_TOO_BIG, "message", issue))
+        return loss._replace(fatal=None)
 
     def _end(self, loss: Loss) -> None:
         self._loss = self._loss or loss

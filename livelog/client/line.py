@@ -230,7 +230,8 @@ class Line:
             for subscription in self._in_force():
                 subscription.lose(item)
         elif isinstance(item, Error):
-            _log.warning("the server reports %s %s", item.error_message, item.details)
+            # It answers no command: what follows is the end of the connection, with its reason.
+            _log.info("the server reports %s %s", item.error_message, item.details)
 
     def _in_force(self) -> list[Subscription]:
         return [wanted for wanted in self.subscriptions if wanted.in_force]
