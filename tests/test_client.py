@@ -111,6 +111,28 @@ async def test_closing_the_client_ends_the_loop() -> None:
 
 
 @on_uvloop
+async def test_closing_the_client_ends_what_waits_for_a_connection() -> None:
+    async def sleep(seconds: float) -> None:
+        await asyncio.Event().wait()
+
+    async with serving() as house, proxying(house.server.port) as proxy:
+        statuses: list[Status] = []
+        log = connect(proxy.url, clock=Clock(sleep=sleep), watch=statuses.append)
+        async with log:
+            await proxy.refuse()
+            proxy.cut()
+            await until(lambda: not statuses[-1].connected, "lost")
+            asking = asyncio.ensure_future(log.history())
+            await asyncio.sleep(0)
+        with pytest.raises(Ended, match="closed"):
+            await soon(asking)
+        with pytest.raises(Ended, match="closed"):
+            await soon(log.history())
+        with pytest.raises(Ended, match="closed"):
+            await soon(anext(aiter(log.subscribe())))
+
+
+@on_uvloop
 async def test_subscriptions_that_agree_share_a_connection() -> None:
     async with (
         serving() as house,
@@ -303,7 +325,8 @@ async def test_a_slow_user_gets_everything_and_holds_up_nobody() -> None:
 @on_uvloop
 async def test_a_user_who_was_away_for_long_goes_on_where_he_was() -> None:
     async with (
-        serving(stall_seconds=0.2, close_timeout=0.2) as house,
+        # Longer than the client waits before it moves a subscription out.
+        serving(stall_seconds=2 * lines.PATIENCE, close_timeout=0.2) as house,
         connect(url_of(house), clock=IMPATIENT) as log,
         log.subscribe(["user"]) as slow,
     ):

@@ -79,7 +79,7 @@ class Line:
         self._changed = asyncio.Event()
         # The present channel.
         self._channel: Channel | None = None
-        self._usable = asyncio.Event()  # there is a channel, or there never will be one again
+        self._news = asyncio.Event()  # there is a channel, or there never will be one again
         self._told: set[str] = set()  # the types it is subscribed to
         self._stalled = False  # the reader waits for a user
         self._paces: dict[str, Pace] = {}
@@ -106,7 +106,7 @@ class Line:
                 return await self._ask(channel, command)
             except Lost:
                 if self._channel is channel:
-                    self._usable.clear()  # the reader may not have noticed yet
+                    self._channel = None  # the reader has not noticed yet
 
     def fits(self, wanted: Subscription) -> bool:
         """Whether `wanted` can share this line.
@@ -172,25 +172,25 @@ class Line:
             await channel.close()
 
     async def _pause(self, loss: Loss) -> None:
-        delay = self._backoff.next() if loss.wait is None else loss.wait
+        scheduled = self._backoff.next()
+        delay = scheduled if loss.wait is None else loss.wait
         self._watch(Status(False, loss.why, delay))
         await self._clock.sleep(delay)
 
     def _fail(self, failure: Exception | None) -> None:
         self._failure = failure or Ended(NORMAL_CLOSURE, "the client is closed")
-        self._usable.set()
+        self._news.set()
         for subscription in self.subscriptions:
             subscription.end(failure)
         self.subscriptions.clear()
 
     async def _present(self) -> Channel:
-        while True:
-            await self._usable.wait()
-            if self._failure is not None:
-                raise self._failure
+        while self._failure is None:
             if self._channel is not None:
                 return self._channel
-            self._usable.clear()
+            self._news.clear()
+            await self._news.wait()
+        raise self._failure
 
     # One channel.
 
@@ -208,7 +208,6 @@ class Line:
                     task.cancel()
         finally:
             self._channel = None
-            self._usable.clear()
         return channel.loss
 
     def _begin(self, channel: Channel) -> None:
@@ -218,7 +217,7 @@ class Line:
         self._told = set()
         self._paces = {"messages": Pace(self._clock), "commands": Pace(self._clock)}
         self._channel = channel
-        self._usable.set()
+        self._news.set()
         self._changed.set()
         self._watch(Status(True))
 
