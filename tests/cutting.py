@@ -72,7 +72,7 @@ class Proxy:
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, number: int
     ) -> None:
         """`number` is that of the connection towards the client, and 0 away from it."""
-        with suppress(OSError):
+        with suppress(OSError, RuntimeError):  # the latter is uvloop's, for a transport just cut
             while data := await source.read(4096):
                 if not 0 < number <= self._muted:
                     sink.write(data)
