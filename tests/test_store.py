@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -19,7 +21,19 @@ import pytest
 
 from tests.disk import reading_processes
 from tests.test_query import complete, plainly
-from tests.wire import TYPES, Client, House, Http, Json, on_uvloop, serving, soon, until, user
+from tests.wire import (
+    PATIENCE,
+    TYPES,
+    Client,
+    House,
+    Http,
+    Json,
+    on_uvloop,
+    serving,
+    soon,
+    until,
+    user,
+)
 
 DAY = 86_400.0
 WORDS = ["red dragon", "blue dragon", "gate closed", "the gate of dragons", "quiet"]
@@ -45,7 +59,13 @@ def sample(number: int) -> Json:
     timestamp = f"2026-01-{1 + number % 28:02d}T12:00:00.000Z"
     common = {"id": f"m{number}", "timestamp": timestamp}
     if number % 3 == 0:
-        return {"type": "system", "event": "error", "data": {"note": words}, "severity": "info", **common}
+        return {
+            "type": "system",
+            "event": "error",
+            "data": {"note": words},
+            "severity": "info",
+            **common,
+        }
     return user(f"{words} {number}", user_id=who, metadata={"channel": f"c{number % 2}"}, **common)
 
 
@@ -59,7 +79,9 @@ async def post(http: Http, numbers: range) -> list[Json]:
     answer = await http.ask("POST", "/api/messages", batch(numbers))
     assert answer.status == 201, answer
     seqs = [receipt["seq"] for receipt in answer.json["messages"]]
-    return [complete(sample(number)) | {"seq": seq} for number, seq in zip(numbers, seqs, strict=True)]
+    return [
+        complete(sample(number)) | {"seq": seq} for number, seq in zip(numbers, seqs, strict=True)
+    ]
 
 
 async def page(http: Http, **parameters: Any) -> Json:
@@ -224,9 +246,7 @@ async def publish_slowly(house: House, messages: list[Json], numbers: range) -> 
     house.server.publish(last)
 
 
-async def follow_to_the_end(
-    client: Client, wanted: Json, since: int, messages: list[Json]
-) -> None:
+async def follow_to_the_end(client: Client, wanted: Json, since: int, messages: list[Json]) -> None:
     got: list[Json] = []
     subscribed = False
     while not got or got[-1]["id"] != "last":
@@ -262,3 +282,169 @@ async def test_a_cursor_that_cannot_be_is_told_so(tmp_path: Path) -> None:
         seqs, [subscribed] = await resumed(client, last)
         assert subscribed["action"] == "subscribed"
         assert seqs == [one["seq"] for one in messages]
+
+
+# A start.
+
+
+@pytest.mark.parametrize("window", [50, 1000])
+@on_uvloop
+async def test_it_serves_while_the_window_is_filled(tmp_path: Path, window: int) -> None:
+    """Reads, resume, publishing and publishing again, with the window smaller or larger."""
+    async with keeping(tmp_path) as house:
+        messages = await post(await house.http(), range(600))
+    async with keeping(tmp_path, window_messages=window) as house:
+        http = await house.http()
+        client = await house.client(f"?message_types={','.join(TYPES)}&since=0")
+        number = 600
+        while not filled(house):
+            messages += await post(http, range(number, number + 7))
+            again = house.server.publish(sample(number - 40))
+            assert again.seq == messages[number - 40]["seq"]
+            got = await page(http, limit=100, offset=20)
+            assert got["messages"] == messages[::-1][20:120]
+            assert got["total_count"] == len(messages)
+            number += 7
+        await check_history(http, messages)
+        seqs, _ = await resumed(client, messages[-1]["seq"])
+        assert seqs == [one["seq"] for one in messages]
+        assert await everything(http) == messages
+        house.site.log._window._check()
+
+
+@on_uvloop
+async def test_live_traffic_may_fill_the_window_by_itself(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as house:
+        messages = await post(await house.http(), range(600))
+    async with keeping(tmp_path, window_messages=20) as house:
+        for number in range(600, 700):  # before the filling has had a turn
+            house.server.publish(sample(number))
+        http = await house.http()
+        messages += await post(http, range(700, 800))
+        await until(lambda: filled(house), "filled")
+        assert len(house.site.log._window) <= 20
+        got = await everything(http)
+        assert [one["id"] for one in got] == [f"m{number}" for number in range(800)]
+
+
+@on_uvloop
+async def test_an_id_published_again_after_a_restart_has_its_first_place(tmp_path: Path) -> None:
+    """Also when it is among those that are not yet in memory."""
+    async with keeping(tmp_path) as house:
+        messages = await post(await house.http(), range(100))
+    async with keeping(tmp_path) as house:
+        client, publisher = await house.client(), await house.client()
+        await client.ask("subscribe", message_types=TYPES)
+        for wait in (False, True):
+            if wait:
+                await until(lambda: filled(house), "filled")
+            for number in (60, 99):
+                published = await publisher.ask("publish", message=sample(number))
+                assert published["seq"] == messages[number]["seq"]
+        assert await client.everything() == []
+        assert await everything(await house.http()) == messages
+
+
+@on_uvloop
+async def test_a_clock_that_is_set_back_does_not_lower_a_seq(tmp_path: Path) -> None:
+    now = [time.time()]
+    seqs = []
+    for _ in range(3):
+        async with keeping(tmp_path, clock=lambda: now[0]) as house:
+            seqs += house.publish("one", "two")
+            now[0] -= 3600
+            seqs += house.publish("three", "four")
+            now[0] -= 3600
+    assert seqs == sorted(set(seqs))
+    async with keeping(tmp_path) as house:
+        assert [one["seq"] for one in await everything(await house.http())] == seqs
+
+
+# Retention.
+
+
+def pages_of(path: Path) -> int:
+    """How large a database is."""
+    with closing(sqlite3.connect(path)) as connection:
+        [[count]] = connection.execute("PRAGMA page_count")
+        return int(count)
+
+
+async def trimmed(http: Http, count: int) -> Json:
+    """A page, once there are `count` messages left."""
+    deadline = time.monotonic() + PATIENCE
+    while (got := await page(http, limit=1000))["total_count"] != count:
+        assert time.monotonic() < deadline, f"{got['total_count']} messages are kept"
+        await asyncio.sleep(0.02)
+    return got
+
+
+@pytest.mark.parametrize("window", [50, 1000])
+@on_uvloop
+async def test_the_newest_messages_are_kept(tmp_path: Path, window: int) -> None:
+    """What has been given up is in no total and no page, and who wanted it is told."""
+    settings = {"retention_messages": 300, "window_messages": window}
+    async with keeping(tmp_path, **settings) as house:
+        http = await house.http()
+        messages = await post(http, range(1000))
+        kept = messages[700:]
+        assert (await trimmed(http, 300))["messages"] == kept[::-1]
+        await check_history(http, kept)
+        await check_gap(house, messages[100]["seq"], kept)
+    async with keeping(tmp_path, **settings) as house:
+        http = await house.http()
+        await check_history(http, kept)
+        await check_gap(house, messages[100]["seq"], kept)
+        await check_gap(house, 0, kept)
+
+
+async def check_gap(house: House, since: int, kept: list[Json]) -> None:
+    client = await house.client()
+    await client.tell("subscribe", message_types=TYPES, since=since)
+    seqs, [_, gap] = await resumed(client, kept[-1]["seq"])
+    assert (gap["action"], gap["from"]) == ("gap", since)
+    assert since < gap["to"] < kept[0]["seq"]
+    assert seqs == [one["seq"] for one in kept]
+
+
+@on_uvloop
+async def test_old_messages_go_by_the_day_down_to_none(tmp_path: Path) -> None:
+    now = [time.time() + DAY]
+    settings: Json = {"retention_days": 2.0, "clock": lambda: now[0]}
+    async with keeping(tmp_path, **settings) as house:
+        http = await house.http()
+        await post(http, range(200))
+        now[0] += DAY
+        later = await post(http, range(200, 300))
+        now[0] += 1.5 * DAY
+        await trimmed(http, 100)
+        assert await everything(http) == later
+    now[0] += DAY
+    async with keeping(tmp_path, **settings) as house:
+        http = await house.http()
+        await trimmed(http, 0)
+        assert await everything(http) == []
+        newest = await post(http, range(300, 310))
+        assert await everything(http) == newest
+        await check_gap(house, later[0]["seq"], newest)
+    async with keeping(tmp_path, **settings) as house:
+        assert await everything(await house.http()) == newest
+
+
+@on_uvloop
+async def test_a_trimmed_file_does_not_grow_and_can_be_read_meanwhile(tmp_path: Path) -> None:
+    async with keeping(tmp_path, retention_messages=1000) as house:
+        http = await house.http()
+        sizes, last = [], 0
+        for start in range(0, 10_000, 500):
+            last = (await post(http, range(start, start + 500)))[-1]["seq"]
+            got = (await page(http, limit=1000))["messages"]
+            assert len(got) == min(1000, start + 500)
+            assert got[0]["seq"] == last
+            assert [int(one["id"][1:]) for one in got] == list(
+                range(start + 499, start + 499 - len(got), -1)
+            )
+            if start >= 2000:
+                await trimmed(http, 1000)
+                sizes.append(pages_of(tmp_path / "live.db"))
+    assert sizes[-1] <= sizes[0] * 2
