@@ -41,8 +41,8 @@ class Log:
         """Called whenever there is something to send."""
         self._safe_upto = window.evicted_upto
         """Seq up to which the store has everything."""
-        self._filling: list[Record] | None = None
-        """What has been committed while the window is being filled."""
+        self._filling: list[Record] | None = [] if store.keeps else None
+        """What has been committed while the window is still to be filled."""
 
     @property
     def head(self) -> int:
@@ -163,10 +163,10 @@ class Log:
         """
         live = self._window
         upto = live.evicted_upto
-        cursor = self._store.start_of_newest(live.max_messages)
-        filled = Window(live.max_messages, live.max_bytes, max(cursor, self._store.trimmed_upto))
-        self._filling = []
         try:
+            cursor = self._store.start_of_newest(live.max_messages)
+            follows = max(cursor, self._store.trimmed_upto)
+            filled = Window(live.max_messages, live.max_bytes, follows)
             while records := await self._store.records(cursor, upto, _FILLED_PER_REQUEST):
                 cursor = records[-1].seq
                 await self._refill(filled, records)

@@ -175,7 +175,7 @@ async def again_and_again(victim: Victim, live: Callable[[], Awaitable[None]]) -
             return
         except (ConnectionError, EOFError):
             # Between the kill and its being noticed, and until the next start.
-            while victim.up.is_set() and victim.life == life:
+            while victim.up.is_set() and victim.life == life:  # noqa: ASYNC110 - until either
                 await asyncio.sleep(0.005)
 
 
