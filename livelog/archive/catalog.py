@@ -20,10 +20,11 @@ from pyroaring import BitMap
 
 from livelog.archive import segment
 from livelog.archive.rows import Rows
-from livelog.archive.segment import Segment, TextOf
-from livelog.index import Index
+from livelog.archive.segment import Segment
+from livelog.index import Index, Mentions
 from livelog.query import Query
-from livelog.record import Record, text_of
+from livelog.record import Record, mentions
+from livelog.words import Phrase
 
 _log = logging.getLogger(__name__)
 
@@ -47,8 +48,8 @@ class Part(Protocol):
     def end(self) -> int:
         """The position behind it."""
 
-    def find(self, query: Query, text_of: TextOf) -> BitMap:
-        """What matches, counted from `first`; `text_of` takes a position of the whole log."""
+    def find(self, query: Query, mentions: Mentions) -> BitMap:
+        """What matches, counted from `first`; `mentions` takes a position of the whole log."""
 
 
 class OpenEnd:
@@ -69,9 +70,9 @@ class OpenEnd:
         self.index.add(record)
         self.times.append(record.time)
 
-    def find(self, query: Query, text_of: TextOf) -> BitMap:
+    def find(self, query: Query, mentions: Mentions) -> BitMap:
         """What matches, counted from `first`."""
-        steps = self.index.find(query, lambda position: text_of(self.first + position))
+        steps = self.index.find(query, lambda place, phrase: mentions(self.first + place, phrase))
         while True:
             try:
                 next(steps)
@@ -107,7 +108,7 @@ class Catalog:
 
     def matches(self, part: Part, query: Query, first: int, last: int) -> BitMap:
         """What matches in a part from `first` to `last`, counted from its beginning."""
-        found = part.find(query, self._text)
+        found = part.find(query, self._mentions)
         found.remove_range(0, max(0, first - part.first))
         found.remove_range(max(0, last + 1 - part.first), part.end - part.first)
         return found
@@ -124,9 +125,9 @@ class Catalog:
             self._job = None
         return True
 
-    def _text(self, position: int) -> str:
+    def _mentions(self, position: int, phrase: Phrase) -> bool:
         payload = self._rows.payload(position)
-        return text_of(payload) if payload else ""
+        return bool(payload) and mentions(payload, phrase)
 
     def _index_more(self) -> bool:
         rows = self._rows.after(self._open.end - 1, _INDEXED_PER_STEP)
