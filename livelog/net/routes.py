@@ -101,10 +101,12 @@ async def upgrade_required(site: Site, request: Request) -> Response:
 
 
 async def health(site: Site, request: Request) -> Response:
-    """How the server is."""
+    """How the server is: `ok`, or `read-only` and why, while nothing can be published."""
+    refusal = site.log.refusal
     return _json(
         {
-            "status": "ok",
+            "status": "ok" if refusal is None else "read-only",
+            **({} if refusal is None else {"issue": refusal.issue}),
             "version": __version__,
             "connections": site.subscribers.total(),
             "head_seq": site.log.head,
