@@ -9,17 +9,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from websockets.sync.client import connect
 
-from tests.disk import reading_processes
+from livelog import Config, Server, WrongSetting
+from livelog.store.file import VERSION
+from tests.disk import Disk, reading_processes
+from tests.strategies import record
+from tests.test_cli import CLEAN, ROOT, Start, ended, events_until_close, ready, start
 from tests.test_query import complete, plainly
 from tests.wire import (
     PATIENCE,
@@ -34,6 +43,8 @@ from tests.wire import (
     until,
     user,
 )
+
+__all__ = ["start"]  # a fixture
 
 DAY = 86_400.0
 WORDS = ["red dragon", "blue dragon", "gate closed", "the gate of dragons", "quiet"]
@@ -448,3 +459,190 @@ async def test_a_trimmed_file_does_not_grow_and_can_be_read_meanwhile(tmp_path: 
                 await trimmed(http, 1000)
                 sizes.append(pages_of(tmp_path / "live.db"))
     assert sizes[-1] <= sizes[0] * 2
+
+
+# Whose file it is.
+
+
+async def refusal(path: Path, **settings: Any) -> str:
+    """What a server says about a store that it cannot use."""
+    with pytest.raises(WrongSetting) as wrong:
+        await Server(Config(port=0, store=str(path), **settings)).start()
+    assert str(path) in str(wrong.value)
+    return str(wrong.value)
+
+
+@on_uvloop
+async def test_a_file_has_one_server_by_whatever_name(tmp_path: Path) -> None:
+    (tmp_path / "other.db").symlink_to("live.db")
+    async with keeping(tmp_path) as house:
+        messages = await post(await house.http(), range(3))
+        for name in ("live.db", "other.db"):
+            with pytest.raises(WrongSetting, match=f"process {os.getpid()}"):
+                await Server(Config(port=0, store=str(tmp_path / name))).start()
+        messages += await post(await house.http(), range(3, 6))
+    async with serving(store=str(tmp_path / "other.db")) as house:
+        assert await everything(await house.http()) == messages
+
+
+def make_text(path: Path) -> None:
+    path.write_text("Dear diary,\n" * 1000)
+
+
+def make_stranger(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE message(position INTEGER PRIMARY KEY, seq, id, payload)")
+
+
+def make_newer(path: Path) -> None:
+    make_filled(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+
+
+def make_truncated(path: Path) -> None:
+    make_filled(path)
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def make_beheaded(path: Path) -> None:
+    make_filled(path)
+    os.truncate(path, 50)
+
+
+def make_filled(path: Path) -> None:
+    disk = Disk(path)
+    disk.write([record(sample(number), number + 1) for number in range(400)])
+    disk.close()
+    Path(f"{path}-index").unlink()
+
+
+@pytest.mark.parametrize(
+    ("make", "issue"),
+    [
+        (make_text, "not a database"),
+        (make_stranger, "not one of livelog"),
+        (make_newer, f"has format {VERSION + 1}"),
+        (make_truncated, "malformed"),
+        (make_beheaded, "malformed"),
+    ],
+)
+@on_uvloop
+async def test_a_file_that_cannot_be_used_is_left_alone(
+    tmp_path: Path, make: Callable[[Path], None], issue: str
+) -> None:
+    path = tmp_path / "live.db"
+    make(path)
+    before = path.read_bytes()
+    assert issue in await refusal(path)
+    assert path.read_bytes() == before
+    assert not (tmp_path / "live.db-index").exists()
+
+
+@on_uvloop
+async def test_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    assert await refusal(tmp_path)
+    assert "No such file or directory" in await refusal(tmp_path / "nowhere" / "live.db")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@on_uvloop
+async def test_a_folder_that_may_not_be_written_to_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert "denied" in await refusal(tmp_path / "live.db")
+
+
+@on_uvloop
+async def test_an_empty_file_becomes_a_log(tmp_path: Path) -> None:
+    (tmp_path / "live.db").touch()
+    async with keeping(tmp_path) as house:
+        messages = await post(await house.http(), range(3))
+        assert await everything(await house.http()) == messages
+
+
+@pytest.mark.parametrize("filler", [b"\xff", b"\0", b"x"])
+@on_uvloop
+async def test_a_file_damaged_in_the_middle_stops_who_reads_there_only(
+    tmp_path: Path, filler: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "live.db"
+    async with keeping(tmp_path) as house:
+        await post(await house.http(), range(2000))
+    for suffix in ("-index", "-index-wal", "-index-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    size = path.stat().st_size // 4096
+    with path.open("r+b") as file:
+        for number in range(size // 4, size // 2):
+            file.seek(number * 4096)
+            file.write(filler * 4096)
+    async with keeping(tmp_path) as house:
+        client = await house.client()
+        error = await client.ask("get_history", limit=1000, offset=100)
+        assert (error["action"], error["error_code"]) == ("error", 1011), error
+        live = await house.client()
+        await live.ask("subscribe", message_types=TYPES)
+        published = await client.ask("publish", message=user("goes on"))
+        assert published["action"] == "published", published
+        assert await live.contents(1) == ["goes on"]
+        await client.tell("subscribe", message_types=TYPES, since=0)
+        told = []
+        while not told or told[-1] != "goes on":
+            event = await client.event()
+            told.append(event.get("action", event.get("content")))
+        assert told[:3] == ["subscribed", "error", "gap"]
+    assert "the store cannot be read" in capfd.readouterr().err
+
+
+# On the command line.
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_store_in_use_is_named_and_free_when_its_server_has_ended(
+    start: Start, tmp_path: Path, number: signal.Signals
+) -> None:
+    path = str(tmp_path / "live.db")
+    first = start("--port", "0", "--store", path)
+    ready(first)
+    code, out, err = ended(start("--port", "0", "--store", path))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"livelog: --store {path}: ")
+    assert f"process {first.pid}" in err
+    first.send_signal(number)
+    ended(first)
+    again = start("--port", "0", "--store", path)
+    ready(again)
+    again.terminate()
+    assert ended(again) == (0, "", "")
+
+
+def test_a_store_that_cannot_be_is_named_in_one_line(start: Start, tmp_path: Path) -> None:
+    make_text(tmp_path / "text")
+    for path in (tmp_path / "text", tmp_path / "nowhere" / "live.db", tmp_path):
+        code, out, err = ended(start("--port", "0", "--store", str(path)))
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert err.startswith(f"livelog: --store {path}: ")
+
+
+def test_an_interrupt_of_the_whole_process_group_ends_it_in_good_order(tmp_path: Path) -> None:
+    """As Ctrl-C at a terminal does; also while the reading process is being started."""
+    path = tmp_path / "live.db"
+    for _ in range(4):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "livelog", "--port", "0", "--store", str(path)],
+            cwd=ROOT,
+            env=CLEAN,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        )
+        try:
+            with connect(f"{ready(process)}?message_types=user&since=0") as client:
+                client.recv(PATIENCE)
+                client.send('{"action": "get_history"}')
+                os.killpg(process.pid, signal.SIGINT)
+                list(events_until_close(client))
+            assert ended(process) == (0, "", "")
+        finally:
+            process.kill()
+            process.communicate()
