@@ -172,14 +172,12 @@ async def again_and_again(victim: Victim, live: Callable[[], Awaitable[None]]) -
     """Live on whenever the server is there; returns when `live` does."""
     while True:
         await victim.up.wait()
-        life = victim.life
+        process = victim.process
         try:
             await live()
             return
         except (ConnectionError, EOFError):
-            # Between the kill and its being noticed, and until the next start.
-            while victim.up.is_set() and victim.life == life:
-                await asyncio.sleep(0.005)
+            await process.wait()
 
 
 class Publisher:
