@@ -133,7 +133,7 @@ class Log:
         lost = self._lost_upto(cursor)
         upto = self._window.evicted_upto
         chunk = await self._store.chunk(max(cursor, lost), upto, wanted, max_bytes)
-        return Chunk(chunk.frames, chunk.cursor, chunk.scanned, lost)
+        return Chunk(chunk.frames, chunk.cursor, chunk.scanned, max(lost, chunk.lost_upto))
 
     def out_of_reach(self, cursor: int) -> Chunk:
         """The chunk that tells a reader at `cursor` that it cannot have what is on disk."""

@@ -119,11 +119,27 @@ class Catalog:
             self._job = self._next_job()
             if self._job is None:
                 return self._index_more()
+        try:
+            return self._step()
+        except sqlite3.OperationalError as error:  # the disk is full, say
+            self._abandon(error)
+            return False
+
+    def _step(self) -> bool:
+        if not self._connection.in_transaction:
             self._connection.execute("BEGIN IMMEDIATE")
         if next(self._job, self) is self:
             self._connection.execute("COMMIT")
             self._job = None
         return True
+
+    def _abandon(self, error: sqlite3.OperationalError) -> None:
+        """Leave the file as it was; what is in memory stays there until another time."""
+        _log.warning("the index could not be written: %s", error)
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._job = None
+        self._segments = _segments(self._connection)
 
     def _mentions(self, position: int, phrase: Phrase) -> bool:
         payload = self._rows.payload(position)
@@ -140,7 +156,7 @@ class Catalog:
     def _next_job(self) -> Generator[None, None, None] | None:
         if self._segments and self._segments[0].end <= self._rows.first_position:
             return self._drop_oldest()
-        if len(self._open.index) >= SEALED_AT:
+        if self._sealing or len(self._open.index) >= SEALED_AT:
             return self._seal()
         for start in range(len(self._segments) - _MERGED_AT_ONCE + 1):
             neighbours = self._segments[start : start + _MERGED_AT_ONCE]
@@ -154,8 +170,9 @@ class Catalog:
 
     def _seal(self) -> Generator[None, None, None]:
         """Turn the open end into a segment, and begin a new one."""
-        end, self._open = self._open, OpenEnd(self._open.end)
-        self._sealing = [end]
+        if not self._sealing:
+            self._sealing, self._open = [self._open], OpenEnd(self._open.end)
+        [end] = self._sealing
         last_seq = self._rows.seq_at(end.end - 1)
         sealed = yield from segment.write(
             self._connection, end.first, end.times.tobytes(), last_seq, end.index.postings()
@@ -183,8 +200,7 @@ def _opened(path: str, rows: Rows) -> tuple[sqlite3.Connection, list[Segment]]:
     for _ in range(2):
         try:
             connection = _connect(path, rows.name)
-            ids = connection.execute("SELECT id FROM segment ORDER BY first").fetchall()
-            segments = [Segment(connection, id) for [id] in ids]
+            segments = _segments(connection)
             if all(_fits(each, rows) for each in segments):
                 return connection, segments
             issue = "does not fit the store"
@@ -193,7 +209,13 @@ def _opened(path: str, rows: Rows) -> tuple[sqlite3.Connection, list[Segment]]:
             issue = str(error)
         _log.warning("the index %s is made again: %s", path, issue)
         remove(path)
-    raise sqlite3.DatabaseError(f"{path}: {issue}")
+    _log.warning("the index is kept in memory")
+    return _connect(":memory:", rows.name), []
+
+
+def _segments(connection: sqlite3.Connection) -> list[Segment]:
+    ids = connection.execute("SELECT id FROM segment ORDER BY first").fetchall()
+    return [Segment(connection, id) for [id] in ids]
 
 
 def _connect(path: str, name: str) -> sqlite3.Connection:

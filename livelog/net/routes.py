@@ -153,7 +153,9 @@ async def publish(site: Site, request: Request) -> Response:
     if not drafts:
         raise Refused(PROTOCOL_ERROR, "body", "there is no message in it")
     # What has begun is carried through, even if the client leaves: all or nothing.
-    receipts = await asyncio.shield(site.loop.create_task(_publish_all(site, drafts)))
+    publishing = site.loop.create_task(_publish_all(site, drafts))
+    publishing.add_done_callback(_outcome)
+    receipts = await asyncio.shield(publishing)
     return _json(
         {
             "action": "published",
@@ -162,6 +164,12 @@ async def publish(site: Site, request: Request) -> Response:
         },
         status=201,
     )
+
+
+def _outcome(task: asyncio.Task[list[Receipt]]) -> None:
+    """Look at what became of a task, for which nobody may be waiting any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _publish_all(site: Site, drafts: list[Draft]) -> list[Receipt]:
