@@ -438,13 +438,13 @@ async def test_a_retention_that_has_become_smaller_holds_from_the_next_start(
 ) -> None:
     async with keeping(tmp_path) as house:
         messages = await post(await house.http(), range(1500))
-    async with keeping(tmp_path, retention_messages=100, window_messages=1000) as house:
+    async with keeping(tmp_path, retention_messages=300, window_messages=1000) as house:
         http = await house.http()
         messages += await post(http, range(1500, 1510))
-        await trimmed(http, 100)
-        await check_history(http, messages[-100:])
+        await trimmed(http, 300)
+        await check_history(http, messages[-300:])
         await until(lambda: filled(house), "filled")
-        await check_history(http, messages[-100:])
+        await check_history(http, messages[-300:])
 
 
 async def check_gap(house: House, since: int, kept: list[Json]) -> None:
@@ -782,10 +782,11 @@ async def test_a_server_stops_although_its_disk_is_full(tmp_path: Path) -> None:
     async with keeping(tmp_path, faults=[FULL[0], "could not be written to the store"]) as house:
         messages = await post(await house.http(), range(10))
         pragma(house, f"max_page_count = {pragma(house, 'page_count')}")
-        for number in range(10, 500):
-            house.server.publish(sample(number))
+        while house.site.log.refusal is None:
+            house.server.publish(SHORT)
+            await asyncio.sleep(0)
     async with keeping(tmp_path) as house:
-        assert await everything(await house.http()) == messages
+        assert (await everything(await house.http()))[:10] == messages
 
 
 @pytest.mark.usefixtures("quick_retries")
