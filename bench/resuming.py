@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import select
 import socket
-import urllib.request
 from collections.abc import Sequence
 from time import monotonic_ns as clock
 
 from bench import running
+from bench.http import Http
 from bench.load import Figures, Load
 from bench.publishing import Publishing, by_ndjson
 from bench.subjects import Subject
@@ -41,9 +41,7 @@ def flood(subject: Subject, clients: int, behind: int, kept: int) -> Figures:
 
 def _place(url: str, behind: int) -> tuple[int, int]:
     """The seq that many messages back, and the size of a message."""
-    base = url.replace("ws://", "http://").rpartition("/ws/")[0]
-    with urllib.request.urlopen(f"{base}/api/history?limit=1&offset={behind}") as answer:
-        [message] = json.load(answer)["messages"]
+    [message] = json.loads(Http(url).ask(f"/api/history?limit=1&offset={behind}"))["messages"]
     return message["seq"], len(json.dumps(message, separators=(",", ":")))
 
 

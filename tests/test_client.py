@@ -249,8 +249,10 @@ async def test_publishing_waits_for_the_acknowledgement() -> None:
 
 @on_uvloop
 async def test_commands_over_the_limit_wait_and_are_sent_again() -> None:
-    settings = {"command_limit": 3, "message_limit": 30, "limit_window": 1}
-    async with serving(**settings) as house, connect(url_of(house)) as log:
+    async with (
+        serving(command_limit=3, message_limit=30, limit_window=1) as house,
+        connect(url_of(house)) as log,
+    ):
         pages = await soon(asyncio.gather(*(log.history() for _ in range(8))))
         assert len(pages) == 8
         await soon(asyncio.gather(*(log.publish(user(str(n))) for n in range(60))))
