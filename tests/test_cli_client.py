@@ -268,6 +268,9 @@ async def test_on_a_terminal_it_is_in_colour_and_still_harmless() -> None:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", out)
         assert re.fullmatch("[ -~\r\n]*", plain), plain
         assert "[red]markup[/red]" in plain
+        header, line = plain.split("\r\n")[:2]
+        assert header.split() == ["SEQ", "TIME", "(UTC)", "TYPE", "TEXT"]
+        assert header.index("TYPE") == line.index("user")
 
 
 def seen(leader: int) -> str:

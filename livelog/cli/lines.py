@@ -36,7 +36,7 @@ def printer(*, as_json: bool, with_seq: bool = False) -> Printer:
     coloured = _coloured() if sys.stdout.isatty() else None
 
     def print_line(message: Delivered) -> None:
-        seq = f"{message.seq}  " if with_seq else ""
+        seq = f"{message.seq:<16}  " if with_seq else ""
         kind = str(message.__struct_config__.tag)
         parts = (f"{seq}{_time(message.timestamp)}  ", f"{kind:<6}", f"  {text(message)}")
         if coloured is None:
@@ -45,6 +45,12 @@ def printer(*, as_json: bool, with_seq: bool = False) -> Printer:
             coloured(parts, STYLES[kind])
 
     return print_line
+
+
+def print_header() -> None:
+    """Name the columns that `with_seq` makes, where somebody looks; programs are spared."""
+    if sys.stdout.isatty():
+        print(f"{'SEQ':<16}  {'TIME (UTC)':<19}  {'TYPE':<6}  TEXT")
 
 
 def text(message: Delivered) -> str:

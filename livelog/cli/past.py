@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from livelog.cli import options
-from livelog.cli.lines import printer
+from livelog.cli.lines import print_header, printer
 from livelog.cli.outcome import outcome, say
 from livelog.client import Page, connect
 
@@ -41,6 +41,8 @@ def main(arguments: Sequence[str]) -> int:
     def act() -> int:
         page = asyncio.run(_fetch(given))
         show = printer(as_json=given.json, with_seq=True)
+        if page.messages and not given.json:
+            print_header()
         for message in page.messages:
             show(message)
         if not given.json:
