@@ -436,7 +436,7 @@ def test_publishing_survives_a_restart_and_gives_up_without_a_server(
     ended(server)
     publish.stdin.write(ndjson(user("two")))
     publish.stdin.flush()
-    assert "connection lost" in publish.stderr.readline()
+    assert "next attempt" in publish.stderr.readline()
     server = start("--port", str(port_of(url)), *options)
     ready(server)
     wait_for_total(start, url, 2)
@@ -445,7 +445,34 @@ def test_publishing_survives_a_restart_and_gives_up_without_a_server(
     code, _, err = ended(publish, ndjson(user("three")))
     assert code == 1
     assert "2 messages were acknowledged" in err.splitlines()[-1]
-    assert "Run the same again" in err
+    assert "run the same again" in err
+
+
+@on_uvloop
+async def test_a_server_that_takes_nothing_for_a_while_is_asked_again() -> None:
+    full = (
+        b'{"action":"error","error_code":1011,"error_message":"x","details":{"issue":"disk full"}}'
+    )
+    answers = [(503, full), (503, b"<html>a proxy</html>"), (201, b'{"count":1}')]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = re.search(rb"Content-Length: (\d+)", head)
+        assert size is not None
+        await reader.readexactly(int(size[1]))
+        status, body = answers.pop(0)
+        writer.write(
+            b"HTTP/1.1 %d X\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+            % (status, len(body), body)
+        )
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        code, _, err = await done("publish", "--url", url, given=ndjson(user()))
+        assert (code, answers) == (0, [])
+        assert "disk full; next attempt" in err
+        assert err.endswith("1 messages published\n")
 
 
 def wait_for_total(start: Start, url: str, total: int) -> None:

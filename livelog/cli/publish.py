@@ -25,7 +25,7 @@ from livelog.cli.outcome import FAILED, Failure, explained, outcome, say
 from livelog.client import Clock, Unreachable
 from livelog.client.backoff import DELAYS, Backoff
 from livelog.client.failures import Lost
-from livelog.client.posting import Poster
+from livelog.client.posting import Poster, Unavailable
 from livelog.errors import PROTOCOL_ERROR, Refused
 from livelog.ids import uuid7
 from livelog.messages import AnyMessage
@@ -174,23 +174,23 @@ class _Run:
 
     def _persistently(self, data: list[bytes]) -> int:
         backoff = Backoff(Clock())
-        for attempt in range(_ATTEMPTS):
+        for left in reversed(range(_ATTEMPTS)):
             try:
                 count = self._poster.post(data)
             except Lost as lost:
-                if not self._reached:
+                if not (self._reached or isinstance(lost, Unavailable)):
                     raise Unreachable(f"cannot reach {self._url}: {lost}") from None
-                if attempt == _ATTEMPTS - 1:
-                    break
-                wait = backoff.next()
-                say(f"connection lost: {lost}; next attempt in {wait:.1f} s")
-                time.sleep(wait)
+                why = str(lost)
             else:
                 self._reached = True
                 return count
+            if left:
+                wait = backoff.next()
+                say(f"not published: {why}; next attempt in {wait:.1f} s")
+                time.sleep(wait)
         raise Failure(
-            f"the server is lost; {self.published} messages were acknowledged. "
-            "Run the same again to go on: nothing is delivered twice"
+            f"gave up: {why}. {self.published} messages were acknowledged; "
+            "run the same again to go on: nothing is delivered twice"
         )
 
 

@@ -55,13 +55,13 @@ class Lost(Exception):
         self.loss = loss
 
 
-def refusal(event: Error) -> Refused:
-    """The exception for an `error` event."""
+def refusal(event: Error, status: int | None = None) -> Refused:
+    """The exception for an `error` event, which over HTTP came with a status."""
     details = dict(event.details)
     field, issue = str(details.pop("field", "")), str(details.pop("issue", event.error_message))
-    known = CODES.get(event.error_code)
-    # A newer server may have codes of its own.
-    refused = Refused(event.error_code, field, issue, status=known.status if known else 400)
+    if status is None and event.error_code not in CODES:
+        status = 400  # a newer server may have codes of its own
+    refused = Refused(event.error_code, field, issue, status=status)
     refused.details = details
     return refused
 

@@ -25,7 +25,11 @@ _PATH = "/api/messages"
 _TIMEOUT = 30
 """Seconds the server has to answer."""
 _LATER = (408, 425, 429, 502, 503, 504)
-"""HTTP statuses that pass."""
+"""HTTP statuses that pass: the server is busy, its disk is full, or a proxy does not reach it."""
+
+
+class Unavailable(Lost):
+    """The server is there, but takes nothing for the moment."""
 
 
 class Published(msgspec.Struct):
@@ -45,7 +49,8 @@ class Poster:
         """Publish messages, each one line of JSON; returns how many there were.
 
         Raises `Refused` when one of them is wrong, with its `line` in the details, and then none
-        is published; `Lost` when there was no answer, and then they may be or not.
+        is published; `Unavailable` when the server cannot take any now, and then none is either;
+        `Lost` when there was no answer, and then they may be or not.
         """
         try:
             self._connection.request(
@@ -64,14 +69,14 @@ class Poster:
 
 
 def _count(status: int, body: bytes) -> int:
-    if status in _LATER:
-        raise Lost(Loss(f"the server answers with HTTP status {status}"))
     try:
-        if status >= 300:
-            raise refusal(msgspec.json.decode(body, type=Error))
-        return msgspec.json.decode(body, type=Published).count
+        if status < 300:
+            return msgspec.json.decode(body, type=Published).count
+        refused = refusal(msgspec.json.decode(body, type=Error), status)
     except ValueError:
-        raise Lost(Loss(f"what answers there is no livelog server (HTTP {status})")) from None
+        why = f"what answers there is no livelog server (HTTP status {status})"
+        raise (Unavailable if status in _LATER else Lost)(Loss(why)) from None
+    raise Unavailable(Loss(str(refused))) if status in _LATER else refused
 
 
 class _UnixConnection(http.client.HTTPConnection):
