@@ -390,6 +390,14 @@ async def test_a_terminal_sees_how_far_it_is(tmp_path: Path) -> None:
         assert out.rstrip().endswith("2000 messages published")
 
 
+@on_uvloop
+async def test_what_has_no_lines_is_not_read_to_its_end() -> None:
+    async with serving() as house:
+        code, out, err = await done("publish", "--url", house.server.url, "/dev/zero")
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert "NDJSON" in err
+
+
 WRONG = ["{", "[1]", '{"type":"user"}', ndjson({**user("x"), "colour": 1}).strip()]
 
 

@@ -42,6 +42,8 @@ its line, and an id is delivered once. For a pipe --name does the same.
 """
 _READ = 256 * 2**10
 """Bytes of one read, and so of one batch, about."""
+_LONGEST = 8 * 2**20
+"""Bytes of a line, at most: what a server takes in one request unless it is told otherwise."""
 _ATTEMPTS = len(DELAYS) - 1
 """How often a batch is tried when the server is lost: some seconds."""
 
@@ -117,6 +119,8 @@ def _batches(source: int) -> Iterator[list[bytes]]:
             *lines, rest = (rest + data).split(b"\n")
             if lines:
                 yield lines
+            if len(rest) > _LONGEST:
+                raise Failure(f"a line is longer than {_LONGEST} bytes; is this NDJSON?")
     except OSError as error:
         raise Failure(f"cannot read the input: {(error.strerror or '').lower()}") from None
     if rest:
