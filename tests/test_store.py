@@ -635,6 +635,23 @@ async def test_a_file_damaged_in_the_middle_stops_who_reads_there_only(
     assert "the store cannot be read" in capfd.readouterr().err
 
 
+@on_uvloop
+async def test_a_window_that_cannot_be_filled_leaves_the_rest_at_work(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as house:
+        messages = await post(await house.http(), range(2000))
+    overwrite_the_middle(tmp_path / "live.db", b"\xff")
+    faults = ["the window could not be filled: the store cannot be read"]
+    async with keeping(tmp_path, window_messages=1300, faults=faults) as house:
+        await until(lambda: filled(house), "given up")
+        client = await house.client()
+        await client.tell("subscribe", message_types=TYPES, since=messages[-3]["seq"])
+        published = house.publish("goes", "on")
+        seqs, events = await resumed(client, published[-1])
+        # What lies on disk cannot be read while what is before it cannot be indexed.
+        assert [event["action"] for event in events] == ["subscribed", "error", "gap"]
+        assert seqs == published
+
+
 # On the command line.
 
 
