@@ -182,7 +182,10 @@ class Writer:
     def _tell(self, entries: list[_Entry], outcome: Refused | None) -> None:
         def tell() -> None:
             for done in waiting:
-                done(outcome)
+                try:
+                    done(outcome)
+                except Exception:  # the others have to be told all the same
+                    _log.exception("a publisher could not be told")
 
         waiting = [entry.done for entry in entries]
         self._call(tell)
@@ -199,8 +202,8 @@ class Writer:
             self._connection.execute(
                 _INSERT, (data, msgspec.json.encode(spans), self._last_position + 1)
             )
-        except sqlite3.Error as error:
-            return str(error)
+        except Exception as error:  # whatever it is, this thread has to go on
+            return str(error) or type(error).__name__
         self._last_position += len(records)
         return ""
 
