@@ -29,7 +29,7 @@ export const FINAL_CODES = {
 const ABNORMAL = 1006;
 const RATE_LIMITED = 4003;
 
-/** How many requests may be on their way at once; after a refusal for haste it begins again at 1. */
+/** How many requests may be on their way at once. After a refusal for haste they go one by one. */
 const WINDOW = 20;
 
 /** A timer that comes this much too late was held back (a hidden tab, a sleeping machine). */
@@ -559,7 +559,8 @@ function changes(wanted, inForce, since) {
   return commands;
 }
 
-/** Requests of one kind: sent in order, a few at a time, again after a lost connection. */
+/** Requests of one kind: sent in order, a few at a time, again after a lost connection. Once one
+ * was refused for haste, the rest of the queue goes at the pace that the server has named. */
 class Lane {
   #clock;
   #send;
@@ -567,9 +568,10 @@ class Lane {
   #queue = [];
   #asked = 0;
   #sent = new Map();
-  #window = WINDOW;
+  #pace = 0;
   #open = false;
   #held = 0;
+  #failure = null;
 
   constructor(clock, send, throttled) {
     this.#clock = clock;
@@ -581,6 +583,7 @@ class Lane {
     return new Promise((resolve, reject) => {
       this.#asked += 1;
       const request = { id, command, place: this.#asked, resolve, reject };
+      if (this.#failure) throw this.#failure;
       signal?.throwIfAborted();
       signal?.addEventListener("abort", () => this.#abandon(request, signal.reason), { once: true });
       this.#queue.push(request);
@@ -604,10 +607,11 @@ class Lane {
   settle(event) {
     const request = this.#take(event.request_id);
     if (!request) return;
-    this.#window = Math.min(WINDOW, this.#window + 1);
     const { action, request_id, ...answer } = event;
     request.resolve(answer);
-    this.#pump();
+    if (!this.#queue.length) this.#pace = 0;
+    if (this.#pace) this.#hold(this.#pace);
+    else this.#pump();
   }
 
   /** Whether the refusal was meant for one of ours. What was refused for haste waits and goes again. */
@@ -616,7 +620,9 @@ class Lane {
     if (!request) return false;
     if (error.code === RATE_LIMITED) {
       this.#again(request);
-      this.#hold(error.details.retry_after_seconds ?? 1, request.command.action);
+      this.#pace = Math.max(this.#pace, error.details.retry_after_seconds ?? 1);
+      this.#hold(this.#pace);
+      this.#throttled(this.#pace, request.command.action);
     } else {
       request.reject(error);
       this.#pump();
@@ -624,28 +630,29 @@ class Lane {
     return true;
   }
 
+  /** Nothing will be sent any more. */
   fail(error) {
+    this.#failure = error;
     for (const request of [...this.#queue, ...this.#sent.values()]) request.reject(error);
     this.#queue = [];
     this.#sent.clear();
   }
 
   #pump() {
-    while (this.#open && !this.#held && this.#queue.length && this.#sent.size < this.#window) {
+    const window = this.#pace ? 1 : WINDOW;
+    while (this.#open && !this.#held && this.#queue.length && this.#sent.size < window) {
       const request = this.#queue.shift();
       this.#sent.set(request.id, request);
       this.#send({ ...request.command, request_id: request.id });
     }
   }
 
-  #hold(seconds, action) {
-    this.#window = 1;
+  #hold(seconds) {
     this.#clock.clearTimeout(this.#held);
     this.#held = this.#clock.setTimeout(() => {
       this.#held = 0;
       this.#pump();
     }, seconds * 1000);
-    this.#throttled(seconds, action);
   }
 
   #again(...requests) {
