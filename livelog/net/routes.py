@@ -18,6 +18,7 @@ from msgspec import Raw
 from livelog import __version__
 from livelog.errors import PROTOCOL_ERROR, UNSUPPORTED_DATA, Refused
 from livelog.ingest import Receipt, decode
+from livelog.net.assets import ASSETS, HEADERS
 from livelog.net.site import Site
 from livelog.record import Draft
 
@@ -192,12 +193,19 @@ _BODIES = {
     "application/jsonl": _from_lines,
 }
 
+async def asset(site: Site, request: Request) -> Response:
+    """A file of the viewer."""
+    found = ASSETS[request.path]
+    return Response(found.body, content_type=found.content_type, headers=HEADERS)
+
+
 Handler = Callable[[Site, Request], Awaitable[Response]]
 
 ROUTES: dict[str, dict[str, Handler]] = {
     WEBSOCKET_PATH: {"GET": upgrade_required},
     "/healthz": {"GET": health},
     "/api/messages": {"POST": publish},
+    **dict.fromkeys(ASSETS, {"GET": asset}),
 }
 
 

@@ -1,0 +1,224 @@
+/* Shows the lines of a timeline: only those in sight, and a margin, are in the document.
+ *
+ * All lines are equally high, so the place of a line is its number times that height, and tens of
+ * thousands cost no more than a screenful. At the newest line it follows; anywhere else nothing
+ * moves, whatever is added or dropped above or below. While following it draws ten times a second:
+ * nobody reads faster, and the page stays idle in between.
+ */
+import { element } from "./line.js";
+
+const MARGIN = 8; // lines drawn beyond the edges
+const FOLLOW_MS = 100;
+
+export class Scroller {
+  following = true;
+  selected = null;
+
+  #box;
+  #sheet;
+  #timeline;
+  #draw;
+  #on;
+  #drawn = new Map(); // message → its element
+  #generation = -1;
+  #first = 0;
+  #target = null; // a seq to bring into sight
+  #height = 24;
+  #due = 0;
+  #timer = 0;
+  #drawnAt = 0;
+
+  /** `draw(message)` makes a line; `on` is told: moved, chosen, nearTop, nearBottom. */
+  constructor(box, timeline, draw, on) {
+    this.#box = box;
+    this.#timeline = timeline;
+    this.#draw = draw;
+    this.#on = on;
+    this.#sheet = element("div", "sheet");
+    this.#sheet.setAttribute("role", "presentation");
+    box.append(this.#sheet);
+    box.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    box.addEventListener("click", (event) => this.#clicked(event));
+    new ResizeObserver(() => this.#resized()).observe(box);
+  }
+
+  /** The timeline has changed. */
+  update() {
+    if (this.#timer || this.#due) return;
+    const wait = this.following ? this.#drawnAt + FOLLOW_MS - performance.now() : 0;
+    this.#timer = setTimeout(() => {
+      this.#timer = 0;
+      this.#soon();
+    }, Math.max(0, wait));
+  }
+
+  /** Draw everything anew. */
+  redraw() {
+    this.#sheet.replaceChildren();
+    this.#drawn.clear();
+    this.#soon();
+  }
+
+  toEnd() {
+    this.following = true;
+    this.#on.moved();
+    this.#soon();
+  }
+
+  toStart() {
+    this.following = false;
+    this.#box.scrollTop = 0;
+  }
+
+  /** Bring a message into sight as soon as it is loaded. */
+  show(seq) {
+    this.#target = seq;
+    this.following = false;
+    this.#soon();
+  }
+
+  /** Choose the line `step` further on; the newest one in sight if none is chosen. */
+  step(step) {
+    const { lines } = this.#timeline;
+    if (!lines.length) return;
+    const place = this.selected ? lines.indexOf(this.selected) : -1;
+    const next = place < 0 ? this.#range().end - 1 : place + step;
+    this.select(lines[Math.max(0, Math.min(lines.length - 1, next))]);
+  }
+
+  select(message) {
+    this.#mark(false);
+    this.selected = message;
+    this.#mark(true);
+    if (message) {
+      this.#reveal(this.#timeline.lines.indexOf(message));
+      this.#on.chosen(message);
+      this.#soon();
+    }
+  }
+
+  #mark(selected) {
+    this.#drawn.get(this.selected)?.setAttribute("aria-selected", String(selected));
+    if (selected && this.selected) {
+      this.#box.setAttribute("aria-activedescendant", `line-${this.selected.seq}`);
+    } else this.#box.removeAttribute("aria-activedescendant");
+  }
+
+  #reveal(place) {
+    const top = place * this.#height;
+    const { scrollTop, clientHeight } = this.#box;
+    if (top < scrollTop) this.#box.scrollTop = top;
+    const bottom = top + this.#height - clientHeight;
+    if (bottom > scrollTop) this.#box.scrollTop = bottom;
+  }
+
+  #clicked({ target }) {
+    const line = target.closest(".line");
+    if (!line || target.closest("button")) return;
+    const found = [...this.#drawn].find(([, drawn]) => drawn === line);
+    if (found && found[0].type !== "gap") this.select(found[0]);
+  }
+
+  #scrolled() {
+    const { scrollTop, clientHeight, scrollHeight } = this.#box;
+    const atEnd = scrollTop + clientHeight >= scrollHeight - this.#height / 2;
+    const following = atEnd && this.#timeline.complete && this.#target === null;
+    if (following !== this.following) {
+      this.following = following;
+      this.#on.moved();
+    }
+    this.#soon();
+  }
+
+  #resized() {
+    const height = parseFloat(getComputedStyle(this.#box).getPropertyValue("--line"));
+    if (height && height !== this.#height) {
+      const place = this.#box.scrollTop / this.#height;
+      this.#height = height;
+      this.#box.scrollTop = place * height;
+      this.redraw();
+    }
+    this.#soon();
+  }
+
+  #soon() {
+    this.#due ||= requestAnimationFrame(() => {
+      this.#due = 0;
+      this.#frame();
+    });
+  }
+
+  #frame() {
+    this.#drawnAt = performance.now();
+    this.#keepPlace();
+    this.#place();
+    this.#fill();
+    this.#askForMore();
+  }
+
+  /** Lines that were added or dropped above do not move what is in sight. */
+  #keepPlace() {
+    const { first, generation, lines } = this.#timeline;
+    this.#sheet.style.height = `${lines.length * this.#height}px`;
+    if (generation !== this.#generation) {
+      this.#generation = generation;
+      this.select(null);
+    } else if (first !== this.#first && !this.following) {
+      this.#box.scrollTop += (this.#first - first) * this.#height;
+    }
+    this.#first = first;
+  }
+
+  #place() {
+    const { lines } = this.#timeline;
+    if (this.#target !== null && lines.length) {
+      const place = Math.max(0, lines.findIndex(({ seq }) => seq >= this.#target));
+      this.#box.scrollTop = (place + 0.5) * this.#height - this.#box.clientHeight / 2;
+      this.#target = null;
+      this.select(lines[place]);
+    } else if (this.following) this.#box.scrollTop = this.#box.scrollHeight;
+  }
+
+  #range() {
+    const { scrollTop, clientHeight } = this.#box;
+    const begin = Math.floor(scrollTop / this.#height);
+    const end = Math.ceil((scrollTop + clientHeight) / this.#height);
+    return { begin: Math.max(0, begin), end: Math.min(end, this.#timeline.lines.length) };
+  }
+
+  #fill() {
+    const { lines, older, unseen } = this.#timeline;
+    const { begin, end } = this.#range();
+    const from = Math.max(0, begin - MARGIN);
+    const wanted = new Map();
+    for (let place = from; place < Math.min(end + MARGIN, lines.length); place += 1) {
+      wanted.set(lines[place], place);
+    }
+    for (const [message, line] of this.#drawn) {
+      if (wanted.has(message)) continue;
+      line.remove();
+      this.#drawn.delete(message);
+    }
+    for (const [message, place] of wanted) {
+      const line = this.#drawn.get(message) ?? this.#add(message);
+      line.style.transform = `translateY(${place * this.#height}px)`;
+      line.setAttribute("aria-posinset", String(older + place + 1));
+      line.setAttribute("aria-setsize", String(older + lines.length + unseen));
+    }
+  }
+
+  #add(message) {
+    const line = this.#draw(message);
+    line.setAttribute("aria-selected", String(message === this.selected));
+    this.#drawn.set(message, line);
+    this.#sheet.append(line);
+    return line;
+  }
+
+  #askForMore() {
+    const { begin, end } = this.#range();
+    const screen = Math.max(20, end - begin);
+    if (begin < screen) this.#on.nearTop();
+    if (end > this.#timeline.lines.length - screen && !this.following) this.#on.nearBottom();
+  }
+}
