@@ -22,7 +22,7 @@ export class Controls {
   #types = new Map();
   #fields = new Map();
 
-  /** `parts`: form, search, types, fields, more, from, to, clear. */
+  /** `parts`: form, search, types, filters, more, fields, from, to, clear. */
   constructor(parts, changed) {
     this.#parts = parts;
     this.#changed = changed;
@@ -33,21 +33,29 @@ export class Controls {
       this.#report();
     });
     parts.form.addEventListener("input", () => this.#reportSoon());
+    parts.filters.addEventListener("click", () => this.toggleFilters());
     parts.clear.addEventListener("click", () => this.#changed({ ...EVERYTHING }));
   }
 
   show(view) {
     clearTimeout(this.#timer);
     this.#view = view;
-    const { search, from, to, count, clear } = this.#parts;
+    const { search, from, to, filters, clear } = this.#parts;
     if (search.value.trim() !== view.text) search.value = view.text;
     for (const [type, { box }] of this.#types) box.checked = view.types.includes(type);
     for (const [name, input] of this.#fields) input.value = view.fields[name] ?? "";
     from.value = localOf(view.from);
     to.value = localOf(view.to);
     const many = countFilters(view);
-    count.textContent = many ? ` (${many})` : "";
+    filters.textContent = many ? `Filters (${many})` : "Filters";
     clear.hidden = !many && !view.text && view.types.length === TYPES.length && view.at === null;
+  }
+
+  toggleFilters() {
+    const { filters, more } = this.#parts;
+    more.hidden = !more.hidden;
+    filters.setAttribute("aria-expanded", String(!more.hidden));
+    if (!more.hidden) more.querySelector("input").focus();
   }
 
   /** Messages per second, for each type. */

@@ -94,8 +94,8 @@ function duration(seconds) {
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")} min`;
 }
 
-function health({ health_percentage: percentage }) {
-  if (percentage > 50) return "good";
+function health({ health_percentage: percentage, status }) {
+  if (percentage > 50 || status === "victory") return "good";
   return percentage > 20 ? "warn" : "bad";
 }
 

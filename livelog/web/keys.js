@@ -5,8 +5,9 @@ export function listenToKeys(acts) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { target, key } = event;
     if (target.closest("dialog")) return; // a dialog closes itself
-    if (key === "Escape" && target.matches("input, select")) target.blur();
-    else if (target.matches("input, select, textarea")) return;
+    const typing = target.matches("input:not([type=checkbox]), select, textarea");
+    if (key === "Escape" && typing) target.blur();
+    else if (typing) return;
     else if (key === "Enter" && target.matches("button, summary, a")) return;
     else if (key in acts) acts[key]();
     else return;

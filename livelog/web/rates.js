@@ -61,6 +61,7 @@ export class Rates {
     pen.scale(scale, scale);
     const sums = Array.from({ length: SECONDS - 1 }, (_, back) => sum(this.#at(back + 1)));
     const most = Math.max(1, ...sums);
+    this.#canvas.title = `At most ${most} messages a second in the last ${SECONDS / 60} minutes`;
     const style = getComputedStyle(this.#canvas);
     const colors = TYPES.map((type) => [type, style.getPropertyValue(`--${type}`)]);
     const step = width / (SECONDS - 1);

@@ -60,8 +60,8 @@ export class Scroller {
   }
 
   toEnd() {
-    this.following = true;
-    this.#on.moved();
+    this.select(null);
+    this.#follow(true);
     this.#soon();
   }
 
@@ -86,15 +86,28 @@ export class Scroller {
     this.select(lines[Math.max(0, Math.min(lines.length - 1, next))]);
   }
 
+  /** Who chooses a line wants to read it: it stays where it is. */
   select(message) {
     this.#mark(false);
     this.selected = message;
     this.#mark(true);
-    if (message) {
-      this.#reveal(this.#timeline.lines.indexOf(message));
-      this.#on.chosen(message);
-      this.#soon();
-    }
+    if (!message) return;
+    this.#follow(false);
+    this.#reveal(this.#timeline.lines.indexOf(message));
+    this.#on.chosen(message);
+    this.#soon();
+  }
+
+  /** Nothing is chosen any more: follow, if the newest line is in sight. */
+  release() {
+    this.select(null);
+    this.#scrolled();
+  }
+
+  #follow(following) {
+    if (following === this.following) return;
+    this.following = following;
+    this.#on.moved();
   }
 
   #mark(selected) {
@@ -121,12 +134,9 @@ export class Scroller {
 
   #scrolled() {
     const { scrollTop, clientHeight, scrollHeight } = this.#box;
-    const atEnd = scrollTop + clientHeight >= scrollHeight - this.#height / 2;
-    const following = atEnd && this.#timeline.complete && this.#target === null;
-    if (following !== this.following) {
-      this.following = following;
-      this.#on.moved();
-    }
+    const atEnd = scrollTop + clientHeight >= scrollHeight - 2;
+    const free = this.#target === null && this.selected === null;
+    if (!atEnd || free) this.#follow(atEnd && this.#timeline.complete && free);
     this.#soon();
   }
 

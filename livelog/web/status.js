@@ -17,7 +17,10 @@ export class Status {
     this.#now = now;
     this.#light = light;
     now.addEventListener("click", () => live.reconnect());
-    live.on("state", () => this.show());
+    live.on("state", ({ name }) => {
+      if (name === "connected") live.ping().catch(() => undefined); // lost: the state says so
+      this.show();
+    });
     live.on("latency", ({ latencyMs }) => {
       this.#latency = latencyMs;
       this.show();

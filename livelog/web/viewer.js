@@ -39,11 +39,15 @@ const details = new Details(
     context: part("context"),
     copy: part("copy-one"),
   },
-  { context: showContext, copy: (message) => copyOut([message]) },
+  {
+    context: showContext,
+    copy: (message) => copyOut([message]),
+    closed: () => scroller.release(),
+  },
 );
 const scroller = new Scroller(part("lines"), timeline, draw, {
   moved,
-  chosen: (message) => details.show(message),
+  chosen: (message) => details.show(message, shown.marks),
   nearTop: () => timeline.failure === null && timeline.loadOlder(),
   nearBottom: () => !paused && timeline.failure === null && timeline.loadNewer(),
 });
@@ -55,7 +59,8 @@ const controls = new Controls(
     fields: part("fields"),
     from: part("from"),
     to: part("to"),
-    count: part("count"),
+    filters: part("filters"),
+    more: part("more"),
     clear: part("clear"),
   },
   (next) => look(next),
@@ -185,11 +190,6 @@ function togglePictures() {
   scroller.redraw();
 }
 
-function toggleFilters() {
-  part("more").open = !part("more").open;
-  if (part("more").open) part("fields").querySelector("input").focus();
-}
-
 const clicks = {
   pause,
   publish: () => publisher.open(),
@@ -206,7 +206,7 @@ listenToKeys({
   "/": () => part("search").select(),
   "?": () => part("keys").showModal(),
   p: pause,
-  f: toggleFilters,
+  f: () => controls.toggleFilters(),
   n: () => publisher.open(),
   c: () => showContext(details.message),
   j: () => scroller.step(1),
@@ -215,7 +215,7 @@ listenToKeys({
   ArrowUp: () => scroller.step(-1),
   End: toNewest,
   Home: () => scroller.toStart(),
-  Escape: () => details.close(),
+  Escape: () => part("close").click(),
 });
 
 live.on("throttled", ({ seconds }) => {
