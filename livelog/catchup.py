@@ -2,17 +2,21 @@
 
 One that just subscribed, resumes from a `since`, or was too slow for a while: all read the log in
 chunks from their cursor, take turns, and join the live readers once they have it all. A slow
-reader costs its place in a queue, not a buffer.
+reader costs its place in a queue, not a buffer. What is no longer in memory is fetched, for a few
+readers at a time, so that those on disk cost no more than those in the window.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 
 from livelog import frames
+from livelog.errors import Refused
 from livelog.hub import Hub, Reader
 from livelog.log import Log
-from livelog.protocol import Gap, encoder
+from livelog.pages import Chunk
+from livelog.protocol import Gap, encoder, error
 from livelog.query import Subscription
 
 CHUNK_BYTES = 256 * 1024
@@ -23,6 +27,9 @@ TURN_SCANNED = 4000
 """What all get together, and how many records are looked at for it, before the live readers have
 theirs: some milliseconds."""
 
+MAX_FETCHES = 8
+"""Chunks that are fetched at the same time: what of them may be in memory."""
+
 
 class CatchUp:
     """The queue of readers that are behind and can be written to."""
@@ -31,10 +38,12 @@ class CatchUp:
         self._log = log
         self._hub = hub
         self._queue: OrderedDict[Reader, None] = OrderedDict()
+        self._fetches: dict[Reader, asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(MAX_FETCHES)
 
     @property
     def idle(self) -> bool:
-        """Nobody waits."""
+        """Nobody waits for a turn."""
         return not self._queue
 
     def move(self, reader: Reader, subscription: Subscription, since: int | None = None) -> int:
@@ -77,6 +86,9 @@ class CatchUp:
     def drop(self, reader: Reader) -> None:
         """Forget `reader`: it has been blocked, has left, or its place has changed."""
         self._queue.pop(reader, None)
+        fetch = self._fetches.pop(reader, None)
+        if fetch is not None:
+            fetch.cancel()
 
     def turn(self) -> None:
         """Give the readers in the queue their next chunks, in turn, one each at most."""
@@ -85,18 +97,35 @@ class CatchUp:
             if data_left <= 0 or scans_left <= 0:
                 return
             reader, _ = self._queue.popitem(last=False)
-            written, scanned = self._read_on(reader)
-            data_left -= written
-            scans_left -= scanned
+            chunk = self._log.read_after(reader.cursor, reader.subscription, CHUNK_BYTES)
+            if chunk is None:
+                self._fetches[reader] = asyncio.create_task(self._fetch(reader))
+                continue
+            data_left -= self._write(reader, chunk)
+            scans_left -= chunk.scanned
             self.add(reader)
 
-    def _read_on(self, reader: Reader) -> tuple[int, int]:
-        chunk = self._log.read_after(reader.cursor, reader.subscription, CHUNK_BYTES)
+    async def _fetch(self, reader: Reader) -> None:
+        """Give `reader` a chunk of what is no longer in memory, and then its place in the queue."""
+        async with self._slots:
+            try:
+                chunk = await self._log.fetch_after(reader.cursor, reader.subscription, CHUNK_BYTES)
+            except Refused as refused:
+                chunk = self._log.out_of_reach(reader.cursor)
+                reader.write(frames.text(encoder.encode(error(refused))))
+            del self._fetches[reader]
+            self._write(reader, chunk)
+            self.add(reader)
+            self._log.wake()
+
+    def _write(self, reader: Reader, chunk: Chunk) -> int:
+        """Returns the number of bytes."""
+        parts = chunk.frames
         if chunk.lost_upto:
             gap = Gap(from_=reader.cursor, to=chunk.lost_upto)
-            chunk.frames.insert(0, frames.text(encoder.encode(gap)))
+            parts = [frames.text(encoder.encode(gap)), *parts]
         reader.cursor = chunk.cursor
-        data = b"".join(chunk.frames)
+        data = b"".join(parts)
         if data:
             reader.write(data)
-        return len(data), chunk.scanned
+        return len(data)

@@ -32,10 +32,14 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     uds: Annotated[str, _about("listen on this Unix socket instead of host and port")] = ""
     store: Annotated[
         str,
-        _about(
-            "where messages are kept beyond the window; 'memory' keeps none", pattern="^memory$"
-        ),
-    ] = "memory"
+        _about("file in which messages are kept; 'memory' keeps only the newest", min_length=1),
+    ] = "livelog.db"
+    retention_messages: Annotated[
+        int, _about("newest messages that are kept; 0 keeps all", ge=0)
+    ] = 0
+    retention_days: Annotated[
+        float, _about("days for which messages are kept; 0 is for ever", ge=0, le=100_000)
+    ] = 0
 
     window_messages: Annotated[int, _about("newest messages held in memory", ge=1)] = 100_000
     window_bytes: Annotated[int, _about("bytes of messages held in memory", ge=1)] = 128 * 2**20

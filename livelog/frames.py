@@ -25,6 +25,11 @@ def text(payload: bytes) -> bytes:
     return struct.pack("!BBQ", _FIN_TEXT, _LENGTH_64, length) + payload
 
 
+def head_size(frame: bytes) -> int:
+    """How many bytes of `frame` stand before its payload."""
+    return _HEAD_SIZE.get(frame[1], 2)
+
+
 def payload(frame: bytes) -> bytes:
     """What `text` was given."""
-    return frame[_HEAD_SIZE.get(frame[1], 2) :]
+    return frame[head_size(frame) :]

@@ -110,6 +110,13 @@ class Index:
             found &= self._times.between(query.date_from, query.date_to)
         return found
 
+    def postings(self) -> Iterator[tuple[str, BitMap]]:
+        """Every term with the positions that have it, types as `type=name`."""
+        for name, positions in self._types.items():
+            yield f"type={name}", positions
+        yield from self._keys.items()
+        yield from self._words.items()
+
     def renumbered(self) -> Index:
         """The same index, with positions counted from the oldest one that is kept.
 

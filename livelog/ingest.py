@@ -51,8 +51,10 @@ class Ingest:
         """Check, stamp and encode one message.
 
         Raises `Refused` when its timestamp is none, when a free object is nested too deeply or
-        cannot be written as JSON, or when the whole is too big.
+        cannot be written as JSON, when the whole is too big, or when the log takes nothing now.
         """
+        if (refusal := self._log.refusal) is not None:
+            raise refusal
         now = self._clock()
         if message.id is UNSET:
             message.id = message.prefix + uuid7(int(now * 1000))

@@ -76,10 +76,16 @@ class Unsubscribe(Command, kw_only=True, tag="unsubscribe"):
 
 
 class GetHistory(Command, kw_only=True, tag="get_history"):
-    """A page of past messages, newest first."""
+    """A page of past messages, newest first: from `offset` on, or beside the message of a seq."""
 
     limit: Limit = 100
     offset: Offset = 0
+    before: Seq | UnsetType = UNSET
+    """The newest ones that are older."""
+    after: Seq | UnsetType = UNSET
+    """Those that follow it directly."""
+    around: Seq | UnsetType = UNSET
+    """Those with it in their middle."""
     filters: Filters = Filters()
 
 
@@ -157,6 +163,7 @@ class History(Event, kw_only=True, tag="history"):
     """How many messages match, on all pages."""
     limit: int
     offset: int
+    """Place of the first of `messages` among all that match, newest first."""
 
 
 class SearchResults(Event, kw_only=True, tag="search_results"):

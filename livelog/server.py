@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import stat
@@ -25,8 +26,13 @@ from livelog.net.routes import WEBSOCKET_PATH
 from livelog.net.site import Site
 from livelog.net.ticker import Ticker
 from livelog.pacing import Pacing
+from livelog.store import Store
 from livelog.store.memory import MemoryStore
+from livelog.store.sqlite import SqliteStore
+from livelog.store.writer import Retention
 from livelog.window import Window
+
+_logger = logging.getLogger(__name__)
 
 _BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
@@ -39,8 +45,8 @@ class Server:
     """A live-log server inside the running event loop.
 
     Use it as an async context manager, or call `start` and `close`. `clock` tells Unix time.
-    Raises `WrongSetting` for a configuration that cannot be and, at `start`, `OSError` for an
-    address that cannot be listened on.
+    Raises `WrongSetting` for a configuration that cannot be and, at `start`, for a store that
+    cannot be used, and `OSError` for an address that cannot be listened on.
     """
 
     def __init__(
@@ -49,8 +55,11 @@ class Server:
         self.config = (config or Config()).checked()
         self._clock = clock
         self._site: Site
+        self._store: Store
+        self._log: Log
         self._listener: asyncio.Server
         self._turning: asyncio.TimerHandle | None = None
+        self._filling: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -67,8 +76,14 @@ class Server:
     async def start(self) -> None:
         """Build the parts and listen."""
         self._site = self._build(asyncio.get_running_loop())
-        self._listener = await self._listen()
+        try:
+            self._listener = await self._listen()
+        except BaseException:
+            await self._store.close()
+            raise
         self._turn_wheel()
+        if self._store.keeps:
+            self._filling = self._site.loop.create_task(self._fill())
 
     async def close(self) -> None:
         """Stop accepting, say goodbye to everybody, wait briefly for them, and stop."""
@@ -86,7 +101,9 @@ class Server:
         await asyncio.sleep(0)  # lets the transports report that they have gone
         if self._turning is not None:
             self._turning.cancel()
-        self._store.close()
+        if self._filling is not None:
+            self._filling.cancel()
+        await self._store.close()
 
     def publish(self, message: Message | dict[str, Any] | bytes) -> Receipt:
         """Append a message, given as a struct, a dict or JSON.
@@ -114,11 +131,12 @@ class Server:
 
     def _build(self, loop: asyncio.AbstractEventLoop) -> Site:
         config = self.config
-        self._store = MemoryStore(self._clock())
+        self._store = self._open_store()
         last_seq = self._store.last_seq()
         hub = Hub(last_seq)
-        window = Window(config.window_messages, config.window_bytes, began=last_seq)
-        log = Log(window, self._store, hub, self._wake)
+        follows = last_seq if self._store.keeps else 0
+        window = Window(self._window_messages, config.window_bytes, follows)
+        log = self._log = Log(window, self._store, hub, self._wake)
         catch_up = CatchUp(log, hub)
         pacing = Pacing(config.fanout_share, config.latency_target)
         self._ticker = Ticker(loop, hub, catch_up, pacing)
@@ -134,6 +152,28 @@ class Server:
             clock=self._clock,
             started=loop.time(),
         )
+
+    def _open_store(self) -> Store:
+        config = self.config
+        if config.store == "memory":
+            return MemoryStore(self._clock())
+        retention = Retention(config.retention_messages, config.retention_days)
+        return SqliteStore(config.store, retention, self._clock, self._trim)
+
+    @property
+    def _window_messages(self) -> int:
+        """The window holds nothing that the retention gives up."""
+        kept = self.config.retention_messages
+        return min(self.config.window_messages, kept or self.config.window_messages)
+
+    def _trim(self, upto: int) -> None:
+        self._log.trim(upto)
+
+    async def _fill(self) -> None:
+        try:
+            await self._log.fill()
+        except Refused as refused:
+            _logger.error("the window could not be filled: %s", refused)
 
     def _wake(self) -> None:
         self._ticker.wake()

@@ -34,9 +34,14 @@ class Vocabulary:
     def containing(self, part: str) -> Iterator[str]:
         """Every word that contains `part`."""
         for page in self._pages:
-            found = page.find(part)
-            while found >= 0:
-                end = page.find("\n", found)
-                yield page[page.rfind("\n", 0, found) + 1 : end]
-                found = page.find(part, end)
+            yield from matching(page, part)
         yield from (word for word in self._open if part in word)
+
+
+def matching(page: str, part: str) -> Iterator[str]:
+    """Every word on `page` that contains `part`; each word stands between line breaks."""
+    found = page.find(part)
+    while found >= 0:
+        end = page.find("\n", found)
+        yield page[page.rfind("\n", 0, found) + 1 : end]
+        found = page.find(part, end)

@@ -10,12 +10,12 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Generator
-from dataclasses import dataclass
 
 from pyroaring import BitMap
 
 from livelog import frames, words
 from livelog.index import Index
+from livelog.pages import Chunk
 from livelog.query import Query, Subscription
 from livelog.record import Record, id_of, text_of
 
@@ -29,39 +29,36 @@ _RENUMBER_AT = 1 << 31
 """Positions are counted anew long before they reach the 2**32 that the index can hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some of the messages that match a query, newest first."""
+class Matches:
+    """What a search has found. To be used before the window changes again."""
 
-    payloads: list[bytes]
-    total: int
-    """How many match in all."""
+    def __init__(self, window: Window, positions: BitMap) -> None:
+        self._window = window
+        self._positions = positions
+        self.total = len(positions)
 
+    def newer(self, seq: int) -> int:
+        """How many have a seq above this one."""
+        position = self._window.position_after(seq)
+        return self.total - (self._positions.rank(position - 1) if position else 0)
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """The next part of what a reader behind has to read."""
-
-    frames: list[bytes]
-    cursor: int
-    """Where the reader is once it has them."""
-    scanned: int
-    """How many messages were looked at for it."""
-    lost_upto: int = 0
-    """If not 0: messages after the old cursor and up to here are gone."""
+    def payloads(self, offset: int, limit: int) -> list[bytes]:
+        """Up to `limit` messages from `offset` on, newest first."""
+        last = self.total - offset
+        chosen = self._positions[max(0, last - limit) : max(0, last)]
+        return [self._window.payload(position) for position in reversed(chosen)]
 
 
 class Window:
     """The newest `max_messages` messages, or fewer when they exceed `max_bytes` of frames.
 
-    All that it is given has a seq above `began`; what was there before is gone.
+    It holds all that has a seq above `evicted_upto`, which starts as the seq it is to follow.
     """
 
-    def __init__(self, max_messages: int, max_bytes: int, began: int = 0) -> None:
+    def __init__(self, max_messages: int, max_bytes: int, follows: int = 0) -> None:
         self.max_messages = max_messages
         self.max_bytes = max_bytes
-        self.began = began
-        self.evicted_upto = 0
+        self.evicted_upto = follows
         """Seq of the newest message that has fallen out."""
         self._index = Index()
         self._base = 0  # position of the first entry of the two lists
@@ -82,8 +79,26 @@ class Window:
         self._bytes += len(record.frame)
         if self._index.end > _RENUMBER_AT:
             self._renumber()
+
+    def evict(self, upto: int) -> None:
+        """Let the oldest messages fall out until the bounds hold, but none with a seq above `upto`.
+
+        What is not yet on disk would be nowhere.
+        """
         while len(self) > self.max_messages or (self._bytes > self.max_bytes and len(self) > 1):
+            if self._seqs[self._index.start - self._base] > upto:
+                return
             self._evict()
+
+    def trim(self, upto: int) -> None:
+        """Let all messages up to this seq fall out."""
+        while len(self) and self._seqs[self._index.start - self._base] <= upto:
+            self._evict()
+
+    @property
+    def newest(self) -> int:
+        """Seq of the newest message, or the one that the first is to follow."""
+        return self._seqs[-1] if len(self) else self.evicted_upto
 
     def seq_of(self, id: str) -> int | None:
         """The seq of the message with this id, None when it is not in the window."""
@@ -91,8 +106,7 @@ class Window:
 
     def after(self, cursor: int, wanted: Subscription, max_bytes: int) -> Chunk:
         """The messages after `cursor` that are wanted, up to about `max_bytes` of frames."""
-        lost_upto = self._lost_upto(cursor)
-        first = self._base + bisect_right(self._seqs, cursor, lo=self._index.start - self._base)
+        first = self.position_after(cursor)
         reach = range(first, min(first + _SCANNED_PER_CHUNK, self._index.end))
         found: list[bytes] = []
         for position in self._wanted(wanted, reach):
@@ -104,27 +118,23 @@ class Window:
                 break
         if reach:
             cursor = self._seqs[reach[-1] - self._base]
-        return Chunk(found, max(cursor, lost_upto, self.began), len(reach), lost_upto)
+        return Chunk(found, max(cursor, self.evicted_upto), len(reach))
 
-    def read(self, query: Query, limit: int, offset: int) -> Generator[None, None, Page]:
-        """The page of matches that starts at `offset`, newest first, with the exact total."""
+    def find(self, query: Query) -> Generator[None, None, Matches]:
+        """All messages that match `query`."""
         index = self._index
         found = yield from index.find(query, self._text)
         if index is not self._index:  # positions have been counted anew meanwhile
-            return (yield from self.read(query, limit, offset))
-        last = len(found) - offset
-        positions = found[max(0, last - limit) : max(0, last)]
-        entries = [self._frames[p - self._base] for p in reversed(positions)]
-        return Page([frames.payload(frame) for frame in entries], len(found))
+            return (yield from self.find(query))
+        return Matches(self, found)
 
-    def _lost_upto(self, cursor: int) -> int:
-        """Up to where a reader at `cursor` has missed something, 0 if it has not.
+    def position_after(self, seq: int) -> int:
+        """Position of the oldest message with a seq above this one."""
+        return self._base + bisect_right(self._seqs, seq, lo=self._index.start - self._base)
 
-        A cursor of 0 asks for all there is and has seen nothing of what was before.
-        """
-        if cursor < self.evicted_upto:
-            return self.evicted_upto
-        return self.began if 0 < cursor < self.began else 0
+    def payload(self, position: int) -> bytes:
+        """The message at a position."""
+        return frames.payload(self._frames[position - self._base])
 
     def _wanted(self, wanted: Subscription, within: range) -> BitMap:
         found = BitMap()

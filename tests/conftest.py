@@ -1,5 +1,9 @@
-"""Settings of all property tests, and the parts that are fetched once for all tests."""
+"""What holds for all tests: nothing is left in the directory they are started from, property tests
+have no deadline, because how long an example takes depends on the machine, not on us, and what has
+to be fetched is fetched once.
+"""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,9 +11,11 @@ from hypothesis import settings
 
 from tests.follower import find_node_modules
 
-# How long an example takes depends on the machine, not on us.
 settings.register_profile("livelog", deadline=None)
 settings.load_profile("livelog")
+
+# For the servers that tests start as processes; a test of the store names its own file.
+os.environ["LIVELOG_STORE"] = "memory"
 
 
 @pytest.fixture(scope="session")

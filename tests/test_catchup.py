@@ -48,7 +48,8 @@ class Place:
 
     def __init__(self, window: int = 100_000, began: int = 0) -> None:
         self.hub = Hub(began)
-        self.log = Log(Window(window, 10**9, began), MemoryStore(), self.hub, lambda: None)
+        store = MemoryStore((began + 1.5) / 1e6)
+        self.log = Log(Window(window, 10**9), store, self.hub, lambda: None)
         self.catch_up = CatchUp(self.log, self.hub)
 
     def fill(self, count: int, size: int = 0) -> list[Record]:

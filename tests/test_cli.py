@@ -23,6 +23,7 @@ from tests.wire import PATIENCE, TYPES, Json
 Start = Callable[..., "subprocess.Popen[str]"]
 ROOT = Path(__file__).parent.parent
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("LIVELOG_")}
+CLEAN["LIVELOG_STORE"] = "memory"
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def test_a_switch_can_be_set_by_a_variable(text: str) -> None:
         ("ping_interval", "inf", "<= 10000000"),
         ("stall_seconds", "nan", "> 0"),
         ("fanout_share", "1", "< 1"),
-        ("store", "postgres", "memory"),
+        ("retention_messages", "-1", ">= 0"),
         ("limits", "perhaps", "bool"),
         ("message_limit", "0", ">= 1"),
         ("max_frame_bytes", "5", ">= 1024"),

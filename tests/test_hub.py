@@ -122,7 +122,8 @@ class Transport:
 class Client:
     """A transport with what the model says must still arrive there."""
 
-    def __init__(self, catch_up: CatchUp) -> None:
+    def __init__(self, catch_up: CatchUp, began: int) -> None:
+        self.began = began
         self.transport = Transport(catch_up)
         self.reader = self.transport.reader
         self.subscription = NOTHING
@@ -135,7 +136,7 @@ class Client:
         for frame in self.transport.take():
             if b'"action":"gap"' in frame:
                 gap = json.loads(frames.payload(frame))
-                gone = max(window.evicted_upto, window.began)
+                gone = max(window.evicted_upto, self.began)
                 assert self.since <= gap["from"] < gap["to"] <= gone
                 assert all(one.seq > gap["from"] for one in self.due), "not lost"
                 self.since = gap["to"]
@@ -163,15 +164,16 @@ class HubAgainstAModel(RuleBasedStateMachine):
         head=st.integers(0, 3),
     )
     def start(self, began: int, window: int, head: int) -> None:
+        self.began = began
         self.hub = Hub(began)
-        self.window = Window(window, 1 << 30, began)
-        self.log = Log(self.window, MemoryStore(), self.hub, lambda: None)
+        self.window = Window(window, 1 << 30)
+        self.log = Log(self.window, MemoryStore((began + 1.5) / 1e6), self.hub, lambda: None)
         self.catch_up = CatchUp(self.log, self.hub)
         self.publish([system()] * head)
 
     @rule(target=clients, subscription=st.sampled_from(SUBSCRIPTIONS))
     def arrive(self, subscription: Subscription) -> Client:
-        client = Client(self.catch_up)
+        client = Client(self.catch_up, self.began)
         self.present.append(client)
         self.change(client, subscription)
         return client

@@ -14,7 +14,7 @@ from livelog.messages import TYPES, encoder
 from livelog.query import Query, Subscription
 from livelog.record import Draft, Record, key, place, terms
 from livelog.vocabulary import Vocabulary
-from livelog.window import Page, Window
+from livelog.window import Window
 
 T = TypeVar("T")
 
@@ -81,6 +81,7 @@ class WindowAgainstAList(RuleBasedStateMachine):
         draft = Draft(f"id_{self.seq}", message["type"], time, terms(known), encoder.encode(known))
         record = place(draft, self.seq)
         self.window.append(record)
+        self.window.evict(self.seq)
         self.records.append(record)
         while len(self.records) > 8 or sum(len(r.frame) for r in self.records) > 4000:
             self.records.pop(0)
@@ -88,20 +89,23 @@ class WindowAgainstAList(RuleBasedStateMachine):
     @rule(query=queries, limit=st.integers(1, 4), offset=st.integers(0, 6))
     def read(self, query: Query, limit: int, offset: int) -> None:
         hits = [record.payload for record in reversed(self.records) if query.matches(record)]
-        page = finish(self.window.read(query, limit, offset))
-        assert page == Page(hits[offset : offset + limit], len(hits))
+        found = finish(self.window.find(query))
+        assert (found.payloads(offset, limit), found.total) == (
+            hits[offset : offset + limit],
+            len(hits),
+        )
 
     @rule(query=queries, message=messages, time=st.integers(0, 40))
     def read_while_messages_come(self, query: Query, message: dict[str, Any], time: int) -> None:
-        reading = self.window.read(query, 100, 0)
+        reading = self.window.find(query)
         before = {record.payload for record in self.records if query.matches(record)}
         if next(reading, self) is self:
             return  # too small a search to be interrupted
         self.append(message, time, 1)
-        page = finish(reading)
+        found = finish(reading)
         kept = {record.payload for record in self.records[:-1]}
-        assert set(page.payloads) == before & kept
-        assert page.total == len(page.payloads)
+        assert set(found.payloads(0, 100)) == before & kept
+        assert found.total == len(before & kept)
 
     @rule(
         query=queries,

@@ -12,6 +12,7 @@ from livelog.engine.local import LocalEngine
 from livelog.errors import SERVER_ERROR, Refused
 from livelog.hub import Hub, Reader
 from livelog.log import Log
+from livelog.pages import Span
 from livelog.protocol import Filters
 from livelog.query import EVERYTHING, NOTHING, compile_query
 from livelog.record import Record
@@ -28,22 +29,17 @@ def records(*seqs: int) -> list[Record]:
     return [record({"type": "system", "event": "error", "data": data}, seq) for seq in seqs]
 
 
-class LateStore:
+class LateStore(MemoryStore):
     """Says that records are safe, or not, when a test wants it to."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.kept: list[Record] = []
         self.waiting: list[Done] = []
-
-    def last_seq(self) -> int:
-        return self.kept[-1].seq if self.kept else 0
 
     def append(self, records: Sequence[Record], done: Done) -> None:
         self.kept += records
         self.waiting.append(done)
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 class Place:
@@ -74,7 +70,9 @@ def test_what_is_committed_is_in_the_window_the_store_and_the_hub() -> None:
     place = Place(store)
     fresh = place.commit(1, 2, 5)
     assert place.log.head == 5
-    assert place.log.read_after(0, SYSTEM, 10**6).frames == [one.frame for one in fresh]
+    chunk = place.log.read_after(0, SYSTEM, 10**6)
+    assert chunk is not None
+    assert chunk.frames == [one.frame for one in fresh]
     assert store.kept == fresh
     assert place.wakes == 1
     place.hub.begin()
@@ -115,7 +113,7 @@ def test_an_id_is_known_as_long_as_the_window_has_it() -> None:
 def test_a_page_of_history_has_the_bytes_that_were_delivered() -> None:
     place = Place()
     fresh = place.commit(*range(1, 11))
-    page = asyncio.run(place.log.read(EVERYTHING, limit=3, offset=2))
+    page = asyncio.run(place.log.read(EVERYTHING, Span(3, 2)))
     assert page.payloads == [one.payload for one in (fresh[7], fresh[6], fresh[5])]
     assert page.total == 10
     assert [json.loads(payload)["seq"] for payload in page.payloads] == [8, 7, 6]
@@ -125,7 +123,7 @@ def test_a_page_of_history_has_the_bytes_that_were_delivered() -> None:
 def test_a_page_at_the_end_is_short_or_empty(limit: int, offset: int, seqs: list[int]) -> None:
     place = Place()
     place.commit(1, 2)
-    page = asyncio.run(place.log.read(EVERYTHING, limit, offset))
+    page = asyncio.run(place.log.read(EVERYTHING, Span(limit, offset)))
     assert ([json.loads(payload)["seq"] for payload in page.payloads], page.total) == (seqs, 2)
 
 
@@ -142,7 +140,7 @@ def test_others_get_their_turn_while_a_long_read_goes_on() -> None:
 
     async def read() -> int:
         busy = asyncio.create_task(others())
-        page = await place.log.read(compile_query(Filters(text='"red dragon"')), 10, 4000)
+        page = await place.log.read(compile_query(Filters(text='"red dragon"')), Span(10, 4000))
         busy.cancel()
         return page.total
 

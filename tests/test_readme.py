@@ -23,7 +23,7 @@ def blocks(language: str) -> list[str]:
 @pytest.mark.parametrize("command", blocks("json"))
 def test_a_command_from_the_readme_is_granted(command: str) -> None:
     async def ask() -> str:
-        async with Server(Config(port=0)) as server, connect(server.url) as client:
+        async with Server(Config(port=0, store="memory")) as server, connect(server.url) as client:
             await client.recv()  # connected
             await client.send(command)
             return str(json.loads(await asyncio.wait_for(client.recv(), 10))["action"])

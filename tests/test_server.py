@@ -32,7 +32,7 @@ from tests.wire import (
 
 @on_each_loop
 async def test_a_program_can_embed_the_server() -> None:
-    async with Server(Config(port=0)) as server:
+    async with Server(Config(port=0, store="memory")) as server:
         receipt = server.publish(user("from a dict", id="m1"))
         assert receipt == Receipt("m1", receipt.seq)
         server.publish(json.dumps(user("from JSON")).encode())
@@ -45,9 +45,9 @@ async def test_a_program_can_embed_the_server() -> None:
 
 @on_each_loop
 async def test_who_resumes_from_a_process_that_is_gone_is_told_the_gap() -> None:
-    async with Server(Config(port=0)) as server:
+    async with Server(Config(port=0, store="memory")) as server:
         before = server.publish(user("lost with its process")).seq
-    async with Server(Config(port=0)) as server:
+    async with Server(Config(port=0, store="memory")) as server:
         async with connect(f"{server.url}?message_types=user&since={before}") as client:
             kept = server.publish(user("kept")).seq
             got = [json.loads(await client.recv()) for _ in range(4)]
@@ -71,7 +71,7 @@ async def test_who_resumes_from_a_process_that_is_gone_is_told_the_gap() -> None
 )
 @on_uvloop
 async def test_a_wrong_message_raises_refused(message: Any, field: str) -> None:
-    async with Server(Config(port=0)) as server:
+    async with Server(Config(port=0, store="memory")) as server:
         with pytest.raises(Refused) as refused:
             server.publish(message)
         assert refused.value.field == field
@@ -85,19 +85,19 @@ def test_a_configuration_that_cannot_be_is_refused(wrong: Json) -> None:
 
 @on_each_loop
 async def test_a_server_can_be_started_again_on_the_port_it_had() -> None:
-    async with Server(Config(port=0)) as server:
+    async with Server(Config(port=0, store="memory")) as server:
         port = server.port
         async with connect(server.url):
             pass
-    async with Server(Config(port=port)) as server, connect(server.url) as client:
+    async with Server(Config(port=port, store="memory")) as server, connect(server.url) as client:
         assert json.loads(await client.recv())["action"] == "connected"
 
 
 @on_each_loop
 async def test_two_servers_live_side_by_side() -> None:
     async with (
-        Server(Config(port=0)) as one,
-        Server(Config(port=0)) as other,
+        Server(Config(port=0, store="memory")) as one,
+        Server(Config(port=0, store="memory")) as other,
         connect(f"{one.url}?message_types=user") as client,
     ):
         await client.recv()
@@ -109,15 +109,15 @@ async def test_two_servers_live_side_by_side() -> None:
 
 @on_uvloop
 async def test_an_address_in_use_is_an_error_of_the_system() -> None:
-    async with Server(Config(port=0)) as server:
+    async with Server(Config(port=0, store="memory")) as server:
         with pytest.raises(OSError, match="in use"):
-            await Server(Config(port=server.port)).start()
+            await Server(Config(port=server.port, store="memory")).start()
 
 
 @on_uvloop
 async def test_the_clock_can_be_given() -> None:
     with no_faults():
-        async with Server(Config(port=0), clock=lambda: 1_764_763_200.5) as server:
+        async with Server(Config(port=0, store="memory"), clock=lambda: 1_764_763_200.5) as server:
             first, second = (server.publish(user()).seq for _ in range(2))
             assert (first, second) == (1_764_763_200_500_000, 1_764_763_200_500_001)
             async with connect(f"{server.url}?message_types=user&since=0") as client:
@@ -128,7 +128,7 @@ async def test_the_clock_can_be_given() -> None:
 @on_uvloop
 async def test_it_listens_on_ipv6() -> None:
     try:
-        server = Server(Config(host="::1", port=0))
+        server = Server(Config(host="::1", port=0, store="memory"))
         await server.start()
     except OSError:
         pytest.skip("there is no IPv6 here")

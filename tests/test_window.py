@@ -6,27 +6,26 @@ import json
 from collections.abc import Generator
 
 import hypothesis.strategies as st
-import pytest
 from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from livelog.protocol import Filters
 from livelog.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
 from livelog.record import Record
-from livelog.window import Page, Window
+from livelog.window import Matches, Window
 from tests.strategies import Json, filters, messages, record, subscriptions
 
 queries = st.just(EVERYTHING) | filters.map(compile_query)
 ALL = NOTHING.with_types(dict.fromkeys(["user", "system", "dm", "raid", "party", "guild"], Query()))
 
 
-def finish(steps: Generator[None, None, Page]) -> Page:
+def finish(steps: Generator[None, None, Matches]) -> Matches:
     while True:
         try:
             next(steps)
         except StopIteration as stop:
-            page: Page = stop.value
-            return page
+            matches: Matches = stop.value
+            return matches
 
 
 class WindowAgainstAList(RuleBasedStateMachine):
@@ -34,17 +33,16 @@ class WindowAgainstAList(RuleBasedStateMachine):
         super().__init__()
         self.window = Window(1, 1)
         self.kept: list[Record] = []
-        self.last = self.began = 0
-        self.evicted_upto = 0
+        self.last = self.evicted_upto = self.safe_upto = 0
 
     @initialize(
         count=st.integers(1, 12),
         size=st.sampled_from([1, 600, 2500, 10**6]),
-        began=st.sampled_from([0, 10]),
+        follows=st.sampled_from([0, 10]),
     )
-    def open(self, count: int, size: int, began: int) -> None:
-        self.window = Window(count, size, began)
-        self.last = self.began = began
+    def open(self, count: int, size: int, follows: int) -> None:
+        self.window = Window(count, size, follows)
+        self.last = self.evicted_upto = self.safe_upto = follows
 
     @rule(message=messages, step=st.integers(1, 3), id=st.sampled_from(["a", "b", "c"]))
     def append(self, message: Json, step: int, id: str) -> None:
@@ -53,17 +51,39 @@ class WindowAgainstAList(RuleBasedStateMachine):
         new = record({"id": id, **message}, self.last)
         self.window.append(new)
         self.kept.append(new)
+        self.evict(self.safe_upto)
+
+    @rule(unsafe=st.integers(0, 6))
+    def settle(self, unsafe: int) -> None:
+        """All but the last few are on disk."""
+        self.safe_upto = max(self.safe_upto, self.last - unsafe)
+        self.evict(self.safe_upto)
+
+    @rule(kept=st.integers(0, 20))
+    def trim(self, kept: int) -> None:
+        upto = self.last - kept
+        self.window.trim(upto)
+        while self.kept and self.kept[0].seq <= upto:
+            self.evicted_upto = self.kept.pop(0).seq
+
+    def evict(self, upto: int) -> None:
+        self.window.evict(upto)
         while len(self.kept) > self.window.max_messages or (
             len(self.kept) > 1 and sum(len(one.frame) for one in self.kept) > self.window.max_bytes
         ):
+            if self.kept[0].seq > upto:
+                return
             self.evicted_upto = self.kept.pop(0).seq
 
     @rule(query=queries, limit=st.integers(1, 5), offset=st.integers(0, 8))
     def read(self, query: Query, limit: int, offset: int) -> None:
-        page = finish(self.window.read(query, limit, offset))
+        found = finish(self.window.find(query))
         matching = [one for one in reversed(self.kept) if query.matches(one)]
-        assert page.payloads == [one.payload for one in matching[offset : offset + limit]]
-        assert page.total == len(matching)
+        page = [one.payload for one in matching[offset : offset + limit]]
+        assert found.payloads(offset, limit) == page
+        assert found.total == len(matching)
+        for seq in range(self.last + 2):
+            assert found.newer(seq) == sum(one.seq > seq for one in matching)
 
     @rule(
         wanted=subscriptions | st.just(ALL),
@@ -72,19 +92,15 @@ class WindowAgainstAList(RuleBasedStateMachine):
     )
     def after(self, wanted: Subscription, back: int, max_bytes: int) -> None:
         """Chunk by chunk, a reader gets all that is left of what it wants, once and in order."""
-        cursor = since = max(0, self.last - back)
+        cursor = since = max(self.evicted_upto, self.last - back)
         found: list[bytes] = []
-        lost = 0
         while cursor < self.last:
             chunk = self.window.after(cursor, wanted, max_bytes)
             assert chunk.cursor > cursor
             assert sum(map(len, chunk.frames[:-1])) < max_bytes
-            lost = lost or chunk.lost_upto
             found += chunk.frames
             cursor = chunk.cursor
         assert found == [one.frame for one in self.kept if one.seq > since and wanted.wants(one)]
-        gone = self.evicted_upto or (self.began if since else 0)
-        assert lost == (gone if since < gone else 0)
         assert cursor == self.last
 
     @invariant()
@@ -92,13 +108,14 @@ class WindowAgainstAList(RuleBasedStateMachine):
         self.window._check()
         assert len(self.window) == len(self.kept)
         assert self.window.evicted_upto == self.evicted_upto
+        assert self.window.newest == (self.kept[-1].seq if self.kept else self.evicted_upto)
         newest = {one.id: one.seq for one in self.kept}
         for id in {"a", "b", "c", *newest}:
             assert self.window.seq_of(id) == newest.get(id)
 
 
-def seqs_of(page: Page) -> list[int]:
-    return [json.loads(payload)["seq"] for payload in page.payloads]
+def seqs_of(matches: Matches) -> list[int]:
+    return [json.loads(payload)["seq"] for payload in matches.payloads(0, 10_000)]
 
 
 WindowAgainstAList.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
@@ -109,6 +126,7 @@ def filled(count: int, kept: int = 10**9) -> Window:
     window = Window(kept, 10**9)
     for seq in range(1, count + 1):
         window.append(record({"type": "system", "event": "error", "id": f"s{seq}"}, seq))
+        window.evict(seq)
     return window
 
 
@@ -116,6 +134,7 @@ def test_the_newest_message_stays_even_when_it_alone_is_too_big() -> None:
     window = Window(10, 1)
     for seq in (1, 2):
         window.append(record({"type": "system", "event": "error"}, seq))
+        window.evict(seq)
         assert len(window) == 1
     assert window.evicted_upto == 1
 
@@ -126,7 +145,7 @@ def test_what_has_fallen_out_long_ago_is_not_kept_in_secret() -> None:
     assert len(window._frames) < 10 + 4096
     assert window.seq_of("s4990") is None
     assert window.seq_of("s4991") == 4991
-    assert seqs_of(finish(window.read(EVERYTHING, 100, 0))) == list(range(5000, 4990, -1))
+    assert seqs_of(finish(window.find(EVERYTHING))) == list(range(5000, 4990, -1))
 
 
 def test_a_long_search_pauses_and_what_comes_and_goes_meanwhile_is_not_in_it() -> None:
@@ -135,22 +154,23 @@ def test_a_long_search_pauses_and_what_comes_and_goes_meanwhile_is_not_in_it() -
         window.append(
             record({"type": "system", "event": "error", "data": {"a": "red dragon"}}, seq)
         )
-    steps = window.read(compile_query(Filters(text='"red dragon"')), 5000, 0)
+    steps = window.find(compile_query(Filters(text='"red dragon"')))
     pauses = 0
     while True:
         try:
             next(steps)
         except StopIteration as stop:
-            page: Page = stop.value
+            found: Matches = stop.value
             break
         pauses += 1
         seq = 2500 + pauses
         window.append(
             record({"type": "system", "event": "error", "data": {"a": "red dragon"}}, seq)
         )
+        window.evict(seq)
     assert pauses >= 20
-    assert seqs_of(page) == list(range(2500, pauses, -1))
-    assert page.total == 2500 - pauses
+    assert seqs_of(found) == list(range(2500, pauses, -1))
+    assert found.total == 2500 - pauses
 
 
 def test_a_chunk_looks_at_a_bounded_number_of_records_and_moves_on_without_a_match() -> None:
@@ -168,17 +188,10 @@ def test_a_chunk_looks_at_a_bounded_number_of_records_and_moves_on_without_a_mat
 @given(st.integers(0, 2000))
 def test_a_reader_at_the_head_or_beyond_gets_nothing_and_stays(beyond: int) -> None:
     chunk = HUNDRED.after(100 + beyond, ALL, 10**6)
-    assert (chunk.frames, chunk.cursor, chunk.lost_upto) == ([], 100 + beyond, 0)
+    assert (chunk.frames, chunk.cursor) == ([], 100 + beyond)
 
 
 HUNDRED = filled(100)
-
-
-@pytest.mark.parametrize("since", [0, 1, 4989, 4990, 4991])
-def test_who_asks_for_what_has_fallen_out_is_told_upto_where(since: int) -> None:
-    chunk = filled(5000, kept=10).after(since, ALL, 10**6)
-    assert chunk.lost_upto == (4990 if since < 4990 else 0)
-    assert chunk.cursor == 5000
 
 
 def test_dates_filter_on_the_timestamp_not_on_the_order() -> None:
@@ -187,4 +200,4 @@ def test_dates_filter_on_the_timestamp_not_on_the_order() -> None:
         at = f"2025-12-03T{hour:02}:00:00Z"
         window.append(record({"type": "system", "event": "error", "timestamp": at}, seq))
     until_noon = compile_query(Filters(date_to="2025-12-03T12:00:00Z"))
-    assert seqs_of(finish(window.read(until_noon, 10, 0))) == [4, 2, 1]
+    assert seqs_of(finish(window.find(until_noon))) == [4, 2, 1]

@@ -433,7 +433,7 @@ class House:
 async def serving(**settings: Any) -> AsyncIterator[House]:
     """A server on a free port, which must end without a trace."""
     with no_faults():
-        house = House(Server(Config(**{"port": 0, **settings})))
+        house = House(Server(Config(**{"port": 0, "store": "memory", **settings})))
         await house.server.start()
         try:
             yield house

@@ -12,24 +12,23 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, UnsetType
 
 from livelog import explain
 from livelog.errors import PROTOCOL_ERROR, Refused
 from livelog.hub import Reader
 from livelog.ingest import Receipt, timestamp
+from livelog.net import reading
 from livelog.net.site import Site
 from livelog.protocol import (
     Event,
     GetHistory,
-    History,
     Ping,
     Pong,
     Publish,
     Published,
     RequestId,
     Search,
-    SearchResults,
     Subscribe,
     Subscribed,
     Unsubscribe,
@@ -105,35 +104,12 @@ def _in_force(event: type[Subscribed], reader: Reader, place: int) -> Subscribed
 
 def get_history(caller: Caller, command: GetHistory) -> Reply:
     """A page of the past."""
-    query = compile_query(command.filters)
-
-    async def reply() -> Event:
-        page = await caller.site.log.read(query, command.limit, command.offset)
-        return History(
-            messages=[Raw(payload) for payload in page.payloads],
-            total_count=page.total,
-            limit=command.limit,
-            offset=command.offset,
-        )
-
-    return reply
+    return lambda: reading.history(caller.site.log, command)
 
 
 def search(caller: Caller, command: Search) -> Reply:
     """A page of the past messages in which words occur."""
-    query = compile_query(command.filters, command.query)
-
-    async def reply() -> Event:
-        page = await caller.site.log.read(query, command.limit, command.offset)
-        return SearchResults(
-            query=command.query,
-            results=[Raw(payload) for payload in page.payloads],
-            count=page.total,
-            limit=command.limit,
-            offset=command.offset,
-        )
-
-    return reply
+    return lambda: reading.search(caller.site.log, command)
 
 
 def ping(caller: Caller, command: Ping) -> Reply:

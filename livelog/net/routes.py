@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
@@ -18,8 +19,13 @@ from msgspec import Raw
 from livelog import __version__
 from livelog.errors import PROTOCOL_ERROR, UNSUPPORTED_DATA, Refused
 from livelog.ingest import Receipt, decode
+<<<<<<< HEAD
 from livelog.net.assets import ASSETS, HEADERS
+=======
+from livelog.net import reading
+>>>>>>> main
 from livelog.net.site import Site
+from livelog.protocol import Event, GetHistory, Search, encoder
 from livelog.record import Draft
 
 WEBSOCKET_PATH = "/ws/live-log"
@@ -48,7 +54,13 @@ class Request:
     @property
     def query(self) -> dict[str, str]:
         """The parameters in the target; of several with one name the last."""
-        return dict(parse_qsl(self.target.partition(b"?")[2].decode("latin-1")))
+        return dict(self.parameters)
+
+    @property
+    def parameters(self) -> list[tuple[str, str]]:
+        """The parameters in the target, in their order."""
+        query = self.target.partition(b"?")[2].decode("latin-1")
+        return parse_qsl(query, keep_blank_values=True)
 
     def header(self, name: str) -> str:
         """The first header of this name, or an empty string."""
@@ -105,6 +117,30 @@ async def health(site: Site, request: Request) -> Response:
     )
 
 
+async def history(site: Site, request: Request) -> Response:
+    """A page of the past."""
+    with _parameters():
+        command = reading.command_of(GetHistory, request.parameters)
+        return _event(await reading.history(site.log, command))
+
+
+async def search(site: Site, request: Request) -> Response:
+    """A page of the past messages in which words occur."""
+    with _parameters():
+        command = reading.command_of(Search, request.parameters)
+        return _event(await reading.search(site.log, command))
+
+
+@contextmanager
+def _parameters() -> Iterator[None]:
+    """A URL has no objects: what is wrong with `filters.date_from` is wrong with `date_from`."""
+    try:
+        yield
+    except Refused as refused:
+        refused.field = refused.field.removeprefix("filters.")
+        raise
+
+
 async def publish(site: Site, request: Request) -> Response:
     """Append one message, a JSON array of them or NDJSON: all, or none if one is wrong."""
     drafts: list[Draft] = []
@@ -136,7 +172,7 @@ async def _publish_all(site: Site, drafts: list[Draft]) -> list[Receipt]:
     for start in range(0, len(drafts), _MESSAGES_PER_STEP):
         steps.append(_published(site, drafts[start : start + _MESSAGES_PER_STEP]))
         await asyncio.sleep(0)
-    return [receipt for step in steps for receipt in await step]
+    return [receipt for receipts in await asyncio.gather(*steps) for receipt in receipts]
 
 
 def _published(site: Site, drafts: list[Draft]) -> asyncio.Future[list[Receipt]]:
@@ -205,8 +241,14 @@ ROUTES: dict[str, dict[str, Handler]] = {
     WEBSOCKET_PATH: {"GET": upgrade_required},
     "/healthz": {"GET": health},
     "/api/messages": {"POST": publish},
+    "/api/history": {"GET": history},
+    "/api/search": {"GET": search},
     **dict.fromkeys(ASSETS, {"GET": asset}),
 }
+
+
+def _event(event: Event) -> Response:
+    return Response(encoder.encode(event))
 
 
 def _json(value: object, status: int = 200) -> Response:

@@ -1,0 +1,82 @@
+"""The reading process: `python -m livelog.archive PATH`, its calls on standard input.
+
+It ends when the server's end of the socket does, whatever happened to the server, and not before:
+signals meant for the server's process group are left to the server.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import sqlite3
+import sys
+
+from livelog.archive.answers import Archive
+from livelog.archive.calls import FAULT, LENGTH, OK, call_decoder, encoder, framed
+from livelog.archive.catalog import remove
+from livelog.archive.rows import Unreadable
+
+_log = logging.getLogger(__name__)
+
+_IDLE_SECONDS = 0.5
+"""How often new messages are looked for when nothing is asked."""
+
+_NICENESS = 5
+"""Searching the past gives way to the live traffic where they share a core."""
+
+
+def main(path: str) -> int:
+    """Answer until the server is gone; returns the exit code."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    os.nice(_NICENESS)
+    with socket.socket(fileno=os.dup(sys.stdin.fileno())) as server:
+        try:
+            _serve(server, Archive(path))
+        except sqlite3.Error as error:
+            # The next process makes it again.
+            _log.warning("the index of %s has failed: %s", path, error)
+            remove(f"{path}-index")
+            return 1
+        except (Unreadable, OSError) as error:
+            _log.warning("%s", error)
+            return 1
+    return 0
+
+
+def _serve(server: socket.socket, archive: Archive) -> None:
+    busy = True
+    while True:
+        readable, _, _ = select.select([server], [], [], 0 if busy else _IDLE_SECONDS)
+        if not readable:
+            busy = archive.work()
+            continue
+        data = _receive(server)
+        if data is None:
+            return
+        server.sendall(framed(_answer(archive, data)))
+
+
+def _answer(archive: Archive, data: bytes) -> bytes:
+    try:
+        return OK + encoder.encode(archive.answer(call_decoder.decode(data)))
+    except Unreadable as unreadable:
+        return FAULT + str(unreadable).encode()
+
+
+def _receive(server: socket.socket) -> bytes | None:
+    """The next call, None when the server is gone."""
+    head = server.recv(LENGTH.size, socket.MSG_WAITALL)
+    if len(head) < LENGTH.size:
+        return None
+    [length] = LENGTH.unpack(head)
+    data = server.recv(length, socket.MSG_WAITALL)
+    return data if len(data) == length else None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,81 @@
+"""What those who read the past ask for, and what they get.
+
+All messages that match a query form one list, newest first, wherever they are kept. A page is a
+piece of it: asked for by its offset, or by a seq it has to begin, end or lie around, which is an
+offset too once it is known how many matches are newer. Readers that follow the log get chunks
+instead: frames in seq order, and the cursor behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+Anchor = Literal["before", "after", "around"]
+
+Newer = Callable[[int], int]
+"""How many matches have a seq above this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Up to `limit` matches, from `offset` on or where `anchor` and `seq` say.
+
+    `before`: the newest ones that are older than `seq`. `after`: those that follow `seq` directly.
+    `around`: those with `seq` in their middle.
+    """
+
+    limit: int
+    offset: int = 0
+    anchor: Anchor | None = None
+    seq: int = 0
+
+    def resolve(self, newer: Newer) -> tuple[int, int]:
+        """Offset and limit of the page within all matches."""
+        return _RESOLVE[self.anchor](self, newer)
+
+
+def _from_offset(span: Span, newer: Newer) -> tuple[int, int]:
+    return span.offset, span.limit
+
+
+def _before(span: Span, newer: Newer) -> tuple[int, int]:
+    return newer(span.seq - 1), span.limit
+
+
+def _after(span: Span, newer: Newer) -> tuple[int, int]:
+    following = newer(span.seq)
+    limit = min(span.limit, following)
+    return following - limit, limit
+
+
+def _around(span: Span, newer: Newer) -> tuple[int, int]:
+    return max(0, newer(span.seq) - span.limit // 2), span.limit
+
+
+_RESOLVE = {None: _from_offset, "before": _before, "after": _after, "around": _around}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of the messages that match a query, newest first."""
+
+    payloads: list[bytes]
+    total: int
+    """How many match in all."""
+    offset: int
+    """Place of the first of `payloads` among all that match."""
+
+
+@dataclass(slots=True)
+class Chunk:
+    """The next part of what a reader behind has to read."""
+
+    frames: list[bytes]
+    cursor: int
+    """Where the reader is once it has them."""
+    scanned: int
+    """How many messages were looked at for it."""
+    lost_upto: int = field(default=0)
+    """If not 0: messages after the old cursor and up to here are gone."""

@@ -1,0 +1,147 @@
+"""The database file: who may use it, what is in it, and what is wrong with it.
+
+A file belongs to one server at a time, held by a lock beside it that ends with the process, however
+that ends. Its tables have a version; an older one is brought up to date by the steps in
+`_MIGRATIONS`, a newer one, a stranger's and a damaged one are refused by name and left alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from typing import NamedTuple
+
+from livelog.config import WrongSetting
+
+APPLICATION_ID = 0x6C6C6F67  # "llog", in the header of every SQLite file of ours
+
+# Each step leads from the version of its index to the next. Positions are dense, so that counting
+# is a subtraction; `seq` is the message's place in the log.
+_MIGRATIONS = (
+    """
+    CREATE TABLE message(
+        position INTEGER PRIMARY KEY,
+        seq INTEGER NOT NULL UNIQUE,
+        id TEXT NOT NULL,
+        payload TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX message_by_id ON message(id);
+    CREATE TABLE log(
+        name TEXT NOT NULL,
+        began INTEGER NOT NULL,
+        trimmed_upto INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO log VALUES (lower(hex(randomblob(16))), unixepoch() * 1000000, 0);
+    """,
+)
+VERSION = len(_MIGRATIONS)
+
+_BUSY_SECONDS = 5.0
+"""How long another program, say a backup, may hold the file before a write counts as failed."""
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """A connection in autocommit mode that is not bound to a thread; text comes as bytes."""
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    connection.text_factory = bytes
+    return connection
+
+
+class Lock:
+    """The right to use a file, until `release` or the end of the process."""
+
+    def __init__(self, path: str) -> None:
+        """Raises `WrongSetting` when another server has it."""
+        self._descriptor = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(self._descriptor, 20).decode("ascii", "replace").strip()
+            os.close(self._descriptor)
+            issue = f"in use by another server (process {owner or 'unknown'})"
+            raise WrongSetting(f"--store {path}: {issue}") from None
+        os.ftruncate(self._descriptor, 0)
+        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+
+    def release(self) -> None:
+        """Let another server use the file."""
+        os.close(self._descriptor)
+
+
+class Contents(NamedTuple):
+    """What a file holds."""
+
+    name: str
+    """Of the log, made up when the file was."""
+    began: int
+    """Seq below which there was no log."""
+    trimmed_upto: int
+    last_seq: int
+    last_position: int
+
+
+def open_file(path: str) -> tuple[sqlite3.Connection, Contents]:
+    """Open the file, or make it. Raises `WrongSetting` for one that cannot be used."""
+    try:
+        connection = connect(path)
+        try:
+            _check(connection)
+            _migrate(connection)
+            return connection, _contents(connection)
+        except BaseException:
+            connection.close()
+            raise
+    except (sqlite3.Error, _Unusable) as error:
+        raise WrongSetting(f"--store {path}: {_explained(error)}") from None
+
+
+class _Unusable(Exception):
+    """The file is not what it should be."""
+
+
+def _explained(error: Exception) -> str:
+    damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
+        error, sqlite3.OperationalError
+    )
+    advice = "; move it away or restore a copy, it has been left as it is" if damaged else ""
+    return f"{error}{advice}"
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    [[application]] = connection.execute("PRAGMA application_id")
+    [[version]] = connection.execute("PRAGMA user_version")
+    [[tables]] = connection.execute("SELECT count(*) FROM sqlite_schema")
+    if application != APPLICATION_ID and (application or tables):
+        raise _Unusable("is a database, but not one of livelog")
+    if version > VERSION:
+        raise _Unusable(
+            f"has format {version}, this livelog knows up to {VERSION}; use a newer one"
+        )
+    if tables:
+        # Reads the ends of the tables; the whole would take seconds for a large file.
+        for table in ("message", "log"):
+            connection.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1").fetchall()
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    # A commit returns when it is on disk: what is acknowledged survives a power cut.
+    connection.execute("PRAGMA synchronous = FULL")
+    [[version]] = connection.execute("PRAGMA user_version")
+    for number, script in enumerate(_MIGRATIONS[version:], version + 1):
+        connection.executescript(
+            f"BEGIN; {script} PRAGMA application_id = {APPLICATION_ID};"
+            f" PRAGMA user_version = {number}; COMMIT;"
+        )
+
+
+def _contents(connection: sqlite3.Connection) -> Contents:
+    [[name, began, trimmed_upto]] = connection.execute("SELECT name, began, trimmed_upto FROM log")
+    newest = connection.execute(
+        "SELECT seq, position FROM message ORDER BY position DESC LIMIT 1"
+    ).fetchone()
+    seq, position = newest or (0, 0)
+    return Contents(name.decode(), began, trimmed_upto, max(seq, began, trimmed_upto), position)

@@ -1,0 +1,242 @@
+"""The writing thread: takes what has gathered and commits it, then says that it is safe.
+
+One commit is one SQL statement, whatever it holds: the rows are cut out of one long value inside
+SQLite, which runs without the interpreter lock, so that the loop goes on meanwhile. What cannot be
+written (a full disk) stays in line and is tried again; until it is in, nothing new is taken.
+Retention is the work of the same thread, in small steps between commits.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from livelog import frames
+from livelog.errors import SERVER_ERROR, Refused
+from livelog.record import Record
+from livelog.store import Done
+from livelog.store.file import Contents
+
+_log = logging.getLogger(__name__)
+
+_INSERT = """
+    INSERT INTO message(position, seq, id, payload)
+    SELECT ?3 + key, value ->> 0, value ->> 1, CAST(substr(?1, value ->> 2, value ->> 3) AS TEXT)
+    FROM json_each(?2)
+"""
+# The newest row stays, so that positions go on from it.
+_TRIM = """
+    DELETE FROM message
+    WHERE position < (SELECT min(min(position) + 500, max(position)) FROM message) AND seq <= ?
+"""
+_RETRY_LATER = {"Retry-After": "1"}
+
+_COMMIT_RECORDS = 5000
+"""Records in one statement, at most; some 50 milliseconds."""
+
+_PENDING_BYTES = 64 * 2**20
+"""What may wait to be written before publishers are told to wait."""
+
+_STALL_SECONDS = 10.0
+"""How long a commit may take before they are."""
+
+_RETRY_SECONDS = 1.0
+
+_TRIM_SECONDS = 1.0
+_DAY = 86_400_000_000
+
+
+class Retention(NamedTuple):
+    """How much is kept: the newest `messages`, and those of the last `days`; 0 is no limit."""
+
+    messages: int = 0
+    days: float = 0.0
+
+
+class _Entry(NamedTuple):
+    records: Sequence[Record]
+    done: Done
+    size: int
+
+
+class Writer:
+    """Owns the connection that writes. `call` runs a function in the loop's thread.
+
+    `trimmed` is called there with the seq up to which messages are given up, before they go.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        contents: Contents,
+        retention: Retention,
+        clock: Callable[[], float],
+        call: Callable[[Callable[[], None]], object],
+        trimmed: Callable[[int], None],
+    ) -> None:
+        self._connection = connection
+        self._last_position = contents.last_position
+        self._trimmed_upto = contents.trimmed_upto
+        self._retention = retention
+        self._clock = clock
+        self._call = call
+        self._trimmed = trimmed
+        self._trim_due = 0.0
+        self._leftover = True  # rows that have been given up may still be there
+        # Shared by both threads: what is in line, and how the writing goes.
+        self._lock = threading.Lock()
+        self._waiting: list[_Entry] = []
+        self._pending_bytes = 0
+        self._work = threading.Event()
+        self._stop = threading.Event()
+        self._failure = ""
+        self._commit_began = 0.0
+        self._thread = threading.Thread(target=self._run, name="livelog-writer", daemon=True)
+        self._thread.start()
+
+    def append(self, records: Sequence[Record], done: Done) -> None:
+        """Put `records` in line; `done` is called in the loop's thread."""
+        size = sum(len(record.frame) for record in records)
+        with self._lock:
+            self._waiting.append(_Entry(records, done, size))
+            self._pending_bytes += size
+        self._work.set()
+
+    def refusal(self) -> Refused | None:
+        """Why nothing more can be taken now."""
+        if self._failure:
+            return _refused(f"the store cannot be written to: {self._failure}")
+        slow = self._commit_began and time.monotonic() - self._commit_began > _STALL_SECONDS
+        if slow or self._pending_bytes > _PENDING_BYTES:
+            return _refused("the store is behind with writing")
+        return None
+
+    def close(self) -> None:
+        """Write what is in line, if that can be done, and stop."""
+        self._stop.set()
+        self._work.set()
+        self._thread.join()
+        self._connection.close()
+
+    # In the thread.
+
+    def _run(self) -> None:
+        while True:
+            if not self._leftover:
+                self._work.wait(_TRIM_SECONDS)
+            self._work.clear()
+            stopping = self._stop.is_set()
+            with self._lock:
+                entries, self._waiting = self._waiting, []
+            for group in _groups(entries):
+                self._write(group)
+            if stopping:
+                return
+            self._guarded_trim()
+
+    def _write(self, entries: list[_Entry]) -> None:
+        """Commit `entries`, again and again if need be; tell who waits for them."""
+        records = [record for entry in entries for record in entry.records]
+        untold = entries
+        self._commit_began = time.monotonic()
+        while failure := self._commit(records):
+            if not self._failure:
+                _log.error("the store cannot be written to: %s", failure)
+            self._failure = failure
+            self._tell(untold, _refused(f"delivered, but not stored yet: {failure}"))
+            untold = []
+            if self._stop.wait(_RETRY_SECONDS):
+                _log.error("%d messages could not be written to the store", len(records))
+                return
+        if self._failure:
+            _log.warning("the store can be written to again")
+        self._failure, self._commit_began = "", 0.0
+        with self._lock:
+            self._pending_bytes -= sum(entry.size for entry in entries)
+        self._tell(untold, None)
+
+    def _tell(self, entries: list[_Entry], outcome: Refused | None) -> None:
+        def tell() -> None:
+            for done in waiting:
+                done(outcome)
+
+        waiting = [entry.done for entry in entries]
+        self._call(tell)
+
+    def _commit(self, records: list[Record]) -> str:
+        """Write `records` in one go; returns what went wrong, and then nothing is written."""
+        spans, end = [], 1  # SQL counts from 1
+        for record in records:
+            head = frames.head_size(record.frame)
+            spans.append((record.seq, record.id, end + head, len(record.frame) - head))
+            end += len(record.frame)
+        data = b"".join([record.frame for record in records])
+        try:
+            self._connection.execute(
+                _INSERT, (data, msgspec.json.encode(spans), self._last_position + 1)
+            )
+        except sqlite3.Error as error:
+            return str(error)
+        self._last_position += len(records)
+        return ""
+
+    def _guarded_trim(self) -> None:
+        try:
+            self._trim()
+        except sqlite3.Error as error:
+            self._leftover = False  # until there is more
+            _log.error("old messages could not be deleted: %s", error)
+
+    def _trim(self) -> None:
+        now = time.monotonic()
+        if now >= self._trim_due:
+            self._trim_due = now + _TRIM_SECONDS
+            self._leftover = True
+            cut = self._cut()
+            if cut > self._trimmed_upto:
+                self._connection.execute("UPDATE log SET trimmed_upto = ?", (cut,))
+                self._trimmed_upto = cut
+                self._call(lambda: self._trimmed(cut))
+        if self._leftover:
+            self._leftover = self._connection.execute(_TRIM, (self._trimmed_upto,)).rowcount > 0
+
+    def _cut(self) -> int:
+        """Seq up to which messages are to be given up."""
+        upto = self._trimmed_upto
+        if self._retention.messages:
+            oldest = self._last_position - self._retention.messages
+            upto = max(upto, self._seq("position = ?", oldest))
+        if self._retention.days:
+            moment = int(self._clock() * 1_000_000 - self._retention.days * _DAY)
+            upto = max(upto, self._seq("seq < ? ORDER BY seq DESC LIMIT 1", moment))
+        return upto
+
+    def _seq(self, condition: str, value: int) -> int:
+        row = self._connection.execute(
+            f"SELECT seq FROM message WHERE {condition}", (value,)
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+
+def _groups(entries: list[_Entry]) -> Iterator[list[_Entry]]:
+    """`entries` in order, each group as large as one statement may be."""
+    group: list[_Entry] = []
+    count = 0
+    for entry in entries:
+        if group and count + len(entry.records) > _COMMIT_RECORDS:
+            yield group
+            group, count = [], 0
+        group.append(entry)
+        count += len(entry.records)
+    if group:
+        yield group
+
+
+def _refused(issue: str) -> Refused:
+    return Refused(SERVER_ERROR, "", issue, status=503, headers=_RETRY_LATER)

@@ -1,0 +1,73 @@
+"""A store's file and the archive that reads it, without processes: what tests of the disk share."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Sequence
+from pathlib import Path
+
+from livelog.archive.answers import Archive
+from livelog.archive.calls import ChunkCall, PageCall
+from livelog.errors import Refused
+from livelog.pages import Chunk, Page, Span
+from livelog.query import Query, Subscription
+from livelog.record import Record
+from livelog.store.file import connect, open_file
+from livelog.store.writer import _TRIM, Retention, Writer
+
+PATIENCE = 20.0
+
+
+class Disk:
+    """A file that is written as the server does, and read in this thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        connection, contents = open_file(self.path)
+        self.writer = Writer(
+            connection, contents, Retention(), lambda: 0.0, lambda call: call(), lambda upto: None
+        )
+        self.archive = Archive(self.path)
+        self.trimmed_upto = contents.trimmed_upto
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Write `records`, and wait until they are safe."""
+        told = queue.SimpleQueue[Refused | None]()
+        self.writer.append(records, told.put)
+        assert told.get(timeout=PATIENCE) is None
+
+    def settle(self) -> None:
+        """Let the archive do all it would do in time."""
+        while self.archive.work():
+            pass
+
+    def reopen(self) -> None:
+        """The reading process ends and another begins."""
+        self.archive.close()
+        self.archive = Archive(self.path)
+
+    def page(self, query: Query, upto: int, span: Span, ahead: int = 0) -> Page:
+        """A page, as the store would ask for it."""
+        answer = self.archive.answer(PageCall(query, self.trimmed_upto, upto, span, ahead))
+        assert isinstance(answer, Page)
+        return answer
+
+    def chunk(self, cursor: int, upto: int, wanted: Subscription, max_bytes: int) -> Chunk:
+        """A chunk, as the store would ask for it."""
+        answer = self.archive.answer(ChunkCall(cursor, upto, wanted.parts, max_bytes))
+        assert isinstance(answer, Chunk)
+        return answer
+
+    def trim(self, upto: int, *, deleted: bool) -> None:
+        """Give up all messages up to a seq, and perhaps delete them, too."""
+        connection = connect(self.path)
+        connection.execute("UPDATE log SET trimmed_upto = ?", (upto,))
+        if deleted:
+            connection.execute(_TRIM, (upto,))
+        connection.close()
+        self.trimmed_upto = upto
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.archive.close()
+        self.writer.close()

@@ -1,0 +1,225 @@
+"""The archive against a plain list: what it finds on disk, by page and by chunk, whatever happens.
+
+Segments are made much smaller than they are in earnest, so that sealing and merging happen all the
+time.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import hypothesis.strategies as st
+import msgspec
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from livelog.archive import catalog
+from livelog.archive.calls import RecordsCall
+from livelog.hub import Hub, Reader
+from livelog.pages import Span
+from livelog.protocol import Filters
+from livelog.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
+from livelog.record import Record
+from livelog.window import Window
+from tests.disk import Disk
+from tests.strategies import Json, filters, messages, record, split, subscriptions
+from tests.test_query import complete, plainly
+from tests.test_window import finish
+
+queries = st.just(EVERYTHING) | filters.map(compile_query)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_segments() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalog, "SEALED_AT", 4)
+        patch.setattr(catalog, "_INDEXED_PER_STEP", 3)
+        patch.setattr(catalog, "_LARGEST", 128)
+        yield
+
+
+SAMPLE = {"type": "system", "event": "error", "data": {"note": "red dragon"}}
+
+
+class ArchiveAgainstAList(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.disk = Disk(self.folder / "live.db")
+        self.kept: list[Record] = []
+        self.last = 0
+
+    def teardown(self) -> None:
+        self.disk.close()
+        shutil.rmtree(self.folder)
+
+    @rule(batch=st.lists(messages, min_size=1, max_size=5), step=st.integers(1, 3))
+    def append(self, batch: list[Json], step: int) -> None:
+        fresh = []
+        for message in batch:
+            self.last += step
+            fresh.append(record(complete(message) | {"id": f"id_{self.last}"}, self.last))
+        self.disk.write(fresh)
+        self.kept += fresh
+
+    @rule(steps=st.integers(1, 20))
+    def work(self, steps: int) -> None:
+        for _ in range(steps):
+            self.disk.archive.work()
+
+    @rule(losing_the_index=st.booleans())
+    def start_again(self, losing_the_index: bool) -> None:
+        self.disk.archive.close()
+        if losing_the_index:
+            catalog.remove(f"{self.disk.path}-index")
+        self.disk.reopen()
+
+    @rule(kept=st.integers(0, 30), deleted=st.booleans())
+    def trim(self, kept: int, deleted: bool) -> None:
+        upto = max(self.disk.trimmed_upto, self.last - kept)
+        self.disk.trim(upto, deleted=deleted)
+        self.kept = [one for one in self.kept if one.seq > upto]
+
+    @rule(
+        query=queries,
+        limit=st.integers(1, 5),
+        offset=st.integers(0, 8),
+        unseen=st.integers(0, 10),
+    )
+    def page(self, query: Query, limit: int, offset: int, unseen: int) -> None:
+        upto = self.last - unseen
+        hits = [one for one in reversed(self.kept) if one.seq <= upto and query.matches(one)]
+        page = self.disk.page(query, upto, Span(limit, offset))
+        assert page.payloads == [one.payload for one in hits[offset : offset + limit]]
+        assert (page.total, page.offset) == (len(hits), offset)
+
+    @rule(
+        query=queries,
+        limit=st.integers(1, 5),
+        anchor=st.sampled_from(["before", "after", "around"]),
+        back=st.integers(0, 30),
+        ahead=st.integers(0, 6),
+    )
+    def page_beside(self, query: Query, limit: int, anchor: str, back: int, ahead: int) -> None:
+        """As if `ahead` newer matches were in the window: only what lies behind them is given."""
+        seq = max(0, self.last - back)
+        hits = [one for one in reversed(self.kept) if query.matches(one)]
+        span = Span(limit, anchor=anchor, seq=seq)  # type: ignore[arg-type]  # one of the three
+        first, length = span.resolve(lambda seq: ahead + sum(one.seq > seq for one in hits))
+        behind = [b""] * ahead + [one.payload for one in hits]
+        page = self.disk.page(query, self.last, span, ahead)
+        assert page.payloads == [one for one in behind[first : first + length] if one]
+        assert (page.total, page.offset) == (len(hits), first)
+
+    @rule(wanted=subscriptions, back=st.integers(0, 40), max_bytes=st.sampled_from([1, 500, 10**6]))
+    def resume(self, wanted: Subscription, back: int, max_bytes: int) -> None:
+        """Chunk by chunk, a reader gets all that it wants, once and in order."""
+        cursor = since = max(self.disk.trimmed_upto, self.last - back)
+        found: list[bytes] = []
+        while cursor < self.last:
+            chunk = self.disk.chunk(cursor, self.last, wanted, max_bytes)
+            assert cursor < chunk.cursor <= self.last
+            found += split(b"".join(chunk.frames))
+            cursor = chunk.cursor
+        assert found == [one.frame for one in self.kept if one.seq > since and wanted.wants(one)]
+
+    @rule(back=st.integers(0, 20), unseen=st.integers(0, 5), limit=st.integers(1, 10))
+    def recall(self, back: int, unseen: int, limit: int) -> None:
+        """A record that was read is the one that was written."""
+        cursor, upto = max(self.disk.trimmed_upto, self.last - back), self.last - unseen
+        answer = self.disk.archive.answer(RecordsCall(cursor, upto, limit))
+        assert answer == [one for one in self.kept if cursor < one.seq <= upto][:limit]
+
+    @invariant()
+    def nothing_is_indexed_twice(self) -> None:
+        parts = self.disk.archive._catalog.parts(0, 1 << 40)
+        for one, next_one in pairwise(parts):
+            assert one.end <= next_one.first
+
+
+ArchiveAgainstAList.TestCase.settings = settings(
+    max_examples=40, stateful_step_count=30, phases=[Phase.reuse, Phase.generate]
+)
+TestArchiveAgainstAList = ArchiveAgainstAList.TestCase
+
+
+def live(records: list[Record], query: Query) -> list[bytes]:
+    """The frames that a subscriber with this query gets."""
+    hub, received = Hub(), list[bytes]()
+    reader = Reader(received.append)
+    reader.subscription = NOTHING.with_types(dict.fromkeys(sorted(query.types), query))
+    hub.join(reader)
+    for one in records:
+        hub.publish(one)
+    hub.begin()
+    hub.flush(100)
+    return split(b"".join(received))
+
+
+def in_memory(records: list[Record], query: Query) -> list[bytes]:
+    window = Window(100, 1 << 20)
+    for one in records:
+        window.append(one)
+    return finish(window.find(query)).payloads(0, 100)
+
+
+def on_disk(records: list[Record], query: Query) -> list[bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        disk = Disk(Path(folder) / "live.db")
+        try:
+            disk.write(records)
+            disk.settle()
+            return disk.page(query, len(records), Span(100)).payloads
+        finally:
+            disk.close()
+
+
+@settings(max_examples=100)
+@given(st.lists(messages.map(complete), min_size=1, max_size=12), filters)
+def test_live_memory_disk_and_a_plain_loop_find_the_same(
+    found: list[Json], wanted: Filters
+) -> None:
+    query = compile_query(wanted)
+    records = [record(one | {"id": f"id_{seq}"}, seq) for seq, one in enumerate(found, 1)]
+    plain = msgspec.to_builtins(wanted)
+    matching = [one for one, source in zip(records, found, strict=True) if plainly(source, plain)]
+    newest_first = [one.payload for one in reversed(matching)]
+    assert live(records, query) == [one.frame for one in matching]
+    assert in_memory(records, query) == newest_first
+    assert on_disk(records, query) == newest_first
+
+
+def test_segments_are_merged_so_that_few_are_left(tmp_path: Path) -> None:
+    disk = Disk(tmp_path / "live.db")
+    disk.write([record(SAMPLE, seq) for seq in range(1, 201)])
+    disk.settle()
+    counts = [part.end - part.first for part in disk.archive._catalog.parts(0, 1000)]
+    assert sum(counts) == 200
+    assert max(counts) > 50
+    assert len(counts) < 12
+    assert disk.page(compile_query(Filters(text="dragon")), 200, Span(1, 150)).total == 200
+    disk.close()
+
+
+def test_an_index_that_is_damaged_or_of_another_log_is_made_again(tmp_path: Path) -> None:
+    disk = Disk(tmp_path / "live.db")
+    disk.write([record(SAMPLE, seq) for seq in range(1, 31)])
+    disk.settle()
+    other = Disk(tmp_path / "other.db")
+    other.write([record(SAMPLE, seq) for seq in range(1, 11)])
+    for disk_again in (disk, other):
+        disk_again.archive.close()
+    shutil.copy(tmp_path / "live.db-index", tmp_path / "other.db-index")
+    other.reopen()
+    assert other.page(EVERYTHING, 100, Span(100)).total == 10
+    index = tmp_path / "live.db-index"
+    index.write_bytes(b"not an index at all" + index.read_bytes()[19:])
+    disk.reopen()
+    assert disk.page(EVERYTHING, 100, Span(100)).total == 30
+    disk.close()
+    other.close()
