@@ -139,7 +139,7 @@ class Viewer:
 
     def until(self, condition: str, argument: Any = None) -> Any:
         """Wait until an expression is true in the page; with an `argument` it is a function."""
-        # Playwright's own way to wait evaluates strings in the page, which the page's policy forbids.
+        # Playwright's own way to wait evaluates strings in the page; the page's policy forbids it.
         deadline = time.monotonic() + PATIENCE
         function = condition if argument is not None else f"() => ({condition})"
         while not (value := self.page.evaluate(function, argument)):

@@ -144,7 +144,7 @@ async def following(url: str, modules: Path, **settings: Any) -> AsyncIterator[F
 
 
 class Door:
-    """A TCP proxy whose connections can be cut while the server lives, and which can stand still."""
+    """A TCP proxy. It can cut its connections while the server lives, and it can stand still."""
 
     def __init__(self, upstream: int) -> None:
         self.upstream = upstream

@@ -19,7 +19,7 @@ from tests.follower import NODE
 from tests.wire import SAMPLES, Json, user
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Route
 
 WEB = Path(__file__).parent.parent / "livelog" / "web"
 Look = Callable[..., Viewer]
@@ -219,7 +219,24 @@ def test_a_pause_loses_nothing(host: Host, look: Look, missed: int) -> None:
     assert lines == ["before", *[f"missed {n}" for n in range(missed)], "after"]
 
 
-def test_a_server_that_is_killed_and_restarted_under_the_page(host: Host, look: Look) -> None:
+def test_killed_and_restarted_under_the_page_nothing_is_lost_that_was_kept(
+    look: Look, tmp_path: Path
+) -> None:
+    with hosting("--store", str(tmp_path / "log.db"), "--no-limits") as host:
+        viewer = look(host)
+        host.publish("before")
+        viewer.until_line("before")
+        host.kill()
+        viewer.until_connection("Connection lost. Attempt")
+        host.start()
+        host.publish("while away")
+        viewer.until_connection("Connected · resumed without loss")
+        host.publish("after")
+        viewer.until_line("after")
+        assert viewer.lines() == ["before", "while away", "after"]
+
+
+def test_what_a_restarted_server_has_lost_is_shown_as_a_gap(host: Host, look: Look) -> None:
     viewer = look(host)
     host.publish("before")
     viewer.until_line("before")
@@ -236,6 +253,7 @@ def test_a_server_that_is_killed_and_restarted_under_the_page(host: Host, look: 
     assert "Gap" in viewer.text(".line.gap")
     viewer.page.locator(".fill").click()
     viewer.until("!document.querySelector('.line.gap')")
+    viewer.until_line("before")
     assert viewer.lines()[0] == "before"
     assert viewer.lines()[-1] == "after"
 
@@ -274,7 +292,12 @@ def test_text_from_messages_is_never_markup(host: Host, look: Look) -> None:
 def test_pictures_are_loaded_only_when_asked_for(host: Host, look: Look) -> None:
     viewer = look(host)
     asked: list[str] = []
-    viewer.page.route("http://pictures.test/**", lambda route: (asked.append("x"), route.abort()))
+
+    def turn_away(route: Route) -> None:
+        asked.append(route.request.url)
+        route.abort()
+
+    viewer.page.route("http://pictures.test/**", turn_away)
     host.publish(user("smile", user_avatar="http://pictures.test/a.png"))
     viewer.until_line("smile")
     assert viewer.page.locator(".line img").count() == 0
@@ -391,7 +414,13 @@ SHIFT = """
 import {{ Timeline, CAPACITY }} from "{web}/timeline.js";
 import {{ EVERYTHING }} from "{web}/view.js";
 let follow;
-const live = {{ on() {{}}, listen(what, handler) {{ follow = handler; return {{ stop() {{}} }}; }} }};
+const live = {{
+  on() {{}},
+  listen(what, handler) {{
+    follow = handler;
+    return {{ stop() {{}} }};
+  }},
+}};
 const archive = {{
   head: async () => 0,
   page: async () => ({{ messages: [], newer: 0, older: 0 }}),

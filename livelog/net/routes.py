@@ -19,11 +19,8 @@ from msgspec import Raw
 from livelog import __version__
 from livelog.errors import PROTOCOL_ERROR, UNSUPPORTED_DATA, Refused
 from livelog.ingest import Receipt, decode
-<<<<<<< HEAD
-from livelog.net.assets import ASSETS, HEADERS
-=======
 from livelog.net import reading
->>>>>>> main
+from livelog.net.assets import ASSETS, HEADERS
 from livelog.net.site import Site
 from livelog.protocol import Event, GetHistory, Search, encoder
 from livelog.record import Draft
@@ -229,6 +226,7 @@ _BODIES = {
     "application/jsonl": _from_lines,
 }
 
+
 async def asset(site: Site, request: Request) -> Response:
     """A file of the viewer."""
     found = ASSETS[request.path]
@@ -243,7 +241,7 @@ ROUTES: dict[str, dict[str, Handler]] = {
     "/api/messages": {"POST": publish},
     "/api/history": {"GET": history},
     "/api/search": {"GET": search},
-    **dict.fromkeys(ASSETS, {"GET": asset}),
+    **{path: {"GET": asset} for path in ASSETS},
 }
 
 

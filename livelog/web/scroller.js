@@ -28,7 +28,7 @@ export class Scroller {
   #timer = 0;
   #drawnAt = 0;
 
-  /** `draw(message)` makes a line; `on` is told: moved, chosen, nearTop, nearBottom. */
+  /** `draw(message)` makes a line; `on` is told: moved, drawn, chosen, nearTop, nearBottom. */
   constructor(box, timeline, draw, on) {
     this.#box = box;
     this.#timeline = timeline;
@@ -164,6 +164,7 @@ export class Scroller {
     this.#place();
     this.#fill();
     this.#askForMore();
+    this.#on.drawn();
   }
 
   /** Lines that were added or dropped above do not move what is in sight. */

@@ -29,7 +29,9 @@ let paused = false;
 let noticeTimer = 0;
 
 const rates = new Rates(part("rates"), (figures) => controls.showRates(figures));
-const timeline = new Timeline(live, new Archive(), changed, (message) => rates.count(message));
+const timeline = new Timeline(live, new Archive(), () => scroller.update(), (message) =>
+  rates.count(message),
+);
 const details = new Details(
   {
     panel: part("details"),
@@ -47,6 +49,7 @@ const details = new Details(
 );
 const scroller = new Scroller(part("lines"), timeline, draw, {
   moved,
+  drawn,
   chosen: (message) => details.show(message, shown.marks),
   nearTop: () => timeline.failure === null && timeline.loadOlder(),
   nearBottom: () => !paused && timeline.failure === null && timeline.loadNewer(),
@@ -109,8 +112,8 @@ async function fill(gap) {
 
 // What is shown beside the lines.
 
-function changed() {
-  scroller.update();
+/** As often as the lines are drawn, not as often as a message comes. */
+function drawn() {
   showUnseen();
   showPlace();
 }
