@@ -396,6 +396,7 @@ def test_the_keyboard_reaches_everything(host: Host, look: Look) -> None:
     press("?")
     assert viewer.page.locator("#keys").is_visible()
     press("Escape")
+    viewer.until("!document.getElementById('keys').open")
     press("k")
     press("k")
     assert viewer.page.locator(".line[aria-selected=true] .what").inner_text() == "two"

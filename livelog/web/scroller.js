@@ -24,6 +24,7 @@ export class Scroller {
   #first = 0;
   #target = null; // a seq to bring into sight
   #height = 24;
+  #top = 0; // where it was scrolled to when last looked at
   #due = 0;
   #timer = 0;
   #drawnAt = 0;
@@ -136,7 +137,10 @@ export class Scroller {
     const { scrollTop, clientHeight, scrollHeight } = this.#box;
     const atEnd = scrollTop + clientHeight >= scrollHeight - 2;
     const free = this.#target === null && this.selected === null;
-    if (!atEnd || free) this.#follow(atEnd && this.#timeline.complete && free);
+    // Only a move upward is a reader's wish to stay; a box that has become smaller is none.
+    if (!atEnd && scrollTop < this.#top) this.#follow(false);
+    else if (atEnd && free) this.#follow(this.#timeline.complete);
+    this.#top = scrollTop;
     this.#soon();
   }
 
@@ -162,6 +166,7 @@ export class Scroller {
     this.#drawnAt = performance.now();
     this.#keepPlace();
     this.#place();
+    this.#top = this.#box.scrollTop;
     this.#fill();
     this.#askForMore();
     this.#on.drawn();
