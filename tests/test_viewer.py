@@ -258,6 +258,35 @@ def test_what_a_restarted_server_has_lost_is_shown_as_a_gap(host: Host, look: Lo
     assert viewer.lines()[-1] == "after"
 
 
+def test_what_appears_beside_the_lines_does_not_stop_it_from_following(
+    host: Host, look: Look
+) -> None:
+    phone = {"viewport": {"width": 390, "height": 700}, "is_mobile": True, "has_touch": True}
+    host.publish(*[f"line {n}" for n in range(100)])
+    viewer = look(host, **phone)
+    viewer.until_line("line 99")
+    host.kill()
+    viewer.until_connection("Connection lost. Attempt")
+    host.start()
+    viewer.until_connection("Connected · resumed, with a gap")
+    viewer.until("!document.getElementById('notice').hidden")
+    host.publish("after")
+    viewer.until("[...document.querySelectorAll('.what')].some((e) => e.textContent === 'after')")
+    assert viewer.page.locator("#unseen").is_hidden()
+
+
+def test_the_keyboard_pages_up_and_back_to_the_newest(host: Host, look: Look) -> None:
+    host.publish(*[f"line {n}" for n in range(400)])
+    viewer = look(host)
+    viewer.until_line("line 399")
+    viewer.page.keyboard.press("PageUp")
+    viewer.until_line("line 350")
+    host.publish("new")
+    viewer.until("document.getElementById('unseen').textContent === '1 new ↓'")
+    viewer.page.keyboard.press("End")
+    viewer.until_line("new")
+
+
 ATTACK = "<img src=x onerror=window.harm=1><script>window.harm=1</script>\"'><b>"
 
 

@@ -9,6 +9,9 @@ import { element } from "./line.js";
 
 const MARGIN = 8; // lines drawn beyond the edges
 const FOLLOW_MS = 100;
+const INPUTS = ["wheel", "touchmove", "pointerdown", "keydown"];
+/** So long after such an input it was the reader who scrolled; otherwise the layout has changed. */
+const HAND_MS = 2000;
 
 export class Scroller {
   following = true;
@@ -24,7 +27,7 @@ export class Scroller {
   #first = 0;
   #target = null; // a seq to bring into sight
   #height = 24;
-  #top = 0; // where it was scrolled to when last looked at
+  #touched = -Infinity; // when the reader last did something to the box
   #due = 0;
   #timer = 0;
   #drawnAt = 0;
@@ -39,6 +42,10 @@ export class Scroller {
     this.#sheet.setAttribute("role", "presentation");
     box.append(this.#sheet);
     box.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    const touched = () => {
+      this.#touched = performance.now();
+    };
+    for (const input of INPUTS) box.addEventListener(input, touched, { passive: true });
     box.addEventListener("click", (event) => this.#clicked(event));
     new ResizeObserver(() => this.#resized()).observe(box);
   }
@@ -67,8 +74,14 @@ export class Scroller {
   }
 
   toStart() {
-    this.following = false;
+    this.#follow(false);
     this.#box.scrollTop = 0;
+  }
+
+  /** A screen up (-1) or down (1). */
+  page(direction) {
+    if (direction < 0) this.#follow(false);
+    this.#box.scrollBy(0, direction * (this.#box.clientHeight - this.#height));
   }
 
   /** Bring a message into sight as soon as it is loaded. */
@@ -137,11 +150,9 @@ export class Scroller {
     const { scrollTop, clientHeight, scrollHeight } = this.#box;
     const atEnd = scrollTop + clientHeight >= scrollHeight - 2;
     const free = this.#target === null && this.selected === null;
-    // Only a move upward is a reader's wish to stay; a box that has become smaller is none.
-    if (!atEnd && scrollTop < this.#top) this.#follow(false);
-    else if (atEnd && free) this.#follow(this.#timeline.complete);
-    this.#top = scrollTop;
     this.#soon();
+    if (atEnd && free) this.#follow(this.#timeline.complete);
+    else if (!atEnd && performance.now() - this.#touched < HAND_MS) this.#follow(false);
   }
 
   #resized() {
@@ -166,7 +177,6 @@ export class Scroller {
     this.#drawnAt = performance.now();
     this.#keepPlace();
     this.#place();
-    this.#top = this.#box.scrollTop;
     this.#fill();
     this.#askForMore();
     this.#on.drawn();

@@ -216,6 +216,8 @@ listenToKeys({
   k: () => scroller.step(-1),
   ArrowDown: () => scroller.step(1),
   ArrowUp: () => scroller.step(-1),
+  PageUp: () => scroller.page(-1),
+  PageDown: () => scroller.page(1),
   End: toNewest,
   Home: () => scroller.toStart(),
   Escape: () => part("close").click(),
