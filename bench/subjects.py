@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,14 +83,14 @@ def pin_load() -> None:
 
 
 @contextmanager
-def started(kind: str, *options: str) -> Iterator[Subject]:
+def started(kind: str, *options: str, cores: Sequence[int] = SERVER_CORES) -> Iterator[Subject]:
     process = subprocess.Popen(
         (sys.executable, *COMMANDS[kind], *options),
         cwd=TOP,
         stdout=subprocess.PIPE,
         text=True,
         # Before exec, so that the threads the server makes are pinned with it.
-        preexec_fn=lambda: os.sched_setaffinity(0, SERVER_CORES),
+        preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )
     try:
         yield Subject(_ready_url(process), process.pid)

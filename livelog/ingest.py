@@ -56,7 +56,8 @@ class Ingest:
         if (refusal := self._log.refusal) is not None:
             raise refusal
         now = self._clock()
-        if message.id is UNSET:
+        named = message.id is not UNSET
+        if not named:
             message.id = message.prefix + uuid7(int(now * 1000))
         if message.timestamp is UNSET:
             message.timestamp = timestamp(now)
@@ -69,7 +70,7 @@ class Ingest:
             issue = f"{len(payload)} bytes, at most {self._max_bytes} are allowed"
             raise Refused(MESSAGE_TOO_BIG, "", issue)
         tag = message.__struct_config__.tag
-        return Draft(message.id, tag, time, found, payload)  # type: ignore[arg-type]  # a tag is a MessageType
+        return Draft(message.id, tag, time, found, payload, named)  # type: ignore[arg-type]  # a tag is a MessageType
 
     def publish(self, drafts: Sequence[Draft], done: Done) -> list[Receipt]:
         """Give `drafts` their order and commit them; delivery follows in the next tick.
@@ -80,13 +81,17 @@ class Ingest:
         receipts: list[Receipt] = []
         fresh: dict[str, Record] = {}
         for draft in drafts:
-            seq = fresh[draft.id].seq if draft.id in fresh else self._log.seq_of(draft.id)
+            seq = self._known(draft, fresh) if draft.named else None
             if seq is None:
                 seq = self._engine.next(self._clock())
                 fresh[draft.id] = place(draft, seq)
             receipts.append(Receipt(draft.id, seq))
         self._log.commit(list(fresh.values()), lambda refused: done(receipts, refused))
         return receipts
+
+    def _known(self, draft: Draft, fresh: dict[str, Record]) -> int | None:
+        """The seq of the message with this id, if there is one."""
+        return fresh[draft.id].seq if draft.id in fresh else self._log.seq_of(draft.id)
 
 
 def decode(data: bytes) -> AnyMessage:

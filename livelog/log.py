@@ -170,16 +170,27 @@ class Log:
             while records := await self._store.records(cursor, upto, _FILLED_PER_REQUEST):
                 cursor = records[-1].seq
                 await self._refill(filled, records)
-            while len(self._filling) > _FILLED_PER_STEP and live.evicted_upto == upto:
-                records, self._filling = self._filling, []
-                await self._refill(filled, records)
-            if live.evicted_upto == upto:  # else the live traffic alone has filled the window
-                for record in self._filling:
-                    filled.append(record)
-                filled.trim(self._store.trimmed_upto)
-                self._window = filled
+            if len(filled):
+                await self._overtake(live, filled, upto)
+            elif live.evicted_upto == upto:
+                live.evicted_upto = filled.evicted_upto  # there was nothing before
         finally:
             self._filling = None
+
+    async def _overtake(self, live: Window, filled: Window, upto: int) -> None:
+        """Add what has come since, and put `filled` in the place of `live`.
+
+        Not if the live traffic alone has filled the window meanwhile.
+        """
+        assert self._filling is not None
+        while len(self._filling) > _FILLED_PER_STEP and live.evicted_upto == upto:
+            records, self._filling = self._filling, []
+            await self._refill(filled, records)
+        if live.evicted_upto == upto:
+            for record in self._filling:
+                filled.append(record)
+            filled.trim(self._store.trimmed_upto)
+            self._window = filled
 
     async def _refill(self, filled: Window, records: list[Record]) -> None:
         loop = asyncio.get_running_loop()

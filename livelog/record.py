@@ -78,6 +78,8 @@ class Draft(NamedTuple):
     time: int
     terms: Terms
     payload: bytes
+    named: bool = True
+    """The producer has chosen the id, so that it may not be new."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

@@ -112,7 +112,8 @@ class Writer:
         """Why nothing more can be taken now."""
         if self._failure:
             return _refused(f"the store cannot be written to: {self._failure}")
-        slow = self._commit_began and time.monotonic() - self._commit_began > _STALL_SECONDS
+        began = self._commit_began  # read once: the thread may end its commit at any moment
+        slow = began and time.monotonic() - began > _STALL_SECONDS
         if slow or self._pending_bytes > _PENDING_BYTES:
             return _refused("the store is behind with writing")
         return None
