@@ -1,4 +1,4 @@
-"""The commands: `python -m bench slo | fanout | idle | handshakes | stall | table`.
+"""The commands: `python -m bench slo | fanout | idle | handshakes | stall | viewer | table`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its
@@ -14,9 +14,10 @@ from pathlib import Path
 from statistics import median
 
 from bench import report, trials
+from bench import viewer as page
 from bench.load import Figures, Load
 from bench.subjects import COMMANDS, pin_load
-from bench.targets import IN_FLIGHT, ROWS, SLO, STALL_LOAD, STALL_SECONDS, VERDICTS, Row
+from bench.targets import IN_FLIGHT, ROWS, SLO, STALL_LOAD, STALL_SECONDS, VERDICTS, VIEWER, Row
 from bench.trials import Against
 
 SLO_LOAD = Load(subscribers=1000, rate=100, seconds=10, warmup=2)
@@ -68,6 +69,28 @@ def handshakes(options: Options) -> int:
 
 def stall(options: Options) -> int:
     return print_figures(trials.stall(against(options), load(options), options.stall_seconds))
+
+
+def viewer(options: Options) -> int:
+    """How even the frames of the viewer's page come, and what it keeps in memory."""
+    rows, missed = [], False
+    for rate in options.rates:
+        found = page.follow(against(options), page.Run(rate, options.seconds))
+        met = all(target.is_met(found[target.figure]) for target in VIEWER)
+        missed = missed or not met
+        figures = [report.number(value) for value in found.values()]
+        rows.append([f"{rate:g}", *figures, VERDICTS[met]])
+    text = "\n\n".join(
+        [
+            f"{report.machine()}\n{report.versions()}\npython -m bench viewer",
+            report.table(("msg/s", *found, "verdict"), rows),
+            f"met: {', '.join(map(str, VIEWER))}",
+        ]
+    )
+    print(text)
+    if options.out:
+        Path(options.out).write_text(text + "\n")
+    return 1 if missed else 0
 
 
 def table(options: Options) -> int:
@@ -145,6 +168,10 @@ def parser() -> argparse.ArgumentParser:
     stalled = command(stall, "a fan-out of which some subscribers stop reading")
     stalled.add_argument("--stall-seconds", type=float, default=STALL_SECONDS)
     add_load(stalled, STALL_LOAD)
+    seen = command(viewer, "frames and memory of the viewer's page")
+    seen.add_argument("--rates", type=float, nargs="+", default=[200, 1000], metavar="MSG/S")
+    seen.add_argument("--seconds", type=float, default=30)
+    seen.add_argument("--out", help="also write it to this file")
     everything = command(table, "every row of the table of targets")
     everything.add_argument("--times", type=int, default=3)
     everything.add_argument("--row", default="", help="only rows whose name contains this")

@@ -60,6 +60,13 @@ SLO = {  # the specification bounds the delivery at the 95th percentile and the 
     "history": Target("max ms", "<", 1000),
 }
 
+VIEWER = (  # at the 95th percentile half of the frames that a screen can show; no growth
+    Target("frame p95 ms", "<=", 34),
+    Target("heap grown MB", "<", 20),
+    Target("elements", "<", 1500),
+    Target("behind s", "<", 2),
+)
+
 STALL_SECONDS = 5.0
 IN_FLIGHT = 32
 # Stalled from the end of the warm-up to the end of the load: long enough for the buffers to fill
