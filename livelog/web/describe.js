@@ -7,7 +7,7 @@ const SEVERITIES = { info: "calm", warning: "warn", error: "bad", critical: "wor
 const STATUSES = { preparing: "calm", in_progress: "busy", wipe: "bad", victory: "good" };
 const DIFFICULTIES = { normal: "calm", heroic: "busy", hard: "busy", mythic: "rare" };
 
-const MAX_LENGTH = 600; // of one line; all of it stands in the details
+const MAX_LENGTH = 400; // of one line; all of it stands in the details
 
 const DESCRIPTIONS = {
   user: ({ username, content, user_badge: badge, metadata = {} }) => ({

@@ -2,13 +2,13 @@
  *
  * All lines are equally high, so the place of a line is its number times that height, and tens of
  * thousands cost no more than a screenful. At the newest line it follows; anywhere else nothing
- * moves, whatever is added or dropped above or below. While following it draws ten times a second:
- * nobody reads faster, and the page stays idle in between.
+ * moves, whatever is added or dropped above or below. While following it draws eight times a
+ * second: nobody reads faster, and the page stays idle in between.
  */
 import { element } from "./line.js";
 
 const MARGIN = 8; // lines drawn beyond the edges
-const FOLLOW_MS = 100;
+const FOLLOW_MS = 125;
 const INPUTS = ["wheel", "touchmove", "pointerdown", "keydown"];
 /** So long after such an input it was the reader who scrolled; otherwise the layout has changed. */
 const HAND_MS = 2000;
@@ -27,6 +27,8 @@ export class Scroller {
   #first = 0;
   #target = null; // a seq to bring into sight
   #height = 24;
+  #boxHeight = 0;
+  #top = 0; // where it is scrolled to
   #touched = -Infinity; // when the reader last did something to the box
   #due = 0;
   #timer = 0;
@@ -81,7 +83,7 @@ export class Scroller {
   /** A screen up (-1) or down (1). */
   page(direction) {
     if (direction < 0) this.#follow(false);
-    this.#box.scrollBy(0, direction * (this.#box.clientHeight - this.#height));
+    this.#box.scrollBy(0, direction * (this.#boxHeight - this.#height));
   }
 
   /** Bring a message into sight as soon as it is loaded. */
@@ -133,10 +135,11 @@ export class Scroller {
 
   #reveal(place) {
     const top = place * this.#height;
-    const { scrollTop, clientHeight } = this.#box;
-    if (top < scrollTop) this.#box.scrollTop = top;
-    const bottom = top + this.#height - clientHeight;
-    if (bottom > scrollTop) this.#box.scrollTop = bottom;
+    const bottom = top + this.#height - this.#boxHeight;
+    const revealed = Math.min(top, Math.max(bottom, this.#top));
+    if (revealed === this.#top) return;
+    this.#top = revealed;
+    this.#box.scrollTop = revealed;
   }
 
   #clicked({ target }) {
@@ -148,6 +151,7 @@ export class Scroller {
 
   #scrolled() {
     const { scrollTop, clientHeight, scrollHeight } = this.#box;
+    this.#top = scrollTop;
     const atEnd = scrollTop + clientHeight >= scrollHeight - 2;
     const free = this.#target === null && this.selected === null;
     this.#soon();
@@ -156,11 +160,11 @@ export class Scroller {
   }
 
   #resized() {
+    this.#boxHeight = this.#box.clientHeight;
     const height = parseFloat(getComputedStyle(this.#box).getPropertyValue("--line"));
     if (height && height !== this.#height) {
-      const place = this.#box.scrollTop / this.#height;
+      this.#top *= height / this.#height;
       this.#height = height;
-      this.#box.scrollTop = place * height;
       this.redraw();
     }
     this.#soon();
@@ -173,48 +177,49 @@ export class Scroller {
     });
   }
 
+  /** The place is worked out first and set last: to ask the document in between costs a layout. */
   #frame() {
     this.#drawnAt = performance.now();
+    const before = this.#top;
     this.#keepPlace();
-    this.#place();
+    this.#goToTarget();
+    const end = Math.max(0, this.#timeline.lines.length * this.#height - this.#boxHeight);
+    this.#top = this.following ? end : Math.max(0, Math.min(end, this.#top));
     this.#fill();
+    if (this.#top !== before) this.#box.scrollTop = this.#top;
     this.#askForMore();
     this.#on.drawn();
   }
 
   /** Lines that were added or dropped above do not move what is in sight. */
   #keepPlace() {
-    const { first, generation, lines } = this.#timeline;
-    this.#sheet.style.height = `${lines.length * this.#height}px`;
+    const { first, generation } = this.#timeline;
     if (generation !== this.#generation) {
       this.#generation = generation;
       this.select(null);
-    } else if (first !== this.#first && !this.following) {
-      this.#box.scrollTop += (this.#first - first) * this.#height;
-    }
+    } else this.#top += (this.#first - first) * this.#height;
     this.#first = first;
   }
 
-  #place() {
+  #goToTarget() {
     const { lines } = this.#timeline;
-    if (this.#target !== null && lines.length) {
-      const place = Math.max(0, lines.findIndex(({ seq }) => seq >= this.#target));
-      this.#box.scrollTop = (place + 0.5) * this.#height - this.#box.clientHeight / 2;
-      this.#target = null;
-      this.select(lines[place]);
-    } else if (this.following) this.#box.scrollTop = this.#box.scrollHeight;
+    if (this.#target === null || !lines.length) return;
+    const place = Math.max(0, lines.findIndex(({ seq }) => seq >= this.#target));
+    this.#top = (place + 0.5) * this.#height - this.#boxHeight / 2;
+    this.#target = null;
+    this.select(lines[place]);
   }
 
   #range() {
-    const { scrollTop, clientHeight } = this.#box;
-    const begin = Math.floor(scrollTop / this.#height);
-    const end = Math.ceil((scrollTop + clientHeight) / this.#height);
+    const begin = Math.floor(this.#top / this.#height);
+    const end = Math.ceil((this.#top + this.#boxHeight) / this.#height);
     return { begin: Math.max(0, begin), end: Math.min(end, this.#timeline.lines.length) };
   }
 
   #fill() {
     const { lines, older, unseen } = this.#timeline;
     const { begin, end } = this.#range();
+    this.#sheet.style.height = `${lines.length * this.#height}px`;
     const from = Math.max(0, begin - MARGIN);
     const wanted = new Map();
     for (let place = from; place < Math.min(end + MARGIN, lines.length); place += 1) {
