@@ -9,15 +9,17 @@ already reached its bound tells whether it grows.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import running
 from bench.load import MB, Figures, Load
+from bench.subjects import CORES
 from bench.trials import Against
 
 if TYPE_CHECKING:
@@ -101,13 +103,27 @@ def sight(url: str) -> Iterator[Sight]:
         raise SystemExit("Playwright is needed: install the extra `test`") from None
     if not Path(CHROMIUM).exists():
         raise SystemExit(f"Chromium is needed at {CHROMIUM}")
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with ExitStack() as stack:
+        with all_cores():
+            driver = stack.enter_context(sync_playwright())
+            browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        stack.callback(browser.close)
         page = browser.new_page(viewport=SIZE)
         page.goto(url.replace("ws://", "http://").removesuffix("ws/live-log"))
         page.wait_for_selector("#light[data-state=connected]")
         yield Sight(page, page.context.new_cdp_session(page))
-        browser.close()
+
+
+@contextmanager
+def all_cores() -> Iterator[None]:
+    """What is started here may run anywhere: a browser draws with several threads, and beside the
+    load on one core it would be the wait for that core that is measured."""
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, CORES)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, mine)
 
 
 def follow(against: Against, run: Run) -> Figures:
