@@ -212,11 +212,15 @@ def test_a_pause_loses_nothing(host: Host, look: Look, missed: int) -> None:
     viewer.until_line(f"missed {missed - 1}")
     host.publish("after")
     viewer.until_line("after")
+    assert downloaded(viewer) == ["before", *[f"missed {n}" for n in range(missed)], "after"]
+
+
+def downloaded(viewer: Viewer) -> list[str]:
+    """What the loaded lines say, from the file that the page makes of them."""
     with viewer.page.expect_download() as download:
         viewer.page.locator("#download").click()
-    path = download.value.path()
-    lines = [json.loads(line)["content"] for line in path.read_text().splitlines()]
-    assert lines == ["before", *[f"missed {n}" for n in range(missed)], "after"]
+    lines = download.value.path().read_text().splitlines()
+    return [json.loads(line)["content"] for line in lines]
 
 
 def test_killed_and_restarted_under_the_page_nothing_is_lost_that_was_kept(
@@ -234,6 +238,46 @@ def test_killed_and_restarted_under_the_page_nothing_is_lost_that_was_kept(
         host.publish("after")
         viewer.until_line("after")
         assert viewer.lines() == ["before", "while away", "after"]
+
+
+def test_a_tab_that_was_frozen_goes_on_where_it_was(look: Look, tmp_path: Path) -> None:
+    with hosting("--store", str(tmp_path / "log.db"), "--no-limits") as host:
+        viewer = look(host)
+        host.publish("before")
+        viewer.until_line("before")
+        tools = viewer.page.context.new_cdp_session(viewer.page)
+        tools.send("Page.setWebLifecycleState", {"state": "frozen"})
+        host.publish(*[f"asleep {n}" for n in range(500)])
+        host.kill()
+        host.start()
+        host.publish(*[f"deep asleep {n}" for n in range(500)])
+        tools.send("Page.setWebLifecycleState", {"state": "active"})
+        viewer.until_line("deep asleep 499")
+        assert downloaded(viewer) == [
+            "before",
+            *[f"asleep {n}" for n in range(500)],
+            *[f"deep asleep {n}" for n in range(500)],
+        ]
+
+
+def test_who_reads_the_past_while_the_server_is_away_keeps_the_place(
+    look: Look, tmp_path: Path
+) -> None:
+    with hosting("--store", str(tmp_path / "log.db"), "--no-limits") as host:
+        host.publish(*[f"line {n}" for n in range(1500)])
+        viewer = look(host)
+        viewer.until_line("line 1499")
+        host.kill()
+        viewer.until_connection("Connection lost. Attempt")
+        viewer.page.keyboard.press("Home")  # there is more, and nobody to ask
+        viewer.until("document.getElementById('place').textContent.includes('could not load')")
+        host.start()
+        viewer.until_connection("Connected")
+        viewer.until("document.getElementById('place').textContent === '1,500 messages'")
+        assert viewer.lines()[0].startswith("line ")
+        assert int(viewer.lines()[0].split()[1]) < 1010
+        host.publish("new")
+        viewer.until("document.getElementById('unseen').textContent === '1 new ↓'")
 
 
 def test_what_a_restarted_server_has_lost_is_shown_as_a_gap(host: Host, look: Look) -> None:

@@ -24,15 +24,14 @@ export function drawLine(message, { marks, pictures, onFill }) {
   return line;
 }
 
-function drawGap({ seq, to }, onFill) {
+function drawGap({ seq }, onFill) {
   const line = element("div", "line gap");
   line.setAttribute("role", "option");
   line.id = `line-${seq}`;
-  const why = to === null ? "the server began a new log here" : "messages are missing here";
   const button = element("button", "fill", "Load what can be loaded");
   button.type = "button";
   button.addEventListener("click", onFill);
-  line.append(element("span", "who", "Gap"), element("span", "what", why), button);
+  line.append(element("span", "who", "Gap"), element("span", "what", "messages are missing here"), button);
   return line;
 }
 

@@ -15,6 +15,7 @@ export const CAPACITY = 20_000;
 const SLACK = 1000; // dropped at once, so that it happens rarely
 const MAX_WAITING = 5000;
 const PAGE = 500;
+const RETRY_MS = 5000;
 /** More than this is not read after a pause, but left to whoever scrolls there. */
 const MAX_READ = 10_000;
 
@@ -98,10 +99,9 @@ export class Timeline {
   }
 
   #gap({ from, to }) {
-    const lost = { type: "gap", seq: to ?? this.#last() + 1, from, to };
-    if (!this.lines.length || lost.seq < this.#last()) return;
-    if (this.complete) this.#waiting.push(lost);
-    if (this.complete && !this.held) this.#release();
+    if (!this.complete || !this.lines.length || to === null || to <= this.#last()) return;
+    this.#waiting.push({ type: "gap", seq: to, from, to });
+    if (!this.held) this.#release();
     this.#changed();
   }
 
@@ -171,7 +171,7 @@ export class Timeline {
     await this.#load("gap", async (signal) => {
       for (let after = gap.from, newer = 1; newer && found.length < CAPACITY / 2; ) {
         const page = await this.#archive.page(this.#view, { after }, PAGE, signal);
-        const inside = page.messages.filter(({ seq }) => gap.to === null || seq <= gap.to);
+        const inside = page.messages.filter(({ seq }) => seq <= gap.to);
         found = found.concat(inside);
         newer = inside.length < page.messages.length ? 0 : page.newer;
         after = page.messages.at(-1)?.seq;
@@ -183,6 +183,12 @@ export class Timeline {
       this.#dropOldest();
     });
     return found.length;
+  }
+
+  /** Let what has failed be asked for again. */
+  retry() {
+    this.failure = null;
+    this.#changed();
   }
 
   #keepWaiting() {
@@ -198,12 +204,19 @@ export class Timeline {
     try {
       await work(signal);
     } catch (error) {
-      if (!signal.aborted) this.failure = error;
+      if (!signal.aborted) this.#failed(what, error);
     }
     if (signal.aborted) return false;
     this.loading = "";
     this.#changed();
     return this.failure === null;
+  }
+
+  /** Scrolling asks again after a while; what does not even open has to be changed. */
+  #failed(what, error) {
+    this.failure = error;
+    const retry = () => this.failure === error && this.retry();
+    if (what !== "opening") setTimeout(retry, RETRY_MS);
   }
 
   // Bounds.

@@ -87,6 +87,7 @@ function look(next, remember = "replaceState") {
 
 function open() {
   shown.marks = marksOf(view.text);
+  document.title = view.text ? `${view.text} · livelog` : "livelog";
   setPaused(false);
   controls.show(view);
   details.close();
@@ -136,7 +137,8 @@ function showPlace() {
   const { lines, older, loading, failure } = timeline;
   const empty = part("empty");
   const total = lines.length + older + timeline.unseen;
-  part("place").textContent = loading === "opening" ? "loading …" : count(total, "message");
+  const words = loading === "opening" ? "loading …" : count(total, "message");
+  part("place").textContent = failure ? `could not load: ${failure.message}` : words;
   empty.hidden = lines.length > 0;
   if (lines.length) return;
   if (failure) empty.textContent = `Could not load: ${failure.message}`;
@@ -227,11 +229,20 @@ live.on("throttled", ({ seconds }) => {
   const wait = Math.max(1, Math.ceil(seconds));
   notify(`The server allows only so many commands a minute. This one goes out in ${wait} s.`);
 });
-live.on("gap", () => notify("Some messages could not be resumed; a line shows where.", "bad"));
+live.on("gap", ({ to }) => {
+  if (to !== null) notify("Some messages could not be resumed; a line shows where.", "bad");
+  else {
+    // Its seqs do not continue those that are shown, so nothing can be joined to them.
+    open();
+    notify("The server has begun a new log; this is its beginning.", "bad");
+  }
+});
 live.on("error", (error) => notify(`${error.code}: ${error.message}`, "bad"));
 live.on("state", ({ name }) => {
   // What could not be loaded while the server was away is loaded now.
-  if (name === "connected" && timeline.failure) open();
+  if (name !== "connected" || !timeline.failure) return;
+  if (timeline.lines.length) timeline.retry();
+  else open();
 });
 addEventListener("popstate", () => {
   view = fromAddress(location.search);
