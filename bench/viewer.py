@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
-SIZE = {"width": 1280, "height": 800}
 LONG_FRAME_MS = 50
 CATCH_UP_SECONDS = 20
 
@@ -108,7 +107,7 @@ def sight(url: str) -> Iterator[Sight]:
             driver = stack.enter_context(sync_playwright())
             browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         stack.callback(browser.close)
-        page = browser.new_page(viewport=SIZE)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.goto(url.replace("ws://", "http://").removesuffix("ws/live-log"))
         page.wait_for_selector("#light[data-state=connected]")
         yield Sight(page, page.context.new_cdp_session(page))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -19,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.follower import Door, Follower, door, following
+from tests.follower import CLIENT, NODE, Door, Follower, door, following
 from tests.wire import Client, House, Json, on_uvloop, serving, soon, user
 
 LIMITLESS = {"limits": False}
@@ -165,6 +167,34 @@ async def test_a_burst_of_messages_beyond_the_limit_arrives_whole(node_modules: 
         assert len(follower.said("state")) == 2, "it was not sent away for its haste"
         assert (await follower.call("history", limit=1))["total_count"] == 250
         assert house.site.subscribers.total() == 1
+
+
+@on_uvloop
+async def test_the_quick_start_of_the_readme_runs(node_modules: Path, tmp_path: Path) -> None:
+    assert NODE is not None
+    readme = (CLIENT.parents[2] / "README.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"```javascript\n(import .*?)```", readme, re.DOTALL)
+    async with serving() as house:
+        script = tmp_path / "example.mjs"
+        script.write_text(
+            'import { createRequire } from "node:module";\n'
+            f'globalThis.WebSocket ??= createRequire("{node_modules}/")("ws");\n'
+            + example.replace("http://localhost:8000/livelog.js", CLIENT.as_uri()).replace(
+                "ws://localhost:8000/ws/live-log", house.server.url
+            )
+            + "live.close();\n"
+        )
+        node = await asyncio.create_subprocess_exec(
+            *(NODE, str(script)),
+            env={**os.environ, "NODE_NO_WARNINGS": "1"},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await soon(node.communicate(), "the example")
+        lines = out.decode().splitlines()
+        assert node.returncode == 0
+        assert lines[0] == "connected 0"
+        assert any(line.endswith(" hi") for line in lines)
+        assert "1 in all" in lines
 
 
 # Reconnecting.
