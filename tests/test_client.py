@@ -101,6 +101,8 @@ async def test_listeners_share_one_connection_and_each_has_its_filters(node_modu
         assert house.site.subscribers.total() == 1
         refused = await follower.call("listen", name="other", types=["user"])
         assert "user is followed with other filters already" in refused["error"]["message"]
+        refused = await follower.call("listen", name="other", types=["users"])
+        assert "users is no message type" in refused["error"]["message"]
 
 
 @on_uvloop

@@ -78,7 +78,8 @@ async def answer(site: Site, request: Request) -> Response:
     """Find the handler and call it."""
     methods = ROUTES.get(request.path)
     if methods is None:
-        issue = f"nothing here; there is {', '.join(ROUTES)}"
+        named = [path for path in ROUTES if path == "/" or path not in ASSETS]
+        issue = f"nothing here; there is {', '.join(named)}"
         raise Refused(PROTOCOL_ERROR, "path", issue, status=404)
     handler = methods.get("GET" if request.method == "HEAD" else request.method)
     if handler is None:

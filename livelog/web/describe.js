@@ -57,7 +57,7 @@ export function describe(message) {
   return {
     who: short(text(who)),
     what: short(text(what)),
-    badges: badges.filter(Boolean).map(([label, kind]) => ({ label: short(label), kind: kind ?? "calm" })),
+    badges: badges.filter(Boolean).map(([label, kind = "calm"]) => ({ label: short(label), kind })),
   };
 }
 

@@ -1,4 +1,4 @@
-/* The keyboard: a table, key → act. Keys typed into a field belong to the field, but for Escape. */
+/* The keyboard: a table, key → act. What is typed into a field is the field's, but for Escape. */
 
 export function listenToKeys(acts) {
   document.addEventListener("keydown", (event) => {

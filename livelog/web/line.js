@@ -31,7 +31,8 @@ function drawGap({ seq }, onFill) {
   const button = element("button", "fill", "Load what can be loaded");
   button.type = "button";
   button.addEventListener("click", onFill);
-  line.append(element("span", "who", "Gap"), element("span", "what", "messages are missing here"), button);
+  const what = element("span", "what", "messages are missing here");
+  line.append(element("span", "who", "Gap"), what, button);
   return line;
 }
 

@@ -1,7 +1,7 @@
 /* The client: one connection to a livelog server, kept up, for browsers and for Node.
  *
- * The rule: what a listener is handed, it is handed once, in the order of `seq`, and nothing is left
- * out without a `gap` event that says so. All of it rests on one number, the cursor: everything that
+ * The rule: what a listener is handed, it is handed once, in the order of `seq`, and nothing is
+ * left out without a `gap` event that says so. All of it rests on one number, the cursor: all that
  * was asked for up to this seq has been delivered. A connection that comes back subscribes with
  * `since: cursor`; until the server has confirmed that, what arrives is put aside, because it is
  * sent again, in order. Answers that a lost connection still owed are asked for again; a message
@@ -123,6 +123,11 @@ export class LiveLog {
   /** Follow messages, from now on or from after `since`. */
   listen({ types = TYPES, filters = {}, since = null } = {}, onMessage) {
     if (this.#state.name === "stopped") throw this.#stoppedError();
+    const unknown = types.find((type) => !TYPES.includes(type));
+    if (unknown !== undefined) {
+      const issue = `${unknown} is no message type; there are ${TYPES.join(", ")}`;
+      throw new LiveLogError(1002, issue, { field: "types" });
+    }
     const listener = new Listener(types, filters, since, onMessage);
     this.#refuseConflict(listener);
     this.#listeners.add(listener);
@@ -406,14 +411,20 @@ export class LiveLog {
     return wanted;
   }
 
-  /** A listener that wants older messages moves the connection back; the others skip what they had. */
+  /** Who wants older messages moves the connection back; the others skip what they had. */
   #goBackForNewListeners() {
-    for (const { started, since, types, signature } of this.#listeners) {
+    // Where nobody has been served yet, there is nobody to whom the way to the cursor matters.
+    const served = [...this.#listeners].some(({ started }) => started) ? this.#cursor : null;
+    for (const listener of this.#listeners) {
+      const { started, since } = listener;
       if (started || since === null) continue;
-      const inForce = types.every((type) => this.#inForce.get(type) === signature);
-      if (inForce && this.#cursor !== null && since >= this.#cursor) continue;
-      this.#resumeFrom = Math.min(since, this.#resumeFrom ?? this.#cursor ?? since);
+      if (served !== null && since >= served && this.#isInForce(listener)) continue;
+      this.#resumeFrom = Math.min(since, this.#resumeFrom ?? served ?? since);
     }
+  }
+
+  #isInForce({ types, signature }) {
+    return types.every((type) => this.#inForce.get(type) === signature);
   }
 
   #changed({ request_id: id, seq }) {
@@ -439,8 +450,7 @@ export class LiveLog {
 
   #startListeners() {
     for (const listener of this.#listeners) {
-      const inForce = listener.types.every((type) => this.#inForce.get(type) === listener.signature);
-      if (inForce && this.#resumeFrom === null) listener.start(this.#cursor);
+      if (this.#resumeFrom === null && this.#isInForce(listener)) listener.start(this.#cursor);
     }
   }
 
@@ -585,7 +595,8 @@ class Lane {
       const request = { id, command, place: this.#asked, resolve, reject };
       if (this.#failure) throw this.#failure;
       signal?.throwIfAborted();
-      signal?.addEventListener("abort", () => this.#abandon(request, signal.reason), { once: true });
+      const abandon = () => this.#abandon(request, signal.reason);
+      signal?.addEventListener("abort", abandon, { once: true });
       this.#queue.push(request);
       this.#pump();
     });
@@ -614,7 +625,7 @@ class Lane {
     else this.#pump();
   }
 
-  /** Whether the refusal was meant for one of ours. What was refused for haste waits and goes again. */
+  /** Whether the refusal was for one of ours. What was refused for haste waits and goes again. */
   refuse(event, error) {
     const request = this.#take(event.request_id);
     if (!request) return false;
@@ -783,7 +794,8 @@ function lostError() {
 }
 
 function sorted(object) {
-  return Object.fromEntries(Object.entries(object).sort(([one], [other]) => (one < other ? -1 : 1)));
+  const entries = Object.entries(object).sort(([one], [other]) => (one < other ? -1 : 1));
+  return Object.fromEntries(entries);
 }
 
 /** A handler that throws is its owner's fault and must not keep others from being called. */

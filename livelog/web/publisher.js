@@ -4,12 +4,7 @@
 import { element } from "./line.js";
 
 const JSON_FIELDS = new Set(["metadata", "data", "event_data", "participants"]);
-const NUMBERS = new Set([
-  "member_count",
-  "guild_level",
-  "health_percentage",
-  "duration_seconds",
-]);
+const NUMBERS = new Set(["member_count", "guild_level", "health_percentage", "duration_seconds"]);
 
 /** For each type its fields; a list of choices stands behind a name. The first are required. */
 const FIELDS = {
@@ -22,7 +17,14 @@ const FIELDS = {
     metadata: null,
   },
   system: {
-    event: ["user_joined", "user_left", "user_leveled_up", "raid_started", "server_maintenance", "error"],
+    event: [
+      "user_joined",
+      "user_left",
+      "user_leveled_up",
+      "raid_started",
+      "server_maintenance",
+      "error",
+    ],
     severity: ["info", "warning", "error", "critical"],
     data: null,
   },

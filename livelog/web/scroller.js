@@ -97,6 +97,7 @@ export class Scroller {
   step(step) {
     const { lines } = this.#timeline;
     if (!lines.length) return;
+    this.#box.focus({ preventScroll: true }); // so that a screen reader reads what is chosen
     const place = this.selected ? lines.indexOf(this.selected) : -1;
     const next = place < 0 ? this.#range().end - 1 : place + step;
     this.select(lines[Math.max(0, Math.min(lines.length - 1, next))]);

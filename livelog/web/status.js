@@ -53,7 +53,9 @@ export class Status {
   }
 
   #words = {
-    connecting: ({ attempt }) => (attempt ? `Reconnecting, attempt ${attempt} …` : "Connecting …"),
+    connecting: ({ attempt }) => {
+      return attempt ? `Reconnecting, attempt ${attempt} …` : "Connecting …";
+    },
     connected: () => {
       const latency = this.#latency === null ? "" : `${Math.max(1, Math.round(this.#latency))} ms`;
       return ["Connected", this.#news, latency].filter(Boolean).join(" · ");

@@ -1,8 +1,8 @@
 /* The stretch of the log that is loaded: an array of messages, oldest first, without holes.
  *
- * The rule: the stretch may end before the newest message (`complete` is false then) and begin after
- * the oldest, but what lies between its ends is everything that matches, or a line that says what
- * is missing. So memory has a bound in every direction, and whatever was dropped is loaded again
+ * The rule: the stretch may end before the newest message (then `complete` is false) and begin
+ * after the oldest, but what lies between its ends is everything that matches, or a line that says
+ * what is missing. So memory has a bound in every direction, and what was dropped is loaded again
  * when somebody scrolls there. While it is held (paused, or scrolled up) nothing is added: new
  * messages wait, and when too many wait they are forgotten and later loaded from the archive.
  *

@@ -1,7 +1,7 @@
 /* What is looked at: types, filters, words, dates, and the place; to and from the page's address.
  *
- * The rule: a view is plain data, equal views have equal addresses, and the address holds all of it,
- * so that a view can be bookmarked and shared. What is not understood in an address is left out.
+ * The rule: a view is plain data, equal views have equal addresses, and the address holds all of
+ * it, so that a view can be bookmarked and shared. What an address says beyond that is ignored.
  */
 import { TYPES } from "./livelog.js";
 
@@ -42,7 +42,8 @@ export function toAddress({ types, text, fields, from, to, at }) {
   const parts = { types: all ? "" : types.join(), q: text, ...fields, from, to, at: at ?? "" };
   const given = Object.entries(parts).filter(([, value]) => value !== "");
   // A comma and a colon are allowed in a query, and are easier to read so.
-  const search = new URLSearchParams(given).toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
+  const encoded = new URLSearchParams(given).toString();
+  const search = encoded.replaceAll("%2C", ",").replaceAll("%3A", ":");
   return search ? `?${search}` : "";
 }
 

@@ -142,7 +142,8 @@ function showPlace() {
   empty.hidden = lines.length > 0;
   if (lines.length) return;
   if (failure) empty.textContent = `Could not load: ${failure.message}`;
-  else empty.textContent = loading ? "Loading …" : "Nothing matches yet. New messages appear here.";
+  else if (loading) empty.textContent = "Loading …";
+  else empty.textContent = "Nothing matches yet. New messages appear here.";
 }
 
 function notify(words, kind = "") {
