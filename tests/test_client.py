@@ -266,6 +266,36 @@ async def test_nothing_is_lost_or_doubled_over_fifty_cuts(node_modules: Path) ->
 
 
 @on_uvloop
+async def test_types_with_filters_of_their_own_are_resumed_together(node_modules: Path) -> None:
+    async with cut_off(node_modules) as (house, proxy, follower):
+        await follower.call("stop", name="all")
+        general = {"channel": "general"}
+        await follower.call("listen", name="talk", types=["user"], filters=general)
+        await follower.call(
+            "listen", name="alarms", types=["system"], filters={"severity": "error"}
+        )
+        await follower.call("listen", name="rest", types=["guild", "raid"])
+        proxy.cut_after(*[1200] * 12)
+        talk, alarms = [], []
+        for number in range(400):
+            house.publish("no", metadata={"channel": "trade"})
+            talk += house.publish(f"{number}", metadata=general)
+            severity = "error" if number % 3 else "info"
+            told = house.server.publish({"type": "system", "event": "error", "severity": severity})
+            alarms += [told.seq] if number % 3 else []
+            if number % 10 == 0:
+                await asyncio.sleep(0.01)
+        [last] = house.publish("last", metadata=general)
+        await follower.until(lambda: last in seqs(follower.messages("talk")), "the last message")
+        await follower.until(lambda: len(follower.messages("alarms")) >= len(alarms), "all alarms")
+        assert proxy.cuts > 5
+        assert seqs(follower.messages("talk")) == [*talk, last]
+        assert seqs(follower.messages("alarms")) == alarms
+        together = seqs([event["message"] for event in follower.said("message")])
+        assert together == sorted(together)
+
+
+@on_uvloop
 async def test_publishing_is_finished_after_a_cut_and_not_doubled(node_modules: Path) -> None:
     async with cut_off(node_modules) as (_, proxy, follower):
         proxy.cut_after(*[700] * 15)
