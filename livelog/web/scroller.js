@@ -3,12 +3,13 @@
  * All lines are equally high, so the place of a line is its number times that height, and tens of
  * thousands cost no more than a screenful. At the newest line it follows; anywhere else nothing
  * moves, whatever is added or dropped above or below. While following it draws eight times a
- * second: nobody reads faster, and the page stays idle in between.
+ * second, and half as often when each time more comes than can be read: the page stays idle.
  */
 import { element } from "./line.js";
 
 const MARGIN = 8; // lines drawn beyond the edges
 const FOLLOW_MS = 125;
+const FLOOD_MS = 250; // when half of what is in sight is new each time
 const INPUTS = ["wheel", "touchmove", "pointerdown", "keydown"];
 /** So long after such an input it was the reader who scrolled; otherwise the layout has changed. */
 const HAND_MS = 2000;
@@ -33,6 +34,8 @@ export class Scroller {
   #due = 0;
   #timer = 0;
   #drawnAt = 0;
+  #rest = FOLLOW_MS; // between two drawings
+  #end = 0; // number of the line after the last
 
   /** `draw(message)` makes a line; `on` is told: moved, drawn, chosen, nearTop, nearBottom. */
   constructor(box, timeline, draw, on) {
@@ -55,7 +58,7 @@ export class Scroller {
   /** The timeline has changed. */
   update() {
     if (this.#timer || this.#due) return;
-    const wait = this.following ? this.#drawnAt + FOLLOW_MS - performance.now() : 0;
+    const wait = this.following ? this.#drawnAt + this.#rest - performance.now() : 0;
     this.#timer = setTimeout(() => {
       this.#timer = 0;
       this.#soon();
@@ -188,8 +191,16 @@ export class Scroller {
     this.#top = this.following ? end : Math.max(0, Math.min(end, this.#top));
     this.#fill();
     if (this.#top !== before) this.#box.scrollTop = this.#top;
+    this.#setPace();
     this.#askForMore();
     this.#on.drawn();
+  }
+
+  #setPace() {
+    const end = this.#timeline.first + this.#timeline.lines.length;
+    const fresh = (end - this.#end) * this.#height;
+    this.#rest = fresh > this.#boxHeight / 2 ? FLOOD_MS : FOLLOW_MS;
+    this.#end = end;
   }
 
   /** Lines that were added or dropped above do not move what is in sight. */
