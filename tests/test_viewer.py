@@ -135,6 +135,22 @@ def test_search_finds_marks_and_goes_on_live(host: Host, look: Look) -> None:
     viewer.until("document.querySelectorAll('.line').length <= 1")
 
 
+def test_another_view_begins_at_its_newest_line(host: Host, look: Look) -> None:
+    host.publish(*[user(f"{n}", metadata={"channel": f"{n % 2}"}) for n in range(400)])
+    viewer = look(host)
+    viewer.until_line("399")
+    viewer.scroll(-3000)
+    viewer.until("document.getElementById('lines').scrollTop < 8000")
+    viewer.page.locator(".toggle.raid").click()
+    viewer.until_line("399")
+    viewer.page.keyboard.press("f")
+    viewer.page.get_by_label("channel", exact=True).fill("0")
+    viewer.until_line("398")
+    host.publish(user("the next", metadata={"channel": "0"}))
+    viewer.until_line("the next")
+    assert viewer.lines()[-1] == "the next"
+
+
 def test_dates_limit_what_is_shown(host: Host, look: Look) -> None:
     for day in ("01", "02", "03"):
         host.publish(user(f"day {day}", timestamp=f"2025-12-{day}T12:00:00Z"))

@@ -159,7 +159,7 @@ export class Scroller {
     const atEnd = scrollTop + clientHeight >= scrollHeight - 2;
     const free = this.#target === null && this.selected === null;
     this.#soon();
-    if (atEnd && free) this.#follow(this.#timeline.complete);
+    if (atEnd && free && this.#timeline.complete) this.#follow(true);
     else if (!atEnd && performance.now() - this.#touched < HAND_MS) this.#follow(false);
   }
 

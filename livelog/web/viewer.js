@@ -146,7 +146,7 @@ function showPlace() {
   else empty.textContent = "Nothing matches yet. New messages appear here.";
 }
 
-function notify(words, kind = "") {
+function notify(words, kind = "", ms = NOTICE_MS) {
   const notice = part("notice");
   clearTimeout(noticeTimer);
   notice.textContent = words;
@@ -154,7 +154,7 @@ function notify(words, kind = "") {
   notice.hidden = false;
   noticeTimer = setTimeout(() => {
     notice.hidden = true;
-  }, NOTICE_MS);
+  }, ms);
 }
 
 // What can be done.
@@ -226,9 +226,11 @@ listenToKeys({
   Escape: () => part("close").click(),
 });
 
-live.on("throttled", ({ seconds }) => {
+live.on("throttled", ({ seconds, action }) => {
   const wait = Math.max(1, Math.ceil(seconds));
-  notify(`The server allows only so many commands a minute. This one goes out in ${wait} s.`);
+  const what = action === "publish" ? "The message goes out" : "The live lines of this view begin";
+  const words = `The server allows only so many commands a minute. ${what} in ${wait} s.`;
+  notify(words, "", wait * 1000);
 });
 live.on("gap", ({ to }) => {
   if (to !== null) notify("Some messages could not be resumed; a line shows where.", "bad");
