@@ -1,4 +1,5 @@
-"""The commands: `python -m bench slo | fanout | idle | handshakes | stall | viewer | table`.
+"""The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | log |
+viewer`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its
@@ -13,16 +14,28 @@ from dataclasses import fields
 from pathlib import Path
 from statistics import median
 
-from bench import report, trials
-from bench import viewer as page
+from bench import report, searching, trials
 from bench.load import Figures, Load
-from bench.subjects import COMMANDS, pin_load
-from bench.targets import IN_FLIGHT, ROWS, SLO, STALL_LOAD, STALL_SECONDS, VERDICTS, VIEWER, Row
+from bench.subjects import COMMANDS, pin_load, pin_to_one_core
+from bench.targets import (
+    IN_FLIGHT,
+    LOG_ROWS,
+    ROWS,
+    SEARCHES,
+    SLO,
+    STALL_LOAD,
+    STALL_SECONDS,
+    VERDICTS,
+    VIEWER_ROWS,
+    Row,
+    Target,
+)
 from bench.trials import Against
 
 SLO_LOAD = Load(subscribers=1000, rate=100, seconds=10, warmup=2)
 QUICK_LOAD = Load(subscribers=50, rate=20, seconds=2, warmup=0.5, sample=8)
 SEED, QUICK_SEED = 20_000, 500
+QUICK_MESSAGES = 20_000
 
 Options = argparse.Namespace
 
@@ -71,51 +84,59 @@ def stall(options: Options) -> int:
     return print_figures(trials.stall(against(options), load(options), options.stall_seconds))
 
 
-def viewer(options: Options) -> int:
-    """How even the frames of the viewer's page come, and what it keeps in memory."""
-    rows, missed = [], False
-    for rate in options.rates:
-        found = page.follow(against(options), page.Run(rate, options.seconds))
-        met = all(target.is_met(found[target.figure]) for target in VIEWER)
-        missed = missed or not met
-        figures = [report.number(value) for value in found.values()]
-        rows.append([f"{rate:g}", *figures, VERDICTS[met]])
-    text = "\n\n".join(
-        [
-            f"{report.machine()}\n{report.versions()}\npython -m bench viewer",
-            report.table(("msg/s", *found, "verdict"), rows),
-            f"met: {', '.join(map(str, VIEWER))}",
-        ]
-    )
-    print(text)
-    if options.out:
-        Path(options.out).write_text(text + "\n")
-    return 1 if missed else 0
-
-
 def table(options: Options) -> int:
     """Every row, each `--times` times; medians are compared and the range is shown beside them."""
-    chosen = [row for row in ROWS if options.row in row.name]
+    return print_rows(ROWS, options)
+
+
+def log(options: Options) -> int:
+    """Publishing, resuming and searching what is on disk: measured as by `table`."""
+    return print_rows(LOG_ROWS, options)
+
+
+def viewer(options: Options) -> int:
+    """The page that follows a log: measured as by `table`."""
+    return print_rows(VIEWER_ROWS, options)
+
+
+def print_rows(rows: Sequence[Row], options: Options) -> int:
     lines: list[list[str]] = []
     details: list[str] = []
-    for row in chosen:
+    for row in (row for row in rows if options.row in row.name):
         print(f"... {row.name}", flush=True)
         runs = [row.trial(against(options)) for _ in range(options.times)]
-        lines += compared(row, runs)
+        lines += compared(row.name, row.targets, runs)
         details.append(f"{row.name}\n\n{report.listing(medians(runs))}")
+    return print_result(f"medians of {options.times}", lines, details, options.out)
+
+
+def search(options: Options) -> int:
+    """Searches in memory, beside FTS5 and tantivy on the same messages."""
+    count, asked = (QUICK_MESSAGES, 20) if options.quick else (options.messages, options.asked)
+    pin_to_one_core()
+    found = searching.searched(count, asked)
+    lines = [line for name in found for line in compared(name, SEARCHES[name], [found[name]])]
+    details = [f"{name}\n\n{report.listing(figures)}" for name, figures in found.items()]
+    about = f"{count:,} messages, {asked} questions of each kind, one core"
+    return print_result(about, lines, details, options.out)
+
+
+def print_result(
+    about: str, lines: Sequence[Sequence[str]], details: Sequence[str], out: str | None
+) -> int:
     head = ("load", "target", "measured", "range", "verdict")
     text = "\n\n".join(
         [
-            f"{report.machine()}\n{report.versions()}\nmedians of {options.times}",
+            f"{report.machine()}\n{report.versions()}\n{about}",
             report.table(head, lines),
-            "All figures, medians",
+            "All figures",
             *details,
         ]
     )
     print(text)
-    if options.out:
-        Path(options.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(options.out).write_text(text + "\n")
+    if out:
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        Path(out).write_text(text + "\n")
     return 1 if any(line[-1] == VERDICTS[False] for line in lines) else 0
 
 
@@ -123,13 +144,13 @@ def medians(runs: Sequence[Figures]) -> Figures:
     return {name: median(run[name] for run in runs) for name in runs[0]}
 
 
-def compared(row: Row, runs: Sequence[Figures]) -> list[list[str]]:
+def compared(name: str, targets: Sequence[Target], runs: Sequence[Figures]) -> list[list[str]]:
     lines = []
-    for target in row.targets:
+    for target in targets:
         values = [run[target.figure] for run in runs]
         span = f"{report.number(min(values))} .. {report.number(max(values))}"
         verdict = VERDICTS[target.is_met(median(values))]
-        lines.append([row.name, str(target), report.number(median(values)), span, verdict])
+        lines.append([name, str(target), report.number(median(values)), span, verdict])
     return lines
 
 
@@ -168,14 +189,20 @@ def parser() -> argparse.ArgumentParser:
     stalled = command(stall, "a fan-out of which some subscribers stop reading")
     stalled.add_argument("--stall-seconds", type=float, default=STALL_SECONDS)
     add_load(stalled, STALL_LOAD)
-    seen = command(viewer, "frames and memory of the viewer's page")
-    seen.add_argument("--rates", type=float, nargs="+", default=[200, 1000], metavar="MSG/S")
-    seen.add_argument("--seconds", type=float, default=30)
-    seen.add_argument("--out", help="also write it to this file")
-    everything = command(table, "every row of the table of targets")
-    everything.add_argument("--times", type=int, default=3)
-    everything.add_argument("--row", default="", help="only rows whose name contains this")
-    everything.add_argument("--out", help="also write it to this file")
+    for all_rows, about in (
+        (table, "every row of the fan-out"),
+        (log, "every row of the log"),
+        (viewer, "frames and memory of the viewer's page"),
+    ):
+        everything = command(all_rows, about)
+        everything.add_argument("--times", type=int, default=3)
+        everything.add_argument("--row", default="", help="only rows whose name contains this")
+        everything.add_argument("--out", help="also write it to this file")
+    searches = command(search, "searches in memory, beside FTS5 and tantivy")
+    searches.add_argument("--quick", action="store_true", help="few messages, no meaning")
+    searches.add_argument("--messages", type=int, default=1_000_000)
+    searches.add_argument("--asked", type=int, default=300, help="questions of each kind")
+    searches.add_argument("--out", help="also write it to this file")
     return main
 
 

@@ -1,4 +1,4 @@
-"""How fast messages are taken in, all acknowledged: from NDJSON, from pipelined commands, at a pace.
+"""How fast messages are taken in, all acknowledged: as NDJSON, as pipelined commands, at a pace.
 
 The rule: the time ends when the last acknowledgement has been read, and every message has to reach
 every subscriber. Bodies and frames are made before it begins.
@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic_ns as clock
 
+from bench.http import Http
 from bench.latency import Spread
 from bench.load import Figures
 from bench.traffic import publication, texts
-from bench.wire import Client, Json, Parser, address, command, listening
+from bench.wire import Client, Json, Parser, command, listening
 
 SECOND = 1_000_000_000
 TEXT_LENGTH = 132  # characters, which makes a message of 350 bytes as it is delivered
@@ -53,25 +54,13 @@ def by_ndjson(url: str, work: Publishing) -> Figures:
     bodies = work.count // work.per_body // work.publishers
 
     def publish() -> int:
-        with socket.create_connection(address(url)) as sock, sock.makefile("rb") as answers:
-            for _ in range(bodies):
-                sock.sendall(request)
-                _read_answer(answers)
+        http = Http(url)
+        for _ in range(bodies):
+            http.send(request)
+        http.close()
         return bodies * work.per_body
 
     return _timed(url, work, publish)
-
-
-def _read_answer(answers: socket.SocketIO) -> None:
-    status = answers.readline()
-    size = 0
-    while (line := answers.readline()) != b"\r\n":
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            size = int(value)
-    body = answers.read(size)
-    if b" 201 " not in status:
-        raise SystemExit(f"not taken: {status!r} {body!r}")
 
 
 def by_commands(url: str, work: Publishing) -> Figures:

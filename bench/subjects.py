@@ -82,6 +82,11 @@ def pin_load() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def pin_to_one_core() -> None:
+    """Keep this process on one core, for what is measured without a server."""
+    os.sched_setaffinity(0, SERVER_CORES)
+
+
 @contextmanager
 def started(kind: str, *options: str, cores: Sequence[int] = SERVER_CORES) -> Iterator[Subject]:
     process = subprocess.Popen(

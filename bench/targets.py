@@ -12,7 +12,22 @@ from dataclasses import dataclass
 from functools import partial
 
 from bench.load import Figures, Load
-from bench.trials import Against, fanout, fanout_and_floor, handshakes, idle, stall
+from bench.publishing import Publishing
+from bench.trials import (
+    Against,
+    fanout,
+    fanout_and_floor,
+    handshakes,
+    idle,
+    publish_at_a_pace,
+    publish_commands,
+    publish_ndjson,
+    resume,
+    resume_from_disk,
+    search_the_past,
+    stall,
+)
+from bench.viewer import follow
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -59,13 +74,6 @@ SLO = {  # the specification bounds the delivery at the 95th percentile and the 
     "search": Target("max ms", "<", 500),
     "history": Target("max ms", "<", 1000),
 }
-
-VIEWER = (  # at the 95th percentile half of the frames that a screen can show; no growth
-    Target("frame p95 ms", "<=", 34),
-    Target("heap grown MB", "<", 20),
-    Target("elements", "<", 1500),
-    Target("behind s", "<", 2),
-)
 
 STALL_SECONDS = 5.0
 IN_FLIGHT = 32
@@ -124,4 +132,69 @@ ROWS = (
             *COMPLETE,
         ),
     ),
+)
+
+RECEIVED = Target("subscribers' missing", "<=", 0)
+RESUMED = (
+    Target("seconds", "<=", 10),
+    Target("live p95 ms", "<", 100),
+    Target("live missing", "<=", 0),
+)
+
+LOG_ROWS = (
+    Row(
+        "publish NDJSON: disk, index, 10 subscribers",
+        partial(publish_ndjson, work=Publishing()),
+        (Target("messages/s", ">=", 15_000), RECEIVED),
+    ),
+    Row(
+        "publish pipelined commands, the same",
+        partial(publish_commands, work=Publishing(count=100_000)),
+        (Target("messages/s", ">=", 10_000), RECEIVED),
+    ),
+    Row(
+        "publish 2000 msg/s",
+        partial(publish_at_a_pace, rate=2000, seconds=10),
+        (Target("ack p95 ms", "<", 30), Target("unacknowledged", "<=", 0)),
+    ),
+    Row(
+        "1000 clients resume 5000 messages each",
+        partial(resume, clients=1000, behind=5000),
+        RESUMED,
+    ),
+    Row("the same from disk", partial(resume_from_disk, clients=1000, behind=5000), RESUMED),
+    Row(
+        "20 searches/s over 1 M messages on disk only",
+        partial(search_the_past, count=1_100_000),
+        (
+            Target("ready s", "<", 1),
+            Target("search p99 ms", "<", 250),
+            Target("delivery p95 / without", "<=", 1.3),
+            Target("missing", "<=", 0),
+        ),
+    ),
+)
+
+SEARCHES = {
+    "the window": (Target("bytes per message", "<=", 750),),
+    "history at depth 200 000": (Target("p99 ms", "<", 2),),
+    "one common word": (Target("p99 ms", "<", 5), Target("FTS5 / livelog", ">=", 10)),
+    "two words, type, user, dates": (Target("p99 ms", "<", 10),),
+    "two words": (),
+    "part of a word, 3 to 5 letters": (
+        Target("p99 ms", "<", 20),
+        Target("longest stretch ms", "<=", 10),
+    ),
+    "two letters": (Target("p99 ms", "<", 20), Target("longest stretch ms", "<=", 10)),
+}
+
+SEEN = (  # at the 95th percentile half of the frames that a screen can show; no growth
+    Target("frame p95 ms", "<=", 34),
+    Target("heap grown MB", "<", 20),
+    Target("elements", "<", 1500),
+    Target("behind s", "<", 2),
+)
+VIEWER_ROWS = (
+    Row("the viewer at 200 msg/s", partial(follow, rate=200), SEEN),
+    Row("the viewer at 1000 msg/s", partial(follow, rate=1000), SEEN),
 )

@@ -11,13 +11,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from bench import running
+from bench import pastsearch, publishing, resuming, running
 from bench.clients import SECOND, clock
+from bench.corpus import Corpus
 from bench.latency import Spread
 from bench.load import MB, Figures, Load
 from bench.opening import held, storm
-from bench.subjects import Subject, started
+from bench.publishing import Publishing
+from bench.subjects import CORES, Subject, started
 from bench.traffic import Traffic
 from bench.wire import Client, Json, listening
 
@@ -44,6 +48,14 @@ class Against:
         store = ("--store", self.store) if self.kind == "livelog" else ()
         with started(self.kind, *store, *options) as subject:
             yield subject
+
+    @contextmanager
+    def subject_on_disk(self, *options: str) -> Iterator[Subject]:
+        """One that writes to a new file, and may use all cores for it."""
+        with TemporaryDirectory() as folder:
+            store = ("--store", f"{folder}/live.db")
+            with started(self.kind, *store, *options, cores=CORES) as subject:
+                yield subject
 
 
 def fanout(against: Against, load: Load) -> Figures:
@@ -105,6 +117,38 @@ def stall(against: Against, load: Load, stall_seconds: float) -> Figures:
         "p95 / without": found["p95 ms"] / without["p95 ms"],
         "memory + queues MB": found["memory growth MB"] + found["send queues MB"],
     }
+
+
+def publish_ndjson(against: Against, work: Publishing) -> Figures:
+    with against.subject_on_disk() as subject:
+        return publishing.by_ndjson(subject.url, work)
+
+
+def publish_commands(against: Against, work: Publishing) -> Figures:
+    with against.subject_on_disk() as subject:
+        return publishing.by_commands(subject.url, work)
+
+
+def publish_at_a_pace(against: Against, rate: float, seconds: float) -> Figures:
+    with against.subject_on_disk() as subject:
+        return publishing.at_a_pace(subject.url, rate, seconds)
+
+
+def resume(against: Against, clients: int, behind: int) -> Figures:
+    with against.subject() as subject:
+        return resuming.flood(subject, clients, behind, kept=4 * behind)
+
+
+def resume_from_disk(against: Against, clients: int, behind: int) -> Figures:
+    with against.subject_on_disk("--window-messages", "1000") as subject:
+        return resuming.flood(subject, clients, behind, kept=4 * behind)
+
+
+def search_the_past(against: Against, count: int) -> Figures:
+    with TemporaryDirectory() as folder:
+        path, corpus = Path(folder) / "live.db", Corpus(count)
+        pastsearch.written(path, corpus)
+        return pastsearch.past_search(path, corpus)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
 LONG_FRAME_MS = 50
 CATCH_UP_SECONDS = 20
+SECONDS, WARMUP = 20.0, 3.0
 
 START = """() => {
   window.frameTimes = [];
@@ -43,19 +43,6 @@ START = """() => {
 FRAME_TIMES = "() => window.frameTimes.splice(0)"
 SHOWN = "() => Number(document.getElementById('place').textContent.replace(/\\D/g, ''))"
 ELEMENTS = "() => document.querySelectorAll('*').length"
-
-
-@dataclass(frozen=True)
-class Run:
-    """How fast the log is, for how long."""
-
-    rate: float
-    seconds: float
-    warmup: float = 3.0
-
-    @property
-    def load(self) -> Load:
-        return Load(1, self.rate, self.seconds, self.warmup, sample=1)
 
 
 class Sight:
@@ -125,21 +112,22 @@ def all_cores() -> Iterator[None]:
         os.sched_setaffinity(0, mine)
 
 
-def follow(against: Against, run: Run) -> Figures:
+def follow(against: Against, rate: float) -> Figures:
     """The page follows a log of this rate."""
+    work = Load(1, rate, SECONDS, WARMUP, sample=1)
     with against.subject() as subject, sight(subject.url) as page:
-        with running.running(run.load, subject) as load:
+        with running.running(work, subject) as load:
             load.wait_for_stream()
-            page.wait(run.warmup)
+            page.wait(WARMUP)
             page.frame_times()
-            page.wait(run.seconds / 2)
+            page.wait(SECONDS / 2)
             half = page.heap()
             # The collection itself stops the page for a moment: its frames are not counted.
             first = page.frame_times()[:-2]
-            page.wait(run.seconds / 2)
+            page.wait(SECONDS / 2)
             times = first + page.frame_times()
             load.figures()
-        behind = page.seconds_until(run.load.messages)
+        behind = page.seconds_until(work.messages)
         return frame_figures(times) | {
             "heap MB": page.heap(),
             "heap grown MB": page.heap() - half,

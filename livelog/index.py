@@ -18,16 +18,16 @@ from pyroaring import BitMap
 
 from livelog import words
 from livelog.messages import TYPES, MessageType
+from livelog.postings import Postings, shifted
 from livelog.query import BEGINNING_OF_TIME, END_OF_TIME, Query
 from livelog.record import Record
 from livelog.times import Times
-from livelog.vocabulary import Vocabulary
-
-_JOINED_PER_STEP = 512
-"""Bitmaps that are joined between two pauses."""
 
 _VERIFIED_PER_STEP = 100
 """Messages whose text is looked at between two pauses; their JSON has to be decoded for it."""
+
+_FEW = 32
+"""Candidates that are verified sooner than the words of a query are looked up."""
 
 _SWEPT_PER_STEP = 2048
 """Terms whose bitmaps are swept at a time."""
@@ -49,8 +49,7 @@ class Index:
         self.end = 0
         self._types: dict[MessageType, BitMap] = {name: BitMap() for name in TYPES}
         self._keys: dict[str, BitMap] = {}
-        self._words: dict[str, BitMap] = {}
-        self._vocabulary = Vocabulary()
+        self._words = Postings()
         self._times = Times()
         self._swept = 0
         self._sweep: Iterator[None] | None = None
@@ -63,18 +62,13 @@ class Index:
         position = self.end
         self.end += 1
         self._types[record.type].add(position)
-        self._times.add(position, record.time)
+        self._times.add(record.time)
         for key in record.keys:
             postings = self._keys.get(key)
             if postings is None:
                 postings = self._keys[key] = BitMap()
             postings.add(position)
-        for word in set(record.text.split()):
-            postings = self._words.get(word)
-            if postings is None:
-                postings = self._words[word] = BitMap()
-                self._vocabulary.add(word)
-            postings.add(position)
+        self._words.add(set(record.text.split()), position)
 
     def forget(self) -> None:
         """Forget the oldest position."""
@@ -92,10 +86,11 @@ class Index:
         """The positions whose messages match `query`."""
         found = self.select(query, range(self.start, self.end))
         for part in sorted({word for phrase in query.phrases for word in phrase}, key=len):
-            if found:
-                found &= yield from self._containing(part)
+            if len(found) > _FEW:
+                found &= yield from self._words.containing(part)
+        few = len(found) <= _FEW
         for phrase in query.phrases:
-            if len(phrase) > 1:
+            if few or len(phrase) > 1:
                 found = yield from self._verified(phrase, found, text_of)
         return found & BitMap(range(self.start, self.end))
 
@@ -125,22 +120,12 @@ class Index:
         distance = self.start
         fresh = Index()
         fresh.end = self.end - distance
-        fresh._types = {name: _shifted(bitmap, distance) for name, bitmap in self._types.items()}
-        fresh._keys = {term: _shifted(bitmap, distance) for term, bitmap in self._keys.items()}
-        fresh._words = {term: _shifted(bitmap, distance) for term, bitmap in self._words.items()}
-        fresh._vocabulary = Vocabulary(fresh._words)
+        fresh._types = {name: shifted(bitmap, distance) for name, bitmap in self._types.items()}
+        fresh._keys = {term: shifted(bitmap, distance) for term, bitmap in self._keys.items()}
+        fresh._words = self._words.renumbered(distance)
         self._times.forget_before(distance)
         fresh._times = self._times.shifted(distance)
         return fresh
-
-    def _containing(self, part: str) -> Generator[None, None, BitMap]:
-        """The positions that have a word with `part` in it."""
-        joined = BitMap()
-        matching = self._vocabulary.containing(part)
-        while batch := list(islice(matching, _JOINED_PER_STEP)):
-            joined |= BitMap.union(_NOTHING, *(self._words.get(word, _NOTHING) for word in batch))
-            yield
-        return joined
 
     def _verified(
         self, phrase: words.Phrase, candidates: BitMap, text_of: TextOf
@@ -159,27 +144,19 @@ class Index:
         self._times.forget_before(start)
         for postings in self._types.values():
             postings.remove_range(0, start)
-        for table in (self._keys, self._words):
-            terms = iter(list(table))
-            while batch := list(islice(terms, _SWEPT_PER_STEP)):
-                for term in batch:
-                    table[term].remove_range(0, start)
-                    if not table[term]:
-                        del table[term]
-                yield
-        if self._vocabulary.size > 2 * len(self._words) + 1024:
-            self._vocabulary = Vocabulary(self._words)
+        keys = iter(list(self._keys))
+        while batch := list(islice(keys, _SWEPT_PER_STEP)):
+            for key in batch:
+                self._keys[key].remove_range(0, start)
+                if not self._keys[key]:
+                    del self._keys[key]
+            yield
+        yield from self._words.sweep(start)
 
     def _check(self) -> None:
         """Assert that what is kept is what the bitmaps say."""
         kept = BitMap(range(self.start, self.end))
         assert BitMap.union(*self._types.values()) & kept == kept
         assert sum(len(postings & kept) for postings in self._types.values()) == len(self)
-        assert all(word in set(self._vocabulary.containing(word)) for word in self._words)
+        self._words._check(kept)
         self._times._check()
-
-
-def _shifted(bitmap: BitMap, distance: int) -> BitMap:
-    kept = bitmap.copy()
-    kept.remove_range(0, distance)
-    return kept.shift(-distance)

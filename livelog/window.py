@@ -14,6 +14,7 @@ from collections.abc import Generator
 from pyroaring import BitMap
 
 from livelog import frames, words
+from livelog.idtable import IdTable
 from livelog.index import Index
 from livelog.pages import Chunk
 from livelog.query import Query, Subscription
@@ -65,7 +66,9 @@ class Window:
         self._frames: list[bytes] = []
         self._seqs = array("q")
         self._bytes = 0
-        self._seq_of: dict[str, int] = {}
+        self._ids = IdTable()
+        self._renumbered_by = 0
+        """What has been taken off the positions, which `_ids` does not know."""
 
     def __len__(self) -> int:
         return len(self._index)
@@ -75,7 +78,7 @@ class Window:
         self._index.add(record)
         self._frames.append(record.frame)
         self._seqs.append(record.seq)
-        self._seq_of[record.id] = record.seq
+        self._ids.add(record.id)
         self._bytes += len(record.frame)
         if self._index.end > _RENUMBER_AT:
             self._renumber()
@@ -101,8 +104,13 @@ class Window:
         return self._seqs[-1] if len(self) else self.evicted_upto
 
     def seq_of(self, id: str) -> int | None:
-        """The seq of the message with this id, None when it is not in the window."""
-        return self._seq_of.get(id)
+        """The seq of the newest message with this id, None when it is not in the window."""
+        places = [p - self._renumbered_by for p in self._ids.candidates(id)]
+        kept = [place for place in places if place >= self._index.start]
+        for place in sorted(kept, reverse=True):
+            if id_of(self.payload(place)) == id:
+                return self._seqs[place - self._base]
+        return None
 
     def after(self, cursor: int, wanted: Subscription, max_bytes: int) -> Chunk:
         """The messages after `cursor` that are wanted, up to about `max_bytes` of frames."""
@@ -157,9 +165,6 @@ class Window:
         self._index.forget()
         self._bytes -= len(frame)
         self.evicted_upto = seq
-        id = id_of(frames.payload(frame))
-        if self._seq_of.get(id) == seq:
-            del self._seq_of[id]
         self._frames[oldest] = b""
         if oldest + 1 >= max(_COMPACT_AT, len(self) // 8):
             self._compact()
@@ -167,10 +172,12 @@ class Window:
     def _compact(self) -> None:
         evicted = self._index.start - self._base
         del self._frames[:evicted], self._seqs[:evicted]
+        self._ids.forget_before(self._index.start + self._renumbered_by)
         self._base = self._index.start
 
     def _renumber(self) -> None:
         self._compact()
+        self._renumbered_by += self._base
         self._index = self._index.renumbered()
         self._base = 0
 
@@ -184,4 +191,5 @@ class Window:
         assert all(seq > self.evicted_upto for seq in seqs)
         assert self._bytes == sum(map(len, frames_kept))
         ids = [id_of(frames.payload(frame)) for frame in frames_kept]
-        assert self._seq_of == dict(zip(ids, seqs, strict=True))
+        newest = dict(zip(ids, seqs, strict=True))
+        assert all(self.seq_of(id) == seq for id, seq in newest.items())

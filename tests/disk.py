@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from livelog.archive.answers import Archive
@@ -71,3 +72,15 @@ class Disk:
         """Let go of everything."""
         self.archive.close()
         self.writer.close()
+
+
+def reading_processes(path: Path) -> list[int]:
+    """The ids of the processes that read a store at `path` or below it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(OSError):
+                arguments = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"livelog.archive" in arguments and str(path).encode() in arguments[-2]:
+                    found.append(int(entry.name))
+    return found

@@ -24,8 +24,8 @@ import pytest
 from tests.follower import CLIENT, NODE, Door, Follower, door, following
 from tests.wire import Client, House, Json, on_uvloop, serving, soon, user
 
-LIMITLESS = {"limits": False}
-AT_ONCE = {"lastingMs": 0}
+LIMITLESS: dict[str, Any] = {"limits": False}
+AT_ONCE: dict[str, Any] = {"lastingMs": 0}
 """Every connection counts as one that lasted, so every reconnect is a first attempt."""
 
 

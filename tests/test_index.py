@@ -13,7 +13,6 @@ from livelog.ingest import convert
 from livelog.messages import TYPES, encoder
 from livelog.query import Query, Subscription
 from livelog.record import Draft, Record, key, place, terms
-from livelog.vocabulary import Vocabulary
 from livelog.window import Window
 
 T = TypeVar("T")
@@ -162,10 +161,3 @@ def test_swept_words_are_found_no_more() -> None:
         machine.records = machine.records[-50:]
     assert len(window._index._words) < 3000
     window._check()
-
-
-def test_a_vocabulary_finds_every_word_that_contains_a_part() -> None:
-    words = [f"word{number}" for number in range(10_000)]
-    vocabulary = Vocabulary(words)
-    for part in ("word1", "99", "d", "word9999", "nothing"):
-        assert sorted(vocabulary.containing(part)) == sorted(w for w in words if part in w)

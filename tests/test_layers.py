@@ -21,6 +21,8 @@ FLOORS = {
         "query",
         "times",
         "vocabulary",
+        "postings",
+        "idtable",
         "index",
         "window",
         "hub",

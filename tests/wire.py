@@ -14,8 +14,9 @@ import json
 import logging
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 
 import pytest
@@ -430,10 +431,12 @@ class House:
 
 
 @asynccontextmanager
-async def serving(**settings: Any) -> AsyncIterator[House]:
-    """A server on a free port, which must end without a trace."""
-    with no_faults():
-        house = House(Server(Config(**{"port": 0, "store": "memory", **settings})))
+async def serving(
+    *, clock: Callable[[], float] = time.time, faults: Sequence[str] = (), **settings: Any
+) -> AsyncIterator[House]:
+    """A server on a free port, which must end without a trace, but for the `faults` expected."""
+    with only_faults(*faults):
+        house = House(Server(Config(**{"port": 0, "store": "memory", **settings}), clock))
         await house.server.start()
         try:
             yield house
@@ -442,9 +445,14 @@ async def serving(**settings: Any) -> AsyncIterator[House]:
         house.check_empty()
 
 
-@contextmanager
-def no_faults() -> Iterator[None]:
+def no_faults() -> AbstractContextManager[None]:
     """Assert that nothing is logged as a warning or worse, and nothing escapes into the loop."""
+    return only_faults()
+
+
+@contextmanager
+def only_faults(*expected: str) -> Iterator[None]:
+    """The same, but for what says one of the `expected` things, which must all be said."""
     faults: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(str(context)))
     collector = _Collector(faults)
@@ -454,7 +462,9 @@ def no_faults() -> Iterator[None]:
         yield
     finally:
         root.removeHandler(collector)
-    assert not faults, faults
+    for issue in expected:
+        assert any(issue in fault for fault in faults), f"nobody said: {issue}"
+    assert not [fault for fault in faults if not any(issue in fault for issue in expected)], faults
 
 
 class _Collector(logging.Handler):

@@ -37,6 +37,8 @@ def main(path: str) -> int:
     with socket.socket(fileno=os.dup(sys.stdin.fileno())) as server:
         try:
             _serve(server, Archive(path))
+        except ConnectionError:  # it has been killed
+            return 0
         except sqlite3.Error as error:
             # The next process makes it again.
             _log.warning("the index of %s has failed: %s", path, error)

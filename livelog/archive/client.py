@@ -19,6 +19,9 @@ _log = logging.getLogger(__name__)
 
 _END_SECONDS = 5.0
 
+_ATTEMPTS = 2
+"""Processes that a call may take: one that was killed is replaced, a call that kills is given up."""
+
 Answer = TypeVar("Answer")
 
 
@@ -29,6 +32,7 @@ class ArchiveClient:
         self._path = path
         self._turn = asyncio.Lock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
 
@@ -41,23 +45,30 @@ class ArchiveClient:
         return msgspec.msgpack.decode(memoryview(data)[1:], type=shape)
 
     async def close(self) -> None:
-        """Let the process end."""
+        """Let the process end; what is still waiting for its turn is not answered."""
+        self._closed = True
         async with self._turn:
             if self._process is not None:
                 await self._end(self._process)
 
     async def _exchange(self, call: Call) -> bytes:
         async with self._turn:
-            try:
-                await self._ensure_running()
-                self._writer.write(framed(encoder.encode(call)))
-                [length] = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
-                return await self._reader.readexactly(length)
-            except (OSError, EOFError) as error:
-                _log.error("the process that reads %s has failed: %s", self._path, error)
-                if self._process is not None:
-                    await self._end(self._process)
-                return FAULT + b"what is on disk could not be read, see the server's log"
+            for _ in range(_ATTEMPTS):
+                if self._closed:
+                    return FAULT + b"the server is stopping"
+                try:
+                    return await self._answer(framed(encoder.encode(call)))
+                except (OSError, EOFError) as error:
+                    _log.error("the process that reads %s has failed: %s", self._path, error)
+                    if self._process is not None:
+                        await self._end(self._process)
+            return FAULT + b"what is on disk could not be read, see the server's log"
+
+    async def _answer(self, data: bytes) -> bytes:
+        await self._ensure_running()
+        self._writer.write(data)
+        [length] = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
+        return await self._reader.readexactly(length)
 
     async def _ensure_running(self) -> None:
         if self._process is None:
@@ -73,6 +84,7 @@ class ArchiveClient:
             [sys.executable, "-m", "livelog.archive", self._path],
             stdin=stdin.fileno(),
             env={**os.environ, "PYTHONPATH": path},
+            process_group=0,  # Ctrl-C at a terminal is for the server, also while this one starts
         )
 
     async def _end(self, process: subprocess.Popen[bytes]) -> None:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import heapq
 import sqlite3
 from array import array
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import accumulate, groupby, islice
+from itertools import groupby, islice
 from operator import itemgetter
 
 import msgspec
@@ -22,6 +21,7 @@ from pyroaring import BitMap
 from livelog import words
 from livelog.messages import TYPES
 from livelog.query import Query
+from livelog.times import Times
 from livelog.vocabulary import matching
 
 SCHEMA = """
@@ -51,6 +51,9 @@ _DELETE_SOME = """
 _TERMS_PER_STEP = 500
 """Terms that are merged between two pauses."""
 
+_FEW = 32
+"""Candidates that are verified sooner than the words of a query are looked up."""
+
 _REMEMBERED = 16
 """Joined bitmaps that a segment keeps for parts of words asked for lately."""
 
@@ -71,7 +74,7 @@ class Segment:
             "first, count, earliest, latest, last_seq"
         )
         # What was read is kept, since it never changes.
-        self._times = lru_cache(1)(self._read_times)
+        self._moments = lru_cache(1)(self._read_moments)
         self._vocabulary = lru_cache(1)(self._read_vocabulary)
         self._containing = lru_cache(_REMEMBERED)(self._join)
 
@@ -90,10 +93,11 @@ class Segment:
         if query.date_from > self._earliest or query.date_to < self._latest:
             found &= self._between(query.date_from, query.date_to)
         for part in sorted({word for phrase in query.phrases for word in phrase}, key=len):
-            if found:
+            if len(found) > _FEW:
                 found &= self._containing(part)
+        few = len(found) <= _FEW
         for phrase in query.phrases:
-            if len(phrase) > 1:
+            if few or len(phrase) > 1:
                 found = BitMap([p for p in found if words.occurs(phrase, text_of(self.first + p))])
         return found
 
@@ -115,9 +119,8 @@ class Segment:
         [[vocabulary]] = self._columns("vocabulary")
         return str(vocabulary)
 
-    def _read_times(self) -> _Times:
-        [[times]] = self._columns("times")
-        return _Times(array("q", times))
+    def _read_moments(self) -> Times:
+        return Times.of(array("q", self.times()))
 
     def postings(self, offset: int) -> Iterator[Posting]:
         """All postings in the order of their terms, as if the segment began `offset` later."""
@@ -135,30 +138,7 @@ class Segment:
     def _between(self, first: int, last: int) -> BitMap:
         if last < self._earliest or first > self._latest:
             return BitMap()
-        return self._times().between(first, last)
-
-
-class _Times:
-    """The times of a run of positions, most of which rise."""
-
-    def __init__(self, times: array[int]) -> None:
-        self._maxima = array("q", accumulate(times, max))
-        strays = [
-            (t, p) for p, (t, top) in enumerate(zip(times, self._maxima, strict=True)) if t < top
-        ]
-        self._strays = sorted(strays)
-        self._stray_positions = BitMap([position for _, position in strays])
-
-    def between(self, first: int, last: int) -> BitMap:
-        """The positions whose time is from `first` to `last`, both included."""
-        found = BitMap(range(bisect_left(self._maxima, first), bisect_right(self._maxima, last)))
-        found -= self._stray_positions
-        low, high = (
-            bisect_left(self._strays, (first, -1)),
-            bisect_right(self._strays, (last + 1, -1)),
-        )
-        found.update([position for _, position in self._strays[low:high]])
-        return found
+        return self._moments().between(first, last)
 
 
 def write(

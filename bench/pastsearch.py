@@ -1,0 +1,108 @@
+"""Searches in what is on disk only, beside live traffic; and how soon a server with it is ready.
+
+The rule: the file is written as a server writes it, then a server with the usual window is started
+on it, and measured when its reading process has indexed everything. Searches are due at a steady
+rate and timed from then; the same live traffic is measured without and with them.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from bench import running
+from bench.clients import SECOND, clock
+from bench.corpus import Corpus
+from bench.engines import Question
+from bench.http import Http
+from bench.latency import Spread
+from bench.load import Figures, Load
+from bench.searching import KINDS, batched, questions, records
+from bench.subjects import CORES, Subject, started
+from livelog.errors import Refused
+from livelog.store.file import open_file
+from livelog.store.writer import Retention, Writer
+
+LIVE = Load(subscribers=1000, rate=50, seconds=15, warmup=3)
+PER_SECOND = 20
+INDEX_SECONDS = 300
+
+
+def written(path: Path, corpus: Corpus) -> None:
+    """Write all messages of `corpus` into a store's file."""
+    connection, contents = open_file(str(path))
+    safe = queue.SimpleQueue[Refused | None]()
+    writer = Writer(
+        connection, contents, Retention(), time.time, lambda call: call(), lambda upto: None
+    )
+    for batch in batched(records(corpus), 5000):
+        writer.append(batch, safe.put)
+        assert safe.get() is None
+    writer.close()
+
+
+def past_search(path: Path, corpus: Corpus) -> Figures:
+    """Figures of a server on a file that was `written`."""
+    began = clock()
+    with started("livelog", "--store", str(path), cores=CORES) as subject:
+        ready = clock() - began
+        Http(subject.url).ask("/api/search?query=dragon")
+        answered = clock() - began
+        _wait_for_index(path, corpus.count)
+        without = running.figures(LIVE, subject)
+        with running.running(LIVE, subject) as live:
+            live.wait_for_stream()
+            found = _searched(subject, corpus)
+            beside = live.figures()
+    return {
+        "ready s": ready / SECOND,
+        "first search s": answered / SECOND,
+        **found,
+        "delivery p95 ms": beside["p95 ms"],
+        "delivery p95 without ms": without["p95 ms"],
+        "delivery p95 / without": beside["p95 ms"] / without["p95 ms"],
+        "missing": beside["missing"],
+    }
+
+
+def _searched(subject: Subject, corpus: Corpus) -> Figures:
+    """All kinds of questions in turn, `PER_SECOND` of them."""
+    count = round(LIVE.seconds - 1) * PER_SECOND
+    each = [questions(kind, corpus, count // len(KINDS) + 1) for kind in KINDS]
+    asked = islice((question for turn in zip(*each, strict=True) for question in turn), count)
+    names = cycle(kind.name for kind in KINDS)
+    http, due = Http(subject.url), clock()
+    taken: dict[str, list[int]] = {kind.name: [] for kind in KINDS}
+    for name, question in zip(names, asked, strict=False):
+        time.sleep(max(0, due - clock()) / SECOND)
+        http.ask(_target(question))
+        taken[name].append(clock() - due)
+        due += SECOND // PER_SECOND
+    everything = Spread.of(ns for found in taken.values() for ns in found)
+    slowest = {f"{name}: max ms": Spread.of(found).max for name, found in taken.items()}
+    return {**everything.figures("search "), **slowest}
+
+
+def _target(question: Question) -> str:
+    text = " ".join([*question.words, question.part]).strip()
+    parameters: dict[str, Any] = msgspec.to_builtins(question.filters)
+    if isinstance(parameters.get("type"), list):
+        parameters["type"] = ",".join(parameters["type"])
+    parameters |= {"limit": 100, "offset": question.offset} | ({"query": text} if text else {})
+    return f"/api/{'search' if text else 'history'}?{urlencode(parameters)}"
+
+
+def _wait_for_index(path: Path, count: int) -> None:
+    """Wait until the file beside the store stays as it is: all is indexed, sealed and merged."""
+    deadline = clock() + INDEX_SECONDS * SECOND
+    sizes: list[int] = []
+    while len(set(sizes[-5:])) != 1 or len(sizes) < 5:
+        assert clock() < deadline, "the index is not ready"
+        time.sleep(1)
+        sizes.append(sum(file.stat().st_size for file in path.parent.glob(f"{path.name}-index*")))

@@ -1,0 +1,79 @@
+"""A flood of clients that resume: all ask at once for what they have missed, under live traffic.
+
+The rule: they are connected and greeted before the clock starts, and a client is done when it has
+read every byte of what it missed. Live subscribers are measured beside them as under any load.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+from collections.abc import Sequence
+from time import monotonic_ns as clock
+
+from bench import running
+from bench.http import Http
+from bench.load import Figures, Load
+from bench.publishing import Publishing, by_ndjson
+from bench.subjects import Subject
+from bench.wire import Client, command
+
+SECOND = 1_000_000_000
+LIMIT_SECONDS = 60
+LIVE = Load(subscribers=100, rate=50, seconds=12, warmup=2)
+
+
+def flood(subject: Subject, clients: int, behind: int, kept: int) -> Figures:
+    """`clients` resume `behind` messages each; `kept` messages are published first."""
+    by_ndjson(subject.url, Publishing(count=kept, subscribers=1, publishers=1))
+    with running.running(LIVE, subject) as live:
+        live.wait_for_stream()
+        since, size = _place(subject.url, behind)
+        seconds = _resumed(subject.url, clients, since, behind * (size + 4))
+        found = live.figures()
+    return {
+        "seconds": seconds,
+        "messages/s": clients * behind / seconds,
+        **{f"live {name}": found[name] for name in ("p50 ms", "p95 ms", "p99 ms", "missing")},
+    }
+
+
+def _place(url: str, behind: int) -> tuple[int, int]:
+    """The seq that many messages back, and the size of a message."""
+    [message] = json.loads(Http(url).ask(f"/api/history?limit=1&offset={behind}"))["messages"]
+    return message["seq"], len(json.dumps(message, separators=(",", ":")))
+
+
+def _resumed(url: str, count: int, since: int, size: int) -> float:
+    """Seconds until all of them have read what they missed."""
+    clients = [Client(url) for _ in range(count)]
+    ask = command({"action": "subscribe", "message_types": ["user"], "since": since})
+    began = clock()
+    for client in clients:
+        client.sock.sendall(ask)
+    _drain([client.sock for client in clients], size)
+    seconds = (clock() - began) / SECOND
+    for client in clients:
+        client.sock.close()
+    return seconds
+
+
+def _drain(sockets: Sequence[socket.socket], size: int) -> None:
+    sink = bytearray(1 << 20)
+    left = {each.fileno(): (each, size) for each in sockets}
+    poll = select.epoll()
+    for descriptor in left:
+        poll.register(descriptor, select.EPOLLIN)
+    deadline = clock() + LIMIT_SECONDS * SECOND
+    while left:
+        if clock() > deadline:
+            raise SystemExit(f"{len(left)} clients have not got what they missed")
+        for descriptor, _ in poll.poll(1):
+            sock, missing = left[descriptor]
+            missing -= sock.recv_into(sink, 0, socket.MSG_TRUNC)
+            left[descriptor] = sock, missing
+            if missing <= 0:
+                poll.unregister(descriptor)
+                del left[descriptor]
+    poll.close()

@@ -1,0 +1,62 @@
+"""Which position has which id, in eight bytes a message, where a dictionary takes over a hundred.
+
+Hash tables with open addressing, one for each run of 2**16 positions: a slot holds the position in
+the run and a few bits of the hash. A run that has been forgotten is dropped with its table, so
+nothing ever has to be deleted from one or moved to a larger one. The table gives candidates;
+whether the id is right, the caller sees in the message.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Iterator
+
+_RUN = 1 << 16
+_SLOTS = 2 * _RUN
+_EMPTY = bytes(4 * _SLOTS)
+# A slot, from its low end: position in the run + 1, of 17 bits, then 15 bits of the hash. The 17
+# low bits of the hash say where it is.
+_POSITION_BITS = 17
+_POSITION = (1 << _POSITION_BITS) - 1
+_HASH = (1 << 32) - 1
+
+
+class IdTable:
+    """Ids by position; positions are added in rising order without a hole."""
+
+    def __init__(self) -> None:
+        self._end = 0
+        self._first = 0  # position at which the oldest run begins
+        self._runs: deque[array[int]] = deque()
+
+    def add(self, id: str) -> None:
+        """Give the next position to `id`."""
+        place = self._end % _RUN
+        if not place:
+            self._runs.append(array("I", _EMPTY))
+        self._end += 1
+        slots, hashed = self._runs[-1], hash(id) & _HASH
+        slot = hashed % _SLOTS
+        while slots[slot]:
+            slot = (slot + 1) % _SLOTS
+        slots[slot] = hashed >> _POSITION_BITS << _POSITION_BITS | place + 1
+
+    def candidates(self, id: str) -> Iterator[int]:
+        """Positions that may have `id`, those of the newest run first."""
+        hashed = hash(id) & _HASH
+        mark = hashed >> _POSITION_BITS
+        first = self._first + len(self._runs) * _RUN
+        for slots in reversed(self._runs):
+            first -= _RUN
+            slot = hashed % _SLOTS
+            while entry := slots[slot]:
+                if entry >> _POSITION_BITS == mark:
+                    yield first + (entry & _POSITION) - 1
+                slot = (slot + 1) % _SLOTS
+
+    def forget_before(self, position: int) -> None:
+        """Drop what can be dropped of the positions below."""
+        while self._runs and self._first + _RUN <= position:
+            self._runs.popleft()
+            self._first += _RUN

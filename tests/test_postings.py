@@ -1,0 +1,117 @@
+"""Words and where they occur, against a plain dictionary.
+
+The bounds at which words are entered and joined bitmaps kept ready are made small, so that a few
+words pass them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from pyroaring import BitMap
+
+from livelog import postings, vocabulary
+from livelog.postings import Postings
+from livelog.vocabulary import Vocabulary, matching
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_bounds() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vocabulary, "LOOKED_THROUGH", 3)
+        patch.setattr(postings, "_READY_FROM", 4)
+        patch.setattr(postings, "_JOINED_PER_STEP", 2)
+        patch.setattr(postings, "_SWEPT_PER_STEP", 2)
+        patch.setattr(postings, "_ENTERED_PER_MESSAGE", 2)
+        yield
+
+
+def finish(steps: Generator[None, None, BitMap]) -> BitMap:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            found: BitMap = stop.value
+            return found
+
+
+words = st.text("abcß", min_size=1, max_size=5)
+
+
+class PostingsAgainstADictionary(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.postings = Postings()
+        self.words: dict[int, set[str]] = {}
+        self.start = self.end = 0
+
+    @rule(found=st.sets(words, max_size=6))
+    def add(self, found: set[str]) -> None:
+        self.postings.add(found, self.end)
+        self.words[self.end] = found
+        self.end += 1
+
+    @rule(count=st.integers(1, 5))
+    def sweep(self, count: int) -> None:
+        self.start = min(self.start + count, self.end)
+        for _ in self.postings.sweep(self.start):
+            pass
+        self.words = {p: found for p, found in self.words.items() if p >= self.start}
+        assert len(self.postings) == len(set().union(*self.words.values()))
+
+    @rule(count=st.integers(1, 5), found=st.sets(words, max_size=6))
+    def add_while_sweeping(self, count: int, found: set[str]) -> None:
+        start = min(self.start + count, self.end)
+        steps = self.postings.sweep(start)
+        next(steps, None)
+        self.add(found)
+        for _ in steps:
+            pass
+        self.start = start
+        self.words = {p: found for p, found in self.words.items() if p >= start}
+
+    @rule()
+    def renumber(self) -> None:
+        self.postings = self.postings.renumbered(self.start)
+        self.words = {p - self.start: found for p, found in self.words.items()}
+        self.end -= self.start
+        self.start = 0
+
+    @rule(part=words)
+    def containing(self, part: str) -> None:
+        found = finish(self.postings.containing(part)) & BitMap(range(self.start, self.end))
+        assert set(found) == {
+            p for p, known in self.words.items() if any(part in word for word in known)
+        }
+
+    @invariant()
+    def agree(self) -> None:
+        self.postings._check(BitMap(range(self.start, self.end)))
+        live = {word: set(found) for word, found in self.postings.items()}
+        for word in set().union(*self.words.values()):
+            expected = {p for p, known in self.words.items() if word in known}
+            assert {p for p in live[word] if p >= self.start} == expected
+
+
+TestPostingsAgainstADictionary = PostingsAgainstADictionary.TestCase
+
+
+def test_a_vocabulary_finds_every_word_that_contains_a_part() -> None:
+    known = [f"word{number}" for number in range(2000)]
+    found = Vocabulary()
+    numbers = {word: found.add(word) for word in known}
+    list(found.enter(1500))
+    found._check(numbers)
+    for part in ("word1", "99", "d", "rd19", "word1999", "nothing"):
+        expected = [numbers[word] for word in known if part in word]
+        assert sorted(found.containing(part)) == expected
+
+
+def test_words_on_a_page_are_found_whole() -> None:
+    page = "\nred\ndragon\ndrag\ndred\n"
+    assert list(matching(page, "dra")) == ["dragon", "drag"]
+    assert list(matching(page, "red")) == ["red", "dred"]
+    assert list(matching(page, "dragons")) == []
