@@ -176,7 +176,7 @@ def _asked(engine: Engine, asked: Sequence[Question]) -> Answers:
         began = time.perf_counter()
         answer = engine.ask(question)
         found.append((time.perf_counter() - began, answer))
-    return found[5:]
+    return found[-len(asked) :]
 
 
 def _figures(answers: Answers) -> Figures:

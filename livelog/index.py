@@ -34,8 +34,8 @@ _SWEPT_PER_STEP = 2048
 
 _NOTHING: Final = BitMap()
 
-TextOf = Callable[[int], str]
-"""Gives the folded text of the message at a position."""
+Mentions = Callable[[int, words.Phrase], bool]
+"""Tells whether a phrase stands in the text of the message at a position."""
 
 
 class Index:
@@ -82,7 +82,7 @@ class Index:
         """The positions of one type, forgotten ones perhaps among them."""
         return self._types[name]
 
-    def find(self, query: Query, text_of: TextOf) -> Generator[None, None, BitMap]:
+    def find(self, query: Query, mentions: Mentions) -> Generator[None, None, BitMap]:
         """The positions whose messages match `query`."""
         found = self.select(query, range(self.start, self.end))
         for part in sorted({word for phrase in query.phrases for word in phrase}, key=len):
@@ -91,7 +91,7 @@ class Index:
         few = len(found) <= _FEW
         for phrase in query.phrases:
             if few or len(phrase) > 1:
-                found = yield from self._verified(phrase, found, text_of)
+                found = yield from self._verified(phrase, found, mentions)
         return found & BitMap(range(self.start, self.end))
 
     def select(self, query: Query, within: range) -> BitMap:
@@ -128,13 +128,13 @@ class Index:
         return fresh
 
     def _verified(
-        self, phrase: words.Phrase, candidates: BitMap, text_of: TextOf
+        self, phrase: words.Phrase, candidates: BitMap, mentions: Mentions
     ) -> Generator[None, None, BitMap]:
         """Those of `candidates` in which the words of `phrase` stand side by side."""
         verified = BitMap()
         positions = iter(candidates)
         while batch := list(islice(positions, _VERIFIED_PER_STEP)):
-            verified.update([p for p in batch if words.occurs(phrase, text_of(p))])
+            verified.update([p for p in batch if mentions(p, phrase)])
             yield
         return verified
 

@@ -41,8 +41,8 @@ class Log:
         """Called whenever there is something to send."""
         self._safe_upto = window.evicted_upto
         """Seq up to which the store has everything."""
-        self._filling: list[Record] | None = None
-        """What has been committed while the window is being filled."""
+        self._filling: list[Record] | None = [] if store.keeps else None
+        """What has been committed while the window is still to be filled."""
 
     @property
     def head(self) -> int:
@@ -133,7 +133,7 @@ class Log:
         lost = self._lost_upto(cursor)
         upto = self._window.evicted_upto
         chunk = await self._store.chunk(max(cursor, lost), upto, wanted, max_bytes)
-        return Chunk(chunk.frames, chunk.cursor, chunk.scanned, lost)
+        return Chunk(chunk.frames, chunk.cursor, chunk.scanned, max(lost, chunk.lost_upto))
 
     def out_of_reach(self, cursor: int) -> Chunk:
         """The chunk that tells a reader at `cursor` that it cannot have what is on disk."""
@@ -163,10 +163,10 @@ class Log:
         """
         live = self._window
         upto = live.evicted_upto
-        cursor = self._store.start_of_newest(live.max_messages)
-        filled = Window(live.max_messages, live.max_bytes, max(cursor, self._store.trimmed_upto))
-        self._filling = []
         try:
+            cursor = self._store.start_of_newest(live.max_messages)
+            follows = max(cursor, self._store.trimmed_upto)
+            filled = Window(live.max_messages, live.max_bytes, follows)
             while records := await self._store.records(cursor, upto, _FILLED_PER_REQUEST):
                 cursor = records[-1].seq
                 await self._refill(filled, records)

@@ -118,8 +118,15 @@ def id_of(payload: bytes) -> str:
     return _id_decoder.decode(payload).id
 
 
-def text_of(payload: bytes) -> str:
-    """The text of `terms`, made again from a record's payload."""
+def mentions(payload: bytes, phrase: words.Phrase) -> bool:
+    """Whether `phrase` occurs in the text of the message in a record's payload."""
+    if payload.isascii() and not words.may_occur(phrase, payload):
+        return False
+    return words.occurs(phrase, _text(payload))
+
+
+def _text(payload: bytes) -> str:
+    """The text of `terms`, made again."""
     message = payload[: payload.rindex(b',"seq":')] + b"}"
     return words.fold(_passages(decoder.decode(message)))
 

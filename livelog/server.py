@@ -18,7 +18,7 @@ from livelog.config import Config, WrongSetting
 from livelog.engine.local import LocalEngine
 from livelog.errors import Refused
 from livelog.hub import Hub
-from livelog.ingest import Ingest, Receipt
+from livelog.ingest import Done, Ingest, Receipt
 from livelog.log import Log
 from livelog.messages import Message
 from livelog.net.http import HttpConnection
@@ -108,13 +108,31 @@ class Server:
     def publish(self, message: Message | dict[str, Any] | bytes) -> Receipt:
         """Append a message, given as a struct, a dict or JSON.
 
-        Returns its id and seq; delivery follows in the same turn of the loop. Must be called from
-        the loop's thread. Raises `Refused` when the message is not valid.
+        Returns its id and seq; delivery follows in the same turn of the loop, and soon it is on
+        disk. Must be called from the loop's thread. Raises `Refused` when the message is not valid
+        or nothing can be taken now.
         """
-        checked = ingest.decode(message) if isinstance(message, bytes) else ingest.convert(message)
-        draft = self._site.ingest.prepare(checked)
-        [receipt] = self._site.ingest.publish([draft], _nobody_waits)
+        [receipt] = self._publish(message, _nobody_waits)
         return receipt
+
+    async def commit(self, message: Message | dict[str, Any] | bytes) -> Receipt:
+        """The same, and wait until the message is on disk. Raises `Refused` if it is not (yet)."""
+        safe: asyncio.Future[Receipt] = self._site.loop.create_future()
+
+        def done(receipts: list[Receipt], refused: Refused | None) -> None:
+            if safe.cancelled():
+                return
+            if refused is None:
+                safe.set_result(receipts[0])
+            else:
+                safe.set_exception(refused)
+
+        self._publish(message, done)
+        return await safe
+
+    def _publish(self, message: Message | dict[str, Any] | bytes, done: Done) -> list[Receipt]:
+        checked = ingest.decode(message) if isinstance(message, bytes) else ingest.convert(message)
+        return self._site.ingest.publish([self._site.ingest.prepare(checked)], done)
 
     @property
     def url(self) -> str:

@@ -13,12 +13,13 @@ from collections.abc import Generator
 
 from pyroaring import BitMap
 
-from livelog import frames, words
+from livelog import frames
 from livelog.idtable import IdTable
 from livelog.index import Index
 from livelog.pages import Chunk
 from livelog.query import Query, Subscription
-from livelog.record import Record, id_of, text_of
+from livelog.record import Record, id_of, mentions
+from livelog.words import Phrase
 
 _SCANNED_PER_CHUNK = 1000
 """Messages that one chunk for a reader behind reaches over."""
@@ -131,7 +132,7 @@ class Window:
     def find(self, query: Query) -> Generator[None, None, Matches]:
         """All messages that match `query`."""
         index = self._index
-        found = yield from index.find(query, self._text)
+        found = yield from index.find(query, self._mentions)
         if index is not self._index:  # positions have been counted anew meanwhile
             return (yield from self.find(query))
         return Matches(self, found)
@@ -149,15 +150,13 @@ class Window:
         for name, query in wanted.parts:
             part = self._index.select(query, within) & self._index.of_type(name)
             for phrase in query.phrases:
-                part = BitMap([p for p in part if words.occurs(phrase, self._text(p))])
+                part = BitMap([p for p in part if self._mentions(p, phrase)])
             found |= part
         return found
 
-    def _text(self, position: int) -> str:
-        """The folded text of the message at `position`, decoded again; nothing if it is gone."""
-        if position < self._index.start:
-            return ""
-        return text_of(frames.payload(self._frames[position - self._base]))
+    def _mentions(self, position: int, phrase: Phrase) -> bool:
+        """Whether the message at `position` is still there and `phrase` stands in its text."""
+        return position >= self._index.start and mentions(self.payload(position), phrase)
 
     def _evict(self) -> None:
         oldest = self._index.start - self._base

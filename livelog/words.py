@@ -52,6 +52,18 @@ def occurs(phrase: Phrase, folded: str) -> bool:
     return any(others.match(folded, found.end()) for found in first.finditer(folded))
 
 
+def may_occur(phrase: Phrase, json: bytes) -> bool:
+    """False only if `phrase` does not stand in the text of this ASCII message.
+
+    A look at its bytes takes a tenth of the time that it takes to read it.
+    """
+    if not all(word.isascii() for word in phrase):
+        return False
+    json = json.lower()
+    first, others = _side_by_side_in_json(phrase)
+    return any(others.match(json, found.end()) for found in first.finditer(json))
+
+
 @lru_cache(maxsize=1024)
 def _side_by_side(phrase: Phrase) -> tuple[re.Pattern[str], re.Pattern[str]]:
     """A word that holds the first of `phrase`, to its end, and the words that must follow."""
@@ -59,3 +71,12 @@ def _side_by_side(phrase: Phrase) -> tuple[re.Pattern[str], re.Pattern[str]]:
     # Atomic groups, because trying every place inside every word takes exponential time.
     following = "".join(rf" (?>\w*?{word}\w*)" for word in others)
     return re.compile(rf"{first}\w*"), re.compile(following)
+
+
+@lru_cache(maxsize=1024)
+def _side_by_side_in_json(phrase: Phrase) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
+    """As `_side_by_side`, with whatever may stand between two words of a text in JSON."""
+    first, *others = (word.encode() for word in phrase)
+    between = rb"(?>(?:\\(?:[nrtbf]|u[0-9a-f]{4})|[^0-9a-z_])+)"
+    following = b"".join(rb"%b(?>\w*?%b\w*)" % (between, word) for word in others)
+    return re.compile(rb"%b\w*" % first), re.compile(following)

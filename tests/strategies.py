@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, get_args, get_type_hints
 
 import hypothesis.strategies as st
+import msgspec
 
 from livelog.ingest import decode
 from livelog.messages import (
@@ -150,7 +151,7 @@ def record(message: Json, seq: int) -> Record:
     message = {"id": f"id_{seq}", "timestamp": rfc3339(NOON), **message}
     time = parse_moment(message["timestamp"], "timestamp")
     found = terms(decoded(message))
-    payload = json.dumps(message).encode()
+    payload = msgspec.json.encode(message)  # as the encoder writes it: only what must be escaped
     return place(Draft(message["id"], message["type"], time, found, payload), seq)
 
 

@@ -223,3 +223,16 @@ def test_an_index_that_is_damaged_or_of_another_log_is_made_again(tmp_path: Path
     assert disk.page(EVERYTHING, 100, Span(100)).total == 30
     disk.close()
     other.close()
+
+
+def test_a_chunk_tells_what_was_given_up_since_it_was_asked_for(tmp_path: Path) -> None:
+    disk = Disk(tmp_path / "live.db")
+    disk.write([record(SAMPLE, seq) for seq in range(1, 31)])
+    wanted = NOTHING.with_types({"system": EVERYTHING})
+    for upto, deleted in [(10, False), (20, True), (30, True)]:
+        disk.trim(upto, deleted=deleted)
+        chunk = disk.chunk(5, 30, wanted, 10**6)
+        assert (chunk.lost_upto, chunk.cursor) == (upto, 30)
+        assert len(split(b"".join(chunk.frames))) == 30 - upto
+        assert disk.chunk(upto, 30, wanted, 10**6).lost_upto == 0
+    disk.close()

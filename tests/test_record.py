@@ -11,12 +11,12 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from livelog import frames
+from livelog import frames, words
 from livelog.errors import PROTOCOL_ERROR, Refused
 from livelog.ingest import convert
 from livelog.messages import encoder
-from livelog.record import MAX_DEPTH, Draft, Record, key, microseconds, place, terms
-from tests.strategies import Json, decoded, messages
+from livelog.record import MAX_DEPTH, Draft, Record, key, mentions, microseconds, place, terms
+from tests.strategies import Json, decoded, messages, record
 
 seqs = st.integers(0, 2**53 - 1)
 
@@ -206,3 +206,37 @@ def test_records_are_no_work_for_the_garbage_collector() -> None:
     message = decoded({"type": "system", "event": "error"})
     record = place(Draft("x", "system", 0, terms(message), encoder.encode(message)), 1)
     assert not gc.is_tracked(record)
+
+
+phrases = st.lists(st.sampled_from(["red", "dragon", "drag", "s", "tier_1", "ß", "n"]), max_size=3)
+
+
+@given(messages, phrases.filter(bool))
+def test_a_message_mentions_what_its_text_says(message: Json, phrase: list[str]) -> None:
+    known = record(message, 1)
+    assert mentions(known.payload, tuple(phrase)) == words.occurs(tuple(phrase), known.text)
+
+
+@pytest.mark.parametrize(
+    ("content", "phrase", "expected"),
+    [
+        ("Red\nDragon", ("red", "dragon"), True),
+        ("a\tred\u0001dragons!", ("red", "dragon"), True),
+        ('"red" "dragon"', ("ed", "drag"), True),
+        ("red big dragon", ("red", "dragon"), False),
+        ("reddragon", ("red", "dragon"), False),
+        ("red\\ndragon", ("red", "dragon"), True),
+        ("red \\ dragon", ("red", "dragon"), True),
+        ("ünder red dragon", ("red", "dragon"), True),
+    ],
+)
+def test_words_stand_side_by_side_whatever_json_writes_between_them(
+    content: str, phrase: tuple[str, ...], expected: bool
+) -> None:
+    message = {"type": "user", "user_id": "u", "username": "n", "content": content}
+    assert mentions(record(message, 1).payload, phrase) == expected
+
+
+def test_a_long_run_of_letters_is_looked_through_in_no_time() -> None:
+    message = {"type": "user", "user_id": "u", "username": "n", "content": "a" * 60_000}
+    assert not mentions(record(message, 1).payload, ("a", "a", "a"))

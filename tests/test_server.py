@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sqlite3
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,6 +77,18 @@ async def test_a_wrong_message_raises_refused(message: Any, field: str) -> None:
         with pytest.raises(Refused) as refused:
             server.publish(message)
         assert refused.value.field == field
+
+
+@on_uvloop
+async def test_who_commits_waits_for_the_disk(tmp_path: Path) -> None:
+    store = str(tmp_path / "live.db")
+    async with Server(Config(port=0, store=store)) as server:
+        receipt = await server.commit(user("safe"))
+        with sqlite3.connect(store) as file:
+            assert file.execute("SELECT id, seq FROM message").fetchall() == [receipt]
+        file.close()
+        with pytest.raises(Refused):
+            await server.commit({"type": "user"})
 
 
 @pytest.mark.parametrize("wrong", [{"port": 70_000}, {"port": "80"}, {"message_limit": 0}])

@@ -9,17 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from websockets.sync.client import connect
 
-from tests.disk import reading_processes
+from livelog import Config, Refused, Server, WrongSetting
+from livelog.archive import catalog
+from livelog.store import file, writer
+from livelog.store.file import VERSION
+from livelog.store.sqlite import SqliteStore
+from tests.disk import Disk, reading_processes
+from tests.strategies import record
+from tests.test_cli import CLEAN, ROOT, Start, ended, events_until_close, ready, start
 from tests.test_query import complete, plainly
 from tests.wire import (
     PATIENCE,
@@ -29,11 +41,14 @@ from tests.wire import (
     Http,
     Json,
     on_uvloop,
+    request,
     serving,
     soon,
     until,
     user,
 )
+
+__all__ = ["start"]  # a fixture
 
 DAY = 86_400.0
 WORDS = ["red dragon", "blue dragon", "gate closed", "the gate of dragons", "quiet"]
@@ -240,8 +255,8 @@ async def test_many_readers_resume_from_disk_under_live_traffic(tmp_path: Path) 
 async def publish_slowly(house: House, messages: list[Json], numbers: range) -> None:
     """Publish by tens, and last a message that every reader gets."""
     http = await house.http()
-    for start in range(numbers.start, numbers.stop, 10):
-        messages += await post(http, range(start, start + 10))
+    for first in range(numbers.start, numbers.stop, 10):
+        messages += await post(http, range(first, first + 10))
     last = user("dragon", user_id="u3", id="last", metadata={"channel": "c1"})
     house.server.publish(last)
 
@@ -448,3 +463,442 @@ async def test_a_trimmed_file_does_not_grow_and_can_be_read_meanwhile(tmp_path: 
                 await trimmed(http, 1000)
                 sizes.append(pages_of(tmp_path / "live.db"))
     assert sizes[-1] <= sizes[0] * 2
+
+
+# Whose file it is.
+
+
+async def refusal(path: Path, **settings: Any) -> str:
+    """What a server says about a store that it cannot use."""
+    with pytest.raises(WrongSetting) as wrong:
+        await Server(Config(port=0, store=str(path), **settings)).start()
+    assert str(path) in str(wrong.value)
+    return str(wrong.value)
+
+
+@on_uvloop
+async def test_a_file_has_one_server_by_whatever_name(tmp_path: Path) -> None:
+    (tmp_path / "other.db").symlink_to("live.db")
+    async with keeping(tmp_path) as house:
+        messages = await post(await house.http(), range(3))
+        for name in ("live.db", "other.db"):
+            with pytest.raises(WrongSetting, match=f"process {os.getpid()}"):
+                await Server(Config(port=0, store=str(tmp_path / name))).start()
+        messages += await post(await house.http(), range(3, 6))
+    async with serving(store=str(tmp_path / "other.db")) as house:
+        assert await everything(await house.http()) == messages
+
+
+def make_text(path: Path) -> None:
+    path.write_text("Dear diary,\n" * 1000)
+
+
+def make_stranger(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE message(position INTEGER PRIMARY KEY, seq, id, payload)")
+
+
+def make_newer(path: Path) -> None:
+    make_filled(path)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+
+
+def make_truncated(path: Path) -> None:
+    make_filled(path)
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def make_beheaded(path: Path) -> None:
+    make_filled(path)
+    os.truncate(path, 50)
+
+
+def make_filled(path: Path) -> None:
+    disk = Disk(path)
+    disk.write([record(sample(number), number + 1) for number in range(400)])
+    disk.close()
+    Path(f"{path}-index").unlink()
+
+
+@pytest.mark.parametrize(
+    ("make", "issue"),
+    [
+        (make_text, "not a database"),
+        (make_stranger, "not one of livelog"),
+        (make_newer, f"has format {VERSION + 1}"),
+        (make_truncated, "malformed"),
+        (make_beheaded, "malformed"),
+    ],
+)
+@on_uvloop
+async def test_a_file_that_cannot_be_used_is_left_alone(
+    tmp_path: Path, make: Callable[[Path], None], issue: str
+) -> None:
+    path = tmp_path / "live.db"
+    make(path)
+    before = path.read_bytes()
+    assert issue in await refusal(path)
+    assert path.read_bytes() == before
+    assert not (tmp_path / "live.db-index").exists()
+
+
+@on_uvloop
+async def test_a_place_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    assert await refusal(tmp_path)
+    assert "No such file or directory" in await refusal(tmp_path / "nowhere" / "live.db")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@on_uvloop
+async def test_a_folder_that_may_not_be_written_to_is_named(tmp_path: Path) -> None:
+    os.chmod(tmp_path, 0o500)
+    assert "denied" in await refusal(tmp_path / "live.db")
+
+
+@on_uvloop
+async def test_an_empty_file_becomes_a_log(tmp_path: Path) -> None:
+    (tmp_path / "live.db").touch()
+    async with keeping(tmp_path) as house:
+        messages = await post(await house.http(), range(3))
+        assert await everything(await house.http()) == messages
+
+
+def overwrite_the_middle(path: Path, filler: bytes) -> None:
+    catalog.remove(f"{path}-index")
+    data = bytearray(path.read_bytes())
+    first, last = len(data) // 4096 // 4 * 4096, len(data) // 2
+    data[first:last] = filler * (last - first)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("filler", [b"\xff", b"\0", b"x"])
+@on_uvloop
+async def test_a_file_damaged_in_the_middle_stops_who_reads_there_only(
+    tmp_path: Path, filler: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "live.db"
+    async with keeping(tmp_path) as house:
+        await post(await house.http(), range(2000))
+    overwrite_the_middle(path, filler)
+    async with keeping(tmp_path) as house:
+        client = await house.client()
+        error = await client.ask("get_history", limit=1000, offset=100)
+        assert (error["action"], error["error_code"]) == ("error", 1011), error
+        live = await house.client()
+        await live.ask("subscribe", message_types=TYPES)
+        published = await client.ask("publish", message=user("goes on"))
+        assert published["action"] == "published", published
+        assert await live.contents(1) == ["goes on"]
+        await client.tell("subscribe", message_types=TYPES, since=0)
+        told = []
+        while not told or told[-1] != "goes on":
+            event = await client.event()
+            told.append(event.get("action", event.get("content")))
+        assert told[:3] == ["subscribed", "error", "gap"]
+    assert "the store cannot be read" in capfd.readouterr().err
+
+
+# On the command line.
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_store_in_use_is_named_and_free_when_its_server_has_ended(
+    start: Start, tmp_path: Path, number: signal.Signals
+) -> None:
+    path = str(tmp_path / "live.db")
+    first = start("--port", "0", "--store", path)
+    ready(first)
+    code, out, err = ended(start("--port", "0", "--store", path))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"livelog: --store {path}: ")
+    assert f"process {first.pid}" in err
+    first.send_signal(number)
+    ended(first)
+    again = start("--port", "0", "--store", path)
+    ready(again)
+    again.terminate()
+    assert ended(again) == (0, "", "")
+
+
+def test_a_store_that_cannot_be_is_named_in_one_line(start: Start, tmp_path: Path) -> None:
+    make_text(tmp_path / "text")
+    for path in (tmp_path / "text", tmp_path / "nowhere" / "live.db", tmp_path):
+        code, out, err = ended(start("--port", "0", "--store", str(path)))
+        assert (code, out, err.count("\n")) == (2, "", 1), err
+        assert err.startswith(f"livelog: --store {path}: ")
+
+
+def test_an_interrupt_of_the_whole_process_group_ends_it_in_good_order(tmp_path: Path) -> None:
+    """As Ctrl-C at a terminal does; also while the reading process is being started."""
+    path = tmp_path / "live.db"
+    for _ in range(4):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "livelog", "--port", "0", "--store", str(path)],
+            cwd=ROOT,
+            env=CLEAN,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        )
+        try:
+            with connect(f"{ready(process)}?message_types=user&since=0") as client:
+                client.recv(PATIENCE)
+                client.send('{"action": "get_history"}')
+                os.killpg(process.pid, signal.SIGINT)
+                list(events_until_close(client))
+            assert ended(process) == (0, "", "")
+        finally:
+            process.kill()
+            process.communicate()
+
+
+# A disk that fails.
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer tries again soon, and gives up early."""
+    monkeypatch.setattr(writer, "_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(file, "_BUSY_SECONDS", 0.05)
+
+
+FULL = ["the store cannot be written to", "the store can be written to again"]
+
+
+def pragma(house: House, text: str) -> int:
+    """Ask or tell the connection that writes."""
+    store = house.server._store
+    assert isinstance(store, SqliteStore)
+    [[value]] = store._writer._connection.execute(f"PRAGMA {text}")
+    return int(value)
+
+
+@pytest.mark.usefixtures("quick_retries")
+@on_uvloop
+async def test_a_full_disk_stops_publishers_and_nobody_else(tmp_path: Path) -> None:
+    """What was delivered and refused is stored once there is room, and once only."""
+    async with keeping(tmp_path, faults=FULL) as house:
+        http, client, live = await house.http(), await house.client(), await house.client()
+        messages = await post(http, range(200))
+        await live.ask("subscribe", message_types=TYPES)
+        pragma(house, f"max_page_count = {pragma(house, 'page_count') + 1}")
+        number, published = 200, {"action": "published"}
+        while published["action"] == "published":
+            published = await client.ask("publish", message=sample(number))
+            number += 1
+        assert published["error_code"] == 1011
+        assert "full" in published["details"]["issue"]
+        await check_refused(house, http, client)
+        assert await page(http, limit=1, offset=199)
+        delivered = [await live.event() for _ in range(200, number)]
+        assert [one["id"] for one in delivered] == [f"m{n}" for n in range(200, number)]
+        messages += delivered
+        assert await live.everything() == []
+        pragma(house, "max_page_count = 100000")
+        await until(lambda: house.site.log.refusal is None, "room")
+        again = await client.ask("publish", message=sample(number - 1))
+        assert (again["action"], again["seq"]) == ("published", delivered[-1]["seq"])
+        messages += await post(http, range(number, number + 100))
+        assert await live.everything() == messages[number:]
+        assert await everything(http) == messages
+    async with keeping(tmp_path) as house:
+        assert await everything(await house.http()) == messages
+
+
+async def check_refused(house: House, http: Http, client: Client) -> None:
+    """Every door says that nothing can be taken."""
+    error = await client.ask("publish", message=user("refused"))
+    assert error["error_code"] == 1011
+    assert "cannot be written to" in error["details"]["issue"]
+    answer = await http.ask("POST", "/api/messages", json.dumps(user("refused")))
+    assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    with pytest.raises(Refused, match="cannot be written to"):
+        house.server.publish(user("refused"))
+
+
+@pytest.mark.usefixtures("quick_retries")
+@on_uvloop
+async def test_everyone_in_line_is_told_when_the_disk_is_full(tmp_path: Path) -> None:
+    """Also who leaves meanwhile; nobody waits for the disk to have room."""
+    async with keeping(tmp_path, faults=FULL) as house:
+        messages = await post(await house.http(), range(10))
+        pragma(house, f"max_page_count = {pragma(house, 'page_count')}")
+        clients = [await house.http() for _ in range(30)]
+        for number, http in enumerate(clients, 1):
+            body = batch(range(number * 100, number * 100 + 100))
+            await http.send(request("POST", "/api/messages", body))
+        clients.pop().close()
+        answers = [await http.answer() for http in clients]
+        assert {answer.status for answer in answers} == {503}
+        pragma(house, "max_page_count = 100000")
+        await until(lambda: house.site.log.refusal is None, "room")
+        stored = await everything(await house.http())
+        assert stored[:10] == messages
+        ids = [one["id"] for one in stored]
+        assert len(ids) == len(set(ids))
+
+
+@pytest.mark.usefixtures("quick_retries")
+@on_uvloop
+async def test_a_stalled_writer_stops_publishers_before_memory_fills(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file, "_BUSY_SECONDS", 5 * PATIENCE)
+    monkeypatch.setattr(writer, "_PENDING_BYTES", 100_000)
+    async with keeping(tmp_path) as house:
+        http, client = await house.http(), await house.client()
+        await post(http, range(10))
+        with closing(sqlite3.connect(tmp_path / "live.db", isolation_level=None)) as foreign:
+            foreign.execute("BEGIN IMMEDIATE")
+            published = []
+            while house.site.log.refusal is None:
+                published.append(house.server.publish(user("x" * 1000)).seq)
+            assert 50 < len(published) <= 100
+            with pytest.raises(Refused, match="behind"):
+                house.server.publish(user("refused"))
+            error = await client.ask("publish", message=user("refused"))
+            assert "behind" in error["details"]["issue"]
+            assert (await page(http))["total_count"] == 10 + len(published)
+            foreign.execute("ROLLBACK")
+        await until(lambda: house.site.log.refusal is None, "caught up")
+        published.append((await client.ask("publish", message=user("taken")))["seq"])
+        assert [one["seq"] for one in (await everything(http))[10:]] == published
+
+
+@pytest.mark.usefixtures("quick_retries")
+@on_uvloop
+async def test_a_file_that_another_program_holds_is_written_to_later(tmp_path: Path) -> None:
+    async with keeping(tmp_path, faults=["database is locked", FULL[1]]) as house:
+        http, client = await house.http(), await house.client()
+        messages = await post(http, range(10))
+        with closing(sqlite3.connect(tmp_path / "live.db", isolation_level=None)) as foreign:
+            foreign.execute("BEGIN IMMEDIATE")
+            error = await client.ask("publish", message=sample(10))
+            assert "locked" in error["details"]["issue"]
+            await check_refused(house, http, client)
+            foreign.execute("ROLLBACK")
+        await until(lambda: house.site.log.refusal is None, "room")
+        await post(http, range(10, 12))
+        got = await everything(http)
+        assert got[:10] == messages
+        assert [one["id"] for one in got[10:]] == ["m10", "m11"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "livelog-test", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(folder: Path) -> None:
+    """Leave no room in `folder`."""
+    with (folder / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+        while filler.write(bytes(4096)):
+            pass
+
+
+@pytest.mark.usefixtures("quick_retries")
+@on_uvloop
+async def test_a_disk_that_is_really_full_can_be_read(small_disk: Path) -> None:
+    """Also by a reading process that is started while it is, and has no room for its index."""
+    faults = [*FULL, "the process that reads"]
+    async with keeping(small_disk, faults=faults) as house:
+        http, live = await house.http(), await house.client()
+        await live.ask("subscribe", message_types=TYPES)
+        messages = await post(http, range(300))
+        fill(small_disk)
+        number = 300
+        while (await http.ask("POST", "/api/messages", json.dumps(sample(number)))).status == 201:
+            number += 1
+        killed_reader(small_disk)
+        stored = await everything(http)
+        assert [one["id"] for one in stored] == [f"m{n}" for n in range(number + 1)]
+        assert stored[:300] == messages
+        assert await live.everything() == stored
+        os.unlink(small_disk / "filler")
+        await until(lambda: house.site.log.refusal is None, "room")
+        await post(http, range(number, number + 10))
+        stored = await everything(http)
+        assert [one["id"] for one in stored] == [f"m{n}" for n in range(number + 10)]
+    async with keeping(small_disk) as house:
+        assert await everything(await house.http()) == stored
+
+
+# The reading process and its index.
+
+
+def killed_reader(folder: Path) -> int:
+    """Kill the process that reads; returns which it was."""
+    [reader] = reading_processes(folder)
+    os.kill(reader, signal.SIGKILL)
+    return reader
+
+
+@on_uvloop
+async def test_a_reading_process_that_was_killed_is_replaced(tmp_path: Path) -> None:
+    """Whoever was reading reads on, without a gap."""
+    failed = "the process that reads"
+    async with keeping(tmp_path) as house:
+        messages = await post(await house.http(), range(5000))
+    async with keeping(tmp_path, faults=[failed]) as house:
+        http = await house.http()
+        await until(lambda: filled(house), "filled")
+        readers = [await house.client() for _ in range(5)]
+        for place, reader in enumerate(readers):
+            since = messages[place * 10]["seq"]
+            await reader.tell("subscribe", message_types=TYPES, since=since)
+        for _ in range(3):
+            await http.send(request("GET", "/api/history?limit=1000&offset=3000"))
+            killed = killed_reader(tmp_path)
+            answer = await http.answer()
+            assert answer.json["messages"] == messages[1000:2000][::-1]
+            assert reading_processes(tmp_path) != [killed]
+        for place, reader in enumerate(readers):
+            seqs, events = await resumed(reader, messages[-1]["seq"])
+            assert [event["action"] for event in events] == ["subscribed"]
+            assert seqs == [one["seq"] for one in messages[place * 10 + 1 :]]
+
+
+def lose(index: Path) -> None:
+    index.unlink()
+
+
+def spoil(index: Path) -> None:
+    data = bytearray(index.read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    index.write_bytes(data)
+
+
+def cut(index: Path) -> None:
+    os.truncate(index, index.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("harm", [lose, spoil, cut])
+@on_uvloop
+async def test_an_index_that_was_harmed_is_made_again(
+    tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    index = tmp_path / "live.db-index"
+    async with keeping(tmp_path) as house:
+        http = await house.http()
+        messages = []
+        for start in range(0, 9000, 3000):
+            messages += await post(http, range(start, start + 3000))
+        await page(http)
+        # Sealed: the first 8192 have got a segment.
+        await until(lambda: Path(f"{index}-wal").stat().st_size > 100_000, "a segment")
+    harm(index)
+    async with keeping(tmp_path) as house:
+        http = await house.http()
+        for _ in range(2):
+            got = await page(http, limit=1000, offset=6000, text="dragon")
+            hits = [one for one in reversed(messages) if plainly(one, {"text": "dragon"})]
+            assert (got["total_count"], got["messages"]) == (len(hits), hits[6000:7000])

@@ -13,6 +13,7 @@ import signal
 import socket
 import sqlite3
 import sys
+from functools import cache
 
 from livelog.archive.answers import Archive
 from livelog.archive.calls import FAULT, LENGTH, OK, call_decoder, encoder, framed
@@ -55,7 +56,7 @@ def _serve(server: socket.socket, archive: Archive) -> None:
     while True:
         readable, _, _ = select.select([server], [], [], 0 if busy else _IDLE_SECONDS)
         if not readable:
-            busy = archive.work()
+            busy = _work(archive)
             continue
         data = _receive(server)
         if data is None:
@@ -63,11 +64,26 @@ def _serve(server: socket.socket, archive: Archive) -> None:
         server.sendall(framed(_answer(archive, data)))
 
 
+def _work(archive: Archive) -> bool:
+    try:
+        return archive.work()
+    except Unreadable as unreadable:
+        _say(str(unreadable))
+        return False
+
+
 def _answer(archive: Archive, data: bytes) -> bytes:
     try:
         return OK + encoder.encode(archive.answer(call_decoder.decode(data)))
     except Unreadable as unreadable:
+        _say(str(unreadable))
         return FAULT + str(unreadable).encode()
+
+
+@cache
+def _say(issue: str) -> None:
+    """Log an issue, but not again with every call that meets it."""
+    _log.error("%s", issue)
 
 
 def _receive(server: socket.socket) -> bytes | None:

@@ -32,8 +32,9 @@ class Archive:
         self._catalog = Catalog(f"{path}-index", self._rows)
 
     def answer(self, call: Call) -> Page | Chunk | list[Record]:
-        """What is asked for."""
-        return _ANSWERS[type(call)](self, call)
+        """What is asked for, as of now."""
+        with self._rows.snapshot():
+            return _ANSWERS[type(call)](self, call)
 
     def work(self) -> bool:
         """Do a step of the work in the background; False when there is none."""
@@ -46,7 +47,7 @@ class Archive:
 
     def page(self, call: PageCall) -> Page:
         """A page of matches, newest first."""
-        first = self._rows.position_upto(call.after) + 1
+        first = self._rows.position_upto(max(call.after, self._rows.trimmed_upto)) + 1
         last = self._rows.position_upto(call.upto)
         self._catalog.cover(last)
         parts = self._catalog.parts(first, last)
@@ -59,8 +60,18 @@ class Archive:
         return Page(payloads, sum(len(positions) for _, positions in found), offset)
 
     def chunk(self, call: ChunkCall) -> Chunk:
-        """The next messages for a reader, oldest first."""
-        first = self._rows.position_upto(call.cursor) + 1
+        """The next messages for a reader, oldest first.
+
+        Some may have been given up since the server asked: then that is told.
+        """
+        gone = self._rows.trimmed_upto
+        chunk = self._chunk(call, max(call.cursor, gone))
+        chunk.cursor = max(chunk.cursor, gone)
+        chunk.lost_upto = gone if call.cursor < gone else 0
+        return chunk
+
+    def _chunk(self, call: ChunkCall, cursor: int) -> Chunk:
+        first = self._rows.position_upto(cursor) + 1
         last = self._rows.position_upto(call.upto)
         self._catalog.cover(last)
         parts = self._catalog.parts(first, last)
@@ -69,8 +80,7 @@ class Archive:
             if found:
                 return self._filled(part, found, call)
         passed = parts[:_PARTS_PER_CHUNK]
-        cursor = self._seq_behind(passed[-1], call.upto) if passed else call.upto
-        return Chunk([], cursor, 0)
+        return Chunk([], self._seq_behind(passed[-1], call.upto) if passed else call.upto, 0)
 
     def records(self, call: RecordsCall) -> list[Record]:
         """Whole messages, oldest first."""

@@ -20,10 +20,11 @@ from pyroaring import BitMap
 
 from livelog.archive import segment
 from livelog.archive.rows import Rows
-from livelog.archive.segment import Segment, TextOf
-from livelog.index import Index
+from livelog.archive.segment import Segment
+from livelog.index import Index, Mentions
 from livelog.query import Query
-from livelog.record import Record, text_of
+from livelog.record import Record, mentions
+from livelog.words import Phrase
 
 _log = logging.getLogger(__name__)
 
@@ -47,8 +48,8 @@ class Part(Protocol):
     def end(self) -> int:
         """The position behind it."""
 
-    def find(self, query: Query, text_of: TextOf) -> BitMap:
-        """What matches, counted from `first`; `text_of` takes a position of the whole log."""
+    def find(self, query: Query, mentions: Mentions) -> BitMap:
+        """What matches, counted from `first`; `mentions` takes a position of the whole log."""
 
 
 class OpenEnd:
@@ -69,9 +70,9 @@ class OpenEnd:
         self.index.add(record)
         self.times.append(record.time)
 
-    def find(self, query: Query, text_of: TextOf) -> BitMap:
+    def find(self, query: Query, mentions: Mentions) -> BitMap:
         """What matches, counted from `first`."""
-        steps = self.index.find(query, lambda position: text_of(self.first + position))
+        steps = self.index.find(query, lambda place, phrase: mentions(self.first + place, phrase))
         while True:
             try:
                 next(steps)
@@ -107,7 +108,7 @@ class Catalog:
 
     def matches(self, part: Part, query: Query, first: int, last: int) -> BitMap:
         """What matches in a part from `first` to `last`, counted from its beginning."""
-        found = part.find(query, self._text)
+        found = part.find(query, self._mentions)
         found.remove_range(0, max(0, first - part.first))
         found.remove_range(max(0, last + 1 - part.first), part.end - part.first)
         return found
@@ -118,15 +119,31 @@ class Catalog:
             self._job = self._next_job()
             if self._job is None:
                 return self._index_more()
+        try:
+            return self._step()
+        except sqlite3.OperationalError as error:  # the disk is full, say
+            self._abandon(error)
+            return False
+
+    def _step(self) -> bool:
+        if not self._connection.in_transaction:
             self._connection.execute("BEGIN IMMEDIATE")
         if next(self._job, self) is self:
             self._connection.execute("COMMIT")
             self._job = None
         return True
 
-    def _text(self, position: int) -> str:
+    def _abandon(self, error: sqlite3.OperationalError) -> None:
+        """Leave the file as it was; what is in memory stays there until another time."""
+        _log.warning("the index could not be written: %s", error)
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._job = None
+        self._segments = _segments(self._connection)
+
+    def _mentions(self, position: int, phrase: Phrase) -> bool:
         payload = self._rows.payload(position)
-        return text_of(payload) if payload else ""
+        return bool(payload) and mentions(payload, phrase)
 
     def _index_more(self) -> bool:
         rows = self._rows.after(self._open.end - 1, _INDEXED_PER_STEP)
@@ -139,7 +156,7 @@ class Catalog:
     def _next_job(self) -> Generator[None, None, None] | None:
         if self._segments and self._segments[0].end <= self._rows.first_position:
             return self._drop_oldest()
-        if len(self._open.index) >= SEALED_AT:
+        if self._sealing or len(self._open.index) >= SEALED_AT:
             return self._seal()
         for start in range(len(self._segments) - _MERGED_AT_ONCE + 1):
             neighbours = self._segments[start : start + _MERGED_AT_ONCE]
@@ -153,8 +170,9 @@ class Catalog:
 
     def _seal(self) -> Generator[None, None, None]:
         """Turn the open end into a segment, and begin a new one."""
-        end, self._open = self._open, OpenEnd(self._open.end)
-        self._sealing = [end]
+        if not self._sealing:
+            self._sealing, self._open = [self._open], OpenEnd(self._open.end)
+        [end] = self._sealing
         last_seq = self._rows.seq_at(end.end - 1)
         sealed = yield from segment.write(
             self._connection, end.first, end.times.tobytes(), last_seq, end.index.postings()
@@ -182,8 +200,7 @@ def _opened(path: str, rows: Rows) -> tuple[sqlite3.Connection, list[Segment]]:
     for _ in range(2):
         try:
             connection = _connect(path, rows.name)
-            ids = connection.execute("SELECT id FROM segment ORDER BY first").fetchall()
-            segments = [Segment(connection, id) for [id] in ids]
+            segments = _segments(connection)
             if all(_fits(each, rows) for each in segments):
                 return connection, segments
             issue = "does not fit the store"
@@ -192,7 +209,13 @@ def _opened(path: str, rows: Rows) -> tuple[sqlite3.Connection, list[Segment]]:
             issue = str(error)
         _log.warning("the index %s is made again: %s", path, issue)
         remove(path)
-    raise sqlite3.DatabaseError(f"{path}: {issue}")
+    _log.warning("the index is kept in memory")
+    return _connect(":memory:", rows.name), []
+
+
+def _segments(connection: sqlite3.Connection) -> list[Segment]:
+    ids = connection.execute("SELECT id FROM segment ORDER BY first").fetchall()
+    return [Segment(connection, id) for [id] in ids]
 
 
 def _connect(path: str, name: str) -> sqlite3.Connection:

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 _END_SECONDS = 5.0
 
 _ATTEMPTS = 2
-"""Processes that a call may take: one that was killed is replaced, a call that kills is given up."""
+"""Processes a call may take: one that was killed is replaced, a call that kills is given up."""
 
 Answer = TypeVar("Answer")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import msgspec
@@ -50,11 +51,26 @@ class Rows:
         [[name]] = self._ask("SELECT name FROM log")
         return str(name, "ascii")
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What is written or deleted meanwhile is not seen."""
+        self._ask("BEGIN")
+        try:
+            yield
+        finally:
+            if self._connection.in_transaction:
+                self._ask("COMMIT")
+
+    @property
+    def trimmed_upto(self) -> int:
+        """Seq up to which messages have been given up; some of them may still be there."""
+        [[trimmed_upto]] = self._ask("SELECT trimmed_upto FROM log")
+        return int(trimmed_upto)
+
     @property
     def first_position(self) -> int:
         """Position of the oldest message that has not been given up."""
-        [[trimmed_upto]] = self._ask("SELECT trimmed_upto FROM log")
-        return self.position_upto(trimmed_upto) + 1
+        return self.position_upto(self.trimmed_upto) + 1
 
     def position_upto(self, seq: int) -> int:
         """Position of the newest message up to this seq, or the one before the first message."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import sqlite3
 from array import array
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby, islice
 from operator import itemgetter
@@ -18,7 +18,7 @@ from operator import itemgetter
 import msgspec
 from pyroaring import BitMap
 
-from livelog import words
+from livelog.index import Mentions
 from livelog.messages import TYPES
 from livelog.query import Query
 from livelog.times import Times
@@ -58,7 +58,6 @@ _REMEMBERED = 16
 """Joined bitmaps that a segment keeps for parts of words asked for lately."""
 
 Posting = tuple[str, BitMap]
-TextOf = Callable[[int], str]
 
 
 class Segment:
@@ -83,8 +82,8 @@ class Segment:
         """The position behind it."""
         return self.first + self.count
 
-    def find(self, query: Query, text_of: TextOf) -> BitMap:
-        """What matches `query`; `text_of` gives the text at a position of the whole log."""
+    def find(self, query: Query, mentions: Mentions) -> BitMap:
+        """What matches `query`; `mentions` tells of a position of the whole log."""
         found = BitMap(range(self.count))
         if len(query.types) < len(TYPES):
             found &= self._any_of(f"type={name}" for name in query.types)
@@ -98,7 +97,7 @@ class Segment:
         few = len(found) <= _FEW
         for phrase in query.phrases:
             if few or len(phrase) > 1:
-                found = BitMap([p for p in found if words.occurs(phrase, text_of(self.first + p))])
+                found = BitMap([p for p in found if mentions(self.first + p, phrase)])
         return found
 
     def _any_of(self, terms: Iterable[str]) -> BitMap:

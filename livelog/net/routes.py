@@ -103,10 +103,12 @@ async def upgrade_required(site: Site, request: Request) -> Response:
 
 
 async def health(site: Site, request: Request) -> Response:
-    """How the server is."""
+    """How the server is: `ok`, or `read-only` and why, while nothing can be published."""
+    refusal = site.log.refusal
     return _json(
         {
-            "status": "ok",
+            "status": "ok" if refusal is None else "read-only",
+            **({} if refusal is None else {"issue": refusal.issue}),
             "version": __version__,
             "connections": site.subscribers.total(),
             "head_seq": site.log.head,
@@ -153,7 +155,9 @@ async def publish(site: Site, request: Request) -> Response:
     if not drafts:
         raise Refused(PROTOCOL_ERROR, "body", "there is no message in it")
     # What has begun is carried through, even if the client leaves: all or nothing.
-    receipts = await asyncio.shield(site.loop.create_task(_publish_all(site, drafts)))
+    publishing = site.loop.create_task(_publish_all(site, drafts))
+    publishing.add_done_callback(_outcome)
+    receipts = await asyncio.shield(publishing)
     return _json(
         {
             "action": "published",
@@ -162,6 +166,12 @@ async def publish(site: Site, request: Request) -> Response:
         },
         status=201,
     )
+
+
+def _outcome(task: asyncio.Task[list[Receipt]]) -> None:
+    """Look at what became of a task, for which nobody may be waiting any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _publish_all(site: Site, drafts: list[Draft]) -> list[Receipt]:

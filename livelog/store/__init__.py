@@ -37,7 +37,10 @@ class Store(Protocol):
         """
 
     def seq_of(self, id: str) -> int | None:
-        """The seq of the newest message with this id."""
+        """The seq of the newest message with this id.
+
+        Raises `Refused`, as everything that follows does, when the file cannot be read.
+        """
 
     def start_of_newest(self, count: int) -> int:
         """Seq of the message before the `count` newest ones, 0 when there are no more."""
@@ -45,8 +48,7 @@ class Store(Protocol):
     async def page(self, query: Query, upto: int, span: Span, ahead: int = 0) -> Page:
         """A page of the matches with a seq of at most `upto`, behind `ahead` newer ones.
 
-        `total` counts the former, `offset` and an anchor in `span` all of them. Raises `Refused`,
-        as `chunk` and `records` do, when the file cannot be read.
+        `total` counts the former, `offset` and an anchor in `span` all of them.
         """
 
     async def chunk(self, cursor: int, upto: int, wanted: Subscription, max_bytes: int) -> Chunk:

@@ -54,8 +54,11 @@ class Lock:
     """The right to use a file, until `release` or the end of the process."""
 
     def __init__(self, path: str) -> None:
-        """Raises `WrongSetting` when another server has it."""
-        self._descriptor = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o644)
+        """Raises `WrongSetting` when another server has it, or it cannot be had."""
+        try:
+            self._descriptor = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise WrongSetting(f"--store {path}: {error}") from None
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,6 +1,6 @@
 """The store in an SQLite file: a thread writes, a process reads.
 
-The file is named by its absolute path, has one owner at a time, and is safe to copy with any tool
+The file is named by its real path, has one owner at a time, and is safe to copy with any tool
 that knows SQLite. What many clients read at the same time after a restart is read once.
 """
 
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from livelog.archive.calls import ChunkCall, PageCall, RecordsCall
 from livelog.archive.client import ArchiveClient
-from livelog.errors import Refused
+from livelog.errors import SERVER_ERROR, Refused
 from livelog.pages import Chunk, Page, Span
 from livelog.query import Query, Subscription
 from livelog.record import Record
@@ -42,7 +43,7 @@ class SqliteStore:
         clock: Callable[[], float],
         trimmed: Callable[[int], None],
     ) -> None:
-        path = os.path.abspath(path)
+        path = os.path.realpath(path)
         self._lock = Lock(path)
         try:
             connection, contents = open_file(path)
@@ -81,17 +82,19 @@ class SqliteStore:
 
     def seq_of(self, id: str) -> int | None:
         """The seq of the newest message with this id."""
-        row = self._lookup.execute(
-            "SELECT max(seq) FROM message WHERE id = ? AND seq > ?", (id, self.trimmed_upto)
-        ).fetchone()
-        return None if row is None else row[0]
+        return self._seq("max(seq)", "id = ? AND seq > ?", id, self.trimmed_upto)
 
     def start_of_newest(self, count: int) -> int:
         """Seq of the message before the `count` newest ones, 0 when there are no more."""
-        row = self._lookup.execute(
-            "SELECT seq FROM message WHERE position = ?", (self._contents.last_position - count,)
-        ).fetchone()
-        return row[0] if row else 0
+        return self._seq("seq", "position = ?", self._contents.last_position - count) or 0
+
+    def _seq(self, what: str, condition: str, *values: int | str) -> int | None:
+        sql = f"SELECT {what} FROM message WHERE {condition}"
+        try:
+            row = self._lookup.execute(sql, values).fetchone()
+        except sqlite3.Error as error:
+            raise Refused(SERVER_ERROR, "", f"the store cannot be read: {error}") from None
+        return row[0] if row else None
 
     async def page(self, query: Query, upto: int, span: Span, ahead: int = 0) -> Page:
         """A page of the matches up to `upto`."""
@@ -105,6 +108,7 @@ class SqliteStore:
         if asked is None:
             call = ChunkCall(cursor, upto, wanted.parts, max_bytes)
             asked = self._chunks[key] = asyncio.create_task(self._archive.ask(call, Chunk))
+            asked.add_done_callback(_outcome)
             if len(self._chunks) > _SHARED_CHUNKS:
                 self._chunks.popitem(last=False)
         try:
@@ -130,3 +134,9 @@ class SqliteStore:
     def _trim(self, upto: int) -> None:
         self.trimmed_upto = upto
         self._trimmed(upto)
+
+
+def _outcome(task: asyncio.Task[Chunk]) -> None:
+    """Look at what became of a task, for which nobody may be waiting any more."""
+    if not task.cancelled():
+        task.exception()

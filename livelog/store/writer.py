@@ -12,7 +12,8 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import accumulate, takewhile
 from typing import NamedTuple
 
 import msgspec
@@ -129,27 +130,43 @@ class Writer:
 
     def _run(self) -> None:
         while True:
-            if not self._leftover:
+            if not (self._leftover or self._waiting):
                 self._work.wait(_TRIM_SECONDS)
             self._work.clear()
             stopping = self._stop.is_set()
-            with self._lock:
-                entries, self._waiting = self._waiting, []
-            for group in _groups(entries):
-                self._write(group)
-            if stopping:
+            if entries := self._taken():
+                self._write(entries)
+            elif stopping:
                 return
             self._guarded_trim()
+
+    def _taken(self) -> list[_Entry]:
+        """The first in line, as many as one statement may hold."""
+        with self._lock:
+            counts = accumulate(len(entry.records) for entry in self._waiting)
+            taken = max(
+                1, sum(1 for _ in takewhile(lambda count: count <= _COMMIT_RECORDS, counts))
+            )
+            entries, self._waiting = self._waiting[:taken], self._waiting[taken:]
+        return entries
+
+    def _warned(self) -> list[_Entry]:
+        """All in line, as they have to be told that they wait; later they are told nothing more."""
+        with self._lock:
+            entries = self._waiting
+            self._waiting = [entry._replace(done=_tell_nobody) for entry in entries]
+        return entries
 
     def _write(self, entries: list[_Entry]) -> None:
         """Commit `entries`, again and again if need be; tell who waits for them."""
         records = [record for entry in entries for record in entry.records]
-        untold = entries
+        untold = list(entries)
         self._commit_began = time.monotonic()
         while failure := self._commit(records):
             if not self._failure:
                 _log.error("the store cannot be written to: %s", failure)
             self._failure = failure
+            untold += self._warned()
             self._tell(untold, _refused(f"delivered, but not stored yet: {failure}"))
             untold = []
             if self._stop.wait(_RETRY_SECONDS):
@@ -225,18 +242,8 @@ class Writer:
         return int(row[0]) if row else 0
 
 
-def _groups(entries: list[_Entry]) -> Iterator[list[_Entry]]:
-    """`entries` in order, each group as large as one statement may be."""
-    group: list[_Entry] = []
-    count = 0
-    for entry in entries:
-        if group and count + len(entry.records) > _COMMIT_RECORDS:
-            yield group
-            group, count = [], 0
-        group.append(entry)
-        count += len(entry.records)
-    if group:
-        yield group
+def _tell_nobody(refused: Refused | None) -> None:
+    """Who waited has been told already."""
 
 
 def _refused(issue: str) -> Refused:
