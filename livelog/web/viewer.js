@@ -5,7 +5,7 @@
  */
 import { Archive } from "./archive.js";
 import { Controls } from "./controls.js";
-import { count, moment } from "./describe.js";
+import { count } from "./describe.js";
 import { Details } from "./details.js";
 import { copy, download, ndjson } from "./export.js";
 import { marksOf } from "./highlight.js";
