@@ -6,6 +6,7 @@ time.
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -236,3 +237,31 @@ def test_a_chunk_tells_what_was_given_up_since_it_was_asked_for(tmp_path: Path) 
         assert len(split(b"".join(chunk.frames))) == 30 - upto
         assert disk.chunk(upto, 30, wanted, 10**6).lost_upto == 0
     disk.close()
+
+
+def test_an_index_that_cannot_be_written_is_kept_in_memory_until_it_can(tmp_path: Path) -> None:
+    disk = Disk(tmp_path / "live.db")
+    disk.write([record(SAMPLE, seq) for seq in range(1, 41)])
+    disk.settle()
+    index = disk.archive._catalog._connection
+    [[pages]] = index.execute("PRAGMA page_count")
+    index.execute(f"PRAGMA max_page_count = {pages}")
+    for first in range(41, 161, 20):
+        notes = [(seq, {"note": f"red dragon {seq}"}) for seq in range(first, first + 20)]
+        disk.write([record(SAMPLE | {"data": note}, seq) for seq, note in notes])
+        for _ in range(20):
+            disk.archive.work()
+        found = disk.page(compile_query(Filters(text="dragon")), 1000, Span(1000))
+        assert [seq_of(payload) for payload in found.payloads] == [*range(first + 19, 0, -1)]
+    assert disk.archive._catalog._sealing
+    index.execute("PRAGMA max_page_count = 100000")
+    disk.settle()
+    assert not disk.archive._catalog._sealing
+    assert disk.page(EVERYTHING, 1000, Span(1000)).total == 160
+    disk.reopen()
+    assert disk.page(EVERYTHING, 1000, Span(1000)).total == 160
+    disk.close()
+
+
+def seq_of(payload: bytes) -> int:
+    return int(json.loads(payload)["seq"])

@@ -91,6 +91,7 @@ class Catalog:
         self._open = OpenEnd(first)
         self._sealing: list[OpenEnd] = []
         self._job: Generator[None, None, None] | None = None
+        self._failing = False
 
     def close(self) -> None:
         """Let go of the file; what was under way is done again another time."""
@@ -120,22 +121,25 @@ class Catalog:
             if self._job is None:
                 return self._index_more()
         try:
-            return self._step()
+            return self._step(self._job)
         except sqlite3.OperationalError as error:  # the disk is full, say
             self._abandon(error)
             return False
 
-    def _step(self) -> bool:
+    def _step(self, job: Generator[None, None, None]) -> bool:
         if not self._connection.in_transaction:
             self._connection.execute("BEGIN IMMEDIATE")
-        if next(self._job, self) is self:
+        if next(job, self) is self:
             self._connection.execute("COMMIT")
             self._job = None
+            self._failing = False
         return True
 
     def _abandon(self, error: sqlite3.OperationalError) -> None:
         """Leave the file as it was; what is in memory stays there until another time."""
-        _log.warning("the index could not be written: %s", error)
+        if not self._failing:
+            _log.warning("the index cannot be written to: %s", error)
+        self._failing = True
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         self._job = None

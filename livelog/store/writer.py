@@ -89,7 +89,7 @@ class Writer:
         self._call = call
         self._trimmed = trimmed
         self._trim_due = 0.0
-        self._leftover = True  # rows that have been given up may still be there
+        self._leftover = contents.trimmed_upto > 0  # rows that were given up may still be there
         # Shared by both threads: what is in line, and how the writing goes.
         self._lock = threading.Lock()
         self._waiting: list[_Entry] = []
@@ -215,9 +215,9 @@ class Writer:
         now = time.monotonic()
         if now >= self._trim_due:
             self._trim_due = now + _TRIM_SECONDS
-            self._leftover = True
             cut = self._cut()
             if cut > self._trimmed_upto:
+                self._leftover = True
                 self._connection.execute("UPDATE log SET trimmed_upto = ?", (cut,))
                 self._trimmed_upto = cut
                 self._call(lambda: self._trimmed(cut))
