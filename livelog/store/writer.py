@@ -170,7 +170,7 @@ class Writer:
             self._tell(untold, _refused(f"delivered, but not stored yet: {failure}"))
             untold = []
             if self._stop.wait(_RETRY_SECONDS):
-                _log.error("%d messages could not be written to the store", len(records))
+                self._give_up(entries)
                 return
         if self._failure:
             _log.warning("the store can be written to again")
@@ -178,6 +178,13 @@ class Writer:
         with self._lock:
             self._pending_bytes -= sum(entry.size for entry in entries)
         self._tell(untold, None)
+
+    def _give_up(self, entries: list[_Entry]) -> None:
+        """Nor is anything written that comes after `entries`: the log has no holes."""
+        with self._lock:
+            lost, self._waiting = entries + self._waiting, []
+        count = sum(len(entry.records) for entry in lost)
+        _log.error("%d messages could not be written to the store", count)
 
     def _tell(self, entries: list[_Entry], outcome: Refused | None) -> None:
         def tell() -> None:
