@@ -169,6 +169,7 @@ class Writer:
             untold += self._warned()
             self._tell(untold, _refused(f"delivered, but not stored yet: {failure}"))
             untold = []
+            self._guarded_trim()  # which may make room
             if self._stop.wait(_RETRY_SECONDS):
                 self._give_up(entries)
                 return
@@ -219,7 +220,8 @@ class Writer:
             self._trim()
         except sqlite3.Error as error:
             self._leftover = False  # until there is more
-            _log.error("old messages could not be deleted: %s", error)
+            if not self._failure:  # which has been logged
+                _log.error("old messages could not be deleted: %s", error)
 
     def _trim(self) -> None:
         now = time.monotonic()
