@@ -217,7 +217,23 @@ class Disconnected(Event, kw_only=True, tag="disconnected"):
     """The last event on a connection that the server closes."""
 
     reason: Reason
+    reconnect_after_ms: int | UnsetType = UNSET
+    """When to come back, where the server knows better than the client's own schedule."""
 
+
+AnyEvent = (
+    Connected
+    | Subscribed
+    | Unsubscribed
+    | Published
+    | Pong
+    | History
+    | SearchResults
+    | Gap
+    | RateLimit
+    | Error
+    | Disconnected
+)
 
 command_decoder = msgspec.json.Decoder(AnyCommand)
 encoder = msgspec.json.Encoder()

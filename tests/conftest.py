@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.follower import find_node_modules
+from tests.process import start as start
 
 settings.register_profile("livelog", deadline=None)
 settings.load_profile("livelog")

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import select
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,52 +14,8 @@ import pytest
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
 from livelog import __version__
+from tests.process import Start, ended, port_of, ready
 from tests.wire import PATIENCE, TYPES, Json
-
-Start = Callable[..., "subprocess.Popen[str]"]
-ROOT = Path(__file__).parent.parent
-CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("LIVELOG_")}
-CLEAN["LIVELOG_STORE"] = "memory"
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Starts the command; what is still running at the end is killed."""
-    processes = []
-
-    def run(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "livelog", *arguments],
-            cwd=ROOT,
-            env={**CLEAN, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        processes.append(process)
-        return process
-
-    yield run
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def ready(process: subprocess.Popen[str]) -> str:
-    """Wait for the one line that says where the server is; returns the address in it."""
-    assert process.stdout is not None
-    readable, _, _ = select.select([process.stdout], [], [], PATIENCE)
-    line = process.stdout.readline() if readable else ""
-    assert line.startswith("livelog ready on "), process.communicate() if not readable else line
-    assert line.endswith("/ws/live-log\n")
-    return line.removeprefix("livelog ready on ").strip()
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Exit code and what was left to read of stdout and stderr."""
-    out, err = process.communicate(timeout=PATIENCE)
-    return process.returncode, out, err
 
 
 def events(client: ClientConnection) -> Iterator[Json]:
@@ -79,11 +31,6 @@ def health(port: int) -> Json:
         answer = b"".join(iter(lambda: http.recv(4096), b""))
     health: Json = json.loads(answer.partition(b"\r\n\r\n")[2])
     return health
-
-
-def port_of(url: str) -> int:
-    """The port in an address."""
-    return int(url.removeprefix("ws://127.0.0.1:").removesuffix("/ws/live-log"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -297,7 +244,7 @@ def test_it_tells_its_version(start: Start) -> None:
 
 
 def test_help_fits_names_every_option_and_shows_examples(start: Start) -> None:
-    code, out, err = ended(start("--help", COLUMNS="100"))
+    code, out, err = ended(start("serve", "--help", COLUMNS="100"))
     assert (code, err) == (0, "")
     assert max(map(len, out.splitlines())) <= 100
     assert "examples:" in out

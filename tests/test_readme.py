@@ -6,12 +6,15 @@ import ast
 import asyncio
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
 
 from livelog import Config, Server
+from tests.process import ROOT, Start, ready
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -47,3 +50,18 @@ def test_every_command_is_shown() -> None:
 @pytest.mark.parametrize("example", blocks("python"))
 def test_a_python_example_parses(example: str) -> None:
     ast.parse(example)
+
+
+def test_the_client_of_the_readme_runs(start: Start) -> None:
+    [example] = [block for block in blocks("python") if "connect(" in block]
+    url = ready(start("--port", "0"))
+    example = example.replace("ws://localhost:8000/ws/live-log", url)
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", example], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert "content='hello'" in process.stdout.readline()
+    finally:
+        process.kill()
+        process.communicate()

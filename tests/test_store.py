@@ -30,8 +30,9 @@ from livelog.store import file, writer
 from livelog.store.file import VERSION
 from livelog.store.sqlite import SqliteStore
 from tests.disk import Disk, reading_processes
+from tests.process import CLEAN, ROOT, Start, ended, ready
 from tests.strategies import record
-from tests.test_cli import CLEAN, ROOT, Start, ended, events_until_close, ready, start
+from tests.test_cli import events_until_close
 from tests.test_query import complete, plainly
 from tests.wire import (
     PATIENCE,
@@ -47,8 +48,6 @@ from tests.wire import (
     until,
     user,
 )
-
-__all__ = ["start"]  # a fixture
 
 DAY = 86_400.0
 SHORT = user("short")

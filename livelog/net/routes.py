@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Raw
 
-from livelog import __version__
+from livelog import __version__, asyncapi
 from livelog.errors import PROTOCOL_ERROR, UNSUPPORTED_DATA, Refused
 from livelog.ingest import Receipt, decode
 from livelog.net import reading
@@ -115,6 +115,11 @@ async def health(site: Site, request: Request) -> Response:
             "uptime_seconds": round(site.loop.time() - site.started, 3),
         }
     )
+
+
+async def asyncapi_document(site: Site, request: Request) -> Response:
+    """The protocol of the WebSocket, for programs that read such descriptions."""
+    return Response(asyncapi.document(WEBSOCKET_PATH))
 
 
 async def history(site: Site, request: Request) -> Response:
@@ -249,6 +254,7 @@ Handler = Callable[[Site, Request], Awaitable[Response]]
 ROUTES: dict[str, dict[str, Handler]] = {
     WEBSOCKET_PATH: {"GET": upgrade_required},
     "/healthz": {"GET": health},
+    "/asyncapi.json": {"GET": asyncapi_document},
     "/api/messages": {"POST": publish},
     "/api/history": {"GET": history},
     "/api/search": {"GET": search},

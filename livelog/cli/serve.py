@@ -1,4 +1,4 @@
-"""The command line: flags from `Config`, then a server until a signal ends it."""
+"""`livelog serve`: flags from `Config`, then a server until a signal ends it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _WRONG_USAGE = 2
 
 _EXAMPLES = """
 examples:
-  python -m livelog --demo                     sample traffic on ws://127.0.0.1:8000/ws/live-log
-  python -m livelog --host 0.0.0.0 --port 80   for everybody
+  livelog serve --demo                         sample traffic on ws://127.0.0.1:8000/ws/live-log
+  livelog serve --host 0.0.0.0 --port 80       for everybody
   LIVELOG_PORT=9000 livelog --config live.toml options from the environment and a file
 
 Every option is also a variable (--ping-interval: LIVELOG_PING_INTERVAL) and a key of the TOML file
@@ -36,9 +36,9 @@ Every option is also a variable (--ping-interval: LIVELOG_PING_INTERVAL) and a k
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Run the server; returns the exit code."""
-    flags = vars(_parser().parse_args(arguments))
+    flags = vars(_parser().parse_args(arguments[1:]))
     file = flags.pop("config", None) or os.environ.get("LIVELOG_CONFIG")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     _allow_many_files()
@@ -102,8 +102,8 @@ async def _demo(server: Server) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="livelog",
-        usage="livelog [options]",
+        prog="livelog serve",
+        usage="livelog [serve] [options]",
         description="A live-log server: typed messages to WebSocket subscribers.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,0 +1,24 @@
+"""Text from others, made fit for a terminal.
+
+Whoever can publish could otherwise move the cursor, rename the window or reverse the reading
+direction of whoever looks. What a terminal would act on is shown instead, as JSON writes it, which
+keeps one message on one line and JSON valid: such characters stand only inside of its strings.
+"""
+
+from __future__ import annotations
+
+import re
+
+_ACTED_ON = re.compile(
+    "["
+    "\x00-\x1f\x7f-\x9f"  # control characters, the eight-bit ones too
+    "\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069"  # reading direction
+    "\u2028\u2029"  # ends of lines
+    "\ud800-\udfff"  # halves of characters, which cannot be written at all
+    "]"
+)
+
+
+def harmless(text: str) -> str:
+    """`text` with nothing in it that a terminal would act on."""
+    return _ACTED_ON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

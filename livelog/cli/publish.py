@@ -1,0 +1,235 @@
+"""`livelog publish`: NDJSON from a file or a pipe into the log.
+
+What one read returns is one batch: a file goes in large ones, a pipe whose writer pauses goes on at
+once. A message without an id gets one made of the place and the content of its line, so running
+the same file again, after whatever went wrong, delivers nothing twice while the server remembers
+the ids. A pipe has no name; `--name` gives it one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from livelog.cli import options
+from livelog.cli.outcome import FAILED, Failure, explained, outcome, say
+from livelog.client import Clock, Unreachable
+from livelog.client.backoff import DELAYS, Backoff
+from livelog.client.failures import Lost
+from livelog.client.posting import Poster
+from livelog.errors import PROTOCOL_ERROR, Refused
+from livelog.ids import uuid7
+from livelog.messages import AnyMessage
+
+_EXAMPLES = """\
+  livelog publish events.ndjson
+  producer | livelog publish
+  producer | livelog publish - --name 2025-12-03 --keep-going
+  echo '{"type":"user","user_id":"u1","username":"Ann","content":"hello"}' |
+    livelog publish
+
+Running the same file again is safe: a message without an id gets one made of
+its line, and an id is delivered once. For a pipe --name does the same.
+"""
+_READ = 256 * 2**10
+"""Bytes of one read, and so of one batch, about."""
+_ATTEMPTS = len(DELAYS) - 1
+"""How often a batch is tried when the server is lost: some seconds."""
+
+_PREFIX = {kind.__struct_config__.tag: kind.prefix for kind in get_args(AnyMessage)}
+
+
+class Line(NamedTuple):
+    """A message on its way."""
+
+    number: int
+    data: bytes
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Publish everything; returns the exit code."""
+    does = "Publish messages from a file or a pipe, one JSON object a line."
+    parser = options.parser("publish", does, _EXAMPLES)
+    parser.add_argument(
+        "file", nargs="?", default="-", metavar="FILE", help="what to read; - (default) is stdin"
+    )
+    parser.add_argument(
+        "--keep-going", action="store_true", help="pass over lines that are refused"
+    )
+    parser.add_argument("--name", metavar="NAME", help="stands for the file in ids that are made")
+    given = parser.parse_args(arguments[1:])
+    return outcome(lambda: _publish(given.url, given.file, given.name, given.keep_going))
+
+
+def _publish(url: str, file: str, name: str | None, keep_going: bool) -> int:
+    with ExitStack() as stack:
+        source, size = _open(file, stack)
+        advance = _progress(size, stack)
+        poster = Poster(url)
+        stack.callback(poster.close)
+        run = _Run(url, poster, _origin(file, name), keep_going)
+        number = 1
+        for lines in _batches(source):
+            goes_on = run.batch(number, lines)
+            number += len(lines)
+            advance(sum(map(len, lines)) + len(lines))
+            if not goes_on:
+                break
+    say(f"{run.published} messages published" + (f", {run.wrong} refused" if run.wrong else ""))
+    return FAILED if run.wrong else 0
+
+
+def _open(file: str, stack: ExitStack) -> tuple[int, int | None]:
+    """File descriptor and, if it is known, size."""
+    if file == "-":
+        if sys.stdin.isatty():
+            say("reading what you type, one JSON object a line; Ctrl-D ends it")
+        return sys.stdin.fileno(), None
+    try:
+        source = os.open(file, os.O_RDONLY)
+    except OSError as error:
+        raise Failure(f"cannot read {file}: {(error.strerror or str(error)).lower()}") from None
+    stack.callback(os.close, source)
+    return source, os.fstat(source).st_size or None
+
+
+def _origin(file: str, name: str | None) -> str:
+    """What tells lines of this input from the same lines of another."""
+    if name is not None:
+        return name
+    return uuid7(int(time.time() * 1000)) if file == "-" else str(Path(file).resolve())
+
+
+def _batches(source: int) -> Iterator[list[bytes]]:
+    """The lines of the input, as many at a time as one read brings."""
+    rest = b""
+    try:
+        while data := os.read(source, _READ):
+            *lines, rest = (rest + data).split(b"\n")
+            if lines:
+                yield lines
+    except OSError as error:
+        raise Failure(f"cannot read the input: {(error.strerror or '').lower()}") from None
+    if rest:
+        yield [rest]
+
+
+class _Run:
+    """One run of the command: what was published and what was wrong."""
+
+    def __init__(self, url: str, poster: Poster, origin: str, keep_going: bool) -> None:
+        self.published = 0
+        self.wrong = 0
+        self._url = url
+        self._poster = poster
+        self._origin = origin
+        self._keep_going = keep_going
+        self._reached = False
+
+    def batch(self, first: int, lines: list[bytes]) -> bool:
+        """Publish lines, the first of which has this number; False when that is the end."""
+        good: list[Line] = []
+        for number, line in enumerate(lines, first):
+            if not line.strip():
+                continue
+            try:
+                good.append(Line(number, _identified(line.strip(), number, self._origin)))
+            except Refused as refused:
+                if not self._pass_over(number, refused):
+                    self._send(good)
+                    return False
+        return self._send(good)
+
+    def _send(self, lines: list[Line]) -> bool:
+        while lines:
+            try:
+                self.published += self._persistently([line.data for line in lines])
+                return True
+            except Refused as refused:
+                if "line" not in refused.details and len(lines) > 1:
+                    raise  # it is not about one message
+                index = int(refused.details.get("line", 1)) - 1
+                number = lines[index].number
+                if not self._pass_over(number, refused):
+                    self._send(lines[:index])
+                    return False
+                del lines[index]
+        return True
+
+    def _pass_over(self, number: int, refused: Refused) -> bool:
+        """Report a wrong line; whether to go on without it."""
+        self.wrong += 1
+        end = "" if self._keep_going else " (--keep-going would pass over it)"
+        say(f"line {number}: {explained(refused)}{end}")
+        return self._keep_going
+
+    def _persistently(self, data: list[bytes]) -> int:
+        backoff = Backoff(Clock())
+        for attempt in range(_ATTEMPTS):
+            try:
+                count = self._poster.post(data)
+            except Lost as lost:
+                if not self._reached:
+                    raise Unreachable(f"cannot reach {self._url}: {lost}") from None
+                if attempt == _ATTEMPTS - 1:
+                    break
+                wait = backoff.next()
+                say(f"connection lost: {lost}; next attempt in {wait:.1f} s")
+                time.sleep(wait)
+            else:
+                self._reached = True
+                return count
+        raise Failure(
+            f"the server is lost; {self.published} messages were acknowledged. "
+            "Run the same again to go on: nothing is delivered twice"
+        )
+
+
+class _Peek(msgspec.Struct):
+    id: Any = UNSET
+    type: Any = UNSET
+
+
+_peek = msgspec.json.Decoder(_Peek)
+
+
+def _identified(line: bytes, number: int, origin: str) -> bytes:
+    """The line with an id. Raises `Refused` when it is not a JSON object."""
+    try:
+        peek = _peek.decode(line)
+    except (ValueError, RecursionError) as error:
+        raise Refused(PROTOCOL_ERROR, "", f"not a JSON object: {error}") from None
+    if not isinstance(peek.id, UnsetType):
+        return line
+    prefix = _PREFIX.get(peek.type, "") if isinstance(peek.type, str) else ""
+    digest = blake2b(line, digest_size=16, key=_key(origin, number)).hexdigest()
+    rest = line[1:].lstrip()
+    comma = b"" if rest.startswith(b"}") else b","
+    return b'{"id":"%b"%b%b' % (f"{prefix}{digest}".encode(), comma, rest)
+
+
+def _key(origin: str, number: int) -> bytes:
+    return blake2b(f"{number} {origin}".encode(errors="surrogateescape")).digest()
+
+
+def _progress(size: int | None, stack: ExitStack) -> Callable[[int], object]:
+    """What is to be called with the bytes that were published; shows a bar on a terminal."""
+    if not sys.stderr.isatty():
+        return lambda done: None
+    try:
+        from rich.console import Console
+        from rich.progress import Progress
+    except ImportError:  # without the extra
+        return lambda done: None
+    progress = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
+    task = progress.add_task("publishing", total=size)
+    return lambda done: progress.advance(task, done)

@@ -1,0 +1,15 @@
+"""Addresses of servers: the URL of the WebSocket, from which all else follows."""
+
+from __future__ import annotations
+
+PATH = "/ws/live-log"
+EXAMPLE = f"ws://localhost:8000{PATH}"
+_UNIX = "ws+unix://"
+
+
+def unix_socket(url: str) -> tuple[str, str] | None:
+    """Path of the socket and path of the WebSocket in `ws+unix://SOCKET:PATH`; else None."""
+    if not url.startswith(_UNIX):
+        return None
+    socket, _, path = url.removeprefix(_UNIX).rpartition(":")
+    return socket, path or PATH
