@@ -1,4 +1,5 @@
-"""The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | log`.
+"""The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | log |
+viewer`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its
@@ -25,6 +26,7 @@ from bench.targets import (
     STALL_LOAD,
     STALL_SECONDS,
     VERDICTS,
+    VIEWER_ROWS,
     Row,
     Target,
 )
@@ -90,6 +92,11 @@ def table(options: Options) -> int:
 def log(options: Options) -> int:
     """Publishing, resuming and searching what is on disk: measured as by `table`."""
     return print_rows(LOG_ROWS, options)
+
+
+def viewer(options: Options) -> int:
+    """The page that follows a log: measured as by `table`."""
+    return print_rows(VIEWER_ROWS, options)
 
 
 def print_rows(rows: Sequence[Row], options: Options) -> int:
@@ -182,7 +189,11 @@ def parser() -> argparse.ArgumentParser:
     stalled = command(stall, "a fan-out of which some subscribers stop reading")
     stalled.add_argument("--stall-seconds", type=float, default=STALL_SECONDS)
     add_load(stalled, STALL_LOAD)
-    for all_rows, about in ((table, "every row of the fan-out"), (log, "every row of the log")):
+    for all_rows, about in (
+        (table, "every row of the fan-out"),
+        (log, "every row of the log"),
+        (viewer, "frames and memory of the viewer's page"),
+    ):
         everything = command(all_rows, about)
         everything.add_argument("--times", type=int, default=3)
         everything.add_argument("--row", default="", help="only rows whose name contains this")

@@ -27,6 +27,7 @@ from bench.trials import (
     search_the_past,
     stall,
 )
+from bench.viewer import follow
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -186,3 +187,14 @@ SEARCHES = {
     ),
     "two letters": (Target("p99 ms", "<", 20), Target("longest stretch ms", "<=", 10)),
 }
+
+SEEN = (  # at the 95th percentile half of the frames that a screen can show; no growth
+    Target("frame p95 ms", "<=", 34),
+    Target("heap grown MB", "<", 20),
+    Target("elements", "<", 1500),
+    Target("behind s", "<", 2),
+)
+VIEWER_ROWS = (
+    Row("the viewer at 200 msg/s", partial(follow, rate=200), SEEN),
+    Row("the viewer at 1000 msg/s", partial(follow, rate=1000), SEEN),
+)

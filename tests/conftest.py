@@ -1,11 +1,15 @@
-"""What holds for all tests: nothing is left in the directory they are started from, and property
-tests have no deadline, because how long an example takes depends on the machine, not on us.
+"""What holds for all tests: nothing is left in the directory they are started from, property tests
+have no deadline, because how long an example takes depends on the machine, not on us, and what has
+to be fetched is fetched once.
 """
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
+from tests.follower import find_node_modules
 from tests.process import start as start
 
 settings.register_profile("livelog", deadline=None)
@@ -13,3 +17,9 @@ settings.load_profile("livelog")
 
 # For the servers that tests start as processes; a test of the store names its own file.
 os.environ["LIVELOG_STORE"] = "memory"
+
+
+@pytest.fixture(scope="session")
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where Node finds a WebSocket."""
+    return find_node_modules(tmp_path_factory.mktemp("node"))

@@ -51,6 +51,7 @@ FLOORS = {
         "net",
         "net.allowance",
         "net.assembler",
+        "net.assets",
         "net.commands",
         "net.connection",
         "net.http",

@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
-
+from tests.follower import NODE
 from tests.wire import PATIENCE, on_uvloop, serving, soon, user
 
-NODE = shutil.which("node")
 SCRIPT = """
 const url = process.argv[1];
 const Socket = globalThis.WebSocket ?? require('ws');
@@ -30,26 +26,6 @@ ws.onmessage = ({ data }) => {
 ws.onerror = (error) => { console.error(error.message ?? error); process.exit(1); };
 ws.onclose = ({ code, reason }) => console.log(JSON.stringify({ closed: code, reason }));
 """
-
-
-@pytest.fixture(scope="module")
-def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where Node finds a WebSocket; the test is skipped if there is none to be had."""
-    if NODE is None:
-        pytest.skip("Node is not installed")
-    place = tmp_path_factory.mktemp("node")
-    probe = "process.exit(globalThis.WebSocket ? 0 : 1)"
-    if subprocess.run([NODE, "-e", probe], check=False).returncode == 0:
-        return place
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("this Node has no WebSocket of its own, and there is no npm to get `ws`")
-    install = [npm, "install", "--prefix", str(place), "--no-audit", "--no-fund", "ws"]
-    try:
-        subprocess.run(install, check=True, capture_output=True, timeout=60)
-    except (subprocess.SubprocessError, OSError):
-        pytest.skip("this Node has no WebSocket of its own, and `npm install ws` failed")
-    return place / "node_modules"
 
 
 @on_uvloop

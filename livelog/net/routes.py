@@ -20,6 +20,7 @@ from livelog import __version__, asyncapi
 from livelog.errors import PROTOCOL_ERROR, UNSUPPORTED_DATA, Refused
 from livelog.ingest import Receipt, decode
 from livelog.net import reading
+from livelog.net.assets import ASSETS, HEADERS
 from livelog.net.site import Site
 from livelog.protocol import Event, GetHistory, Search, encoder
 from livelog.record import Draft
@@ -77,7 +78,8 @@ async def answer(site: Site, request: Request) -> Response:
     """Find the handler and call it."""
     methods = ROUTES.get(request.path)
     if methods is None:
-        issue = f"nothing here; there is {', '.join(ROUTES)}"
+        named = [path for path in ROUTES if path == "/" or path not in ASSETS]
+        issue = f"nothing here; there is {', '.join(named)}"
         raise Refused(PROTOCOL_ERROR, "path", issue, status=404)
     handler = methods.get("GET" if request.method == "HEAD" else request.method)
     if handler is None:
@@ -240,6 +242,13 @@ _BODIES = {
     "application/jsonl": _from_lines,
 }
 
+
+async def asset(site: Site, request: Request) -> Response:
+    """A file of the viewer."""
+    found = ASSETS[request.path]
+    return Response(found.body, content_type=found.content_type, headers=HEADERS)
+
+
 Handler = Callable[[Site, Request], Awaitable[Response]]
 
 ROUTES: dict[str, dict[str, Handler]] = {
@@ -249,6 +258,7 @@ ROUTES: dict[str, dict[str, Handler]] = {
     "/api/messages": {"POST": publish},
     "/api/history": {"GET": history},
     "/api/search": {"GET": search},
+    **{path: {"GET": asset} for path in ASSETS},
 }
 
 

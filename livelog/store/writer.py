@@ -169,8 +169,9 @@ class Writer:
             untold += self._warned()
             self._tell(untold, _refused(f"delivered, but not stored yet: {failure}"))
             untold = []
+            self._guarded_trim()  # which may make room
             if self._stop.wait(_RETRY_SECONDS):
-                _log.error("%d messages could not be written to the store", len(records))
+                self._give_up(entries)
                 return
         if self._failure:
             _log.warning("the store can be written to again")
@@ -179,10 +180,20 @@ class Writer:
             self._pending_bytes -= sum(entry.size for entry in entries)
         self._tell(untold, None)
 
+    def _give_up(self, entries: list[_Entry]) -> None:
+        """Nor is anything written that comes after `entries`: the log has no holes."""
+        with self._lock:
+            lost, self._waiting = entries + self._waiting, []
+        count = sum(len(entry.records) for entry in lost)
+        _log.error("%d messages could not be written to the store", count)
+
     def _tell(self, entries: list[_Entry], outcome: Refused | None) -> None:
         def tell() -> None:
             for done in waiting:
-                done(outcome)
+                try:
+                    done(outcome)
+                except Exception:  # the others have to be told all the same
+                    _log.exception("a publisher could not be told")
 
         waiting = [entry.done for entry in entries]
         self._call(tell)
@@ -199,8 +210,8 @@ class Writer:
             self._connection.execute(
                 _INSERT, (data, msgspec.json.encode(spans), self._last_position + 1)
             )
-        except sqlite3.Error as error:
-            return str(error)
+        except Exception as error:  # whatever it is, this thread has to go on
+            return str(error) or type(error).__name__
         self._last_position += len(records)
         return ""
 
@@ -209,7 +220,8 @@ class Writer:
             self._trim()
         except sqlite3.Error as error:
             self._leftover = False  # until there is more
-            _log.error("old messages could not be deleted: %s", error)
+            if not self._failure:  # which has been logged
+                _log.error("old messages could not be deleted: %s", error)
 
     def _trim(self) -> None:
         now = time.monotonic()

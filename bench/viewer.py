@@ -1,0 +1,151 @@
+"""The viewer's page under load: how even its frames come, and what it keeps in memory.
+
+The rule: the page is measured as it is, in a Chromium without a window and without a graphics card,
+while another process publishes. A frame's time is the distance between two callbacks of
+`requestAnimationFrame`, so what the page does and what the browser does for it are both in it. The
+heap is what is left after a collection of garbage; the half of the run in which the page has
+already reached its bound tells whether it grows.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import running
+from bench.load import MB, Figures, Load
+from bench.subjects import CORES
+from bench.trials import Against
+
+if TYPE_CHECKING:
+    from playwright.sync_api import CDPSession, Page
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
+LONG_FRAME_MS = 50
+CATCH_UP_SECONDS = 20
+SECONDS, WARMUP = 20.0, 3.0
+
+START = """() => {
+  window.frameTimes = [];
+  let last = performance.now();
+  const frame = (now) => {
+    window.frameTimes.push(now - last);
+    last = now;
+    requestAnimationFrame(frame);
+  };
+  requestAnimationFrame(frame);
+}"""
+FRAME_TIMES = "() => window.frameTimes.splice(0)"
+SHOWN = "() => Number(document.getElementById('place').textContent.replace(/\\D/g, ''))"
+ELEMENTS = "() => document.querySelectorAll('*').length"
+
+
+class Sight:
+    """The open page."""
+
+    def __init__(self, page: Page, tools: CDPSession) -> None:
+        self._page = page
+        self._tools = tools
+        page.evaluate(START)
+
+    def wait(self, seconds: float) -> None:
+        self._page.wait_for_timeout(seconds * 1000)
+
+    def frame_times(self) -> list[float]:
+        """Milliseconds since this was asked before."""
+        times: list[float] = self._page.evaluate(FRAME_TIMES)
+        return times
+
+    def heap(self) -> float:
+        """Megabytes in use after a collection."""
+        self._tools.send("HeapProfiler.collectGarbage")
+        used: dict[str, Any] = self._tools.send("Runtime.getHeapUsage")
+        return float(used["usedSize"]) / MB
+
+    def elements(self) -> int:
+        return int(self._page.evaluate(ELEMENTS))
+
+    def seconds_until(self, messages: int) -> float:
+        """How long until the page has taken that many."""
+        start = time.monotonic()
+        while self._page.evaluate(SHOWN) < messages:
+            if time.monotonic() - start > CATCH_UP_SECONDS:
+                raise SystemExit("the page did not catch up")
+            self.wait(0.02)
+        return time.monotonic() - start
+
+
+@contextmanager
+def sight(url: str) -> Iterator[Sight]:
+    """The viewer of the server at `url`, in a browser of its own."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        raise SystemExit("Playwright is needed: install the extra `test`") from None
+    if not Path(CHROMIUM).exists():
+        raise SystemExit(f"Chromium is needed at {CHROMIUM}")
+    with ExitStack() as stack:
+        with all_cores():
+            driver = stack.enter_context(sync_playwright())
+            browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        stack.callback(browser.close)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(url.replace("ws://", "http://").removesuffix("ws/live-log"))
+        page.wait_for_selector("#light[data-state=connected]")
+        yield Sight(page, page.context.new_cdp_session(page))
+
+
+@contextmanager
+def all_cores() -> Iterator[None]:
+    """What is started here may run anywhere: a browser draws with several threads, and beside the
+    load on one core it would be the wait for that core that is measured."""
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, CORES)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, mine)
+
+
+def follow(against: Against, rate: float) -> Figures:
+    """The page follows a log of this rate."""
+    work = Load(1, rate, SECONDS, WARMUP, sample=1)
+    with against.subject() as subject, sight(subject.url) as page:
+        with running.running(work, subject) as load:
+            load.wait_for_stream()
+            page.wait(WARMUP)
+            page.frame_times()
+            page.wait(SECONDS / 2)
+            half = page.heap()
+            # The collection itself stops the page for a moment: its frames are not counted.
+            first = page.frame_times()[:-2]
+            page.wait(SECONDS / 2)
+            times = first + page.frame_times()
+            load.figures()
+        behind = page.seconds_until(work.messages)
+        return frame_figures(times) | {
+            "heap MB": page.heap(),
+            "heap grown MB": page.heap() - half,
+            "elements": page.elements(),
+            "behind s": behind,
+        }
+
+
+def frame_figures(times: list[float]) -> Figures:
+    ordered = sorted(times)
+
+    def part(share: float) -> float:
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+    return {
+        "frame p50 ms": part(0.50),
+        "frame p95 ms": part(0.95),
+        "frame p99 ms": part(0.99),
+        "frame max ms": ordered[-1],
+        "long frames %": 100 * sum(t > LONG_FRAME_MS for t in ordered) / len(ordered),
+    }
