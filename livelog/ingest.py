@@ -50,14 +50,18 @@ class Ingest:
     def prepare(self, message: AnyMessage) -> Draft:
         """Check, stamp and encode one message.
 
-        Raises `Refused` when its timestamp is none, when a free object is nested too deeply or
-        cannot be written as JSON, when the whole is too big, or when the log takes nothing now.
+        Raises `Refused` when its id has a U+0000 or its timestamp is none, when a free object is
+        nested too deeply or cannot be written as JSON, when the whole is too big, or when the log
+        takes nothing now.
         """
         if (refusal := self._log.refusal) is not None:
             raise refusal
         now = self._clock()
         named = message.id is not UNSET
-        if not named:
+        if message.id is not UNSET:
+            if "\0" in message.id:  # SQLite's JSON functions would cut it there
+                raise Refused(PROTOCOL_ERROR, "id", "must not contain U+0000")
+        else:
             message.id = message.prefix + uuid7(int(now * 1000))
         if message.timestamp is UNSET:
             message.timestamp = timestamp(now)

@@ -1,12 +1,16 @@
 """Where each word of the window occurs, and how to find all that contain a part.
 
-For each word a bitmap of positions. A part of a word stands for all the words that contain it, and
-their bitmaps have to be joined. For the few pairs of letters that stand in thousands of words
-the joined bitmap is kept ready, and every message adds to it.
+Most words are rare, and what is rare is spread out, which costs a bitmap dearly. So the positions
+of a word begin as an array, and become a bitmap once there are many of them. A part of a word
+stands for all the words that contain it, and their positions have to be joined. For the few pairs
+of letters that stand in thousands of words the joined bitmap is kept ready, and every message adds
+to it.
 """
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Generator, Iterable, Iterator
 from itertools import islice
 
@@ -14,11 +18,14 @@ from pyroaring import BitMap
 
 from livelog.vocabulary import Vocabulary
 
+_RARE = 384
+"""Positions up to which an array is the smaller form; in a large window they lie far apart."""
+
 _READY_FROM = 3000
 """Words from which on a pair's joined bitmap is kept ready: to join so many takes milliseconds."""
 
 _JOINED_PER_STEP = 1024
-"""Bitmaps that are joined between two pauses."""
+"""Words that are joined between two pauses."""
 
 _SWEPT_PER_STEP = 2048
 """Words that are swept between two pauses."""
@@ -26,7 +33,20 @@ _SWEPT_PER_STEP = 2048
 _ENTERED_PER_MESSAGE = 32
 """Words entered with each message while too many are in line; few messages bring more."""
 
+_SETTLED_PER_MESSAGE = 16
+"""Words that are looked at with each message, whether their array has grown too long."""
+
 _NOTHING = BitMap()
+
+
+class _Rare(array):  # type: ignore[type-arg]  # takes no argument before Python 3.12
+    """The positions of a rare word, added to as a bitmap is."""
+
+    __slots__ = ()
+    add = array.append
+
+
+Positions = _Rare | BitMap
 
 
 class Postings:
@@ -36,29 +56,32 @@ class Postings:
         self._vocabulary = Vocabulary()
         self._ready: dict[str, BitMap] = {}
         """Joined positions, by pair of letters, of the words that have been entered."""
-        self._bitmaps: dict[str, list[BitMap]] = {}
-        """Where a word's positions go: into its own bitmap, and those of `_ready` that it is in."""
-        self._by_number: list[list[BitMap]] = []
+        self._of_word: dict[str, list[Positions]] = {}
+        """Where a word's positions go: to its own, which come first, and to those of `_ready`."""
+        self._by_number: list[list[Positions]] = []
         """The same lists, by number of the word."""
+        self._settled = 0
+        """Number of the word that is looked at next."""
 
     def __len__(self) -> int:
-        return len(self._bitmaps)
+        return len(self._of_word)
 
     def add(self, words: Iterable[str], position: int) -> None:
         """Note that the message at `position`, the newest, has these words, each given once."""
-        known = self._bitmaps
+        known = self._of_word
         for word in words:
-            bitmaps = known.get(word)
-            if bitmaps is None:
-                bitmaps = self._new(word)
-            for bitmap in bitmaps:
-                bitmap.add(position)
+            places = known.get(word)
+            if places is None:
+                places = self._new(word)
+            for place in places:
+                place.add(position)
+        self._settle()
         if self._vocabulary.is_behind:
             self._enter()
 
     def items(self) -> Iterator[tuple[str, BitMap]]:
         """Every word with its positions."""
-        return ((word, bitmaps[0]) for word, bitmaps in self._bitmaps.items())
+        return ((word, BitMap(places[0])) for word, places in self._of_word.items())
 
     def containing(self, part: str) -> Generator[None, None, BitMap]:
         """The positions of all words that contain `part`, forgotten ones perhaps among them."""
@@ -69,19 +92,19 @@ class Postings:
                 joined |= ready
         remaining = iter(numbers)
         while chosen := list(islice(remaining, _JOINED_PER_STEP)):
-            joined |= BitMap.union(_NOTHING, *(self._by_number[each][0] for each in chosen))
+            joined |= self._joined(chosen)
             yield
         return joined
 
     def sweep(self, start: int) -> Iterator[None]:
-        """Take the positions below `start` out of all bitmaps, in steps, and forget empty words."""
-        words = iter(list(self._bitmaps.items()))
+        """Take out the positions below `start`, in steps, and forget words that have no others."""
+        words = iter(list(self._of_word.items()))
         while batch := list(islice(words, _SWEPT_PER_STEP)):
-            for word, bitmaps in batch:
-                bitmaps[0].remove_range(0, start)
-                if not bitmaps[0]:
+            for word, places in batch:
+                places[0] = _without(places[0], start)
+                if not places[0]:
                     self._vocabulary.drop(word)
-                    del self._bitmaps[word]
+                    del self._of_word[word]
             yield
         for joined in self._ready.values():
             joined.remove_range(0, start)
@@ -90,45 +113,78 @@ class Postings:
         """The same, with every position lower by `distance`; what falls below 0 is left out."""
         fresh = Postings()
         for word, positions in self.items():
-            fresh._new(word)[0] |= shifted(positions, distance)
+            fresh._new(word)[0] = shifted(positions, distance)
         while fresh._vocabulary.is_behind:
             fresh._enter()
         return fresh
 
-    def _new(self, word: str) -> list[BitMap]:
+    def _new(self, word: str) -> list[Positions]:
         number = self._vocabulary.add(word)
-        bitmaps = self._bitmaps[word] = [BitMap()]
-        self._by_number[number : number + 1] = [bitmaps]
-        return bitmaps
+        places: list[Positions] = [_Rare("I")]
+        self._of_word[word] = places
+        self._by_number[number : number + 1] = [places]
+        return places
+
+    def _settle(self) -> None:
+        """Give words that are no longer rare their bitmap: a few words at a time, all in turn."""
+        first = self._settled
+        for places in self._by_number[first : first + _SETTLED_PER_MESSAGE]:
+            if isinstance(places[0], _Rare) and len(places[0]) > _RARE:
+                places[0] = BitMap(places[0])
+        following = first + _SETTLED_PER_MESSAGE
+        self._settled = following if following < len(self._by_number) else 0
 
     def _enter(self) -> None:
         """Let some words that are in line have their pairs, and add to what is ready of those."""
         for number, pairs in self._vocabulary.enter(_ENTERED_PER_MESSAGE):
-            bitmaps = self._by_number[number]
+            places = self._by_number[number]
             for pair, numbers in pairs:
                 ready = self._ready.get(pair)
                 if ready is not None:
-                    ready |= bitmaps[0]
-                    bitmaps.append(ready)
+                    ready.update(places[0])
+                    places.append(ready)
                 elif len(numbers) >= _READY_FROM:
                     self._make_ready(pair, numbers)
 
     def _make_ready(self, pair: str, numbers: BitMap) -> None:
-        found = [self._by_number[number] for number in numbers]
-        joined = self._ready[pair] = BitMap.union(*(bitmaps[0] for bitmaps in found))
-        for bitmaps in found:
-            bitmaps.append(joined)
+        joined = self._ready[pair] = self._joined(numbers)
+        for number in numbers:
+            self._by_number[number].append(joined)
+
+    def _joined(self, numbers: Iterable[int]) -> BitMap:
+        """The positions of all these words."""
+        bitmaps, rare = [_NOTHING], array("I")
+        for number in numbers:
+            positions = self._by_number[number][0]
+            if isinstance(positions, BitMap):
+                bitmaps.append(positions)
+            else:
+                rare.extend(positions)
+        joined = BitMap.union(*bitmaps)
+        joined.update(rare)  # after the others, since many are added fastest among many
+        return joined
 
     def _check(self, kept: BitMap) -> None:
         """Assert that what is ready is what the words say, within `kept`."""
-        self._vocabulary._check(self._bitmaps)
+        self._vocabulary._check(self._of_word)
         for pair, joined in self._ready.items():
-            words = [self._by_number[n][0] for n in self._vocabulary.entered_with(pair)]
-            assert joined & kept == BitMap.union(_NOTHING, *words) & kept
-            for number in self._vocabulary.entered_with(pair):
+            numbers = self._vocabulary.entered_with(pair)
+            assert joined & kept == self._joined(numbers) & kept
+            for number in numbers:
                 assert any(joined is each for each in self._by_number[number])
-        for bitmaps in self._bitmaps.values():
-            assert any(bitmaps is each for each in self._by_number)
+        for places in self._of_word.values():
+            assert any(places is each for each in self._by_number)
+            assert list(places[0]) == sorted(set(places[0]))
+
+
+def _without(positions: Positions, start: int) -> Positions:
+    """`positions` from `start` on, in the form that suits so many."""
+    if isinstance(positions, _Rare):
+        del positions[: bisect_left(positions, start)]
+        return positions
+    positions.remove_range(0, start)
+    # Not as soon as it may, or it might change again and again.
+    return _Rare("I", positions) if len(positions) < _RARE // 2 else positions
 
 
 def shifted(positions: BitMap, distance: int) -> BitMap:

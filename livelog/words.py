@@ -77,6 +77,6 @@ def _side_by_side(phrase: Phrase) -> tuple[re.Pattern[str], re.Pattern[str]]:
 def _side_by_side_in_json(phrase: Phrase) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
     """As `_side_by_side`, with whatever may stand between two words of a text in JSON."""
     first, *others = (word.encode() for word in phrase)
-    between = rb"(?>(?:\\(?:[nrtbf]|u[0-9a-f]{4})|[^0-9a-z_])+)"
+    between = rb"(?>(?:\\(?:[^u]|u[0-9a-f]{4})|[^0-9a-z_\\])+)"
     following = b"".join(rb"%b(?>\w*?%b\w*)" % (between, word) for word in others)
     return re.compile(rb"%b\w*" % first), re.compile(following)

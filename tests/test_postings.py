@@ -26,6 +26,8 @@ def small_bounds() -> Iterator[None]:
         patch.setattr(postings, "_JOINED_PER_STEP", 2)
         patch.setattr(postings, "_SWEPT_PER_STEP", 2)
         patch.setattr(postings, "_ENTERED_PER_MESSAGE", 2)
+        patch.setattr(postings, "_SETTLED_PER_MESSAGE", 2)
+        patch.setattr(postings, "_RARE", 3)
         yield
 
 

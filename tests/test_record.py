@@ -209,6 +209,13 @@ def test_records_are_no_work_for_the_garbage_collector() -> None:
 
 
 phrases = st.lists(st.sampled_from(["red", "dragon", "drag", "s", "tier_1", "ß", "n"]), max_size=3)
+escaped = st.lists(st.sampled_from(["red", "n", "u0041", "\\", '"', "\n", " ", "/", "\x01", "b"]))
+
+
+@given(escaped.map("".join), phrases.filter(bool))
+def test_escapes_of_json_hide_nothing(content: str, phrase: list[str]) -> None:
+    known = record({"type": "user", "user_id": "u", "username": "n", "content": content}, 1)
+    assert mentions(known.payload, tuple(phrase)) == words.occurs(tuple(phrase), known.text)
 
 
 @given(messages, phrases.filter(bool))
@@ -226,6 +233,8 @@ def test_a_message_mentions_what_its_text_says(message: Json, phrase: list[str])
         ("red big dragon", ("red", "dragon"), False),
         ("reddragon", ("red", "dragon"), False),
         ("red\\ndragon", ("red", "dragon"), True),
+        ("C:\\new folder", ("c", "new"), True),
+        ("x\\u0041bcd", ("x", "u0041bcd"), True),
         ("red \\ dragon", ("red", "dragon"), True),
         ("ünder red dragon", ("red", "dragon"), True),
     ],

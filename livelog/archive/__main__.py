@@ -40,6 +40,9 @@ def main(path: str) -> int:
             _serve(server, Archive(path))
         except ConnectionError:  # it has been killed
             return 0
+        except sqlite3.OperationalError as error:  # nothing is wrong with the file
+            _log.warning("the index of %s has failed: %s", path, error)
+            return 1
         except sqlite3.Error as error:
             # The next process makes it again.
             _log.warning("the index of %s has failed: %s", path, error)

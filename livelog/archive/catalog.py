@@ -34,6 +34,9 @@ FORMAT = 1
 SEALED_AT = 8192
 """Messages in the open end. They have to be indexed again after a start: a quarter of a second."""
 
+_LOCK_SECONDS = 30
+"""How long the reading process of a server that was killed may take to end."""
+
 _MERGED_AT_ONCE = 4
 _LARGEST = SEALED_AT * _MERGED_AT_ONCE**4
 _INDEXED_PER_STEP = 200
@@ -99,7 +102,7 @@ class Catalog:
 
     def cover(self, position: int) -> None:
         """Index everything up to this position."""
-        while self._open.end <= position and self._index_more():
+        while self._open.end <= position and (self.work() or self._index_more()):
             pass
 
     def parts(self, first: int, last: int) -> list[Part]:
@@ -127,10 +130,7 @@ class Catalog:
             return False
 
     def _step(self, job: Generator[None, None, None]) -> bool:
-        if not self._connection.in_transaction:
-            self._connection.execute("BEGIN IMMEDIATE")
         if next(job, self) is self:
-            self._connection.execute("COMMIT")
             self._job = None
             self._failing = False
         return True
@@ -170,7 +170,9 @@ class Catalog:
 
     def _drop_oldest(self) -> Generator[None, None, None]:
         oldest = self._segments.pop(0)
+        self._connection.execute("BEGIN IMMEDIATE")
         yield from segment.delete(self._connection, oldest)
+        self._connection.execute("COMMIT")
 
     def _seal(self) -> Generator[None, None, None]:
         """Turn the open end into a segment, and begin a new one."""
@@ -178,17 +180,22 @@ class Catalog:
             self._sealing, self._open = [self._open], OpenEnd(self._open.end)
         [end] = self._sealing
         last_seq = self._rows.seq_at(end.end - 1)
+        self._connection.execute("BEGIN IMMEDIATE")
         sealed = yield from segment.write(
             self._connection, end.first, end.times.tobytes(), last_seq, end.index.postings()
         )
+        self._connection.execute("COMMIT")
+        # Not before: if that fails, what is in memory is all there is.
         self._segments.append(sealed)
         self._sealing = []
 
     def _merge(self, start: int, neighbours: list[Segment]) -> Generator[None, None, None]:
+        self._connection.execute("BEGIN IMMEDIATE")
         merged = yield from segment.merge(self._connection, neighbours)
         self._segments[start : start + len(neighbours)] = [merged]
         for each in neighbours:
             yield from segment.delete(self._connection, each)
+        self._connection.execute("COMMIT")
 
 
 def _belong_together(neighbours: list[Segment]) -> bool:
@@ -209,6 +216,9 @@ def _opened(path: str, rows: Rows) -> tuple[sqlite3.Connection, list[Segment]]:
                 return connection, segments
             issue = "does not fit the store"
             connection.close()
+        except sqlite3.OperationalError as error:  # locked, or no room: it may be good
+            _log.warning("the index %s cannot be used now: %s", path, error)
+            break
         except sqlite3.DatabaseError as error:
             issue = str(error)
         _log.warning("the index %s is made again: %s", path, issue)
@@ -223,7 +233,7 @@ def _segments(connection: sqlite3.Connection) -> list[Segment]:
 
 
 def _connect(path: str, name: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=10, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=_LOCK_SECONDS, isolation_level=None)
     # One process at a time; one that is about to end is waited for.
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA journal_mode = WAL")

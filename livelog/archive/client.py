@@ -47,9 +47,16 @@ class ArchiveClient:
     async def close(self) -> None:
         """Let the process end; what is still waiting for its turn is not answered."""
         self._closed = True
-        async with self._turn:
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await self._turn.acquire()
+        except TimeoutError:
             if self._process is not None:
-                await self._end(self._process)
+                self._process.kill()
+            await self._turn.acquire()
+        if self._process is not None:
+            await self._end(self._process)
+        self._turn.release()
 
     async def _exchange(self, call: Call) -> bytes:
         async with self._turn:

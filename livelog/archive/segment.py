@@ -15,7 +15,6 @@ from functools import lru_cache
 from itertools import groupby, islice
 from operator import itemgetter
 
-import msgspec
 from pyroaring import BitMap
 
 from livelog.index import Mentions
@@ -47,6 +46,9 @@ _DELETE_SOME = """
     DELETE FROM posting WHERE segment = ? AND term IN
         (SELECT term FROM posting WHERE segment = ? LIMIT 2000)
 """
+
+_TERMS_PER_QUERY = 1000
+"""Bound one by one: SQLite's JSON functions cut a string at U+0000."""
 
 _TERMS_PER_STEP = 500
 """Terms that are merged between two pauses."""
@@ -101,12 +103,15 @@ class Segment:
         return found
 
     def _any_of(self, terms: Iterable[str]) -> BitMap:
-        rows = self._connection.execute(
-            "SELECT positions FROM posting"
-            " WHERE segment = ? AND term IN (SELECT value FROM json_each(?))",
-            (self.id, msgspec.json.encode(list(terms))),
-        )
-        return BitMap.union(BitMap(), *(BitMap.deserialize(positions) for [positions] in rows))
+        found, remaining = BitMap(), iter(terms)
+        while some := list(islice(remaining, _TERMS_PER_QUERY)):
+            marks = ", ".join("?" * len(some))
+            rows = self._connection.execute(
+                f"SELECT positions FROM posting WHERE segment = ? AND term IN ({marks})",
+                (self.id, *some),
+            )
+            found |= BitMap.union(BitMap(), *(BitMap.deserialize(each) for [each] in rows))
+        return found
 
     def _join(self, part: str) -> BitMap:
         return self._any_of(matching(self._vocabulary(), part))

@@ -68,7 +68,7 @@ def subscribe(caller: Caller, command: Subscribe) -> Reply:
     return _in_force(Subscribed, reader, place)
 
 
-_DIGITS = re.compile(r"[0-9]{1,16}")
+_DIGITS = re.compile(r"[0-9]{1,20}")
 
 
 def subscription(message_types: str, since: str) -> Subscribe:

@@ -1,7 +1,7 @@
 """The database file: who may use it, what is in it, and what is wrong with it.
 
-A file belongs to one server at a time, held by a lock beside it that ends with the process, however
-that ends. Its tables have a version; an older one is brought up to date by the steps in
+A file belongs to one server at a time, held by a lock that ends with the process, however that
+ends. Its tables have a version; an older one is brought up to date by the steps in
 `_MIGRATIONS`, a newer one, a stranger's and a damaged one are refused by name and left alone.
 """
 
@@ -10,7 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from typing import NamedTuple
+from contextlib import suppress
+from typing import ClassVar, NamedTuple
 
 from livelog.config import WrongSetting
 
@@ -37,6 +38,9 @@ _MIGRATIONS = (
 )
 VERSION = len(_MIGRATIONS)
 
+_SQLITE = (3, 38)
+"""The version that brought `->>`."""
+
 _BUSY_SECONDS = 5.0
 """How long another program, say a backup, may hold the file before a write counts as failed."""
 
@@ -51,27 +55,53 @@ def connect(path: str) -> sqlite3.Connection:
 
 
 class Lock:
-    """The right to use a file, until `release` or the end of the process."""
+    """The right to use a file, until `release` or the end of the process.
+
+    It is a lock on the file itself, whatever its name, and none of those SQLite uses: see flock(2).
+    """
+
+    _held: ClassVar[set[tuple[int, int]]] = set()
+    """Device and inode of the files this process has locked."""
 
     def __init__(self, path: str) -> None:
-        """Raises `WrongSetting` when another server has it, or it cannot be had."""
+        """Makes the file if there is none. Raises `WrongSetting` when it is locked or cannot be."""
         try:
-            self._descriptor = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT, 0o644)
+            self._refuse_own(path)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise WrongSetting(f"--store {path}: {error}") from None
+            raise WrongSetting(f"--store {path}: {error.strerror}") from None
+        found = os.fstat(self._descriptor)
+        self._file = (found.st_dev, found.st_ino)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.read(self._descriptor, 20).decode("ascii", "replace").strip()
             os.close(self._descriptor)
-            issue = f"in use by another server (process {owner or 'unknown'})"
-            raise WrongSetting(f"--store {path}: {issue}") from None
-        os.ftruncate(self._descriptor, 0)
-        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+            owner = _owner(found.st_ino)
+            raise WrongSetting(f"--store {path}: in use by another server{owner}") from None
+        self._held.add(self._file)
+
+    def _refuse_own(self, path: str) -> None:
+        # Not even opened, since closing a file takes away all locks SQLite has on it: see fcntl(2).
+        if os.path.exists(path):
+            found = os.stat(path)
+            if (found.st_dev, found.st_ino) in self._held:
+                own = f"in use by another server (process {os.getpid()})"
+                raise WrongSetting(f"--store {path}: {own}")
 
     def release(self) -> None:
-        """Let another server use the file."""
+        """Let another server use the file. All connections to it must be closed."""
+        self._held.discard(self._file)
         os.close(self._descriptor)
+
+
+def _owner(inode: int) -> str:
+    """Which process has a file locked, where the system tells."""
+    with suppress(OSError), open("/proc/locks", encoding="ascii") as locks:
+        for line in locks:
+            fields = line.split()
+            if "FLOCK" in fields and fields[-3].endswith(f":{inode}"):
+                return f" (process {fields[-4]})"
+    return ""
 
 
 class Contents(NamedTuple):
@@ -88,6 +118,9 @@ class Contents(NamedTuple):
 
 def open_file(path: str) -> tuple[sqlite3.Connection, Contents]:
     """Open the file, or make it. Raises `WrongSetting` for one that cannot be used."""
+    if sqlite3.sqlite_version_info < _SQLITE:
+        needed = ".".join(map(str, _SQLITE))
+        raise WrongSetting(f"--store {path}: needs SQLite {needed}, not {sqlite3.sqlite_version}")
     try:
         connection = connect(path)
         try:

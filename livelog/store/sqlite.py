@@ -126,8 +126,8 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Write what is in line and stop; the file can then be used by another."""
-        await self._archive.close()
         await asyncio.to_thread(self._writer.close)
+        await self._archive.close()
         self._lookup.close()
         self._lock.release()
 
