@@ -39,6 +39,8 @@ class Log:
         self._hub = hub
         self.wake = wake
         """Called whenever there is something to send."""
+        self.impaired = ""
+        """What does not work although messages can be taken."""
         self._safe_upto = window.evicted_upto
         """Seq up to which the store has everything."""
         self._filling: list[Record] | None = [] if store.keeps else None

@@ -191,7 +191,8 @@ class Server:
         try:
             await self._log.fill()
         except Refused as refused:
-            _logger.error("the window could not be filled: %s", refused)
+            self._log.impaired = f"the window could not be filled: {refused.issue}"
+            _logger.error("%s", self._log.impaired)
 
     def _wake(self) -> None:
         self._ticker.wake()

@@ -640,6 +640,8 @@ async def test_a_window_that_cannot_be_filled_leaves_the_rest_at_work(tmp_path: 
     faults = ["the window could not be filled: the store cannot be read"]
     async with keeping(tmp_path, window_messages=1300, faults=faults) as house:
         await until(lambda: filled(house), "given up")
+        health = (await (await house.http()).ask("GET", "/healthz")).json
+        assert (health["status"], faults[0] in health["issue"]) == ("degraded", True)
         client = await house.client()
         await client.tell("subscribe", message_types=TYPES, since=messages[-3]["seq"])
         published = house.publish("goes", "on")

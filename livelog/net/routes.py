@@ -103,12 +103,14 @@ async def upgrade_required(site: Site, request: Request) -> Response:
 
 
 async def health(site: Site, request: Request) -> Response:
-    """How the server is: `ok`, or `read-only` and why, while nothing can be published."""
-    refusal = site.log.refusal
+    """How the server is: `ok`, `read-only` or `degraded`, and why."""
+    refusal, impaired = site.log.refusal, site.log.impaired
+    status = "read-only" if refusal else "degraded" if impaired else "ok"
+    issue = refusal.issue if refusal else impaired
     return _json(
         {
-            "status": "ok" if refusal is None else "read-only",
-            **({} if refusal is None else {"issue": refusal.issue}),
+            "status": status,
+            **({"issue": issue} if issue else {}),
             "version": __version__,
             "connections": site.subscribers.total(),
             "head_seq": site.log.head,
