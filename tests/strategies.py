@@ -32,6 +32,9 @@ Json = dict[str, Any]
 any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 """What JSON can carry: anything but lone surrogates."""
 
+message_ids = any_text.filter(lambda text: text and "\0" not in text)
+"""U+0000 is refused in them."""
+
 WORDS = ["red", "dragon", "Dragons", "DRAGON", "straße", "Strasse", "go", "x", "tier_1", "Dragon's"]
 sentences = st.lists(st.sampled_from(WORDS), max_size=5).map(" ".join)
 texts = sentences | any_text
@@ -132,7 +135,7 @@ _OPTIONAL: dict[MessageType, dict[str, st.SearchStrategy[Any]]] = {
 
 def messages_of(name: MessageType) -> st.SearchStrategy[Json]:
     """Messages of one type as plain JSON objects, with and without what is optional."""
-    made_by_the_server = {"id": any_text.filter(bool), "timestamp": timestamps}
+    made_by_the_server = {"id": message_ids, "timestamp": timestamps}
     return st.fixed_dictionaries(
         {"type": st.just(name), **_REQUIRED[name]},
         optional={**_OPTIONAL[name], **made_by_the_server},

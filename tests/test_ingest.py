@@ -92,6 +92,12 @@ def test_what_the_producer_set_is_kept_as_it_was_written() -> None:
     assert delivered["timestamp"] == "2020-02-29T23:59:59.123456+05:30"
 
 
+def test_an_id_that_the_store_could_not_keep_whole_is_refused() -> None:
+    with pytest.raises(Refused, match="U\\+0000") as caught:
+        House().publish(user(id="a\0b"))
+    assert caught.value.field == "id"
+
+
 @pytest.mark.parametrize(
     "wrong", ["now", "2025-12-03", "2025-12-03T12:00:00", "2025-02-30T12:00:00Z"]
 )
