@@ -2,9 +2,8 @@
 
 Most words are rare, and what is rare is spread out, which costs a bitmap dearly. So the positions
 of a word begin as an array, and become a bitmap once there are many of them. A part of a word
-stands for all the words that contain it, and their positions have to be joined. For the few pairs
-of letters that stand in thousands of words the joined bitmap is kept ready, and every message adds
-to it.
+stands for all the words that contain it, and their positions have to be joined. For the few grams
+that stand in thousands of words the joined bitmap is kept ready, and every message adds to it.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from livelog.vocabulary import Vocabulary
 _RARE = 384
 """Positions up to which an array is the smaller form; in a large window they lie far apart."""
 
-_READY_FROM = 3000
-"""Words from which on a pair's joined bitmap is kept ready: to join so many takes milliseconds."""
+_READY_FROM = 2000
+"""Words from which on a gram's joined bitmap is kept ready: to join so many takes milliseconds."""
 
 _JOINED_PER_STEP = 2048
 """Words that are joined between two pauses."""
@@ -55,7 +54,7 @@ class Postings:
     def __init__(self) -> None:
         self._vocabulary = Vocabulary()
         self._ready: dict[str, BitMap] = {}
-        """Joined positions, by pair of letters, of the words that have been entered."""
+        """Joined positions, by gram, of the words that have been entered."""
         self._of_word: dict[str, list[Positions]] = {}
         """Where a word's positions go: to its own, which come first, and to those of `_ready`."""
         self._by_number: list[list[Positions]] = []
@@ -86,9 +85,9 @@ class Postings:
     def containing(self, part: str) -> Generator[None, None, BitMap]:
         """The positions of all words that contain `part`, forgotten ones perhaps among them."""
         numbers, joined = self._vocabulary.containing(part), BitMap()
-        for pair, ready in self._ready.items():
-            if part in pair:
-                numbers -= self._vocabulary.entered_with(pair)
+        for gram, ready in self._ready.items():
+            if part in gram:
+                numbers -= self._vocabulary.entered_with(gram)
                 joined |= ready
         remaining = iter(numbers)
         while chosen := list(islice(remaining, _JOINED_PER_STEP)):
@@ -135,19 +134,19 @@ class Postings:
         self._settled = following if following < len(self._by_number) else 0
 
     def _enter(self) -> None:
-        """Let some words that are in line have their pairs, and add to what is ready of those."""
-        for number, pairs in self._vocabulary.enter(_ENTERED_PER_MESSAGE):
+        """Let some words that are in line have their grams, and add to what is ready of those."""
+        for number, grams in self._vocabulary.enter(_ENTERED_PER_MESSAGE):
             places = self._by_number[number]
-            for pair, numbers in pairs:
-                ready = self._ready.get(pair)
+            for gram, numbers in grams:
+                ready = self._ready.get(gram)
                 if ready is not None:
                     ready.update(places[0])
                     places.append(ready)
                 elif len(numbers) >= _READY_FROM:
-                    self._make_ready(pair, numbers)
+                    self._make_ready(gram, numbers)
 
-    def _make_ready(self, pair: str, numbers: BitMap) -> None:
-        joined = self._ready[pair] = self._joined(numbers)
+    def _make_ready(self, gram: str, numbers: BitMap) -> None:
+        joined = self._ready[gram] = self._joined(numbers)
         for number in numbers:
             self._by_number[number].append(joined)
 
@@ -163,8 +162,8 @@ class Postings:
     def _check(self, kept: BitMap) -> None:
         """Assert that what is ready is what the words say, within `kept`."""
         self._vocabulary._check(self._of_word)
-        for pair, joined in self._ready.items():
-            numbers = self._vocabulary.entered_with(pair)
+        for gram, joined in self._ready.items():
+            numbers = self._vocabulary.entered_with(gram)
             assert joined & kept == self._joined(numbers) & kept
             for number in numbers:
                 assert any(joined is each for each in self._by_number[number])

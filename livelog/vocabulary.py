@@ -1,18 +1,21 @@
 """All words of the window by number, to find those that contain a given part.
 
-A pair is two letters that follow each other, or the only one; for each there is a bitmap of the
-numbers of the words it stands in. A part of two letters is then a lookup, and a longer one an
-intersection that leaves few words to look at. New words wait in line first: some thousands are
-looked through faster than they are entered, and a small window needs no pairs at all.
+A gram is two or three letters that follow each other, or the only one; for each there is a bitmap
+of the numbers of the words it stands in. A part of up to three letters is then a lookup, and a
+longer one an intersection that leaves few words to look at. New words wait in line first: some
+thousands are looked through faster than they are entered, and a small window needs no grams at all.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from operator import add
 
 from pyroaring import BitMap
+
+_LONGEST = 3
+"""Letters of the longer grams."""
 
 LOOKED_THROUGH = 2048
 """Words that may wait in line: a third of a millisecond to look through."""
@@ -26,7 +29,7 @@ class Vocabulary:
         self._numbers: dict[str, int] = {}
         self._free: list[int] = []
         self._waiting: OrderedDict[int, str] = OrderedDict()
-        self._pairs: dict[str, BitMap] = {}
+        self._grams: dict[str, BitMap] = {}
 
     def add(self, word: str) -> int:
         """Put `word` in line; returns its number."""
@@ -44,10 +47,10 @@ class Vocabulary:
         """Forget a word."""
         number = self._numbers.pop(word)
         if self._waiting.pop(number, None) is None:
-            for pair in _pairs(word):
-                self._pairs[pair].discard(number)
-                if not self._pairs[pair]:
-                    del self._pairs[pair]
+            for gram in _grams(word):
+                self._grams[gram].discard(number)
+                if not self._grams[gram]:
+                    del self._grams[gram]
         self._free.append(number)
 
     @property
@@ -58,32 +61,32 @@ class Vocabulary:
     def enter(self, count: int) -> Iterator[tuple[int, list[tuple[str, BitMap]]]]:
         """Enter up to `count` words while it is behind.
 
-        Gives the number of each, with its pairs and the numbers of all words that have those.
+        Gives the number of each, with its grams and the numbers of all words that have those.
         """
         while count and self.is_behind:
             number, word = self._waiting.popitem(last=False)
             entered = []
-            for pair in _pairs(word):
-                numbers = self._pairs.get(pair)
+            for gram in _grams(word):
+                numbers = self._grams.get(gram)
                 if numbers is None:
-                    numbers = self._pairs[pair] = BitMap()
+                    numbers = self._grams[gram] = BitMap()
                 numbers.add(number)
-                entered.append((pair, numbers))
+                entered.append((gram, numbers))
             yield number, entered
             count -= 1
 
-    def entered_with(self, pair: str) -> BitMap:
-        """The numbers of the words that have been entered and contain `pair`."""
-        return self._pairs.get(pair, _NONE)
+    def entered_with(self, gram: str) -> BitMap:
+        """The numbers of the words that have been entered and contain `gram`."""
+        return self._grams.get(gram, _NONE)
 
     def containing(self, part: str) -> BitMap:
         """The numbers of all words that contain `part`."""
         waiting = BitMap([number for number, word in self._waiting.items() if part in word])
         if len(part) == 1:
-            found = (numbers for pair, numbers in self._pairs.items() if part in pair)
+            found = (n for gram, n in self._grams.items() if part in gram and len(gram) < _LONGEST)
             return BitMap.union(waiting, *found)
-        entered = BitMap.intersection(*map(self.entered_with, _pairs(part)))
-        if len(part) > 2:
+        entered = BitMap.intersection(*map(self.entered_with, _longest_grams(part)))
+        if len(part) > _LONGEST:
             entered = BitMap([number for number in entered if part in self._words[number]])
         return entered | waiting
 
@@ -93,19 +96,26 @@ class Vocabulary:
         assert all(self._words[number] == word for word, number in self._numbers.items())
         assert set(self._free).isdisjoint(self._numbers.values())
         assert len(self._free) + len(self._numbers) == len(self._words)
-        for pair, numbers in self._pairs.items():
+        for gram, numbers in self._grams.items():
             assert numbers
-            assert all(pair in self._words[number] for number in numbers)
+            assert all(gram in self._words[number] for number in numbers)
         for word, number in self._numbers.items():
-            entered = all(number in self.entered_with(pair) for pair in _pairs(word))
+            entered = all(number in self.entered_with(gram) for gram in _grams(word))
             assert entered or number in self._waiting
 
 
 _NONE = BitMap()
 
 
-def _pairs(word: str) -> set[str]:
-    return {one + other for one, other in pairwise(word)} or {word}
+def _grams(word: str) -> set[str]:
+    pairs = list(map(add, word, word[1:]))
+    return {*pairs, *map(add, pairs, word[2:])} or {word}
+
+
+def _longest_grams(part: str) -> set[str]:
+    """The fewest grams that a word has to have to contain `part`, of two letters or more."""
+    length = min(len(part), _LONGEST)
+    return {part[at : at + length] for at in range(len(part) - length + 1)}
 
 
 def matching(page: str, part: str) -> Iterator[str]:
