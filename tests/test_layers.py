@@ -14,7 +14,16 @@ PACKAGE = ROOT / "livelog"
 
 FLOORS = {
     0: {"errors", "limits", "timers", "ids"},
-    1: {"asyncapi", "messages", "delivered", "protocol", "frames", "explain", "config"},
+    1: {
+        "asyncapi",
+        "messages",
+        "delivered",
+        "protocol",
+        "principal",
+        "frames",
+        "explain",
+        "config",
+    },
     2: {
         "words",
         "record",

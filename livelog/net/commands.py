@@ -20,6 +20,7 @@ from livelog.hub import Reader
 from livelog.ingest import Receipt, timestamp
 from livelog.net import reading
 from livelog.net.site import Site
+from livelog.principal import Principal
 from livelog.protocol import (
     Event,
     GetHistory,
@@ -42,6 +43,7 @@ class Caller(Protocol):
 
     site: Site
     reader: Reader
+    principal: Principal
 
     def send(self, event: Event) -> None:
         """Send an event."""

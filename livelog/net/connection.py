@@ -45,6 +45,7 @@ from livelog.net.allowance import Allowance, Exhausted, Scope
 from livelog.net.assembler import Assembler, Message
 from livelog.net.commands import COMMANDS, subscription
 from livelog.net.site import Site
+from livelog.principal import ANYBODY
 from livelog.protocol import (
     AnyCommand,
     Connected,
@@ -72,6 +73,7 @@ class Connection(asyncio.Protocol):
         "reader",
         "id",
         "address",
+        "principal",
         # What it may still send.
         "allowance",
         # The message that is being put together from fragments.
@@ -99,6 +101,7 @@ class Connection(asyncio.Protocol):
         self.reader = Reader(transport.write)
         self.id = f"conn_{uuid7(int(site.clock() * 1000))}"
         self.address = address
+        self.principal = ANYBODY
         self.allowance = Allowance(site.config) if site.config.limits else None
         self.assembler = Assembler()
         self.task: asyncio.Task[None] | None = None
