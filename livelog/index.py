@@ -22,6 +22,7 @@ from livelog.postings import Postings, shifted
 from livelog.query import BEGINNING_OF_TIME, END_OF_TIME, Query
 from livelog.record import Record
 from livelog.times import Times
+from livelog.vocabulary import LOOKED_THROUGH
 
 _VERIFIED_PER_STEP = 100
 """Messages whose text is looked at between two pauses; their JSON has to be decoded for it."""
@@ -41,15 +42,16 @@ Mentions = Callable[[int, words.Phrase], bool]
 class Index:
     """Terms of the messages at the positions from `start` up to, not including, `end`.
 
-    Positions must stay below 2**32, which is what a bitmap holds: see `renumber`.
+    Positions must stay below 2**32, which is what a bitmap holds: see `renumbered`. Up to
+    `looked_through` words are looked through one by one when a part of a word is searched.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, looked_through: int = LOOKED_THROUGH) -> None:
         self.start = 0
         self.end = 0
         self._types: dict[MessageType, BitMap] = {name: BitMap() for name in TYPES}
         self._keys: dict[str, BitMap] = {}
-        self._words = Postings()
+        self._words = Postings(looked_through)
         self._times = Times()
         self._swept = 0
         self._sweep: Iterator[None] | None = None

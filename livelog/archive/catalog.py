@@ -34,6 +34,9 @@ FORMAT = 1
 SEALED_AT = 8192
 """Messages in the open end. They have to be indexed again after a start: a quarter of a second."""
 
+_LOOKED_THROUGH = 1_000_000
+"""All words of the open end: it is sealed before entering them would pay."""
+
 _LOCK_SECONDS = 30
 """How long the reading process of a server that was killed may take to end."""
 
@@ -60,7 +63,7 @@ class OpenEnd:
 
     def __init__(self, first: int) -> None:
         self.first = first
-        self.index = Index()
+        self.index = Index(_LOOKED_THROUGH)
         self.times = array("q")
 
     @property
