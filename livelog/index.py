@@ -10,7 +10,7 @@ can be interleaved with other work. Messages that come in meanwhile are not in i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from itertools import islice
 from typing import Final
 
@@ -106,6 +106,10 @@ class Index:
         if query.date_from > BEGINNING_OF_TIME or query.date_to < END_OF_TIME:
             found &= self._times.between(query.date_from, query.date_to)
         return found
+
+    def vocabulary(self) -> Collection[str]:
+        """Every word that occurs."""
+        return self._words.words()
 
     def postings(self) -> Iterator[tuple[str, BitMap]]:
         """Every term with the positions that have it, types as `type=name`."""

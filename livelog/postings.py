@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from itertools import islice
 
 from pyroaring import BitMap
@@ -77,6 +77,10 @@ class Postings:
         self._settle()
         if self._vocabulary.is_behind:
             self._enter()
+
+    def words(self) -> Collection[str]:
+        """Every word."""
+        return self._of_word.keys()
 
     def items(self) -> Iterator[tuple[str, BitMap]]:
         """Every word with its positions."""

@@ -51,7 +51,7 @@ class Vocabulary:
         """Forget a word."""
         number = self._numbers.pop(word)
         if self._waiting.pop(number, None) is None:
-            for gram in _grams(word):
+            for gram in grams(word):
                 self._grams[gram].discard(number)
                 if not self._grams[gram]:
                     del self._grams[gram]
@@ -70,7 +70,7 @@ class Vocabulary:
         while count and self.is_behind:
             number, word = self._waiting.popitem(last=False)
             entered = []
-            for gram in _grams(word):
+            for gram in grams(word):
                 numbers = self._grams.get(gram)
                 if numbers is None:
                     numbers = self._grams[gram] = BitMap()
@@ -104,14 +104,15 @@ class Vocabulary:
             assert numbers
             assert all(gram in self._words[number] for number in numbers)
         for word, number in self._numbers.items():
-            entered = all(number in self.entered_with(gram) for gram in _grams(word))
+            entered = all(number in self.entered_with(gram) for gram in grams(word))
             assert entered or number in self._waiting
 
 
 _NONE = BitMap()
 
 
-def _grams(word: str) -> set[str]:
+def grams(word: str) -> set[str]:
+    """The pairs and triples of letters in a word; a lone letter stands for itself."""
     pairs = list(map(add, word, word[1:]))
     return {*pairs, *map(add, pairs, word[2:])} or {word}
 

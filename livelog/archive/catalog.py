@@ -28,7 +28,7 @@ from livelog.words import Phrase
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Of the file and of the terms in it: raised when either changes."""
 
 SEALED_AT = 8192
@@ -182,10 +182,10 @@ class Catalog:
         if not self._sealing:
             self._sealing, self._open = [self._open], OpenEnd(self._open.end)
         [end] = self._sealing
-        last_seq = self._rows.seq_at(end.end - 1)
+        origin = segment.Origin(end.first, end.times.tobytes(), self._rows.seq_at(end.end - 1))
         self._connection.execute("BEGIN IMMEDIATE")
         sealed = yield from segment.write(
-            self._connection, end.first, end.times.tobytes(), last_seq, end.index.postings()
+            self._connection, origin, end.index.vocabulary(), end.index.postings()
         )
         self._connection.execute("COMMIT")
         # Not before: if that fails, what is in memory is all there is.
