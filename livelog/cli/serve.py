@@ -80,7 +80,7 @@ async def _serve(config: Config) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with Server(config) as server:
-        print(f"livelog ready on {server.url}", flush=True)
+        print(f"livelog ready on {server.url} ({server.trust})", flush=True)
         traffic = loop.create_task(_demo(server)) if config.demo else None
         await stop.wait()
         if traffic is not None:
