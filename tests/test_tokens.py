@@ -6,12 +6,15 @@ import base64
 import hashlib
 import hmac
 import time
+from contextlib import suppress
 from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given
+from hypothesis import strategies as st
 
 from livelog.auth import tokens
 from livelog.auth.tokens import Key, Rules
@@ -211,6 +214,37 @@ def test_a_header_nested_without_end_is_refused() -> None:
     deep = base64.urlsafe_b64encode(b'{"a":' * 100_000).decode().rstrip("=")
     with pytest.raises(Refused, match="not a JSON Web Token"):
         tokens.header(f"{deep}.e30.eA")
+
+
+parts = st.text(max_size=8) | st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=4,
+)
+names = st.sampled_from(["sub", "exp", "nbf", "iat", "iss", "aud", "scope", "jti"])
+headers = st.fixed_dictionaries({}, optional={"alg": parts, "kid": parts, "crit": parts})
+
+
+@given(headers, st.dictionaries(names, parts), st.binary(max_size=40))
+def test_whatever_is_shown_is_refused_or_somebody(
+    header: dict[str, Any], said: dict[str, Any], signature: bytes
+) -> None:
+    with pytest.raises(Refused):
+        verify(handmade(header, said, signature), [*KEYS.values()], OURS)
+    signed = handmade_signed(said)
+    with suppress(Refused):
+        assert 1 <= len(verify(signed).id) <= tokens.MAX_ID
+    with suppress(Refused):
+        assert verify(signed, rules=OURS).expires
+
+
+@given(st.text(max_size=60))
+def test_whatever_text_is_shown_is_refused(text: str) -> None:
+    for shown in (text, f"ey{text}.{text}.{text}"):
+        with suppress(Refused):
+            assert tokens.header(shown).kid is None or tokens.header(shown).kid
+        with pytest.raises(Refused):
+            verify(shown, [*KEYS.values()])
 
 
 # Keys.

@@ -7,6 +7,7 @@ that was configured, and from nowhere else.
 from __future__ import annotations
 
 import logging
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote_plus, urlsplit
@@ -54,8 +55,9 @@ class Provider:
     ) -> dict[str, Any]:
         """What a form is answered with, for a client that names itself. Raises `NoAnswer`."""
         # RFC 6749 section 2.3.1: both are encoded as in a form.
-        who = aiohttp.BasicAuth(quote_plus(user), quote_plus(secret))
-        return await self._ask("POST", url, data=form, auth=who)
+        who = b64encode(f"{quote_plus(user)}:{quote_plus(secret)}".encode()).decode()
+        headers = {"Authorization": f"Basic {who}"}
+        return await self._ask("POST", url, data=form, headers=headers)
 
     async def _ask(self, method: str, url: str, **options: Any) -> dict[str, Any]:
         try:

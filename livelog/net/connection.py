@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
         self.send(Connected(connection_id=self.id, message="Successfully connected to live log"))
         if message_types or since:
             self.opening = message_types, since
-        if credential != credentials.NOTHING:
+        if credential != credentials.NOTHING and not self.admission.admitted:
             self._carry_out(credential.command())
         self._guarded(self._carry_out_opening)
 
@@ -444,7 +444,7 @@ class Connection(asyncio.Protocol):
 
     def _fault_of_command(self, command: AnyCommand) -> None:
         _log.exception("%s: %s failed", self.id, type(command).__name__)
-        self.refuse(Refused(SERVER_ERROR, "", "the server failed, see its log"), command.request_id)
+        self._deny(Refused(SERVER_ERROR, "", "the server failed, see its log"), command.request_id)
 
     def _guarded(self, act: Callable[..., None], *args: object) -> None:
         """Run what an outside event set off; a fault of ours ends this connection, nothing else."""
