@@ -103,6 +103,7 @@ FLOORS = {
         "client.failures",
         "client.line",
         "client.posting",
+        "client.proof",
         "client.received",
         "client.subscription",
         "demo",
