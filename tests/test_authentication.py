@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from livelog import Config, Server
 from livelog.auth import apikeys, keyfile
 from livelog.config import WrongSetting
 from tests.identity import RSA_KEY, SECRET, handmade, pem, token
+from tests.process import ROOT
 from tests.wire import (
     Client,
     House,
@@ -431,8 +434,6 @@ def test_what_protects_nothing_by_itself_is_refused(name: str) -> None:
 
 
 def test_without_the_extra_tokens_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     for name in [name for name in sys.modules if name.startswith("livelog.auth.token")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr("livelog.auth.tokens", raising=False)
@@ -441,6 +442,27 @@ def test_without_the_extra_tokens_are_refused_by_name(monkeypatch: pytest.Monkey
     assert wrong(jwt_secret=SECRET) == (
         "--jwt-secret: needs jwt, which comes with pip install 'livelog[auth]'"
     )
+
+
+def test_who_uses_no_tokens_does_not_need_the_extra(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    api_key(file)
+    code = f"""
+import asyncio, sys
+for name in ("jwt", "cryptography", "aiohttp"):
+    sys.modules[name] = None
+import livelog.cli.keys, livelog.client
+from livelog import Config, Server
+
+async def start(**settings):
+    async with Server(Config(port=0, store="memory", **settings)) as server:
+        print(server.trust)
+
+asyncio.run(start())
+asyncio.run(start(api_keys={str(file)!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "open: no authentication\nauthenticated: API keys\n", done.stderr
 
 
 @on_uvloop

@@ -29,6 +29,7 @@ _EXAMPLES = """
 examples:
   livelog serve --demo                         sample traffic on ws://127.0.0.1:8000/ws/live-log
   livelog serve --host 0.0.0.0 --port 80       for everybody
+  livelog serve --api-keys keys.json           for those who have a key, see livelog keys
   LIVELOG_PORT=9000 livelog --config live.toml options from the environment and a file
 
 Every option is also a variable (--ping-interval: LIVELOG_PING_INTERVAL) and a key of the TOML file
