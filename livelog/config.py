@@ -8,7 +8,8 @@ annotations. A flag beats a variable, a variable beats the file, the file beats 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -16,12 +17,22 @@ import msgspec
 from msgspec import Meta, Struct
 
 PREFIX = "LIVELOG_"
+NOT_SETTINGS = ("LIVELOG_CONFIG", "LIVELOG_TOKEN")
+"""Variables that say where the file is, and who a client of the command line is."""
 _SECONDS = {"gt": 0, "le": 10_000_000}
 """Bounds of a duration; a third of a year is for ever."""
 
 
 def _about(description: str, **bounds: Any) -> Meta:
     return Meta(description=description, **bounds)
+
+
+def _proof(description: str, *, secret: bool = False) -> Meta:
+    """About a setting that turns authentication on or is part of it.
+
+    Given, it must not be empty: a variable that was forgotten must not open the server to all.
+    """
+    return Meta(description=description, extra={"filled": True, "secret": secret})
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,6 +51,31 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retention_days: Annotated[
         float, _about("days for which messages are kept; 0 is for ever", ge=0, le=100_000)
     ] = 0
+
+    jwt_secret: Annotated[
+        str,
+        _proof("secret of tokens signed with HS256, 32 bytes or more", secret=True),
+    ] = ""
+    jwt_public_key: Annotated[
+        str, _proof("PEM file with the key of tokens signed with RS256, ES256 or EdDSA")
+    ] = ""
+    jwks_url: Annotated[str, _proof("where the keys of such tokens are published (JWKS)")] = ""
+    jwks_max_age: Annotated[
+        float, _about("age up to which they hold while that is away", ge=60, le=10_000_000)
+    ] = 86_400
+    jwt_issuer: Annotated[str, _proof("the iss that a token must have")] = ""
+    jwt_audience: Annotated[str, _proof("the aud that a token must have")] = ""
+    jwt_leeway: Annotated[float, _about("by how much clocks may differ", ge=0, le=600)] = 30
+    oauth_issuer: Annotated[
+        str, _proof("OAuth2 or OpenID issuer, whose metadata says where its keys are")
+    ] = ""
+    introspection_url: Annotated[str, _proof("where opaque tokens are looked up (RFC 7662)")] = ""
+    introspection_client_id: Annotated[
+        str, _proof("who we are there; with an issuer its metadata says where")
+    ] = ""
+    introspection_client_secret: Annotated[str, _proof("our secret there", secret=True)] = ""
+    api_keys: Annotated[str, _proof("file of API keys, made by 'livelog keys'")] = ""
+    auth_timeout: Annotated[float, _about("time a client has to authenticate", **_SECONDS)] = 5
 
     window_messages: Annotated[int, _about("newest messages held in memory", ge=1)] = 100_000
     window_bytes: Annotated[int, _about("bytes of messages held in memory", ge=1)] = 128 * 2**20
@@ -91,6 +127,15 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """
         return build(msgspec.structs.asdict(self), strict=True)
 
+    def __repr__(self) -> str:
+        """With what differs from the defaults, and without secrets."""
+        changed = {
+            field.name: "…" if is_secret(field.name) else getattr(self, field.name)
+            for field in msgspec.structs.fields(self)
+            if getattr(self, field.name) != field.default
+        }
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+
 
 class WrongSetting(Exception):
     """A setting that cannot be: names it, its value and what is allowed."""
@@ -105,9 +150,13 @@ def load(
     """
     settings = _from_file(file) if file else {}
     for name, text in environment.items():
-        if name.startswith(PREFIX) and name != PREFIX + "CONFIG":
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS:
             settings[name.removeprefix(PREFIX).lower()] = text
-    return build({**settings, **flags})
+    merged = {**settings, **flags}
+    for name in merged:
+        if merged[name] == "" and _extra(name).get("filled"):
+            raise WrongSetting(f"{flag(name)}: is empty")
+    return build(merged)
 
 
 def build(settings: Mapping[str, Any], *, strict: bool = False) -> Config:
@@ -124,7 +173,8 @@ def build(settings: Mapping[str, Any], *, strict: bool = False) -> Config:
             checked[name] = msgspec.convert(value, hints[name], strict=strict)
         except msgspec.ValidationError as error:
             issue = str(error).replace("`", "")
-            raise WrongSetting(f"{flag(name)}: {value!r} is not allowed: {issue}") from None
+            shown = "this" if is_secret(name) else repr(value)
+            raise WrongSetting(f"{flag(name)}: {shown} is not allowed: {issue}") from None
     return Config(**checked)
 
 
@@ -137,6 +187,28 @@ def describe(name: str) -> str:
     """What a setting means."""
     hint = get_type_hints(Config, include_extras=True)[name]
     return str(next(meta.description for meta in get_args(hint) if isinstance(meta, Meta)))
+
+
+def is_secret(name: str) -> bool:
+    """Whether the value of a setting must never be shown."""
+    return bool(_extra(name).get("secret"))
+
+
+def _extra(name: str) -> dict[str, Any]:
+    metas = get_args(get_type_hints(Config, include_extras=True).get(name))
+    return next((meta.extra for meta in metas if isinstance(meta, Meta) and meta.extra), {})
+
+
+@contextmanager
+def blaming(name: str) -> Iterator[None]:
+    """What goes wrong inside is the fault of this setting: raises `WrongSetting`."""
+    try:
+        yield
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise WrongSetting(f"{flag(name)}: {where}{error.strerror or error}") from None
+    except ValueError as error:
+        raise WrongSetting(f"{flag(name)}: {error}") from None
 
 
 def _from_file(file: str) -> dict[str, Any]:

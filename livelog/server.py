@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import os
 import socket
@@ -13,6 +14,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from livelog import ingest
+from livelog.auth import opening
+from livelog.auth.authenticator import Authenticator
 from livelog.catchup import CatchUp
 from livelog.config import Config, WrongSetting
 from livelog.engine.local import LocalEngine
@@ -57,6 +60,7 @@ class Server:
         self._site: Site
         self._store: Store
         self._log: Log
+        self._auth: Authenticator | None = None
         self._listener: asyncio.Server
         self._turning: asyncio.TimerHandle | None = None
         self._filling: asyncio.Task[None] | None = None
@@ -75,12 +79,14 @@ class Server:
 
     async def start(self) -> None:
         """Build the parts and listen."""
-        self._site = self._build(asyncio.get_running_loop())
+        self._auth = await opening.opened(self.config, self._clock)
         try:
-            self._listener = await self._listen()
+            self._site = self._build(asyncio.get_running_loop())
+            await self._start_listening()
         except BaseException:
-            await self._store.close()
+            await self._close_auth()
             raise
+        self._warn_if_open()
         self._turn_wheel()
         if self._store.keeps:
             self._filling = self._site.loop.create_task(self._fill())
@@ -104,6 +110,11 @@ class Server:
         if self._filling is not None:
             self._filling.cancel()
         await self._store.close()
+        await self._close_auth()
+
+    async def _close_auth(self) -> None:
+        if self._auth is not None:
+            await self._auth.close()
 
     def publish(self, message: Message | dict[str, Any] | bytes) -> Receipt:
         """Append a message, given as a struct, a dict or JSON.
@@ -143,6 +154,12 @@ class Server:
         return f"ws://{host}:{self.port}{WEBSOCKET_PATH}"
 
     @property
+    def trust(self) -> str:
+        """Whether the server is open, or what it wants to be shown; for its user."""
+        kinds = opening.kinds(self.config)
+        return f"authenticated: {', '.join(kinds)}" if kinds else "open: no authentication"
+
+    @property
     def port(self) -> int:
         """The port listened on, also when the system has picked it; 0 for a Unix socket."""
         return 0 if self.config.uds else int(self._listener.sockets[0].getsockname()[1])
@@ -169,6 +186,7 @@ class Server:
             wake=self._wake,
             clock=self._clock,
             started=loop.time(),
+            auth=self._auth,
         )
 
     def _open_store(self) -> Store:
@@ -212,6 +230,24 @@ class Server:
             # client cannot tie up megabytes of kernel memory.
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         return listener
+
+    async def _start_listening(self) -> None:
+        try:
+            self._listener = await self._listen()
+        except BaseException:
+            await self._store.close()
+            raise
+
+    def _warn_if_open(self) -> None:
+        """Who can be reached from elsewhere and asks nobody who they are should mean it."""
+        if self._auth is not None or self.config.uds:
+            return
+        names = [listening.getsockname()[0] for listening in self._listener.sockets]
+        beyond = [name for name in names if not ipaddress.ip_address(name).is_loopback]
+        if beyond:
+            _logger.warning(
+                "open: everybody who reaches %s reads and publishes everything", ", ".join(beyond)
+            )
 
     def _turn_wheel(self) -> None:
         """The one timer that looks after all connections."""

@@ -16,6 +16,8 @@ FLOORS = {
     0: {"errors", "limits", "timers", "ids"},
     1: {
         "asyncapi",
+        "auth",
+        "auth.credentials",
         "messages",
         "delivered",
         "protocol",
@@ -25,6 +27,8 @@ FLOORS = {
         "config",
     },
     2: {
+        "auth.apikeys",
+        "auth.tokens",
         "words",
         "record",
         "query",
@@ -39,6 +43,14 @@ FLOORS = {
         "pages",
     },
     3: {
+        "auth.authenticator",
+        "auth.bearer",
+        "auth.introspection",
+        "auth.jwks",
+        "auth.keyfile",
+        "auth.opening",
+        "auth.provider",
+        "auth.tokenchecks",
         "engine",
         "engine.local",
         "store",
@@ -58,6 +70,7 @@ FLOORS = {
     4: {"log", "ingest", "catchup"},
     5: {
         "net",
+        "net.admission",
         "net.allowance",
         "net.assembler",
         "net.assets",
@@ -74,6 +87,7 @@ FLOORS = {
         "__main__",
         "cli",
         "cli.harmless",
+        "cli.keys",
         "cli.lines",
         "cli.options",
         "cli.outcome",
@@ -89,6 +103,7 @@ FLOORS = {
         "client.failures",
         "client.line",
         "client.posting",
+        "client.proof",
         "client.received",
         "client.subscription",
         "demo",
@@ -100,8 +115,8 @@ FLOORS = {
 PURE = (0, 1, 2)
 # fmt: off
 IMPURE_MODULES = {
-    "asyncio", "concurrent", "http", "io", "logging", "multiprocessing", "os", "pathlib",
-    "random", "secrets", "select", "selectors", "signal", "socket", "sqlite3",
+    "aiohttp", "asyncio", "concurrent", "fcntl", "http", "io", "logging", "multiprocessing",
+    "os", "pathlib", "random", "secrets", "select", "selectors", "signal", "socket", "sqlite3",
     "ssl", "subprocess", "sys", "threading", "time", "uvloop", "websockets",
 }
 # fmt: on

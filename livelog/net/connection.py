@@ -27,6 +27,8 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from livelog import explain, frames
+from livelog.auth import credentials
+from livelog.auth.credentials import Credential
 from livelog.errors import (
     ABNORMAL_CLOSURE,
     CODES,
@@ -41,17 +43,20 @@ from livelog.errors import (
 )
 from livelog.hub import Reader
 from livelog.ids import uuid7
+from livelog.net.admission import Admission, authenticated
 from livelog.net.allowance import Allowance, Exhausted, Scope
 from livelog.net.assembler import Assembler, Message
 from livelog.net.commands import COMMANDS, subscription
 from livelog.net.site import Site
-from livelog.principal import ANYBODY
+from livelog.principal import ANYBODY, NOBODY, Principal
 from livelog.protocol import (
     AnyCommand,
+    Authenticated,
     Connected,
     Disconnected,
     Event,
     RequestId,
+    Unsubscribed,
     command_decoder,
     encoder,
     error,
@@ -73,7 +78,9 @@ class Connection(asyncio.Protocol):
         "reader",
         "id",
         "address",
-        "principal",
+        # Who it is, and what its URL asks for until that is known.
+        "admission",
+        "opening",
         # What it may still send, and what waits to be sent to it.
         "allowance",
         "outbox",
@@ -102,7 +109,12 @@ class Connection(asyncio.Protocol):
         self.reader = Reader(transport.write)
         self.id = f"conn_{uuid7(int(site.clock() * 1000))}"
         self.address = address
-        self.principal = ANYBODY
+        self.admission = (
+            Admission(ANYBODY)
+            if site.auth is None
+            else Admission(NOBODY, site.loop.time() + site.config.auth_timeout)
+        )
+        self.opening: tuple[str, str] | None = None
         self.allowance = Allowance(site.config) if site.config.limits else None
         self.outbox: list[bytes] = []
         self.assembler = Assembler()
@@ -113,8 +125,10 @@ class Connection(asyncio.Protocol):
 
     # Its life: opened by the HTTP door, ended by `close`, by the peer or by the network.
 
-    def open(self, message_types: str = "", since: str = "") -> None:
-        """Greet, and subscribe at once if the URL asks for it."""
+    def open(
+        self, message_types: str = "", since: str = "", credential: Credential = credentials.NOTHING
+    ) -> None:
+        """Greet, look at who it is, and subscribe if the URL asks for it."""
         self.site.peers.add(self)
         self.site.subscribers[self.address] += 1
         # At 0 a write goes out at once, and what the kernel does not take is reported at once.
@@ -122,7 +136,10 @@ class Connection(asyncio.Protocol):
         self._set_timer()
         self.send(Connected(connection_id=self.id, message="Successfully connected to live log"))
         if message_types or since:
-            self._guarded(self._subscribe, message_types, since)
+            self.opening = message_types, since
+        if credential != credentials.NOTHING and not self.admission.admitted:
+            self._carry_out(credential.command())
+        self._guarded(self._carry_out_opening)
 
     def close(self, code: int, why: str, reason: Reason | None = None) -> None:
         """Say `disconnected`, send a close frame and give the peer a while to answer."""
@@ -210,10 +227,13 @@ class Connection(asyncio.Protocol):
 
     def _carry_out(self, command: AnyCommand) -> None:
         request_id = command.request_id
+        entry = COMMANDS[type(command)]
         try:
-            reply = COMMANDS[type(command)].handler(self, command)
+            if not (self.admission.admitted or entry.anybody):
+                raise credentials.failed("authenticate first", field="action")
+            reply = entry.handler(self, command)
         except Refused as refused:
-            self.refuse(refused, request_id)
+            self._deny(refused, request_id)
         except Exception:
             self._fault_of_command(command)
         else:
@@ -231,10 +251,11 @@ class Connection(asyncio.Protocol):
             event.request_id = command.request_id
             self.send(event)
         except Refused as refused:
-            self.refuse(refused, command.request_id)
+            self._deny(refused, command.request_id)
         except Exception:
             self._fault_of_command(command)
         self.task = None
+        self._guarded(self._carry_out_opening)
         self._guarded(self._work_off_backlog)
 
     def _work_off_backlog(self) -> None:
@@ -244,8 +265,57 @@ class Connection(asyncio.Protocol):
             self.backlog = None
             self._resume_reading()
 
-    def _subscribe(self, message_types: str, since: str) -> None:
-        self._carry_out(subscription(message_types, since))
+    def _carry_out_opening(self) -> None:
+        if self.opening is not None and self.admission.admitted:
+            asked, self.opening = self.opening, None
+            self._carry_out(subscription(*asked))
+
+    # Who it is.
+
+    @property
+    def principal(self) -> Principal:
+        """Who is connected; nobody as long as it is not known."""
+        return self.admission.principal
+
+    async def introduce(self, credential: Credential) -> Authenticated:
+        """Become who the credential proves. Raises `Refused`."""
+        assert self.site.auth is not None
+        principal = await self.site.auth.check(credential)
+        self.admission.enter(principal, self.site.clock(), self.site.loop.time())
+        self._end_forbidden()
+        self._set_timer()
+        return authenticated(principal)
+
+    def _end_forbidden(self) -> None:
+        """What a new token does not allow any more ends, and the client is told."""
+        reader = self.reader
+        forbidden = frozenset(reader.subscription.types) - self.principal.readable
+        if forbidden:
+            left = reader.subscription.without(forbidden)
+            place = self.site.catch_up.move(reader, left)
+            self.site.wake()
+            self.send(Unsubscribed(message_types=left.types, filters=left.filters, seq=place))
+
+    def _deny(self, refused: Refused, request_id: RequestId | UnsetType = UNSET) -> None:
+        """Refuse; who has not proved who they are does not get a second try."""
+        self.refuse(refused, request_id)
+        if not self.admission.admitted:
+            self.close(refused.code, refused.issue)
+
+    def _review(self, now: float) -> None:
+        """It is due to look at who it is, and whether it still is."""
+        try:
+            if not self.admission.admitted and self.task is not None:
+                self.admission.due = now + self.site.config.auth_timeout  # is being looked up
+            elif now >= self.admission.due:
+                warning = self.admission.review(self.site.clock(), now)
+                if warning is not None:
+                    self.send(warning)
+            if self.site.auth is not None and not self.site.auth.stands(self.principal):
+                raise credentials.invalid("the API key was revoked")
+        except Refused as refused:
+            self.refuse(refused)
+            self.close(refused.code, refused.issue)
 
     # What is sent, besides the log itself.
 
@@ -334,6 +404,9 @@ class Connection(asyncio.Protocol):
         if self.closing:
             self.transport.abort()
             return
+        self._review(now)
+        if self.closing:
+            return
         if self.reader.blocked:
             if now >= self.blocked_since + config.stall_seconds:
                 self.close(POLICY_VIOLATION, "did not read what it asked for", "connection_timeout")
@@ -356,7 +429,7 @@ class Connection(asyncio.Protocol):
             deadline = self.pinged + config.ping_timeout
         else:
             deadline = self.heard + config.ping_interval
-        self.site.timers.set(self, deadline)
+        self.site.timers.set(self, min(deadline, self.admission.due))
 
     # Ends.
 
@@ -384,7 +457,7 @@ class Connection(asyncio.Protocol):
 
     def _fault_of_command(self, command: AnyCommand) -> None:
         _log.exception("%s: %s failed", self.id, type(command).__name__)
-        self.refuse(Refused(SERVER_ERROR, "", "the server failed, see its log"), command.request_id)
+        self._deny(Refused(SERVER_ERROR, "", "the server failed, see its log"), command.request_id)
 
     def _guarded(self, act: Callable[..., None], *args: object) -> None:
         """Run what an outside event set off; a fault of ours ends this connection, nothing else."""

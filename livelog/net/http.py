@@ -282,8 +282,8 @@ class HttpConnection(asyncio.Protocol):
         connection = Connection(self.site, self.transport, websocket, self.address)
         self._leave()
         self.transport.set_protocol(connection)
-        query = self.request.query
-        connection.open(query.get("message_types", ""), query.get("since", ""))
+        request, query = self.request, self.request.query
+        connection.open(query.get("message_types", ""), query.get("since", ""), request.credential)
         if rest:
             connection.data_received(rest)
 

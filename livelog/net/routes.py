@@ -17,11 +17,14 @@ import msgspec
 from msgspec import Raw
 
 from livelog import __version__, asyncapi
+from livelog.auth import credentials
+from livelog.auth.credentials import Credential
 from livelog.errors import PROTOCOL_ERROR, UNSUPPORTED_DATA, Refused
 from livelog.ingest import Receipt, decode
 from livelog.net import reading
 from livelog.net.assets import ASSETS, HEADERS
 from livelog.net.site import Site
+from livelog.principal import ANYBODY, Principal
 from livelog.protocol import Event, GetHistory, Search, encoder
 from livelog.record import Draft
 
@@ -41,6 +44,8 @@ class Request:
     keep_alive: bool = True
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytearray = field(default_factory=bytearray)
+    principal: Principal = ANYBODY
+    """Who asks, on the paths where that matters."""
 
     @property
     def path(self) -> str:
@@ -55,7 +60,15 @@ class Request:
 
     @property
     def parameters(self) -> list[tuple[str, str]]:
-        """The parameters in the target, in their order."""
+        """The parameters in the target, in their order; without those that say who asks."""
+        return [pair for pair in self._pairs() if pair[0] not in credentials.PARAMETERS]
+
+    @property
+    def credential(self) -> Credential:
+        """What the client shows to prove who it is."""
+        return credentials.of_request(self.headers, self._pairs())
+
+    def _pairs(self) -> list[tuple[str, str]]:
         query = self.target.partition(b"?")[2].decode("latin-1")
         return parse_qsl(query, keep_blank_values=True)
 
@@ -88,6 +101,8 @@ async def answer(site: Site, request: Request) -> Response:
         raise Refused(
             PROTOCOL_ERROR, "method", issue, status=405, headers={"Allow": allowed}, allowed=allowed
         )
+    if site.auth is not None and request.path in IDENTIFIED:
+        request.principal = await site.auth.check(request.credential)
     return await handler(site, request)
 
 
@@ -127,14 +142,16 @@ async def asyncapi_document(site: Site, request: Request) -> Response:
 async def history(site: Site, request: Request) -> Response:
     """A page of the past."""
     with _parameters():
-        command = reading.command_of(GetHistory, request.parameters)
+        asked = reading.command_of(GetHistory, request.parameters)
+        command = reading.allowed(request.principal, asked)
         return _event(await reading.history(site.log, command))
 
 
 async def search(site: Site, request: Request) -> Response:
     """A page of the past messages in which words occur."""
     with _parameters():
-        command = reading.command_of(Search, request.parameters)
+        asked = reading.command_of(Search, request.parameters)
+        command = reading.allowed(request.principal, asked)
         return _event(await reading.search(site.log, command))
 
 
@@ -153,7 +170,9 @@ async def publish(site: Site, request: Request) -> Response:
     drafts: list[Draft] = []
     for place, raw in _messages(request):
         try:
-            drafts.append(site.ingest.prepare(decode(raw)))
+            message = decode(raw)
+            request.principal.check_publishes(message)
+            drafts.append(site.ingest.prepare(message))
         except Refused as refused:
             refused.details.update(place)
             raise
@@ -262,6 +281,8 @@ ROUTES: dict[str, dict[str, Handler]] = {
     "/api/search": {"GET": search},
     **{path: {"GET": asset} for path in ASSETS},
 }
+IDENTIFIED = ("/api/messages", "/api/history", "/api/search")
+"""Paths on which it matters who asks."""
 
 
 def _event(event: Event) -> Response:

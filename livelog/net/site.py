@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from livelog.auth.authenticator import Authenticator
 from livelog.catchup import CatchUp
 from livelog.config import Config
 from livelog.hub import Hub
@@ -45,6 +46,8 @@ class Site:
     clock: Callable[[], float]
     """Unix time in seconds; for durations `loop.time` is used."""
     started: float
+    auth: Authenticator | None = None
+    """Tells who somebody is; None where that does not matter, because everything is public."""
     timers: TimerWheel[Timed] = field(default_factory=lambda: TimerWheel())
     peers: set[Timed] = field(default_factory=set)
     """Every open connection, HTTP ones included."""
