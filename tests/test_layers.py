@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "livelog"
 
 FLOORS = {
-    0: {"errors", "limits", "timers", "ids"},
+    0: {"addresses", "errors", "ids", "limits", "origins", "proxyprotocol", "timers"},
     1: {
         "asyncapi",
         "messages",
@@ -58,16 +58,20 @@ FLOORS = {
     4: {"log", "ingest", "catchup"},
     5: {
         "net",
+        "net.admission",
         "net.allowance",
         "net.assembler",
         "net.assets",
         "net.commands",
         "net.connection",
+        "net.doorman",
         "net.http",
+        "net.incidents",
         "net.reading",
         "net.routes",
         "net.site",
         "net.ticker",
+        "net.tls",
     },
     6: {
         "",

@@ -22,6 +22,7 @@ from livelog.ingest import Receipt, decode
 from livelog.net import reading
 from livelog.net.assets import ASSETS, HEADERS
 from livelog.net.site import Site
+from livelog.principal import ANYBODY, Principal
 from livelog.protocol import Event, GetHistory, Search, encoder
 from livelog.record import Draft
 
@@ -40,6 +41,11 @@ class Request:
     version: str = "1.1"
     keep_alive: bool = True
     headers: list[tuple[str, str]] = field(default_factory=list)
+    address: str = ""
+    """The client's, with proxies looked through; empty behind a Unix socket."""
+    admitted: bool = False
+    """Its head has passed the checks."""
+    principal: Principal = ANYBODY
     body: bytearray = field(default_factory=bytearray)
 
     @property
@@ -63,6 +69,10 @@ class Request:
         """The first header of this name, or an empty string."""
         return next((value for known, value in self.headers if known == name), "")
 
+    def all(self, name: str) -> list[str]:
+        """Every header of this name, in their order."""
+        return [value for known, value in self.headers if known == name]
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -81,6 +91,10 @@ async def answer(site: Site, request: Request) -> Response:
         named = [path for path in ROUTES if path == "/" or path not in ASSETS]
         issue = f"nothing here; there is {', '.join(named)}"
         raise Refused(PROTOCOL_ERROR, "path", issue, status=404)
+    wanted = request.header("access-control-request-method")
+    preflight = site.origins.preflight(request.header("origin"), wanted)
+    if request.method == "OPTIONS" and preflight is not None:
+        return Response(b"", headers=preflight)
     handler = methods.get("GET" if request.method == "HEAD" else request.method)
     if handler is None:
         allowed = ", ".join(methods)
@@ -126,6 +140,7 @@ async def asyncapi_document(site: Site, request: Request) -> Response:
 
 async def history(site: Site, request: Request) -> Response:
     """A page of the past."""
+    site.doorman.spend("commands", request.address, request.principal)
     with _parameters():
         command = reading.command_of(GetHistory, request.parameters)
         return _event(await reading.history(site.log, command))
@@ -133,6 +148,7 @@ async def history(site: Site, request: Request) -> Response:
 
 async def search(site: Site, request: Request) -> Response:
     """A page of the past messages in which words occur."""
+    site.doorman.spend("commands", request.address, request.principal)
     with _parameters():
         command = reading.command_of(Search, request.parameters)
         return _event(await reading.search(site.log, command))
@@ -150,6 +166,7 @@ def _parameters() -> Iterator[None]:
 
 async def publish(site: Site, request: Request) -> Response:
     """Append one message, a JSON array of them or NDJSON: all, or none if one is wrong."""
+    site.doorman.spend("messages", request.address, request.principal)
     drafts: list[Draft] = []
     for place, raw in _messages(request):
         try:
@@ -161,6 +178,7 @@ async def publish(site: Site, request: Request) -> Response:
             await asyncio.sleep(0)
     if not drafts:
         raise Refused(PROTOCOL_ERROR, "body", "there is no message in it")
+    site.doorman.charge(len(drafts) - 1, request.address, request.principal)
     # What has begun is carried through, even if the client leaves: all or nothing.
     publishing = site.loop.create_task(_publish_all(site, drafts))
     publishing.add_done_callback(_outcome)
