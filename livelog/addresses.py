@@ -92,6 +92,7 @@ def _network(name: str) -> IPv4Network | IPv6Network:
 def _without_port(hop: str) -> str:
     """Some proxies add the port: `203.0.113.9:4711`, `[2001:db8::1]:4711`."""
     if hop.startswith("["):
-        return hop[1:].partition("]")[0]
+        host, bracket, _ = hop[1:].partition("]")
+        return host if bracket else hop
     host, colon, port = hop.partition(":")
     return host if colon and port.isdigit() and "." in host else hop

@@ -80,7 +80,7 @@ class TlsDoor(asyncio.Protocol):
         self.site = site
         self.context = certificate.context
         self.address = ""
-        self.early = bytearray()  # requests that came right behind the handshake
+        self.early = bytearray()  # what came before there was anybody to take it
         self.lost = False
         self.transport: asyncio.Transport
         self.task: asyncio.Task[None] | None = None
@@ -97,12 +97,11 @@ class TlsDoor(asyncio.Protocol):
             self.transport.abort()
             return
         self.site.peers.add(self)
-        self.transport.pause_reading()  # the handshake is for the wrapper to read
         self.transport.set_write_buffer_limits(high=0)
         self.task = self.site.loop.create_task(self._shake_hands())
 
     def data_received(self, data: bytes) -> None:
-        """Decrypted bytes, before the HTTP door is there to take them."""
+        """Bytes before the wrapper has taken over, then decrypted ones before the HTTP door has."""
         self.early += data
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -128,6 +127,8 @@ class TlsDoor(asyncio.Protocol):
 
     async def _shake_hands(self) -> None:
         config = self.site.config
+        self.site.loop.call_soon(self._pass_on, self.early)  # after the first step of what follows
+        self.early = bytearray()
         try:
             wrapped = await self.site.loop.start_tls(
                 self.transport,
@@ -146,6 +147,16 @@ class TlsDoor(asyncio.Protocol):
                 self._hand_over(wrapped)
         finally:
             self._leave()
+
+    def _pass_on(self, hello: bytearray) -> None:
+        """Give the wrapper what was read before it was there, as a transport would do it."""
+        wrapper = cast(asyncio.BufferedProtocol, self.transport.get_protocol())
+        while hello:
+            buffer = memoryview(cast(bytearray, wrapper.get_buffer(len(hello))))
+            size = min(len(buffer), len(hello))
+            buffer[:size] = hello[:size]
+            wrapper.buffer_updated(size)
+            del hello[:size]
 
     def _hand_over(self, wrapped: asyncio.Transport) -> None:
         self._leave()
