@@ -12,7 +12,18 @@ from contextlib import contextmanager
 import pytest
 
 from tests.smuggling import FAILED_UPGRADE, SMUGGLED, TOLERATED
-from tests.wire import House, on_each_loop, on_uvloop, request, serving, soon, until, upgrade, user
+from tests.wire import (
+    House,
+    Json,
+    on_each_loop,
+    on_uvloop,
+    request,
+    serving,
+    soon,
+    until,
+    upgrade,
+    user,
+)
 
 HERE, THERE, FAR = "127.0.0.1", "127.0.0.9", "203.0.113.9"
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -86,7 +97,7 @@ async def test_an_address_that_is_none_is_refused_and_told() -> None:
 
 @on_uvloop
 async def test_requests_on_one_connection_may_be_of_many_clients() -> None:
-    settings = {"trusted_proxies": "127.0.0.1", "address_command_limit": 1}
+    settings: Json = {"trusted_proxies": "127.0.0.1", "address_command_limit": 1}
     async with serving(**settings) as house:
         http = await house.http()
         statuses = []
@@ -107,7 +118,7 @@ async def test_requests_on_one_connection_may_be_of_many_clients() -> None:
 )
 @on_each_loop
 async def test_the_proxy_protocol_says_whose_connection_it_is(preface: bytes) -> None:
-    settings = {"trusted_proxies": "127.0.0.1", "proxy_header": "proxy-protocol"}
+    settings: Json = {"trusted_proxies": "127.0.0.1", "proxy_header": "proxy-protocol"}
     async with serving(**settings) as house:
         whole, cut = await house.wire(), await house.wire()
         data = preface + upgrade(X_Forwarded_For="6.6.6.6")
@@ -119,7 +130,7 @@ async def test_the_proxy_protocol_says_whose_connection_it_is(preface: bytes) ->
 
 @on_uvloop
 async def test_a_proxy_that_speaks_for_itself_has_its_own_address() -> None:
-    settings = {"trusted_proxies": "127.0.0.1", "proxy_header": "proxy-protocol"}
+    settings: Json = {"trusted_proxies": "127.0.0.1", "proxy_header": "proxy-protocol"}
     async with serving(**settings) as house:
         await (await house.wire()).send(b"PROXY UNKNOWN\r\n", upgrade())
         await until(lambda: house.site.subscribers, "a connection")
@@ -128,7 +139,7 @@ async def test_a_proxy_that_speaks_for_itself_has_its_own_address() -> None:
 
 @on_each_loop
 async def test_without_its_preface_a_proxy_is_refused() -> None:
-    settings = {"trusted_proxies": "127.0.0.1", "proxy_header": "proxy-protocol"}
+    settings: Json = {"trusted_proxies": "127.0.0.1", "proxy_header": "proxy-protocol"}
     async with serving(**settings) as house:
         http = await house.http()
         answer = await http.ask("GET", "/healthz")
@@ -138,7 +149,7 @@ async def test_without_its_preface_a_proxy_is_refused() -> None:
 
 @on_uvloop
 async def test_from_a_stranger_a_preface_is_no_http() -> None:
-    settings = {"trusted_proxies": "127.0.0.1", "proxy_header": "proxy-protocol"}
+    settings: Json = {"trusted_proxies": "127.0.0.1", "proxy_header": "proxy-protocol"}
     async with serving(**settings) as house:
         stranger = await house.http(THERE)
         await stranger.send(b"PROXY TCP4 6.6.6.6 10.0.0.1 1 2\r\n", request("GET", "/healthz"))
@@ -332,7 +343,7 @@ async def test_when_too_many_wait_the_longest_silent_makes_room() -> None:
 
 @on_uvloop
 async def test_an_address_that_keeps_failing_is_blocked_and_nobody_else() -> None:
-    settings = {"trusted_proxies": "127.0.0.1", "block_after": 5, "block_seconds": 60}
+    settings: Json = {"trusted_proxies": "127.0.0.1", "block_after": 5, "block_seconds": 60}
     async with serving(**settings) as house:
         with told() as lines:
             for _ in range(5):
@@ -355,7 +366,7 @@ async def test_neither_this_machine_nor_a_proxy_is_ever_blocked() -> None:
             assert (await _ask(house, address))[0] == 200
 
 
-async def _ask(house: House, client: str, **headers: str) -> tuple[int, dict[str, object]]:
+async def _ask(house: House, client: str, **headers: str) -> tuple[int, Json]:
     http = await house.http()
     answer = await http.ask("GET", "/healthz", X_Forwarded_For=client, **headers)
     http.close()
@@ -422,7 +433,12 @@ async def test_who_goes_on_over_a_shared_limit_is_disconnected() -> None:
 
 @on_uvloop
 async def test_without_limits_there_are_none() -> None:
-    settings = {"address_command_limit": 1, "block_after": 1, "waiting_per_ip": 1, "limits": False}
+    settings: Json = {
+        "address_command_limit": 1,
+        "block_after": 1,
+        "waiting_per_ip": 1,
+        "limits": False,
+    }
     async with serving(trusted_proxies="127.0.0.1", **settings) as house:
         https = [await house.http() for _ in range(3)]
         for http in https:

@@ -106,14 +106,14 @@ async def test_a_slow_reader_is_noticed_and_later_gets_it_all(files: Files) -> N
         quick = await client_of(house, files, "?message_types=user")
         await slow.event()
         await quick.event()
-        slow.writer.transport.pause_reading()
+        slow.pause_reading()
         texts = [f"{number} {'x' * 8000}" for number in range(2000)]
         for start in range(0, len(texts), 50):
             house.publish(*texts[start : start + 50])
             assert await quick.contents(50) == texts[start : start + 50]
         [blocked] = [peer for peer in house.site.peers if peer.reader.blocked]  # type: ignore[attr-defined]  # all are WebSockets
         assert blocked.transport.get_write_buffer_size() < 2**20, "16 MB were sent"  # type: ignore[attr-defined]  # see above
-        slow.writer.transport.resume_reading()
+        slow.resume_reading()
         assert await slow.contents(2000) == texts
         for client in (slow, quick):
             client.close()
@@ -124,7 +124,7 @@ async def test_who_asks_without_reading_is_read_no_further(files: Files) -> None
     async with serving(**files.settings, limits=False) as house:
         house.publish(*("x" * 8000 for _ in range(100)))
         client = await client_of(house, files)
-        client.writer.transport.pause_reading()
+        client.pause_reading()
         asking = asyncio.create_task(_ask_for_ever(client))
         await until(lambda: any(peer.reader.blocked for peer in house.site.peers), "a full buffer")  # type: ignore[attr-defined]  # all are WebSockets
         await until(lambda: client.writer.transport.get_write_buffer_size() > 2**16, "no reading")
@@ -193,7 +193,7 @@ async def test_files_that_will_not_do_are_refused_by_name(wrong: str, tmp_path: 
 async def test_the_proxy_protocol_and_tls_are_not_had_together(files: Files) -> None:
     settings = {"trusted_proxies": "::1", "proxy_header": "proxy-protocol", **files.settings}
     with pytest.raises(WrongSetting, match="--proxy-header proxy-protocol"):
-        await Server(Config(port=0, store="memory", **settings)).start()  # type: ignore[arg-type]  # all are strings
+        await Server(Config(port=0, store="memory", **settings)).start()
 
 
 def test_the_command_reads_its_certificate_again_on_sighup(start: Start, tmp_path: Path) -> None:

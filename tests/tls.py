@@ -6,7 +6,7 @@ import asyncio
 import ssl
 import subprocess
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from tests.wire import Address, Client, Http, Wire, soon
 
@@ -18,7 +18,7 @@ class Files(NamedTuple):
     key: Path
 
     @property
-    def settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, Any]:
         """Those of a server."""
         return {"tls_cert": str(self.cert), "tls_key": str(self.key)}
 
@@ -60,6 +60,14 @@ class _Secure(Wire):
         data = await soon(self.reader.read(1 << 16), "bytes")
         self.unread += data
         return bool(data)
+
+    def pause_reading(self) -> None:
+        """Read nothing ahead any more."""
+        cast(asyncio.Transport, self.writer.transport).pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read ahead again."""
+        cast(asyncio.Transport, self.writer.transport).resume_reading()
 
     def close(self) -> None:
         """Be gone."""

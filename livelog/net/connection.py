@@ -357,7 +357,10 @@ class Connection(asyncio.Protocol):
         if self.reader.blocked:
             deadline = self.blocked_since + config.stall_seconds
         elif self.pinged > self.heard:
-            deadline = self.pinged + config.ping_timeout
+            # An answer sets no timer, so look in time for the next ping.
+            deadline = self.pinged + min(config.ping_interval, config.ping_timeout)
+            if deadline <= self.site.loop.time():
+                deadline = self.pinged + config.ping_timeout
         else:
             deadline = self.heard + config.ping_interval
         self.site.timers.set(self, deadline)

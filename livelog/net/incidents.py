@@ -43,12 +43,11 @@ class Incidents:
         self._dropped = 0  # lines, since the last one that was written
 
     def refused(self, address: str, refused: Refused, *, quote: bool = True) -> None:
-        """A request was refused; `quote` its issue only where it is the door's own words."""
-        issue = refused.issue if quote else CODES[refused.code].text
-        why = f"{refused.field}: {issue}" if refused.field else issue
-        self.report(
-            f"{refused.code} {refused.field}", address, f"was refused: {refused.code} {why}"
-        )
+        """A request was refused; `quote` what was wrong only where it is the door's own words."""
+        code = refused.code
+        why = f"{refused.field}: {refused.issue}" if quote else CODES[code].text
+        kind = f"{code} {refused.field}" if quote else str(code)
+        self.report(kind, address, f"was refused: {code} {why}")
 
     def report(self, kind: str, address: str, what: str) -> None:
         """Tell `what` happened, unless as much has been said lately."""

@@ -143,7 +143,8 @@ class TlsDoor(asyncio.Protocol):
             self.site.incidents.report("TLS", self.address, f"did not shake hands: {why}")
             self.transport.abort()
         else:
-            if wrapped is not None and not self.lost:
+            # uvloop does not call it an error when the connection goes during the handshake.
+            if wrapped is not None and not (self.lost or self.transport.is_closing()):
                 self._hand_over(wrapped)
         finally:
             self._leave()
