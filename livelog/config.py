@@ -103,8 +103,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 100
     block_seconds: Annotated[float, _about("time for which it is blocked", **_SECONDS)] = 300
     waiting_connections: Annotated[
-        int, _about("those that are no WebSockets in all; the oldest has to go", ge=1)
-    ] = 20_000
+        int, _about("those that are no WebSockets in all; the longest silent has to go", ge=1)
+    ] = 10_000
 
     max_frame_bytes: Annotated[
         int, _about("largest message a client may send", ge=1024, le=16 * 2**20)
