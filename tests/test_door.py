@@ -13,6 +13,7 @@ import pytest
 
 from tests.smuggling import FAILED_UPGRADE, SMUGGLED, TOLERATED
 from tests.wire import (
+    PING,
     House,
     Json,
     on_each_loop,
@@ -384,6 +385,27 @@ async def test_what_is_repeated_is_told_once() -> None:
                 http.close()
         assert len(lines) == 1
         assert lines[0].isprintable()
+
+
+@on_uvloop
+async def test_whoever_is_disconnected_is_told_of_with_the_reason() -> None:
+    with told() as lines:
+        async with serving(ping_interval=0.3, ping_timeout=0.3) as house:
+            silent = await house.client(source="127.0.0.2")
+            assert (await silent.frame()).opcode == PING
+            await silent.goodbye()
+        async with serving(message_limit=1) as house:
+            broken = await house.client(source="127.0.0.3")
+            await broken.send(b"\xff\xff")
+            await broken.goodbye()
+            flood = await house.client(source="127.0.0.4")
+            for _ in range(5):
+                await flood.tell("ping")
+            await flood.goodbye()
+    said = "\n".join(lines)
+    assert "127.0.0.2 is disconnected: 1008 did not answer a ping" in said
+    assert "127.0.0.3 is disconnected: 1002" in said
+    assert "127.0.0.4 is disconnected: 4003 went on over the limit of messages" in said
 
 
 # Limits of an address, over all its connections and both doors.

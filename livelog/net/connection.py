@@ -129,6 +129,8 @@ class Connection(asyncio.Protocol):
         """Say `disconnected`, send a close frame and give the peer a while to answer."""
         if self.closing:
             return
+        if code != GOING_AWAY:
+            self._report(code, why)
         self._begin_closing(reason or CODES[code].reason)
         if self.websocket.state is State.OPEN:
             self.websocket.send_close(code, why)
@@ -289,7 +291,7 @@ class Connection(asyncio.Protocol):
             self.refuse(refused, request_id_of(data))
             return False
         except Exhausted as exhausted:
-            self._misbehaved(RATE_LIMIT_EXCEEDED, str(exhausted))
+            self.site.doorman.failed(self.address)
             self.close(RATE_LIMIT_EXCEEDED, str(exhausted))
             return False
         if warning is not None:
@@ -386,14 +388,14 @@ class Connection(asyncio.Protocol):
         """The peer broke RFC 6455; `websockets` has a close frame ready."""
         sent = self.websocket.close_sent
         code = sent.code if sent is not None else ABNORMAL_CLOSURE
-        self._misbehaved(code, str(error))
+        self._report(code, str(error))
+        self.site.doorman.failed(self.address)
         self.refuse(Refused(code if code in CODES else PROTOCOL_ERROR, "", str(error)))
         self._begin_closing("protocol_error")
 
-    def _misbehaved(self, code: int, how: str) -> None:
-        """It ends because of what the peer did, which is held against its address."""
-        self.site.incidents.report(f"end {code}", self.address, f"was disconnected: {code} {how}")
-        self.site.doorman.failed(self.address)
+    def _report(self, code: int, why: str) -> None:
+        """Tell the log that the connection ends, and why."""
+        self.site.incidents.report(f"end {code}", self.address, f"is disconnected: {code} {why}")
 
     def _fault_of_command(self, command: AnyCommand) -> None:
         _log.exception("%s: %s failed", self.id, type(command).__name__)
