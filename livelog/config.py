@@ -8,7 +8,7 @@ annotations. A flag beats a variable, a variable beats the file, the file beats 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
@@ -16,11 +16,21 @@ from typing import Annotated, Any, get_args, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
+from livelog.addresses import Networks
+from livelog.origins import Origins
+
 PREFIX = "LIVELOG_"
 NOT_SETTINGS = ("LIVELOG_CONFIG", "LIVELOG_TOKEN")
 """Variables that say where the file is, and who a client of the command line is."""
 _SECONDS = {"gt": 0, "le": 10_000_000}
 """Bounds of a duration; a third of a year is for ever."""
+
+
+_READERS: dict[str, Callable[[str], object]] = {
+    "trusted_proxies": Networks,
+    "allowed_origins": Origins,
+}
+"""Settings that are lists: what reads them, and raises `ValueError` for one that cannot be."""
 
 
 def _about(description: str, **bounds: Any) -> Meta:
@@ -41,6 +51,28 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: Annotated[str, _about("address to listen on", min_length=1)] = "127.0.0.1"
     port: Annotated[int, _about("port to listen on; 0 picks a free one", ge=0, le=65535)] = 8000
     uds: Annotated[str, _about("listen on this Unix socket instead of host and port")] = ""
+    uds_mode: Annotated[
+        str, _about("who may use that socket, as an octal file mode", pattern=r"^[0-7]{3,4}$")
+    ] = "660"
+    trusted_proxies: Annotated[
+        str,
+        _about("proxies that are believed whose request it is: networks, 'unix' for the socket"),
+    ] = ""
+    proxy_header: Annotated[
+        str,
+        _about(
+            "how they say it: x-forwarded-for or proxy-protocol",
+            pattern="^(x-forwarded-for|proxy-protocol)$",
+        ),
+    ] = "x-forwarded-for"
+    tls_cert: Annotated[
+        str, _about("serve TLS with this certificate, PEM with its chain; read again on SIGHUP")
+    ] = ""
+    tls_key: Annotated[str, _about("the certificate's private key, PEM without a password")] = ""
+    allowed_origins: Annotated[
+        str,
+        _about("web origins whose pages may connect, read and write; if empty, the own host's"),
+    ] = ""
     store: Annotated[
         str,
         _about("file in which messages are kept; 'memory' keeps only the newest", min_length=1),
@@ -80,13 +112,35 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     window_messages: Annotated[int, _about("newest messages held in memory", ge=1)] = 100_000
     window_bytes: Annotated[int, _about("bytes of messages held in memory", ge=1)] = 128 * 2**20
 
-    limits: Annotated[bool, _about("enforce the four limits that follow")] = True
+    limits: Annotated[bool, _about("enforce the limits that follow, up to block_seconds")] = True
     message_limit: Annotated[int, _about("frames a connection may send per window", ge=1)] = 100
     command_limit: Annotated[
         int, _about("commands among them, publish and ping not counted", ge=1)
     ] = 10
     limit_window: Annotated[float, _about("length of that window", **_SECONDS)] = 60
     connections_per_ip: Annotated[int, _about("WebSockets open from one address", ge=1)] = 1000
+    waiting_per_ip: Annotated[
+        int, _about("connections from one address that are no WebSockets (yet)", ge=1)
+    ] = 1000
+    user_message_limit: Annotated[
+        int, _about("messages per window of an authenticated user, over all connections", ge=1)
+    ] = 1000
+    user_command_limit: Annotated[int, _about("commands and queries of such a user", ge=1)] = 100
+    # High, because a thousand users may share an address: what its thousand connections may ask
+    # for together, and more messages than they may send, for those that are published over HTTP.
+    address_message_limit: Annotated[int, _about("messages per window of an address", ge=1)] = (
+        600_000
+    )
+    address_command_limit: Annotated[int, _about("commands and queries of an address", ge=1)] = (
+        10_000
+    )
+    block_after: Annotated[
+        int, _about("failures of an address per window after which it is blocked", ge=1)
+    ] = 100
+    block_seconds: Annotated[float, _about("time for which it is blocked", **_SECONDS)] = 300
+    waiting_connections: Annotated[
+        int, _about("those that are no WebSockets in all; the longest silent has to go", ge=1)
+    ] = 10_000
 
     max_frame_bytes: Annotated[
         int, _about("largest message a client may send", ge=1024, le=16 * 2**20)
@@ -171,7 +225,8 @@ def build(settings: Mapping[str, Any], *, strict: bool = False) -> Config:
             raise WrongSetting(f"unknown setting {name!r}; known are: {', '.join(hints)}")
         try:
             checked[name] = msgspec.convert(value, hints[name], strict=strict)
-        except msgspec.ValidationError as error:
+            _READERS.get(name, str)(value)
+        except ValueError as error:  # msgspec's are such, too
             issue = str(error).replace("`", "")
             shown = "this" if is_secret(name) else repr(value)
             raise WrongSetting(f"{flag(name)}: {shown} is not allowed: {issue}") from None

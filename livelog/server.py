@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from livelog import ingest
+from livelog.addresses import Networks
 from livelog.auth import opening
 from livelog.auth.authenticator import Authenticator
 from livelog.catchup import CatchUp
@@ -24,10 +25,14 @@ from livelog.hub import Hub
 from livelog.ingest import Done, Ingest, Receipt
 from livelog.log import Log
 from livelog.messages import Message
+from livelog.net.doorman import Doorman
 from livelog.net.http import HttpConnection
+from livelog.net.incidents import Incidents
 from livelog.net.routes import WEBSOCKET_PATH
 from livelog.net.site import Site
 from livelog.net.ticker import Ticker
+from livelog.net.tls import Certificate, TlsDoor
+from livelog.origins import Origins
 from livelog.pacing import Pacing
 from livelog.store import Store
 from livelog.store.memory import MemoryStore
@@ -62,6 +67,7 @@ class Server:
         self._log: Log
         self._auth: Authenticator | None = None
         self._listener: asyncio.Server
+        self._certificate: Certificate | None = None
         self._turning: asyncio.TimerHandle | None = None
         self._filling: asyncio.Task[None] | None = None
 
@@ -79,6 +85,7 @@ class Server:
 
     async def start(self) -> None:
         """Build the parts and listen."""
+        self._certificate = _certificate(self.config)
         self._auth = await opening.opened(self.config, self._clock)
         try:
             self._site = self._build(asyncio.get_running_loop())
@@ -141,6 +148,11 @@ class Server:
         self._publish(message, done)
         return await safe
 
+    def reload(self) -> None:
+        """Read the certificate again; one that will not do is logged, and the old one stays."""
+        if self._certificate is not None:
+            self._certificate.reload()
+
     def _publish(self, message: Message | dict[str, Any] | bytes, done: Done) -> list[Receipt]:
         checked = ingest.decode(message) if isinstance(message, bytes) else ingest.convert(message)
         return self._site.ingest.publish([self._site.ingest.prepare(checked)], done)
@@ -150,8 +162,9 @@ class Server:
         """Where subscribers connect."""
         if self.config.uds:
             return f"ws+unix://{self.config.uds}:{WEBSOCKET_PATH}"
+        scheme = "wss" if self.config.tls_cert else "ws"
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
-        return f"ws://{host}:{self.port}{WEBSOCKET_PATH}"
+        return f"{scheme}://{host}:{self.port}{WEBSOCKET_PATH}"
 
     @property
     def trust(self) -> str:
@@ -176,6 +189,7 @@ class Server:
         pacing = Pacing(config.fanout_share, config.latency_target)
         self._ticker = Ticker(loop, hub, catch_up, pacing)
         engine = LocalEngine(last_seq)
+        proxies, incidents = Networks(config.trusted_proxies), Incidents(loop.time)
         return Site(
             config=config,
             loop=loop,
@@ -186,6 +200,10 @@ class Server:
             wake=self._wake,
             clock=self._clock,
             started=loop.time(),
+            proxies=proxies,
+            origins=Origins(config.allowed_origins),
+            incidents=incidents,
+            doorman=Doorman(config, proxies, loop.time, incidents),
             auth=self._auth,
         )
 
@@ -218,12 +236,14 @@ class Server:
     async def _listen(self) -> asyncio.Server:
         loop, config = self._site.loop, self.config
 
-        def door() -> HttpConnection:
+        def door() -> asyncio.Protocol:
+            if self._certificate is not None:
+                return TlsDoor(self._site, self._certificate)
             return HttpConnection(self._site)
 
         if config.uds:
-            _clear_stale_socket(config.uds)
-            return await loop.create_unix_server(door, config.uds, backlog=_BACKLOG)
+            sock = _unix_socket(config.uds, int(config.uds_mode, 8))
+            return await loop.create_unix_server(door, sock=sock, backlog=_BACKLOG)
         listener = await loop.create_server(door, config.host, config.port, backlog=_BACKLOG)
         for listening in listener.sockets:
             # Accepted sockets inherit it. A full send buffer is then noticed at once, and a slow
@@ -256,10 +276,38 @@ class Server:
         now = site.loop.time()
         for peer in site.timers.expired(now):
             peer.on_deadline(now)
+        site.doorman.sweep()
+
+
+def _certificate(config: Config) -> Certificate | None:
+    """What TLS is served with, if it is. Raises `WrongSetting`."""
+    if not (config.tls_cert or config.tls_key):
+        return None
+    if config.trusted_proxies and config.proxy_header == "proxy-protocol":
+        issue = "the PROXY protocol and TLS cannot be had together, let the proxy do TLS"
+        raise WrongSetting(f"--proxy-header {config.proxy_header}: {issue}")
+    return Certificate(config.tls_cert, config.tls_key)
 
 
 def _nobody_waits(receipts: list[Receipt], refused: Refused | None) -> None:
     """An embedding program has its receipt already."""
+
+
+def _unix_socket(path: str, mode: int) -> socket.socket:
+    """A socket at `path` for those whom `mode` allows.
+
+    Nobody can connect before it listens, so there is no moment at which others could. Raises
+    `WrongSetting` for a path that is taken.
+    """
+    _clear_stale_socket(path)
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.bind(path)
+        os.chmod(path, mode)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _clear_stale_socket(path: str) -> None:

@@ -62,6 +62,11 @@ def test_a_switch_can_be_set_by_a_variable(text: str) -> None:
         ("limits", "perhaps", "bool"),
         ("message_limit", "0", ">= 1"),
         ("max_frame_bytes", "5", ">= 1024"),
+        ("trusted_proxies", "10.0.0.1/8", "10.0.0.0/8, and unix"),
+        ("trusted_proxies", "unix, localhost", "10.0.0.0/8, and unix"),
+        ("proxy_header", "forwarded", "x-forwarded-for|proxy-protocol"),
+        ("uds_mode", "rw-", "[0-7]"),
+        ("allowed_origins", "*", "https://example.org"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allowed: str) -> None:

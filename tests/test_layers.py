@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "livelog"
 
 FLOORS = {
-    0: {"errors", "limits", "timers", "ids"},
+    0: {"addresses", "errors", "ids", "limits", "origins", "proxyprotocol", "timers"},
     1: {
         "asyncapi",
         "auth",
@@ -76,11 +76,15 @@ FLOORS = {
         "net.assets",
         "net.commands",
         "net.connection",
+        "net.doorman",
         "net.http",
+        "net.incidents",
         "net.reading",
         "net.routes",
+        "net.screening",
         "net.site",
         "net.ticker",
+        "net.tls",
     },
     6: {
         "",

@@ -42,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     flags = vars(_parser().parse_args(arguments[1:]))
     file = flags.pop("config", None) or os.environ.get("LIVELOG_CONFIG")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("livelog.door").setLevel(logging.INFO)  # who was refused, and why
     _allow_many_files()
     try:
         config = load(flags, os.environ, file)
@@ -81,6 +82,7 @@ async def _serve(config: Config) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with Server(config) as server:
+        loop.add_signal_handler(signal.SIGHUP, server.reload)
         print(f"livelog ready on {server.url} ({server.trust})", flush=True)
         traffic = loop.create_task(_demo(server)) if config.demo else None
         await stop.wait()

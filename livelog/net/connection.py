@@ -27,6 +27,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from livelog import explain, frames
+from livelog.addresses import limited_as
 from livelog.auth import credentials
 from livelog.auth.credentials import Credential
 from livelog.errors import (
@@ -44,9 +45,10 @@ from livelog.errors import (
 from livelog.hub import Reader
 from livelog.ids import uuid7
 from livelog.net.admission import Admission, authenticated
-from livelog.net.allowance import Allowance, Exhausted, Scope
+from livelog.net.allowance import Allowance, Exhausted
 from livelog.net.assembler import Assembler, Message
 from livelog.net.commands import COMMANDS, subscription
+from livelog.net.doorman import Scope
 from livelog.net.site import Site
 from livelog.principal import ANYBODY, NOBODY, Principal
 from livelog.protocol import (
@@ -130,9 +132,10 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """Greet, look at who it is, and subscribe if the URL asks for it."""
         self.site.peers.add(self)
-        self.site.subscribers[self.address] += 1
-        # At 0 a write goes out at once, and what the kernel does not take is reported at once.
-        self.transport.set_write_buffer_limits(high=0)
+        self.site.subscribers[limited_as(self.address)] += 1
+        # A write goes out at once, and what the kernel does not take is reported at once. Not 0,
+        # at which TLS transports report every write.
+        self.transport.set_write_buffer_limits(high=1, low=0)
         self._set_timer()
         self.send(Connected(connection_id=self.id, message="Successfully connected to live log"))
         if message_types or since:
@@ -145,6 +148,8 @@ class Connection(asyncio.Protocol):
         """Say `disconnected`, send a close frame and give the peer a while to answer."""
         if self.closing:
             return
+        if code != GOING_AWAY:
+            self._report(code, why)
         self._begin_closing(reason or CODES[code].reason)
         if self.websocket.state is State.OPEN:
             self.websocket.send_close(code, why)
@@ -160,9 +165,10 @@ class Connection(asyncio.Protocol):
         self.site.catch_up.block(self.reader)
         self.site.timers.drop(self)
         self.site.peers.discard(self)
-        self.site.subscribers[self.address] -= 1
-        if not self.site.subscribers[self.address]:
-            del self.site.subscribers[self.address]
+        here = limited_as(self.address)
+        self.site.subscribers[here] -= 1
+        if not self.site.subscribers[here]:
+            del self.site.subscribers[here]
         if self.task is not None:
             self.task.cancel()
 
@@ -337,6 +343,7 @@ class Connection(asyncio.Protocol):
 
     def refuse(self, refused: Refused, request_id: RequestId | UnsetType = UNSET) -> None:
         """Send an `error`: the command was not carried out, the connection lives."""
+        self.site.incidents.refused(self.address, refused, quote=False)
         self.send(error(refused, request_id))
 
     def _pump(self, *, only_the_end: bool = False) -> None:
@@ -352,22 +359,34 @@ class Connection(asyncio.Protocol):
                     self.transport.write(data)
             elif self.transport.can_write_eof():
                 self.transport.write_eof()
+            else:
+                self.transport.close()  # TLS knows no half of a connection
 
     def _spend(self, scope: Scope, data: bytes | bytearray | memoryview) -> bool:
         """Take one of the allowance for `data`; False when the client is told that it cannot."""
         if self.allowance is None:
             return True
+        now = self.site.loop.time()
         try:
-            warning = self.allowance.spend(scope, self.site.loop.time())
+            warning = self.allowance.spend(scope, now)
+            self._spend_shared(self.allowance, scope, now)
         except Refused as refused:
             self.refuse(refused, request_id_of(data))
             return False
         except Exhausted as exhausted:
+            self.site.doorman.failed(self.address)
             self.close(RATE_LIMIT_EXCEEDED, str(exhausted))
             return False
         if warning is not None:
             self.send(warning)
         return True
+
+    def _spend_shared(self, allowance: Allowance, scope: Scope, now: float) -> None:
+        """Take it from what all connections of the user, and of the address, have together."""
+        try:
+            self.site.doorman.spend(scope, self.address, self.principal)
+        except Refused as refused:
+            raise allowance.refusal(refused, now) from None
 
     # Back-pressure.
 
@@ -426,7 +445,10 @@ class Connection(asyncio.Protocol):
         if self.reader.blocked:
             deadline = self.blocked_since + config.stall_seconds
         elif self.pinged > self.heard:
-            deadline = self.pinged + config.ping_timeout
+            # An answer sets no timer, so look in time for the next ping.
+            deadline = self.pinged + min(config.ping_interval, config.ping_timeout)
+            if deadline <= self.site.loop.time():
+                deadline = self.pinged + config.ping_timeout
         else:
             deadline = self.heard + config.ping_interval
         self.site.timers.set(self, min(deadline, self.admission.due))
@@ -452,8 +474,14 @@ class Connection(asyncio.Protocol):
         """The peer broke RFC 6455; `websockets` has a close frame ready."""
         sent = self.websocket.close_sent
         code = sent.code if sent is not None else ABNORMAL_CLOSURE
+        self._report(code, str(error))
+        self.site.doorman.failed(self.address)
         self.refuse(Refused(code if code in CODES else PROTOCOL_ERROR, "", str(error)))
         self._begin_closing("protocol_error")
+
+    def _report(self, code: int, why: str) -> None:
+        """Tell the log that the connection ends, and why."""
+        self.site.incidents.report(f"end {code}", self.address, f"is disconnected: {code} {why}")
 
     def _fault_of_command(self, command: AnyCommand) -> None:
         _log.exception("%s: %s failed", self.id, type(command).__name__)

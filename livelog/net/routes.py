@@ -43,6 +43,10 @@ class Request:
     version: str = "1.1"
     keep_alive: bool = True
     headers: list[tuple[str, str]] = field(default_factory=list)
+    address: str = ""
+    """The client's, with proxies looked through; empty behind a Unix socket."""
+    admitted: bool = False
+    """Its head has passed the checks."""
     body: bytearray = field(default_factory=bytearray)
     principal: Principal = ANYBODY
     """Who asks, on the paths where that matters."""
@@ -76,6 +80,10 @@ class Request:
         """The first header of this name, or an empty string."""
         return next((value for known, value in self.headers if known == name), "")
 
+    def all(self, name: str) -> list[str]:
+        """Every header of this name, in their order."""
+        return [value for known, value in self.headers if known == name]
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -94,6 +102,10 @@ async def answer(site: Site, request: Request) -> Response:
         named = [path for path in ROUTES if path == "/" or path not in ASSETS]
         issue = f"nothing here; there is {', '.join(named)}"
         raise Refused(PROTOCOL_ERROR, "path", issue, status=404)
+    wanted = request.header("access-control-request-method")
+    preflight = site.origins.preflight(request.header("origin"), wanted)
+    if request.method == "OPTIONS" and preflight is not None:
+        return Response(b"", headers=preflight)
     handler = methods.get("GET" if request.method == "HEAD" else request.method)
     if handler is None:
         allowed = ", ".join(methods)
@@ -141,6 +153,7 @@ async def asyncapi_document(site: Site, request: Request) -> Response:
 
 async def history(site: Site, request: Request) -> Response:
     """A page of the past."""
+    site.doorman.spend("commands", request.address, request.principal)
     with _parameters():
         asked = reading.command_of(GetHistory, request.parameters)
         command = reading.allowed(request.principal, asked)
@@ -149,6 +162,7 @@ async def history(site: Site, request: Request) -> Response:
 
 async def search(site: Site, request: Request) -> Response:
     """A page of the past messages in which words occur."""
+    site.doorman.spend("commands", request.address, request.principal)
     with _parameters():
         asked = reading.command_of(Search, request.parameters)
         command = reading.allowed(request.principal, asked)
@@ -167,6 +181,7 @@ def _parameters() -> Iterator[None]:
 
 async def publish(site: Site, request: Request) -> Response:
     """Append one message, a JSON array of them or NDJSON: all, or none if one is wrong."""
+    site.doorman.spend("messages", request.address, request.principal)
     drafts: list[Draft] = []
     for place, raw in _messages(request):
         try:
@@ -180,6 +195,7 @@ async def publish(site: Site, request: Request) -> Response:
             await asyncio.sleep(0)
     if not drafts:
         raise Refused(PROTOCOL_ERROR, "body", "there is no message in it")
+    site.doorman.charge(len(drafts) - 1, request.address, request.principal)
     # What has begun is carried through, even if the client leaves: all or nothing.
     publishing = site.loop.create_task(_publish_all(site, drafts))
     publishing.add_done_callback(_outcome)
