@@ -28,6 +28,7 @@ from livelog.pages import Span
 from livelog.protocol import Filters
 from livelog.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
 from livelog.record import Record
+from livelog.store.opening import Connection, Rows
 from livelog.window import Window
 from tests.disk import Disk
 from tests.strategies import Json, filters, messages, record, split, subscriptions
@@ -277,11 +278,11 @@ def seq_of(payload: bytes) -> int:
 class FullOnce:
     """A connection to the index whose first commit finds the disk full."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.failed = False
 
-    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+    def execute(self, sql: str, *values: Any) -> Rows:
         if sql == "COMMIT" and not self.failed:
             self.failed = True
             self._connection.execute("ROLLBACK")
@@ -299,7 +300,7 @@ def test_a_commit_that_fails_leaves_everything_to_be_found(tmp_path: Path, befor
     disk.write([record(SAMPLE, seq) for seq in range(1, before + 1)])
     disk.settle()
     index = disk.archive._catalog
-    index._connection = failing = FullOnce(index._connection)  # type: ignore[assignment]  # a stand-in
+    index._connection = failing = FullOnce(index._connection)
     disk.write([record(SAMPLE, seq) for seq in range(before + 1, before + 31)])
     while not failing.failed:
         disk.archive.work()

@@ -8,7 +8,6 @@ messages and can be made again from them.
 from __future__ import annotations
 
 import heapq
-import sqlite3
 from array import array
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -20,6 +19,7 @@ from pyroaring import BitMap
 from livelog.index import Mentions
 from livelog.messages import TYPES
 from livelog.query import Query
+from livelog.store.opening import Connection, Rows, changed
 from livelog.times import Times
 from livelog.vocabulary import matching
 
@@ -65,7 +65,7 @@ Posting = tuple[str, BitMap]
 class Segment:
     """One row of the table, with its postings."""
 
-    def __init__(self, connection: sqlite3.Connection, id: int) -> None:
+    def __init__(self, connection: Connection, id: int) -> None:
         self._connection = connection
         self.id = id
         self.first: int
@@ -116,7 +116,7 @@ class Segment:
     def _join(self, part: str) -> BitMap:
         return self._any_of(matching(self._vocabulary(), part))
 
-    def _columns(self, names: str) -> sqlite3.Cursor:
+    def _columns(self, names: str) -> Rows:
         return self._connection.execute(f"SELECT {names} FROM segment WHERE id = ?", (self.id,))
 
     def _read_vocabulary(self) -> str:
@@ -146,7 +146,7 @@ class Segment:
 
 
 def write(
-    connection: sqlite3.Connection,
+    connection: Connection,
     first: int,
     times: bytes,
     last_seq: int,
@@ -156,13 +156,12 @@ def write(
     vocabulary = []
     remaining = iter(postings)
     each = array("q", times)
-    cursor = connection.execute(
+    connection.execute(
         "INSERT INTO segment(first, count, times, earliest, latest, last_seq, vocabulary)"
         " VALUES (?, ?, ?, ?, ?, ?, '')",
         (first, len(each), times, min(each), max(each), last_seq),
     )
-    id = cursor.lastrowid
-    assert id is not None
+    [[id]] = connection.execute("SELECT last_insert_rowid()")
     while batch := list(islice(remaining, _TERMS_PER_STEP)):
         connection.executemany(
             "INSERT INTO posting VALUES (?, ?, ?)",
@@ -175,9 +174,7 @@ def write(
     return Segment(connection, id)
 
 
-def merge(
-    connection: sqlite3.Connection, segments: Sequence[Segment]
-) -> Generator[None, None, Segment]:
+def merge(connection: Connection, segments: Sequence[Segment]) -> Generator[None, None, Segment]:
     """Write one segment with all that these neighbours have, in steps of one transaction."""
     first = segments[0].first
     streams = [segment.postings(segment.first - first) for segment in segments]
@@ -187,11 +184,16 @@ def merge(
     return write(connection, first, times, segments[-1].last_seq, joined)
 
 
-def delete(connection: sqlite3.Connection, segment: Segment) -> Generator[None, None, None]:
+def delete(connection: Connection, segment: Segment) -> Generator[None, None, None]:
     """Take a segment out of the file, in steps of one transaction."""
     connection.execute("DELETE FROM segment WHERE id = ?", (segment.id,))
-    while connection.execute(_DELETE_SOME, (segment.id, segment.id)).rowcount:
+    while _delete_some(connection, segment.id):
         yield
+
+
+def _delete_some(connection: Connection, id: int) -> int:
+    connection.execute(_DELETE_SOME, (id, id))
+    return changed(connection)
 
 
 def _packed(positions: BitMap) -> bytes:

@@ -17,6 +17,7 @@ usage: livelog [COMMAND] [options]
   history    show past messages
   search     show past messages in which words occur
   publish    publish messages from a file or a pipe, one JSON object a line
+  store      encrypt what a server has stored, or change its key
 
 examples:
   livelog --demo                                a server with sample traffic
@@ -36,6 +37,7 @@ COMMANDS = {
     "history": "past",
     "search": "past",
     "publish": "publish",
+    "store": "store",
 }
 """Command → module in this package, whose `main` gets all arguments from the command on."""
 
