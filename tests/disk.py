@@ -17,6 +17,15 @@ from livelog.store.file import connect, open_file
 from livelog.store.writer import _TRIM, Retention, Writer
 
 PATIENCE = 20.0
+KEY = bytes(range(32))
+"""Of stores that tests encrypt."""
+
+
+def key_file(path: Path, key: bytes = KEY) -> str:
+    """Put a key into a file, which only its owner may read; returns its path."""
+    path.write_text(key.hex())
+    path.chmod(0o600)
+    return str(path)
 
 
 class Disk:
