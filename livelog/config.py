@@ -77,6 +77,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         str,
         _about("file in which messages are kept; 'memory' keeps only the newest", min_length=1),
     ] = "livelog.db"
+    store_key_file: Annotated[
+        str, _about("encrypt the store with the key in this file; `livelog store newkey` makes one")
+    ] = ""
     retention_messages: Annotated[
         int, _about("newest messages that are kept; 0 keeps all", ge=0)
     ] = 0

@@ -35,6 +35,7 @@ from livelog.net.tls import Certificate, TlsDoor
 from livelog.origins import Origins
 from livelog.pacing import Pacing
 from livelog.store import Store
+from livelog.store.keys import read_key
 from livelog.store.memory import MemoryStore
 from livelog.store.sqlite import SqliteStore
 from livelog.store.writer import Retention
@@ -212,7 +213,8 @@ class Server:
         if config.store == "memory":
             return MemoryStore(self._clock())
         retention = Retention(config.retention_messages, config.retention_days)
-        return SqliteStore(config.store, retention, self._clock, self._trim)
+        key = read_key(config.store_key_file) if config.store_key_file else b""
+        return SqliteStore(config.store, retention, self._clock, self._trim, key)
 
     @property
     def _window_messages(self) -> int:

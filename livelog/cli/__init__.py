@@ -18,6 +18,7 @@ usage: livelog [COMMAND] [options]
   search     show past messages in which words occur
   publish    publish messages from a file or a pipe, one JSON object a line
   keys       make, list and withdraw API keys
+  store      encrypt what a server has stored, or change its key
 
 examples:
   livelog --demo                                a server with sample traffic
@@ -38,6 +39,7 @@ COMMANDS = {
     "search": "past",
     "publish": "publish",
     "keys": "keys",
+    "store": "store",
 }
 """Command → module in this package, whose `main` gets all arguments from the command on."""
 
