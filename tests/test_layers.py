@@ -58,7 +58,7 @@ FLOORS = {
     4: {"log", "ingest", "catchup"},
     5: {
         "net",
-        "net.admission",
+        "net.gate",
         "net.allowance",
         "net.assembler",
         "net.assets",

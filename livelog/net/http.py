@@ -30,8 +30,8 @@ from livelog.errors import (
     SERVER_ERROR,
     Refused,
 )
-from livelog.net.admission import admit
 from livelog.net.connection import Connection
+from livelog.net.gate import admit
 from livelog.net.routes import WEBSOCKET_PATH, Request, Response, answer
 from livelog.net.site import Site
 from livelog.protocol import encoder, error
