@@ -16,6 +16,7 @@ from tests.wire import (
     PING,
     House,
     Json,
+    frame,
     on_each_loop,
     on_uvloop,
     request,
@@ -356,6 +357,18 @@ async def test_an_address_that_keeps_failing_is_blocked_and_nobody_else() -> Non
         assert (await _ask(house, "203.0.113.10"))[0] == 200
         assert [line for line in lines if "is blocked for 60 seconds" in line]
         assert len(lines) == 3, "each kind is told once"
+
+
+@on_uvloop
+async def test_websockets_that_end_by_their_own_fault_are_held_against_their_address() -> None:
+    settings: Json = {"trusted_proxies": "127.0.0.1", "block_after": 3, "message_limit": 1}
+    async with serving(**settings) as house:
+        for _ in range(3):
+            client = await house.wire()
+            await client.send(upgrade(X_Forwarded_For=FAR), *[frame("x")] * 5)
+            await client.upto(b'"disconnected"')
+        assert (await _ask(house, FAR))[0] == 429
+        assert (await _ask(house, ""))[0] == 200
 
 
 @on_uvloop

@@ -32,8 +32,10 @@ from livelog.auth import credentials
 from livelog.auth.credentials import Credential
 from livelog.errors import (
     ABNORMAL_CLOSURE,
+    AUTHENTICATION_FAILED,
     CODES,
     GOING_AWAY,
+    INVALID_TOKEN,
     POLICY_VIOLATION,
     PROTOCOL_ERROR,
     RATE_LIMIT_EXCEEDED,
@@ -67,6 +69,8 @@ from livelog.protocol import (
 
 _log = logging.getLogger(__name__)
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+_HELD_AGAINST = (AUTHENTICATION_FAILED, INVALID_TOKEN, RATE_LIMIT_EXCEEDED)
+"""Ends that lead to a block of the address when there are many; to be slow or silent does not."""
 
 
 class Connection(asyncio.Protocol):
@@ -150,6 +154,8 @@ class Connection(asyncio.Protocol):
             return
         if code != GOING_AWAY:
             self._report(code, why)
+        if code in _HELD_AGAINST:
+            self.site.doorman.failed(self.address)
         self._begin_closing(reason or CODES[code].reason)
         if self.websocket.state is State.OPEN:
             self.websocket.send_close(code, why)
@@ -374,7 +380,6 @@ class Connection(asyncio.Protocol):
             self.refuse(refused, request_id_of(data))
             return False
         except Exhausted as exhausted:
-            self.site.doorman.failed(self.address)
             self.close(RATE_LIMIT_EXCEEDED, str(exhausted))
             return False
         if warning is not None:

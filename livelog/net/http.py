@@ -31,6 +31,7 @@ from livelog.errors import (
     Refused,
 )
 from livelog.net.connection import Connection
+from livelog.net.gate import admit
 from livelog.net.routes import WEBSOCKET_PATH, Request, Response, answer
 from livelog.net.screening import admit
 from livelog.net.site import Site
