@@ -25,7 +25,7 @@ from tests.disk import key_file, reading_processes
 from tests.test_query import plainly
 from tests.wire import PATIENCE, TYPES, Client, Http, Json, soon, take_frame, until, user
 
-ROUNDS = {"plain": 25, "encrypted": 6}
+ROUNDS = {"plain": 25, "encrypted": 5}
 PER_LIFE = 100
 """Messages a publisher makes between two kills, at most: the work is bounded, not the time."""
 

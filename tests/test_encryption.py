@@ -28,7 +28,7 @@ from livelog.archive import catalog
 from livelog.pages import Span
 from livelog.protocol import Filters
 from livelog.query import compile_query
-from livelog.store import file, keys, rekeying
+from livelog.store import ciphered, file, keys, rekeying
 from livelog.store.file import index_path
 from livelog.store.rekeying import change_key
 from tests.disk import KEY, Disk, key_file, reading_processes
@@ -166,7 +166,9 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("key", [b"", KEY], ids=["plain", "encrypted"])
 def test_the_key_is_changed_and_nothing_else(tmp_path: Path, key: bytes) -> None:
     """Also of a store whose server was killed, and by whatever name it is called."""
-    path, link = tmp_path / "live.db", tmp_path / "link.db"
+    folder = tmp_path / "a folder?&#%41'"
+    folder.mkdir()
+    path, link = folder / "live.db", folder / "link.db"
     messages = filled(path, key)
     path.chmod(0o640)
     link.symlink_to(path)
@@ -175,7 +177,7 @@ def test_the_key_is_changed_and_nothing_else(tmp_path: Path, key: bytes) -> None
     change_key(str(link), key, NEW_KEY)
     assert link.is_symlink()
     assert path.stat().st_mode & 0o777 == 0o640
-    assert sorted(os.listdir(tmp_path)) == ["link.db", "live.db", "live.db-index"]
+    assert sorted(os.listdir(folder)) == ["link.db", "live.db", "live.db-index"]
     assert not found(tmp_path)
     assert held(path, NEW_KEY) == messages
     with closing(file.connect(str(index), NEW_KEY)) as taken_over:
@@ -239,24 +241,51 @@ def test_a_change_of_the_key_that_is_killed_leaves_the_old_store_or_the_new_one(
     changed = (step, number) in DONE
     assert held(path, NEW_KEY if changed else key) == messages
     if not changed:  # it works when it is done again
-        assert change(path, key, "-m", "livelog").returncode == 0
+        change_key(str(path), key, NEW_KEY)
     assert held(path, NEW_KEY) == messages
     assert not found(tmp_path)
     assert not [name for name in os.listdir(tmp_path) if "rekeyed" in name]
 
 
-def test_a_change_of_the_key_without_room_leaves_the_old_store(tmp_path: Path) -> None:
+CRAMPED = """
+import resource, signal, sys
+from livelog.cli import main
+
+signal.signal(signal.SIGXFSZ, getattr(signal, sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+sys.exit(main(sys.argv[2:]))
+"""
+"""The command, which may write no larger file: told so, or killed while it writes."""
+
+
+@pytest.mark.parametrize("key", [b"", KEY], ids=["plain", "encrypted"])
+def test_a_copy_that_is_not_finished_leaves_the_old_store(tmp_path: Path, key: bytes) -> None:
     path = tmp_path / "live.db"
-    messages = filled(path, KEY)
+    messages = filled(path, key)
     before = path.read_bytes()
-    script = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))"
-    script += "; from livelog.cli import main; sys.exit(main(sys.argv[1:]))"
-    failed = change(path, KEY, "-c", script)
+    died = change(path, key, "-c", CRAMPED, "SIG_DFL")
+    assert died.returncode == -signal.SIGXFSZ
+    left = [path for path in tmp_path.iterdir() if "rekeyed" in path.name]
+    assert left
+    assert not any(mark.encode() in each.read_bytes() for each in left for mark in MARKS)
+    failed = change(path, key, "-c", CRAMPED, "SIG_IGN")
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1), failed
     assert "old key" in failed.stderr
     assert path.read_bytes() == before
     assert not [name for name in os.listdir(tmp_path) if "rekeyed" in name]
-    assert held(path, KEY) == messages
+    assert held(path, key) == messages
+    worked = change(path, key, "-m", "livelog")
+    assert (worked.returncode, worked.stderr) == (0, "")
+    assert held(path, NEW_KEY) == messages
+
+
+def test_an_error_does_not_tell_the_key(tmp_path: Path) -> None:
+    path = tmp_path / "live.db"
+    filled(path, KEY)
+    target = str(tmp_path / "nowhere" / "copy")
+    with pytest.raises(sqlite3.OperationalError, match="unable to open") as told:
+        ciphered.copy(str(path), KEY, target, NEW_KEY, 1.0)
+    assert NEW_KEY.hex() not in str(told.value)
 
 
 def test_a_store_that_is_used_keeps_its_key(start: Start, tmp_path: Path) -> None:

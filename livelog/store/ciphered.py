@@ -125,7 +125,7 @@ def prove(path: str, key: bytes, timeout: float) -> None:
 
 
 def copy(path: str, key: bytes, target: str, new_key: bytes, timeout: float) -> None:
-    """Write what a file holds into a new one with another key; `b""` opens a plain file.
+    """Write what a file holds into an empty one with another key; `b""` opens a plain file.
 
     Nothing is left in a WAL beside `path`. Raises `sqlite3.OperationalError` when another uses it.
     """
@@ -136,6 +136,8 @@ def copy(path: str, key: bytes, target: str, new_key: bytes, timeout: float) -> 
         connection.execute("COMMIT")
         into = f"file:{quote(target)}?cipher={_CIPHER}&key={_raw(new_key)}"
         connection.execute("VACUUM INTO ?", (into,))
+    except sqlite3.Error as error:  # it may name the target as it was told, with the key
+        raise type(error)(str(error).replace(_raw(new_key), "…")) from None
     finally:
         connection.close()
     prove(target, new_key, timeout)

@@ -38,8 +38,7 @@ def change_key(path: str, key: bytes, new_key: bytes) -> None:
         raise WrongSetting(f"--store {path}: is left with its old key: {error}") from None
     finally:
         for file in (path, index_path(path)):
-            with suppress(FileNotFoundError):
-                os.unlink(file + _SUFFIX)
+            _discard(file + _SUFFIX)
         lock.release()
 
 
@@ -59,12 +58,18 @@ def _write_anew(file: str, key: bytes, new_key: bytes) -> None:
     """A copy beside `file` with its owner and mode, safe on disk."""
     found = os.stat(file)
     copy = file + _SUFFIX
-    with suppress(FileNotFoundError):  # one that was interrupted
-        os.unlink(copy)
+    _discard(copy)  # that of a run that was interrupted
+    os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     ciphering().copy(file, key, copy, new_key, _BUSY_SECONDS)
     os.chown(copy, found.st_uid, found.st_gid)
     os.chmod(copy, found.st_mode)
     _sync(copy)
+
+
+def _discard(copy: str) -> None:
+    for file in (copy, f"{copy}-journal"):
+        with suppress(FileNotFoundError):
+            os.unlink(file)
 
 
 def _sync(path: str) -> None:
