@@ -74,6 +74,7 @@ FLOORS = {
     4: {"log", "ingest", "catchup"},
     5: {
         "net",
+        "net.admission",
         "net.allowance",
         "net.assembler",
         "net.assets",
@@ -85,7 +86,6 @@ FLOORS = {
         "net.incidents",
         "net.reading",
         "net.routes",
-        "net.screening",
         "net.site",
         "net.ticker",
         "net.tls",

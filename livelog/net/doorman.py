@@ -28,7 +28,7 @@ from livelog.errors import (
 )
 from livelog.limits import Rate, TokenBucket
 from livelog.net.incidents import Incidents
-from livelog.principal import ANYBODY, Principal
+from livelog.principal import ANYBODY, NOBODY, Principal
 
 Scope = Literal["messages", "commands"]
 
@@ -208,7 +208,8 @@ class Doorman:
         shares: list[tuple[str, _Share]] = []
         if here := self._limited(address):
             shares.append(("address", self._addresses.of(here)))
-        if self._config.limits and not principal.open and not principal.scopes & _SERVICES:
+        somebody = not principal.open and principal is not NOBODY
+        if self._config.limits and somebody and not principal.scopes & _SERVICES:
             shares.append(("user", self._users.of(principal.id)))
         return shares
 

@@ -33,7 +33,6 @@ from livelog.errors import (
 from livelog.net.connection import Connection
 from livelog.net.gate import admit
 from livelog.net.routes import WEBSOCKET_PATH, Request, Response, answer
-from livelog.net.screening import admit
 from livelog.net.site import Site
 from livelog.protocol import encoder, error
 
