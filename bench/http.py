@@ -10,8 +10,8 @@ from bench.wire import Refused, address
 class Http:
     """Kept open from one request to the next."""
 
-    def __init__(self, url: str) -> None:
-        self._sock = socket.create_connection(address(url), 60)
+    def __init__(self, url: str, patience: float = 60) -> None:
+        self._sock = socket.create_connection(address(url), patience)
         self._answers = self._sock.makefile("rb")
 
     def ask(self, target: str) -> bytes:

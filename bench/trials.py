@@ -11,12 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench import pastsearch, publishing, resuming, running
 from bench.clients import SECOND, clock
-from bench.corpus import Corpus
 from bench.latency import Spread
 from bench.load import MB, Figures, Load
 from bench.opening import held, storm
@@ -145,10 +143,7 @@ def resume_from_disk(against: Against, clients: int, behind: int) -> Figures:
 
 
 def search_the_past(against: Against, count: int) -> Figures:
-    with TemporaryDirectory() as folder:
-        path, corpus = Path(folder) / "live.db", Corpus(count)
-        pastsearch.written(path, corpus)
-        return pastsearch.past_search(path, corpus)
+    return pastsearch.past_search(count)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ can be interleaved with other work. Messages that come in meanwhile are not in i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from itertools import islice
 from typing import Final
 
@@ -22,6 +22,7 @@ from livelog.postings import Postings, shifted
 from livelog.query import BEGINNING_OF_TIME, END_OF_TIME, Query
 from livelog.record import Record
 from livelog.times import Times
+from livelog.vocabulary import LOOKED_THROUGH
 
 _VERIFIED_PER_STEP = 100
 """Messages whose text is looked at between two pauses; their JSON has to be decoded for it."""
@@ -41,15 +42,16 @@ Mentions = Callable[[int, words.Phrase], bool]
 class Index:
     """Terms of the messages at the positions from `start` up to, not including, `end`.
 
-    Positions must stay below 2**32, which is what a bitmap holds: see `renumber`.
+    Positions must stay below 2**32, which is what a bitmap holds: see `renumbered`. Up to
+    `looked_through` words are looked through one by one when a part of a word is searched.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, looked_through: int = LOOKED_THROUGH) -> None:
         self.start = 0
         self.end = 0
         self._types: dict[MessageType, BitMap] = {name: BitMap() for name in TYPES}
         self._keys: dict[str, BitMap] = {}
-        self._words = Postings()
+        self._words = Postings(looked_through)
         self._times = Times()
         self._swept = 0
         self._sweep: Iterator[None] | None = None
@@ -104,6 +106,10 @@ class Index:
         if query.date_from > BEGINNING_OF_TIME or query.date_to < END_OF_TIME:
             found &= self._times.between(query.date_from, query.date_to)
         return found
+
+    def vocabulary(self) -> Collection[str]:
+        """Every word that occurs."""
+        return self._words.words()
 
     def postings(self) -> Iterator[tuple[str, BitMap]]:
         """Every term with the positions that have it, types as `type=name`."""

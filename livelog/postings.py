@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from itertools import islice
 
 from pyroaring import BitMap
 
-from livelog.vocabulary import Vocabulary
+from livelog.vocabulary import LOOKED_THROUGH, Vocabulary
 
 _RARE = 384
 """Positions up to which an array is the smaller form; in a large window they lie far apart."""
@@ -49,10 +49,10 @@ Positions = _Rare | BitMap
 
 
 class Postings:
-    """Words and the positions that have them."""
+    """Words and the positions that have them; `looked_through` is the vocabulary's."""
 
-    def __init__(self) -> None:
-        self._vocabulary = Vocabulary()
+    def __init__(self, looked_through: int = LOOKED_THROUGH) -> None:
+        self._vocabulary = Vocabulary(looked_through)
         self._ready: dict[str, BitMap] = {}
         """Joined positions, by gram, of the words that have been entered."""
         self._of_word: dict[str, list[Positions]] = {}
@@ -77,6 +77,10 @@ class Postings:
         self._settle()
         if self._vocabulary.is_behind:
             self._enter()
+
+    def words(self) -> Collection[str]:
+        """Every word."""
+        return self._of_word.keys()
 
     def items(self) -> Iterator[tuple[str, BitMap]]:
         """Every word with its positions."""
@@ -110,7 +114,7 @@ class Postings:
 
     def renumbered(self, distance: int) -> Postings:
         """The same, with every position lower by `distance`; what falls below 0 is left out."""
-        fresh = Postings()
+        fresh = Postings(self._vocabulary.looked_through)
         for word, positions in self.items():
             fresh._new(word)[0] = shifted(positions, distance)
         while fresh._vocabulary.is_behind:

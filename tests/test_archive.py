@@ -21,7 +21,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from livelog.archive import catalog
+from livelog.archive import catalog, segment
 from livelog.archive.calls import RecordsCall
 from livelog.hub import Hub, Reader
 from livelog.pages import Span
@@ -44,6 +44,7 @@ def small_segments() -> Iterator[None]:
         patch.setattr(catalog, "SEALED_AT", 4)
         patch.setattr(catalog, "_INDEXED_PER_STEP", 3)
         patch.setattr(catalog, "_LARGEST", 128)
+        patch.setattr(segment, "_JOINED_FROM", 2)
         yield
 
 

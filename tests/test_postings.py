@@ -13,7 +13,7 @@ import pytest
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from pyroaring import BitMap
 
-from livelog import postings, vocabulary
+from livelog import postings
 from livelog.postings import Postings
 from livelog.vocabulary import Vocabulary, matching
 
@@ -21,7 +21,6 @@ from livelog.vocabulary import Vocabulary, matching
 @pytest.fixture(autouse=True, scope="module")
 def small_bounds() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vocabulary, "LOOKED_THROUGH", 3)
         patch.setattr(postings, "_READY_FROM", 4)
         patch.setattr(postings, "_JOINED_PER_STEP", 2)
         patch.setattr(postings, "_SWEPT_PER_STEP", 2)
@@ -46,7 +45,7 @@ words = st.text("abcß", min_size=1, max_size=5)
 class PostingsAgainstADictionary(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.postings = Postings()
+        self.postings = Postings(looked_through=3)
         self.words: dict[int, set[str]] = {}
         self.start = self.end = 0
 
@@ -103,7 +102,7 @@ TestPostingsAgainstADictionary = PostingsAgainstADictionary.TestCase
 
 def test_a_vocabulary_finds_every_word_that_contains_a_part() -> None:
     known = [f"word{number}" for number in range(2000)]
-    found = Vocabulary()
+    found = Vocabulary(looked_through=3)
     numbers = {word: found.add(word) for word in known}
     list(found.enter(1500))
     found._check(numbers)

@@ -29,11 +29,14 @@ from livelog.words import Phrase
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 """Of the file and of the terms in it: raised when either changes."""
 
 SEALED_AT = 8192
 """Messages in the open end. They have to be indexed again after a start: a quarter of a second."""
+
+_LOOKED_THROUGH = 1_000_000
+"""All words of the open end: it is sealed before entering them would pay."""
 
 _LOCK_SECONDS = 30
 """How long the reading process of a server that was killed may take to end."""
@@ -61,7 +64,7 @@ class OpenEnd:
 
     def __init__(self, first: int) -> None:
         self.first = first
-        self.index = Index()
+        self.index = Index(_LOOKED_THROUGH)
         self.times = array("q")
 
     @property
@@ -180,10 +183,10 @@ class Catalog:
         if not self._sealing:
             self._sealing, self._open = [self._open], OpenEnd(self._open.end)
         [end] = self._sealing
-        last_seq = self._rows.seq_at(end.end - 1)
+        origin = segment.Origin(end.first, end.times.tobytes(), self._rows.seq_at(end.end - 1))
         self._connection.execute("BEGIN IMMEDIATE")
         sealed = yield from segment.write(
-            self._connection, end.first, end.times.tobytes(), last_seq, end.index.postings()
+            self._connection, origin, end.index.vocabulary(), end.index.postings()
         )
         self._connection.execute("COMMIT")
         # Not before: if that fails, what is in memory is all there is.

@@ -1,18 +1,22 @@
 """A sealed part of the index on disk: for each term the positions that have it, as in memory.
 
 A segment covers a run of positions and is never changed; positions in it count from 0. Neighbours
-are merged into larger ones, so that a search has few to look into. All of it is derived from the
-messages and can be made again from them.
+are merged into larger ones, so that a search has few to look into. With the first merge the joined
+positions of the grams (and letters) that stand in very many words are stored, too: to fetch those
+of every word would take a search hundreds of milliseconds. All of it is derived from the messages
+and can be made again from them.
 """
 
 from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import itemgetter
+from typing import NamedTuple
 
 from pyroaring import BitMap
 
@@ -21,7 +25,7 @@ from livelog.messages import TYPES
 from livelog.query import Query
 from livelog.store.opening import Connection, Rows, changed
 from livelog.times import Times
-from livelog.vocabulary import matching
+from livelog.vocabulary import grams, matching
 
 SCHEMA = """
     CREATE TABLE segment(
@@ -36,7 +40,7 @@ SCHEMA = """
     ) STRICT;
     CREATE TABLE posting(
         segment INTEGER NOT NULL,
-        term TEXT NOT NULL,         -- a word, or `field=value`
+        term TEXT NOT NULL,         -- a word, `field=value`, or `=` and a gram
         positions BLOB NOT NULL,    -- roaring bitmap
         PRIMARY KEY (segment, term)
     ) STRICT, WITHOUT ROWID;
@@ -52,6 +56,12 @@ _TERMS_PER_QUERY = 1000
 
 _TERMS_PER_STEP = 500
 """Terms that are merged between two pauses."""
+
+_JOINED_FROM = 1000
+"""Words from which on the joined positions of a gram are stored."""
+
+_COUNTED_PER_STEP = 2000
+"""Words whose grams are counted between two pauses."""
 
 _FEW = 32
 """Candidates that are verified sooner than the words of a query are looked up."""
@@ -114,7 +124,8 @@ class Segment:
         return found
 
     def _join(self, part: str) -> BitMap:
-        return self._any_of(matching(self._vocabulary(), part))
+        stored = self._any_of([f"={part}"])  # none is stored empty
+        return stored or self._any_of(matching(self._vocabulary(), part))
 
     def _columns(self, names: str) -> Rows:
         return self._connection.execute(f"SELECT {names} FROM segment WHERE id = ?", (self.id,))
@@ -126,10 +137,16 @@ class Segment:
     def _read_moments(self) -> Times:
         return Times.of(array("q", self.times()))
 
+    def words(self) -> list[str]:
+        """Every word that occurs."""
+        return self._vocabulary().split()
+
     def postings(self, offset: int) -> Iterator[Posting]:
-        """All postings in the order of their terms, as if the segment began `offset` later."""
+        """Those of words and fields in their order, as if the segment began `offset` later."""
         rows = self._connection.execute(
-            "SELECT term, positions FROM posting WHERE segment = ? ORDER BY term", (self.id,)
+            "SELECT term, positions FROM posting"
+            " WHERE segment = ? AND (term < '=' OR term >= '>') ORDER BY term",
+            (self.id,),
         )
         for term, positions in rows:
             yield term, BitMap.deserialize(positions).shift(offset)
@@ -145,33 +162,71 @@ class Segment:
         return self._moments().between(first, last)
 
 
+class Origin(NamedTuple):
+    """The messages that a segment covers: their first position, their times, their last seq."""
+
+    first: int
+    times: bytes
+    last_seq: int
+
+
 def write(
     connection: Connection,
-    first: int,
-    times: bytes,
-    last_seq: int,
+    origin: Origin,
+    words: Collection[str],
     postings: Iterable[Posting],
 ) -> Generator[None, None, Segment]:
     """Write a segment, in steps of one transaction. `postings` hold each term once."""
-    vocabulary = []
-    remaining = iter(postings)
-    each = array("q", times)
+    id = _insert_row(connection, origin, words)
+    yield from _insert(connection, id, postings)
+    return Segment(connection, id)
+
+
+def _insert_row(connection: Connection, origin: Origin, words: Collection[str]) -> int:
+    each = array("q", origin.times)
+    vocabulary = "\n".join(["", *words, ""])
     connection.execute(
         "INSERT INTO segment(first, count, times, earliest, latest, last_seq, vocabulary)"
-        " VALUES (?, ?, ?, ?, ?, ?, '')",
-        (first, len(each), times, min(each), max(each), last_seq),
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (origin.first, len(each), origin.times, min(each), max(each), origin.last_seq, vocabulary),
     )
     [[id]] = connection.execute("SELECT last_insert_rowid()")
+    return int(id)
+
+
+def _widespread(words: Iterable[str]) -> Generator[None, None, dict[str, BitMap]]:
+    """The grams and letters that stand in very many of these words, without positions yet."""
+    counts, remaining = Counter[str](), iter(words)
+    while some := list(islice(remaining, _COUNTED_PER_STEP)):
+        counts.update(chain.from_iterable(map(_letters_and_grams, some)))
+        yield
+    return {gram: BitMap() for gram, count in counts.items() if count >= _JOINED_FROM}
+
+
+def _letters_and_grams(word: str) -> set[str]:
+    return grams(word).union(word)
+
+
+def _with_joined(postings: Iterable[Posting], joined: dict[str, BitMap]) -> Iterator[Posting]:
+    """The same postings, and behind them those of `joined`, which are added up on the way."""
+    for term, positions in postings:
+        if "=" not in term:
+            for gram in joined.keys() & _letters_and_grams(term):
+                joined[gram] |= positions
+        yield term, positions
+    yield from ((f"={gram}", positions) for gram, positions in joined.items())
+
+
+def _insert(
+    connection: Connection, id: int, postings: Iterable[Posting]
+) -> Generator[None, None, None]:
+    remaining = iter(postings)
     while batch := list(islice(remaining, _TERMS_PER_STEP)):
         connection.executemany(
             "INSERT INTO posting VALUES (?, ?, ?)",
             [(id, term, _packed(positions)) for term, positions in batch],
         )
-        vocabulary += [term for term, _ in batch if "=" not in term]
         yield
-    text = "\n".join(["", *vocabulary, ""])
-    connection.execute("UPDATE segment SET vocabulary = ? WHERE id = ?", (text, id))
-    return Segment(connection, id)
 
 
 def merge(connection: Connection, segments: Sequence[Segment]) -> Generator[None, None, Segment]:
@@ -179,9 +234,12 @@ def merge(connection: Connection, segments: Sequence[Segment]) -> Generator[None
     first = segments[0].first
     streams = [segment.postings(segment.first - first) for segment in segments]
     by_term = groupby(heapq.merge(*streams, key=itemgetter(0)), key=itemgetter(0))
-    joined = ((term, BitMap.union(*(found for _, found in group))) for term, group in by_term)
+    whole = ((term, BitMap.union(*(found for _, found in group))) for term, group in by_term)
+    words = set[str]().union(*(segment.words() for segment in segments))
+    joined = yield from _widespread(words)
     times = b"".join(segment.times() for segment in segments)
-    return write(connection, first, times, segments[-1].last_seq, joined)
+    origin = Origin(first, times, segments[-1].last_seq)
+    return (yield from write(connection, origin, words, _with_joined(whole, joined)))
 
 
 def delete(connection: Connection, segment: Segment) -> Generator[None, None, None]:

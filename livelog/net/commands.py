@@ -48,6 +48,9 @@ class Caller(Protocol):
     def send(self, event: Event) -> None:
         """Send an event."""
 
+    def send_soon(self, event: Event) -> None:
+        """Send an event together with others."""
+
     def refuse(self, refused: Refused, request_id: RequestId | UnsetType) -> None:
         """Send an `error`."""
 
@@ -132,7 +135,7 @@ def publish(caller: Caller, command: Publish) -> Reply:
             caller.refuse(refused, command.request_id)
             return
         [receipt] = receipts
-        caller.send(Published(id=receipt.id, seq=receipt.seq, request_id=command.request_id))
+        caller.send_soon(Published(id=receipt.id, seq=receipt.seq, request_id=command.request_id))
 
     caller.site.ingest.publish([draft], acknowledge)
     return None

@@ -74,8 +74,9 @@ class Connection(asyncio.Protocol):
         "id",
         "address",
         "principal",
-        # What it may still send.
+        # What it may still send, and what waits to be sent to it.
         "allowance",
+        "outbox",
         # The message that is being put together from fragments.
         "assembler",
         # A command that takes time, and the frames that wait behind it.
@@ -103,6 +104,7 @@ class Connection(asyncio.Protocol):
         self.address = address
         self.principal = ANYBODY
         self.allowance = Allowance(site.config) if site.config.limits else None
+        self.outbox: list[bytes] = []
         self.assembler = Assembler()
         self.task: asyncio.Task[None] | None = None
         self.backlog: deque[Frame] | None = None
@@ -249,8 +251,19 @@ class Connection(asyncio.Protocol):
 
     def send(self, event: Event) -> None:
         """Send an event; nothing, once the connection is closing or broken."""
-        if not (self.closing or self.transport.is_closing()):
-            self.transport.write(frames.text(encoder.encode(event)))
+        self.outbox.append(frames.text(encoder.encode(event)))
+        self._empty_outbox()
+
+    def send_soon(self, event: Event) -> None:
+        """Send an event in one write with all that is sent so in this turn of the loop."""
+        if not self.outbox:
+            self.site.loop.call_soon(self._empty_outbox)
+        self.outbox.append(frames.text(encoder.encode(event)))
+
+    def _empty_outbox(self) -> None:
+        if self.outbox and not (self.closing or self.transport.is_closing()):
+            self.transport.write(b"".join(self.outbox))
+        self.outbox.clear()
 
     def refuse(self, refused: Refused, request_id: RequestId | UnsetType = UNSET) -> None:
         """Send an `error`: the command was not carried out, the connection lives."""

@@ -4,7 +4,8 @@ export function listenToKeys(acts) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { target, key } = event;
-    if (target.closest("dialog")) return; // a dialog closes itself
+    // A dialog closes itself; once closed it may still have the focus, until the page is drawn.
+    if (target.closest("dialog[open]")) return;
     const typing = target.matches("input:not([type=checkbox]), select, textarea");
     if (key === "Escape" && typing) target.blur();
     else if (typing) return;
