@@ -32,10 +32,11 @@ from livelog.store.opening import Connection, Rows
 from livelog.window import Window
 from tests.disk import KEY, Disk
 from tests.strategies import Json, filters, messages, record, split, subscriptions
+from tests.strategies import queries as asked
 from tests.test_query import complete, plainly
 from tests.test_window import finish
 
-queries = st.just(EVERYTHING) | filters.map(compile_query)
+queries = st.just(EVERYTHING) | asked
 
 
 @pytest.fixture(autouse=True, scope="module")

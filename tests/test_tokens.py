@@ -134,8 +134,8 @@ def test_a_changed_token_is_refused() -> None:
         ({"nbf": "now"}, "nbf must be a number"),
         ({"scope": ["read"]}, "scope must be words"),
         ({"scope": 1}, "scope must be words"),
-        ({"nbf": time.time() + 3600}, "nbf is in the future"),
-        ({"iat": time.time() + 3600}, "iat is in the future"),
+        ({"nbf": 4e9}, "nbf is in the future"),
+        ({"iat": 4e9}, "iat is in the future"),
         ({"aud": "somebody else"}, "another audience"),
         ({"aud": ["a", "b"]}, "another audience"),
     ],
@@ -261,7 +261,7 @@ def test_a_short_secret_is_no_key() -> None:
     [
         (b"", "is not a public key"),
         (b"hello", "is not a public key"),
-        (pem(RSA_KEY)[:100], "is not a public key"),
+        pytest.param(pem(RSA_KEY)[:100], "is not a public key", id="cut"),
         (pem(rsa.generate_private_key(65537, 1024)), "must be RSA with 2048"),
         (pem(ec.generate_private_key(ec.SECP384R1())), "EC on P-256"),
         (

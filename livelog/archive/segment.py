@@ -101,6 +101,8 @@ class Segment:
             found &= self._any_of(f"type={name}" for name in query.types)
         for key in query.keys:
             found &= self._any_of([key])
+        if query.own is not None:
+            found -= self._any_of(["type=dm"]) - self._any_of([query.own])
         if query.date_from > self._earliest or query.date_to < self._latest:
             found &= self._between(query.date_from, query.date_to)
         for part in sorted({word for phrase in query.phrases for word in phrase}, key=len):

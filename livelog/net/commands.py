@@ -73,12 +73,12 @@ def subscribe(caller: Caller, command: Subscribe) -> Reply:
     if command.filters.type is not UNSET:
         raise Refused(PROTOCOL_ERROR, "filters.type", "name the types in message_types")
     caller.principal.check_reads(command.message_types, "message_types")
-    query = compile_query(command.filters)
+    query = compile_query(command.filters, reads_as=caller.principal.reads_as)
     site, reader = caller.site, caller.reader
     since = None if command.since is UNSET else command.since
     if since is not None and since > site.log.head:
         raise Refused(PROTOCOL_ERROR, "since", f"is in the future, the log is at {site.log.head}")
-    added = dict.fromkeys(command.message_types, query)
+    added = {name: query.of_type(name) for name in command.message_types}
     place = site.catch_up.move(reader, reader.subscription.with_types(added), since)
     site.wake()
     return _in_force(Subscribed, reader, place)
@@ -121,13 +121,13 @@ def _in_force(event: type[Subscribed], reader: Reader, place: int) -> Subscribed
 def get_history(caller: Caller, command: GetHistory) -> Reply:
     """A page of the past."""
     allowed = reading.allowed(caller.principal, command)
-    return lambda: reading.history(caller.site.log, allowed)
+    return lambda: reading.history(caller.site.log, allowed, caller.principal.reads_as)
 
 
 def search(caller: Caller, command: Search) -> Reply:
     """A page of the past messages in which words occur."""
     allowed = reading.allowed(caller.principal, command)
-    return lambda: reading.search(caller.site.log, allowed)
+    return lambda: reading.search(caller.site.log, allowed, caller.principal.reads_as)
 
 
 def ping(caller: Caller, command: Ping) -> Reply:

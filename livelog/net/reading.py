@@ -21,9 +21,10 @@ _ANCHORS: tuple[Anchor, ...] = ("before", "after", "around")
 Reading = TypeVar("Reading", GetHistory, Search)
 
 
-async def history(log: Log, command: GetHistory) -> History:
+async def history(log: Log, command: GetHistory, reads_as: str | None) -> History:
     """Raises `Refused` for a query or a place that cannot be."""
-    page = await log.read(compile_query(command.filters), _span(command))
+    query = compile_query(command.filters, reads_as=reads_as)
+    page = await log.read(query, _span(command))
     return History(
         messages=[Raw(payload) for payload in page.payloads],
         total_count=page.total,
@@ -32,9 +33,9 @@ async def history(log: Log, command: GetHistory) -> History:
     )
 
 
-async def search(log: Log, command: Search) -> SearchResults:
+async def search(log: Log, command: Search, reads_as: str | None) -> SearchResults:
     """Raises `Refused` for a query that cannot be."""
-    query = compile_query(command.filters, command.query)
+    query = compile_query(command.filters, command.query, reads_as)
     page = await log.read(query, Span(command.limit, command.offset))
     return SearchResults(
         query=command.query,

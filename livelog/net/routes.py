@@ -157,7 +157,7 @@ async def history(site: Site, request: Request) -> Response:
     with _parameters():
         asked = reading.command_of(GetHistory, request.parameters)
         command = reading.allowed(request.principal, asked)
-        return _event(await reading.history(site.log, command))
+        return _event(await reading.history(site.log, command, request.principal.reads_as))
 
 
 async def search(site: Site, request: Request) -> Response:
@@ -166,7 +166,7 @@ async def search(site: Site, request: Request) -> Response:
     with _parameters():
         asked = reading.command_of(Search, request.parameters)
         command = reading.allowed(request.principal, asked)
-        return _event(await reading.search(site.log, command))
+        return _event(await reading.search(site.log, command, request.principal.reads_as))
 
 
 @contextmanager
