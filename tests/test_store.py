@@ -825,9 +825,10 @@ async def test_a_server_stops_although_its_disk_is_full(tmp_path: Path) -> None:
         live = await house.client()
         await live.ask("subscribe", message_types=TYPES)
         pragma(house, f"max_page_count = {pragma(house, 'page_count')}")
-        while house.site.log.refusal is None:
-            house.server.publish(SHORT)
-            await asyncio.sleep(0)
+        with pytest.raises(Refused, match="full"):
+            while True:
+                house.server.publish(SHORT)
+                await asyncio.sleep(0)
         messages += await live.everything()
     async with keeping(tmp_path) as house:
         stored = await everything(await house.http())
