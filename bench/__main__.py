@@ -1,5 +1,5 @@
 """The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | log |
-viewer`.
+viewer | nginx`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its
@@ -14,7 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from statistics import median
 
-from bench import report, searching, trials
+from bench import fronting, report, searching, trials
 from bench.load import Figures, Load
 from bench.subjects import COMMANDS, pin_load, pin_to_one_core
 from bench.targets import (
@@ -78,6 +78,11 @@ def idle(options: Options) -> int:
 def handshakes(options: Options) -> int:
     found = trials.handshakes(against(options), options.connections, options.in_flight)
     return print_figures(found)
+
+
+def nginx(options: Options) -> int:
+    """The load straight to the server, through nginx, and through nginx with TLS."""
+    return print_figures(fronting.fronted(against(options), load(options)))
 
 
 def stall(options: Options) -> int:
@@ -186,6 +191,7 @@ def parser() -> argparse.ArgumentParser:
     storm = command(handshakes, "connections opened while messages are delivered")
     storm.add_argument("--connections", type=int, default=2000)
     storm.add_argument("--in-flight", type=int, default=IN_FLIGHT)
+    add_load(command(nginx, "what nginx in front costs, without TLS and with it"), fronting.LOAD)
     stalled = command(stall, "a fan-out of which some subscribers stop reading")
     stalled.add_argument("--stall-seconds", type=float, default=STALL_SECONDS)
     add_load(stalled, STALL_LOAD)

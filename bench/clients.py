@@ -7,6 +7,7 @@ on sockets that do not block. Ballast is counted and thrown away, only samples a
 from __future__ import annotations
 
 import socket
+import ssl
 import time
 from array import array
 
@@ -31,6 +32,14 @@ class Subscriber:
             self.received += size
         self.received += size
 
+    def read_secure(self) -> None:
+        """The same over TLS, a record at a time; that there is no more is an `OSError`."""
+        while data := self.sock.recv(len(SINK)):
+            self.take(data)
+
+    def take(self, data: bytes) -> None:
+        self.received += len(data)
+
 
 class Sampled(Subscriber):
     """Parses every frame and times every read."""
@@ -47,6 +56,9 @@ class Sampled(Subscriber):
             self._record(data, clock())
             if len(data) < len(SINK):
                 break
+
+    def take(self, data: bytes) -> None:
+        self._record(data, clock())
 
     def _record(self, data: bytes, now: int) -> None:
         self.received += len(data)
@@ -90,7 +102,7 @@ class Publisher:
     def _flush(self) -> None:
         try:
             self._outbox = self._outbox[self.sock.send(self._outbox) :]
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantWriteError):
             return  # the server reads no faster: what waits counts against its latency
 
     def read(self) -> None:

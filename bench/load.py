@@ -26,6 +26,7 @@ from __future__ import annotations
 import gc
 import math
 import select
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -124,6 +125,8 @@ class Crowd:
         for each in watched:
             each.sock.setblocking(False)
             self._readers[each.sock.fileno()] = each.read
+            if isinstance(each, Subscriber) and isinstance(each.sock, ssl.SSLSocket):
+                self._readers[each.sock.fileno()] = each.read_secure
             self._epoll.register(each.sock, select.EPOLLIN | select.EPOLLET)
 
     def pump(self, until: int) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 TOP = Path(__file__).parent.parent
 COMMANDS = {
@@ -100,7 +101,7 @@ def started(kind: str, *options: str, cores: Sequence[int] = SERVER_CORES) -> It
     try:
         yield Subject(_ready_url(process), process.pid)
     finally:
-        _stop(process)
+        stop(process)
 
 
 def _ready_url(process: subprocess.Popen[str]) -> str:
@@ -113,7 +114,7 @@ def _ready_url(process: subprocess.Popen[str]) -> str:
     return found[0]
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
+def stop(process: subprocess.Popen[Any]) -> None:
     process.send_signal(signal.SIGTERM)
     try:
         code = process.wait(STOP_SECONDS)

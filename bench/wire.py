@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,9 @@ from urllib.parse import urlsplit
 KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455, section 1.3
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 NO_MASK = bytes(4)
+_TLS = ssl.create_default_context()
+_TLS.check_hostname = False
+_TLS.verify_mode = ssl.CERT_NONE  # it is the measurement's own certificate, on this machine
 
 Frame = tuple[int, bytes]
 Json = dict[str, Any]
@@ -101,6 +105,8 @@ class Client:
     def __init__(self, url: str, timeout: float = 20) -> None:
         self.sock = socket.create_connection(address(url), timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if url.startswith("wss:"):
+            self.sock = _TLS.wrap_socket(self.sock)
         self.sock.sendall(upgrade(url))
         data = b""
         while (rest := upgraded(data)) is None:

@@ -19,6 +19,8 @@ from livelog.delivered import Delivered
 from livelog.protocol import (
     AnyCommand,
     AnyEvent,
+    Authenticate,
+    Authenticated,
     Connected,
     Disconnected,
     Error,
@@ -34,6 +36,7 @@ from livelog.protocol import (
     SearchResults,
     Subscribe,
     Subscribed,
+    TokenExpiring,
     Unsubscribe,
     Unsubscribed,
 )
@@ -47,9 +50,10 @@ _ANSWERS: dict[type, type] = {
     Search: SearchResults,
     Ping: Pong,
     Publish: Published,
+    Authenticate: Authenticated,
 }
 """Command → the event that grants it; `error` refuses it."""
-_UNASKED = (Connected, Gap, RateLimit, Disconnected)
+_UNASKED = (Connected, TokenExpiring, Gap, RateLimit, Disconnected)
 """Events that come by themselves."""
 _PAGES = {History: "messages", SearchResults: "results"}
 """Events with messages in a field, which are raw bytes to the server."""

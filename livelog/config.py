@@ -8,20 +8,41 @@ annotations. A flag beats a variable, a variable beats the file, the file beats 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
 
+from livelog.addresses import Networks
+from livelog.origins import Origins
+
 PREFIX = "LIVELOG_"
+NOT_SETTINGS = ("LIVELOG_CONFIG", "LIVELOG_TOKEN")
+"""Variables that say where the file is, and who a client of the command line is."""
 _SECONDS = {"gt": 0, "le": 10_000_000}
 """Bounds of a duration; a third of a year is for ever."""
 
 
+_READERS: dict[str, Callable[[str], object]] = {
+    "trusted_proxies": Networks,
+    "allowed_origins": Origins,
+}
+"""Settings that are lists: what reads them, and raises `ValueError` for one that cannot be."""
+
+
 def _about(description: str, **bounds: Any) -> Meta:
     return Meta(description=description, **bounds)
+
+
+def _proof(description: str, *, secret: bool = False) -> Meta:
+    """About a setting that turns authentication on or is part of it.
+
+    Given, it must not be empty: a variable that was forgotten must not open the server to all.
+    """
+    return Meta(description=description, extra={"filled": True, "secret": secret})
 
 
 class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,10 +51,35 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     host: Annotated[str, _about("address to listen on", min_length=1)] = "127.0.0.1"
     port: Annotated[int, _about("port to listen on; 0 picks a free one", ge=0, le=65535)] = 8000
     uds: Annotated[str, _about("listen on this Unix socket instead of host and port")] = ""
+    uds_mode: Annotated[
+        str, _about("who may use that socket, as an octal file mode", pattern=r"^[0-7]{3,4}$")
+    ] = "660"
+    trusted_proxies: Annotated[
+        str,
+        _about("proxies that are believed whose request it is: networks, 'unix' for the socket"),
+    ] = ""
+    proxy_header: Annotated[
+        str,
+        _about(
+            "how they say it: x-forwarded-for or proxy-protocol",
+            pattern="^(x-forwarded-for|proxy-protocol)$",
+        ),
+    ] = "x-forwarded-for"
+    tls_cert: Annotated[
+        str, _about("serve TLS with this certificate, PEM with its chain; read again on SIGHUP")
+    ] = ""
+    tls_key: Annotated[str, _about("the certificate's private key, PEM without a password")] = ""
+    allowed_origins: Annotated[
+        str,
+        _about("web origins whose pages may connect, read and write; if empty, the own host's"),
+    ] = ""
     store: Annotated[
         str,
         _about("file in which messages are kept; 'memory' keeps only the newest", min_length=1),
     ] = "livelog.db"
+    store_key_file: Annotated[
+        str, _about("encrypt the store with the key in this file; `livelog store newkey` makes one")
+    ] = ""
     retention_messages: Annotated[
         int, _about("newest messages that are kept; 0 keeps all", ge=0)
     ] = 0
@@ -41,16 +87,63 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         float, _about("days for which messages are kept; 0 is for ever", ge=0, le=100_000)
     ] = 0
 
+    jwt_secret: Annotated[
+        str,
+        _proof("secret of tokens signed with HS256, 32 bytes or more", secret=True),
+    ] = ""
+    jwt_public_key: Annotated[
+        str, _proof("PEM file with the key of tokens signed with RS256, ES256 or EdDSA")
+    ] = ""
+    jwks_url: Annotated[str, _proof("where the keys of such tokens are published (JWKS)")] = ""
+    jwks_max_age: Annotated[
+        float, _about("age up to which they hold while that is away", ge=60, le=10_000_000)
+    ] = 86_400
+    jwt_issuer: Annotated[str, _proof("the iss that a token must have")] = ""
+    jwt_audience: Annotated[str, _proof("the aud that a token must have")] = ""
+    jwt_leeway: Annotated[float, _about("by how much clocks may differ", ge=0, le=600)] = 30
+    oauth_issuer: Annotated[
+        str, _proof("OAuth2 or OpenID issuer, whose metadata says where its keys are")
+    ] = ""
+    introspection_url: Annotated[str, _proof("where opaque tokens are looked up (RFC 7662)")] = ""
+    introspection_client_id: Annotated[
+        str, _proof("who we are there; with an issuer its metadata says where")
+    ] = ""
+    introspection_client_secret: Annotated[str, _proof("our secret there", secret=True)] = ""
+    api_keys: Annotated[str, _proof("file of API keys, made by 'livelog keys'")] = ""
+    auth_timeout: Annotated[float, _about("time a client has to authenticate", **_SECONDS)] = 5
+
     window_messages: Annotated[int, _about("newest messages held in memory", ge=1)] = 100_000
     window_bytes: Annotated[int, _about("bytes of messages held in memory", ge=1)] = 128 * 2**20
 
-    limits: Annotated[bool, _about("enforce the four limits that follow")] = True
+    limits: Annotated[bool, _about("enforce the limits that follow, up to block_seconds")] = True
     message_limit: Annotated[int, _about("frames a connection may send per window", ge=1)] = 100
     command_limit: Annotated[
         int, _about("commands among them, publish and ping not counted", ge=1)
     ] = 10
     limit_window: Annotated[float, _about("length of that window", **_SECONDS)] = 60
     connections_per_ip: Annotated[int, _about("WebSockets open from one address", ge=1)] = 1000
+    waiting_per_ip: Annotated[
+        int, _about("connections from one address that are no WebSockets (yet)", ge=1)
+    ] = 1000
+    user_message_limit: Annotated[
+        int, _about("messages per window of an authenticated user, over all connections", ge=1)
+    ] = 1000
+    user_command_limit: Annotated[int, _about("commands and queries of such a user", ge=1)] = 100
+    # High, because a thousand users may share an address: what its thousand connections may ask
+    # for together, and more messages than they may send, for those that are published over HTTP.
+    address_message_limit: Annotated[int, _about("messages per window of an address", ge=1)] = (
+        600_000
+    )
+    address_command_limit: Annotated[int, _about("commands and queries of an address", ge=1)] = (
+        10_000
+    )
+    block_after: Annotated[
+        int, _about("failures of an address per window after which it is blocked", ge=1)
+    ] = 100
+    block_seconds: Annotated[float, _about("time for which it is blocked", **_SECONDS)] = 300
+    waiting_connections: Annotated[
+        int, _about("those that are no WebSockets in all; the longest silent has to go", ge=1)
+    ] = 10_000
 
     max_frame_bytes: Annotated[
         int, _about("largest message a client may send", ge=1024, le=16 * 2**20)
@@ -91,6 +184,15 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """
         return build(msgspec.structs.asdict(self), strict=True)
 
+    def __repr__(self) -> str:
+        """With what differs from the defaults, and without secrets."""
+        changed = {
+            field.name: "…" if is_secret(field.name) else getattr(self, field.name)
+            for field in msgspec.structs.fields(self)
+            if getattr(self, field.name) != field.default
+        }
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+
 
 class WrongSetting(Exception):
     """A setting that cannot be: names it, its value and what is allowed."""
@@ -105,9 +207,13 @@ def load(
     """
     settings = _from_file(file) if file else {}
     for name, text in environment.items():
-        if name.startswith(PREFIX) and name != PREFIX + "CONFIG":
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS:
             settings[name.removeprefix(PREFIX).lower()] = text
-    return build({**settings, **flags})
+    merged = {**settings, **flags}
+    for name in merged:
+        if merged[name] == "" and _extra(name).get("filled"):
+            raise WrongSetting(f"{flag(name)}: is empty")
+    return build(merged)
 
 
 def build(settings: Mapping[str, Any], *, strict: bool = False) -> Config:
@@ -122,9 +228,11 @@ def build(settings: Mapping[str, Any], *, strict: bool = False) -> Config:
             raise WrongSetting(f"unknown setting {name!r}; known are: {', '.join(hints)}")
         try:
             checked[name] = msgspec.convert(value, hints[name], strict=strict)
-        except msgspec.ValidationError as error:
+            _READERS.get(name, str)(value)
+        except ValueError as error:  # msgspec's are such, too
             issue = str(error).replace("`", "")
-            raise WrongSetting(f"{flag(name)}: {value!r} is not allowed: {issue}") from None
+            shown = "this" if is_secret(name) else repr(value)
+            raise WrongSetting(f"{flag(name)}: {shown} is not allowed: {issue}") from None
     return Config(**checked)
 
 
@@ -137,6 +245,28 @@ def describe(name: str) -> str:
     """What a setting means."""
     hint = get_type_hints(Config, include_extras=True)[name]
     return str(next(meta.description for meta in get_args(hint) if isinstance(meta, Meta)))
+
+
+def is_secret(name: str) -> bool:
+    """Whether the value of a setting must never be shown."""
+    return bool(_extra(name).get("secret"))
+
+
+def _extra(name: str) -> dict[str, Any]:
+    metas = get_args(get_type_hints(Config, include_extras=True).get(name))
+    return next((meta.extra for meta in metas if isinstance(meta, Meta) and meta.extra), {})
+
+
+@contextmanager
+def blaming(name: str) -> Iterator[None]:
+    """What goes wrong inside is the fault of this setting: raises `WrongSetting`."""
+    try:
+        yield
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise WrongSetting(f"{flag(name)}: {where}{error.strerror or error}") from None
+    except ValueError as error:
+        raise WrongSetting(f"{flag(name)}: {error}") from None
 
 
 def _from_file(file: str) -> dict[str, Any]:

@@ -103,6 +103,8 @@ class Index:
             found &= BitMap.union(_NOTHING, *(self._types[name] for name in query.types))
         for key in query.keys:
             found &= self._keys.get(key, _NOTHING)
+        if query.own is not None:
+            found -= self._types["dm"] - self._keys.get(query.own, _NOTHING)
         if query.date_from > BEGINNING_OF_TIME or query.date_to < END_OF_TIME:
             found &= self._times.between(query.date_from, query.date_to)
         return found

@@ -41,8 +41,12 @@ class TokenBucket:
         """Take one token; False, and nothing taken, when there is none."""
         if self.retry_after(now) > 0:
             return False
-        self.full_at = max(self.full_at, now) + self.rate.interval
+        self.charge(now)
         return True
+
+    def charge(self, now: float, count: int = 1) -> None:
+        """Take `count` tokens, even more than there are: what is owed has to come back first."""
+        self.full_at = max(self.full_at, now) + self.rate.interval * count
 
     def used(self, now: float) -> int:
         """How many tokens are missing, a token that is partly back counted as missing."""

@@ -23,6 +23,7 @@ Types = Annotated[list[MessageType], Meta(min_length=1, max_length=64)]
 Seq = Annotated[int, Meta(ge=0, lt=2**53)]
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 Offset = Annotated[int, Meta(ge=0, lt=2**53)]
+Proof = Annotated[str, Meta(min_length=1)]
 
 
 class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -108,7 +109,15 @@ class Publish(Command, kw_only=True, tag="publish"):
     message: AnyMessage
 
 
-AnyCommand = Subscribe | Unsubscribe | GetHistory | Search | Ping | Publish
+class Authenticate(Command, kw_only=True, tag="authenticate"):
+    """Say who you are, or show a new token before the old one expires; takes one of the two."""
+
+    token: Proof | UnsetType = UNSET
+    """A JWT or an OAuth2 access token."""
+    api_key: Proof | UnsetType = UNSET
+
+
+AnyCommand = Subscribe | Unsubscribe | GetHistory | Search | Ping | Publish | Authenticate
 
 
 class Event(Struct, kw_only=True, omit_defaults=True, tag_field="action"):
@@ -122,6 +131,24 @@ class Connected(Event, kw_only=True, tag="connected"):
 
     connection_id: str
     message: str
+
+
+class Authenticated(Event, kw_only=True, tag="authenticated"):
+    """The server knows who you are."""
+
+    id: str
+    """Whose messages are yours: `user_id` and `from_user_id` of what you publish."""
+    scopes: list[str]
+    """Those that mean something here."""
+    expires: str | UnsetType = UNSET
+    """Until when, if not for good."""
+
+
+class TokenExpiring(Event, kw_only=True, tag="token_expiring"):
+    """A minute ahead, at the most: without another `authenticate` the connection is closed then."""
+
+    expires: str
+    expires_in_seconds: float
 
 
 class Subscribed(Event, kw_only=True, tag="subscribed"):
@@ -223,6 +250,8 @@ class Disconnected(Event, kw_only=True, tag="disconnected"):
 
 AnyEvent = (
     Connected
+    | Authenticated
+    | TokenExpiring
     | Subscribed
     | Unsubscribed
     | Published

@@ -9,7 +9,7 @@ same subscription share one audience.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated
 
@@ -39,6 +39,8 @@ class Query:
     date_from: int = BEGINNING_OF_TIME
     date_to: int = END_OF_TIME
     """First and last moment that match, in microseconds since 1970."""
+    reads_as: str | None = None
+    """Who asks: of the direct messages only those from or to them match; any if None."""
     filters: Filters = field(default=Filters(), compare=False)
     """How the client wrote it, to tell it what is in force."""
 
@@ -48,11 +50,28 @@ class Query:
             return False
         if self.keys and not all(key in record.keys for key in self.keys):
             return False
+        if record.type == "dm" and self.own is not None and self.own not in record.keys:
+            return False
         return all(words.occurs(phrase, record.text) for phrase in self.phrases)
 
+    @property
+    def own(self) -> str | None:
+        """The term that a direct message must have to match; None if it need not have one."""
+        return None if self.reads_as is None else key("user_id", self.reads_as)
 
-def compile_query(filters: Filters, text: str | UnsetType = UNSET) -> Query:
-    """The query that `filters` and the words of `text` describe.
+    def of_type(self, name: MessageType) -> Query:
+        """What it means for messages of one type, where who asks is a key like any other.
+
+        So for all other types it is the same whoever asks.
+        """
+        own = () if name != "dm" or self.own is None else (self.own,)
+        return replace(self, keys=(*self.keys, *own), reads_as=None)
+
+
+def compile_query(
+    filters: Filters, text: str | UnsetType = UNSET, reads_as: str | None = None
+) -> Query:
+    """The query that `filters` and the words of `text` describe, asked by `reads_as`.
 
     Raises `Refused` for dates that are none or reversed and for text without or with too many
     words.
@@ -62,7 +81,7 @@ def compile_query(filters: Filters, text: str | UnsetType = UNSET) -> Query:
     if date_from > date_to:
         raise Refused(PROTOCOL_ERROR, "filters.date_from", "is later than date_to")
     phrases = (*_phrases(filters.text, "filters.text"), *_phrases(text, "query"))
-    return Query(_types(filters), _keys(filters), phrases, date_from, date_to, filters)
+    return Query(_types(filters), _keys(filters), phrases, date_from, date_to, reads_as, filters)
 
 
 def _types(filters: Filters) -> frozenset[MessageType]:

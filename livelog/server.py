@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import os
 import socket
@@ -13,6 +14,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from livelog import ingest
+from livelog.addresses import Networks
+from livelog.auth import opening
+from livelog.auth.authenticator import Authenticator
 from livelog.catchup import CatchUp
 from livelog.config import Config, WrongSetting
 from livelog.engine.local import LocalEngine
@@ -21,12 +25,17 @@ from livelog.hub import Hub
 from livelog.ingest import Done, Ingest, Receipt
 from livelog.log import Log
 from livelog.messages import Message
+from livelog.net.doorman import Doorman
 from livelog.net.http import HttpConnection
+from livelog.net.incidents import Incidents
 from livelog.net.routes import WEBSOCKET_PATH
 from livelog.net.site import Site
 from livelog.net.ticker import Ticker
+from livelog.net.tls import Certificate, TlsDoor
+from livelog.origins import Origins
 from livelog.pacing import Pacing
 from livelog.store import Store
+from livelog.store.keys import read_key
 from livelog.store.memory import MemoryStore
 from livelog.store.sqlite import SqliteStore
 from livelog.store.writer import Retention
@@ -57,7 +66,9 @@ class Server:
         self._site: Site
         self._store: Store
         self._log: Log
+        self._auth: Authenticator | None = None
         self._listener: asyncio.Server
+        self._certificate: Certificate | None = None
         self._turning: asyncio.TimerHandle | None = None
         self._filling: asyncio.Task[None] | None = None
 
@@ -75,12 +86,15 @@ class Server:
 
     async def start(self) -> None:
         """Build the parts and listen."""
-        self._site = self._build(asyncio.get_running_loop())
+        self._certificate = _certificate(self.config)
+        self._auth = await opening.opened(self.config, self._clock)
         try:
-            self._listener = await self._listen()
+            self._site = self._build(asyncio.get_running_loop())
+            await self._start_listening()
         except BaseException:
-            await self._store.close()
+            await self._close_auth()
             raise
+        self._warn_if_open()
         self._turn_wheel()
         if self._store.keeps:
             self._filling = self._site.loop.create_task(self._fill())
@@ -104,6 +118,11 @@ class Server:
         if self._filling is not None:
             self._filling.cancel()
         await self._store.close()
+        await self._close_auth()
+
+    async def _close_auth(self) -> None:
+        if self._auth is not None:
+            await self._auth.close()
 
     def publish(self, message: Message | dict[str, Any] | bytes) -> Receipt:
         """Append a message, given as a struct, a dict or JSON.
@@ -130,6 +149,11 @@ class Server:
         self._publish(message, done)
         return await safe
 
+    def reload(self) -> None:
+        """Read the certificate again; one that will not do is logged, and the old one stays."""
+        if self._certificate is not None:
+            self._certificate.reload()
+
     def _publish(self, message: Message | dict[str, Any] | bytes, done: Done) -> list[Receipt]:
         checked = ingest.decode(message) if isinstance(message, bytes) else ingest.convert(message)
         return self._site.ingest.publish([self._site.ingest.prepare(checked)], done)
@@ -139,8 +163,15 @@ class Server:
         """Where subscribers connect."""
         if self.config.uds:
             return f"ws+unix://{self.config.uds}:{WEBSOCKET_PATH}"
+        scheme = "wss" if self.config.tls_cert else "ws"
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
-        return f"ws://{host}:{self.port}{WEBSOCKET_PATH}"
+        return f"{scheme}://{host}:{self.port}{WEBSOCKET_PATH}"
+
+    @property
+    def trust(self) -> str:
+        """Whether the server is open, or what it wants to be shown; for its user."""
+        kinds = opening.kinds(self.config)
+        return f"authenticated: {', '.join(kinds)}" if kinds else "open: no authentication"
 
     @property
     def port(self) -> int:
@@ -159,6 +190,7 @@ class Server:
         pacing = Pacing(config.fanout_share, config.latency_target)
         self._ticker = Ticker(loop, hub, catch_up, pacing)
         engine = LocalEngine(last_seq)
+        proxies, incidents = Networks(config.trusted_proxies), Incidents(loop.time)
         return Site(
             config=config,
             loop=loop,
@@ -169,6 +201,11 @@ class Server:
             wake=self._wake,
             clock=self._clock,
             started=loop.time(),
+            proxies=proxies,
+            origins=Origins(config.allowed_origins),
+            incidents=incidents,
+            doorman=Doorman(config, proxies, loop.time, incidents),
+            auth=self._auth,
         )
 
     def _open_store(self) -> Store:
@@ -176,7 +213,8 @@ class Server:
         if config.store == "memory":
             return MemoryStore(self._clock())
         retention = Retention(config.retention_messages, config.retention_days)
-        return SqliteStore(config.store, retention, self._clock, self._trim)
+        key = read_key(config.store_key_file) if config.store_key_file else b""
+        return SqliteStore(config.store, retention, self._clock, self._trim, key)
 
     @property
     def _window_messages(self) -> int:
@@ -200,18 +238,38 @@ class Server:
     async def _listen(self) -> asyncio.Server:
         loop, config = self._site.loop, self.config
 
-        def door() -> HttpConnection:
+        def door() -> asyncio.Protocol:
+            if self._certificate is not None:
+                return TlsDoor(self._site, self._certificate)
             return HttpConnection(self._site)
 
         if config.uds:
-            _clear_stale_socket(config.uds)
-            return await loop.create_unix_server(door, config.uds, backlog=_BACKLOG)
+            sock = _unix_socket(config.uds, int(config.uds_mode, 8))
+            return await loop.create_unix_server(door, sock=sock, backlog=_BACKLOG)
         listener = await loop.create_server(door, config.host, config.port, backlog=_BACKLOG)
         for listening in listener.sockets:
             # Accepted sockets inherit it. A full send buffer is then noticed at once, and a slow
             # client cannot tie up megabytes of kernel memory.
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         return listener
+
+    async def _start_listening(self) -> None:
+        try:
+            self._listener = await self._listen()
+        except BaseException:
+            await self._store.close()
+            raise
+
+    def _warn_if_open(self) -> None:
+        """Who can be reached from elsewhere and asks nobody who they are should mean it."""
+        if self._auth is not None or self.config.uds:
+            return
+        names = [listening.getsockname()[0] for listening in self._listener.sockets]
+        beyond = [name for name in names if not ipaddress.ip_address(name).is_loopback]
+        if beyond:
+            _logger.warning(
+                "open: everybody who reaches %s reads and publishes everything", ", ".join(beyond)
+            )
 
     def _turn_wheel(self) -> None:
         """The one timer that looks after all connections."""
@@ -220,10 +278,38 @@ class Server:
         now = site.loop.time()
         for peer in site.timers.expired(now):
             peer.on_deadline(now)
+        site.doorman.sweep()
+
+
+def _certificate(config: Config) -> Certificate | None:
+    """What TLS is served with, if it is. Raises `WrongSetting`."""
+    if not (config.tls_cert or config.tls_key):
+        return None
+    if config.trusted_proxies and config.proxy_header == "proxy-protocol":
+        issue = "the PROXY protocol and TLS cannot be had together, let the proxy do TLS"
+        raise WrongSetting(f"--proxy-header {config.proxy_header}: {issue}")
+    return Certificate(config.tls_cert, config.tls_key)
 
 
 def _nobody_waits(receipts: list[Receipt], refused: Refused | None) -> None:
     """An embedding program has its receipt already."""
+
+
+def _unix_socket(path: str, mode: int) -> socket.socket:
+    """A socket at `path` for those whom `mode` allows.
+
+    Nobody can connect before it listens, so there is no moment at which others could. Raises
+    `WrongSetting` for a path that is taken.
+    """
+    _clear_stale_socket(path)
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.bind(path)
+        os.chmod(path, mode)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 def _clear_stale_socket(path: str) -> None:

@@ -17,18 +17,28 @@ from livelog.store.file import connect, open_file
 from livelog.store.writer import _TRIM, Retention, Writer
 
 PATIENCE = 20.0
+KEY = bytes(range(32))
+"""Of stores that tests encrypt."""
+
+
+def key_file(path: Path, key: bytes = KEY) -> str:
+    """Put a key into a file, which only its owner may read; returns its path."""
+    path.write_text(key.hex())
+    path.chmod(0o600)
+    return str(path)
 
 
 class Disk:
     """A file that is written as the server does, and read in this thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key: bytes = b"") -> None:
         self.path = str(path)
-        connection, contents = open_file(self.path)
+        self.key = key
+        connection, contents = open_file(self.path, key)
         self.writer = Writer(
             connection, contents, Retention(), lambda: 0.0, lambda call: call(), lambda upto: None
         )
-        self.archive = Archive(self.path)
+        self.archive = Archive(self.path, self.key)
         self.trimmed_upto = contents.trimmed_upto
 
     def write(self, records: Sequence[Record]) -> None:
@@ -45,7 +55,7 @@ class Disk:
     def reopen(self) -> None:
         """The reading process ends and another begins."""
         self.archive.close()
-        self.archive = Archive(self.path)
+        self.archive = Archive(self.path, self.key)
 
     def page(self, query: Query, upto: int, span: Span, ahead: int = 0) -> Page:
         """A page, as the store would ask for it."""
@@ -61,7 +71,7 @@ class Disk:
 
     def trim(self, upto: int, *, deleted: bool) -> None:
         """Give up all messages up to a seq, and perhaps delete them, too."""
-        connection = connect(self.path)
+        connection = connect(self.path, self.key)
         connection.execute("UPDATE log SET trimmed_upto = ?", (upto,))
         if deleted:
             connection.execute(_TRIM, (upto,))

@@ -44,14 +44,17 @@ def start() -> Iterator[Start]:
         process.communicate()
 
 
-def ready(process: subprocess.Popen[str]) -> str:
+def ready(process: subprocess.Popen[str], scheme: str = "ws") -> str:
     """Wait for the one line that says where the server is; returns the address in it."""
     assert process.stdout is not None
     readable, _, _ = select.select([process.stdout], [], [], PATIENCE)
     line = process.stdout.readline() if readable else ""
     assert line.startswith("livelog ready on "), process.communicate() if not readable else line
-    assert line.endswith("/ws/live-log\n")
-    return line.removeprefix("livelog ready on ").strip()
+    url, _, trust = line.removeprefix("livelog ready on ").strip().partition(" ")
+    assert url.startswith(scheme)
+    assert url.endswith("/ws/live-log")
+    assert trust.startswith(("(open: ", "(authenticated: "))
+    return url
 
 
 def ended(process: subprocess.Popen[str], given: str | None = None) -> tuple[int, str, str]:

@@ -204,6 +204,13 @@ few_filters = st.lists(st.sampled_from(sorted(_FILTERS)), max_size=2, unique=Tru
 filters = st.builds(lambda some, dates: Filters(**some, **dates), few_filters, dates)
 """Mostly few conditions, so that there is something left to find."""
 
-subscriptions = st.dictionaries(st.sampled_from(TYPES), filters.map(compile_query), max_size=4).map(
-    Subscription().with_types
+askers = st.none() | ids | st.just("a stranger")
+"""Whose direct messages are seen; all of them if None."""
+queries = st.builds(lambda wanted, asker: compile_query(wanted, reads_as=asker), filters, askers)
+subscriptions = st.builds(
+    lambda wanted, asker: Subscription().with_types(
+        {name: compile_query(each, reads_as=asker).of_type(name) for name, each in wanted.items()}
+    ),
+    st.dictionaries(st.sampled_from(TYPES), filters, max_size=4),
+    askers,
 )

@@ -28,13 +28,15 @@ from livelog.pages import Span
 from livelog.protocol import Filters
 from livelog.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
 from livelog.record import Record
+from livelog.store.opening import Connection, Rows
 from livelog.window import Window
-from tests.disk import Disk
+from tests.disk import KEY, Disk
 from tests.strategies import Json, filters, messages, record, split, subscriptions
+from tests.strategies import queries as asked
 from tests.test_query import complete, plainly
 from tests.test_window import finish
 
-queries = st.just(EVERYTHING) | filters.map(compile_query)
+queries = st.just(EVERYTHING) | asked
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -46,6 +48,8 @@ def small_segments() -> Iterator[None]:
         patch.setattr(segment, "_JOINED_FROM", 2)
         yield
 
+
+each_key = pytest.mark.parametrize("key", [b"", KEY], ids=["plain", "encrypted"])
 
 SAMPLE = {"type": "system", "event": "error", "data": {"note": "red dragon"}}
 
@@ -198,8 +202,9 @@ def test_live_memory_disk_and_a_plain_loop_find_the_same(
     assert on_disk(records, query) == newest_first
 
 
-def test_segments_are_merged_so_that_few_are_left(tmp_path: Path) -> None:
-    disk = Disk(tmp_path / "live.db")
+@each_key
+def test_segments_are_merged_so_that_few_are_left(tmp_path: Path, key: bytes) -> None:
+    disk = Disk(tmp_path / "live.db", key)
     disk.write([record(SAMPLE, seq) for seq in range(1, 201)])
     disk.settle()
     counts = [part.end - part.first for part in disk.archive._catalog.parts(0, 1000)]
@@ -210,11 +215,14 @@ def test_segments_are_merged_so_that_few_are_left(tmp_path: Path) -> None:
     disk.close()
 
 
-def test_an_index_that_is_damaged_or_of_another_log_is_made_again(tmp_path: Path) -> None:
-    disk = Disk(tmp_path / "live.db")
+@each_key
+def test_an_index_that_is_damaged_or_of_another_log_is_made_again(
+    tmp_path: Path, key: bytes
+) -> None:
+    disk = Disk(tmp_path / "live.db", key)
     disk.write([record(SAMPLE, seq) for seq in range(1, 31)])
     disk.settle()
-    other = Disk(tmp_path / "other.db")
+    other = Disk(tmp_path / "other.db", key)
     other.write([record(SAMPLE, seq) for seq in range(1, 11)])
     for disk_again in (disk, other):
         disk_again.archive.close()
@@ -247,8 +255,11 @@ def test_a_chunk_tells_what_was_given_up_since_it_was_asked_for(tmp_path: Path) 
     disk.close()
 
 
-def test_an_index_that_cannot_be_written_is_kept_in_memory_until_it_can(tmp_path: Path) -> None:
-    disk = Disk(tmp_path / "live.db")
+@each_key
+def test_an_index_that_cannot_be_written_is_kept_in_memory_until_it_can(
+    tmp_path: Path, key: bytes
+) -> None:
+    disk = Disk(tmp_path / "live.db", key)
     disk.write([record(SAMPLE, seq) for seq in range(1, 41)])
     disk.settle()
     index = disk.archive._catalog._connection
@@ -278,11 +289,11 @@ def seq_of(payload: bytes) -> int:
 class FullOnce:
     """A connection to the index whose first commit finds the disk full."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.failed = False
 
-    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+    def execute(self, sql: str, *values: Any) -> Rows:
         if sql == "COMMIT" and not self.failed:
             self.failed = True
             self._connection.execute("ROLLBACK")
@@ -293,14 +304,17 @@ class FullOnce:
         return getattr(self._connection, name)
 
 
+@each_key
 @pytest.mark.parametrize("before", [2, 8, 30])
-def test_a_commit_that_fails_leaves_everything_to_be_found(tmp_path: Path, before: int) -> None:
+def test_a_commit_that_fails_leaves_everything_to_be_found(
+    tmp_path: Path, key: bytes, before: int
+) -> None:
     """In whatever it was about to do: seal, merge or drop."""
-    disk = Disk(tmp_path / "live.db")
+    disk = Disk(tmp_path / "live.db", key)
     disk.write([record(SAMPLE, seq) for seq in range(1, before + 1)])
     disk.settle()
     index = disk.archive._catalog
-    index._connection = failing = FullOnce(index._connection)  # type: ignore[assignment]  # a stand-in
+    index._connection = failing = FullOnce(index._connection)
     disk.write([record(SAMPLE, seq) for seq in range(before + 1, before + 31)])
     while not failing.failed:
         disk.archive.work()
@@ -312,8 +326,9 @@ def test_a_commit_that_fails_leaves_everything_to_be_found(tmp_path: Path, befor
     disk.close()
 
 
-def test_a_value_with_a_nul_is_found_on_disk(tmp_path: Path) -> None:
-    disk = Disk(tmp_path / "live.db")
+@each_key
+def test_a_value_with_a_nul_is_found_on_disk(tmp_path: Path, key: bytes) -> None:
+    disk = Disk(tmp_path / "live.db", key)
     message = {"type": "user", "user_id": "u", "username": "a\0b", "content": "c"}
     disk.write([record(message, seq) for seq in range(1, 11)])
     disk.settle()

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from livelog import asyncapi
 from livelog.delivered import Delivered
 from livelog.protocol import AnyCommand, AnyEvent
+from tests.identity import SECRET, token
 from tests.test_readme import blocks
 from tests.wire import (
     CLOSE,
@@ -111,7 +112,8 @@ def test_what_the_server_refuses_is_invalid(wrong: Json) -> None:
 
 @on_uvloop
 async def test_what_a_server_sends_is_valid_and_looks_like_the_examples() -> None:
-    async with serving(message_limit=20, window_messages=6) as house:
+    settings: Json = {"message_limit": 20, "command_limit": 20, "jwt_secret": SECRET}
+    async with serving(window_messages=6, **settings) as house:
         for sample in [user("this one is gone"), *SAMPLES]:
             house.server.publish(sample)
         got = await conversation(house)
@@ -126,9 +128,11 @@ async def conversation(house: House) -> list[Json]:
     """All that the server has to say to a client that sends every command and some nonsense."""
     client = await Client.connect(house.address)
     await client.open()
+    await client.tell("authenticate", token=token("user_1", "admin", lasts=20))
     await client.tell("subscribe", message_types=[sample["type"] for sample in SAMPLES], since=1)
     got: list[Json] = []
-    while sum("type" in item for item in got) < len(SAMPLES):
+    awaited = ["token_expiring", *(sample["id"] for sample in SAMPLES)]
+    while not {*awaited} <= {item.get("action") or item["id"] for item in got}:
         got.append(await client.event())
     for command in COMMANDS:
         await client.send(frame(json.dumps(command)))

@@ -7,9 +7,23 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from livelog.config import Config, WrongSetting, describe, flag, load
+from livelog.config import Config, WrongSetting, describe, flag, is_secret, load
 
 FIELDS = [field.name for field in msgspec.structs.fields(Config)]
+PROOFS = {
+    "jwt_secret",
+    "jwt_public_key",
+    "jwks_url",
+    "jwt_issuer",
+    "jwt_audience",
+    "oauth_issuer",
+    "introspection_url",
+    "introspection_client_id",
+    "introspection_client_secret",
+    "api_keys",
+}
+"""Settings that turn authentication on, or are part of it."""
+SECRETS = {"jwt_secret", "introspection_client_secret"}
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -48,6 +62,11 @@ def test_a_switch_can_be_set_by_a_variable(text: str) -> None:
         ("limits", "perhaps", "bool"),
         ("message_limit", "0", ">= 1"),
         ("max_frame_bytes", "5", ">= 1024"),
+        ("trusted_proxies", "10.0.0.1/8", "10.0.0.0/8, and unix"),
+        ("trusted_proxies", "unix, localhost", "10.0.0.0/8, and unix"),
+        ("proxy_header", "forwarded", "x-forwarded-for|proxy-protocol"),
+        ("uds_mode", "rw-", "[0-7]"),
+        ("allowed_origins", "*", "https://example.org"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
@@ -80,7 +99,7 @@ def test_a_config_made_by_a_program_is_checked_too() -> None:
         Config(port="80").checked()  # type: ignore[arg-type]  # the mistake in question
 
 
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", [name for name in FIELDS if name not in PROOFS])
 def test_every_setting_can_be_made_in_every_way(name: str, tmp_path: Path) -> None:
     default = getattr(Config(), name)
     written = str(default).lower() if isinstance(default, bool) else str(default)
@@ -125,3 +144,32 @@ def test_a_file_that_is_not_text_or_no_file_is_named(tmp_path: Path) -> None:
     for file in (tmp_path, binary):
         with pytest.raises(WrongSetting, match=f"--config {file}"):
             load({}, {}, str(file))
+
+
+@pytest.mark.parametrize("name", sorted(PROOFS))
+def test_what_protects_the_server_cannot_be_set_to_nothing(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "live.toml"
+    file.write_text(f"{name} = ''")
+    ways: list[tuple[dict[str, str], dict[str, str], str | None]] = [
+        ({name: ""}, {}, None),
+        ({}, {f"LIVELOG_{name.upper()}": ""}, None),
+        ({}, {}, str(file)),
+    ]
+    for flags, variables, source in ways:
+        with pytest.raises(WrongSetting, match=f"{flag(name)}: is empty"):
+            load(flags, variables, source)
+    assert getattr(load({name: "x"}, {}), name) == "x"
+
+
+@pytest.mark.parametrize("name", sorted(SECRETS))
+def test_a_secret_is_never_shown(name: str) -> None:
+    config = load({name: "hunter2", "port": 1}, {})
+    assert repr(config) == f"Config(port=1, {name}='…')"
+    with pytest.raises(WrongSetting) as caught:
+        load({name: ["hunter2"]}, {})
+    assert "hunter2" not in str(caught.value)
+    assert is_secret(name)
+
+
+def test_all_other_settings_may_be_shown() -> None:
+    assert {name for name in FIELDS if is_secret(name)} == SECRETS

@@ -195,6 +195,7 @@ async def test_an_error_names_what_would_have_been_allowed() -> None:
             "search",
             "ping",
             "publish",
+            "authenticate",
         ]
         wrong_type = await client.ask("subscribe", message_types=["elf"])
         assert wrong_type["details"]["allowed"] == TYPES

@@ -18,13 +18,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from itertools import count, pairwise
 from pathlib import Path
 
+import pytest
 import uvloop
 
-from tests.disk import reading_processes
+from tests.disk import key_file, reading_processes
 from tests.test_query import plainly
 from tests.wire import PATIENCE, TYPES, Client, Http, Json, soon, take_frame, until, user
 
-ROUNDS = 25
+ROUNDS = {"plain": 25, "encrypted": 5}
 PER_LIFE = 100
 """Messages a publisher makes between two kills, at most: the work is bounded, not the time."""
 
@@ -35,8 +36,9 @@ IN_FLIGHT = 20
 class Victim:
     """The server, killed and started again; clients ask where it is now."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *settings: str) -> None:
         self.folder = folder
+        self.settings = settings
         self.errors = folder / "errors"
         self.up = asyncio.Event()
         self.life = 0
@@ -51,6 +53,7 @@ class Victim:
         with self.errors.open("ab") as errors:
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "livelog", *arguments, "--window-messages", "300"),
+                *self.settings,
                 cwd=Path(__file__).parent.parent,
                 env={name: os.environ[name] for name in os.environ if "LIVELOG" not in name},
                 stdout=asyncio.subprocess.PIPE,
@@ -289,8 +292,8 @@ async def all_that_is_stored(victim: Victim) -> list[Json]:
     return list(reversed(found))
 
 
-async def _torture(folder: Path, chance: random.Random) -> Books:
-    victim, books, enough = Victim(folder), Books(), asyncio.Event()
+async def _torture(victim: Victim, rounds: int, chance: random.Random) -> Books:
+    books, enough = Books(), asyncio.Event()
     publishers: list[SocketPublisher | HttpPublisher] = [
         *(SocketPublisher(f"ws{number}", victim, books, enough) for number in range(3)),
         *(HttpPublisher(f"http{number}", victim, books, enough) for number in range(2)),
@@ -309,7 +312,7 @@ async def _torture(folder: Path, chance: random.Random) -> Books:
         following = [
             group.create_task(again_and_again(victim, follower.follow)) for follower in followers
         ]
-        for number in range(ROUNDS):
+        for number in range(rounds):
             # Now and then it has hardly begun, or fills its window still.
             await asyncio.sleep(chance.choice([0.02, 0.1, chance.uniform(0.3, 0.7)]))
             await victim.kill()
@@ -346,16 +349,19 @@ async def check_follower(follower: Follower, stored: list[Json]) -> None:
     follower.books.counted["delivered, not acknowledged, gone"] += len(vanished)
 
 
-def test_what_was_acknowledged_survives_any_kill(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ROUNDS)
+def test_what_was_acknowledged_survives_any_kill(tmp_path: Path, kind: str) -> None:
+    settings = ["--store-key-file", key_file(tmp_path / "live.key")] if kind == "encrypted" else []
+    victim = Victim(tmp_path, *settings)
     seed = random.randrange(1_000_000)
     print(f"seed {seed}")
 
     async def bounded() -> Books:
         async with asyncio.timeout(6 * PATIENCE):
-            return await _torture(tmp_path, random.Random(seed))
+            return await _torture(victim, ROUNDS[kind], random.Random(seed))
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         books = runner.run(bounded())
     assert not reading_processes(tmp_path)
-    counts = {"rounds": ROUNDS, "acknowledged": len(books.acknowledged), **books.counted}
+    counts = {"rounds": ROUNDS[kind], "acknowledged": len(books.acknowledged), **books.counted}
     print(", ".join(f"{name}: {number}" for name, number in counts.items()))

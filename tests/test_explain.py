@@ -120,7 +120,7 @@ def why(document: dict[str, Any]) -> tuple[str, str, Any]:
     return refused.field, refused.issue, refused.details.get("allowed")
 
 
-ACTIONS = ["subscribe", "unsubscribe", "get_history", "search", "ping", "publish"]
+ACTIONS = ["subscribe", "unsubscribe", "get_history", "search", "ping", "publish", "authenticate"]
 TYPES = ["user", "system", "dm", "raid", "party", "guild"]
 
 

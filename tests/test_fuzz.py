@@ -46,13 +46,14 @@ anything = st.recursive(
 commands = st.fixed_dictionaries(
     {
         "action": st.sampled_from(
-            ["subscribe", "unsubscribe", "get_history", "search", "ping", "publish"]
+            ["subscribe", "unsubscribe", "get_history", "search", "ping", "publish", "authenticate"]
         )
         | texts
     },
     optional={
         "message_types": st.lists(st.sampled_from(TYPES), min_size=1) | anything,
         "since": st.just(0) | anything,
+        "token": texts | anything,
         "filters": st.fixed_dictionaries(
             {},
             optional={
@@ -268,6 +269,7 @@ def check_event(payload: bytes) -> None:
         assert {"field", "issue"} <= event["details"].keys()
     else:
         assert event["action"] in {
+            "authenticated",
             "subscribed",
             "unsubscribed",
             "history",

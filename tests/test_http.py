@@ -543,7 +543,7 @@ async def test_who_asks_and_never_reads_is_dropped_in_the_end() -> None:
         (upgrade(Sec_WebSocket_Key=""), 400),
         (upgrade(Sec_WebSocket_Key="short"), 400),
         (upgrade(Sec_WebSocket_Key="\xe9" * 24), 400),
-        (b"CONNECT example.org:443 HTTP/1.1\r\n\r\n", 501),
+        (b"CONNECT example.org:443 HTTP/1.1\r\nHost: here\r\n\r\n", 501),
     ],
 )
 @on_each_loop

@@ -11,13 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from livelog.errors import Refused
-from livelog.messages import TYPES, encoder
+from livelog.messages import TYPES, MessageType, encoder
 from livelog.protocol import KEY_FILTERS, Filters
 from livelog.query import MAX_WORDS, NOTHING, Query, Subscription, compile_query
 from tests import strategies
-from tests.strategies import Json, decoded, filters, messages, record, subscriptions
+from tests.strategies import Json, askers, decoded, filters, messages, record, subscriptions
 from tests.test_messages import EXAMPLES
 
 NOON = "2025-12-03T12:00:00Z"
@@ -88,6 +89,31 @@ def complete(message: Json) -> Json:
 def test_the_predicate_does_what_a_plain_loop_does(message: Json, wanted: Filters) -> None:
     expected = plainly(complete(message), msgspec.to_builtins(wanted))
     assert compile_query(wanted).matches(record(message, 1)) == expected
+
+
+def visible(message: Json, asker: str | None) -> bool:
+    """Whether somebody may see a message at all."""
+    private = message["type"] == "dm" and asker is not None
+    return not private or asker in (message["from_user_id"], message["to_user_id"])
+
+
+@given(messages, filters, askers)
+def test_direct_messages_are_for_the_two_they_concern(
+    message: Json, wanted: Filters, asker: str | None
+) -> None:
+    full, known = complete(message), record(message, 1)
+    expected = visible(full, asker) and plainly(full, msgspec.to_builtins(wanted))
+    query = compile_query(wanted, reads_as=asker)
+    assert query.matches(known) == expected
+    assert query.of_type(known.type).matches(known) == expected
+
+
+@given(filters, askers, st.sampled_from(TYPES))
+def test_what_is_public_is_asked_for_alike_whoever_asks(
+    wanted: Filters, asker: str | None, name: MessageType
+) -> None:
+    one, other = compile_query(wanted, reads_as=asker), compile_query(wanted)
+    assert (one.of_type(name) == other.of_type(name)) == (name != "dm" or asker is None)
 
 
 @pytest.mark.parametrize("name", Filters.__struct_fields__)

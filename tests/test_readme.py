@@ -9,11 +9,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from websockets.asyncio.client import connect
 
 from livelog import Config, Server
+from livelog.protocol import AnyCommand
 from tests.process import ROOT, Start, ready
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -38,13 +40,14 @@ def test_a_command_from_the_readme_is_granted(command: str) -> None:
         "get_history": "history",
         "search": "search_results",
         "ping": "pong",
+        "authenticate": "authenticated",
     }
     assert asyncio.run(ask()) == expected[json.loads(command)["action"]]
 
 
 def test_every_command_is_shown() -> None:
     shown = {json.loads(command)["action"] for command in blocks("json")}
-    assert shown == {"subscribe", "unsubscribe", "publish", "get_history", "search", "ping"}
+    assert shown == {command.__struct_config__.tag for command in get_args(AnyCommand)}
 
 
 @pytest.mark.parametrize("example", blocks("python"))

@@ -28,8 +28,9 @@ from livelog import Config, Refused, Server, WrongSetting
 from livelog.archive import catalog
 from livelog.store import file, writer
 from livelog.store.file import VERSION
+from livelog.store.opening import Connection
 from livelog.store.sqlite import SqliteStore
-from tests.disk import Disk, reading_processes
+from tests.disk import KEY, Disk, key_file, reading_processes
 from tests.process import CLEAN, ROOT, Start, ended, ready
 from tests.strategies import record
 from tests.test_cli import events_until_close
@@ -60,10 +61,27 @@ def nothing_is_left(tmp_path: Path) -> Iterator[None]:
     assert not reading_processes(tmp_path)
 
 
+SETTINGS: Json = {"limits": False, "window_messages": 50}
+
+
+@pytest.fixture(params=["plain", "encrypted"])
+def each_kind(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once with a plain file, once with an encrypted one."""
+    if request.param == "encrypted":
+        monkeypatch.setitem(SETTINGS, "store_key_file", key_file(tmp_path / "live.key"))
+
+
+def foreign(path: Path) -> closing[Connection]:
+    """What another program has that uses the file, and has its key."""
+    return closing(file.connect(str(path), KEY if "store_key_file" in SETTINGS else b""))
+
+
 @asynccontextmanager
 async def keeping(folder: Path, **settings: Any) -> AsyncIterator[House]:
     """A server that keeps its log in `folder`, and little in memory."""
-    usual = {"store": str(folder / "live.db"), "limits": False, "window_messages": 50}
+    usual = {"store": str(folder / "live.db"), **SETTINGS}
     async with serving(**{**usual, **settings}) as house:
         yield house
 
@@ -151,6 +169,7 @@ FILTERS: list[Json] = [
 ]
 
 
+@pytest.mark.usefixtures("each_kind")
 @on_uvloop
 async def test_history_is_the_same_before_and_after_a_restart(tmp_path: Path) -> None:
     async with keeping(tmp_path) as house:
@@ -210,6 +229,7 @@ async def test_search_finds_the_same_over_both_doors(tmp_path: Path) -> None:
             assert (answer["results"], answer["count"]) == (hits, len(hits))
 
 
+@pytest.mark.usefixtures("each_kind")
 @on_uvloop
 async def test_what_is_published_right_after_the_start_is_kept_once(tmp_path: Path) -> None:
     async with keeping(tmp_path) as house:
@@ -430,7 +450,7 @@ async def test_the_newest_messages_are_kept(tmp_path: Path, window: int) -> None
         await check_gap(house, 0, kept)
 
 
-@pytest.mark.usefixtures("quick_trims")
+@pytest.mark.usefixtures("each_kind", "quick_trims")
 @on_uvloop
 async def test_a_retention_that_has_become_smaller_holds_from_the_next_start(
     tmp_path: Path,
@@ -511,6 +531,7 @@ async def refusal(path: Path, **settings: Any) -> str:
     return str(wrong.value)
 
 
+@pytest.mark.usefixtures("each_kind")
 @on_uvloop
 async def test_a_file_has_one_server_by_whatever_name(tmp_path: Path) -> None:
     (tmp_path / "other.db").symlink_to("live.db")
@@ -520,7 +541,7 @@ async def test_a_file_has_one_server_by_whatever_name(tmp_path: Path) -> None:
             with pytest.raises(WrongSetting, match=f"process {os.getpid()}"):
                 await Server(Config(port=0, store=str(tmp_path / name))).start()
         messages += await post(await house.http(), range(3, 6))
-    async with serving(store=str(tmp_path / "other.db")) as house:
+    async with keeping(tmp_path, store=str(tmp_path / "other.db")) as house:
         assert await everything(await house.http()) == messages
 
 
@@ -589,6 +610,7 @@ async def test_a_folder_that_may_not_be_written_to_is_named() -> None:
     assert "/proc" in await refusal(Path("/proc/live.db"))  # not even by root
 
 
+@pytest.mark.usefixtures("each_kind")
 @on_uvloop
 async def test_an_empty_file_becomes_a_log(tmp_path: Path) -> None:
     (tmp_path / "live.db").touch()
@@ -605,6 +627,7 @@ def overwrite_the_middle(path: Path, filler: bytes) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.usefixtures("each_kind")
 @pytest.mark.parametrize("filler", [b"\xff", b"\0", b"x"])
 @on_uvloop
 async def test_a_file_damaged_in_the_middle_stops_who_reads_there_only(
@@ -632,6 +655,7 @@ async def test_a_file_damaged_in_the_middle_stops_who_reads_there_only(
     assert "the store cannot be read" in capfd.readouterr().err
 
 
+@pytest.mark.usefixtures("each_kind")
 @on_uvloop
 async def test_a_window_that_cannot_be_filled_leaves_the_rest_at_work(tmp_path: Path) -> None:
     async with keeping(tmp_path) as house:
@@ -727,7 +751,7 @@ def pragma(house: House, text: str) -> int:
     return int(value)
 
 
-@pytest.mark.usefixtures("quick_retries")
+@pytest.mark.usefixtures("each_kind", "quick_retries")
 @on_uvloop
 async def test_a_full_disk_stops_publishers_and_nobody_else(tmp_path: Path) -> None:
     """What was delivered and refused is stored once there is room, and once only."""
@@ -770,7 +794,7 @@ async def check_refused(house: House, http: Http, client: Client) -> None:
         house.server.publish(user("refused"))
 
 
-@pytest.mark.usefixtures("quick_retries")
+@pytest.mark.usefixtures("each_kind", "quick_retries")
 @on_uvloop
 async def test_everyone_in_line_is_told_when_the_disk_is_full(tmp_path: Path) -> None:
     """Also who leaves meanwhile; nobody waits for the disk to have room."""
@@ -792,7 +816,7 @@ async def test_everyone_in_line_is_told_when_the_disk_is_full(tmp_path: Path) ->
         assert len(ids) == len(set(ids))
 
 
-@pytest.mark.usefixtures("quick_retries")
+@pytest.mark.usefixtures("each_kind", "quick_retries")
 @on_uvloop
 async def test_a_server_stops_although_its_disk_is_full(tmp_path: Path) -> None:
     """What it then cannot write is the end of the log, not a hole in it."""
@@ -801,9 +825,10 @@ async def test_a_server_stops_although_its_disk_is_full(tmp_path: Path) -> None:
         live = await house.client()
         await live.ask("subscribe", message_types=TYPES)
         pragma(house, f"max_page_count = {pragma(house, 'page_count')}")
-        while house.site.log.refusal is None:
-            house.server.publish(SHORT)
-            await asyncio.sleep(0)
+        with pytest.raises(Refused, match="full"):
+            while True:
+                house.server.publish(SHORT)
+                await asyncio.sleep(0)
         messages += await live.everything()
     async with keeping(tmp_path) as house:
         stored = await everything(await house.http())
@@ -811,7 +836,7 @@ async def test_a_server_stops_although_its_disk_is_full(tmp_path: Path) -> None:
         assert stored == messages[: len(stored)]
 
 
-@pytest.mark.usefixtures("quick_retries")
+@pytest.mark.usefixtures("each_kind", "quick_retries")
 @on_uvloop
 async def test_a_stalled_writer_stops_publishers_before_memory_fills(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -821,8 +846,8 @@ async def test_a_stalled_writer_stops_publishers_before_memory_fills(
     async with keeping(tmp_path) as house:
         http, client = await house.http(), await house.client()
         await post(http, range(10))
-        with closing(sqlite3.connect(tmp_path / "live.db", isolation_level=None)) as foreign:
-            foreign.execute("BEGIN IMMEDIATE")
+        with foreign(tmp_path / "live.db") as other:
+            other.execute("BEGIN IMMEDIATE")
             published = []
             while house.site.log.refusal is None:
                 published.append(house.server.publish(user("x" * 1000)).seq)
@@ -832,24 +857,24 @@ async def test_a_stalled_writer_stops_publishers_before_memory_fills(
             error = await client.ask("publish", message=user("refused"))
             assert "behind" in error["details"]["issue"]
             assert (await page(http))["total_count"] == 10 + len(published)
-            foreign.execute("ROLLBACK")
+            other.execute("ROLLBACK")
         await until(lambda: house.site.log.refusal is None, "caught up")
         published.append((await client.ask("publish", message=user("taken")))["seq"])
         assert [one["seq"] for one in (await everything(http))[10:]] == published
 
 
-@pytest.mark.usefixtures("quick_retries")
+@pytest.mark.usefixtures("each_kind", "quick_retries")
 @on_uvloop
 async def test_a_file_that_another_program_holds_is_written_to_later(tmp_path: Path) -> None:
     async with keeping(tmp_path, faults=["database is locked", FULL[1]]) as house:
         http, client = await house.http(), await house.client()
         messages = await post(http, range(10))
-        with closing(sqlite3.connect(tmp_path / "live.db", isolation_level=None)) as foreign:
-            foreign.execute("BEGIN IMMEDIATE")
+        with foreign(tmp_path / "live.db") as other:
+            other.execute("BEGIN IMMEDIATE")
             error = await client.ask("publish", message=sample(10))
             assert "locked" in error["details"]["issue"]
             await check_refused(house, http, client)
-            foreign.execute("ROLLBACK")
+            other.execute("ROLLBACK")
         await until(lambda: house.site.log.refusal is None, "room")
         await post(http, range(10, 12))
         got = await everything(http)
@@ -857,7 +882,7 @@ async def test_a_file_that_another_program_holds_is_written_to_later(tmp_path: P
         assert [one["id"] for one in got[10:]] == ["m10", "m11"]
 
 
-@pytest.mark.usefixtures("quick_retries", "quick_trims")
+@pytest.mark.usefixtures("each_kind", "quick_retries", "quick_trims")
 @on_uvloop
 async def test_a_server_that_has_nothing_to_write_does_not_mind_who_holds_the_file(
     tmp_path: Path,
@@ -865,11 +890,11 @@ async def test_a_server_that_has_nothing_to_write_does_not_mind_who_holds_the_fi
     async with keeping(tmp_path) as house:
         http = await house.http()
         messages = await post(http, range(100))
-        with closing(sqlite3.connect(tmp_path / "live.db", isolation_level=None)) as foreign:
-            foreign.execute("BEGIN IMMEDIATE")
+        with foreign(tmp_path / "live.db") as other:
+            other.execute("BEGIN IMMEDIATE")
             for _ in range(100):
                 assert (await page(http, limit=1))["messages"] == messages[-1:]
-            foreign.execute("ROLLBACK")
+            other.execute("ROLLBACK")
 
 
 @pytest.fixture
@@ -891,7 +916,7 @@ def fill(folder: Path) -> None:
             pass
 
 
-@pytest.mark.usefixtures("quick_retries")
+@pytest.mark.usefixtures("each_kind", "quick_retries")
 @on_uvloop
 async def test_a_disk_that_is_really_full_can_be_read(small_disk: Path) -> None:
     """Also by a reading process that is started while it is, and has no room for its index."""
@@ -928,6 +953,7 @@ def killed_reader(folder: Path) -> int:
     return reader
 
 
+@pytest.mark.usefixtures("each_kind")
 @on_uvloop
 async def test_a_reading_process_that_was_killed_is_replaced(tmp_path: Path) -> None:
     """Whoever was reading reads on, without a gap."""
@@ -967,6 +993,7 @@ def cut(index: Path) -> None:
     os.truncate(index, index.stat().st_size // 2)
 
 
+@pytest.mark.usefixtures("each_kind")
 @pytest.mark.parametrize("harm", [lose, spoil, cut])
 @on_uvloop
 async def test_an_index_that_was_harmed_is_made_again(

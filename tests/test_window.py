@@ -13,9 +13,10 @@ from livelog.protocol import Filters
 from livelog.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
 from livelog.record import Record
 from livelog.window import Matches, Window
-from tests.strategies import Json, filters, messages, record, subscriptions
+from tests.strategies import Json, messages, record, subscriptions
+from tests.strategies import queries as asked
 
-queries = st.just(EVERYTHING) | filters.map(compile_query)
+queries = st.just(EVERYTHING) | asked
 ALL = NOTHING.with_types(dict.fromkeys(["user", "system", "dm", "raid", "party", "guild"], Query()))
 
 

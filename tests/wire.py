@@ -176,9 +176,11 @@ class Wire:
         self.unread = bytearray()
 
     @classmethod
-    async def connect(cls, address: Address, receive_buffer: int = 0) -> Self:
-        """Connect to a port, or to a Unix socket."""
+    async def connect(cls, address: Address, receive_buffer: int = 0, source: str = "") -> Self:
+        """Connect to a port, from the address `source` if one is given, or to a Unix socket."""
         sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+        if source:
+            sock.bind((source, 0))
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)
@@ -384,17 +386,17 @@ class House:
         """Where it listens."""
         return self.server.config.uds or ("127.0.0.1", self.server.port)
 
-    async def wire(self) -> Wire:
+    async def wire(self, source: str = "") -> Wire:
         """A connection on which nothing was sent yet."""
-        return self._kept(await Wire.connect(self.address))
+        return self._kept(await Wire.connect(self.address, source=source))
 
-    async def http(self) -> Http:
+    async def http(self, source: str = "") -> Http:
         """A connection for plain HTTP."""
-        return self._kept(await Http.connect(self.address))
+        return self._kept(await Http.connect(self.address, source=source))
 
-    async def client(self, query: str = "", receive_buffer: int = 0) -> Client:
+    async def client(self, query: str = "", receive_buffer: int = 0, source: str = "") -> Client:
         """A WebSocket client that has been greeted."""
-        client = self._kept(await Client.connect(self.address, receive_buffer))
+        client = self._kept(await Client.connect(self.address, receive_buffer, source))
         await client.open(query)
         greeting = await client.event()
         assert greeting["action"] == "connected", greeting

@@ -1,4 +1,4 @@
-"""The reading process: `python -m livelog.archive PATH`, its calls on standard input.
+"""The reading process: `python -m livelog.archive PATH`, the key and its calls on standard input.
 
 It ends when the server's end of the socket does, whatever happened to the server, and not before:
 signals meant for the server's process group are left to the server.
@@ -19,6 +19,7 @@ from livelog.archive.answers import Archive
 from livelog.archive.calls import FAULT, LENGTH, OK, call_decoder, encoder, framed
 from livelog.archive.catalog import remove
 from livelog.archive.rows import Unreadable
+from livelog.store.file import index_path
 
 _log = logging.getLogger(__name__)
 
@@ -37,7 +38,9 @@ def main(path: str) -> int:
     os.nice(_NICENESS)
     with socket.socket(fileno=os.dup(sys.stdin.fileno())) as server:
         try:
-            _serve(server, Archive(path))
+            key = _receive(server)
+            if key is not None:
+                _serve(server, Archive(path, key))
         except ConnectionError:  # it has been killed
             return 0
         except sqlite3.OperationalError as error:  # nothing is wrong with the file
@@ -46,7 +49,7 @@ def main(path: str) -> int:
         except sqlite3.Error as error:
             # The next process makes it again.
             _log.warning("the index of %s has failed: %s", path, error)
-            remove(f"{path}-index")
+            remove(index_path(path))
             return 1
         except (Unreadable, OSError) as error:
             _log.warning("%s", error)

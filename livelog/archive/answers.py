@@ -16,6 +16,7 @@ from livelog.messages import MessageType
 from livelog.pages import Chunk, Page
 from livelog.query import Query
 from livelog.record import Record
+from livelog.store.file import index_path
 
 _FETCHED_PER_CHUNK = 1000
 _PARTS_PER_CHUNK = 8
@@ -27,9 +28,9 @@ Found = list[tuple[Part, BitMap]]
 class Archive:
     """Answers calls about the store at `path`. Raises `rows.Unreadable` when that fails."""
 
-    def __init__(self, path: str) -> None:
-        self._rows = Rows(path)
-        self._catalog = Catalog(f"{path}-index", self._rows)
+    def __init__(self, path: str, key: bytes) -> None:
+        self._rows = Rows(path, key)
+        self._catalog = Catalog(index_path(path), self._rows, key)
 
     def answer(self, call: Call) -> Page | Chunk | list[Record]:
         """What is asked for, as of now."""

@@ -1,7 +1,8 @@
 """What the server asks its reading process, and how both put it on the wire.
 
 MessagePack behind a length of four bytes. An answer begins with a byte that tells whether it is one
-(`OK`) or the reason why there is none (`FAULT`). One call at a time.
+(`OK`) or the reason why there is none (`FAULT`). One call at a time. What is sent first is the key
+of the store, empty if it is not encrypted: among the arguments others could read it.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from livelog.archive.segment import Segment
 from livelog.index import Index, Mentions
 from livelog.query import Query
 from livelog.record import Record, mentions
+from livelog.store.opening import Connection, open_connection
 from livelog.words import Phrase
 
 _log = logging.getLogger(__name__)
@@ -90,9 +91,9 @@ class OpenEnd:
 class Catalog:
     """All parts, from the oldest message that is kept to the newest that is indexed."""
 
-    def __init__(self, path: str, rows: Rows) -> None:
+    def __init__(self, path: str, rows: Rows, key: bytes) -> None:
         self._rows = rows
-        self._connection, self._segments = _opened(path, rows)
+        self._connection, self._segments = _opened(path, rows, key)
         first = self._segments[-1].end if self._segments else rows.first_position
         self._open = OpenEnd(first)
         self._sealing: list[OpenEnd] = []
@@ -209,11 +210,11 @@ def _belong_together(neighbours: list[Segment]) -> bool:
     return len(tiers) == 1 and size <= _LARGEST and dense
 
 
-def _opened(path: str, rows: Rows) -> tuple[sqlite3.Connection, list[Segment]]:
+def _opened(path: str, rows: Rows, key: bytes) -> tuple[Connection, list[Segment]]:
     """The index file, made again if it does not fit the store or cannot be read."""
     for _ in range(2):
         try:
-            connection = _connect(path, rows.name)
+            connection = _connect(path, rows.name, key)
             segments = _segments(connection)
             if all(_fits(each, rows) for each in segments):
                 return connection, segments
@@ -227,16 +228,16 @@ def _opened(path: str, rows: Rows) -> tuple[sqlite3.Connection, list[Segment]]:
         _log.warning("the index %s is made again: %s", path, issue)
         remove(path)
     _log.warning("the index is kept in memory")
-    return _connect(":memory:", rows.name), []
+    return _connect(":memory:", rows.name, b""), []
 
 
-def _segments(connection: sqlite3.Connection) -> list[Segment]:
+def _segments(connection: Connection) -> list[Segment]:
     ids = connection.execute("SELECT id FROM segment ORDER BY first").fetchall()
     return [Segment(connection, id) for [id] in ids]
 
 
-def _connect(path: str, name: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_LOCK_SECONDS, isolation_level=None)
+def _connect(path: str, name: str, key: bytes) -> Connection:
+    connection = open_connection(path, key, _LOCK_SECONDS)
     # One process at a time; one that is about to end is waited for.
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA journal_mode = WAL")

@@ -28,8 +28,9 @@ Answer = TypeVar("Answer")
 class ArchiveClient:
     """Asks about the store at `path`; one call at a time, in the order they come."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, key: bytes) -> None:
         self._path = path
+        self._key = key
         self._turn = asyncio.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
@@ -83,6 +84,7 @@ class ArchiveClient:
             with theirs:
                 self._process = self._started(theirs)
             self._reader, self._writer = await asyncio.open_connection(sock=ours)
+            self._writer.write(framed(self._key))
 
     def _started(self, stdin: socket.socket) -> subprocess.Popen[bytes]:
         # An embedding program may have found livelog on a path of its own.

@@ -16,6 +16,7 @@ from livelog.record import Record, terms
 from livelog.store.file import connect
 
 _POSITION_UPTO = "SELECT position FROM message WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
+_PAYLOAD = "CAST(payload AS BLOB)"  # it stays the bytes that it is
 _POSITION_BEFORE_ALL = "SELECT coalesce(min(position), 1) - 1 FROM message"
 
 
@@ -41,15 +42,15 @@ class Row(NamedTuple):
 class Rows:
     """Reads the file at `path`. Every method raises `Unreadable` when that fails."""
 
-    def __init__(self, path: str) -> None:
-        self._connection = connect(path)
+    def __init__(self, path: str, key: bytes) -> None:
+        self._connection = connect(path, key)
         self._ask("PRAGMA query_only = 1")
 
     @property
     def name(self) -> str:
         """The name of the log."""
         [[name]] = self._ask("SELECT name FROM log")
-        return str(name, "ascii")
+        return str(name)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -84,13 +85,13 @@ class Rows:
 
     def payload(self, position: int) -> bytes:
         """The message at a position; empty if there is none."""
-        rows = self._ask("SELECT payload FROM message WHERE position = ?", position)
+        rows = self._ask(f"SELECT {_PAYLOAD} FROM message WHERE position = ?", position)
         return bytes(rows[0][0]) if rows else b""
 
     def at(self, positions: Iterable[int]) -> list[Row]:
         """The messages at these positions, oldest first."""
         sql = (
-            "SELECT position, seq, payload FROM message"
+            f"SELECT position, seq, {_PAYLOAD} FROM message"
             " WHERE position IN (SELECT value FROM json_each(?)) ORDER BY position"
         )
         return [Row(*row) for row in self._ask(sql, msgspec.json.encode(list(positions)))]
@@ -98,7 +99,7 @@ class Rows:
     def after(self, position: int, limit: int) -> list[Row]:
         """The first `limit` messages behind a position."""
         sql = (
-            "SELECT position, seq, payload FROM message WHERE position > ?"
+            f"SELECT position, seq, {_PAYLOAD} FROM message WHERE position > ?"
             " ORDER BY position LIMIT ?"
         )
         return [Row(*row) for row in self._ask(sql, position, limit)]

@@ -10,7 +10,6 @@ and can be made again from them.
 from __future__ import annotations
 
 import heapq
-import sqlite3
 from array import array
 from collections import Counter
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
@@ -24,6 +23,7 @@ from pyroaring import BitMap
 from livelog.index import Mentions
 from livelog.messages import TYPES
 from livelog.query import Query
+from livelog.store.opening import Connection, Rows, changed
 from livelog.times import Times
 from livelog.vocabulary import grams, matching
 
@@ -75,7 +75,7 @@ Posting = tuple[str, BitMap]
 class Segment:
     """One row of the table, with its postings."""
 
-    def __init__(self, connection: sqlite3.Connection, id: int) -> None:
+    def __init__(self, connection: Connection, id: int) -> None:
         self._connection = connection
         self.id = id
         self.first: int
@@ -101,6 +101,8 @@ class Segment:
             found &= self._any_of(f"type={name}" for name in query.types)
         for key in query.keys:
             found &= self._any_of([key])
+        if query.own is not None:
+            found -= self._any_of(["type=dm"]) - self._any_of([query.own])
         if query.date_from > self._earliest or query.date_to < self._latest:
             found &= self._between(query.date_from, query.date_to)
         for part in sorted({word for phrase in query.phrases for word in phrase}, key=len):
@@ -127,7 +129,7 @@ class Segment:
         stored = self._any_of([f"={part}"])  # none is stored empty
         return stored or self._any_of(matching(self._vocabulary(), part))
 
-    def _columns(self, names: str) -> sqlite3.Cursor:
+    def _columns(self, names: str) -> Rows:
         return self._connection.execute(f"SELECT {names} FROM segment WHERE id = ?", (self.id,))
 
     def _read_vocabulary(self) -> str:
@@ -171,7 +173,7 @@ class Origin(NamedTuple):
 
 
 def write(
-    connection: sqlite3.Connection,
+    connection: Connection,
     origin: Origin,
     words: Collection[str],
     postings: Iterable[Posting],
@@ -182,16 +184,16 @@ def write(
     return Segment(connection, id)
 
 
-def _insert_row(connection: sqlite3.Connection, origin: Origin, words: Collection[str]) -> int:
+def _insert_row(connection: Connection, origin: Origin, words: Collection[str]) -> int:
     each = array("q", origin.times)
     vocabulary = "\n".join(["", *words, ""])
-    cursor = connection.execute(
+    connection.execute(
         "INSERT INTO segment(first, count, times, earliest, latest, last_seq, vocabulary)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (origin.first, len(each), origin.times, min(each), max(each), origin.last_seq, vocabulary),
     )
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid
+    [[id]] = connection.execute("SELECT last_insert_rowid()")
+    return int(id)
 
 
 def _widespread(words: Iterable[str]) -> Generator[None, None, dict[str, BitMap]]:
@@ -218,7 +220,7 @@ def _with_joined(postings: Iterable[Posting], joined: dict[str, BitMap]) -> Iter
 
 
 def _insert(
-    connection: sqlite3.Connection, id: int, postings: Iterable[Posting]
+    connection: Connection, id: int, postings: Iterable[Posting]
 ) -> Generator[None, None, None]:
     remaining = iter(postings)
     while batch := list(islice(remaining, _TERMS_PER_STEP)):
@@ -229,9 +231,7 @@ def _insert(
         yield
 
 
-def merge(
-    connection: sqlite3.Connection, segments: Sequence[Segment]
-) -> Generator[None, None, Segment]:
+def merge(connection: Connection, segments: Sequence[Segment]) -> Generator[None, None, Segment]:
     """Write one segment with all that these neighbours have, in steps of one transaction."""
     first = segments[0].first
     streams = [segment.postings(segment.first - first) for segment in segments]
@@ -244,11 +244,16 @@ def merge(
     return (yield from write(connection, origin, words, _with_joined(whole, joined)))
 
 
-def delete(connection: sqlite3.Connection, segment: Segment) -> Generator[None, None, None]:
+def delete(connection: Connection, segment: Segment) -> Generator[None, None, None]:
     """Take a segment out of the file, in steps of one transaction."""
     connection.execute("DELETE FROM segment WHERE id = ?", (segment.id,))
-    while connection.execute(_DELETE_SOME, (segment.id, segment.id)).rowcount:
+    while _delete_some(connection, segment.id):
         yield
+
+
+def _delete_some(connection: Connection, id: int) -> int:
+    connection.execute(_DELETE_SOME, (id, id))
+    return changed(connection)
 
 
 def _packed(positions: BitMap) -> bytes:

@@ -17,6 +17,8 @@ usage: livelog [COMMAND] [options]
   history    show past messages
   search     show past messages in which words occur
   publish    publish messages from a file or a pipe, one JSON object a line
+  keys       make, list and withdraw API keys
+  store      encrypt what a server has stored, or change its key
 
 examples:
   livelog --demo                                a server with sample traffic
@@ -36,6 +38,8 @@ COMMANDS = {
     "history": "past",
     "search": "past",
     "publish": "publish",
+    "keys": "keys",
+    "store": "store",
 }
 """Command → module in this package, whose `main` gets all arguments from the command on."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from livelog.client.address import PATH
+from livelog.client.address import PATH, shown
 
 DEFAULT_URL = f"ws://127.0.0.1:8000{PATH}"
 _SCHEMES = {"http": "ws", "https": "wss"}
@@ -23,6 +24,13 @@ def parser(name: str, does: str, examples: str) -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--url", type=_url, default=DEFAULT_URL, help=f"address of the server ({DEFAULT_URL})"
+    )
+    made.add_argument(
+        "--token",
+        type=_token,
+        default=os.environ.get("LIVELOG_TOKEN") or None,
+        help="who you are: a token or an API key; other users of the machine do not see it in "
+        "the variable LIVELOG_TOKEN",
     )
     return made
 
@@ -65,17 +73,23 @@ def _condition(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _token(text: str) -> str:
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise argparse.ArgumentTypeError("that is not a token")  # and is not repeated here
+    return text
+
+
 def _url(text: str) -> str:
     """A WebSocket address; `http://…` and a missing path are what somebody meant."""
     try:
         parts = urlsplit(text)
         _ = parts.port  # checked only when it is looked at
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an address: {error}") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)!r} is not an address: {error}") from None
     scheme = _SCHEMES.get(parts.scheme, parts.scheme)
     if scheme == "ws+unix":
         return text
     if scheme not in ("ws", "wss") or not parts.netloc:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an address such as {DEFAULT_URL}")
+        raise argparse.ArgumentTypeError(f"{shown(text)!r} is not an address such as {DEFAULT_URL}")
     path = PATH if parts.path in ("", "/") else parts.path
     return parts._replace(scheme=scheme, path=path).geturl()

@@ -11,6 +11,7 @@ from livelog.cli import options
 from livelog.cli.lines import print_header, printer
 from livelog.cli.outcome import outcome, say
 from livelog.client import Page, connect
+from livelog.client.address import shown
 
 _HISTORY_EXAMPLES = """\
   livelog history --limit 20
@@ -83,13 +84,13 @@ async def _fetch(given: argparse.Namespace) -> Page:
         filters["type"] = types
     page = {"filters": filters, "limit": given.limit, "offset": given.offset}
     try:
-        async with asyncio.timeout(_TIMEOUT), connect(given.url) as log:
+        async with asyncio.timeout(_TIMEOUT), connect(given.url, token=given.token) as log:
             if given.query is not None:
                 return await log.search(" ".join(given.query), **page)
             beside = {name: getattr(given, name) for name in ("before", "after", "around")}
             return await log.history(**page, **beside)
     except TimeoutError:
-        raise TimeoutError(f"no answer from {given.url} in {_TIMEOUT} seconds") from None
+        raise TimeoutError(f"no answer from {shown(given.url)} in {_TIMEOUT} seconds") from None
 
 
 def _place(page: Page) -> str:

@@ -8,12 +8,14 @@ the ids. A pipe has no name; `--name` gives it one.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from hashlib import blake2b
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -23,6 +25,7 @@ from msgspec import UNSET, UnsetType
 from livelog.cli import options
 from livelog.cli.outcome import FAILED, Failure, explained, outcome, say
 from livelog.client import Clock, Unreachable
+from livelog.client.address import shown
 from livelog.client.backoff import DELAYS, Backoff
 from livelog.client.failures import Lost
 from livelog.client.posting import Poster, Unavailable
@@ -69,16 +72,16 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--name", metavar="NAME", help="stands for the file in ids that are made")
     given = parser.parse_args(arguments[1:])
-    return outcome(lambda: _publish(given.url, given.file, given.name, given.keep_going))
+    return outcome(lambda: _publish(given))
 
 
-def _publish(url: str, file: str, name: str | None, keep_going: bool) -> int:
+def _publish(given: argparse.Namespace) -> int:
     with ExitStack() as stack:
-        source, size = _open(file, stack)
+        source, size = _open(given.file, stack)
         advance = _progress(size, stack)
-        poster = Poster(url)
+        poster = Poster(given.url, given.token)
         stack.callback(poster.close)
-        run = _Run(url, poster, _origin(file, name), keep_going)
+        run = _Run(given.url, poster, _origin(given.file, given.name), given.keep_going)
         number = 1
         for lines in _batches(source):
             goes_on = run.batch(number, lines)
@@ -159,7 +162,8 @@ class _Run:
                 self.published += self._persistently([line.data for line in lines])
                 return True
             except Refused as refused:
-                if "line" not in refused.details and len(lines) > 1:
+                about_us = refused.status == HTTPStatus.UNAUTHORIZED
+                if "line" not in refused.details and (len(lines) > 1 or about_us):
                     raise  # it is not about one message
                 index = int(refused.details.get("line", 1)) - 1
                 number = lines[index].number
@@ -183,7 +187,7 @@ class _Run:
                 count = self._poster.post(data)
             except Lost as lost:
                 if not (self._reached or isinstance(lost, Unavailable)):
-                    raise Unreachable(f"cannot reach {self._url}: {lost}") from None
+                    raise Unreachable(f"cannot reach {shown(self._url)}: {lost}") from None
                 why = str(lost)
             else:
                 self._reached = True

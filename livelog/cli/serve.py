@@ -29,6 +29,7 @@ _EXAMPLES = """
 examples:
   livelog serve --demo                         sample traffic on ws://127.0.0.1:8000/ws/live-log
   livelog serve --host 0.0.0.0 --port 80       for everybody
+  livelog serve --api-keys keys.json           for those who have a key, see livelog keys
   LIVELOG_PORT=9000 livelog --config live.toml options from the environment and a file
 
 Every option is also a variable (--ping-interval: LIVELOG_PING_INTERVAL) and a key of the TOML file
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     flags = vars(_parser().parse_args(arguments[1:]))
     file = flags.pop("config", None) or os.environ.get("LIVELOG_CONFIG")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("livelog.door").setLevel(logging.INFO)  # who was refused, and why
     _allow_many_files()
     try:
         config = load(flags, os.environ, file)
@@ -80,7 +82,8 @@ async def _serve(config: Config) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with Server(config) as server:
-        print(f"livelog ready on {server.url}", flush=True)
+        loop.add_signal_handler(signal.SIGHUP, server.reload)
+        print(f"livelog ready on {server.url} ({server.trust})", flush=True)
         traffic = loop.create_task(_demo(server)) if config.demo else None
         await stop.wait()
         if traffic is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import stat
@@ -44,22 +45,20 @@ def main(arguments: Sequence[str]) -> int:
 
     def act() -> int:
         with suppress(asyncio.CancelledError):  # nobody reads our output any more
-            asyncio.run(_follow(given.url, types, filters, given.since, as_json=given.json))
+            asyncio.run(_follow(given, types, filters))
         return 0
 
     return outcome(act)
 
 
-async def _follow(
-    url: str, types: list[str], filters: dict[str, str], since: int | None, *, as_json: bool
-) -> None:
+async def _follow(given: argparse.Namespace, types: list[str], filters: dict[str, str]) -> None:
     _end_without_reader()
-    show = printer(as_json=as_json)
-    async with connect(url, watch=_Reporter()) as log:
-        async for item in log.subscribe(types, filters=filters, since=since):
+    show = printer(as_json=given.json)
+    async with connect(given.url, token=given.token, watch=_Reporter()) as log:
+        async for item in log.subscribe(types, filters=filters, since=given.since):
             if not isinstance(item, Gap):
                 show(item)
-            elif as_json:
+            elif given.json:
                 print(msgspec.json.encode(item).decode(), flush=True)
             else:
                 sys.stdout.flush()

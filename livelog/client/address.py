@@ -7,6 +7,11 @@ EXAMPLE = f"ws://localhost:8000{PATH}"
 _UNIX = "ws+unix://"
 
 
+def shown(url: str) -> str:
+    """The address as it may be shown: the query can hold a token."""
+    return url.partition("?")[0]
+
+
 def unix_socket(url: str) -> tuple[str, str] | None:
     """Path of the socket and path of the WebSocket in `ws+unix://SOCKET:PATH`; else None."""
     if not url.startswith(_UNIX):

@@ -28,15 +28,19 @@ from websockets.exceptions import (
 )
 
 from livelog.client import failures
-from livelog.client.address import EXAMPLE, unix_socket
+from livelog.client.address import EXAMPLE, shown, unix_socket
 from livelog.client.failures import Ended, Loss, Lost
+from livelog.client.proof import Proof
 from livelog.client.received import Unreadable, decode
 from livelog.delivered import Delivered
 from livelog.errors import ABNORMAL_CLOSURE, MESSAGE_TOO_BIG, Refused
 from livelog.messages import Message
-from livelog.protocol import AnyEvent, Disconnected, Error
+from livelog.protocol import AnyEvent, Authenticated, Disconnected, Error
 
 _OURS = Loss("the client has closed the connection")
+_OTHER_VERSION = "the server speaks another version of the protocol"
+_PATIENCE = 10
+"""Seconds for the answer to who we are."""
 _MAX_BYTES = 128 * 2**20
 """Bound of one incoming message: a page of 1000 messages of 64 KiB, with some room."""
 
@@ -91,6 +95,25 @@ class Channel:
             raise answer
         return answer
 
+    async def introduce(self, proof: Proof) -> None:
+        """Say who we are, before anything else. Raises `Lost` when that does not succeed."""
+        token = await proof.text()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._websocket.send(
+                    msgspec.json.encode({"action": "authenticate", "token": token}), text=True
+                )
+                while not isinstance(item := decode(await self._websocket.recv()), Authenticated):
+                    if isinstance(item, Error):
+                        refused = failures.refusal(item)
+                        raise Lost(failures.of_close(refused.code, refused.issue))
+        except TimeoutError:
+            raise Lost(Loss("no answer")) from None
+        except ConnectionClosed as closed:
+            raise Lost(self._loss_of(closed)) from None
+        except Unreadable as unreadable:
+            raise Lost(_hopeless(f"{_OTHER_VERSION}: {unreadable}")) from None
+
     async def items(self) -> AsyncIterator[Delivered | AnyEvent]:
         """Messages, and events that answer no question, until the connection ends: see `loss`."""
         try:
@@ -113,8 +136,7 @@ class Channel:
                 loss = self._blamed(loss)
             self._end(loss)
         except Unreadable as unreadable:
-            why = f"the server speaks another version of the protocol: {unreadable}"
-            self._end(_hopeless(why))
+            self._end(_hopeless(f"{_OTHER_VERSION}: {unreadable}"))
         finally:
             self._end(_OURS)
 
@@ -173,12 +195,25 @@ class Channel:
                 question.answer.set_result(Lost(self._loss))
 
 
-async def open_channel(url: str) -> Channel:
-    """Connect and shake hands. Raises `Lost` with the reason when that fails."""
+async def open_channel(url: str, proof: Proof | None = None) -> Channel:
+    """Connect, shake hands and say who we are. Raises `Lost` with the reason when that fails."""
+    channel = await _connected(url)
+    if proof is not None:
+        try:
+            await channel.introduce(proof)
+        except BaseException:
+            await channel.close()
+            raise
+    return channel
+
+
+async def _connected(url: str) -> Channel:
     try:
         return Channel(await _websocket(url))
     except InvalidURI:
-        raise Lost(_hopeless(f"{url} is not a WebSocket address such as {EXAMPLE}")) from None
+        raise Lost(
+            _hopeless(f"{shown(url)} is not a WebSocket address such as {EXAMPLE}")
+        ) from None
     except InvalidStatus as refused:
         response = refused.response
         loss = failures.of_handshake(response.status_code, response.headers.get("Retry-After", ""))

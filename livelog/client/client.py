@@ -18,6 +18,7 @@ import msgspec
 
 from livelog.client.backoff import Clock
 from livelog.client.line import Line, Status, Watch
+from livelog.client.proof import Proof, Token
 from livelog.client.received import Page, page
 from livelog.client.subscription import Subscription
 from livelog.ids import uuid7
@@ -30,17 +31,26 @@ IN_FLIGHT = 16
 _PREFIX = {kind.__struct_config__.tag: kind.prefix for kind in get_args(AnyMessage)}
 
 
-def connect(url: str, *, watch: Watch | None = None, clock: Clock | None = None) -> Client:
+def connect(
+    url: str,
+    *,
+    token: Token | None = None,
+    watch: Watch | None = None,
+    clock: Clock | None = None,
+) -> Client:
     """A client of the server at `url`, to be used with `async with`.
 
-    `url` is the WebSocket address that the server prints at its start. `watch` is called with a
+    `url` is the WebSocket address that the server prints at its start. `token` says who you are: a
+    JWT, an OAuth2 token or an API key, or a function, plain or async, that returns one. It is
+    called for every connection, and when a token is about to expire. `watch` is called with a
     `Status` whenever a connection was lost or is there again. `clock` is for tests.
 
     Entering the block connects once; it raises `Unreachable` when that fails and `Ended` when it
     can never succeed. From then on the client reconnects by itself, for as long as it takes: bound
     a call with `asyncio.timeout` if you would rather give up.
     """
-    return Client(url, watch or _unwatched, clock or Clock())
+    proof = None if token is None else Proof(token)
+    return Client(url, proof, watch or _unwatched, clock or Clock())
 
 
 def _unwatched(status: Status) -> None:
@@ -54,11 +64,12 @@ class Client:
     waits as long as the server says and is sent again.
     """
 
-    def __init__(self, url: str, watch: Watch, clock: Clock) -> None:
+    def __init__(self, url: str, proof: Proof | None, watch: Watch, clock: Clock) -> None:
         self._url = url
+        self._proof = proof
         self._watch = watch
         self._clock = clock
-        self._main = Line(url, clock, watch, self._move_out)
+        self._main = Line(url, proof, clock, watch, self._move_out)
         self._own: dict[Subscription, Line] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._in_flight = asyncio.Semaphore(IN_FLIGHT)
@@ -161,7 +172,7 @@ class Client:
         self._give_own_line(subscription)
 
     def _give_own_line(self, subscription: Subscription) -> None:
-        line = self._own[subscription] = Line(self._url, self._clock, self._watch)
+        line = self._own[subscription] = Line(self._url, self._proof, self._clock, self._watch)
         line.add(subscription)
         line.start()
 

@@ -22,14 +22,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
+from livelog.client.address import shown
 from livelog.client.backoff import Backoff, Clock, Pace
 from livelog.client.channel import Channel, Command, open_channel
 from livelog.client.failures import Ended, Loss, Lost, Unreachable
+from livelog.client.proof import Proof
 from livelog.client.subscription import Subscription
 from livelog.delivered import Delivered
 from livelog.errors import NORMAL_CLOSURE, RATE_LIMIT_EXCEEDED, Refused
 from livelog.messages import Message
-from livelog.protocol import AnyEvent, Error, Gap, Pong, Subscribed
+from livelog.protocol import AnyEvent, Error, Gap, Pong, Subscribed, TokenExpiring
 
 _log = logging.getLogger(__name__)
 
@@ -62,11 +64,13 @@ class Line:
     def __init__(
         self,
         url: str,
+        proof: Proof | None,
         clock: Clock,
         watch: Watch,
         overflow: Callable[[Subscription], None] | None = None,
     ) -> None:
         self._url = url
+        self._proof = proof
         self._clock = clock
         self._watch = watch
         self._overflow = overflow
@@ -83,6 +87,7 @@ class Line:
         self._told: set[str] = set()  # the types it is subscribed to
         self._stalled = False  # the reader waits for a user
         self._paces: dict[str, Pace] = {}
+        self._expiring = asyncio.Event()  # what we have shown will not do for long
 
     # For the client.
 
@@ -151,17 +156,17 @@ class Line:
         try:
             while True:
                 loss = await self._one_channel()
-                if loss.fatal is not None:
+                if loss.fatal is not None and not (self._proof and self._proof.outlives(loss)):
                     raise loss.fatal
                 if impatient and not self._ever_open:
-                    raise Unreachable(f"cannot reach {self._url}: {loss.why}")
+                    raise Unreachable(f"cannot reach {shown(self._url)}: {loss.why}")
                 await self._pause(loss)
         except Exception as failure:
             self._fail(failure)
 
     async def _one_channel(self) -> Loss:
         try:
-            channel = await open_channel(self._url)
+            channel = await open_channel(self._url, self._proof)
         except Lost as lost:
             return lost.loss
         opened = self._clock.now()
@@ -201,6 +206,7 @@ class Line:
                 tasks = [
                     chores.create_task(self._keep_in_force(channel)),
                     chores.create_task(self._keep_alive(channel, chores)),
+                    chores.create_task(self._keep_admitted(channel)),
                 ]
                 async for item in channel.items():
                     await self._receive(item)
@@ -215,6 +221,7 @@ class Line:
             subscription.in_force = False
         self._ever_open = True
         self._told = set()
+        self._expiring.clear()
         self._paces = {"messages": Pace(self._clock), "commands": Pace(self._clock)}
         self._channel = channel
         self._news.set()
@@ -228,6 +235,8 @@ class Line:
         elif isinstance(item, Gap):
             for subscription in self._in_force():
                 subscription.lose(item)
+        elif isinstance(item, TokenExpiring):
+            self._expiring.set()
         elif isinstance(item, Error):
             # It answers no command: what follows is the end of the connection, with its reason.
             _log.info("the server reports %s %s", item.error_message, item.details)
@@ -311,6 +320,19 @@ class Line:
                 if refused.code != RATE_LIMIT_EXCEEDED or wait is None:
                     raise
                 paces["commands" if refused.field == "commands" else "messages"].refused(wait)
+
+    # Who we are.
+
+    async def _keep_admitted(self, channel: Channel) -> None:
+        """Show a new token before the old one expires; without one the connection ends then."""
+        while self._proof is not None and self._proof.renews:
+            await self._expiring.wait()
+            self._expiring.clear()
+            try:
+                token = await self._proof.text()
+                await self._ask(channel, {"action": "authenticate", "token": token})
+            except (Lost, Refused) as failure:
+                _log.warning("the token could not be renewed: %s", failure)
 
     # Life signs.
 

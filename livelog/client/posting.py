@@ -41,7 +41,10 @@ class Published(msgspec.Struct):
 class Poster:
     """A connection that is kept open between batches. `url` is that of the WebSocket."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self._headers = {"Content-Type": "application/x-ndjson"}
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}"
         self._connection = _connection(url)
         self._path = _path(url)
 
@@ -53,9 +56,7 @@ class Poster:
         `Lost` when there was no answer, and then they may be or not.
         """
         try:
-            self._connection.request(
-                "POST", self._path, b"\n".join(lines), {"Content-Type": "application/x-ndjson"}
-            )
+            self._connection.request("POST", self._path, b"\n".join(lines), self._headers)
             response = self._connection.getresponse()
             body = response.read()
         except (OSError, http.client.HTTPException) as error:

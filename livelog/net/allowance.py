@@ -7,14 +7,11 @@ closed.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from livelog.config import Config
 from livelog.errors import RATE_LIMIT_EXCEEDED, Refused
 from livelog.limits import Rate, TokenBucket
+from livelog.net.doorman import Scope
 from livelog.protocol import RateLimit
-
-Scope = Literal["messages", "commands"]
 
 
 class Exhausted(Exception):
@@ -41,14 +38,16 @@ class Allowance:
         limit, window = bucket.rate
         if bucket.take(now):
             return _warning(scope, bucket, now) if bucket.nearly_empty(now) else None
+        issue = f"over the limit of {limit} {scope} in {window:g} seconds"
+        wait = round(bucket.retry_after(now), 3)
+        refused = Refused(RATE_LIMIT_EXCEEDED, scope, issue, retry_after_seconds=wait)
+        raise self.refusal(refused, now)
+
+    def refusal(self, refused: Refused, now: float) -> Refused:
+        """`refused`, if it may still be said. Raises `Exhausted` when it was said too often."""
         if not self.refusals.take(now):
-            raise Exhausted(f"went on over the limit of {limit} {scope}")
-        raise Refused(
-            RATE_LIMIT_EXCEEDED,
-            scope,
-            f"over the limit of {limit} {scope} in {window:g} seconds",
-            retry_after_seconds=round(bucket.retry_after(now), 3),
-        )
+            raise Exhausted(f"went on over the limit of {refused.field}")
+        return refused
 
 
 def _warning(scope: Scope, bucket: TokenBucket, now: float) -> RateLimit:

@@ -15,13 +15,17 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from livelog import explain
+from livelog.auth.credentials import Credential
 from livelog.errors import PROTOCOL_ERROR, Refused
 from livelog.hub import Reader
 from livelog.ingest import Receipt, timestamp
 from livelog.net import reading
+from livelog.net.admission import authenticated
 from livelog.net.site import Site
 from livelog.principal import Principal
 from livelog.protocol import (
+    Authenticate,
+    Authenticated,
     Event,
     GetHistory,
     Ping,
@@ -43,7 +47,13 @@ class Caller(Protocol):
 
     site: Site
     reader: Reader
-    principal: Principal
+
+    @property
+    def principal(self) -> Principal:
+        """Who it is."""
+
+    async def introduce(self, credential: Credential) -> Authenticated:
+        """Become who the credential proves. Raises `Refused`."""
 
     def send(self, event: Event) -> None:
         """Send an event."""
@@ -62,12 +72,13 @@ def subscribe(caller: Caller, command: Subscribe) -> Reply:
     """Add types to what the caller listens to, or replace their filters."""
     if command.filters.type is not UNSET:
         raise Refused(PROTOCOL_ERROR, "filters.type", "name the types in message_types")
-    query = compile_query(command.filters)
+    caller.principal.check_reads(command.message_types, "message_types")
+    query = compile_query(command.filters, reads_as=caller.principal.reads_as)
     site, reader = caller.site, caller.reader
     since = None if command.since is UNSET else command.since
     if since is not None and since > site.log.head:
         raise Refused(PROTOCOL_ERROR, "since", f"is in the future, the log is at {site.log.head}")
-    added = dict.fromkeys(command.message_types, query)
+    added = {name: query.of_type(name) for name in command.message_types}
     place = site.catch_up.move(reader, reader.subscription.with_types(added), since)
     site.wake()
     return _in_force(Subscribed, reader, place)
@@ -109,12 +120,14 @@ def _in_force(event: type[Subscribed], reader: Reader, place: int) -> Subscribed
 
 def get_history(caller: Caller, command: GetHistory) -> Reply:
     """A page of the past."""
-    return lambda: reading.history(caller.site.log, command)
+    allowed = reading.allowed(caller.principal, command)
+    return lambda: reading.history(caller.site.log, allowed, caller.principal.reads_as)
 
 
 def search(caller: Caller, command: Search) -> Reply:
     """A page of the past messages in which words occur."""
-    return lambda: reading.search(caller.site.log, command)
+    allowed = reading.allowed(caller.principal, command)
+    return lambda: reading.search(caller.site.log, allowed, caller.principal.reads_as)
 
 
 def ping(caller: Caller, command: Ping) -> Reply:
@@ -126,6 +139,7 @@ def ping(caller: Caller, command: Ping) -> Reply:
 def publish(caller: Caller, command: Publish) -> Reply:
     """Append a message to the log; answered when it is safe."""
     try:
+        caller.principal.check_publishes(command.message)
         draft = caller.site.ingest.prepare(command.message)
     except Refused as refused:
         raise refused.at("message") from None
@@ -141,12 +155,25 @@ def publish(caller: Caller, command: Publish) -> Reply:
     return None
 
 
+def authenticate(caller: Caller, command: Authenticate) -> Reply:
+    """Find out who the caller is; where everything is public, that is nobody in particular."""
+    token = "" if command.token is UNSET else command.token
+    api_key = "" if command.api_key is UNSET else command.api_key
+    if token and api_key:
+        raise Refused(PROTOCOL_ERROR, "api_key", "cannot be combined with token")
+    if caller.site.auth is None:
+        return authenticated(caller.principal)
+    return lambda: caller.introduce(Credential(token, api_key))
+
+
 class Entry(NamedTuple):
     """How a command is carried out."""
 
     handler: Callable[[Caller, Any], Reply]
     counts: bool
     """Takes one of the commands a connection may send, besides one of its messages."""
+    anybody: bool = False
+    """Is open to those of whom it is not known yet who they are."""
 
 
 COMMANDS: dict[type, Entry] = {
@@ -154,6 +181,7 @@ COMMANDS: dict[type, Entry] = {
     Unsubscribe: Entry(unsubscribe, counts=True),
     GetHistory: Entry(get_history, counts=True),
     Search: Entry(search, counts=True),
-    Ping: Entry(ping, counts=False),
+    Ping: Entry(ping, counts=False, anybody=True),
     Publish: Entry(publish, counts=False),
+    Authenticate: Entry(authenticate, counts=True, anybody=True),
 }

@@ -27,10 +27,15 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from livelog import explain, frames
+from livelog.addresses import limited_as
+from livelog.auth import credentials
+from livelog.auth.credentials import Credential
 from livelog.errors import (
     ABNORMAL_CLOSURE,
+    AUTHENTICATION_FAILED,
     CODES,
     GOING_AWAY,
+    INVALID_TOKEN,
     POLICY_VIOLATION,
     PROTOCOL_ERROR,
     RATE_LIMIT_EXCEEDED,
@@ -41,17 +46,21 @@ from livelog.errors import (
 )
 from livelog.hub import Reader
 from livelog.ids import uuid7
-from livelog.net.allowance import Allowance, Exhausted, Scope
+from livelog.net.admission import Admission, authenticated
+from livelog.net.allowance import Allowance, Exhausted
 from livelog.net.assembler import Assembler, Message
 from livelog.net.commands import COMMANDS, subscription
+from livelog.net.doorman import Scope
 from livelog.net.site import Site
-from livelog.principal import ANYBODY
+from livelog.principal import ANYBODY, NOBODY, Principal
 from livelog.protocol import (
     AnyCommand,
+    Authenticated,
     Connected,
     Disconnected,
     Event,
     RequestId,
+    Unsubscribed,
     command_decoder,
     encoder,
     error,
@@ -60,6 +69,8 @@ from livelog.protocol import (
 
 _log = logging.getLogger(__name__)
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+_HELD_AGAINST = (AUTHENTICATION_FAILED, INVALID_TOKEN, RATE_LIMIT_EXCEEDED)
+"""Ends that lead to a block of the address when there are many; to be slow or silent does not."""
 
 
 class Connection(asyncio.Protocol):
@@ -73,7 +84,9 @@ class Connection(asyncio.Protocol):
         "reader",
         "id",
         "address",
-        "principal",
+        # Who it is, and what its URL asks for until that is known.
+        "admission",
+        "opening",
         # What it may still send, and what waits to be sent to it.
         "allowance",
         "outbox",
@@ -102,7 +115,12 @@ class Connection(asyncio.Protocol):
         self.reader = Reader(transport.write)
         self.id = f"conn_{uuid7(int(site.clock() * 1000))}"
         self.address = address
-        self.principal = ANYBODY
+        self.admission = (
+            Admission(ANYBODY)
+            if site.auth is None
+            else Admission(NOBODY, site.loop.time() + site.config.auth_timeout)
+        )
+        self.opening: tuple[str, str] | None = None
         self.allowance = Allowance(site.config) if site.config.limits else None
         self.outbox: list[bytes] = []
         self.assembler = Assembler()
@@ -113,21 +131,31 @@ class Connection(asyncio.Protocol):
 
     # Its life: opened by the HTTP door, ended by `close`, by the peer or by the network.
 
-    def open(self, message_types: str = "", since: str = "") -> None:
-        """Greet, and subscribe at once if the URL asks for it."""
+    def open(
+        self, message_types: str = "", since: str = "", credential: Credential = credentials.NOTHING
+    ) -> None:
+        """Greet, look at who it is, and subscribe if the URL asks for it."""
         self.site.peers.add(self)
-        self.site.subscribers[self.address] += 1
-        # At 0 a write goes out at once, and what the kernel does not take is reported at once.
-        self.transport.set_write_buffer_limits(high=0)
+        self.site.subscribers[limited_as(self.address)] += 1
+        # A write goes out at once, and what the kernel does not take is reported at once. Not 0,
+        # at which TLS transports report every write.
+        self.transport.set_write_buffer_limits(high=1, low=0)
         self._set_timer()
         self.send(Connected(connection_id=self.id, message="Successfully connected to live log"))
         if message_types or since:
-            self._guarded(self._subscribe, message_types, since)
+            self.opening = message_types, since
+        if credential != credentials.NOTHING and not self.admission.admitted:
+            self._carry_out(credential.command())
+        self._guarded(self._carry_out_opening)
 
     def close(self, code: int, why: str, reason: Reason | None = None) -> None:
         """Say `disconnected`, send a close frame and give the peer a while to answer."""
         if self.closing:
             return
+        if code != GOING_AWAY:
+            self._report(code, why)
+        if code in _HELD_AGAINST:
+            self.site.doorman.failed(self.address)
         self._begin_closing(reason or CODES[code].reason)
         if self.websocket.state is State.OPEN:
             self.websocket.send_close(code, why)
@@ -143,9 +171,10 @@ class Connection(asyncio.Protocol):
         self.site.catch_up.block(self.reader)
         self.site.timers.drop(self)
         self.site.peers.discard(self)
-        self.site.subscribers[self.address] -= 1
-        if not self.site.subscribers[self.address]:
-            del self.site.subscribers[self.address]
+        here = limited_as(self.address)
+        self.site.subscribers[here] -= 1
+        if not self.site.subscribers[here]:
+            del self.site.subscribers[here]
         if self.task is not None:
             self.task.cancel()
 
@@ -210,10 +239,13 @@ class Connection(asyncio.Protocol):
 
     def _carry_out(self, command: AnyCommand) -> None:
         request_id = command.request_id
+        entry = COMMANDS[type(command)]
         try:
-            reply = COMMANDS[type(command)].handler(self, command)
+            if not (self.admission.admitted or entry.anybody):
+                raise credentials.failed("authenticate first", field="action")
+            reply = entry.handler(self, command)
         except Refused as refused:
-            self.refuse(refused, request_id)
+            self._deny(refused, request_id)
         except Exception:
             self._fault_of_command(command)
         else:
@@ -231,10 +263,11 @@ class Connection(asyncio.Protocol):
             event.request_id = command.request_id
             self.send(event)
         except Refused as refused:
-            self.refuse(refused, command.request_id)
+            self._deny(refused, command.request_id)
         except Exception:
             self._fault_of_command(command)
         self.task = None
+        self._guarded(self._carry_out_opening)
         self._guarded(self._work_off_backlog)
 
     def _work_off_backlog(self) -> None:
@@ -244,8 +277,57 @@ class Connection(asyncio.Protocol):
             self.backlog = None
             self._resume_reading()
 
-    def _subscribe(self, message_types: str, since: str) -> None:
-        self._carry_out(subscription(message_types, since))
+    def _carry_out_opening(self) -> None:
+        if self.opening is not None and self.admission.admitted:
+            asked, self.opening = self.opening, None
+            self._carry_out(subscription(*asked))
+
+    # Who it is.
+
+    @property
+    def principal(self) -> Principal:
+        """Who is connected; nobody as long as it is not known."""
+        return self.admission.principal
+
+    async def introduce(self, credential: Credential) -> Authenticated:
+        """Become who the credential proves. Raises `Refused`."""
+        assert self.site.auth is not None
+        principal = await self.site.auth.check(credential)
+        self.admission.enter(principal, self.site.clock(), self.site.loop.time())
+        self._end_forbidden()
+        self._set_timer()
+        return authenticated(principal)
+
+    def _end_forbidden(self) -> None:
+        """What a new token does not allow any more ends, and the client is told."""
+        reader = self.reader
+        forbidden = frozenset(reader.subscription.types) - self.principal.readable
+        if forbidden:
+            left = reader.subscription.without(forbidden)
+            place = self.site.catch_up.move(reader, left)
+            self.site.wake()
+            self.send(Unsubscribed(message_types=left.types, filters=left.filters, seq=place))
+
+    def _deny(self, refused: Refused, request_id: RequestId | UnsetType = UNSET) -> None:
+        """Refuse; who has not proved who they are does not get a second try."""
+        self.refuse(refused, request_id)
+        if not self.admission.admitted:
+            self.close(refused.code, refused.issue)
+
+    def _review(self, now: float) -> None:
+        """It is due to look at who it is, and whether it still is."""
+        try:
+            if not self.admission.admitted and self.task is not None:
+                self.admission.due = now + self.site.config.auth_timeout  # is being looked up
+            elif now >= self.admission.due:
+                warning = self.admission.review(self.site.clock(), now)
+                if warning is not None:
+                    self.send(warning)
+            if self.site.auth is not None and not self.site.auth.stands(self.principal):
+                raise credentials.invalid("the API key was revoked")
+        except Refused as refused:
+            self.refuse(refused)
+            self.close(refused.code, refused.issue)
 
     # What is sent, besides the log itself.
 
@@ -267,6 +349,7 @@ class Connection(asyncio.Protocol):
 
     def refuse(self, refused: Refused, request_id: RequestId | UnsetType = UNSET) -> None:
         """Send an `error`: the command was not carried out, the connection lives."""
+        self.site.incidents.refused(self.address, refused, quote=False)
         self.send(error(refused, request_id))
 
     def _pump(self, *, only_the_end: bool = False) -> None:
@@ -282,13 +365,17 @@ class Connection(asyncio.Protocol):
                     self.transport.write(data)
             elif self.transport.can_write_eof():
                 self.transport.write_eof()
+            else:
+                self.transport.close()  # TLS knows no half of a connection
 
     def _spend(self, scope: Scope, data: bytes | bytearray | memoryview) -> bool:
         """Take one of the allowance for `data`; False when the client is told that it cannot."""
         if self.allowance is None:
             return True
+        now = self.site.loop.time()
         try:
-            warning = self.allowance.spend(scope, self.site.loop.time())
+            warning = self.allowance.spend(scope, now)
+            self._spend_shared(self.allowance, scope, now)
         except Refused as refused:
             self.refuse(refused, request_id_of(data))
             return False
@@ -298,6 +385,13 @@ class Connection(asyncio.Protocol):
         if warning is not None:
             self.send(warning)
         return True
+
+    def _spend_shared(self, allowance: Allowance, scope: Scope, now: float) -> None:
+        """Take it from what all connections of the user, and of the address, have together."""
+        try:
+            self.site.doorman.spend(scope, self.address, self.principal)
+        except Refused as refused:
+            raise allowance.refusal(refused, now) from None
 
     # Back-pressure.
 
@@ -334,6 +428,9 @@ class Connection(asyncio.Protocol):
         if self.closing:
             self.transport.abort()
             return
+        self._review(now)
+        if self.closing:
+            return
         if self.reader.blocked:
             if now >= self.blocked_since + config.stall_seconds:
                 self.close(POLICY_VIOLATION, "did not read what it asked for", "connection_timeout")
@@ -353,10 +450,13 @@ class Connection(asyncio.Protocol):
         if self.reader.blocked:
             deadline = self.blocked_since + config.stall_seconds
         elif self.pinged > self.heard:
-            deadline = self.pinged + config.ping_timeout
+            # An answer sets no timer, so look in time for the next ping.
+            deadline = self.pinged + min(config.ping_interval, config.ping_timeout)
+            if deadline <= self.site.loop.time():
+                deadline = self.pinged + config.ping_timeout
         else:
             deadline = self.heard + config.ping_interval
-        self.site.timers.set(self, deadline)
+        self.site.timers.set(self, min(deadline, self.admission.due))
 
     # Ends.
 
@@ -379,12 +479,18 @@ class Connection(asyncio.Protocol):
         """The peer broke RFC 6455; `websockets` has a close frame ready."""
         sent = self.websocket.close_sent
         code = sent.code if sent is not None else ABNORMAL_CLOSURE
+        self._report(code, str(error))
+        self.site.doorman.failed(self.address)
         self.refuse(Refused(code if code in CODES else PROTOCOL_ERROR, "", str(error)))
         self._begin_closing("protocol_error")
 
+    def _report(self, code: int, why: str) -> None:
+        """Tell the log that the connection ends, and why."""
+        self.site.incidents.report(f"end {code}", self.address, f"is disconnected: {code} {why}")
+
     def _fault_of_command(self, command: AnyCommand) -> None:
         _log.exception("%s: %s failed", self.id, type(command).__name__)
-        self.refuse(Refused(SERVER_ERROR, "", "the server failed, see its log"), command.request_id)
+        self._deny(Refused(SERVER_ERROR, "", "the server failed, see its log"), command.request_id)
 
     def _guarded(self, act: Callable[..., None], *args: object) -> None:
         """Run what an outside event set off; a fault of ours ends this connection, nothing else."""

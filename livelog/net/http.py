@@ -21,6 +21,8 @@ from websockets.http11 import Request as Handshake
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from livelog import proxyprotocol
+from livelog.addresses import limited_as, parse
 from livelog.errors import (
     MESSAGE_TOO_BIG,
     PROTOCOL_ERROR,
@@ -29,6 +31,7 @@ from livelog.errors import (
     Refused,
 )
 from livelog.net.connection import Connection
+from livelog.net.gate import admit
 from livelog.net.routes import WEBSOCKET_PATH, Request, Response, answer
 from livelog.net.site import Site
 from livelog.protocol import encoder, error
@@ -37,6 +40,7 @@ _log = logging.getLogger(__name__)
 _websocket_log = logging.getLogger("livelog.websocket")
 _websocket_log.setLevel(logging.WARNING)  # it would report every connection
 _MAX_HEAD_BYTES = 16 * 1024
+_HEADERS = {"X-Content-Type-Options": "nosniff"}  # no answer is to be run as a script
 _RETRY_LATER = {"Retry-After": "60"}
 
 
@@ -45,7 +49,9 @@ class HttpConnection(asyncio.Protocol):
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.address = ""
+        self.address = ""  # the peer's; with the PROXY protocol the client's
+        self.behind_proxy = False  # the peer is a trusted proxy, its requests say whose they are
+        self.preface: bytearray | None = None  # the PROXY header, while it is being received
         self.transport: asyncio.Transport
         self.parser = httptools.HttpRequestParser(self)
         # The request that is being received.
@@ -68,8 +74,15 @@ class HttpConnection(asyncio.Protocol):
         """A client has connected."""
         # A cast, because uvloop's transports are not registered as asyncio's.
         self.transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        self.address = peer[0] if isinstance(peer, tuple) else ""  # Unix sockets have no address
+        self.address = address_of(self.transport)
+        trusted = self.site.proxies.trusts(self.address)
+        try:
+            self.site.doorman.enter(self, "" if trusted else self.address)
+        except Refused as refused:
+            self._turn_away(refused)
+            return
+        if trusted:
+            self._expect_proxy()
         self.site.peers.add(self)
         self._set_timer(self.site.config.head_timeout)
 
@@ -78,7 +91,9 @@ class HttpConnection(asyncio.Protocol):
         if self.closing:
             return
         try:
-            self._feed(data)
+            data = data if self.preface is None else self._read_preface(data)
+            if data:
+                self._feed(data)
         except Exception:
             _log.exception("a request from %s could not be handled", self.address or "the socket")
             self.transport.abort()
@@ -109,6 +124,8 @@ class HttpConnection(asyncio.Protocol):
     def on_deadline(self, now: float) -> None:
         """Something took too long: a head, a body, reading an answer, asking, or closing."""
         idle = self.task is None and self.in_head and not self.head_bytes
+        if self.preface is not None or (idle and not self.request.target):
+            self.site.incidents.report("silent", self.address, "connected and did not ask")
         if self.closing or self.drained is not None or idle:
             self.transport.abort()
         elif self.task is None:
@@ -125,6 +142,12 @@ class HttpConnection(asyncio.Protocol):
         """Drop the connection at once."""
         self.transport.abort()
 
+    def give_way(self) -> bool:
+        """Too many are waiting, and this one longest."""
+        if self.task is None:
+            self.transport.abort()
+        return self.task is None
+
     # Callbacks of the parser. Refusals wait until it has returned.
 
     def on_message_begin(self) -> None:
@@ -140,24 +163,31 @@ class HttpConnection(asyncio.Protocol):
         self.request.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A whole header."""
+        """A whole header, or a trailer behind a body, which nobody here believes."""
         self.head_bytes += len(name) + len(value) + 4  # colon, space and line end
+        if not self.in_head:
+            return
         self.request.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
         self.in_head = False
         self.head_ended = True
+        self.site.doorman.heard(self)
         self.request.method = self.parser.get_method().decode("ascii")
         self.request.version = self.parser.get_http_version()
         self.request.keep_alive = self.parser.should_keep_alive()
         self._set_timer(self.site.config.body_timeout)
         if self.head_bytes > _MAX_HEAD_BYTES:
             self._head_too_large()
+        else:
+            self._admit()
         length = self.request.header("content-length")
+        if self.refused is not None:
+            return
         if length.isdigit() and int(length) > self.site.config.max_body_bytes:
             self._body_too_large()
-        elif self.request.header("expect").lower() == "100-continue" and self.refused is None:
+        elif self.request.header("expect").lower() == "100-continue":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -174,6 +204,33 @@ class HttpConnection(asyncio.Protocol):
             self.queue.append(self.request)
 
     # Requests.
+
+    def _expect_proxy(self) -> None:
+        if self.site.config.proxy_header == "proxy-protocol":
+            self.preface = bytearray()
+        else:
+            self.behind_proxy = True
+
+    def _read_preface(self, data: bytes) -> bytes:
+        """Add `data` to the PROXY header; returns what follows it, once it is complete."""
+        assert self.preface is not None
+        self.preface += data
+        try:
+            found = proxyprotocol.read(self.preface)
+        except ValueError as error:
+            self._refuse(Refused(PROTOCOL_ERROR, "proxy header", str(error)))
+            return b""
+        if found is None:
+            return b""
+        rest, self.preface = bytes(self.preface[found.size :]), None
+        self.address = found.address or self.address
+        return rest
+
+    def _admit(self) -> None:
+        try:
+            admit(self.site, self.request, self.address, behind_proxy=self.behind_proxy)
+        except Refused as refused:
+            self.refused = self.refused or refused
 
     def _feed(self, data: bytes) -> None:
         self.head_ended = not self.in_head
@@ -204,7 +261,7 @@ class HttpConnection(asyncio.Protocol):
             request = self.queue.popleft()
             response = await self._answer(request)
             keep_alive = request.keep_alive and not self.stopping
-            self._write(response, keep_alive=keep_alive, head_only=request.method == "HEAD")
+            self._write(response, request, keep_alive=keep_alive)
             if not keep_alive:
                 self._finish()
                 return
@@ -221,6 +278,9 @@ class HttpConnection(asyncio.Protocol):
         try:
             return await answer(self.site, request)
         except Refused as refused:
+            self.site.incidents.refused(request.address, refused, quote=False)
+            if refused.code != PROTOCOL_ERROR:  # what is wrong with a message is no attack
+                self.site.doorman.refused(request.address, refused)
             return _error(refused)
         except Exception:
             _log.exception("%s %s failed", request.method, request.path)
@@ -248,15 +308,15 @@ class HttpConnection(asyncio.Protocol):
             issue = f"no WebSocket here, it is at {WEBSOCKET_PATH}"
             self._refuse(Refused(PROTOCOL_ERROR, "path", issue, status=404))
         elif self._too_many_from_here():
-            issue = f"{config.connections_per_ip} connections are open from {self.address}"
+            issue = f"{config.connections_per_ip} connections are open from {request.address}"
             self._refuse(Refused(RATE_LIMIT_EXCEEDED, "address", issue, headers=_RETRY_LATER))
         else:
             self._shake_hands(rest)
 
     def _too_many_from_here(self) -> bool:
         limit = self.site.config.connections_per_ip
-        open_here = self.site.subscribers[self.address] if self.address else 0
-        return self.site.config.limits and open_here >= limit
+        here = limited_as(self.request.address)
+        return self.site.config.limits and bool(here) and self.site.subscribers[here] >= limit
 
     def _shake_hands(self, rest: bytes) -> None:
         websocket = ServerProtocol(
@@ -279,34 +339,46 @@ class HttpConnection(asyncio.Protocol):
             self._finish()
             return
         self.transport.write(response.serialize())
-        connection = Connection(self.site, self.transport, websocket, self.address)
+        connection = Connection(self.site, self.transport, websocket, self.request.address)
         self._leave()
         self.transport.set_protocol(connection)
-        query = self.request.query
-        connection.open(query.get("message_types", ""), query.get("since", ""))
+        request, query = self.request, self.request.query
+        connection.open(query.get("message_types", ""), query.get("since", ""), request.credential)
         if rest:
             connection.data_received(rest)
 
     # Ends.
 
-    def _write(self, response: Response, *, keep_alive: bool, head_only: bool = False) -> None:
+    def _write(self, response: Response, request: Request, *, keep_alive: bool) -> None:
         status = HTTPStatus(response.status)
+        cors = self.site.origins.headers(request.header("origin")) if request.admitted else {}
+        headers = {**_HEADERS, **cors, **response.headers}
         head = [
             f"HTTP/1.1 {status.value} {status.phrase}",
             f"Date: {formatdate(usegmt=True)}",
             f"Content-Type: {response.content_type}",
             f"Content-Length: {len(response.body)}",
             f"Connection: {'keep-alive' if keep_alive else 'close'}",
-            *(f"{name}: {value}" for name, value in response.headers.items()),
+            *(f"{name}: {value}" for name, value in headers.items()),
         ]
         data = "\r\n".join(head).encode("latin-1") + b"\r\n\r\n"
         if not (self.closing or self.transport.is_closing()):
-            self.transport.write(data if head_only else data + response.body)
+            self.transport.write(data if request.method == "HEAD" else data + response.body)
 
     def _refuse(self, refused: Refused) -> None:
         """Answer with an error and close: what follows on the connection cannot be trusted."""
-        self._write(_error(refused), keep_alive=False)
+        address = self.request.address or self.address
+        self.site.incidents.refused(address, refused)
+        self.site.doorman.refused(address, refused)
+        self._write(_error(refused), self.request, keep_alive=False)
         self._finish()
+
+    def _turn_away(self, refused: Refused) -> None:
+        """Refuse a connection that has asked for nothing yet, and be done with it."""
+        self.site.incidents.refused(self.address, refused)
+        self._write(_error(refused), self.request, keep_alive=False)
+        self.closing = True
+        self.transport.close()
 
     def _finish(self) -> None:
         """Close our direction, then wait a while for the client to close its own."""
@@ -314,7 +386,7 @@ class HttpConnection(asyncio.Protocol):
             return
         self.closing = True
         self._set_timer(self.site.config.close_timeout)
-        if self.ended:
+        if self.ended or not self.transport.can_write_eof():  # TLS closes in its own two steps
             self.transport.close()
         else:
             self.transport.resume_reading()
@@ -324,9 +396,16 @@ class HttpConnection(asyncio.Protocol):
         self.site.timers.set(self, self.site.loop.time() + seconds)
 
     def _leave(self) -> None:
+        self.site.doorman.leave(self)
         self.site.timers.drop(self)
         self.site.peers.discard(self)
         del self.parser  # it refers back to us, which would keep both alive for a while
+
+
+def address_of(transport: asyncio.Transport) -> str:
+    """The peer's address; empty at a Unix socket."""
+    peer = transport.get_extra_info("peername")
+    return str(parse(peer[0])) if isinstance(peer, tuple) else ""
 
 
 def _error(refused: Refused) -> Response:

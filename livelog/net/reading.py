@@ -10,7 +10,9 @@ from msgspec import UNSET, Raw
 from livelog import explain
 from livelog.errors import PROTOCOL_ERROR, Refused
 from livelog.log import Log
+from livelog.messages import TYPES, MessageType
 from livelog.pages import Anchor, Span
+from livelog.principal import Principal
 from livelog.protocol import Filters, GetHistory, History, Search, SearchResults
 from livelog.query import compile_query
 
@@ -19,9 +21,10 @@ _ANCHORS: tuple[Anchor, ...] = ("before", "after", "around")
 Reading = TypeVar("Reading", GetHistory, Search)
 
 
-async def history(log: Log, command: GetHistory) -> History:
+async def history(log: Log, command: GetHistory, reads_as: str | None) -> History:
     """Raises `Refused` for a query or a place that cannot be."""
-    page = await log.read(compile_query(command.filters), _span(command))
+    query = compile_query(command.filters, reads_as=reads_as)
+    page = await log.read(query, _span(command))
     return History(
         messages=[Raw(payload) for payload in page.payloads],
         total_count=page.total,
@@ -30,9 +33,9 @@ async def history(log: Log, command: GetHistory) -> History:
     )
 
 
-async def search(log: Log, command: Search) -> SearchResults:
+async def search(log: Log, command: Search, reads_as: str | None) -> SearchResults:
     """Raises `Refused` for a query that cannot be."""
-    query = compile_query(command.filters, command.query)
+    query = compile_query(command.filters, command.query, reads_as)
     page = await log.read(query, Span(command.limit, command.offset))
     return SearchResults(
         query=command.query,
@@ -41,6 +44,28 @@ async def search(log: Log, command: Search) -> SearchResults:
         limit=command.limit,
         offset=page.offset,
     )
+
+
+def allowed(principal: Principal, command: Reading) -> Reading:
+    """The command, narrowed to the types that somebody may read if it names none.
+
+    Raises `Refused` when it names one that they may not, or there are none.
+    """
+    readable = principal.readable
+    named = _named(command.filters)
+    if named or not readable:
+        principal.check_reads(named or TYPES, "filters.type")
+        return command
+    if len(readable) == len(TYPES):
+        return command
+    narrowed = msgspec.structs.replace(command.filters, type=sorted(readable))
+    return msgspec.structs.replace(command, filters=narrowed)
+
+
+def _named(filters: Filters) -> list[MessageType]:
+    if filters.type is UNSET:
+        return []
+    return [filters.type] if isinstance(filters.type, str) else filters.type
 
 
 def command_of(shape: type[Reading], parameters: list[tuple[str, str]]) -> Reading:

@@ -17,11 +17,14 @@ import msgspec
 from msgspec import Raw
 
 from livelog import __version__, asyncapi
+from livelog.auth import credentials
+from livelog.auth.credentials import Credential
 from livelog.errors import PROTOCOL_ERROR, UNSUPPORTED_DATA, Refused
 from livelog.ingest import Receipt, decode
 from livelog.net import reading
 from livelog.net.assets import ASSETS, HEADERS
 from livelog.net.site import Site
+from livelog.principal import ANYBODY, Principal
 from livelog.protocol import Event, GetHistory, Search, encoder
 from livelog.record import Draft
 
@@ -40,7 +43,13 @@ class Request:
     version: str = "1.1"
     keep_alive: bool = True
     headers: list[tuple[str, str]] = field(default_factory=list)
+    address: str = ""
+    """The client's, with proxies looked through; empty behind a Unix socket."""
+    admitted: bool = False
+    """Its head has passed the checks."""
     body: bytearray = field(default_factory=bytearray)
+    principal: Principal = ANYBODY
+    """Who asks, on the paths where that matters."""
 
     @property
     def path(self) -> str:
@@ -55,13 +64,25 @@ class Request:
 
     @property
     def parameters(self) -> list[tuple[str, str]]:
-        """The parameters in the target, in their order."""
+        """The parameters in the target, in their order; without those that say who asks."""
+        return [pair for pair in self._pairs() if pair[0] not in credentials.PARAMETERS]
+
+    @property
+    def credential(self) -> Credential:
+        """What the client shows to prove who it is."""
+        return credentials.of_request(self.headers, self._pairs())
+
+    def _pairs(self) -> list[tuple[str, str]]:
         query = self.target.partition(b"?")[2].decode("latin-1")
         return parse_qsl(query, keep_blank_values=True)
 
     def header(self, name: str) -> str:
         """The first header of this name, or an empty string."""
         return next((value for known, value in self.headers if known == name), "")
+
+    def all(self, name: str) -> list[str]:
+        """Every header of this name, in their order."""
+        return [value for known, value in self.headers if known == name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +102,10 @@ async def answer(site: Site, request: Request) -> Response:
         named = [path for path in ROUTES if path == "/" or path not in ASSETS]
         issue = f"nothing here; there is {', '.join(named)}"
         raise Refused(PROTOCOL_ERROR, "path", issue, status=404)
+    wanted = request.header("access-control-request-method")
+    preflight = site.origins.preflight(request.header("origin"), wanted)
+    if request.method == "OPTIONS" and preflight is not None:
+        return Response(b"", headers=preflight)
     handler = methods.get("GET" if request.method == "HEAD" else request.method)
     if handler is None:
         allowed = ", ".join(methods)
@@ -88,6 +113,8 @@ async def answer(site: Site, request: Request) -> Response:
         raise Refused(
             PROTOCOL_ERROR, "method", issue, status=405, headers={"Allow": allowed}, allowed=allowed
         )
+    if site.auth is not None and request.path in IDENTIFIED:
+        request.principal = await site.auth.check(request.credential)
     return await handler(site, request)
 
 
@@ -126,16 +153,20 @@ async def asyncapi_document(site: Site, request: Request) -> Response:
 
 async def history(site: Site, request: Request) -> Response:
     """A page of the past."""
+    site.doorman.spend("commands", request.address, request.principal)
     with _parameters():
-        command = reading.command_of(GetHistory, request.parameters)
-        return _event(await reading.history(site.log, command))
+        asked = reading.command_of(GetHistory, request.parameters)
+        command = reading.allowed(request.principal, asked)
+        return _event(await reading.history(site.log, command, request.principal.reads_as))
 
 
 async def search(site: Site, request: Request) -> Response:
     """A page of the past messages in which words occur."""
+    site.doorman.spend("commands", request.address, request.principal)
     with _parameters():
-        command = reading.command_of(Search, request.parameters)
-        return _event(await reading.search(site.log, command))
+        asked = reading.command_of(Search, request.parameters)
+        command = reading.allowed(request.principal, asked)
+        return _event(await reading.search(site.log, command, request.principal.reads_as))
 
 
 @contextmanager
@@ -150,10 +181,13 @@ def _parameters() -> Iterator[None]:
 
 async def publish(site: Site, request: Request) -> Response:
     """Append one message, a JSON array of them or NDJSON: all, or none if one is wrong."""
+    site.doorman.spend("messages", request.address, request.principal)
     drafts: list[Draft] = []
     for place, raw in _messages(request):
         try:
-            drafts.append(site.ingest.prepare(decode(raw)))
+            message = decode(raw)
+            request.principal.check_publishes(message)
+            drafts.append(site.ingest.prepare(message))
         except Refused as refused:
             refused.details.update(place)
             raise
@@ -161,6 +195,7 @@ async def publish(site: Site, request: Request) -> Response:
             await asyncio.sleep(0)
     if not drafts:
         raise Refused(PROTOCOL_ERROR, "body", "there is no message in it")
+    site.doorman.charge(len(drafts) - 1, request.address, request.principal)
     # What has begun is carried through, even if the client leaves: all or nothing.
     publishing = site.loop.create_task(_publish_all(site, drafts))
     publishing.add_done_callback(_outcome)
@@ -262,6 +297,8 @@ ROUTES: dict[str, dict[str, Handler]] = {
     "/api/search": {"GET": search},
     **{path: {"GET": asset} for path in ASSETS},
 }
+IDENTIFIED = ("/api/messages", "/api/history", "/api/search")
+"""Paths on which it matters who asks."""
 
 
 def _event(event: Event) -> Response:

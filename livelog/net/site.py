@@ -8,11 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from livelog.addresses import Networks
+from livelog.auth.authenticator import Authenticator
 from livelog.catchup import CatchUp
 from livelog.config import Config
 from livelog.hub import Hub
 from livelog.ingest import Ingest
 from livelog.log import Log
+from livelog.net.doorman import Doorman
+from livelog.net.incidents import Incidents
+from livelog.origins import Origins
 from livelog.timers import TimerWheel
 
 
@@ -45,6 +50,13 @@ class Site:
     clock: Callable[[], float]
     """Unix time in seconds; for durations `loop.time` is used."""
     started: float
+    proxies: Networks
+    """Peers that are believed whose request it is that they pass on."""
+    origins: Origins
+    incidents: Incidents
+    doorman: Doorman
+    auth: Authenticator | None = None
+    """Tells who somebody is; None where that does not matter, because everything is public."""
     timers: TimerWheel[Timed] = field(default_factory=lambda: TimerWheel())
     peers: set[Timed] = field(default_factory=set)
     """Every open connection, HTTP ones included."""

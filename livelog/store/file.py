@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import ClassVar, NamedTuple
 
 from livelog.config import WrongSetting
+from livelog.store.opening import MAGIC, Connection, ciphering, open_connection
 
 APPLICATION_ID = 0x6C6C6F67  # "llog", in the header of every SQLite file of ours
 
@@ -45,13 +46,14 @@ _BUSY_SECONDS = 5.0
 """How long another program, say a backup, may hold the file before a write counts as failed."""
 
 
-def connect(path: str) -> sqlite3.Connection:
-    """A connection in autocommit mode that is not bound to a thread; text comes as bytes."""
-    connection = sqlite3.connect(
-        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
-    connection.text_factory = bytes
-    return connection
+def connect(path: str, key: bytes = b"") -> Connection:
+    """A connection to the file, which is encrypted if there is a key."""
+    return open_connection(path, key, _BUSY_SECONDS)
+
+
+def index_path(path: str) -> str:
+    """Where the index over the file at `path` is."""
+    return f"{path}-index"
 
 
 class Lock:
@@ -78,6 +80,9 @@ class Lock:
             os.close(self._descriptor)
             owner = _owner(found.st_ino)
             raise WrongSetting(f"--store {path}: in use by another server{owner}") from None
+        if not os.path.exists(path) or not os.path.samestat(os.stat(path), found):
+            os.close(self._descriptor)
+            raise WrongSetting(f"--store {path}: is just being replaced; try again")
         self._held.add(self._file)
 
     def _refuse_own(self, path: str) -> None:
@@ -116,13 +121,14 @@ class Contents(NamedTuple):
     last_position: int
 
 
-def open_file(path: str) -> tuple[sqlite3.Connection, Contents]:
+def open_file(path: str, key: bytes = b"") -> tuple[Connection, Contents]:
     """Open the file, or make it. Raises `WrongSetting` for one that cannot be used."""
-    if sqlite3.sqlite_version_info < _SQLITE:
+    if not key and sqlite3.sqlite_version_info < _SQLITE:
         needed = ".".join(map(str, _SQLITE))
         raise WrongSetting(f"--store {path}: needs SQLite {needed}, not {sqlite3.sqlite_version}")
     try:
-        connection = connect(path)
+        _check_key(path, key)
+        connection = connect(path, key)
         try:
             _check(connection)
             _migrate(connection)
@@ -146,7 +152,35 @@ def _explained(error: Exception) -> str:
     return f"{error}{advice}"
 
 
-def _check(connection: sqlite3.Connection) -> None:
+def _check_key(path: str, key: bytes) -> None:
+    """Before anything is opened in earnest, since even closing a file writes to it."""
+    head = _head(path)
+    if not key and head and head != MAGIC[: len(head)]:
+        raise _Unusable("is encrypted and needs --store-key-file, or is not a database")
+    if key and head == MAGIC:
+        raise _Unusable(
+            "is not encrypted, but --store-key-file is given; `livelog store encrypt` encrypts it"
+        )
+    if key:
+        try:
+            ciphering().prove(path, key, _BUSY_SECONDS)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            raise _Unusable(
+                "is encrypted with another key than that of --store-key-file, or not a database;"
+                " it has been left as it is"
+            ) from None
+
+
+def _head(path: str) -> bytes:
+    if not os.path.exists(path):
+        return b""
+    with open(path, "rb") as file:
+        return file.read(len(MAGIC))
+
+
+def _check(connection: Connection) -> None:
     [[application]] = connection.execute("PRAGMA application_id")
     [[version]] = connection.execute("PRAGMA user_version")
     [[tables]] = connection.execute("SELECT count(*) FROM sqlite_schema")
@@ -162,7 +196,7 @@ def _check(connection: sqlite3.Connection) -> None:
             connection.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1").fetchall()
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+def _migrate(connection: Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     # A commit returns when it is on disk: what is acknowledged survives a power cut.
     connection.execute("PRAGMA synchronous = FULL")
@@ -174,10 +208,10 @@ def _migrate(connection: sqlite3.Connection) -> None:
         )
 
 
-def _contents(connection: sqlite3.Connection) -> Contents:
+def _contents(connection: Connection) -> Contents:
     [[name, began, trimmed_upto]] = connection.execute("SELECT name, began, trimmed_upto FROM log")
     newest = connection.execute(
         "SELECT seq, position FROM message ORDER BY position DESC LIMIT 1"
     ).fetchone()
     seq, position = newest or (0, 0)
-    return Contents(name.decode(), began, trimmed_upto, max(seq, began, trimmed_upto), position)
+    return Contents(name, began, trimmed_upto, max(seq, began, trimmed_upto), position)

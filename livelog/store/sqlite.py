@@ -30,8 +30,8 @@ _SHARED_CHUNKS = 32
 class SqliteStore:
     """Keeps everything, or what `retention` says. Must be made inside of a running loop.
 
-    `trimmed` is called with the seq up to which messages have been given up. Raises `WrongSetting`
-    when the file cannot be used.
+    `trimmed` is called with the seq up to which messages have been given up; with a `key` the file
+    is encrypted. Raises `WrongSetting` when it cannot be used.
     """
 
     keeps = True
@@ -42,11 +42,12 @@ class SqliteStore:
         retention: Retention,
         clock: Callable[[], float],
         trimmed: Callable[[int], None],
+        key: bytes = b"",
     ) -> None:
         path = os.path.realpath(path)
         self._lock = Lock(path)
         try:
-            connection, contents = open_file(path)
+            connection, contents = open_file(path, key)
         except BaseException:
             self._lock.release()
             raise
@@ -56,9 +57,9 @@ class SqliteStore:
         self._contents = contents
         self._trimmed = trimmed
         self._loop = asyncio.get_running_loop()
-        self._lookup = connect(path)
+        self._lookup = connect(path, key)
         self._chunks: OrderedDict[tuple[int, Subscription], asyncio.Task[Chunk]] = OrderedDict()
-        self._archive = ArchiveClient(path)
+        self._archive = ArchiveClient(path, key)
         self._writer = Writer(
             connection, contents, retention, clock, self._loop.call_soon_threadsafe, self._trim
         )

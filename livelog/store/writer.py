@@ -23,6 +23,7 @@ from livelog.errors import SERVER_ERROR, Refused
 from livelog.record import Record
 from livelog.store import Done
 from livelog.store.file import Contents
+from livelog.store.opening import Connection, changed
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Writer:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         contents: Contents,
         retention: Retention,
         clock: Callable[[], float],
@@ -234,7 +235,8 @@ class Writer:
                 self._trimmed_upto = cut
                 self._call(lambda: self._trimmed(cut))
         if self._leftover:
-            self._leftover = self._connection.execute(_TRIM, (self._trimmed_upto,)).rowcount > 0
+            self._connection.execute(_TRIM, (self._trimmed_upto,))
+            self._leftover = changed(self._connection) > 0
 
     def _cut(self) -> int:
         """Seq up to which messages are to be given up."""

@@ -1,6 +1,7 @@
 /* The past, a page at a time, over HTTP: pages cost none of the few commands of the connection.
  * A page comes oldest first here, because that is how it is read.
  */
+import { proof } from "./identity.js";
 import { LiveLogError } from "./livelog.js";
 import { filtersOf } from "./view.js";
 
@@ -24,7 +25,7 @@ export class Archive {
 }
 
 async function get(address, signal) {
-  const response = await fetch(address, { signal, cache: "no-store" });
+  const response = await fetch(address, { signal, cache: "no-store", headers: proof() });
   const answer = await response.json();
   if (response.ok) return answer;
   const { field, issue } = answer.details ?? {};

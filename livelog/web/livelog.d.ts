@@ -86,6 +86,10 @@ export interface Events {
   /** A limit was reached; what waits goes out after `seconds`. */
   throttled: { seconds: number; action: string };
   rate_limit: Record<string, unknown>;
+  /** The server knows who we are; `expires` is missing when that holds for good. */
+  authenticated: { id: string; scopes: string[]; expires?: string };
+  /** The token expires in so many seconds; with a function as `token` it is renewed by itself. */
+  token_expiring: { expires: string; seconds: number };
   error: LiveLogError;
 }
 
@@ -107,6 +111,9 @@ export interface Options {
   patienceMs?: number;
   /** A connection that lasted this long starts the schedule of reconnects anew. */
   lastingMs?: number;
+  /** Who we are: a token or an API key, or a function that returns one. The function is called for
+   * every connection, and when a token is about to expire. */
+  token?: string | (() => string | Promise<string>) | null;
 }
 
 export interface Following {

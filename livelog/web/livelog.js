@@ -7,6 +7,8 @@
  * sent again, in order. Answers that a lost connection still owed are asked for again; a message
  * to be published carries an `id`, so that publishing it again cannot double it.
  *
+ * Who we are is said in band, before anything else, so that no token stands in an address.
+ *
  * Time and chance come from outside (`clock`, `random`), so the schedule can be tested.
  */
 
@@ -27,6 +29,7 @@ export const FINAL_CODES = {
 };
 
 const ABNORMAL = 1006;
+const TOKEN_EXPIRED = 4002;
 const RATE_LIMITED = 4003;
 
 /** How many requests may be on their way at once. After a refusal for haste they go one by one. */
@@ -82,6 +85,7 @@ export class LiveLog {
       heartbeatMs: 20_000,
       patienceMs: 10_000,
       lastingMs: 10_000,
+      token: null,
       ...options,
     };
     if (!this.#options.WebSocket) throw new TypeError("no WebSocket here, pass one: { WebSocket }");
@@ -199,12 +203,46 @@ export class LiveLog {
     for (const lane of Object.values(this.#lanes)) lane.open();
   }
 
+  // Who we are.
+
+  #introduce() {
+    if (this.#options.token === null) return this.#connected();
+    const failed = (error) => this.#lost(ABNORMAL, `no token: ${error.message}`);
+    return this.#authenticate(failed);
+  }
+
+  #authenticated({ id, scopes, expires }) {
+    if (this.#state.name === "connecting") this.#connected();
+    this.#emit("authenticated", { id, scopes, expires });
+  }
+
+  #expiring({ expires, expires_in_seconds: seconds }) {
+    this.#emit("token_expiring", { expires, seconds });
+    if (typeof this.#options.token !== "function") return undefined;
+    const failed = ({ message }) => new LiveLogError(TOKEN_EXPIRED, `not renewed: ${message}`);
+    return this.#authenticate((error) => this.#emit("error", failed(error)));
+  }
+
+  /** A function may fetch a token from elsewhere; meanwhile the connection can be another one. */
+  async #authenticate(failed) {
+    const { token: given } = this.#options;
+    const socket = this.#socket;
+    try {
+      const token = typeof given === "function" ? await given() : given;
+      if (this.#socket !== socket) return;
+      this.#send({ action: "authenticate", token: String(token), request_id: this.#nextId() });
+    } catch (error) {
+      if (this.#socket === socket) failed(error);
+    }
+  }
+
   #lost(code, reason) {
     const { clock, lastingMs } = this.#options;
     const lasted = this.#state.name === "connected" && clock.now() - this.#openedAt >= lastingMs;
     const goodbye = this.#goodbye;
     this.#drop();
-    if (code in FINAL_CODES) return this.#stop(code, FINAL_CODES[code]);
+    const renewable = code === TOKEN_EXPIRED && typeof this.#options.token === "function";
+    if (code in FINAL_CODES && !renewable) return this.#stop(code, FINAL_CODES[code]);
     if (lasted) this.#backoff.reset();
     const wait = goodbye?.reconnect_after_ms ?? this.#backoff.wait(code === RATE_LIMITED);
     this.#backoff.attempt += 1;
@@ -292,7 +330,9 @@ export class LiveLog {
   }
 
   #handlers = {
-    connected: () => this.#connected(),
+    connected: () => this.#introduce(),
+    authenticated: (event) => this.#authenticated(event),
+    token_expiring: (event) => this.#expiring(event),
     disconnected: (event) => {
       this.#goodbye = event;
     },

@@ -9,6 +9,7 @@ import { count } from "./describe.js";
 import { Details } from "./details.js";
 import { copy, download, ndjson } from "./export.js";
 import { marksOf } from "./highlight.js";
+import { Identity, token } from "./identity.js";
 import { listenToKeys } from "./keys.js";
 import { drawLine } from "./line.js";
 import { LiveLog } from "./livelog.js";
@@ -22,7 +23,7 @@ import { EVERYTHING, fromAddress, toAddress } from "./view.js";
 const NOTICE_MS = 8000;
 
 const part = (id) => document.getElementById(id);
-const live = new LiveLog(undefined, { heartbeatMs: 5000 });
+const live = new LiveLog(undefined, { heartbeatMs: 5000, token: token() });
 const shown = { marks: null, pictures: false };
 let view = fromAddress(location.search);
 let paused = false;
@@ -74,6 +75,12 @@ const publisher = new Publisher(live, {
   type: part("type"),
   fields: part("message-fields"),
   answer: part("answer"),
+});
+new Identity(live, {
+  dialog: part("identity"),
+  form: part("proof"),
+  why: part("why"),
+  token: part("token"),
 });
 new Status(live, { text: part("connection"), now: part("now"), light: part("light") });
 
@@ -239,6 +246,10 @@ live.on("gap", ({ to }) => {
     open();
     notify("The server has begun a new log; this is its beginning.", "bad");
   }
+});
+live.on("token_expiring", ({ seconds }) => {
+  const words = "Your token expires in a minute; you will be asked for another one then.";
+  notify(words, "", seconds * 1000);
 });
 live.on("error", (error) => notify(`${error.code}: ${error.message}`, "bad"));
 live.on("state", ({ name }) => {

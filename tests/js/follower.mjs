@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
 const [module, nodeModules, settings] = process.argv.slice(2);
-const { clock: kind, random, url, ...options } = JSON.parse(settings);
+const { clock: kind, random, url, tokens, ...options } = JSON.parse(settings);
 const { LiveLog } = await import(module);
 const WebSocket = globalThis.WebSocket ?? createRequire(`${nodeModules}/`)("ws");
 
@@ -37,10 +37,11 @@ class TestClock {
 }
 
 if (kind === "test") options.clock = new TestClock();
+if (tokens) options.token = async () => tokens.shift();
 if (random !== undefined) options.random = () => random;
 
 const live = new LiveLog(url, { WebSocket, ...options });
-for (const name of ["state", "gap", "resumed", "throttled", "error"]) {
+for (const name of ["state", "gap", "resumed", "throttled", "authenticated", "error"]) {
   live.on(name, (detail) => say(name, name === "error" ? failure(detail) : detail));
 }
 say("state", live.state);

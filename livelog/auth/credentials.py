@@ -1,0 +1,75 @@
+"""What somebody shows to prove who they are: where it is found, and how its failure is told.
+
+Codes: 4000 when there is nothing or nothing that could be believed, 4001 for what is not valid,
+4002 for what was valid once. The challenge of HTTP is that of RFC 6750 section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from msgspec import UNSET
+
+from livelog.errors import AUTHENTICATION_FAILED, INVALID_TOKEN, SERVER_ERROR, Refused
+from livelog.protocol import Authenticate
+
+MAX_BYTES = 8 * 1024
+"""Longest credential that is looked at; a request head has room for two of them."""
+
+PARAMETERS = {"token": "token", "api_key": "api_key"}
+"""Parameters of a URL → field of the credential."""
+
+_BEARER = "bearer "
+_CHALLENGE = 'Bearer realm="livelog"'
+
+
+class Credential(NamedTuple):
+    """One of the two, as it was shown."""
+
+    token: str = ""
+    api_key: str = ""
+
+    def command(self) -> Authenticate:
+        """The command that shows the same."""
+        return Authenticate(token=self.token or UNSET, api_key=self.api_key or UNSET)
+
+    def __repr__(self) -> str:
+        """Never the secret itself, wherever this is shown."""
+        return "Credential(token=…)" if self.token else "Credential(api_key=…)"
+
+
+NOTHING = Credential()
+
+
+def of_request(
+    headers: Iterable[tuple[str, str]], parameters: Iterable[tuple[str, str]]
+) -> Credential:
+    """The credential of a request: that of its headers (names in lower case), or of its URL."""
+    for name, value in headers:
+        if name == "authorization" and value[: len(_BEARER)].lower() == _BEARER:
+            return Credential(token=value[len(_BEARER) :].strip())
+        if name == "x-api-key":
+            return Credential(api_key=value.strip())
+    for name, value in parameters:
+        if name in PARAMETERS and value:
+            return Credential(**{PARAMETERS[name]: value})
+    return NOTHING
+
+
+def failed(issue: str, code: int = AUTHENTICATION_FAILED, field: str = "token") -> Refused:
+    """The refusal of who could not prove who they are."""
+    challenge = _CHALLENGE
+    if code != AUTHENTICATION_FAILED:
+        challenge += f', error="invalid_token", error_description="{issue}"'
+    return Refused(code, field, issue, headers={"WWW-Authenticate": challenge})
+
+
+def invalid(issue: str) -> Refused:
+    """The refusal of a credential that is not valid."""
+    return failed(issue, INVALID_TOKEN)
+
+
+def unavailable(issue: str) -> Refused:
+    """Not the caller's fault: it cannot be checked now, and trying again later makes sense."""
+    return Refused(SERVER_ERROR, "token", issue, status=503, headers={"Retry-After": "10"})

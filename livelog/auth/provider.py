@@ -1,0 +1,132 @@
+"""HTTP to an identity provider: small JSON documents, within bounds.
+
+Every request is bounded in time and size, and a redirect is an error: keys come from the address
+that was configured, and from nowhere else.
+"""
+
+from __future__ import annotations
+
+import logging
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote_plus, urlsplit
+
+import aiohttp
+import msgspec
+
+_log = logging.getLogger(__name__)
+_TIMEOUT = aiohttp.ClientTimeout(total=5)
+_MAX_BYTES = 512 * 1024
+_CONNECTIONS = 16
+"""Open to the provider at a time; what is more waits its turn, within its time-out."""
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+_METADATA = (
+    ".well-known/openid-configuration",  # OpenID Connect Discovery 1.0 section 4
+    ".well-known/oauth-authorization-server",  # RFC 8414 section 3
+)
+
+
+class NoAnswer(ConnectionError):
+    """The provider did not say what it was asked for; the text says why, without secrets."""
+
+
+class Provider:
+    """A client of the provider. Must be made and used inside the running loop."""
+
+    def __init__(self) -> None:
+        self._session = aiohttp.ClientSession(
+            timeout=_TIMEOUT,
+            connector=aiohttp.TCPConnector(limit=_CONNECTIONS),
+            headers={"Accept": "application/json"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def close(self) -> None:
+        """Close what is open."""
+        await self._session.close()
+
+    async def get(self, url: str) -> dict[str, Any]:
+        """A document. Raises `NoAnswer`."""
+        return await self._ask("GET", url)
+
+    async def post(
+        self, url: str, form: Mapping[str, str], user: str, secret: str
+    ) -> dict[str, Any]:
+        """What a form is answered with, for a client that names itself. Raises `NoAnswer`."""
+        # RFC 6749 section 2.3.1: both are encoded as in a form.
+        who = b64encode(f"{quote_plus(user)}:{quote_plus(secret)}".encode()).decode()
+        headers = {"Authorization": f"Basic {who}"}
+        return await self._ask("POST", url, data=form, headers=headers)
+
+    async def _ask(self, method: str, url: str, **options: Any) -> dict[str, Any]:
+        try:
+            async with self._session.request(
+                method, url, allow_redirects=False, **options
+            ) as answer:
+                if answer.status != 200:
+                    raise NoAnswer(f"{shown(url)} answered with HTTP status {answer.status}")
+                return await _document(answer, url)
+        except TimeoutError:
+            raise NoAnswer(f"{shown(url)} did not answer in {_TIMEOUT.total:g} seconds") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise NoAnswer(f"{shown(url)} cannot be reached: {error or 'no reason'}") from None
+
+
+async def _document(answer: aiohttp.ClientResponse, url: str) -> dict[str, Any]:
+    body = bytearray()
+    async for part in answer.content.iter_chunked(64 * 1024):
+        body += part
+        if len(body) > _MAX_BYTES:
+            raise NoAnswer(f"{shown(url)} answered with more than {_MAX_BYTES} bytes")
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (ValueError, RecursionError):
+        raise NoAnswer(f"{shown(url)} did not answer with a JSON object") from None
+
+
+async def metadata(provider: Provider, issuer: str) -> dict[str, Any]:
+    """What an issuer says about itself. Raises `NoAnswer`, also when it says it is another."""
+    failures = []
+    for url in _metadata_urls(issuer):
+        try:
+            found = await provider.get(url)
+        except NoAnswer as failure:
+            failures.append(failure)
+            continue
+        if found.get("issuer") != issuer:  # RFC 8414 section 3.3
+            raise NoAnswer(f"{shown(url)} is the metadata of another issuer")
+        return found
+    raise failures[0]
+
+
+def _metadata_urls(issuer: str) -> list[str]:
+    parts = urlsplit(issuer)
+    path = parts.path.rstrip("/")
+    # OpenID Connect puts the well-known path behind that of the issuer, RFC 8414 before it.
+    return [
+        parts._replace(path=f"{path}/{_METADATA[0]}").geturl(),
+        parts._replace(path=f"/{_METADATA[1]}{path}").geturl(),
+    ]
+
+
+def check_url(url: str) -> None:
+    """Raises `ValueError` for what is no address of a provider; warns of one without TLS."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # checked only when it is looked at
+    except ValueError:
+        raise ValueError("is not an address such as https://id.example.com/") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is not an address such as https://id.example.com/")
+    if parts.username or parts.password:
+        raise ValueError("must not hold a user or a password")
+    if parts.scheme == "http" and parts.hostname not in _LOCAL:
+        _log.warning("%s is not https: whoever is on the way can forge what it says", shown(url))
+
+
+def shown(url: str) -> str:
+    """The address as it may be shown: without what could be a secret."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return parts._replace(netloc=f"{host}:{parts.port}" if parts.port else host, query="").geturl()

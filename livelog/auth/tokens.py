@@ -1,0 +1,200 @@
+"""JSON Web Tokens (RFC 7519): from their bytes to a principal, or to what is wrong with them.
+
+PyJWT and cryptography do the cryptography. The rules beside it are those of RFC 8725: a key is
+good for one algorithm, which was settled when it was configured, so a token cannot choose how it is
+verified (section 3.1); `sub` and `exp` are required; the audience and the issuer must be ours. The
+times are compared here, because the clock is passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from jwt.exceptions import InvalidSubjectError
+
+from livelog.auth.credentials import failed, invalid
+from livelog.errors import TOKEN_EXPIRED
+from livelog.principal import Principal, scopes
+
+PUBLISHED_ALGORITHMS = ("RS256", "ES256", "EdDSA")
+"""Those for which a public key can be given or published."""
+MIN_SECRET_BYTES = 32
+"""RFC 7518 section 3.2: as long as the hash."""
+MIN_RSA_BITS = 2048
+MAX_ID = 128
+"""Longest id of a user, as in messages."""
+
+_OPTIONS: Any = {
+    "require": ["sub", "exp"],
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+    "enforce_minimum_key_length": True,
+}
+
+
+class Key(NamedTuple):
+    """A key, and the only algorithm it is good for."""
+
+    algorithm: str
+    key: Any
+
+    def __repr__(self) -> str:
+        """Never the key itself, wherever this is shown."""
+        return f"Key({self.algorithm})"
+
+
+class Rules(NamedTuple):
+    """What a token must say besides being signed."""
+
+    issuer: str | None = None
+    audience: str | None = None
+    leeway: float = 0
+    """Seconds by which clocks may differ."""
+
+
+class Header(NamedTuple):
+    """What a token says about its signature; not to be believed, only to be looked up."""
+
+    algorithm: str
+    kid: str | None
+
+
+def secret_key(secret: str) -> Key:
+    """The key for HS256. Raises `ValueError` for a secret that is too short."""
+    data = secret.encode()
+    if len(data) < MIN_SECRET_BYTES:
+        raise ValueError(f"has {len(data)} bytes, at least {MIN_SECRET_BYTES} are needed")
+    return Key("HS256", data)
+
+
+def public_key(pem: bytes, file: str) -> Key:
+    """The key in a PEM file. Raises `ValueError` for what is none, or is not safe or not known."""
+    if b"PRIVATE KEY" in pem:
+        raise ValueError(f"{file} holds a private key, and only the public one belongs here")
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError(f"{file} is not a public key in PEM form") from None
+    if isinstance(key, RSAPublicKey) and key.key_size >= MIN_RSA_BITS:
+        return Key("RS256", key)
+    if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
+        return Key("ES256", key)
+    if isinstance(key, Ed25519PublicKey):
+        return Key("EdDSA", key)
+    known = f"RSA with {MIN_RSA_BITS} bits or more, EC on P-256, or Ed25519"
+    raise ValueError(f"{file} must be {known}")
+
+
+def published_keys(document: Any) -> dict[str | None, Key]:
+    """The keys of a JWK set (RFC 7517) that verify signatures, by `kid`.
+
+    Symmetric ones have no business there, and what else cannot be used is passed over. Raises
+    `ValueError` when nothing is left.
+    """
+    found: dict[str | None, Key] = {}
+    members = document.get("keys") if isinstance(document, dict) else None
+    for member in members if isinstance(members, list) else []:
+        if not isinstance(member, dict) or member.get("use", "sig") != "sig":
+            continue
+        try:
+            key = jwt.PyJWK(member)
+        except (jwt.PyJWTError, ValueError, TypeError):
+            continue
+        if key.algorithm_name in PUBLISHED_ALGORITHMS and _is_safe(key.key):
+            found[key.key_id] = Key(key.algorithm_name, key.key)
+    if not found:
+        raise ValueError("has no key that can be used")
+    return found
+
+
+def _is_safe(key: Any) -> bool:
+    return not isinstance(key, RSAPublicKey) or key.key_size >= MIN_RSA_BITS
+
+
+def looks_like_one(token: str) -> bool:
+    """Whether it has the form of a JWT: three parts, the first of which is a JSON object."""
+    return token.count(".") == 2 and token.startswith("ey")
+
+
+def header(token: str) -> Header:
+    """Raises `Refused` for what is not a JWT."""
+    try:
+        said = jwt.get_unverified_header(token)
+    except (jwt.PyJWTError, ValueError):
+        raise invalid("not a JSON Web Token") from None
+    kid = said.get("kid")
+    return Header(str(said.get("alg")), kid)
+
+
+def verify(token: str, keys: Iterable[Key], rules: Rules, now: float) -> Principal:
+    """Who the token speaks of, if one of the keys signed it and it obeys the rules at `now`.
+
+    Raises `Refused`: 4002 when it has expired, 4001 for all else.
+    """
+    issue = "its algorithm is not one of those in use here"
+    for key in keys:
+        try:
+            claims = jwt.decode(
+                token,
+                key.key,
+                algorithms=[key.algorithm],
+                options=_OPTIONS,
+                audience=rules.audience,
+                issuer=rules.issuer,
+            )
+        except jwt.InvalidSignatureError:
+            issue = "the signature is wrong"
+        except jwt.InvalidAlgorithmError:
+            continue
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            raise invalid(_plain(error)) from None
+        else:
+            return principal(claims, rules, now)
+    raise invalid(issue)
+
+
+def principal(claims: Mapping[str, Any], rules: Rules, now: float) -> Principal:
+    """Who verified claims speak of at `now`. Raises `Refused`."""
+    for name in ("nbf", "iat"):
+        if name in claims and _moment(claims, name) > now + rules.leeway:
+            raise invalid(f"{name} is in the future")
+    until = _moment(claims, "exp") + rules.leeway
+    if now >= until:
+        raise failed("the token has expired", TOKEN_EXPIRED)
+    who, words = claims["sub"], claims.get("scope", "")
+    if not (isinstance(who, str) and 1 <= len(who) <= MAX_ID and who.isprintable()):
+        raise invalid(f"sub must be text of 1 to {MAX_ID} printable characters")
+    if not isinstance(words, str):
+        raise invalid("scope must be words with spaces between them")
+    return Principal(who, scopes(words), until)
+
+
+def _moment(claims: Mapping[str, Any], name: str) -> float:
+    value = claims[name]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 2**53:
+        raise invalid(f"{name} must be a number of seconds since 1970")
+    return value
+
+
+_ISSUES: tuple[tuple[type[Exception], Callable[[Any], str]], ...] = (
+    (jwt.MissingRequiredClaimError, lambda error: f"{error.claim} is missing"),
+    (jwt.InvalidAudienceError, lambda error: "it is meant for another audience"),
+    (jwt.InvalidIssuerError, lambda error: "it comes from another issuer"),
+    (InvalidSubjectError, lambda error: "sub must be text"),
+)
+"""What PyJWT finds, in words of ours: its own may quote the token."""
+
+
+def _plain(error: Exception) -> str:
+    return next(
+        (say(error) for kind, say in _ISSUES if isinstance(error, kind)),
+        "not a valid JSON Web Token",
+    )

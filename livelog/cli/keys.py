@@ -1,0 +1,110 @@
+"""`livelog keys`: make, list and withdraw API keys. A running server notices within a second."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import time
+from collections.abc import Callable, Sequence
+
+from livelog.auth import apikeys, keyfile
+from livelog.cli.outcome import Failure, outcome, say
+from livelog.ingest import timestamp
+from livelog.principal import SCOPES
+
+_EXAMPLES = """\
+examples:
+  livelog keys create --api-keys keys.json --owner bot_1 --scopes 'read publish'
+  livelog keys list --api-keys keys.json
+  livelog keys revoke --api-keys keys.json 3f9a01c2
+  livelog serve --api-keys keys.json
+
+A key is shown once, when it is made; the file keeps only its hash. The file can
+also be named by LIVELOG_API_KEYS.
+"""
+_DAY = 86_400
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out one of the three; returns the exit code."""
+    given = _parser().parse_args(arguments[1:])
+    act: Callable[[argparse.Namespace], None] = given.act
+
+    def run() -> int:
+        try:
+            act(given)
+        except (ValueError, OSError) as error:
+            raise Failure(str(error)) from None
+        return 0
+
+    return outcome(run)
+
+
+def _create(given: argparse.Namespace) -> None:
+    now = time.time()
+    expires = now + given.days * _DAY if given.days else None
+    random = secrets.token_bytes(apikeys.RANDOM_BYTES)
+    scopes = given.scopes.replace(",", " ").split()
+    secret, kept = apikeys.make(random, given.owner, scopes, timestamp(now), expires)
+    with keyfile.changing(given.api_keys) as keys:
+        keys[kept.id] = kept
+    print(secret, flush=True)
+    say(f"key {kept.id} of {kept.owner}: {' '.join(kept.scopes)}; it is not shown again")
+
+
+def _list(given: argparse.Namespace) -> None:
+    keys = keyfile.read(given.api_keys)
+    print(f"{'id':8}  {'created':24}  {'expires':24}  owner: scopes")
+    for key in keys.values():
+        ends = timestamp(key.expires) if key.expires is not None else "never"
+        print(f"{key.id:8}  {key.created:24}  {ends:24}  {key.owner}: {' '.join(key.scopes)}")
+
+
+def _revoke(given: argparse.Namespace) -> None:
+    with keyfile.changing(given.api_keys) as keys:
+        if keys.pop(given.id, None) is None:
+            raise Failure(f"there is no key {given.id} in {given.api_keys}")
+    say(f"key {given.id} is revoked")
+
+
+def _parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="livelog keys",
+        description="Make, list and withdraw API keys.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = made.add_subparsers(required=True, metavar="create | list | revoke")
+    create = _action(actions, "create", _create, "make a key")
+    create.add_argument("--owner", required=True, help="id of the user who the key speaks for")
+    create.add_argument(
+        "--scopes", required=True, help=f"what it may do, separated by spaces: {', '.join(SCOPES)}"
+    )
+    create.add_argument("--days", type=_days, default=0, help="how long it holds (for ever)")
+    _action(actions, "list", _list, "show all keys, without the secrets")
+    revoke = _action(actions, "revoke", _revoke, "withdraw a key")
+    revoke.add_argument("id", metavar="ID", help="its first column in the list")
+    return made
+
+
+def _action(
+    actions: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    act: Callable[[argparse.Namespace], None],
+    does: str,
+) -> argparse.ArgumentParser:
+    parser = actions.add_parser(name, help=does, description=does.capitalize() + ".")
+    file = os.environ.get("LIVELOG_API_KEYS")
+    parser.add_argument(
+        "--api-keys", metavar="FILE", default=file, required=not file, help="the file of API keys"
+    )
+    parser.set_defaults(act=act)
+    return parser
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not 0 < days <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days")
+    return days

@@ -1,0 +1,190 @@
+"""Direct messages are for the two they concern: users with real tokens, against a plain model.
+
+Each asks in every way there is (live, resumed, history, search, their counts, places in the log,
+both doors), for themselves and for what concerns others. Whatever comes must be exactly what the
+model lets them see; the log is longer than the window, so that part of it is answered from disk.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from livelog.messages import TYPES
+from tests.identity import SECRET, token
+from tests.test_query import complete, plainly, visible
+from tests.wire import Client, House, Http, Json, on_uvloop, serving, user
+
+USERS = [f"u{number}" for number in range(5)]
+WORDS = ["red dragon", "blue dragon", "gate closed", "quiet"]
+STRANGER = "a stranger"
+WANTED: list[Json] = [
+    {},
+    {"user_id": "u1"},
+    {"user_id": "u2", "text": "dragon"},
+    {"text": '"red dragon"'},
+    {"text": "ed"},
+    {"username": "U1"},
+    {"date_from": "2026-01-10T00:00:00Z"},
+]
+LAST = "the last one of all"
+
+
+def said(dice: random.Random, number: int) -> Json:
+    """A message, a direct one as often as not."""
+    text, timestamp = f"{dice.choice(WORDS)} {number}", f"2026-01-{1 + number % 28:02d}T12:00:00Z"
+    common = {"id": f"m{number}", "timestamp": timestamp}
+    one, other = dice.choice(USERS), dice.choice(USERS)
+    if dice.random() < 0.5:
+        return user(text, user_id=one, username=one.upper(), **common)
+    people = {"from_user_id": one, "from_username": one.upper(), "to_user_id": other}
+    return {"type": "dm", "content": text, **people, **common}
+
+
+def publish(house: House, numbers: range) -> list[Json]:
+    """Publish messages; returns them as they are delivered."""
+    dice = random.Random(numbers.start)
+    found = []
+    for message in (said(dice, number) for number in numbers):
+        receipt = house.server.publish(message)
+        found.append(complete(message) | {"seq": receipt.seq})
+    return found
+
+
+def seen(log: list[Json], who: str, **wanted: Any) -> list[int]:
+    """The seqs of what somebody may see of what they want, oldest first."""
+    return [one["seq"] for one in log if visible(one, who) and plainly(one, wanted)]
+
+
+async def entered(house: House, who: str) -> Client:
+    client = await house.client()
+    assert (await client.ask("authenticate", token=token(who)))["id"] == who
+    return client
+
+
+async def listening(house: House, who: str, wanted: Json, **since: int) -> Client:
+    """Somebody who hears what they want, and the message that ends it all."""
+    client = await entered(house, who)
+    assert (await client.ask("subscribe", message_types=["system"]))["action"] == "subscribed"
+    own = [name for name in TYPES if name != "system"]
+    await client.tell("subscribe", message_types=own, filters=wanted, **since)
+    assert (await client.event())["action"] == "subscribed"
+    return client
+
+
+async def heard(client: Client) -> list[int]:
+    """The seqs of all messages before the last one."""
+    seqs: list[int] = []
+    while LAST not in str(event := await client.event()):
+        if "action" not in event:
+            seqs.append(event["seq"])
+    return seqs
+
+
+def end(house: House) -> None:
+    house.server.publish({"type": "system", "event": "error", "data": {"note": LAST}})
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> dict[str, Any]:
+    """A log that is longer than its window."""
+    store = str(tmp_path / "live.db")
+    return {"jwt_secret": SECRET, "store": store, "window_messages": 60, "limits": False}
+
+
+@on_uvloop
+async def test_live_and_resumed_everybody_hears_their_own(settings: dict[str, Any]) -> None:
+    async with serving(**settings) as house:
+        past = publish(house, range(200))
+        askers = [(who, wanted) for who in [*USERS, STRANGER] for wanted in WANTED]
+        live = [await listening(house, *asker) for asker in askers]
+        cursors = [0, past[20]["seq"], past[180]["seq"]]
+        back = [
+            await listening(house, *asker, since=cursors[number % 3])
+            for number, asker in enumerate(askers)
+        ]
+        fresh = publish(house, range(200, 260))
+        end(house)
+        for client, (who, wanted) in zip(live, askers, strict=True):
+            assert await heard(client) == seen(fresh, who, **wanted)
+        for number, (client, (who, wanted)) in enumerate(zip(back, askers, strict=True)):
+            expected = seen(past + fresh, who, **wanted)
+            assert await heard(client) == [seq for seq in expected if seq > cursors[number % 3]]
+
+
+async def got(http: Http, who: str, path: str, **parameters: Any) -> Json:
+    target = f"{path}?{urlencode(parameters)}"
+    answer = await http.ask("GET", target, Authorization=f"Bearer {token(who)}")
+    assert answer.status == 200, answer
+    return answer.json
+
+
+@on_uvloop
+async def test_the_past_and_its_counts_tell_nobody_more(settings: dict[str, Any]) -> None:
+    async with serving(**settings) as house:
+        log, http = publish(house, range(200)), await house.http()
+        for who in [*USERS, STRANGER]:
+            client = await entered(house, who)
+            for wanted in WANTED:
+                expected = seen(log, who, **wanted)[::-1]
+                page = await client.ask("get_history", filters=wanted, limit=1000)
+                assert [one["seq"] for one in page["messages"]] == expected
+                assert page["total_count"] == len(expected)
+                same = await got(http, who, "/api/history", **wanted, limit=30, offset=20)
+                assert [one["seq"] for one in same["messages"]] == expected[20:50]
+                assert same["total_count"] == len(expected)
+
+
+@on_uvloop
+async def test_searches_and_their_counts_tell_nobody_more(settings: dict[str, Any]) -> None:
+    async with serving(**settings) as house:
+        log, http = publish(house, range(200)), await house.http()
+        for who in [*USERS, STRANGER]:
+            client = await entered(house, who)
+            for wanted in WANTED:
+                expected = [
+                    seq
+                    for seq in seen(log, who, **wanted)[::-1]
+                    if seq in seen(log, who, text="dragon")
+                ]
+                found = await client.ask("search", query="dragon", filters=wanted, limit=1000)
+                assert [one["seq"] for one in found["results"]] == expected
+                assert found["count"] == len(expected)
+                same = await got(http, who, "/api/search", query="dragon", **wanted, limit=1)
+                assert same["count"] == len(expected)
+
+
+@on_uvloop
+async def test_around_a_message_of_others_lie_ones_own(settings: dict[str, Any]) -> None:
+    """A place in the log is no secret, what lies there is."""
+    async with serving(**settings) as house:
+        log = publish(house, range(200))
+        client = await entered(house, "u1")
+        expected = seen(log, "u1")
+        for one in [one for one in log if not visible(one, "u1")][::7]:
+            page = await client.ask("get_history", around=one["seq"], limit=10)
+            found = [message["seq"] for message in page["messages"]][::-1]
+            start = expected.index(found[0])
+            assert found == expected[start : start + len(found)]
+            assert page["total_count"] == len(expected)
+
+
+@on_uvloop
+async def test_of_no_type_but_dm_a_stranger_gets_nothing(settings: dict[str, Any]) -> None:
+    async with serving(**settings) as house:
+        publish(house, range(200))
+        client = await entered(house, STRANGER)
+        page = await client.ask("get_history", filters={"type": "dm"})
+        assert (page["messages"], page["total_count"]) == ([], 0)
+
+
+@on_uvloop
+async def test_on_an_open_server_everything_is_public(settings: dict[str, Any]) -> None:
+    async with serving(**settings | {"jwt_secret": ""}) as house:
+        log, http = publish(house, range(100)), await house.http()
+        answer = await http.ask("GET", "/api/history?type=dm&limit=1000")
+        assert answer.json["total_count"] == sum(one["type"] == "dm" for one in log)
