@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, compress, count
+from operator import lt
 
 from pyroaring import BitMap
 from sortedcontainers import SortedList
@@ -27,12 +27,15 @@ class Times:
         self._stray_times: dict[int, int] = {}
 
     @classmethod
-    def of(cls, times: Sequence[int]) -> Times:
+    def of(cls, times: array[int]) -> Times:
         """The times of the positions from 0 on."""
         made = cls()
+        made._latest = array("q", sorted(times))
+        if made._latest == times:  # the usual case, a fifth of the work
+            return made
         made._latest = array("q", accumulate(times, max))
-        pairs = enumerate(zip(times, made._latest, strict=True))
-        made._stray_times = {p: time for p, (time, latest) in pairs if time < latest}
+        strays = compress(count(), map(lt, times, made._latest))
+        made._stray_times = {p: times[p] for p in strays}
         made._strays = SortedList((time, p) for p, time in made._stray_times.items())
         return made
 

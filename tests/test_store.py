@@ -18,7 +18,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlencode
 
 import pytest
@@ -816,6 +816,13 @@ async def test_everyone_in_line_is_told_when_the_disk_is_full(tmp_path: Path) ->
         assert len(ids) == len(set(ids))
 
 
+async def publish_on(house: House) -> NoReturn:
+    """Until it is refused."""
+    while True:
+        house.server.publish(SHORT)
+        await asyncio.sleep(0)
+
+
 @pytest.mark.usefixtures("each_kind", "quick_retries")
 @on_uvloop
 async def test_a_server_stops_although_its_disk_is_full(tmp_path: Path) -> None:
@@ -825,9 +832,8 @@ async def test_a_server_stops_although_its_disk_is_full(tmp_path: Path) -> None:
         live = await house.client()
         await live.ask("subscribe", message_types=TYPES)
         pragma(house, f"max_page_count = {pragma(house, 'page_count')}")
-        while house.site.log.refusal is None:
-            house.server.publish(SHORT)
-            await asyncio.sleep(0)
+        with pytest.raises(Refused, match="full"):
+            await publish_on(house)
         messages += await live.everything()
     async with keeping(tmp_path) as house:
         stored = await everything(await house.http())
