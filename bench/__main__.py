@@ -1,5 +1,5 @@
 """The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | log |
-viewer | nginx`.
+viewer | privacy | nginx`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its
@@ -20,6 +20,7 @@ from bench.subjects import COMMANDS, pin_load, pin_to_one_core
 from bench.targets import (
     IN_FLIGHT,
     LOG_ROWS,
+    PRIVACY_ROWS,
     ROWS,
     SEARCHES,
     SLO,
@@ -102,6 +103,11 @@ def log(options: Options) -> int:
 def viewer(options: Options) -> int:
     """The page that follows a log: measured as by `table`."""
     return print_rows(VIEWER_ROWS, options)
+
+
+def privacy(options: Options) -> int:
+    """Users who read their own direct messages: measured as by `table`."""
+    return print_rows(PRIVACY_ROWS, options)
 
 
 def print_rows(rows: Sequence[Row], options: Options) -> int:
@@ -199,6 +205,7 @@ def parser() -> argparse.ArgumentParser:
         (table, "every row of the fan-out"),
         (log, "every row of the log"),
         (viewer, "frames and memory of the viewer's page"),
+        (privacy, "users with direct messages of their own, beside an open server"),
     ):
         everything = command(all_rows, about)
         everything.add_argument("--times", type=int, default=3)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bench.load import Figures, Load
+from bench.privacy import Crowd
 from bench.publishing import Publishing
 from bench.trials import (
     Against,
@@ -19,6 +20,7 @@ from bench.trials import (
     fanout_and_floor,
     handshakes,
     idle,
+    private_messages,
     publish_at_a_pace,
     publish_commands,
     publish_ndjson,
@@ -197,4 +199,28 @@ SEEN = (  # at the 95th percentile half of the frames that a screen can show; no
 VIEWER_ROWS = (
     Row("the viewer at 200 msg/s", partial(follow, rate=200), SEEN),
     Row("the viewer at 1000 msg/s", partial(follow, rate=1000), SEEN),
+)
+
+PRIVATE = (
+    Target("CPU / open", "<=", 1.2),
+    Target("missing bytes", "<=", 0),
+    Target("surplus bytes", "<=", 0),
+    Target("unacknowledged", "<=", 0),
+)
+PRIVACY_ROWS = (
+    Row(
+        "10,000 users, 500 msg/s, 2 of them for all",
+        partial(private_messages, crowd=Crowd(public=2)),
+        PRIVATE,
+    ),
+    Row(
+        "10,000 users, 500 msg/s, 5 of them for all",
+        partial(private_messages, crowd=Crowd(public=5)),
+        PRIVATE,
+    ),
+    Row(
+        "2000 users, 500 msg/s, 50 of them for all",
+        partial(private_messages, crowd=Crowd(users=2000, public=50)),
+        PRIVATE,
+    ),
 )
