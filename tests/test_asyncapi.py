@@ -125,10 +125,13 @@ async def test_what_a_server_sends_is_valid_and_looks_like_the_examples() -> Non
 
 
 async def conversation(house: House) -> list[Json]:
-    """All that the server has to say to a client that sends every command and some nonsense."""
+    """All that the server has to say to a client that sends every command and some nonsense.
+
+    It is the sender of the sample that is a direct message.
+    """
     client = await Client.connect(house.address)
     await client.open()
-    await client.tell("authenticate", token=token("user_1", "admin", lasts=20))
+    await client.tell("authenticate", token=token("user_12345", "admin", lasts=20))
     await client.tell("subscribe", message_types=[sample["type"] for sample in SAMPLES], since=1)
     got: list[Json] = []
     awaited = ["token_expiring", *(sample["id"] for sample in SAMPLES)]
