@@ -866,7 +866,9 @@ async def test_a_server_that_stops_says_all_it_has_to_say_and_then_goodbye() -> 
         closing = asyncio.create_task(speak_and_stop())
         for client in clients:
             assert await client.contents(2) == ["first words", "last words"]
-            assert await client.event() == {"action": "disconnected", "reason": "normal_closure"}
+            goodbye = await client.event()
+            assert goodbye.pop("reconnect_after_ms") >= 0
+            assert goodbye == {"action": "disconnected", "reason": "normal_closure"}
             assert await client.close_code() == 1001
             assert not closing.done()
             await client.send(close_frame(1001))

@@ -51,6 +51,7 @@ from livelog.net.allowance import Allowance, Exhausted
 from livelog.net.assembler import Assembler, Message
 from livelog.net.commands import COMMANDS, subscription
 from livelog.net.doorman import Scope
+from livelog.net.liveness import Due, Liveness
 from livelog.net.site import Site
 from livelog.principal import ANYBODY, NOBODY, Principal
 from livelog.protocol import (
@@ -95,10 +96,8 @@ class Connection(asyncio.Protocol):
         # A command that takes time, and the frames that wait behind it.
         "task",
         "backlog",
-        # Signs of life, in loop time.
-        "heard",
-        "pinged",
-        "blocked_since",
+        # Its end.
+        "liveness",
         "closing",
     )
 
@@ -126,7 +125,7 @@ class Connection(asyncio.Protocol):
         self.assembler = Assembler()
         self.task: asyncio.Task[None] | None = None
         self.backlog: deque[Frame] | None = None
-        self.heard = self.pinged = self.blocked_since = site.loop.time()
+        self.liveness = Liveness(site.config, site.loop.time())
         self.closing = False
 
     # Its life: opened by the HTTP door, ended by `close`, by the peer or by the network.
@@ -148,22 +147,31 @@ class Connection(asyncio.Protocol):
             self._carry_out(credential.command())
         self._guarded(self._carry_out_opening)
 
-    def close(self, code: int, why: str, reason: Reason | None = None) -> None:
-        """Say `disconnected`, send a close frame and give the peer a while to answer."""
+    def close(
+        self, code: int, why: str, reason: Reason | None = None, again: int | UnsetType = UNSET
+    ) -> None:
+        """Say `disconnected`, send a close frame and give the peer a while to answer.
+
+        `again` is when to come back, in milliseconds.
+        """
         if self.closing:
             return
         if code != GOING_AWAY:
             self._report(code, why)
         if code in _HELD_AGAINST:
             self.site.doorman.failed(self.address)
-        self._begin_closing(reason or CODES[code].reason)
+        self._begin_closing(reason or CODES[code].reason, again)
         if self.websocket.state is State.OPEN:
             self.websocket.send_close(code, why)
         self._pump()
 
-    def shut_down(self) -> None:
-        """The server stops."""
-        self.close(GOING_AWAY, "the server is shutting down", "normal_closure")
+    def shut_down(self, back_in: float = 0.0) -> None:
+        """The server stops: hand over what is pending, and ask to come back in so many seconds."""
+        self._guarded(self._say_goodbye, round(back_in * 1000))
+
+    def _say_goodbye(self, again: int) -> None:
+        self.site.hub.release(self.reader)
+        self.close(GOING_AWAY, "the server is shutting down", "normal_closure", again)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport has gone, one way or the other."""
@@ -186,7 +194,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer."""
-        self.heard = self.site.loop.time()
+        self.liveness.heard = self.site.loop.time()
         self._guarded(self._receive, data)
 
     def eof_received(self) -> None:
@@ -397,7 +405,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The send buffer is full."""
-        self.blocked_since = self.site.loop.time()
+        self.liveness.blocked_since = self.site.loop.time()
         self.site.catch_up.block(self.reader)
         if not self.closing:
             self.transport.pause_reading()
@@ -407,7 +415,7 @@ class Connection(asyncio.Protocol):
         """The send buffer has drained."""
         if self.closing:
             return
-        self.heard = self.site.loop.time()  # taking data is a sign of life, too
+        self.liveness.heard = self.site.loop.time()  # taking data is a sign of life, too
         self.site.catch_up.unblock(self.reader)
         self.site.wake()
         self._set_timer()
@@ -424,46 +432,37 @@ class Connection(asyncio.Protocol):
 
     def on_deadline(self, now: float) -> None:
         """Look after the connection: close what is stalled or dead, ping what is silent."""
-        config = self.site.config
         if self.closing:
             self.transport.abort()
             return
         self._review(now)
-        if self.closing:
-            return
-        if self.reader.blocked:
-            if now >= self.blocked_since + config.stall_seconds:
-                self.close(POLICY_VIOLATION, "did not read what it asked for", "connection_timeout")
-                return
-        elif self.pinged > self.heard:
-            if now >= self.pinged + config.ping_timeout:
-                self.close(POLICY_VIOLATION, "did not answer a ping", "connection_timeout")
-                return
-        elif now >= self.heard + config.ping_interval:
-            self.pinged = now
-            self.websocket.send_ping(b"")
-            self._pump()
-        self._set_timer()
+        if not self.closing:
+            _ON_DUE[self.liveness.due(now, blocked=self.reader.blocked)](self)
+        if not self.closing:
+            self._set_timer()
+
+    def _ping(self) -> None:
+        self.liveness.pinged = self.site.loop.time()
+        self.websocket.send_ping(b"")
+        self._pump()
+
+    def _end_stalled(self) -> None:
+        self.close(POLICY_VIOLATION, "did not read what it asked for", "connection_timeout")
+
+    def _end_silent(self) -> None:
+        self.close(POLICY_VIOLATION, "did not answer a ping", "connection_timeout")
 
     def _set_timer(self) -> None:
-        config = self.site.config
-        if self.reader.blocked:
-            deadline = self.blocked_since + config.stall_seconds
-        elif self.pinged > self.heard:
-            # An answer sets no timer, so look in time for the next ping.
-            deadline = self.pinged + min(config.ping_interval, config.ping_timeout)
-            if deadline <= self.site.loop.time():
-                deadline = self.pinged + config.ping_timeout
-        else:
-            deadline = self.heard + config.ping_interval
+        now = self.site.loop.time()
+        deadline = self.liveness.deadline(now, blocked=self.reader.blocked)
         self.site.timers.set(self, min(deadline, self.admission.due))
 
     # Ends.
 
-    def _begin_closing(self, reason: Reason) -> None:
+    def _begin_closing(self, reason: Reason, again: int | UnsetType = UNSET) -> None:
         blocked = self.reader.blocked
         self.site.catch_up.block(self.reader)
-        self.send(Disconnected(reason=reason))
+        self.send(Disconnected(reason=reason, reconnect_after_ms=again))
         self.closing = True
         self.backlog = None
         if self.task is not None:
@@ -501,3 +500,11 @@ class Connection(asyncio.Protocol):
         except Exception:
             _log.exception("%s: %s failed", self.id, act.__name__)
             self.transport.abort()
+
+
+_ON_DUE: dict[Due, Callable[[Connection], None]] = {
+    Due.NOTHING: lambda connection: None,
+    Due.PING: Connection._ping,
+    Due.END_STALLED: Connection._end_stalled,
+    Due.END_SILENT: Connection._end_silent,
+}

@@ -27,8 +27,8 @@ class Timed(Protocol):
     def on_deadline(self, now: float) -> None:
         """The time set for it has come."""
 
-    def shut_down(self) -> None:
-        """The server is about to stop: say goodbye."""
+    def shut_down(self, back_in: float) -> None:
+        """The server is about to stop: say goodbye, and in how many seconds to come back."""
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -60,5 +60,7 @@ class Site:
     timers: TimerWheel[Timed] = field(default_factory=lambda: TimerWheel())
     peers: set[Timed] = field(default_factory=set)
     """Every open connection, HTTP ones included."""
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server begins to stop: nobody is let in any more."""
     subscribers: Counter[str] = field(default_factory=Counter)
     """Open WebSockets by client address."""

@@ -127,6 +127,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Write what is in line and stop; the file can then be used by another."""
+        self._writer.end()  # here, so that nobody gets in line behind the last commit
         await asyncio.to_thread(self._writer.close)
         await self._archive.close()
         self._lookup.close()
