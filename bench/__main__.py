@@ -1,5 +1,5 @@
 """The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | log |
-viewer | privacy | nginx`.
+viewer | privacy | restart | nginx`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its
@@ -21,6 +21,7 @@ from bench.targets import (
     IN_FLIGHT,
     LOG_ROWS,
     PRIVACY_ROWS,
+    RESTART_ROWS,
     ROWS,
     SEARCHES,
     SLO,
@@ -108,6 +109,11 @@ def viewer(options: Options) -> int:
 def privacy(options: Options) -> int:
     """Users who read their own direct messages: measured as by `table`."""
     return print_rows(PRIVACY_ROWS, options)
+
+
+def restart(options: Options) -> int:
+    """Clients that are sent away and come back: measured as by `table`."""
+    return print_rows(RESTART_ROWS, options)
 
 
 def print_rows(rows: Sequence[Row], options: Options) -> int:
@@ -205,6 +211,7 @@ def parser() -> argparse.ArgumentParser:
         (table, "every row of the fan-out"),
         (log, "every row of the log"),
         (viewer, "frames and memory of the viewer's page"),
+        (restart, "clients through a restart"),
         (privacy, "users with direct messages of their own, beside an open server"),
     ):
         everything = command(all_rows, about)

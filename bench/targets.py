@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from bench import privacy, restart
 from bench.load import Figures, Load
-from bench.privacy import Crowd
 from bench.publishing import Publishing
 from bench.trials import (
     Against,
@@ -24,6 +24,7 @@ from bench.trials import (
     publish_at_a_pace,
     publish_commands,
     publish_ndjson,
+    restarted,
     resume,
     resume_from_disk,
     search_the_past,
@@ -210,17 +211,31 @@ PRIVATE = (
 PRIVACY_ROWS = (
     Row(
         "10,000 users, 500 msg/s, 2 of them for all",
-        partial(private_messages, crowd=Crowd(public=2)),
+        partial(private_messages, crowd=privacy.Crowd(public=2)),
         PRIVATE,
     ),
     Row(
         "10,000 users, 500 msg/s, 5 of them for all",
-        partial(private_messages, crowd=Crowd(public=5)),
+        partial(private_messages, crowd=privacy.Crowd(public=5)),
         PRIVATE,
     ),
     Row(
         "2000 users, 500 msg/s, 50 of them for all",
-        partial(private_messages, crowd=Crowd(users=2000, public=50)),
+        partial(private_messages, crowd=privacy.Crowd(users=2000, public=50)),
         PRIVATE,
+    ),
+)
+
+RESTART_ROWS = (
+    Row(
+        "8000 clients through a restart",
+        partial(restarted, crowd=restart.Crowd()),
+        (
+            Target("missing", "<=", 0),
+            Target("doubled", "<=", 0),
+            Target("out of order", "<=", 0),
+            Target("not back", "<=", 0),
+            Target("peak / mean", "<=", 1.5),
+        ),
     ),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-import atheris  # type: ignore[import-not-found,unused-ignore]  # only who fuzzes has it
+import atheris  # who fuzzes installs it
 
 with atheris.instrument_imports(include=["livelog", "websockets", "tests"]):
     from tests.fuzz_targets import House, targets

@@ -87,9 +87,7 @@ class House:
         logging.getLogger().addHandler(self._faults)
         logging.getLogger("livelog.door").setLevel(logging.CRITICAL)
         self._loop = asyncio.new_event_loop()
-        self._loop.set_exception_handler(
-            lambda _, context: self._faults.found.append(str(context))
-        )
+        self._loop.set_exception_handler(lambda _, context: self._faults.found.append(str(context)))
         self.server = Server(Config(port=0, store="memory", limits=False, **settings))
         self._loop.run_until_complete(self.server.start())
         self.site: Site = self.server._site
