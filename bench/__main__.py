@@ -1,5 +1,6 @@
 """The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | log |
-viewer | privacy | restart | nginx`.
+viewer | privacy | restart |
+attack | nginx`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its
@@ -18,6 +19,7 @@ from bench import fronting, report, searching, trials
 from bench.load import Figures, Load
 from bench.subjects import COMMANDS, pin_load, pin_to_one_core
 from bench.targets import (
+    ATTACK_ROWS,
     IN_FLIGHT,
     LOG_ROWS,
     PRIVACY_ROWS,
@@ -116,6 +118,11 @@ def restart(options: Options) -> int:
     return print_rows(RESTART_ROWS, options)
 
 
+def attack(options: Options) -> int:
+    """What those who do nothing wrong notice of attacks: measured as by `table`."""
+    return print_rows(ATTACK_ROWS, options)
+
+
 def print_rows(rows: Sequence[Row], options: Options) -> int:
     lines: list[list[str]] = []
     details: list[str] = []
@@ -211,6 +218,7 @@ def parser() -> argparse.ArgumentParser:
         (table, "every row of the fan-out"),
         (log, "every row of the log"),
         (viewer, "frames and memory of the viewer's page"),
+        (attack, "the fan-out under attack, and what a token costs"),
         (restart, "clients through a restart"),
         (privacy, "users with direct messages of their own, beside an open server"),
     ):

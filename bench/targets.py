@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import privacy, restart
+from bench import attack, privacy, restart
 from bench.load import Figures, Load
 from bench.publishing import Publishing
 from bench.trials import (
@@ -237,5 +237,30 @@ RESTART_ROWS = (
             Target("not back", "<=", 0),
             Target("peak / mean", "<=", 1.5),
         ),
+    ),
+)
+
+UNHARMED = (Target("p95 ms", "<", 100), Target("missing", "<=", 0))
+ATTACK_ROWS = (
+    Row(
+        "10,000 half-open connections",
+        lambda against: attack.half_open(10_000),
+        (*UNHARMED, Target("half-open", ">=", 9_000)),
+    ),
+    Row("a flood of connections", lambda against: attack.flood(), UNHARMED),
+    Row(
+        "10,000 changes of subscriptions a second",
+        lambda against: attack.churn(10_000),
+        (*UNHARMED, Target("changes/s", ">=", 9_000)),
+    ),
+    Row(
+        "10,000 distinct filters",
+        lambda against: attack.distinct_filters(10, 10_000),
+        (Target("CPU many / few", "<=", 1.5),),
+    ),
+    Row(
+        "2000 connections with tokens",
+        lambda against: attack.signing_in(2000),
+        (Target("CPU ms more, HS256", "<", 1), Target("CPU ms more, ES256", "<", 1)),
     ),
 )

@@ -8,6 +8,7 @@ import socket
 
 import pytest
 
+from livelog.net import connection
 from tests.wire import (
     BINARY,
     CLOSE,
@@ -847,6 +848,25 @@ async def test_an_address_may_open_so_many_connections_and_a_freed_place_can_be_
         first.close()
         await until(lambda: house.site.subscribers.total() == 1, "a place being freed")
         await house.client()
+
+
+@on_uvloop
+async def test_who_sends_a_lot_at_once_has_turns_and_everything_is_done_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "_TURN", 0.0)  # after every frame it is the others' turn
+    async with serving(limits=False) as house:
+        busy, other = await house.client(), await house.client()
+        many = [command("ping", request_id=number) for number in range(300)]
+        await busy.send(b"".join(many))
+        assert (await other.ask("ping"))["action"] == "pong"
+        assert [(await busy.event())["request_id"] for _ in many] == [*range(300)]
+        said = [command("publish", message=user(str(number))) for number in range(50)]
+        await busy.send(b"".join(said), close_frame())  # what it said before it went counts
+        await busy.goodbye()
+        busy.close()
+        page = await other.ask("get_history", limit=100)
+        assert [m["content"] for m in page["messages"]] == [str(n) for n in range(49, -1, -1)]
 
 
 # When the server stops.

@@ -7,7 +7,8 @@ does not pass here: the hub writes shared frames straight to the transport.
 Back-pressure: when the transport reports a full send buffer, the connection stops reading and its
 reader leaves the live set; when the buffer has drained, both go on. A connection that stays full
 for too long is closed. While a command takes time, what follows it waits in `backlog` and reading
-stops, so a client that sends without reading costs one read buffer and no more.
+stops, so a client that sends without reading costs one read buffer and no more. So it is when a
+client sends a lot at once: everybody has a turn before it goes on.
 
 Closing: `disconnected` and the close frame go out, then the peer has a while to answer, because
 closing the socket at once could reset data that is still in flight. Whatever goes wrong, no
@@ -69,6 +70,9 @@ from livelog.protocol import (
 )
 
 _log = logging.getLogger(__name__)
+_TURN = 0.005
+"""Seconds for which the commands of one connection may hold the loop, however many it sends."""
+
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 _HELD_AGAINST = (AUTHENTICATION_FAILED, INVALID_TOKEN, RATE_LIMIT_EXCEEDED)
 """Ends that lead to a block of the address when there are many; to be slow or silent does not."""
@@ -93,9 +97,10 @@ class Connection(asyncio.Protocol):
         "outbox",
         # The message that is being put together from fragments.
         "assembler",
-        # A command that takes time, and the frames that wait behind it.
+        # A command that takes time, the frames that wait behind it, and until when it is our turn.
         "task",
         "backlog",
+        "turn_ends",
         # Its end.
         "liveness",
         "closing",
@@ -125,6 +130,7 @@ class Connection(asyncio.Protocol):
         self.assembler = Assembler()
         self.task: asyncio.Task[None] | None = None
         self.backlog: deque[Frame] | None = None
+        self.turn_ends = 0.0
         self.liveness = Liveness(site.config, site.loop.time())
         self.closing = False
 
@@ -203,6 +209,7 @@ class Connection(asyncio.Protocol):
 
     def _receive(self, data: bytes) -> None:
         said_goodbye = self.closing
+        self.turn_ends = self.liveness.heard + _TURN
         self.websocket.receive_data(data)
         for frame in self.websocket.events_received():
             assert isinstance(frame, Frame)  # requests are parsed at the HTTP door
@@ -213,15 +220,34 @@ class Connection(asyncio.Protocol):
 
     def _take(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE:
+            self._hurry()
             if not self.closing:
                 self._begin_closing("normal_closure")
-        elif self.task is not None:
-            if self.backlog is None:
-                self.backlog = deque()
-                self.transport.pause_reading()
-            self.backlog.append(frame)
+        elif self.task is not None or self.backlog:
+            self._put_back(frame)
+        elif self._has_had_its_turn():
+            self._put_back(frame)
+            self._go_on_later()
         elif not self.closing:
             self._process(frame)
+
+    def _put_back(self, frame: Frame) -> None:
+        if self.backlog is None:
+            self.backlog = deque()
+            self.transport.pause_reading()
+        self.backlog.append(frame)
+
+    def _hurry(self) -> None:
+        """The peer has said goodbye: what it said before has no other time."""
+        while self.backlog and self.task is None and not self.closing:
+            self._process(self.backlog.popleft())
+
+    def _has_had_its_turn(self) -> bool:
+        return self.site.loop.time() >= self.turn_ends
+
+    def _go_on_later(self) -> None:
+        """When others have had their turns."""
+        self.site.loop.call_soon(self._guarded, self._work_off_backlog)
 
     def _process(self, frame: Frame) -> None:
         if not self._spend("messages", frame.data):
@@ -279,8 +305,12 @@ class Connection(asyncio.Protocol):
         self._guarded(self._work_off_backlog)
 
     def _work_off_backlog(self) -> None:
+        self.turn_ends = self.site.loop.time() + _TURN
         while self.backlog and self.task is None and not self.reader.blocked:
             self._process(self.backlog.popleft())
+            if self.backlog and self._has_had_its_turn():
+                self._go_on_later()
+                return
         if self.backlog is not None and not self.backlog and self.task is None:
             self.backlog = None
             self._resume_reading()
