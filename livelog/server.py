@@ -33,6 +33,7 @@ from livelog.net.routes import WEBSOCKET_PATH
 from livelog.net.site import Site
 from livelog.net.ticker import Ticker
 from livelog.net.tls import Certificate, TlsDoor
+from livelog.net.turns import Turns
 from livelog.origins import Origins
 from livelog.pacing import Pacing
 from livelog.store import Store
@@ -214,6 +215,7 @@ class Server:
             origins=Origins(config.allowed_origins),
             incidents=incidents,
             doorman=Doorman(config, proxies, loop.time, incidents),
+            turns=Turns(loop),
             auth=self._auth,
         )
 

@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from livelog.net import connection
+from livelog.net import turns
 from tests.wire import (
     BINARY,
     CLOSE,
@@ -854,7 +854,7 @@ async def test_an_address_may_open_so_many_connections_and_a_freed_place_can_be_
 async def test_who_sends_a_lot_at_once_has_turns_and_everything_is_done_in_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "_TURN", 0.0)  # after every frame it is the others' turn
+    monkeypatch.setattr(turns, "_AT_ONCE", 1e-9)  # after every turn the loop does something else
     async with serving(limits=False) as house:
         busy, other = await house.client(), await house.client()
         many = [command("ping", request_id=number) for number in range(300)]

@@ -91,6 +91,7 @@ FLOORS = {
         "net.site",
         "net.ticker",
         "net.tls",
+        "net.turns",
     },
     6: {
         "",

@@ -21,6 +21,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 
 from msgspec import UNSET, UnsetType
 from websockets.frames import Frame, Opcode
@@ -70,9 +71,6 @@ from livelog.protocol import (
 )
 
 _log = logging.getLogger(__name__)
-_TURN = 0.005
-"""Seconds for which the commands of one connection may hold the loop, however many it sends."""
-
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 _HELD_AGAINST = (AUTHENTICATION_FAILED, INVALID_TOKEN, RATE_LIMIT_EXCEEDED)
 """Ends that lead to a block of the address when there are many; to be slow or silent does not."""
@@ -97,10 +95,9 @@ class Connection(asyncio.Protocol):
         "outbox",
         # The message that is being put together from fragments.
         "assembler",
-        # A command that takes time, the frames that wait behind it, and until when it is our turn.
+        # A command that takes time, and the frames that wait behind it or for our turn.
         "task",
         "backlog",
-        "turn_ends",
         # Its end.
         "liveness",
         "closing",
@@ -130,7 +127,6 @@ class Connection(asyncio.Protocol):
         self.assembler = Assembler()
         self.task: asyncio.Task[None] | None = None
         self.backlog: deque[Frame] | None = None
-        self.turn_ends = 0.0
         self.liveness = Liveness(site.config, site.loop.time())
         self.closing = False
 
@@ -184,6 +180,7 @@ class Connection(asyncio.Protocol):
         self.closing = True
         self.site.catch_up.block(self.reader)
         self.site.timers.drop(self)
+        self.site.turns.drop(self)
         self.site.peers.discard(self)
         here = limited_as(self.address)
         self.site.subscribers[here] -= 1
@@ -209,7 +206,6 @@ class Connection(asyncio.Protocol):
 
     def _receive(self, data: bytes) -> None:
         said_goodbye = self.closing
-        self.turn_ends = self.liveness.heard + _TURN
         self.websocket.receive_data(data)
         for frame in self.websocket.events_received():
             assert isinstance(frame, Frame)  # requests are parsed at the HTTP door
@@ -223,11 +219,11 @@ class Connection(asyncio.Protocol):
             self._hurry()
             if not self.closing:
                 self._begin_closing("normal_closure")
-        elif self.task is not None or self.backlog:
+        elif self.task is not None:
             self._put_back(frame)
-        elif self._has_had_its_turn():
+        elif self.backlog or not self.site.turns.is_free():
             self._put_back(frame)
-            self._go_on_later()
+            self.site.turns.wait(self)
         elif not self.closing:
             self._process(frame)
 
@@ -241,13 +237,6 @@ class Connection(asyncio.Protocol):
         """The peer has said goodbye: what it said before has no other time."""
         while self.backlog and self.task is None and not self.closing:
             self._process(self.backlog.popleft())
-
-    def _has_had_its_turn(self) -> bool:
-        return self.site.loop.time() >= self.turn_ends
-
-    def _go_on_later(self) -> None:
-        """When others have had their turns."""
-        self.site.loop.call_soon(self._guarded, self._work_off_backlog)
 
     def _process(self, frame: Frame) -> None:
         if not self._spend("messages", frame.data):
@@ -302,18 +291,24 @@ class Connection(asyncio.Protocol):
             self._fault_of_command(command)
         self.task = None
         self._guarded(self._carry_out_opening)
-        self._guarded(self._work_off_backlog)
+        if self.backlog is not None:
+            self.site.turns.wait(self)
 
-    def _work_off_backlog(self) -> None:
-        self.turn_ends = self.site.loop.time() + _TURN
-        while self.backlog and self.task is None and not self.reader.blocked:
+    def go_on(self, until: float) -> bool:
+        """It is our turn to work off the backlog."""
+        self._guarded(self._work_off_backlog, until)
+        return bool(self.backlog) and self._may_go_on
+
+    def _work_off_backlog(self, until: float) -> None:
+        while self.backlog and self._may_go_on and perf_counter() < until:
             self._process(self.backlog.popleft())
-            if self.backlog and self._has_had_its_turn():
-                self._go_on_later()
-                return
         if self.backlog is not None and not self.backlog and self.task is None:
             self.backlog = None
             self._resume_reading()
+
+    @property
+    def _may_go_on(self) -> bool:
+        return self.task is None and not self.reader.blocked
 
     def _carry_out_opening(self) -> None:
         if self.opening is not None and self.admission.admitted:
@@ -452,7 +447,7 @@ class Connection(asyncio.Protocol):
         if self.backlog is None:
             self._resume_reading()
         elif self.task is None:
-            self._guarded(self._work_off_backlog)
+            self.site.turns.wait(self)
 
     def _resume_reading(self) -> None:
         if not (self.reader.blocked or self.transport.is_closing()):

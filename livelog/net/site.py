@@ -17,6 +17,7 @@ from livelog.ingest import Ingest
 from livelog.log import Log
 from livelog.net.doorman import Doorman
 from livelog.net.incidents import Incidents
+from livelog.net.turns import Turns
 from livelog.origins import Origins
 from livelog.timers import TimerWheel
 
@@ -55,6 +56,7 @@ class Site:
     origins: Origins
     incidents: Incidents
     doorman: Doorman
+    turns: Turns
     auth: Authenticator | None = None
     """Tells who somebody is; None where that does not matter, because everything is public."""
     timers: TimerWheel[Timed] = field(default_factory=lambda: TimerWheel())
