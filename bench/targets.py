@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import attack, privacy, restart
+from bench import attack, fronting, privacy, restart
 from bench.load import Figures, Load
 from bench.publishing import Publishing
 from bench.trials import (
@@ -223,6 +223,18 @@ PRIVACY_ROWS = (
         "2000 users, 500 msg/s, 50 of them for all",
         partial(private_messages, crowd=privacy.Crowd(users=2000, public=50)),
         PRIVATE,
+    ),
+)
+
+NGINX_ROWS = (
+    Row(
+        "1000 x 10 msg/s on one core with nginx",
+        partial(fronting.fronted, load=fronting.LOAD),
+        tuple(
+            Target(f"{way}: {figure}", relation, bound)
+            for way in ("nginx", "nginx and TLS")
+            for figure, relation, bound in (("p95 ms", "<", 100), ("missing", "<=", 0))
+        ),
     ),
 )
 
