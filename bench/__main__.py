@@ -1,5 +1,6 @@
 """The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | log |
-viewer | nginx`.
+viewer | privacy | restart |
+attack | nginx`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its
@@ -14,12 +15,16 @@ from dataclasses import fields
 from pathlib import Path
 from statistics import median
 
-from bench import fronting, report, searching, trials
+from bench import report, searching, trials
 from bench.load import Figures, Load
 from bench.subjects import COMMANDS, pin_load, pin_to_one_core
 from bench.targets import (
+    ATTACK_ROWS,
     IN_FLIGHT,
     LOG_ROWS,
+    NGINX_ROWS,
+    PRIVACY_ROWS,
+    RESTART_ROWS,
     ROWS,
     SEARCHES,
     SLO,
@@ -80,11 +85,6 @@ def handshakes(options: Options) -> int:
     return print_figures(found)
 
 
-def nginx(options: Options) -> int:
-    """The load straight to the server, through nginx, and through nginx with TLS."""
-    return print_figures(fronting.fronted(against(options), load(options)))
-
-
 def stall(options: Options) -> int:
     return print_figures(trials.stall(against(options), load(options), options.stall_seconds))
 
@@ -102,6 +102,26 @@ def log(options: Options) -> int:
 def viewer(options: Options) -> int:
     """The page that follows a log: measured as by `table`."""
     return print_rows(VIEWER_ROWS, options)
+
+
+def privacy(options: Options) -> int:
+    """Users who read their own direct messages: measured as by `table`."""
+    return print_rows(PRIVACY_ROWS, options)
+
+
+def restart(options: Options) -> int:
+    """Clients that are sent away and come back: measured as by `table`."""
+    return print_rows(RESTART_ROWS, options)
+
+
+def nginx(options: Options) -> int:
+    """Straight to the server, through nginx, and through nginx with TLS: measured as by `table`."""
+    return print_rows(NGINX_ROWS, options)
+
+
+def attack(options: Options) -> int:
+    """What those who do nothing wrong notice of attacks: measured as by `table`."""
+    return print_rows(ATTACK_ROWS, options)
 
 
 def print_rows(rows: Sequence[Row], options: Options) -> int:
@@ -191,7 +211,6 @@ def parser() -> argparse.ArgumentParser:
     storm = command(handshakes, "connections opened while messages are delivered")
     storm.add_argument("--connections", type=int, default=2000)
     storm.add_argument("--in-flight", type=int, default=IN_FLIGHT)
-    add_load(command(nginx, "what nginx in front costs, without TLS and with it"), fronting.LOAD)
     stalled = command(stall, "a fan-out of which some subscribers stop reading")
     stalled.add_argument("--stall-seconds", type=float, default=STALL_SECONDS)
     add_load(stalled, STALL_LOAD)
@@ -199,6 +218,10 @@ def parser() -> argparse.ArgumentParser:
         (table, "every row of the fan-out"),
         (log, "every row of the log"),
         (viewer, "frames and memory of the viewer's page"),
+        (nginx, "what nginx in front costs, without TLS and with it"),
+        (attack, "the fan-out under attack, and what a token costs"),
+        (restart, "clients through a restart"),
+        (privacy, "users with direct messages of their own, beside an open server"),
     ):
         everything = command(all_rows, about)
         everything.add_argument("--times", type=int, default=3)

@@ -6,16 +6,20 @@ on sockets that do not block. Ballast is counted and thrown away, only samples a
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import time
 from array import array
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
-from bench.traffic import STAMP_DIGITS, Traffic
+from bench.traffic import STAMP_DIGITS
 from bench.wire import CLOSE, PING, PONG, TEXT, Client, Parser, frame
 
 clock = time.monotonic_ns
 SECOND = 1_000_000_000
+BATCH = 64
 SINK = bytearray(1 << 18)  # what ballast is read into; the kernel leaves it untouched
 
 
@@ -71,10 +75,17 @@ class Sampled(Subscriber):
             self.latencies.append(now - due)
 
 
+class Frames(Protocol):
+    """What is published."""
+
+    def frame(self, number: int, due: int) -> bytes:
+        """The command that publishes the message of this number, which is due then."""
+
+
 class Publisher:
     """Sends what is due, several in one write when late, and counts the acknowledgements."""
 
-    def __init__(self, client: Client, traffic: Traffic) -> None:
+    def __init__(self, client: Client, traffic: Frames) -> None:
         self.sock, self._traffic = client.sock, traffic
         self._parser = Parser()
         self._outbox = b""
@@ -117,6 +128,44 @@ class Publisher:
             self.acknowledged += 1
         else:
             self.refusals.append(payload.decode("utf-8", "replace"))
+
+
+class Pump:
+    """The one loop that publishes what is due and reads what has come."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()  # before the sockets: select() takes descriptors below 1024
+        self._readers: dict[int, Callable[[], None]] = {}
+
+    def watch(self, publisher: Publisher, subscribers: Iterable[Subscriber]) -> None:
+        self._publisher = publisher
+        self._add(publisher.sock, publisher.read)
+        for each in subscribers:
+            secure = isinstance(each.sock, ssl.SSLSocket)
+            self._add(each.sock, each.read_secure if secure else each.read)
+
+    def _add(self, sock: socket.socket, read: Callable[[], None]) -> None:
+        sock.setblocking(False)
+        self._readers[sock.fileno()] = read
+        self._epoll.register(sock, select.EPOLLIN | select.EPOLLET)
+
+    def forget(self, each: Subscriber) -> None:
+        self._epoll.unregister(each.sock)
+
+    def run(self, until: int) -> None:
+        """Serve everyone until the time has come."""
+        readers, publisher, poll = self._readers, self._publisher, self._epoll.poll
+        while (now := clock()) < until:
+            next_due = publisher.send_due(now)
+            events = poll(0, BATCH)
+            for descriptor, _ in events:
+                try:
+                    readers[descriptor]()
+                except OSError:
+                    continue  # nothing to read, or closed on us: then its bytes will be missing
+            if not events:  # select(), because epoll waits in whole milliseconds
+                wait = max(0, min(next_due, until) - clock()) / SECOND
+                select.select((self._epoll,), (), (), wait)
 
 
 def farewell(each: Subscriber, frame_size: int, deadline: int) -> tuple[bool, int]:

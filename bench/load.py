@@ -25,13 +25,11 @@ from __future__ import annotations
 
 import gc
 import math
-import select
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.clients import SECOND, Publisher, Sampled, Subscriber, clock, farewell
+from bench.clients import SECOND, Publisher, Pump, Sampled, Subscriber, clock, farewell
 from bench.latency import Spread
 from bench.subjects import Subject, machine_cpu_ns
 from bench.traffic import MARKER_DUE, STAMP, Traffic, calibrated
@@ -39,7 +37,6 @@ from bench.wire import Client, listening
 
 Figures = dict[str, float]
 
-BATCH = 64
 DRAIN_SECONDS = 15
 HEADER = 4  # of every frame between 126 and 65535 bytes
 MB = 1 << 20
@@ -83,7 +80,7 @@ class Crowd:
 
     def __init__(self, load: Load, subject: Subject) -> None:
         self._load, self._subject = load, subject
-        self._epoll = select.epoll()  # before the sockets: select() takes descriptors below 1024
+        self._pump = Pump()
         clients = [Client(listening(subject.url)) for _ in range(load.subscribers)]
         publishing = Client(subject.url)
         traffic = calibrated(publishing, clients[0], load.size)
@@ -91,7 +88,7 @@ class Crowd:
         self._start_stream(publishing, clients, traffic)
         self.publisher = Publisher(publishing, traffic)
         self._assign(clients)
-        self._watch()
+        self._pump.watch(self.publisher, [*self.steady, *self.stalled])
 
     def _start_stream(self, publishing: Client, clients: list[Client], traffic: Traffic) -> None:
         """Publish a marker and read every connection up to it: what follows is the stream."""
@@ -119,30 +116,9 @@ class Crowd:
     def steady(self) -> list[Subscriber]:
         return [*self.ballast, *self.sampled]
 
-    def _watch(self) -> None:
-        self._readers: dict[int, Callable[[], None]] = {}
-        watched: list[Publisher | Subscriber] = [self.publisher, *self.steady, *self.stalled]
-        for each in watched:
-            each.sock.setblocking(False)
-            self._readers[each.sock.fileno()] = each.read
-            if isinstance(each, Subscriber) and isinstance(each.sock, ssl.SSLSocket):
-                self._readers[each.sock.fileno()] = each.read_secure
-            self._epoll.register(each.sock, select.EPOLLIN | select.EPOLLET)
-
     def pump(self, until: int) -> None:
         """Serve everyone until the time has come."""
-        readers, publisher, poll = self._readers, self.publisher, self._epoll.poll
-        while (now := clock()) < until:
-            next_due = publisher.send_due(now)
-            events = poll(0, BATCH)
-            for descriptor, _ in events:
-                try:
-                    readers[descriptor]()
-                except OSError:
-                    continue  # nothing to read, or closed on us: then its bytes will be missing
-            if not events:  # select(), because epoll waits in whole milliseconds
-                wait = max(0, min(next_due, until) - clock()) / SECOND
-                select.select((self._epoll,), (), (), wait)
+        self._pump.run(until)
 
     def mark(self) -> Mark:
         received = sum(each.received for each in (*self.steady, *self.stalled))
@@ -151,7 +127,7 @@ class Crowd:
 
     def stop_reading(self) -> None:
         for each in self.stalled:
-            self._epoll.unregister(each.sock)
+            self._pump.forget(each)
 
     def drain(self) -> None:
         """Serve until everyone has everything and every publish its answer, within bounds."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from bench import attack, fronting, privacy, restart
 from bench.load import Figures, Load
 from bench.publishing import Publishing
 from bench.trials import (
@@ -19,9 +20,11 @@ from bench.trials import (
     fanout_and_floor,
     handshakes,
     idle,
+    private_messages,
     publish_at_a_pace,
     publish_commands,
     publish_ndjson,
+    restarted,
     resume,
     resume_from_disk,
     search_the_past,
@@ -197,4 +200,79 @@ SEEN = (  # at the 95th percentile half of the frames that a screen can show; no
 VIEWER_ROWS = (
     Row("the viewer at 200 msg/s", partial(follow, rate=200), SEEN),
     Row("the viewer at 1000 msg/s", partial(follow, rate=1000), SEEN),
+)
+
+PRIVATE = (
+    Target("CPU / open", "<=", 1.2),
+    Target("missing bytes", "<=", 0),
+    Target("surplus bytes", "<=", 0),
+    Target("unacknowledged", "<=", 0),
+)
+PRIVACY_ROWS = (
+    Row(
+        "10,000 users, 500 msg/s, 2 of them for all",
+        partial(private_messages, crowd=privacy.Crowd(public=2)),
+        PRIVATE,
+    ),
+    Row(
+        "10,000 users, 500 msg/s, 5 of them for all",
+        partial(private_messages, crowd=privacy.Crowd(public=5)),
+        PRIVATE,
+    ),
+    Row(
+        "2000 users, 500 msg/s, 50 of them for all",
+        partial(private_messages, crowd=privacy.Crowd(users=2000, public=50)),
+        PRIVATE,
+    ),
+)
+
+NGINX_ROWS = (
+    Row(
+        "1000 x 10 msg/s on one core with nginx",
+        partial(fronting.fronted, load=fronting.LOAD),
+        tuple(
+            Target(f"{way}: {figure}", relation, bound)
+            for way in ("nginx", "nginx and TLS")
+            for figure, relation, bound in (("p95 ms", "<", 100), ("missing", "<=", 0))
+        ),
+    ),
+)
+
+RESTART_ROWS = (
+    Row(
+        "8000 clients through a restart",
+        partial(restarted, crowd=restart.Crowd()),
+        (
+            Target("missing", "<=", 0),
+            Target("doubled", "<=", 0),
+            Target("out of order", "<=", 0),
+            Target("not back", "<=", 0),
+            Target("peak / mean", "<=", 1.5),
+        ),
+    ),
+)
+
+UNHARMED = (Target("p95 ms", "<", 100), Target("missing", "<=", 0))
+ATTACK_ROWS = (
+    Row(
+        "10,000 half-open connections",
+        lambda against: attack.half_open(10_000),
+        (*UNHARMED, Target("half-open", ">=", 9_000)),
+    ),
+    Row("a flood of connections", lambda against: attack.flood(), UNHARMED),
+    Row(
+        "10,000 changes of subscriptions a second",
+        lambda against: attack.churn(10_000),
+        (*UNHARMED, Target("changes/s", ">=", 9_000)),
+    ),
+    Row(
+        "10,000 distinct filters",
+        lambda against: attack.distinct_filters(10, 10_000),
+        (Target("CPU many / few", "<=", 1.5),),
+    ),
+    Row(
+        "2000 connections with tokens",
+        lambda against: attack.signing_in(2000),
+        (Target("CPU ms more, HS256", "<", 1), Target("CPU ms more, ES256", "<", 1)),
+    ),
 )

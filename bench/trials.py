@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from tempfile import TemporaryDirectory
 
-from bench import pastsearch, publishing, resuming, running
+from bench import pastsearch, privacy, publishing, restart, resuming, running
 from bench.clients import SECOND, clock
 from bench.latency import Spread
 from bench.load import MB, Figures, Load
@@ -144,6 +144,14 @@ def resume_from_disk(against: Against, clients: int, behind: int) -> Figures:
 
 def search_the_past(against: Against, count: int) -> Figures:
     return pastsearch.past_search(count)
+
+
+def restarted(against: Against, crowd: restart.Crowd) -> Figures:
+    return restart.restarted(crowd)
+
+
+def private_messages(against: Against, crowd: privacy.Crowd) -> Figures:
+    return privacy.beside_the_open_server(crowd)
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,18 @@ same slice have the same cursor, so each slice joins once.
 The audiences that a message concerns are looked up, not searched: those without filters by the
 message's type, the others by one of the terms they require, then asked once more with the one
 predicate.
+
+What a reader wants of one person only, such as its own direct messages, would make every
+subscription another one, and an audience of each reader. So an audience shares the rest, and the
+*personal* frames of a member are kept for that member, until its turn merges the two by seq.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
+from typing import TypeVar
 
 from livelog.messages import MessageType
 from livelog.query import EVERYTHING, NOTHING, Query, Subscription
@@ -42,7 +47,13 @@ _MOST_TELLING_FIRST = (
     "severity=",
     "server=",
 )
+_PERSON = "user_id="
 _NO_AUDIENCES: frozenset[Audience] = frozenset()
+_NO_READERS: frozenset[Reader] = frozenset()
+
+Entry = TypeVar("Entry", bound=Hashable)
+Route = tuple[MessageType, str]
+"""A type and a term: where a message that has both is looked up."""
 
 
 class Reader:
@@ -52,13 +63,15 @@ class Reader:
     in an audience; `Hub.position` tells it for live readers too.
     """
 
-    __slots__ = ("audience", "blocked", "cursor", "subscription", "write")
+    __slots__ = ("audience", "blocked", "cursor", "personal", "subscription", "write")
 
     def __init__(self, write: Callable[[bytes], object], cursor: int = 0) -> None:
         self.write = write
         self.cursor = cursor
         self.subscription = NOTHING
         self.audience: Audience | None = None
+        self.personal: tuple[Route, ...] = ()
+        """Where what it shares with no audience is looked up, while it is live."""
         self.blocked = False
         """The send buffer is full; nothing may be written until it has drained."""
 
@@ -66,7 +79,7 @@ class Reader:
 class Audience:
     """The live readers of one subscription, and what not all of them have been handed yet."""
 
-    __slots__ = ("frames", "members", "seqs", "subscription", "turns")
+    __slots__ = ("frames", "members", "personal", "seqs", "subscription", "turns")
 
     def __init__(self, subscription: Subscription) -> None:
         self.subscription = subscription
@@ -74,13 +87,27 @@ class Audience:
         self.seqs: list[int] = []
         self.frames: list[bytes] = []
         """What has been gathered: `frames[i]` has the seq `seqs[i]`."""
+        self.personal: dict[Reader, list[tuple[int, bytes]]] = {}
+        """What has been gathered for one member only: seqs and frames."""
         self.turns: Iterator[Reader] = iter(())
         """Who is still to come in the round under way."""
 
     def after(self, cursor: int) -> bytes:
-        """What a member at `cursor` has to be handed."""
+        """What every member at `cursor` has to be handed."""
         frames = self.frames[bisect_right(self.seqs, cursor) :]
         return frames[0] if len(frames) == 1 else b"".join(frames)
+
+    def take_for(self, reader: Reader) -> bytes:
+        """What `reader` has to be handed, with what is for it alone."""
+        start = bisect_right(self.seqs, reader.cursor)
+        shared = zip(self.seqs[start:], self.frames[start:], strict=True)
+        return b"".join(frame for _, frame in sorted([*shared, *self.personal.pop(reader)]))
+
+    def first_for(self, reader: Reader) -> int | None:
+        """The seq of the first frame that `reader` has to be handed; None if there is none."""
+        waiting = bisect_right(self.seqs, reader.cursor)
+        first = [seq for seq, _ in self.personal.get(reader, ())[:1]]
+        return min([*self.seqs[waiting : waiting + 1], *first], default=None)
 
     def drop(self, upto: int) -> None:
         """Everybody has been handed what has a seq up to here."""
@@ -96,7 +123,9 @@ class Hub:
         """Seq of the newest message published."""
         self._audiences: dict[Subscription, Audience] = {}
         self._unfiltered: defaultdict[MessageType, set[Audience]] = defaultdict(set)
-        self._routes: dict[tuple[MessageType, str], set[Audience]] = {}
+        self._routes: dict[Route, set[Audience]] = {}
+        self._persons: dict[Route, set[Reader]] = {}
+        """Live readers with personal parts, by the person."""
         self._text_routes = 0
         """How many entries of `_routes` stand under letters of a text."""
         self._dirty: set[Audience] = set()
@@ -113,15 +142,18 @@ class Hub:
         audience = reader.audience
         if audience is None:
             return reader.cursor if reader.subscription.parts else self.head
-        waiting = bisect_right(audience.seqs, reader.cursor)
-        return audience.seqs[waiting] - 1 if waiting < len(audience.seqs) else self.head
+        first = audience.first_for(reader)
+        return self.head if first is None else first - 1
 
     def join(self, reader: Reader) -> None:
         """Make a reader live; its cursor must be at the head."""
         assert reader.cursor >= self.head
-        audience = self._audiences.get(reader.subscription) or self._open(reader.subscription)
+        shared, reader.personal = _split(reader.subscription)
+        audience = self._audiences.get(shared) or self._open(shared)
         audience.members.add(reader)
         reader.audience = audience
+        for route in reader.personal:
+            self._persons.setdefault(route, set()).add(reader)
 
     def leave(self, reader: Reader) -> None:
         """Take `reader` out of the live set, with its cursor at the exact place."""
@@ -129,14 +161,19 @@ class Hub:
         audience, reader.audience = reader.audience, None
         if audience is not None:
             audience.members.discard(reader)
+            audience.personal.pop(reader, None)
             if not audience.members:
                 self._close(audience)
+        for route in reader.personal:
+            _discard(self._persons, route, reader)
+        reader.personal = ()
 
     def release(self, reader: Reader) -> None:
         """Let a reader leave at the head: it is first handed what its audience has gathered."""
         audience = reader.audience
         if audience is not None and self.position(reader) < self.head:
-            data = audience.after(reader.cursor)
+            personal = reader in audience.personal
+            data = audience.take_for(reader) if personal else audience.after(reader.cursor)
             reader.cursor = self.head
             reader.write(data)
         self.leave(reader)
@@ -150,6 +187,19 @@ class Hub:
             audience.seqs.append(record.seq)
             audience.frames.append(record.frame)
             self._dirty.add(audience)
+        if self._persons:
+            self._publish_personally(record)
+
+    def _publish_personally(self, record: Record) -> None:
+        persons = [term for term in record.keys if term.startswith(_PERSON)]
+        found: set[Reader] = set()
+        for term in persons:
+            found |= self._persons.get((record.type, term), _NO_READERS)
+        for reader in found:
+            audience = reader.audience
+            if audience is not None and reader.subscription.wants(record):
+                audience.personal.setdefault(reader, []).append((record.seq, record.frame))
+                self._dirty.add(audience)
 
     @property
     def idle(self) -> bool:
@@ -164,7 +214,8 @@ class Hub:
         assert not self._round
         self._round_head = self.head
         for audience in self._dirty:
-            audience.turns = iter(tuple(audience.members))
+            concerned = audience.members if audience.seqs else audience.personal
+            audience.turns = iter(tuple(concerned))
             self._round.append(audience)
 
     def flush(self, count: int) -> bool:
@@ -172,15 +223,20 @@ class Hub:
         while self._round:
             audience = self._round[0]
             upto = audience.seqs[-1] if audience.seqs else 0
+            personal = audience.personal
             joined: dict[int, bytes] = {}
             for reader in audience.turns:
                 # This loop is where the server spends its time.
                 cursor = reader.cursor
-                if cursor < upto and reader.audience is audience:
-                    data = joined.get(cursor)
-                    if data is None:
+                if (cursor < upto or reader in personal) and reader.audience is audience:
+                    if reader in personal:
+                        data = audience.take_for(reader)
+                    elif cursor in joined:
+                        data = joined[cursor]
+                    else:
                         data = joined[cursor] = audience.after(cursor)
-                    reader.cursor = upto
+                    if cursor < upto:
+                        reader.cursor = upto
                     reader.write(data)
                     count -= 1
                     if not count:
@@ -190,7 +246,7 @@ class Hub:
 
     def _end_round(self, audience: Audience) -> None:
         audience.drop(self._round_head)
-        if not audience.seqs:
+        if not (audience.seqs or audience.personal):
             self._dirty.discard(audience)
 
     # Tables by which audiences are found.
@@ -230,9 +286,7 @@ class Hub:
             else:
                 term = _route(query)
                 self._text_routes -= len(term) == _GRAM
-                self._routes[name, term].discard(audience)
-                if not self._routes[name, term]:
-                    del self._routes[name, term]
+                _discard(self._routes, (name, term), audience)
 
     def _check(self) -> None:
         """Assert that the tables agree with each other."""
@@ -240,7 +294,9 @@ class Hub:
             assert audience.subscription == subscription
             assert audience.members
             assert all(reader.audience is audience for reader in audience.members)
-            assert bool(audience.seqs) == (audience in self._dirty)
+            assert audience in self._dirty or not (audience.seqs or audience.personal)
+            assert audience.personal.keys() <= audience.members
+            assert all(waiting == sorted(waiting) for waiting in audience.personal.values())
             assert audience.seqs == sorted(set(audience.seqs))
             assert len(audience.seqs) == len(audience.frames)
         placed = {
@@ -248,12 +304,38 @@ class Hub:
         }
         assert placed == set(self._audiences.values())
         assert self._dirty <= placed
+        for route, readers in self._persons.items():
+            assert readers
+            assert all(reader.audience and route in reader.personal for reader in readers)
+
+
+def _split(subscription: Subscription) -> tuple[Subscription, tuple[Route, ...]]:
+    """What is shared with an audience, and where the personal rest is looked up.
+
+    A subscription that is personal as a whole stays so: those who share it are an audience.
+    """
+    routes = {name: _route(query) for name, query in subscription.parts}
+    personal = {name: term for name, term in routes.items() if term.startswith(_PERSON)}
+    if len(personal) == len(routes):
+        return subscription, ()
+    return subscription.without(frozenset(personal)), tuple(personal.items())
+
+
+def _discard(table: dict[Route, set[Entry]], route: Route, entry: Entry) -> None:
+    """Remove `entry`, and its place in the table when nobody else is there."""
+    entries = table[route]
+    entries.discard(entry)
+    if not entries:
+        del table[route]
 
 
 def _route(query: Query) -> str:
-    """A term that every message `query` matches has: the most telling one it requires."""
+    """A term that every message `query` matches has: the most telling one it requires.
+
+    Of several persons it is the last, who is the one that asks.
+    """
     for field in _MOST_TELLING_FIRST:
-        for term in query.keys:
+        for term in reversed(query.keys):
             if term.startswith(field):
                 return term
     words = [word for phrase in query.phrases for word in phrase]

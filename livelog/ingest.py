@@ -17,7 +17,7 @@ from msgspec import UNSET
 
 from livelog import explain
 from livelog.engine.local import LocalEngine
-from livelog.errors import MESSAGE_TOO_BIG, PROTOCOL_ERROR, Refused
+from livelog.errors import MESSAGE_TOO_BIG, POLICY_VIOLATION, PROTOCOL_ERROR, Refused
 from livelog.ids import uuid7
 from livelog.log import Log
 from livelog.messages import AnyMessage, Message, decoder, encoder
@@ -36,6 +36,17 @@ Done = Callable[[list[Receipt], Refused | None], None]
 """Called once when the messages are safe, or with the reason why they are not."""
 
 
+class _Author(msgspec.Struct):
+    """Who says something: an id is theirs. Of the other types the game is the only author."""
+
+    type: str
+    user_id: str = ""
+    from_user_id: str = ""
+
+
+_author = msgspec.json.Decoder(_Author)
+
+
 class Ingest:
     """Takes messages in. `clock` tells Unix time in seconds."""
 
@@ -50,9 +61,9 @@ class Ingest:
     def prepare(self, message: AnyMessage) -> Draft:
         """Check, stamp and encode one message.
 
-        Raises `Refused` when its id has a U+0000 or its timestamp is none, when a free object is
-        nested too deeply or cannot be written as JSON, when the whole is too big, or when the log
-        takes nothing now.
+        Raises `Refused` when its id has a U+0000 or is that of a message by somebody else, when its
+        timestamp is none, when a free object is nested too deeply or cannot be written as JSON,
+        when the whole is too big, or when the log takes nothing now.
         """
         if (refusal := self._log.refusal) is not None:
             raise refusal
@@ -73,6 +84,8 @@ class Ingest:
         if len(payload) > self._max_bytes:
             issue = f"{len(payload)} bytes, at most {self._max_bytes} are allowed"
             raise Refused(MESSAGE_TOO_BIG, "", issue)
+        if named:
+            self._check_owner(message.id, payload)
         tag = message.__struct_config__.tag
         return Draft(message.id, tag, time, found, payload, named)  # type: ignore[arg-type]  # a tag is a MessageType
 
@@ -92,6 +105,12 @@ class Ingest:
             receipts.append(Receipt(draft.id, seq))
         self._log.commit(list(fresh.values()), lambda refused: done(receipts, refused))
         return receipts
+
+    def _check_owner(self, id: str, payload: bytes) -> None:
+        """Whoever used an id first may repeat the message; from others it would only be lost."""
+        first = self._log.payload_of(id)
+        if first is not None and _author.decode(first) != _author.decode(payload):
+            raise Refused(POLICY_VIOLATION, "id", "is that of a message by somebody else")
 
     def _known(self, draft: Draft, fresh: dict[str, Record]) -> int | None:
         """The seq of the message with this id, if there is one."""

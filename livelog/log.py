@@ -84,6 +84,11 @@ class Log:
         seq = self._window.seq_of(id)
         return self._store.seq_of(id) if seq is None and self._filling is not None else seq
 
+    def payload_of(self, id: str) -> bytes | None:
+        """The message with this id as JSON, None when there is none in the window."""
+        found = self._window.payload_of(id)
+        return self._store.payload_of(id) if found is None and self._filling is not None else found
+
     # Out.
 
     async def read(self, query: Query, span: Span) -> Page:

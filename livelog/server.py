@@ -26,12 +26,14 @@ from livelog.ingest import Done, Ingest, Receipt
 from livelog.log import Log
 from livelog.messages import Message
 from livelog.net.doorman import Doorman
+from livelog.net.drain import drain
 from livelog.net.http import HttpConnection
 from livelog.net.incidents import Incidents
 from livelog.net.routes import WEBSOCKET_PATH
 from livelog.net.site import Site
 from livelog.net.ticker import Ticker
 from livelog.net.tls import Certificate, TlsDoor
+from livelog.net.turns import Turns
 from livelog.origins import Origins
 from livelog.pacing import Pacing
 from livelog.store import Store
@@ -71,6 +73,7 @@ class Server:
         self._certificate: Certificate | None = None
         self._turning: asyncio.TimerHandle | None = None
         self._filling: asyncio.Task[None] | None = None
+        self._hurried = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -100,12 +103,15 @@ class Server:
             self._filling = self._site.loop.create_task(self._fill())
 
     async def close(self) -> None:
-        """Stop accepting, say goodbye to everybody, wait briefly for them, and stop."""
+        """Let nobody in, send everybody away in slices, wait briefly for them, and stop.
+
+        Does nothing when the server is being closed already.
+        """
         site = self._site
+        if site.ending.is_set():
+            return
+        await drain(site, self._hurried)
         self._listener.close()
-        self._ticker.drain()
-        for peer in list(site.peers):
-            peer.shut_down()
         deadline = site.loop.time() + self.config.close_timeout
         # Looked at now and then, because an event would cost every connection, always, for this.
         while site.peers and site.loop.time() < deadline:  # noqa: ASYNC110 - see above
@@ -119,6 +125,10 @@ class Server:
             self._filling.cancel()
         await self._store.close()
         await self._close_auth()
+
+    def hurry(self) -> None:
+        """Send everybody away at once instead of over `drain_seconds`, now or when it ends."""
+        self._hurried.set()
 
     async def _close_auth(self) -> None:
         if self._auth is not None:
@@ -205,6 +215,7 @@ class Server:
             origins=Origins(config.allowed_origins),
             incidents=incidents,
             doorman=Doorman(config, proxies, loop.time, incidents),
+            turns=Turns(loop),
             auth=self._auth,
         )
 

@@ -106,11 +106,20 @@ class Window:
 
     def seq_of(self, id: str) -> int | None:
         """The seq of the newest message with this id, None when it is not in the window."""
+        place = self._place_of(id)
+        return None if place is None else self._seqs[place - self._base]
+
+    def payload_of(self, id: str) -> bytes | None:
+        """The newest message with this id as JSON, None when it is not in the window."""
+        place = self._place_of(id)
+        return None if place is None else self.payload(place)
+
+    def _place_of(self, id: str) -> int | None:
         places = [p - self._renumbered_by for p in self._ids.candidates(id)]
         kept = [place for place in places if place >= self._index.start]
         for place in sorted(kept, reverse=True):
             if id_of(self.payload(place)) == id:
-                return self._seqs[place - self._base]
+                return place
         return None
 
     def after(self, cursor: int, wanted: Subscription, max_bytes: int) -> Chunk:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -513,6 +514,33 @@ async def test_an_id_that_was_published_already_is_answered_with_the_first_seq()
         assert house.server.publish(user("five", id="same")).seq == first["seq"]
         assert [event["content"] for event in await client.everything()] == ["four"]
         assert (await client.ask("get_history"))["total_count"] == 2
+
+
+@on_uvloop
+async def test_the_id_of_somebody_elses_message_is_refused(tmp_path: Path) -> None:
+    """Nobody can make what others will say vanish, or learn where a message of theirs stands."""
+    store = str(tmp_path / "live.db")
+    hers = user("hers", id="same", user_id="ann")
+    stolen = [user("his", id="same", user_id="bob"), {**SAMPLES[2], "id": "same"}]
+    async with serving(store=store) as house:
+        house.server.publish(hers)
+        client = await house.client()
+        for message in stolen:
+            refused = await client.ask("publish", message=message)
+            assert (refused["error_code"], refused["details"]["field"]) == (1008, "message.id")
+        assert await stolen_over_http(house, stolen[0]) == 403
+    async with serving(store=store, window_messages=1) as house:  # also before it is filled
+        assert await stolen_over_http(house, stolen[0]) == 403
+        assert house.server.publish(hers).seq < house.server.publish(user("new")).seq
+
+
+async def stolen_over_http(house: House, message: Json) -> int:
+    """The status of its refusal, which refuses the whole body."""
+    body = json.dumps([user("with it"), message])
+    answer = await (await house.http()).ask("POST", "/api/messages", body)
+    assert answer.json["details"]["field"] == "id"
+    assert (await (await house.http()).ask("GET", "/api/history")).json["total_count"] == 1
+    return answer.status
 
 
 @on_uvloop

@@ -8,6 +8,7 @@ import socket
 
 import pytest
 
+from livelog.net import turns
 from tests.wire import (
     BINARY,
     CLOSE,
@@ -849,6 +850,25 @@ async def test_an_address_may_open_so_many_connections_and_a_freed_place_can_be_
         await house.client()
 
 
+@on_uvloop
+async def test_who_sends_a_lot_at_once_has_turns_and_everything_is_done_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, "_AT_ONCE", 1e-9)  # after every turn the loop does something else
+    async with serving(limits=False) as house:
+        busy, other = await house.client(), await house.client()
+        many = [command("ping", request_id=number) for number in range(300)]
+        await busy.send(b"".join(many))
+        assert (await other.ask("ping"))["action"] == "pong"
+        assert [(await busy.event())["request_id"] for _ in many] == [*range(300)]
+        said = [command("publish", message=user(str(number))) for number in range(50)]
+        await busy.send(b"".join(said), close_frame())  # what it said before it went counts
+        await busy.goodbye()
+        busy.close()
+        page = await other.ask("get_history", limit=100)
+        assert [m["content"] for m in page["messages"]] == [str(n) for n in range(49, -1, -1)]
+
+
 # When the server stops.
 
 
@@ -866,7 +886,9 @@ async def test_a_server_that_stops_says_all_it_has_to_say_and_then_goodbye() -> 
         closing = asyncio.create_task(speak_and_stop())
         for client in clients:
             assert await client.contents(2) == ["first words", "last words"]
-            assert await client.event() == {"action": "disconnected", "reason": "normal_closure"}
+            goodbye = await client.event()
+            assert goodbye.pop("reconnect_after_ms") >= 0
+            assert goodbye == {"action": "disconnected", "reason": "normal_closure"}
             assert await client.close_code() == 1001
             assert not closing.done()
             await client.send(close_frame(1001))

@@ -61,6 +61,10 @@ SUBSCRIPTIONS = [
         only("user", text="go") | only("system", severity="error"),
         only("user", type=["dm"]),
         only("user", type=["user", "dm"]) | only("system", text="error", severity="info"),
+        # These share an audience, and have something of their own beside it.
+        only("user", user_id="u1") | only("system"),
+        only("user", user_id="u2") | only("system"),
+        only("user", user_id="u2", text="dragon") | only("system"),
     )
 ]
 
@@ -268,6 +272,7 @@ class HubAgainstAModel(RuleBasedStateMachine):
         for client in self.present:
             self.catch_up.block(client.reader)
         assert (self.hub._audiences, self.hub._routes, self.hub._text_routes) == ({}, {}, 0)
+        assert not self.hub._persons
         assert not any(self.hub._unfiltered.values())
 
 
@@ -368,3 +373,36 @@ def test_a_message_is_shown_to_the_audiences_it_may_concern_only() -> None:
     assert len(asked) == 1000
     place.log.commit([record(user("u7", "general", "", NOON), 1)], lambda refused: None)
     assert [audience.seqs for audience in place.hub._dirty] == [[1]]
+
+
+def test_readers_that_differ_in_what_is_theirs_alone_share_an_audience() -> None:
+    """Ten thousand users who read their own messages beside the public ones are one audience."""
+    place = Place(0)
+    transports = [Transport(place.catch_up) for _ in range(100)]
+    for number, transport in enumerate(transports):
+        mine = only("user", user_id=f"u{number}") | only("system")
+        place.catch_up.move(transport.reader, NOTHING.with_types(mine))
+    assert len(place.hub._audiences) == 1
+    own = record(user("u7", "general", "", NOON), 1)
+    public = record(system(), 2)
+    place.log.commit([own, public], lambda refused: None)
+    place.hub.begin()
+    assert not place.hub.flush(1000)
+    for number, transport in enumerate(transports):
+        assert transport.writes == [own.frame + public.frame if number == 7 else public.frame]
+    assert place.hub.idle
+
+
+def test_what_is_for_one_costs_the_others_nothing() -> None:
+    place = Place(3)
+    mine = only("user", user_id="u1") | only("system")
+    owner, other = (Transport(place.catch_up) for _ in range(2))
+    place.catch_up.move(owner.reader, NOTHING.with_types(mine))
+    place.catch_up.move(
+        other.reader, NOTHING.with_types(only("user", user_id="u2") | only("system"))
+    )
+    place.log.commit([record(user("u1", "general", "", NOON), 1)], lambda refused: None)
+    place.hub.begin()
+    [shared] = {owner.reader.audience, other.reader.audience}
+    assert shared is not None
+    assert list(shared.turns) == [owner.reader]

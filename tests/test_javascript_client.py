@@ -441,14 +441,21 @@ async def test_which_close_codes_are_final(node_modules: Path, code: int, fate: 
                 assert state["retryAt"] == (1000 if code == 4003 else 0)
 
 
+@pytest.mark.parametrize(
+    ("asked", "obeyed"),
+    [("1234", 1234), ("-5", 0), ("1e300", 300_000), ('"soon"', 0), ("null", 0)],
+)
 @on_uvloop
-async def test_obeys_a_server_that_says_when_to_come_back(node_modules: Path) -> None:
+async def test_obeys_a_server_that_says_when_to_come_back(
+    asked: str, obeyed: int, node_modules: Path
+) -> None:
+    """Unless it makes no sense: then the first attempt is due at once, as after any other end."""
     from websockets.asyncio.server import ServerConnection, serve
 
     async def drain(client: ServerConnection) -> None:
         await client.send('{"action":"connected","connection_id":"c","message":""}')
         await client.send(
-            '{"action":"disconnected","reason":"normal_closure","reconnect_after_ms":1234}'
+            f'{{"action":"disconnected","reason":"normal_closure","reconnect_after_ms":{asked}}}'
         )
         await client.close(1001)
 
@@ -456,7 +463,7 @@ async def test_obeys_a_server_that_says_when_to_come_back(node_modules: Path) ->
         port = server.sockets[0].getsockname()[1]
         url = f"ws://127.0.0.1:{port}/ws/live-log"
         async with following(url, node_modules, clock="test") as follower:
-            assert (await follower.state("waiting"))["retryAt"] == 1234
+            assert (await follower.state("waiting"))["retryAt"] == obeyed
 
 
 @on_uvloop

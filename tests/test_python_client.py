@@ -630,8 +630,9 @@ async def test_who_was_too_slow_may_come_back() -> None:
         assert (await soon(log.history())).total == 7
 
 
+@pytest.mark.parametrize(("asked", "obeyed"), [(1500, 1.5), (-5, 0), (10**12, 300)])
 @on_uvloop
-async def test_it_comes_back_when_the_server_says() -> None:
+async def test_it_comes_back_when_the_server_says(asked: int, obeyed: float) -> None:
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -639,10 +640,10 @@ async def test_it_comes_back_when_the_server_says() -> None:
             await asyncio.Event().wait()
         slept.append(seconds)
 
-    moving = closing(1001, reason="normal_closure", reconnect_after_ms=1500)
+    moving = closing(1001, reason="normal_closure", reconnect_after_ms=asked)
     async with ending(moving) as url, connect(url, clock=Clock(sleep=sleep)) as log:
         await soon(log.history())
-    assert slept == [1.5]
+    assert slept == [obeyed]
 
 
 @on_uvloop

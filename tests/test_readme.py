@@ -68,3 +68,16 @@ def test_the_client_of_the_readme_runs(start: Start) -> None:
     finally:
         process.kill()
         process.communicate()
+
+
+def test_the_tests_of_the_threat_list_are_there() -> None:
+    section = README.partition("### Threats, and what stops them")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")][2:]
+    assert len(rows) > 20
+    for row in rows:
+        tests = row.split("|")[3]
+        for file, names in re.findall(r"`(test_\w+)`: ((?:`test_\w+`(?:, )?)+)", tests):
+            source = (ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8")
+            for name in re.findall(r"`(\w+)`", names):
+                assert f"def {name}(" in source, (file, name)
+        assert re.fullmatch(r"(\s*`test_\w+`: (`test_\w+`(, )?)+;?)+\s*", tests), row

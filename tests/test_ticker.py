@@ -137,29 +137,6 @@ async def test_after_a_dear_flush_it_rests_and_what_arrives_meanwhile_leaves_tog
 
 
 @on_each_loop
-async def test_drain_sends_all_that_is_pending_at_once() -> None:
-    stage = Stage(share=0.01, target=5)
-    counts = [0] * (WRITES_PER_SLICE * 2)
-
-    def writer(number: int) -> Callable[[bytes], None]:
-        def write(piece: bytes) -> None:
-            counts[number] += piece.count(b'"content"')
-
-        return write
-
-    for number in range(len(counts)):
-        stage.listen(writer(number))
-    stage.publish("first")
-    while not any(counts):  # noqa: ASYNC110 - one turn of the loop at a time
-        await asyncio.sleep(0)
-    assert not all(counts)  # a flush is under way
-    stage.publish("second")
-    stage.ticker.drain()
-    assert counts == [2] * len(counts)
-    assert stage.hub.idle
-
-
-@on_each_loop
 async def test_a_reader_that_cannot_be_written_to_does_not_keep_the_others_from_theirs() -> None:
     stage = Stage()
     written: list[bytes] = []

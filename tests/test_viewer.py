@@ -62,7 +62,7 @@ def test_all_six_types_appear_live_each_with_time_who_what_and_badges(
     host: Host, look: Look
 ) -> None:
     viewer = look(host)
-    assert "Nothing matches yet" in viewer.text("#empty")
+    assert "Nothing has been said yet" in viewer.text("#empty")
     host.publish(*SAMPLES)
     viewer.until_line("conquest complete")
     shown = {

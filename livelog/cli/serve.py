@@ -79,9 +79,16 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 async def _serve(config: Config) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        if stop.is_set():  # asked twice
+            server.hurry()
+        stop.set()
+
+    server = Server(config)
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with Server(config) as server:
+        loop.add_signal_handler(number, end)
+    async with server:
         loop.add_signal_handler(signal.SIGHUP, server.reload)
         print(f"livelog ready on {server.url} ({server.trust})", flush=True)
         traffic = loop.create_task(_demo(server)) if config.demo else None

@@ -41,6 +41,8 @@ _OURS = Loss("the client has closed the connection")
 _OTHER_VERSION = "the server speaks another version of the protocol"
 _PATIENCE = 10
 """Seconds for the answer to who we are."""
+_LONGEST_ABSENCE = 300
+"""Seconds for which a server may send us away."""
 _MAX_BYTES = 128 * 2**20
 """Bound of one incoming message: a page of 1000 messages of 64 KiB, with some room."""
 
@@ -175,7 +177,7 @@ class Channel:
         if self._farewell is not None:
             reason = self._farewell.reason
             if self._farewell.reconnect_after_ms is not UNSET:
-                wait = self._farewell.reconnect_after_ms / 1000
+                wait = min(max(0, self._farewell.reconnect_after_ms / 1000), _LONGEST_ABSENCE)
         return failures.of_close(code, text, reason, wait)
 
     def _blamed(self, loss: Loss) -> Loss:

@@ -177,8 +177,8 @@ class Line:
             await channel.close()
 
     async def _pause(self, loss: Loss) -> None:
-        scheduled = self._backoff.next()
-        delay = scheduled if loss.wait is None else loss.wait
+        # Being sent away is no failure.
+        delay = self._backoff.next() if loss.wait is None else loss.wait
         self._watch(Status(False, loss.why, delay))
         await self._clock.sleep(delay)
 

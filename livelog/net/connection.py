@@ -7,7 +7,8 @@ does not pass here: the hub writes shared frames straight to the transport.
 Back-pressure: when the transport reports a full send buffer, the connection stops reading and its
 reader leaves the live set; when the buffer has drained, both go on. A connection that stays full
 for too long is closed. While a command takes time, what follows it waits in `backlog` and reading
-stops, so a client that sends without reading costs one read buffer and no more.
+stops, so a client that sends without reading costs one read buffer and no more. So it is when a
+client sends a lot at once: everybody has a turn before it goes on.
 
 Closing: `disconnected` and the close frame go out, then the peer has a while to answer, because
 closing the socket at once could reset data that is still in flight. Whatever goes wrong, no
@@ -20,6 +21,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 
 from msgspec import UNSET, UnsetType
 from websockets.frames import Frame, Opcode
@@ -51,6 +53,7 @@ from livelog.net.allowance import Allowance, Exhausted
 from livelog.net.assembler import Assembler, Message
 from livelog.net.commands import COMMANDS, subscription
 from livelog.net.doorman import Scope
+from livelog.net.liveness import Due, Liveness
 from livelog.net.site import Site
 from livelog.principal import ANYBODY, NOBODY, Principal
 from livelog.protocol import (
@@ -92,13 +95,11 @@ class Connection(asyncio.Protocol):
         "outbox",
         # The message that is being put together from fragments.
         "assembler",
-        # A command that takes time, and the frames that wait behind it.
+        # A command that takes time, and the frames that wait behind it or for our turn.
         "task",
         "backlog",
-        # Signs of life, in loop time.
-        "heard",
-        "pinged",
-        "blocked_since",
+        # Its end.
+        "liveness",
         "closing",
     )
 
@@ -126,7 +127,7 @@ class Connection(asyncio.Protocol):
         self.assembler = Assembler()
         self.task: asyncio.Task[None] | None = None
         self.backlog: deque[Frame] | None = None
-        self.heard = self.pinged = self.blocked_since = site.loop.time()
+        self.liveness = Liveness(site.config, site.loop.time())
         self.closing = False
 
     # Its life: opened by the HTTP door, ended by `close`, by the peer or by the network.
@@ -148,28 +149,38 @@ class Connection(asyncio.Protocol):
             self._carry_out(credential.command())
         self._guarded(self._carry_out_opening)
 
-    def close(self, code: int, why: str, reason: Reason | None = None) -> None:
-        """Say `disconnected`, send a close frame and give the peer a while to answer."""
+    def close(
+        self, code: int, why: str, reason: Reason | None = None, again: int | UnsetType = UNSET
+    ) -> None:
+        """Say `disconnected`, send a close frame and give the peer a while to answer.
+
+        `again` is when to come back, in milliseconds.
+        """
         if self.closing:
             return
         if code != GOING_AWAY:
             self._report(code, why)
         if code in _HELD_AGAINST:
             self.site.doorman.failed(self.address)
-        self._begin_closing(reason or CODES[code].reason)
+        self._begin_closing(reason or CODES[code].reason, again)
         if self.websocket.state is State.OPEN:
             self.websocket.send_close(code, why)
         self._pump()
 
-    def shut_down(self) -> None:
-        """The server stops."""
-        self.close(GOING_AWAY, "the server is shutting down", "normal_closure")
+    def shut_down(self, back_in: float = 0.0) -> None:
+        """The server stops: hand over what is pending, and ask to come back in so many seconds."""
+        self._guarded(self._say_goodbye, round(back_in * 1000))
+
+    def _say_goodbye(self, again: int) -> None:
+        self.site.hub.release(self.reader)
+        self.close(GOING_AWAY, "the server is shutting down", "normal_closure", again)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport has gone, one way or the other."""
         self.closing = True
         self.site.catch_up.block(self.reader)
         self.site.timers.drop(self)
+        self.site.turns.drop(self)
         self.site.peers.discard(self)
         here = limited_as(self.address)
         self.site.subscribers[here] -= 1
@@ -186,7 +197,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer."""
-        self.heard = self.site.loop.time()
+        self.liveness.heard = self.site.loop.time()
         self._guarded(self._receive, data)
 
     def eof_received(self) -> None:
@@ -205,15 +216,27 @@ class Connection(asyncio.Protocol):
 
     def _take(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE:
+            self._hurry()
             if not self.closing:
                 self._begin_closing("normal_closure")
         elif self.task is not None:
-            if self.backlog is None:
-                self.backlog = deque()
-                self.transport.pause_reading()
-            self.backlog.append(frame)
+            self._put_back(frame)
+        elif self.backlog or not self.site.turns.is_free():
+            self._put_back(frame)
+            self.site.turns.wait(self)
         elif not self.closing:
             self._process(frame)
+
+    def _put_back(self, frame: Frame) -> None:
+        if self.backlog is None:
+            self.backlog = deque()
+            self.transport.pause_reading()
+        self.backlog.append(frame)
+
+    def _hurry(self) -> None:
+        """The peer has said goodbye: what it said before has no other time."""
+        while self.backlog and self.task is None and not self.closing:
+            self._process(self.backlog.popleft())
 
     def _process(self, frame: Frame) -> None:
         if not self._spend("messages", frame.data):
@@ -268,14 +291,24 @@ class Connection(asyncio.Protocol):
             self._fault_of_command(command)
         self.task = None
         self._guarded(self._carry_out_opening)
-        self._guarded(self._work_off_backlog)
+        if self.backlog is not None:
+            self.site.turns.wait(self)
 
-    def _work_off_backlog(self) -> None:
-        while self.backlog and self.task is None and not self.reader.blocked:
+    def go_on(self, until: float) -> bool:
+        """It is our turn to work off the backlog."""
+        self._guarded(self._work_off_backlog, until)
+        return bool(self.backlog) and self._may_go_on
+
+    def _work_off_backlog(self, until: float) -> None:
+        while self.backlog and self._may_go_on and perf_counter() < until:
             self._process(self.backlog.popleft())
         if self.backlog is not None and not self.backlog and self.task is None:
             self.backlog = None
             self._resume_reading()
+
+    @property
+    def _may_go_on(self) -> bool:
+        return self.task is None and not self.reader.blocked
 
     def _carry_out_opening(self) -> None:
         if self.opening is not None and self.admission.admitted:
@@ -397,7 +430,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The send buffer is full."""
-        self.blocked_since = self.site.loop.time()
+        self.liveness.blocked_since = self.site.loop.time()
         self.site.catch_up.block(self.reader)
         if not self.closing:
             self.transport.pause_reading()
@@ -407,14 +440,14 @@ class Connection(asyncio.Protocol):
         """The send buffer has drained."""
         if self.closing:
             return
-        self.heard = self.site.loop.time()  # taking data is a sign of life, too
+        self.liveness.heard = self.site.loop.time()  # taking data is a sign of life, too
         self.site.catch_up.unblock(self.reader)
         self.site.wake()
         self._set_timer()
         if self.backlog is None:
             self._resume_reading()
         elif self.task is None:
-            self._guarded(self._work_off_backlog)
+            self.site.turns.wait(self)
 
     def _resume_reading(self) -> None:
         if not (self.reader.blocked or self.transport.is_closing()):
@@ -424,46 +457,37 @@ class Connection(asyncio.Protocol):
 
     def on_deadline(self, now: float) -> None:
         """Look after the connection: close what is stalled or dead, ping what is silent."""
-        config = self.site.config
         if self.closing:
             self.transport.abort()
             return
         self._review(now)
-        if self.closing:
-            return
-        if self.reader.blocked:
-            if now >= self.blocked_since + config.stall_seconds:
-                self.close(POLICY_VIOLATION, "did not read what it asked for", "connection_timeout")
-                return
-        elif self.pinged > self.heard:
-            if now >= self.pinged + config.ping_timeout:
-                self.close(POLICY_VIOLATION, "did not answer a ping", "connection_timeout")
-                return
-        elif now >= self.heard + config.ping_interval:
-            self.pinged = now
-            self.websocket.send_ping(b"")
-            self._pump()
-        self._set_timer()
+        if not self.closing:
+            _ON_DUE[self.liveness.due(now, blocked=self.reader.blocked)](self)
+        if not self.closing:
+            self._set_timer()
+
+    def _ping(self) -> None:
+        self.liveness.pinged = self.site.loop.time()
+        self.websocket.send_ping(b"")
+        self._pump()
+
+    def _end_stalled(self) -> None:
+        self.close(POLICY_VIOLATION, "did not read what it asked for", "connection_timeout")
+
+    def _end_silent(self) -> None:
+        self.close(POLICY_VIOLATION, "did not answer a ping", "connection_timeout")
 
     def _set_timer(self) -> None:
-        config = self.site.config
-        if self.reader.blocked:
-            deadline = self.blocked_since + config.stall_seconds
-        elif self.pinged > self.heard:
-            # An answer sets no timer, so look in time for the next ping.
-            deadline = self.pinged + min(config.ping_interval, config.ping_timeout)
-            if deadline <= self.site.loop.time():
-                deadline = self.pinged + config.ping_timeout
-        else:
-            deadline = self.heard + config.ping_interval
+        now = self.site.loop.time()
+        deadline = self.liveness.deadline(now, blocked=self.reader.blocked)
         self.site.timers.set(self, min(deadline, self.admission.due))
 
     # Ends.
 
-    def _begin_closing(self, reason: Reason) -> None:
+    def _begin_closing(self, reason: Reason, again: int | UnsetType = UNSET) -> None:
         blocked = self.reader.blocked
         self.site.catch_up.block(self.reader)
-        self.send(Disconnected(reason=reason))
+        self.send(Disconnected(reason=reason, reconnect_after_ms=again))
         self.closing = True
         self.backlog = None
         if self.task is not None:
@@ -501,3 +525,11 @@ class Connection(asyncio.Protocol):
         except Exception:
             _log.exception("%s: %s failed", self.id, act.__name__)
             self.transport.abort()
+
+
+_ON_DUE: dict[Due, Callable[[Connection], None]] = {
+    Due.NOTHING: lambda connection: None,
+    Due.PING: Connection._ping,
+    Due.END_STALLED: Connection._end_stalled,
+    Due.END_SILENT: Connection._end_silent,
+}

@@ -24,6 +24,7 @@ from websockets.server import ServerProtocol
 from livelog import proxyprotocol
 from livelog.addresses import limited_as, parse
 from livelog.errors import (
+    GOING_AWAY,
     MESSAGE_TOO_BIG,
     PROTOCOL_ERROR,
     RATE_LIMIT_EXCEEDED,
@@ -42,6 +43,7 @@ _websocket_log.setLevel(logging.WARNING)  # it would report every connection
 _MAX_HEAD_BYTES = 16 * 1024
 _HEADERS = {"X-Content-Type-Options": "nosniff"}  # no answer is to be run as a script
 _RETRY_LATER = {"Retry-After": "60"}
+_RETRY_SOON = {"Retry-After": "5"}
 
 
 class HttpConnection(asyncio.Protocol):
@@ -132,7 +134,7 @@ class HttpConnection(asyncio.Protocol):
             part = "head" if self.in_head else "body"
             self._refuse(Refused(PROTOCOL_ERROR, part, "took too long to arrive", status=408))
 
-    def shut_down(self) -> None:
+    def shut_down(self, back_in: float = 0.0) -> None:
         """The server stops: finish what is being answered, close the rest."""
         self.stopping = True
         if self.task is None:
@@ -307,6 +309,9 @@ class HttpConnection(asyncio.Protocol):
         elif request.path != WEBSOCKET_PATH:
             issue = f"no WebSocket here, it is at {WEBSOCKET_PATH}"
             self._refuse(Refused(PROTOCOL_ERROR, "path", issue, status=404))
+        elif self.site.ending.is_set():
+            issue = "the server is shutting down"
+            self._refuse(Refused(GOING_AWAY, "", issue, headers=_RETRY_SOON))
         elif self._too_many_from_here():
             issue = f"{config.connections_per_ip} connections are open from {request.address}"
             self._refuse(Refused(RATE_LIMIT_EXCEEDED, "address", issue, headers=_RETRY_LATER))

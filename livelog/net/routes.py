@@ -130,19 +130,21 @@ async def upgrade_required(site: Site, request: Request) -> Response:
 
 
 async def health(site: Site, request: Request) -> Response:
-    """How the server is: `ok`, `read-only` or `degraded`, and why."""
+    """How the server is: `ok`, `read-only` or `degraded`, and why; `draining` when it ends."""
     refusal, impaired = site.log.refusal, site.log.impaired
     status = "read-only" if refusal else "degraded" if impaired else "ok"
     issue = refusal.issue if refusal else impaired
+    ending = site.ending.is_set()
     return _json(
         {
-            "status": status,
+            "status": "draining" if ending else status,
             **({"issue": issue} if issue else {}),
             "version": __version__,
             "connections": site.subscribers.total(),
             "head_seq": site.log.head,
             "uptime_seconds": round(site.loop.time() - site.started, 3),
-        }
+        },
+        503 if ending else 200,
     )
 
 

@@ -17,6 +17,7 @@ from livelog.ingest import Ingest
 from livelog.log import Log
 from livelog.net.doorman import Doorman
 from livelog.net.incidents import Incidents
+from livelog.net.turns import Turns
 from livelog.origins import Origins
 from livelog.timers import TimerWheel
 
@@ -27,8 +28,8 @@ class Timed(Protocol):
     def on_deadline(self, now: float) -> None:
         """The time set for it has come."""
 
-    def shut_down(self) -> None:
-        """The server is about to stop: say goodbye."""
+    def shut_down(self, back_in: float) -> None:
+        """The server is about to stop: say goodbye, and in how many seconds to come back."""
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -55,10 +56,13 @@ class Site:
     origins: Origins
     incidents: Incidents
     doorman: Doorman
+    turns: Turns
     auth: Authenticator | None = None
     """Tells who somebody is; None where that does not matter, because everything is public."""
     timers: TimerWheel[Timed] = field(default_factory=lambda: TimerWheel())
     peers: set[Timed] = field(default_factory=set)
     """Every open connection, HTTP ones included."""
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server begins to stop: nobody is let in any more."""
     subscribers: Counter[str] = field(default_factory=Counter)
     """Open WebSockets by client address."""

@@ -42,14 +42,6 @@ class Ticker:
             else:
                 self._next = self._loop.call_soon(self._begin)
 
-    def drain(self) -> None:
-        """Send what is pending at once, without pause: the server is about to stop."""
-        while self._flush():
-            pass
-        self._hub.begin()
-        while self._flush():
-            pass
-
     def _flush(self) -> bool:
         try:
             return self._hub.flush(WRITES_PER_SLICE)

@@ -112,7 +112,7 @@ class TlsDoor(asyncio.Protocol):
     def on_deadline(self, now: float) -> None:
         """The handshake has its own."""
 
-    def shut_down(self) -> None:
+    def shut_down(self, back_in: float = 0.0) -> None:
         """The server stops, and nothing was asked yet."""
         self.transport.abort()
 

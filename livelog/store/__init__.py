@@ -42,6 +42,9 @@ class Store(Protocol):
         Raises `Refused`, as everything that follows does, when the file cannot be read.
         """
 
+    def payload_of(self, id: str) -> bytes | None:
+        """The newest message with this id as JSON."""
+
     def start_of_newest(self, count: int) -> int:
         """Seq of the message before the `count` newest ones, 0 when there are no more."""
 

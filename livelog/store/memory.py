@@ -37,6 +37,10 @@ class MemoryStore:
         """Nothing is here."""
         return None
 
+    def payload_of(self, id: str) -> bytes | None:
+        """Nothing is here."""
+        return None
+
     def start_of_newest(self, count: int) -> int:
         """Nothing is here."""
         return 0

@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from livelog.archive.calls import ChunkCall, PageCall, RecordsCall
 from livelog.archive.client import ArchiveClient
@@ -83,13 +84,19 @@ class SqliteStore:
 
     def seq_of(self, id: str) -> int | None:
         """The seq of the newest message with this id."""
-        return self._seq("max(seq)", "id = ? AND seq > ?", id, self.trimmed_upto)
+        seq: int | None = self._one("max(seq)", "id = ? AND seq > ?", id, self.trimmed_upto)
+        return seq
+
+    def payload_of(self, id: str) -> bytes | None:
+        """The newest message with this id as JSON."""
+        seq = self.seq_of(id)
+        return None if seq is None else self._one("CAST(payload AS BLOB)", "seq = ?", seq)
 
     def start_of_newest(self, count: int) -> int:
         """Seq of the message before the `count` newest ones, 0 when there are no more."""
-        return self._seq("seq", "position = ?", self._contents.last_position - count) or 0
+        return self._one("seq", "position = ?", self._contents.last_position - count) or 0
 
-    def _seq(self, what: str, condition: str, *values: int | str) -> int | None:
+    def _one(self, what: str, condition: str, *values: int | str) -> Any:
         sql = f"SELECT {what} FROM message WHERE {condition}"
         try:
             row = self._lookup.execute(sql, values).fetchone()
@@ -127,6 +134,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Write what is in line and stop; the file can then be used by another."""
+        self._writer.end()  # here, so that nobody gets in line behind the last commit
         await asyncio.to_thread(self._writer.close)
         await self._archive.close()
         self._lookup.close()

@@ -112,6 +112,8 @@ class Writer:
 
     def refusal(self) -> Refused | None:
         """Why nothing more can be taken now."""
+        if self._stop.is_set():
+            return _refused("the server is stopping")
         if self._failure:
             return _refused(f"the store cannot be written to: {self._failure}")
         began = self._commit_began  # read once: the thread may end its commit at any moment
@@ -120,10 +122,14 @@ class Writer:
             return _refused("the store is behind with writing")
         return None
 
-    def close(self) -> None:
-        """Write what is in line, if that can be done, and stop."""
+    def end(self) -> None:
+        """Take nothing more; what is in line is written, if that can be done."""
         self._stop.set()
         self._work.set()
+
+    def close(self) -> None:
+        """End, and wait until all is written."""
+        self.end()
         self._thread.join()
         self._connection.close()
 

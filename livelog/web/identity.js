@@ -5,8 +5,12 @@
  */
 const KEPT = "livelog.token";
 
-/** Close codes that another token can change. */
-const REFUSED = { 4000: "This server asks who you are.", 4001: "", 4002: "" };
+/** Codes that another token can change. */
+const REFUSED = {
+  4000: "This server asks who you are.",
+  4001: "The token is not valid.",
+  4002: "The token has expired.",
+};
 
 export function token() {
   return sessionStorage.getItem(KEPT);
@@ -28,14 +32,20 @@ export class Identity {
       sessionStorage.setItem(KEPT, parts.token.value.trim());
       location.reload(); // the address holds what is looked at
     });
-    live.on("state", ({ name, code, reason }) => {
-      if (name === "stopped" && code in REFUSED) this.#ask(REFUSED[code] || `Not taken: ${reason}.`);
+    live.on("state", ({ name, code }) => {
+      if (name === "stopped") this.refused(code);
     });
   }
 
+  /** Something was refused: if another token can change that, it is asked for. */
+  refused(code) {
+    if (code in REFUSED) this.#ask(REFUSED[code]);
+  }
+
   #ask(why) {
+    if (this.#parts.dialog.open) return; // the first reason says most
     sessionStorage.removeItem(KEPT);
     this.#parts.why.textContent = why;
-    if (!this.#parts.dialog.open) this.#parts.dialog.showModal();
+    this.#parts.dialog.showModal();
   }
 }

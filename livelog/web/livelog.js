@@ -35,6 +35,9 @@ const RATE_LIMITED = 4003;
 /** How many requests may be on their way at once. After a refusal for haste they go one by one. */
 const WINDOW = 20;
 
+/** How long a server may send a client away. */
+const LONGEST_ABSENCE_MS = 300_000;
+
 /** A timer that comes this much too late was held back (a hidden tab, a sleeping machine). */
 const LATE_MS = 1000;
 
@@ -244,12 +247,13 @@ export class LiveLog {
     const renewable = code === TOKEN_EXPIRED && typeof this.#options.token === "function";
     if (code in FINAL_CODES && !renewable) return this.#stop(code, FINAL_CODES[code]);
     if (lasted) this.#backoff.reset();
-    const wait = goodbye?.reconnect_after_ms ?? this.#backoff.wait(code === RATE_LIMITED);
-    this.#backoff.attempt += 1;
+    const asked = absence(goodbye);
+    const wait = asked ?? this.#backoff.wait(code === RATE_LIMITED);
+    if (asked === undefined) this.#backoff.attempt += 1; // being sent away is no failure
     this.#timer = clock.setTimeout(() => this.#connect(), wait);
     this.#setState({
       name: "waiting",
-      attempt: this.#backoff.attempt,
+      attempt: Math.max(1, this.#backoff.attempt),
       retryAt: clock.now() + wait,
       code,
       reason: reason || (goodbye?.reason ?? ""),
@@ -816,6 +820,12 @@ const systemClock = {
 function addressHere() {
   const { protocol, host } = globalThis.location;
   return `${protocol === "https:" ? "wss:" : "ws:"}//${host}/ws/live-log`;
+}
+
+/** The milliseconds for which the server sends us away, if it does and they make sense. */
+function absence(goodbye) {
+  const asked = goodbye?.reconnect_after_ms;
+  return Number.isFinite(asked) ? Math.min(Math.max(0, asked), LONGEST_ABSENCE_MS) : undefined;
 }
 
 function newId() {

@@ -76,7 +76,7 @@ const publisher = new Publisher(live, {
   fields: part("message-fields"),
   answer: part("answer"),
 });
-new Identity(live, {
+const identity = new Identity(live, {
   dialog: part("identity"),
   form: part("proof"),
   why: part("why"),
@@ -146,11 +146,13 @@ function showPlace() {
   const total = lines.length + older + timeline.unseen;
   const words = loading === "opening" ? "loading …" : count(total, "message");
   part("place").textContent = failure ? `could not load: ${failure.message}` : words;
+  if (failure) identity.refused(failure.code);
   empty.hidden = lines.length > 0;
   if (lines.length) return;
   if (failure) empty.textContent = `Could not load: ${failure.message}`;
   else if (loading) empty.textContent = "Loading …";
-  else empty.textContent = "Nothing matches yet. New messages appear here.";
+  else if (toAddress(view)) empty.textContent = "Nothing matches yet. New messages appear here.";
+  else empty.textContent = "Nothing has been said yet. New messages appear here.";
 }
 
 function notify(words, kind = "", ms = NOTICE_MS) {

@@ -1,0 +1,204 @@
+"""Users who read their own direct messages beside what is said to all, on a server that asks who
+they are; against an open server on which as many listen to what is said to all.
+
+The rule: the same messages at the same moments are published to both, on the same core one after
+the other, and the CPU of the server over the same time is compared. So the ratio holds all that
+privacy costs while messages flow: who is concerned by a direct message, and its two deliveries.
+Signing in is not in it, see `bench.attack`. Everybody's bytes are counted, so a direct message that
+somebody else is sent shows as surplus.
+"""
+
+from __future__ import annotations
+
+import gc
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import jwt
+
+from bench.clients import SECOND, Publisher, Pump, Sampled, Subscriber, clock
+from bench.latency import Spread
+from bench.load import HEADER, Figures
+from bench.subjects import Subject, started
+from bench.traffic import STAMP, Traffic
+from bench.wire import Client, command
+
+DRAIN_SECONDS = 15
+TEXT = "x" * 150
+TEXT_LENGTH = 100
+SAMPLE = 32
+HOUR = 3600
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """How many users, and how many of `rate` messages a second are for all of them."""
+
+    users: int = 10_000
+    rate: float = 500.0
+    public: float = 5.0
+    seconds: float = 20.0
+    warmup: float = 3.0
+
+    @property
+    def messages(self) -> int:
+        return round((self.warmup + self.seconds) * self.rate)
+
+    @property
+    def every(self) -> int:
+        """One message in so many is for all."""
+        return round(self.rate / self.public)
+
+    def concerned(self, number: int) -> tuple[int, int]:
+        """The two users whom a direct message concerns: all are in turn."""
+        sender = number * 7919 % self.users
+        return sender, (sender + 1 + number % 97) % self.users
+
+
+class Mixture:
+    """The messages of a crowd, as commands."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd = crowd
+        self._public = Traffic(TEXT_LENGTH)
+
+    def frame(self, number: int, due: int) -> bytes:
+        if number % self._crowd.every == 0:
+            return self._public.frame(number, due)
+        sender, recipient = map(name, self._crowd.concerned(number))
+        message = {
+            "type": "dm",
+            "from_user_id": sender,
+            "from_username": sender,
+            "to_user_id": recipient,
+            "content": TEXT,
+        }
+        return command({"action": "publish", "message": message})
+
+
+def name(user: int) -> str:
+    return f"user_{user:05}"
+
+
+class Door:
+    """The addresses at which a server lets in whom; with a secret it asks for tokens."""
+
+    def __init__(self, url: str, secret: str) -> None:
+        self._url, self._secret = url, secret
+
+    def client(self, user: str, types: str = "", scope: str = "read") -> Client:
+        made = Client(f"{self._url}?message_types={types}{self._token(user, scope)}")
+        if types:
+            made.read_until(b'"subscribed"')
+        elif self._secret:
+            made.read_until(b'"authenticated"')
+        return made
+
+    def _token(self, user: str, scope: str) -> str:
+        if not self._secret:
+            return ""
+        claims = {"sub": user, "scope": scope, "exp": int(time.time()) + HOUR}
+        return f"&token={jwt.encode(claims, self._secret, 'HS256')}"
+
+
+def beside_the_open_server(crowd: Crowd) -> Figures:
+    """What it costs, what it would cost in the open, and the two compared."""
+    with _server("") as (subject, door):
+        without = Trial(crowd, subject, door, "user").figures()
+    with _server(secrets.token_hex(32)) as (subject, door):
+        found = Trial(crowd, subject, door, "user,dm").figures()
+    return {
+        **found,
+        "open: p95 ms": without["p95 ms"],
+        "open: core %": without["core %"],
+        "CPU / open": found["core %"] / without["core %"],
+    }
+
+
+@contextmanager
+def _server(secret: str) -> Iterator[tuple[Subject, Door]]:
+    options = ("--jwt-secret", secret) if secret else ()
+    with started("livelog", "--store", "memory", *options) as subject:
+        yield subject, Door(subject.url, secret)
+
+
+class Trial:
+    """A crowd on one server. Its users listen to `types`."""
+
+    def __init__(self, crowd: Crowd, subject: Subject, door: Door, types: str) -> None:
+        self._crowd, self._subject, self._pump = crowd, subject, Pump()
+        self._private = "dm" in types
+        publishing = door.client("game", scope="publish:any")
+        mixture = Mixture(crowd)
+        self._learn_sizes(publishing, door, mixture, types)
+        samples = [door.client(f"sample_{n}", "user") for n in range(SAMPLE)]
+        self._samples = [Sampled(each, self._public_size, self._stamp_at) for each in samples]
+        self._users = [Subscriber(door.client(name(n), types)) for n in range(crowd.users)]
+        self._publisher = Publisher(publishing, mixture)
+        self._pump.watch(self._publisher, [*self._samples, *self._users])
+
+    def _learn_sizes(self, publishing: Client, door: Door, mixture: Mixture, types: str) -> None:
+        """Of what is delivered; ids, timestamps and seqs are always as long."""
+        sender = door.client(name(self._crowd.concerned(1)[0]), types)
+        publishing.sock.sendall(mixture.frame(0, 0))
+        public = sender.read_until(STAMP)
+        self._public_size = HEADER + len(public)
+        self._stamp_at = HEADER + public.index(STAMP) + len(STAMP)
+        self._private_size = 0
+        if self._private:
+            publishing.sock.sendall(mixture.frame(1, 0))
+            self._private_size = HEADER + len(sender.read_until(b'"dm"'))
+            publishing.read_until(b'"published"')
+        publishing.read_until(b'"published"')
+        sender.close()
+
+    def figures(self) -> Figures:
+        gc.collect()
+        gc.disable()
+        crowd, start = self._crowd, clock() + SECOND // 10
+        self._publisher.plan(start, crowd.rate, crowd.messages)
+        self._pump.run(start + round(crowd.warmup * SECOND))
+        began, cpu = clock(), self._subject.cpu_ns()
+        self._pump.run(start + round((crowd.warmup + crowd.seconds) * SECOND))
+        core = 100 * (self._subject.cpu_ns() - cpu) / (clock() - began)
+        missing, surplus = self._drained()
+        gc.enable()
+        latencies = [ns for each in self._samples for ns in each.latencies]
+        return {
+            **Spread.of(latencies).figures(),
+            "core %": core,
+            "missing bytes": float(missing),
+            "surplus bytes": float(surplus),
+            "unacknowledged": float(crowd.messages - self._publisher.acknowledged),
+        }
+
+    def _drained(self) -> tuple[int, int]:
+        """Bytes that did not come, and that should not have come, after a while for the rest."""
+        expected = self._expected()
+        deadline = clock() + DRAIN_SECONDS * SECOND
+        while clock() < deadline and not self._complete(expected):
+            self._pump.run(clock() + SECOND // 100)
+        differences = [each.received - expected[n] for n, each in enumerate(self._users)]
+        missing = sum(-difference for difference in differences if difference < 0)
+        return missing, sum(difference for difference in differences if difference > 0)
+
+    def _complete(self, expected: Counter[int]) -> bool:
+        acknowledged = self._publisher.acknowledged >= self._crowd.messages
+        return acknowledged and all(
+            each.received >= expected[n] for n, each in enumerate(self._users)
+        )
+
+    def _expected(self) -> Counter[int]:
+        """How many bytes each user has to get."""
+        crowd = self._crowd
+        publics = len(range(0, crowd.messages, crowd.every))
+        expected = Counter(dict.fromkeys(range(crowd.users), publics * self._public_size))
+        for number in range(crowd.messages):
+            if number % crowd.every:
+                for user in crowd.concerned(number):
+                    expected[user] += self._private_size
+        return expected

@@ -1,0 +1,80 @@
+"""A polite end: clients are sent away one by one, and asked to come back one by one.
+
+Thousands that are disconnected together come back together, and the next server answers handshakes
+instead of delivering. So they are told in slices over `--drain-seconds`, each with a time of its
+own at which to come back: after this server is gone and the next one is up, spread over as long
+again. With few clients both take less. Meanwhile the server is unready: whoever asks `/healthz` is
+told, nobody else is let in, and those who are still connected are served as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+
+from livelog.net.site import Site
+
+_PER_CLIENT = 0.01
+"""Seconds that the drain takes for each client, unless there are too many."""
+
+_SLICE = 0.05
+"""Seconds between two slices."""
+
+_SUCCESSION = 2.0
+"""Seconds from the end of the drain until the next server is taken to be up. Few clients may as
+well try sooner, and again: they are asked to stay away no longer than the drain took."""
+
+
+class Schedule:
+    """Who is told when, and when they are to come back. `elapsed` is in seconds since the start."""
+
+    def __init__(self, clients: int, at_most: float, dice: random.Random) -> None:
+        self._clients = clients
+        self.seconds = min(at_most, clients * _PER_CLIENT)
+        """How long the drain takes."""
+        self._places: Iterator[int] = iter(dice.sample(range(clients), clients))
+        self._dice = dice
+
+    def told(self, elapsed: float) -> int:
+        """How many have to have been told by then."""
+        part = elapsed / self.seconds if elapsed < self.seconds else 1
+        return round(self._clients * part)
+
+    def back_in(self, elapsed: float) -> float:
+        """In how many seconds the next one to be told is to come back.
+
+        The places are dealt out by chance, so a client's absence says nothing about when it came,
+        and each place is a time of its own.
+        """
+        place = next(self._places) + self._dice.random()
+        spread = self.seconds * place / self._clients
+        return max(0.0, self.seconds - elapsed) + min(_SUCCESSION, self.seconds) + spread
+
+
+async def drain(site: Site, hurried: asyncio.Event) -> None:
+    """Send everybody away; at once, as soon as it is `hurried`."""
+    site.ending.set()
+    peers = list(site.peers)
+    schedule = Schedule(len(peers), site.config.drain_seconds, random.Random())
+    started = site.loop.time()
+    remaining = iter(peers)
+    told = 0
+    while told < len(peers):
+        elapsed = schedule.seconds if hurried.is_set() else site.loop.time() - started
+        due = schedule.told(elapsed)
+        for _ in range(due - told):
+            next(remaining).shut_down(schedule.back_in(elapsed))
+        told = due
+        if told < len(peers):
+            await _pause(hurried)
+    for peer in list(site.peers):  # requests that have come since
+        peer.shut_down(0)
+
+
+async def _pause(hurried: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(_SLICE):
+            await hurried.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,242 @@
+"""A polite end: who is told what and when, what goes on meanwhile, and who comes back with what."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from livelog import Config, Refused, Server, connect
+from livelog.cli.serve import _serve
+from livelog.messages import UserMessage
+from livelog.net import drain
+from livelog.net.connection import Connection
+from livelog.net.drain import Schedule
+from tests.process import port_of
+from tests.wire import (
+    Client,
+    House,
+    Json,
+    no_faults,
+    on_uvloop,
+    serving,
+    soon,
+    until,
+    upgrade,
+    user,
+)
+
+
+@given(clients=st.integers(1, 3000), at_most=st.floats(0, 100), seed=st.integers())
+def test_everybody_is_told_in_time_and_asked_back_at_a_time_of_their_own(
+    clients: int, at_most: float, seed: int
+) -> None:
+    schedule = Schedule(clients, at_most, random.Random(seed))
+    assert schedule.seconds <= at_most
+    steps = [schedule.seconds * step / 10 for step in range(11)]
+    told = [schedule.told(elapsed) for elapsed in steps]
+    assert told == sorted(told)
+    assert told[-1] == clients
+    end = schedule.seconds
+    back = sorted(end + schedule.back_in(end) for _ in range(clients))
+    assert back[0] >= end
+    assert back[-1] <= 2 * end + drain._SUCCESSION
+    assert at_most < 0.001 or len(set(back)) == clients
+
+
+def test_they_come_back_evenly() -> None:
+    """No tenth of the time sees more of them than any other, whenever they were told."""
+    schedule = Schedule(1000, 10, random.Random(0))
+    elapsed = [10 * number / 1000 for number in range(1000)]
+    back = [told + schedule.back_in(told) - 10 - drain._SUCCESSION for told in elapsed]
+    assert [sum(int(at) == second for at in back) for second in range(10)] == [100] * 10
+
+
+def test_a_few_are_sent_away_at_once() -> None:
+    schedule = Schedule(3, 10, random.Random(0))
+    assert schedule.seconds <= 0.03
+    assert max(schedule.back_in(0) for _ in range(3)) <= 0.1
+
+
+@pytest.fixture
+def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few clients are drained as many are: over all of `drain_seconds`."""
+    monkeypatch.setattr(drain, "_PER_CLIENT", 3600.0)
+
+
+@asynccontextmanager
+async def ending(house: House) -> AsyncIterator[None]:
+    """While the server ends, and is in no hurry."""
+    end = asyncio.create_task(house.server.close())
+    await until(house.site.ending.is_set, "the end to begin")
+    try:
+        yield
+    finally:
+        house.server.hurry()
+        await soon(end)
+
+
+@on_uvloop
+async def test_it_says_that_it_is_unready_and_lets_nobody_in(slowly: None) -> None:
+    async with serving(drain_seconds=3600, close_timeout=0.1) as house:
+        live = await house.client("?message_types=user")
+        assert (await live.event())["action"] == "subscribed"
+        async with ending(house):
+            http = await house.http()
+            answer = await http.ask("GET", "/healthz")
+            assert (answer.status, answer.json["status"]) == (503, "draining")
+            late = await house.http()
+            await late.send(upgrade())
+            refused = await late.answer()
+            assert refused.status == 503
+            assert "shutting down" in refused.json["details"]["issue"]
+            assert refused.headers["retry-after"] == "5"
+            published = await live.ask("publish", message=user("still served"))
+            assert published["action"] == "published"
+            assert (await live.contents(1)) == ["still served"]
+
+
+@on_uvloop
+async def test_each_gets_what_is_pending_and_then_a_time_of_its_own_to_come_back() -> None:
+    async with serving() as house:
+        clients = [await house.client("?message_types=user") for _ in range(20)]
+        for client in clients:
+            assert (await client.event())["action"] == "subscribed"
+        house.publish("the last words")
+        end = asyncio.create_task(house.server.close())
+        times = set()
+        for client in clients:
+            assert (await client.event())["content"] == "the last words"
+            goodbye = await client.event()
+            assert goodbye["reason"] == "normal_closure"
+            times.add(goodbye["reconnect_after_ms"])
+            assert await client.close_code() == 1001
+            client.close()
+        assert len(times) > 15
+        await soon(end)
+
+
+@on_uvloop
+async def test_they_are_told_one_after_the_other(slowly: None) -> None:
+    """And while the first have gone, the last are still served."""
+    async with serving(drain_seconds=2) as house:
+        clients = [await house.client("?message_types=user") for _ in range(10)]
+        end = asyncio.create_task(house.server.close())
+        live = [each for each in house.site.peers if isinstance(each, Connection)]
+        await until(lambda: any(each.closing for each in live), "the first to be told")
+        staying = [each for each in live if not each.closing]
+        assert staying
+        house.publish("for those who are still here")
+        found = [[item.get("content") async for item in farewell(each)] for each in clients]
+        assert sum("for those who are still here" in each for each in found) == len(staying)
+        await soon(end)
+
+
+async def farewell(client: Client) -> AsyncIterator[Json]:
+    """Everything up to the goodbye."""
+    while (item := await client.event())[
+        "action" if "action" in item else "type"
+    ] != "disconnected":
+        yield item
+    assert await client.close_code() == 1001
+    client.close()
+
+
+@on_uvloop
+async def test_a_server_in_a_hurry_waits_for_nobody(slowly: None) -> None:
+    async with serving(drain_seconds=3600) as house:
+        live = await house.client()
+        house.server.hurry()
+        end = asyncio.create_task(house.server.close())
+        assert (await live.goodbye())[1] == 1001
+        live.close()
+        await soon(end)
+
+
+@on_uvloop
+async def test_who_publishes_to_a_server_that_has_ended_is_told(tmp_path: Path) -> None:
+    async with serving(store=str(tmp_path / "live.db")) as house:
+        await house.server.close()
+        with pytest.raises(Refused, match="stopping"):
+            await house.server.commit(user("too late"))
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@on_uvloop
+async def test_nobody_misses_anything_when_a_server_follows_on_another(
+    tmp_path: Path, slowly: None
+) -> None:
+    """Ten clients over three ends: each gets every message once, in order."""
+    config = Config(port=free_port(), store=str(tmp_path / "live.db"), drain_seconds=1)
+    url = f"ws://127.0.0.1:{config.port}/ws/live-log"
+    said: list[str] = []
+
+    async def follow(found: list[str]) -> None:
+        async with connect(url) as log:
+            async for message in log.subscribe(["user"], since=0):
+                assert isinstance(message, UserMessage)
+                found.append(message.content)
+                if message.content == "the end":
+                    return
+
+    async def everybody(server: Server) -> None:
+        await until(lambda: len(server._site.peers) == len(heard), "everybody to be there")
+
+    async def publish(server: Server, count: int) -> None:
+        for _ in range(count):
+            said.append(str(len(said)))
+            await server.commit(user(said[-1]))
+            await asyncio.sleep(0.005)
+
+    heard: list[list[str]] = [[] for _ in range(10)]
+    with no_faults():
+        server = Server(config)
+        await server.start()
+        followers = [asyncio.create_task(follow(found)) for found in heard]
+        for _ in range(3):
+            await publish(server, 20)
+            await everybody(server)
+            end = asyncio.create_task(server.close())
+            await publish(server, 20)  # while it ends
+            server.hurry()
+            await soon(end)
+            server = Server(config)
+            await server.start()
+        await server.commit(user("the end"))
+        await soon(asyncio.gather(*followers))
+        await server.close()
+    assert heard == [[*said, "the end"]] * 10
+
+
+@on_uvloop
+async def test_a_second_signal_ends_it_at_once(
+    slowly: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running = asyncio.create_task(_serve(Config(port=0, store="memory", drain_seconds=3600)))
+    said = ""
+    while "\n" not in said:
+        await asyncio.sleep(0.01)
+        said += capsys.readouterr().out
+    live = await Client.connect(("127.0.0.1", port_of(said.split()[3])))
+    await live.open()
+    assert (await live.event())["action"] == "connected"
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert (await live.ask("ping"))["action"] == "pong"  # there is time
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert (await live.goodbye())[1] == 1001
+    live.close()
+    await soon(running)
