@@ -138,8 +138,10 @@ class Log:
         Raises `Refused` when what is on disk cannot be read.
         """
         lost = self._lost_upto(cursor)
-        upto = self._window.evicted_upto
-        chunk = await self._store.chunk(max(cursor, lost), upto, wanted, max_bytes)
+        start, upto = max(cursor, lost), self._window.evicted_upto
+        if start >= upto:  # the window has been filled while the reader waited to fetch
+            return Chunk([], start, 0, lost)
+        chunk = await self._store.chunk(start, upto, wanted, max_bytes)
         return Chunk(chunk.frames, chunk.cursor, chunk.scanned, max(lost, chunk.lost_upto))
 
     def out_of_reach(self, cursor: int) -> Chunk:

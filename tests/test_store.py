@@ -358,6 +358,24 @@ async def test_it_serves_while_the_window_is_filled(tmp_path: Path, window: int)
 
 
 @on_uvloop
+async def test_who_resumes_while_the_window_is_filled_gets_nothing_twice(tmp_path: Path) -> None:
+    """Those who wait to fetch from disk are overtaken by the window, which then has it all."""
+    store = str(tmp_path / "live.db")
+    async with serving(store=store) as house:
+        seqs = house.publish(*map(str, range(40)))
+        await house.server.commit(user("40"))
+    async with serving(store=store) as house:
+        clients = [await house.client(f"?message_types=user&since={seq}") for seq in seqs]
+        for number, client in enumerate(clients):
+            assert (await client.event())["action"] == "subscribed"
+            wanted = [str(content) for content in range(number + 1, 41)]
+            assert await client.contents(len(wanted)) == wanted
+        await until(lambda: filled(house), "filled")
+        house.publish("live")
+        assert [await client.contents(1) for client in clients] == [["live"]] * 40
+
+
+@on_uvloop
 async def test_live_traffic_may_fill_the_window_by_itself(tmp_path: Path) -> None:
     async with keeping(tmp_path) as house:
         messages = await post(await house.http(), range(600))
