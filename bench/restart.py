@@ -31,6 +31,7 @@ from bench.traffic import STAMP, STAMP_DIGITS, publication
 from bench.wire import CLOSE, Client, Parser, Refused, address, frame, upgrade, upgraded
 
 TEXT = "x" * 80
+SILENT = 100  # one client in so many does not answer a close
 DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 60.0)  # seconds, the specification's
 LIMIT_SECONDS = 120
 SETTLE = 3 * SECOND
@@ -128,6 +129,8 @@ class Follower:
         return all(self._take(opcode, payload) for opcode, payload in self._parser.feed(data))
 
     def _take(self, opcode: int, payload: bytes) -> bool:
+        if opcode == CLOSE and self.number % SILENT == 0:
+            return True  # it is for the server to go
         if opcode == CLOSE:
             self.sock.send(frame(payload, CLOSE))
             return False

@@ -165,7 +165,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         float, _about("time a client may leave its full send buffer unread", **_SECONDS)
     ] = 30
     drain_seconds: Annotated[
-        float, _about("time at the end over which clients are sent away", ge=0, le=3600)
+        float, _about("time at the end over which clients are sent away", ge=0, le=120)
     ] = 10
     close_timeout: Annotated[float, _about("time a client has to answer a close", **_SECONDS)] = 3
 

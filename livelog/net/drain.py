@@ -21,18 +21,26 @@ _PER_CLIENT = 0.01
 _SLICE = 0.05
 """Seconds between two slices."""
 
-_SUCCESSION = 2.0
-"""Seconds from the end of the drain until the next server is taken to be up. Few clients may as
-well try sooner, and again: they are asked to stay away no longer than the drain took."""
+_SUCCESSION = 1.0
+"""Seconds from the end of this server until the next one is taken to be up."""
+
+_PER_RETURN = 0.001
+"""Seconds for each client to come back in, at least."""
 
 
 class Schedule:
     """Who is told when, and when they are to come back. `elapsed` is in seconds since the start."""
 
-    def __init__(self, clients: int, at_most: float, dice: random.Random) -> None:
+    def __init__(
+        self, clients: int, at_most: float, close_timeout: float, dice: random.Random
+    ) -> None:
         self._clients = clients
         self.seconds = min(at_most, clients * _PER_CLIENT)
         """How long the drain takes."""
+        self._spread = max(self.seconds, clients * _PER_RETURN)
+        # Some do not answer the close, and this server waits for them. Few clients may as well try
+        # sooner, and again.
+        self._gone = self.seconds + min(close_timeout + _SUCCESSION, self._spread)
         self._places: Iterator[int] = iter(dice.sample(range(clients), clients))
         self._dice = dice
 
@@ -48,15 +56,15 @@ class Schedule:
         and each place is a time of its own.
         """
         place = next(self._places) + self._dice.random()
-        spread = self.seconds * place / self._clients
-        return max(0.0, self.seconds - elapsed) + min(_SUCCESSION, self.seconds) + spread
+        return max(0.0, self._gone - elapsed) + self._spread * place / self._clients
 
 
 async def drain(site: Site, hurried: asyncio.Event) -> None:
     """Send everybody away; at once, as soon as it is `hurried`."""
     site.ending.set()
     peers = list(site.peers)
-    schedule = Schedule(len(peers), site.config.drain_seconds, random.Random())
+    config = site.config
+    schedule = Schedule(len(peers), config.drain_seconds, config.close_timeout, random.Random())
     started = site.loop.time()
     remaining = iter(peers)
     told = 0
@@ -64,7 +72,9 @@ async def drain(site: Site, hurried: asyncio.Event) -> None:
         elapsed = schedule.seconds if hurried.is_set() else site.loop.time() - started
         due = schedule.told(elapsed)
         for _ in range(due - told):
-            next(remaining).shut_down(schedule.back_in(elapsed))
+            peer = next(remaining)
+            if peer in site.peers:  # it has not left, nor handed over to another
+                peer.shut_down(schedule.back_in(elapsed))
         told = due
         if told < len(peers):
             await _pause(hurried)

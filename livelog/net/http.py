@@ -135,9 +135,9 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(Refused(PROTOCOL_ERROR, part, "took too long to arrive", status=408))
 
     def shut_down(self, back_in: float = 0.0) -> None:
-        """The server stops: finish what is being answered, close the rest."""
+        """The server stops: finish what is being answered or has a head, close the rest."""
         self.stopping = True
-        if self.task is None:
+        if self.task is None and self.in_head:
             self.transport.close()
 
     def abort(self) -> None:
