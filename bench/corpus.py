@@ -16,8 +16,9 @@ from itertools import accumulate
 import msgspec
 
 from bench.wire import Json
-from livelog.ingest import decode, timestamp
-from livelog.messages import encoder
+from livelog.log.ingest import decode
+from livelog.wire.messages import encoder
+from livelog.wire.moments import timestamp
 
 SIZE = 350
 VOCABULARY = 65_000

@@ -22,10 +22,10 @@ from typing import Protocol
 import msgspec
 import tantivy
 
-from livelog.protocol import Filters
-from livelog.query import compile_query
-from livelog.record import Record
-from livelog.window import Window
+from livelog.index.query import compile_query
+from livelog.log.window import Window
+from livelog.wire.commands import Filters
+from livelog.wire.record import Record
 
 PAGE = 100
 NO_FILTERS = Filters()

@@ -74,7 +74,7 @@ def _nginx(url: str, scheme: str) -> Iterator[Subject]:
 
 
 def _configuration(folder: Path, upstream: str, port: int, scheme: str) -> str:
-    text = (TOP / "livelog" / "nginx.conf").read_text()
+    text = (TOP / "livelog" / "web" / "deploy" / "nginx.conf").read_text()
     cert, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from bench.wire import Refused, address
+from bench.wire import RefusedError, address
 
 
 class Http:
@@ -19,7 +19,7 @@ class Http:
         return self.send(f"GET {target} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
 
     def send(self, request: bytes) -> bytes:
-        """The body of the answer to a whole request. Raises `Refused` for any but a 2xx."""
+        """The body of the answer to a whole request. Raises `RefusedError` for any but a 2xx."""
         self._sock.sendall(request)
         status, size = self._answers.readline(), 0
         while (line := self._answers.readline()) not in (b"\r\n", b""):
@@ -28,7 +28,7 @@ class Http:
                 size = int(value)
         body = self._answers.read(size)
         if b" 2" not in status[:10]:
-            raise Refused(f"{status!r} {body[:300]!r}")
+            raise RefusedError(f"{status!r} {body[:300]!r}")
         return body
 
     def close(self) -> None:

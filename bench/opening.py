@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bench.clients import SECOND, clock
-from bench.wire import Client, Refused, address, upgrade
+from bench.wire import Client, RefusedError, address, upgrade
 
 GREETING = b'"connected"'
 LIMIT_SECONDS = 120
@@ -50,7 +50,7 @@ class Handshake:
             return False
         data = self.sock.recv(1 << 12)
         if not data:
-            raise Refused(f"closed during the handshake: {self._answer!r}")
+            raise RefusedError(f"closed during the handshake: {self._answer!r}")
         self._answer += data
         return GREETING in self._answer
 
@@ -72,7 +72,7 @@ def storm(url: str, count: int, in_flight: int) -> tuple[list[int], float]:
                 epoll.unregister(descriptor)
                 done.append(finished.sock)
         if clock() - begin > LIMIT_SECONDS * SECOND:
-            raise Refused(f"{count - len(done)} handshakes not done in {LIMIT_SECONDS} s")
+            raise RefusedError(f"{count - len(done)} handshakes not done in {LIMIT_SECONDS} s")
     elapsed = (clock() - begin) / SECOND
     for sock in done:
         sock.close()

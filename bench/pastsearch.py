@@ -28,8 +28,8 @@ from bench.latency import Spread
 from bench.load import Figures, Load
 from bench.searching import KINDS, batched, questions, records
 from bench.subjects import CORES, Subject, started
-from livelog.errors import Refused
-from livelog.store.file import open_file
+from livelog.errors import RefusedError
+from livelog.store.database.file import open_file
 from livelog.store.writer import Retention, Writer
 
 LIVE = Load(subscribers=1000, rate=50, seconds=15, warmup=3)
@@ -70,7 +70,7 @@ def indexed(path: Path) -> float:
 def written(path: Path, corpus: Corpus) -> None:
     """Write all messages of `corpus` into a store's file."""
     connection, contents = open_file(str(path))
-    safe = queue.SimpleQueue[Refused | None]()
+    safe = queue.SimpleQueue[RefusedError | None]()
     writer = Writer(
         connection, contents, Retention(), time.time, lambda call: call(), lambda upto: None
     )

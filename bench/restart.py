@@ -28,7 +28,7 @@ from bench.clients import SECOND, clock
 from bench.load import Figures
 from bench.subjects import started
 from bench.traffic import STAMP, STAMP_DIGITS, publication
-from bench.wire import CLOSE, Client, Parser, Refused, address, frame, upgrade, upgraded
+from bench.wire import CLOSE, Client, Parser, RefusedError, address, frame, upgrade, upgraded
 
 TEXT = "x" * 80
 SILENT = 100  # one client in so many does not answer a close
@@ -184,7 +184,7 @@ class Crossing:
                 self._epoll.modify(descriptor, select.EPOLLIN)
             else:
                 goes_on = follower.read()
-        except (OSError, Refused):
+        except (OSError, RefusedError):
             goes_on = False
         if not goes_on:
             self._send_away(descriptor, follower)

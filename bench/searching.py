@@ -21,13 +21,13 @@ from bench.latency import Spread
 from bench.load import Figures
 from bench.subjects import Subject
 from livelog.engine.local import LocalEngine
-from livelog.hub import Hub
-from livelog.ingest import Ingest, convert, timestamp
-from livelog.log import Log
-from livelog.protocol import Filters
-from livelog.record import Record, place
+from livelog.log.ingest import Ingest, convert
+from livelog.log.log import Log
+from livelog.log.window import Window
 from livelog.store.memory import MemoryStore
-from livelog.window import Window
+from livelog.wire.commands import Filters
+from livelog.wire.moments import timestamp
+from livelog.wire.record import Record, place
 
 DEEP = 200_000
 SEED = 7
@@ -138,7 +138,7 @@ def searched(count: int, asked: int) -> dict[str, Figures]:
 
 def records(corpus: Corpus) -> Iterator[Record]:
     """The messages as ingest makes them."""
-    log = Log(Window(1, 1), MemoryStore(), Hub(), lambda: None)
+    log = Log(Window(1, 1), MemoryStore())
     ingest = Ingest(LocalEngine(), log, time.time, 1 << 20)
     for seq, message in enumerate(corpus.messages(), 1):
         yield place(ingest.prepare(convert(message)), seq)

@@ -25,7 +25,7 @@ Frame = tuple[int, bytes]
 Json = dict[str, Any]
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The server answered, but not as it should."""
 
 
@@ -54,7 +54,7 @@ def upgraded(data: bytes) -> bytes | None:
     if not end:
         return None
     if b" 101 " not in head or ACCEPT not in head:
-        raise Refused(head.decode("latin-1"))
+        raise RefusedError(head.decode("latin-1"))
     return rest
 
 
@@ -115,12 +115,12 @@ class Client:
         self._frames = self._parser.feed(rest)
         greeting = self.read()
         if b'"connected"' not in greeting:
-            raise Refused(greeting.decode())
+            raise RefusedError(greeting.decode())
 
     def _recv(self) -> bytes:
         data = self.sock.recv(1 << 16)
         if not data:
-            raise Refused("closed by the server")
+            raise RefusedError("closed by the server")
         return data
 
     def read(self) -> bytes:
@@ -132,7 +132,7 @@ class Client:
             if opcode == TEXT:
                 return payload
             if opcode == CLOSE:
-                raise Refused(f"closed by the server: {payload!r}")
+                raise RefusedError(f"closed by the server: {payload!r}")
             if opcode == PING:
                 self.sock.sendall(frame(payload, PONG))
 
@@ -146,7 +146,7 @@ class Client:
         self.sock.sendall(command(content))
         answer: Json = json.loads(self.read_until(b'"action"'))
         if answer["action"] == "error":
-            raise Refused(str(answer))
+            raise RefusedError(str(answer))
         return answer
 
     def is_drained(self) -> bool:

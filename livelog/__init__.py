@@ -17,38 +17,38 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from livelog.client import Ended, Gap, Page, Unreachable, connect
-    from livelog.config import Config, WrongSetting
-    from livelog.delivered import Delivered
-    from livelog.errors import Refused
-    from livelog.ingest import Receipt
+    from livelog.client import Gap, Page, connect
+    from livelog.config import Config
+    from livelog.errors import ConfigError, ConnectionEndedError, RefusedError, UnreachableError
     from livelog.server import Server
+    from livelog.wire.messages import Delivered
+    from livelog.wire.record import Receipt
 
 _HOMES = {
     "Config": "livelog.config",
-    "Delivered": "livelog.delivered",
-    "Ended": "livelog.client",
+    "Delivered": "livelog.wire.messages",
+    "ConnectionEndedError": "livelog.errors",
     "Gap": "livelog.client",
     "Page": "livelog.client",
-    "Receipt": "livelog.ingest",
-    "Refused": "livelog.errors",
+    "Receipt": "livelog.wire.record",
+    "RefusedError": "livelog.errors",
     "Server": "livelog.server",
-    "Unreachable": "livelog.client",
-    "WrongSetting": "livelog.config",
+    "UnreachableError": "livelog.errors",
+    "ConfigError": "livelog.errors",
     "connect": "livelog.client",
 }
 
 __all__ = [
     "Config",
+    "ConfigError",
+    "ConnectionEndedError",
     "Delivered",
-    "Ended",
     "Gap",
     "Page",
     "Receipt",
-    "Refused",
+    "RefusedError",
     "Server",
-    "Unreachable",
-    "WrongSetting",
+    "UnreachableError",
     "__version__",
     "connect",
 ]

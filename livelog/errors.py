@@ -1,9 +1,9 @@
-"""The table of codes, and the one exception that carries them.
+"""The tree of errors, and the table of codes.
 
-Every way a request can fail or a connection can end has a code of the API's table. `CODES` says
-for each what it is called, which HTTP status it answers with and what the `disconnected` event
-calls it. Whoever finds something wrong raises `Refused`; the doors turn it into an `error` event,
-an HTTP response or a close. Nothing else decides how an error looks on the wire.
+Every way a request can fail or a connection can end has a code of the API's table. `CODES` says for
+each what it is called, which HTTP status it answers with and what the `disconnected` event calls
+it. Whoever finds something wrong raises `RefusedError`; the doors turn it into an `error` event, an
+HTTP response or a close. Nothing else decides how an error looks on the wire.
 """
 
 from __future__ import annotations
@@ -55,7 +55,34 @@ CODES: dict[int, Code] = {
 }
 
 
-class Refused(Exception):
+class LivelogError(Exception):
+    """The base of all errors that livelog raises on purpose."""
+
+
+class ConfigError(LivelogError):
+    """A setting that is not allowed: names it, its value and what is allowed."""
+
+
+class UnreachableError(LivelogError, ConnectionError):
+    """No connection could be opened. The text is fit for a user."""
+
+
+class ConnectionEndedError(LivelogError, ConnectionError):
+    """The server ended the connection in a way that makes another attempt useless.
+
+    `code` is the WebSocket close code, or the HTTP status when the handshake was refused.
+    """
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(f"{why} (code {code})")
+        self.code = code
+
+
+class NotRunningError(LivelogError, RuntimeError):
+    """A call on a server or client before its start, after its end, or from another thread."""
+
+
+class RefusedError(LivelogError):
     """A request that cannot be granted: which rule (`code`), where (`field`), why (`issue`).
 
     `details` holds what else helps the caller, such as `allowed` or `retry_after_seconds`.
@@ -81,9 +108,9 @@ class Refused(Exception):
         self.headers = headers or {}
         self.details = details
 
-    def at(self, place: str) -> Refused:
+    def at(self, place: str) -> RefusedError:
         """The same refusal, seen from outside: `field` is found in `place`."""
         field = f"{place}.{self.field}" if self.field else place
-        return Refused(
+        return RefusedError(
             self.code, field, self.issue, status=self.status, headers=self.headers, **self.details
         )

@@ -13,35 +13,37 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from livelog import ingest
-from livelog.addresses import Networks
-from livelog.auth import opening
+from livelog.auth import factory
 from livelog.auth.authenticator import Authenticator
-from livelog.catchup import CatchUp
-from livelog.config import Config, WrongSetting
+from livelog.config import Config
+from livelog.config.check import networks, origins
 from livelog.engine.local import LocalEngine
-from livelog.errors import Refused
-from livelog.hub import Hub
-from livelog.ingest import Done, Ingest, Receipt
-from livelog.log import Log
-from livelog.messages import Message
-from livelog.net.doorman import Doorman
+from livelog.errors import ConfigError, RefusedError
+from livelog.fanout.catchup import CatchUp
+from livelog.fanout.flusher import Flusher
+from livelog.fanout.hub import Hub
+from livelog.fanout.pacing import Pacing
+from livelog.log import ingest
+from livelog.log.ingest import Done, Ingest
+from livelog.log.log import Log
+from livelog.log.window import Window
+from livelog.net.addresses import Networks
+from livelog.net.audit import Audit
+from livelog.net.context import Context
 from livelog.net.drain import drain
-from livelog.net.http import HttpConnection
-from livelog.net.incidents import Incidents
-from livelog.net.routes import WEBSOCKET_PATH
-from livelog.net.site import Site
-from livelog.net.ticker import Ticker
+from livelog.net.http.connection import HttpConnection
+from livelog.net.limiter import Limiter
+from livelog.net.origins import Origins
+from livelog.net.scheduler import Scheduler
 from livelog.net.tls import Certificate, TlsDoor
-from livelog.net.turns import Turns
-from livelog.origins import Origins
-from livelog.pacing import Pacing
-from livelog.store import Store
-from livelog.store.keys import read_key
+from livelog.store.base import Store
+from livelog.store.database.key import read_key
 from livelog.store.memory import MemoryStore
 from livelog.store.sqlite import SqliteStore
 from livelog.store.writer import Retention
-from livelog.window import Window
+from livelog.wire import WEBSOCKET_PATH
+from livelog.wire.messages import Message
+from livelog.wire.record import Receipt
 
 _logger = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ class Server:
     """A live-log server inside the running event loop.
 
     Use it as an async context manager, or call `start` and `close`. `clock` tells Unix time.
-    Raises `WrongSetting` for a configuration that cannot be and, at `start`, for a store that
+    Raises `ConfigError` for a configuration that cannot be and, at `start`, for a store that
     cannot be used, and `OSError` for an address that cannot be listened on.
     """
 
@@ -65,7 +67,7 @@ class Server:
     ) -> None:
         self.config = (config or Config()).checked()
         self._clock = clock
-        self._site: Site
+        self._context: Context
         self._store: Store
         self._log: Log
         self._auth: Authenticator | None = None
@@ -90,9 +92,9 @@ class Server:
     async def start(self) -> None:
         """Build the parts and listen."""
         self._certificate = _certificate(self.config)
-        self._auth = await opening.opened(self.config, self._clock)
+        self._auth = await factory.opened(self.config, self._clock)
         try:
-            self._site = self._build(asyncio.get_running_loop())
+            self._context = self._build(asyncio.get_running_loop())
             await self._start_listening()
         except BaseException:
             await self._close_auth()
@@ -100,23 +102,23 @@ class Server:
         self._warn_if_open()
         self._turn_wheel()
         if self._store.keeps:
-            self._filling = self._site.loop.create_task(self._fill())
+            self._filling = self._context.loop.create_task(self._fill())
 
     async def close(self) -> None:
         """Let nobody in, send everybody away in slices, wait briefly for them, and stop.
 
         Does nothing when the server is being closed already.
         """
-        site = self._site
-        if site.ending.is_set():
+        context = self._context
+        if context.ending.is_set():
             return
-        await drain(site, self._hurried)
+        await drain(context, self._hurried)
         self._listener.close()
-        deadline = site.loop.time() + self.config.close_timeout
+        deadline = context.loop.time() + self.config.close_timeout
         # Looked at now and then, because an event would cost every connection, always, for this.
-        while site.peers and site.loop.time() < deadline:  # noqa: ASYNC110 - see above
+        while context.peers and context.loop.time() < deadline:  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.01)
-        for peer in list(site.peers):
+        for peer in list(context.peers):
             peer.abort()
         await asyncio.sleep(0)  # lets the transports report that they have gone
         if self._turning is not None:
@@ -138,17 +140,18 @@ class Server:
         """Append a message, given as a struct, a dict or JSON.
 
         Returns its id and seq; delivery follows in the same turn of the loop, and soon it is on
-        disk. Must be called from the loop's thread. Raises `Refused` when the message is not valid
-        or nothing can be taken now.
+        disk. Must be called from the loop's thread. Raises `RefusedError` when the message is not
+        valid or nothing can be taken now.
         """
         [receipt] = self._publish(message, _nobody_waits)
         return receipt
 
     async def commit(self, message: Message | dict[str, Any] | bytes) -> Receipt:
-        """The same, and wait until the message is on disk. Raises `Refused` if it is not (yet)."""
-        safe: asyncio.Future[Receipt] = self._site.loop.create_future()
+        """The same, and wait until the message is on disk. Raises `RefusedError` if it is not
+        (yet)."""
+        safe: asyncio.Future[Receipt] = self._context.loop.create_future()
 
-        def done(receipts: list[Receipt], refused: Refused | None) -> None:
+        def done(receipts: list[Receipt], refused: RefusedError | None) -> None:
             if safe.cancelled():
                 return
             if refused is None:
@@ -166,7 +169,7 @@ class Server:
 
     def _publish(self, message: Message | dict[str, Any] | bytes, done: Done) -> list[Receipt]:
         checked = ingest.decode(message) if isinstance(message, bytes) else ingest.convert(message)
-        return self._site.ingest.publish([self._site.ingest.prepare(checked)], done)
+        return self._context.ingest.publish([self._context.ingest.prepare(checked)], done)
 
     @property
     def url(self) -> str:
@@ -180,7 +183,7 @@ class Server:
     @property
     def trust(self) -> str:
         """Whether the server is open, or what it wants to be shown; for its user."""
-        kinds = opening.kinds(self.config)
+        kinds = factory.kinds(self.config)
         return f"authenticated: {', '.join(kinds)}" if kinds else "open: no authentication"
 
     @property
@@ -188,34 +191,33 @@ class Server:
         """The port listened on, also when the system has picked it; 0 for a Unix socket."""
         return 0 if self.config.uds else int(self._listener.sockets[0].getsockname()[1])
 
-    def _build(self, loop: asyncio.AbstractEventLoop) -> Site:
+    def _build(self, loop: asyncio.AbstractEventLoop) -> Context:
         config = self.config
         self._store = self._open_store()
         last_seq = self._store.last_seq()
         hub = Hub(last_seq)
         follows = last_seq if self._store.keeps else 0
         window = Window(self._window_messages, config.window_bytes, follows)
-        log = self._log = Log(window, self._store, hub, self._wake)
+        log = self._log = Log(window, self._store, [hub], last_seq)
         catch_up = CatchUp(log, hub)
         pacing = Pacing(config.fanout_share, config.latency_target)
-        self._ticker = Ticker(loop, hub, catch_up, pacing)
+        Flusher(loop, hub, catch_up, pacing)
         engine = LocalEngine(last_seq)
-        proxies, incidents = Networks(config.trusted_proxies), Incidents(loop.time)
-        return Site(
+        proxies, incidents = Networks(networks(config.trusted_proxies)), Audit(loop.time)
+        return Context(
             config=config,
             loop=loop,
             log=log,
             hub=hub,
             catch_up=catch_up,
             ingest=Ingest(engine, log, self._clock, config.max_frame_bytes),
-            wake=self._wake,
             clock=self._clock,
             started=loop.time(),
             proxies=proxies,
-            origins=Origins(config.allowed_origins),
-            incidents=incidents,
-            doorman=Doorman(config, proxies, loop.time, incidents),
-            turns=Turns(loop),
+            origins=Origins(origins(config.allowed_origins)),
+            audit=incidents,
+            limiter=Limiter(config, proxies, loop.time, incidents),
+            scheduler=Scheduler(loop),
             auth=self._auth,
         )
 
@@ -239,20 +241,20 @@ class Server:
     async def _fill(self) -> None:
         try:
             await self._log.fill()
-        except Refused as refused:
+        except RefusedError as refused:
             self._log.impaired = f"the window could not be filled: {refused.issue}"
             _logger.error("%s", self._log.impaired)
 
-    def _wake(self) -> None:
-        self._ticker.wake()
-
     async def _listen(self) -> asyncio.Server:
-        loop, config = self._site.loop, self.config
+        loop, config = self._context.loop, self.config
+
+        def plain() -> asyncio.Protocol:
+            return HttpConnection(self._context)
 
         def door() -> asyncio.Protocol:
             if self._certificate is not None:
-                return TlsDoor(self._site, self._certificate)
-            return HttpConnection(self._site)
+                return TlsDoor(self._context, self._certificate, plain)
+            return plain()
 
         if config.uds:
             sock = _unix_socket(config.uds, int(config.uds_mode, 8))
@@ -284,25 +286,25 @@ class Server:
 
     def _turn_wheel(self) -> None:
         """The one timer that looks after all connections."""
-        site = self._site
-        self._turning = site.loop.call_later(site.timers.tick, self._turn_wheel)
-        now = site.loop.time()
-        for peer in site.timers.expired(now):
+        context = self._context
+        self._turning = context.loop.call_later(context.timers.tick, self._turn_wheel)
+        now = context.loop.time()
+        for peer in context.timers.expired(now):
             peer.on_deadline(now)
-        site.doorman.sweep()
+        context.limiter.sweep()
 
 
 def _certificate(config: Config) -> Certificate | None:
-    """What TLS is served with, if it is. Raises `WrongSetting`."""
+    """What TLS is served with, if it is. Raises `ConfigError`."""
     if not (config.tls_cert or config.tls_key):
         return None
     if config.trusted_proxies and config.proxy_header == "proxy-protocol":
         issue = "the PROXY protocol and TLS cannot be had together, let the proxy do TLS"
-        raise WrongSetting(f"--proxy-header {config.proxy_header}: {issue}")
+        raise ConfigError(f"--proxy-header {config.proxy_header}: {issue}")
     return Certificate(config.tls_cert, config.tls_key)
 
 
-def _nobody_waits(receipts: list[Receipt], refused: Refused | None) -> None:
+def _nobody_waits(receipts: list[Receipt], refused: RefusedError | None) -> None:
     """An embedding program has its receipt already."""
 
 
@@ -310,7 +312,7 @@ def _unix_socket(path: str, mode: int) -> socket.socket:
     """A socket at `path` for those whom `mode` allows.
 
     Nobody can connect before it listens, so there is no moment at which others could. Raises
-    `WrongSetting` for a path that is taken.
+    `ConfigError` for a path that is taken.
     """
     _clear_stale_socket(path)
     sock = socket.socket(socket.AF_UNIX)
@@ -324,17 +326,17 @@ def _unix_socket(path: str, mode: int) -> socket.socket:
 
 
 def _clear_stale_socket(path: str) -> None:
-    """Remove the socket of a server that is gone. Raises `WrongSetting` for anything else."""
+    """Remove the socket of a server that is gone. Raises `ConfigError` for anything else."""
     try:
         is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
     except FileNotFoundError:
         return
     if not is_socket:
-        raise WrongSetting(f"--uds {path}: exists and is not a socket")
+        raise ConfigError(f"--uds {path}: exists and is not a socket")
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             os.unlink(path)
         else:
-            raise WrongSetting(f"--uds {path}: another server is listening on it")
+            raise ConfigError(f"--uds {path}: another server is listening on it")

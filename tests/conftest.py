@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.follower import find_node_modules
-from tests.process import start as start
+from tests.support.follower import find_node_modules
+from tests.support.process import start as start
 
 settings.register_profile("livelog", deadline=None)
 settings.load_profile("livelog")

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livelog.addresses import Networks, is_loopback, limited_as, parse
+from livelog.config.check import networks
+from livelog.net.addresses import Networks, is_loopback, limited_as, parse
 
-PROXIES = Networks("10.0.0.0/8, 127.0.0.1, 2001:db8::/32")
+PROXIES = Networks(networks("10.0.0.0/8, 127.0.0.1, 2001:db8::/32"))
 
 
 @pytest.mark.parametrize(
@@ -30,18 +31,18 @@ def test_only_what_is_listed_is_trusted(address: str, trusted: bool) -> None:
 
 
 def test_a_unix_socket_is_trusted_by_its_name() -> None:
-    assert Networks("unix").trusts("")
-    assert not Networks("unix").trusts("127.0.0.1")
-    assert not Networks("").trusts("")
-    assert Networks("unix")
-    assert Networks("::1")
-    assert not Networks(" , ")
+    assert Networks(networks("unix")).trusts("")
+    assert not Networks(networks("unix")).trusts("127.0.0.1")
+    assert not Networks(networks("")).trusts("")
+    assert Networks(networks("unix"))
+    assert Networks(networks("::1"))
+    assert not Networks(networks(" , "))
 
 
 @pytest.mark.parametrize("wrong", ["10.0.0.1/8", "10.0.0.0/33", "localhost", "unix:", "1"])
 def test_a_list_that_cannot_be_says_what_is_allowed(wrong: str) -> None:
     with pytest.raises(ValueError, match="unix"):
-        Networks(wrong)
+        Networks(networks(wrong))
 
 
 @pytest.mark.parametrize(

@@ -21,18 +21,19 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from livelog.archive import catalog, segment
-from livelog.archive.calls import RecordsCall
-from livelog.hub import Hub, Reader
-from livelog.pages import Span
-from livelog.protocol import Filters
-from livelog.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
-from livelog.record import Record
-from livelog.store.opening import Connection, Rows
-from livelog.window import Window
-from tests.disk import KEY, Disk
-from tests.strategies import Json, filters, messages, record, split, subscriptions
-from tests.strategies import queries as asked
+from livelog.fanout.audience import Reader
+from livelog.fanout.hub import Hub
+from livelog.index.paging import Span
+from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
+from livelog.log.window import Window
+from livelog.store.database.connection import Connection, Rows
+from livelog.store.reader import segment, segments
+from livelog.store.reader.calls import RecordsCall
+from livelog.wire.commands import Filters
+from livelog.wire.record import Record
+from tests.support.disk import KEY, Disk
+from tests.support.strategies import Json, filters, messages, record, split, subscriptions
+from tests.support.strategies import queries as asked
 from tests.test_query import complete, plainly
 from tests.test_window import finish
 
@@ -42,9 +43,9 @@ queries = st.just(EVERYTHING) | asked
 @pytest.fixture(autouse=True, scope="module")
 def small_segments() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(catalog, "SEALED_AT", 4)
-        patch.setattr(catalog, "_INDEXED_PER_STEP", 3)
-        patch.setattr(catalog, "_LARGEST", 128)
+        patch.setattr(segments, "SEALED_AT", 4)
+        patch.setattr(segments, "_INDEXED_PER_STEP", 3)
+        patch.setattr(segments, "_LARGEST", 128)
         patch.setattr(segment, "_JOINED_FROM", 2)
         yield
 
@@ -84,7 +85,7 @@ class ArchiveAgainstAList(RuleBasedStateMachine):
     def start_again(self, losing_the_index: bool) -> None:
         self.disk.archive.close()
         if losing_the_index:
-            catalog.remove(f"{self.disk.path}-index")
+            segments.remove(f"{self.disk.path}-index")
         self.disk.reopen()
 
     @rule(kept=st.integers(0, 30), deleted=st.booleans())

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from livelog.net.assets import ASSETS
-from tests.wire import on_uvloop, serving
+from livelog.net.http.assets import ASSETS
+from tests.support.wire import on_uvloop, serving
 
 
 @on_uvloop

@@ -8,12 +8,12 @@ from typing import Any, get_args
 import pytest
 from jsonschema import Draft202012Validator
 
-from livelog import asyncapi
-from livelog.delivered import Delivered
-from livelog.protocol import AnyCommand, AnyEvent
-from tests.identity import SECRET, token
-from tests.test_readme import blocks
-from tests.wire import (
+from livelog.wire import asyncapi
+from livelog.wire.commands import AnyCommand
+from livelog.wire.events import AnyEvent
+from livelog.wire.messages import Delivered
+from tests.support.identity import SECRET, token
+from tests.support.wire import (
     CLOSE,
     SAMPLES,
     Client,
@@ -25,6 +25,7 @@ from tests.wire import (
     serving,
     user,
 )
+from tests.test_readme import blocks
 
 DOCUMENT: Json = json.loads(asyncapi.document("/ws/live-log"))
 COMMANDS = [json.loads(block) for block in blocks("json")]

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.wire import (
+from tests.support.wire import (
     CLOSE,
     SAMPLES,
     House,
@@ -139,8 +139,8 @@ async def test_subscriptions_that_change_all_the_time_leave_nothing_behind() -> 
         for client in restless:
             for _ in range(20 * 20):
                 await client.reply("subscribed")
-        assert len(house.site.hub._audiences) == 1 + len(restless)
-        house.site.hub._check()
+        assert len(house.context.hub._audiences) == 1 + len(restless)
+        house.context.hub._check()
 
 
 def change(turn: int, number: int, step: int) -> bytes:
@@ -170,7 +170,7 @@ async def test_a_body_of_very_many_very_small_messages_lets_others_in_between() 
         posting = asyncio.create_task(
             http.ask("POST", "/api/messages", body, Content_Type="application/x-ndjson")
         )
-        await until(lambda: house.site.log.head > 0 or posting.done(), "the body to be taken")
+        await until(lambda: house.context.log.head > 0 or posting.done(), "the body to be taken")
         assert (await client.ask("ping"))["action"] == "pong"
         assert not posting.done()
         answer = await soon(posting)

@@ -16,10 +16,10 @@ import pytest
 
 from livelog import Config, Server
 from livelog.auth import apikeys, keyfile
-from livelog.config import WrongSetting
-from tests.identity import RSA_KEY, SECRET, handmade, pem, token
-from tests.process import ROOT
-from tests.wire import (
+from livelog.errors import ConfigError
+from tests.support.identity import RSA_KEY, SECRET, handmade, pem, token
+from tests.support.process import ROOT
+from tests.support.wire import (
     Client,
     House,
     Json,
@@ -104,11 +104,11 @@ COMMANDS: list[Json] = [
 @on_uvloop
 async def test_nobody_gets_anything_before_it_is_known_who_they_are(asked: Json) -> None:
     async with serving(**AUTH) as house:
-        client, head = await house.client(), house.site.log.head
+        client, head = await house.client(), house.context.log.head
         assert (await client.ask("ping"))["action"] == "pong"
         await client.tell(**asked)
         assert await refused(client) == (4000, "authenticate first")
-        assert house.site.log.head == head
+        assert house.context.log.head == head
 
 
 @on_uvloop
@@ -245,12 +245,12 @@ async def test_http_asks_who_it_is_where_it_matters(tmp_path: Path) -> None:
 @on_uvloop
 async def test_http_says_what_is_wrong_with_a_token() -> None:
     async with serving(**AUTH) as house:
-        http, head = await house.http(), house.site.log.head
+        http, head = await house.http(), house.context.log.head
         for text, code in ((token(lasts=-100), 4002), ("x.y.z", 4001)):
             answer = await http.ask("POST", f"/api/messages?token={text}", b'{"type":"user"}')
             assert (answer.status, answer.json["error_code"]) == (401, code)
             assert 'error="invalid_token"' in answer.headers["www-authenticate"]
-        assert house.site.log.head == head
+        assert house.context.log.head == head
         # Where there is nothing, or nothing of the kind, that is said first.
         assert (await http.ask("GET", "/api/nothing")).status == 404
         assert (await http.ask("GET", "/api/messages")).status == 405
@@ -287,9 +287,9 @@ async def test_a_token_that_expires_is_warned_of_and_ends_the_connection() -> No
 
 def client_is_due(house: House) -> None:
     """Have every connection look at the clock, which a test has moved."""
-    for peer in house.site.peers:
+    for peer in house.context.peers:
         peer.admission.due = 0.0  # type: ignore[attr-defined]  # all of them are WebSockets
-        house.site.timers.set(peer, 0.0)
+        house.context.timers.set(peer, 0.0)
 
 
 @on_uvloop
@@ -356,8 +356,8 @@ async def test_a_key_that_is_revoked_is_refused_from_then_on(tmp_path: Path) -> 
         late = await house.client()
         await late.tell("authenticate", api_key=secret)
         assert await refused(late) == (4001, "not a valid API key")
-        for peer in house.site.peers:
-            house.site.timers.set(peer, 0.0)
+        for peer in house.context.peers:
+            house.context.timers.set(peer, 0.0)
         assert await refused(client) == (4001, "the API key was revoked")
         assert await stays.everything() == []
 
@@ -410,7 +410,7 @@ def wrong(**settings: Any) -> str:
         async with Server(Config(port=0, store="memory", **settings)):
             pass
 
-    with pytest.raises(WrongSetting) as caught:
+    with pytest.raises(ConfigError) as caught:
         asyncio.run(start())
     return str(caught.value)
 
@@ -434,10 +434,13 @@ def test_what_protects_nothing_by_itself_is_refused(name: str) -> None:
 
 
 def test_without_the_extra_tokens_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("livelog.auth.token")]:
+    extra = ("livelog.auth.tokens", "livelog.auth.jwtcheck")
+    for name in [name for name in sys.modules if name in extra]:
+        name for name in sys.modules if name in ("livelog.auth.tokens", "livelog.auth.jwtcheck")
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr("livelog.auth.tokens", raising=False)
-    monkeypatch.delattr("livelog.auth.tokenchecks", raising=False)
+    monkeypatch.delattr("livelog.auth.jwtcheck", raising=False)
     monkeypatch.setitem(sys.modules, "jwt", None)
     assert wrong(jwt_secret=SECRET) == (
         "--jwt-secret: needs jwt, which comes with pip install 'livelog[auth]'"

@@ -8,16 +8,17 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from livelog import frames
-from livelog.catchup import CHUNK_BYTES, TURN_BYTES, CatchUp
-from livelog.hub import Hub, Reader
-from livelog.log import Log
-from livelog.protocol import Filters
-from livelog.query import EVERYTHING, NOTHING, Subscription, compile_query
-from livelog.record import Record
+from livelog.fanout.audience import Reader
+from livelog.fanout.catchup import CHUNK_BYTES, TURN_BYTES, CatchUp
+from livelog.fanout.hub import Hub
+from livelog.index.query import EVERYTHING, NOTHING, Subscription, compile_query
+from livelog.log.log import Log
+from livelog.log.window import Window
 from livelog.store.memory import MemoryStore
-from livelog.window import Window
-from tests.strategies import Json, record, split
+from livelog.wire import frames
+from livelog.wire.commands import Filters
+from livelog.wire.record import Record
+from tests.support.strategies import Json, record, split
 
 SYSTEM = NOTHING.with_types({"system": EVERYTHING})
 USERS = NOTHING.with_types({"user": EVERYTHING})
@@ -49,7 +50,7 @@ class Place:
     def __init__(self, window: int = 100_000, began: int = 0) -> None:
         self.hub = Hub(began)
         store = MemoryStore((began + 1.5) / 1e6)
-        self.log = Log(Window(window, 10**9), store, self.hub, lambda: None)
+        self.log = Log(Window(window, 10**9), store, [self.hub], began)
         self.catch_up = CatchUp(self.log, self.hub)
 
     def fill(self, count: int, size: int = 0) -> list[Record]:

@@ -14,8 +14,8 @@ import pytest
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
 from livelog import __version__
-from tests.process import Start, ended, port_of, ready
-from tests.wire import PATIENCE, TYPES, Json
+from tests.support.process import Start, ended, port_of, ready
+from tests.support.wire import PATIENCE, TYPES, Json
 
 
 def events(client: ClientConnection) -> Iterator[Json]:

@@ -21,9 +21,9 @@ from pathlib import Path
 import pytest
 
 from livelog.cli import COMMANDS
-from livelog.cli.harmless import harmless
-from tests.process import CLEAN, ROOT, Start, ended, port_of, ready
-from tests.wire import PATIENCE, SAMPLES, House, Json, on_uvloop, serving, until, user
+from livelog.cli.sanitize import harmless
+from tests.support.process import CLEAN, ROOT, Start, ended, port_of, ready
+from tests.support.wire import PATIENCE, SAMPLES, House, Json, on_uvloop, serving, until, user
 
 
 class Command:
@@ -89,7 +89,7 @@ async def followed(house: House, count: int = 1) -> None:
 
 def listening(house: House) -> int:
     """How many connections are subscribed to something."""
-    return sum(len(audience.members) for audience in house.site.hub._audiences.values())
+    return sum(len(audience.members) for audience in house.context.hub._audiences.values())
 
 
 # Help.
@@ -362,7 +362,7 @@ async def test_what_a_pipe_brings_is_published_at_once() -> None:
     async with serving() as house, running("publish", "--url", house.server.url) as publish:
         for text in ("one", "two"):
             await publish.write(ndjson(user(text)))
-            await until(lambda: house.site.log.head, "published")
+            await until(lambda: house.context.log.head, "published")
         half = ndjson(user("three"))
         await publish.write(half[:20])
         code, _, err = await publish.end(half[20:].rstrip("\n"))

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from livelog import Ended, Refused, Unreachable, connect
-from tests.identity import SECRET, token
-from tests.process import Start, ended, ready
+from livelog import ConnectionEndedError, RefusedError, UnreachableError, connect
+from tests.support.identity import SECRET, token
+from tests.support.process import Start, ended, ready
+from tests.support.wire import House, on_uvloop, serving, soon, until, user
 from tests.test_authentication import AUTH, Time, api_key, client_is_due
 from tests.test_python_client import IMPATIENT, contents, take
-from tests.wire import House, on_uvloop, serving, soon, until, user
 
 
 @on_uvloop
@@ -24,7 +24,7 @@ async def test_a_token_or_an_api_key_lets_the_client_in(tmp_path: Path) -> None:
         for proof in (token(), key):
             async with connect(house.server.url, token=proof) as log:
                 await log.publish(user("mine"))
-                with pytest.raises(Refused, match="publish:any"):
+                with pytest.raises(RefusedError, match="publish:any"):
                     await log.publish(user("not mine", user_id="u2"))
                 assert contents((await log.history(limit=1)).messages) == ["mine"]  # type: ignore[arg-type]  # they are items
 
@@ -36,7 +36,7 @@ def test_a_wrong_token_ends_the_client_at_once(proof: str, code: int) -> None:
     @on_uvloop
     async def check() -> None:
         async with serving(**AUTH) as house:
-            with pytest.raises(Ended) as caught:
+            with pytest.raises(ConnectionEndedError) as caught:
                 await connect(house.server.url, token=proof).__aenter__()
             assert caught.value.code == code
 
@@ -46,9 +46,9 @@ def test_a_wrong_token_ends_the_client_at_once(proof: str, code: int) -> None:
 @on_uvloop
 async def test_without_a_token_it_is_told() -> None:
     async with serving(**AUTH) as house, connect(house.server.url) as log:
-        with pytest.raises(Refused, match="authenticate first"):
+        with pytest.raises(RefusedError, match="authenticate first"):
             await soon(log.history())
-        with pytest.raises(Ended):
+        with pytest.raises(ConnectionEndedError):
             await soon(log.history())
 
 
@@ -83,7 +83,7 @@ async def test_a_function_is_asked_for_every_connection_and_before_a_token_expir
 
 def expires(house: House) -> float:
     """Until when the only client is believed."""
-    return min((peer.principal.expires or 0.0) for peer in house.site.peers)  # type: ignore[attr-defined]  # all of them are WebSockets
+    return min((peer.principal.expires or 0.0) for peer in house.context.peers)  # type: ignore[attr-defined]  # all of them are WebSockets
 
 
 @on_uvloop
@@ -96,7 +96,7 @@ async def test_a_connection_whose_token_has_expired_comes_back_with_another() ->
         log.subscribe(["user"]) as messages,
     ):
         await until(lambda: not given, "all three tokens")
-        await until(lambda: house.site.peers and expires(house) > time.time() + 100, "the last")
+        await until(lambda: house.context.peers and expires(house) > time.time() + 100, "the last")
         await log.history()
         house.publish("still here")
         assert contents(await take(aiter(messages), 1)) == ["still here"]
@@ -114,18 +114,18 @@ async def test_a_function_that_fails_is_asked_again() -> None:
 
     async with serving(**AUTH) as house:
         async with connect(house.server.url, token=next_one, clock=IMPATIENT) as log:
-            for peer in list(house.site.peers):
+            for peer in list(house.context.peers):
                 peer.abort()
             await until(lambda: not answers, "all answers")
             await soon(log.history())
         answers.append(OSError("the provider is away"))
-        with pytest.raises(Unreachable, match="no token: the provider is away"):
+        with pytest.raises(UnreachableError, match="no token: the provider is away"):
             await connect(house.server.url, token=next_one).__aenter__()
 
 
 @on_uvloop
 async def test_an_address_is_shown_without_its_token() -> None:
-    with pytest.raises(Unreachable) as caught:
+    with pytest.raises(UnreachableError) as caught:
         await connect("ws://127.0.0.1:1/ws/live-log?token=hunter2").__aenter__()
     assert "hunter2" not in str(caught.value)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.wire import (
+from tests.support.wire import (
     SAMPLES,
     TYPES,
     Client,
@@ -303,7 +303,7 @@ async def test_a_gap_is_told_to_a_reader_that_was_too_slow_for_the_window() -> N
     async with serving(window_messages=10) as house:
         slow = await house.client("?message_types=user", receive_buffer=4096)
         await slow.event()
-        [peer] = house.site.peers
+        [peer] = house.context.peers
         published: list[int] = []
         while not peer.reader.blocked:  # type: ignore[attr-defined]  # it is a connection
             published += house.publish("x" * 30_000)

@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from livelog.config import Config, WrongSetting, describe, flag, is_secret, load
+from livelog.config import Config, describe, flag, is_secret, load
+from livelog.errors import ConfigError
 
 FIELDS = [field.name for field in msgspec.structs.fields(Config)]
 PROOFS = {
@@ -71,7 +72,7 @@ def test_a_switch_can_be_set_by_a_variable(text: str) -> None:
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
     for flags, variables in (({name: value}, {}), ({}, {f"LIVELOG_{name.upper()}": value})):
-        with pytest.raises(WrongSetting) as caught:
+        with pytest.raises(ConfigError) as caught:
             load(flags, variables)
         said = str(caught.value)
         assert flag(name) in said
@@ -80,7 +81,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allo
 
 
 def test_an_unknown_setting_is_told_the_known_ones() -> None:
-    with pytest.raises(WrongSetting, match=r"unknown setting 'prot'.*port"):
+    with pytest.raises(ConfigError, match=r"unknown setting 'prot'.*port"):
         load({}, {"LIVELOG_PROT": "1"})
 
 
@@ -88,14 +89,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.toml"
     broken.write_text("port = = 1")
     for file in (tmp_path / "missing.toml", broken):
-        with pytest.raises(WrongSetting, match=file.name):
+        with pytest.raises(ConfigError, match=file.name):
             load({}, {}, str(file))
 
 
 def test_a_config_made_by_a_program_is_checked_too() -> None:
-    with pytest.raises(WrongSetting, match="--port"):
+    with pytest.raises(ConfigError, match="--port"):
         Config(port=-1).checked()
-    with pytest.raises(WrongSetting, match="--port"):
+    with pytest.raises(ConfigError, match="--port"):
         Config(port="80").checked()  # type: ignore[arg-type]  # the mistake in question
 
 
@@ -113,7 +114,7 @@ def test_every_setting_can_be_made_in_every_way(name: str, tmp_path: Path) -> No
 def test_no_setting_takes_just_anything(name: str) -> None:
     wrongs: list[object] = [["a", "list"], None, {}]
     for wrong in wrongs:
-        with pytest.raises(WrongSetting, match=flag(name)):
+        with pytest.raises(ConfigError, match=flag(name)):
             load({name: wrong}, {})
 
 
@@ -121,7 +122,7 @@ def test_no_setting_takes_just_anything(name: str) -> None:
 @pytest.mark.parametrize("name", FIELDS)
 def test_no_number_can_be_endless(name: str, word: str) -> None:
     if not isinstance(getattr(Config(), name), str):
-        with pytest.raises(WrongSetting, match=flag(name)):
+        with pytest.raises(ConfigError, match=flag(name)):
             load({}, {f"LIVELOG_{name.upper()}": word})
 
 
@@ -129,7 +130,7 @@ def test_an_unknown_setting_is_told_all_that_there_are(tmp_path: Path) -> None:
     file = tmp_path / "live.toml"
     file.write_text("prot = 1")
     for flags, source in (({"prot": 1}, None), ({}, str(file))):
-        with pytest.raises(WrongSetting) as caught:
+        with pytest.raises(ConfigError) as caught:
             load(flags, {}, source)
         assert all(name in str(caught.value) for name in ["'prot'", *FIELDS])
 
@@ -142,7 +143,7 @@ def test_a_file_that_is_not_text_or_no_file_is_named(tmp_path: Path) -> None:
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"host = '\xff'")
     for file in (tmp_path, binary):
-        with pytest.raises(WrongSetting, match=f"--config {file}"):
+        with pytest.raises(ConfigError, match=f"--config {file}"):
             load({}, {}, str(file))
 
 
@@ -156,7 +157,7 @@ def test_what_protects_the_server_cannot_be_set_to_nothing(name: str, tmp_path: 
         ({}, {}, str(file)),
     ]
     for flags, variables, source in ways:
-        with pytest.raises(WrongSetting, match=f"{flag(name)}: is empty"):
+        with pytest.raises(ConfigError, match=f"{flag(name)}: is empty"):
             load(flags, variables, source)
     assert getattr(load({name: "x"}, {}), name) == "x"
 
@@ -165,7 +166,7 @@ def test_what_protects_the_server_cannot_be_set_to_nothing(name: str, tmp_path: 
 def test_a_secret_is_never_shown(name: str) -> None:
     config = load({name: "hunter2", "port": 1}, {})
     assert repr(config) == f"Config(port=1, {name}='…')"
-    with pytest.raises(WrongSetting) as caught:
+    with pytest.raises(ConfigError) as caught:
         load({name: ["hunter2"]}, {})
     assert "hunter2" not in str(caught.value)
     assert is_secret(name)

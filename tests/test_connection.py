@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
-from livelog.net import turns
-from tests.wire import (
+from livelog.net import scheduler
+from tests.support.wire import (
     BINARY,
     CLOSE,
     CONTINUATION,
@@ -423,7 +423,7 @@ async def test_who_asks_and_vanishes_leaves_no_trace(action: str) -> None:
         house.publish(*["red dragon"] * 10_000)
         client = await house.client()
         await client.tell(action, **SEARCHING[action])
-        await until(lambda: any(_busy(peer) for peer in house.site.peers), "a search under way")
+        await until(lambda: any(_busy(peer) for peer in house.context.peers), "a search under way")
         client.reset()
         await house.emptied()
 
@@ -441,10 +441,10 @@ async def test_who_vanishes_within_a_frame_is_forgotten(how: str, cut: int) -> N
         stays = await house.client("?message_types=user")
         await client.event()
         await client.send(command("ping", request_id="never whole")[:cut])
-        await until(lambda: house.site.subscribers["127.0.0.1"] == 2, "both connected")
+        await until(lambda: house.context.subscribers["127.0.0.1"] == 2, "both connected")
         getattr(client, how)()
-        await until(lambda: len(house.site.peers) == 1, "one connection gone")
-        assert house.site.subscribers == {"127.0.0.1": 1}
+        await until(lambda: len(house.context.peers) == 1, "one connection gone")
+        assert house.context.subscribers == {"127.0.0.1": 1}
         house.publish("for who stays")
         await stays.event()
         assert await stays.contents(1) == ["for who stays"]
@@ -569,7 +569,7 @@ async def test_who_sends_without_reading_is_read_no_further(data: bytes) -> None
         house.publish(*["x" * 100] * 1000)
         client = await house.client(receive_buffer=4096)
         await _fill(client, data, at_most=64 << 20)
-        [peer] = house.site.peers
+        [peer] = house.context.peers
         held = peer.transport.get_write_buffer_size()  # type: ignore[attr-defined]  # it is a connection
         assert 0 < held < 8 << 20
 
@@ -592,11 +592,11 @@ async def test_a_stalled_reader_costs_the_others_nothing_and_later_gets_it_all()
         await stalled.event()
         await reading.event()
         contents = await _publish_until_blocked(house, readers=[reading])
-        assert house.site.hub._audiences  # the other one is live
+        assert house.context.hub._audiences  # the other one is live
         house.publish("the end")
         assert await reading.contents(1) == ["the end"]
         assert await stalled.contents(len(contents) + 1) == [*contents, "the end"]
-        await until(lambda: house.site.catch_up.idle, "all caught up")
+        await until(lambda: house.context.catch_up.idle, "all caught up")
         house.publish("live again")
         assert await stalled.contents(1) == ["live again"]
 
@@ -614,7 +614,7 @@ async def _publish_until_blocked(
         for reader in readers:
             assert await reader.contents(1) == [content]
         await asyncio.sleep(0)
-        if enough == 10**9 and any(_is_blocked(peer) for peer in house.site.peers):
+        if enough == 10**9 and any(_is_blocked(peer) for peer in house.context.peers):
             enough = len(contents) + beyond
         assert len(contents) < 5000, "nobody was ever blocked"
     return contents
@@ -629,7 +629,7 @@ def _is_blocked(peer: object) -> bool:
 async def test_a_reader_that_stalls_for_too_long_is_told_so_in_its_last_frames() -> None:
     async with serving(stall_seconds=0.6) as house:
         stalled = await house.client("?message_types=user", receive_buffer=4096)
-        [peer] = house.site.peers
+        [peer] = house.context.peers
         await _publish_until_blocked(house, readers=[])
         await until(lambda: getattr(peer, "closing"), "the server losing patience")  # noqa: B009 - no attribute of every peer
         house.publish("too late")
@@ -653,13 +653,13 @@ async def test_a_reader_that_stays_stalled_is_dropped() -> None:
 async def test_a_stalled_reader_cannot_fill_the_memory_while_it_is_being_closed() -> None:
     async with serving(stall_seconds=1, limits=False) as house:
         stalled = await house.client("?message_types=user", receive_buffer=4096)
-        [peer] = house.site.peers
+        [peer] = house.context.peers
         await _publish_until_blocked(house, readers=[])
         await until(lambda: getattr(peer, "closing"), "the server losing patience")  # noqa: B009 - no attribute of every peer
         transport = peer.transport  # type: ignore[attr-defined]  # it is a connection
         before = transport.get_write_buffer_size()
         sent, pings = 0, frame(b"x" * 100, PING) * 100
-        while sent < 4 << 20 and house.site.peers:
+        while sent < 4 << 20 and house.context.peers:
             try:
                 sent += stalled.sock.send(pings[sent % len(pings) :])
             except (BlockingIOError, ConnectionError):
@@ -704,7 +704,7 @@ async def test_messages_sent_to_it_are_no_sign_that_a_peer_lives() -> None:
     async with serving(ping_interval=0.3, ping_timeout=0.3) as house:
         client = await house.client("?message_types=user")
         await client.event()
-        [peer] = house.site.peers
+        [peer] = house.context.peers
         while not peer.closing:  # type: ignore[attr-defined]  # it is a connection
             house.publish("hello")
             await client.more()
@@ -846,7 +846,7 @@ async def test_an_address_may_open_so_many_connections_and_a_freed_place_can_be_
         await first.send(close_frame())
         await first.goodbye()
         first.close()
-        await until(lambda: house.site.subscribers.total() == 1, "a place being freed")
+        await until(lambda: house.context.subscribers.total() == 1, "a place being freed")
         await house.client()
 
 
@@ -854,7 +854,8 @@ async def test_an_address_may_open_so_many_connections_and_a_freed_place_can_be_
 async def test_who_sends_a_lot_at_once_has_turns_and_everything_is_done_in_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(turns, "_AT_ONCE", 1e-9)  # after every turn the loop does something else
+    # After every turn the loop does something else.
+    monkeypatch.setattr(scheduler, "HOLD_SECONDS", 1e-9)
     async with serving(limits=False) as house:
         busy, other = await house.client(), await house.client()
         many = [command("ping", request_id=number) for number in range(300)]

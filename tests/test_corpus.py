@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from livelog.net import commands
-from tests.fuzz_targets import House, targets
+from livelog.net.websocket import commands
+from tests.support.fuzz_targets import House, targets
 
 CORPUS = {path.stem: path for path in (Path(__file__).parent / "corpus").glob("*.txt")}
 

@@ -21,9 +21,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from tests.disk import key_file, reading_processes
+from tests.support.disk import key_file, reading_processes
+from tests.support.wire import PATIENCE, TYPES, Client, Http, Json, soon, take_frame, until, user
 from tests.test_query import plainly
-from tests.wire import PATIENCE, TYPES, Client, Http, Json, soon, take_frame, until, user
 
 ROUNDS = {"plain": 25, "encrypted": 5}
 PER_LIFE = 100

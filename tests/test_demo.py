@@ -11,9 +11,9 @@ from typing import Any, TypeVarTuple, get_args, get_type_hints
 
 import pytest
 
-from livelog.demo import MOST_AT_ONCE, World, run
-from livelog.ingest import convert
-from livelog.messages import (
+from livelog.cli.demo import MOST_AT_ONCE, World, run
+from livelog.log.ingest import convert
+from livelog.wire.messages import (
     TYPES,
     GuildMessage,
     Message,

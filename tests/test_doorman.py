@@ -7,12 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from livelog import Config
-from livelog.addresses import Networks
-from livelog.errors import PROTOCOL_ERROR, Refused
-from livelog.net import doorman as module
-from livelog.net.doorman import Doorman
-from livelog.net.incidents import Incidents
-from livelog.principal import ANYBODY, Principal
+from livelog.auth.principal import ANYBODY, Principal
+from livelog.config.check import networks
+from livelog.errors import PROTOCOL_ERROR, RefusedError
+from livelog.net import limiter as module
+from livelog.net.addresses import Networks
+from livelog.net.audit import Audit
+from livelog.net.limiter import Limiter
 
 ANN, BOB = Principal("ann", frozenset({"read"})), Principal("bob")
 SERVICE = Principal("service", frozenset({"publish", "publish:any"}))
@@ -33,18 +34,18 @@ def clock() -> Clock:
     return Clock()
 
 
-Make = Callable[..., Doorman]
+Make = Callable[..., Limiter]
 
 
 @pytest.fixture
 def make(clock: Clock) -> Make:
-    def made(proxies: str = "", **settings: int) -> Doorman:
-        return Doorman(Config(**settings), Networks(proxies), clock, Incidents(clock))  # type: ignore[arg-type]  # all are numbers
+    def made(proxies: str = "", **settings: int) -> Limiter:
+        return Limiter(Config(**settings), Networks(networks(proxies)), clock, Audit(clock))  # type: ignore[arg-type]  # all are numbers
 
     return made
 
 
-def known(doorman: Doorman) -> tuple[int, int]:
+def known(doorman: Limiter) -> tuple[int, int]:
     return len(doorman._addresses), len(doorman._users)
 
 
@@ -52,7 +53,7 @@ def test_a_user_has_one_bucket_wherever_he_connects_from(make: Make, clock: Cloc
     doorman = make(user_command_limit=3)
     for address in ("203.0.113.1", "203.0.113.2", ""):
         doorman.spend("commands", address, ANN)
-    with pytest.raises(Refused, match="of this user") as refused:
+    with pytest.raises(RefusedError, match="of this user") as refused:
         doorman.spend("commands", "203.0.113.4", ANN)
     assert (refused.value.code, refused.value.status) == (4003, 429)
     assert refused.value.details["retry_after_seconds"] == pytest.approx(20)
@@ -68,7 +69,7 @@ def test_who_is_no_single_user_is_limited_by_address_only(make: Make, principal:
     doorman = make(user_message_limit=1, address_message_limit=3)
     for _ in range(3):
         doorman.spend("messages", FAR, principal)
-    with pytest.raises(Refused, match="of this address"):
+    with pytest.raises(RefusedError, match="of this address"):
         doorman.spend("messages", FAR, principal)
 
 
@@ -76,7 +77,7 @@ def test_an_ipv6_client_is_his_whole_network(make: Make) -> None:
     doorman = make(address_command_limit=2)
     doorman.spend("commands", "2001:db8::1")
     doorman.spend("commands", "2001:db8::2")
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         doorman.spend("commands", "2001:db8::3")
     doorman.spend("commands", "2001:db8:0:1::3")
 
@@ -86,7 +87,7 @@ def test_what_is_owed_has_to_come_back_first(make: Make, clock: Clock) -> None:
     doorman.spend("messages", FAR)
     doorman.charge(99, FAR)
     clock.now += 40
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         doorman.spend("messages", FAR)
     clock.now += 1.1
     doorman.spend("messages", FAR)
@@ -99,7 +100,7 @@ def test_a_block_ends_and_starts_with_a_clean_slate(make: Make, clock: Clock) ->
     doorman.check(FAR)
     doorman.failed(FAR)
     for _ in range(5):
-        with pytest.raises(Refused, match="blocked") as refused:
+        with pytest.raises(RefusedError, match="blocked") as refused:
             doorman.check(FAR)
         doorman.refused(FAR, refused.value)  # being told so makes it no longer
     doorman.check("203.0.113.10")
@@ -128,12 +129,12 @@ def test_too_many_connections_of_an_address_do_not_block_it(make: Make) -> None:
     doorman = make(block_after=1, waiting_per_ip=1)
     doorman.enter(Silent(), FAR)
     for _ in range(3):
-        with pytest.raises(Refused, match="wait already") as refused:
+        with pytest.raises(RefusedError, match="wait already") as refused:
             doorman.enter(Silent(), FAR)
         doorman.refused(FAR, refused.value)
     doorman.check(FAR)
-    doorman.refused(FAR, Refused(PROTOCOL_ERROR, "request", "not HTTP"))
-    with pytest.raises(Refused, match="blocked"):
+    doorman.refused(FAR, RefusedError(PROTOCOL_ERROR, "request", "not HTTP"))
+    with pytest.raises(RefusedError, match="blocked"):
         doorman.check(FAR)
 
 
@@ -166,7 +167,7 @@ def test_whoever_is_quiet_is_forgotten_and_who_is_not_is_kept(make: Make, clock:
     clock.now += 61
     doorman.sweep()
     assert known(doorman) == (1, 0)
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         doorman.check("203.0.113.66")
     clock.now += 40
     doorman.sweep()
@@ -183,7 +184,7 @@ def test_no_number_of_strangers_fills_the_memory(
         doorman.spend("messages", FAR)  # who comes again and again is not forgotten for them
         if number == 1:
             break
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         doorman.spend("messages", FAR)
     for number in range(1000):
         doorman.spend("messages", f"10.0.{number // 256}.{number % 256}", Principal(str(number)))
@@ -193,8 +194,8 @@ def test_no_number_of_strangers_fills_the_memory(
 def test_what_happens_often_is_told_once_a_minute_with_how_often(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    incidents = Incidents(clock)
-    caplog.set_level("INFO", "livelog.door")
+    incidents = Audit(clock)
+    caplog.set_level("INFO", "livelog.audit")
     for _ in range(50):
         incidents.report("kind", FAR, "did it")
     clock.now += 61
@@ -205,8 +206,8 @@ def test_what_happens_often_is_told_once_a_minute_with_how_often(
 def test_all_addresses_together_get_so_many_lines(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    incidents = Incidents(clock)
-    caplog.set_level("INFO", "livelog.door")
+    incidents = Audit(clock)
+    caplog.set_level("INFO", "livelog.audit")
     for number in range(1000):
         incidents.report("kind", f"10.0.0.{number}", "did it")
     assert len(caplog.messages) == 100

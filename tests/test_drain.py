@@ -17,16 +17,16 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from livelog import Config, Refused, Server, connect
+from livelog import Config, RefusedError, Server, connect
 from livelog.cli.serve import _serve
-from livelog.messages import UserMessage
 from livelog.net import drain
-from livelog.net.connection import Connection
 from livelog.net.drain import Schedule
-from livelog.net.http import HttpConnection
-from tests.process import port_of
-from tests.tls import TlsHttp, make_certificate, secured, trusting
-from tests.wire import (
+from livelog.net.http.connection import HttpConnection
+from livelog.net.websocket.connection import Connection
+from livelog.wire.messages import UserMessage
+from tests.support.process import port_of
+from tests.support.tls import TlsHttp, make_certificate, secured, trusting
+from tests.support.wire import (
     Client,
     House,
     Json,
@@ -83,7 +83,7 @@ def slowly(monkeypatch: pytest.MonkeyPatch) -> None:
 async def ending(house: House) -> AsyncIterator[None]:
     """While the server ends, and is in no hurry."""
     end = asyncio.create_task(house.server.close())
-    await until(house.site.ending.is_set, "the end to begin")
+    await until(house.context.ending.is_set, "the end to begin")
     try:
         yield
     finally:
@@ -121,9 +121,9 @@ async def test_a_request_that_has_begun_is_answered(secure: bool, tmp_path: Path
         )
         asked = request("POST", "/api/messages", json.dumps(user("half of it was there")))
         await http.send(asked[:-10])
-        await until(lambda: any(begun(peer) for peer in house.site.peers), "the head to be read")
+        await until(lambda: any(begun(peer) for peer in house.context.peers), "the head to be read")
         end = asyncio.create_task(house.server.close())
-        await until(house.site.ending.is_set, "the end to begin")
+        await until(house.context.ending.is_set, "the end to begin")
         await http.send(asked[-10:])
         assert (await http.answer()).status == 201
         http.close()
@@ -160,7 +160,7 @@ async def test_they_are_told_one_after_the_other(slowly: None) -> None:
     async with serving(drain_seconds=2) as house:
         clients = [await house.client("?message_types=user") for _ in range(10)]
         end = asyncio.create_task(house.server.close())
-        live = [each for each in house.site.peers if isinstance(each, Connection)]
+        live = [each for each in house.context.peers if isinstance(each, Connection)]
         await until(lambda: any(each.closing for each in live), "the first to be told")
         staying = [each for each in live if not each.closing]
         assert staying
@@ -195,7 +195,7 @@ async def test_a_server_in_a_hurry_waits_for_nobody(slowly: None) -> None:
 async def test_who_publishes_to_a_server_that_has_ended_is_told(tmp_path: Path) -> None:
     async with serving(store=str(tmp_path / "live.db")) as house:
         await house.server.close()
-        with pytest.raises(Refused, match="stopping"):
+        with pytest.raises(RefusedError, match="stopping"):
             await house.server.commit(user("too late"))
 
 
@@ -223,7 +223,7 @@ async def test_nobody_misses_anything_when_a_server_follows_on_another(
                     return
 
     async def everybody(server: Server) -> None:
-        await until(lambda: len(server._site.peers) == len(heard), "everybody to be there")
+        await until(lambda: len(server._context.peers) == len(heard), "everybody to be there")
 
     async def publish(server: Server, count: int) -> None:
         for _ in range(count):

@@ -23,18 +23,20 @@ from urllib.parse import quote
 
 import pytest
 
-from livelog import Config, Server, WrongSetting
-from livelog.archive import catalog
-from livelog.pages import Span
-from livelog.protocol import Filters
-from livelog.query import compile_query
-from livelog.store import ciphered, file, keys, rekeying
-from livelog.store.file import index_path
-from livelog.store.rekeying import change_key
-from tests.disk import KEY, Disk, key_file, reading_processes
-from tests.process import CLEAN, ROOT, Start, ended, port_of, ready
-from tests.strategies import record
-from tests.wire import PATIENCE, Json, on_uvloop, user
+from livelog import Config, ConfigError, Server
+from livelog.index.paging import Span
+from livelog.index.query import compile_query
+from livelog.store import rekey
+from livelog.store.database import cipher, file
+from livelog.store.database.file import index_path
+from livelog.store.database.key import read_key
+from livelog.store.reader import segments
+from livelog.store.rekey import change_key
+from livelog.wire.commands import Filters
+from tests.support.disk import KEY, Disk, key_file, reading_processes
+from tests.support.process import CLEAN, ROOT, Start, ended, port_of, ready
+from tests.support.strategies import record
+from tests.support.wire import PATIENCE, Json, on_uvloop, user
 
 NEW_KEY = bytes(reversed(range(32)))
 MARKS = ["Zaubertrank", "löwenzahn", "Эльдорадо", "marked_channel", "marked_id"]
@@ -159,7 +161,7 @@ def held(path: Path, key: bytes) -> list[bytes]:
 @pytest.fixture
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     """The index has something in its file early."""
-    monkeypatch.setattr(catalog, "SEALED_AT", 100)
+    monkeypatch.setattr(segments, "SEALED_AT", 100)
 
 
 @pytest.mark.usefixtures("small_segments")
@@ -182,7 +184,7 @@ def test_the_key_is_changed_and_nothing_else(tmp_path: Path, key: bytes) -> None
     assert held(path, NEW_KEY) == messages
     with closing(file.connect(str(index), NEW_KEY)) as taken_over:
         assert taken_over.execute("SELECT count(*) FROM segment").fetchone()[0] > 0
-    with pytest.raises(WrongSetting, match="encrypted"):
+    with pytest.raises(ConfigError, match="encrypted"):
         file.open_file(str(path), key)
 
 
@@ -284,7 +286,7 @@ def test_an_error_does_not_tell_the_key(tmp_path: Path) -> None:
     filled(path, KEY)
     target = str(tmp_path / "nowhere" / "copy")
     with pytest.raises(sqlite3.OperationalError, match="unable to open") as told:
-        ciphered.copy(str(path), KEY, target, NEW_KEY, 1.0)
+        cipher.copy(str(path), KEY, target, NEW_KEY, 1.0)
     assert NEW_KEY.hex() not in str(told.value)
 
 
@@ -304,12 +306,12 @@ def test_a_store_that_is_used_keeps_its_key(start: Start, tmp_path: Path) -> Non
 def test_a_store_that_another_program_reads_keeps_its_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rekeying, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(rekey, "_BUSY_SECONDS", 0.05)
     path = tmp_path / "live.db"
     messages = filled(path, KEY)
     with closing(file.connect(str(path), KEY)) as other:
         other.execute("SELECT count(*) FROM message").fetchall()
-        with pytest.raises(WrongSetting, match="locked"):
+        with pytest.raises(ConfigError, match="locked"):
             change_key(str(path), KEY, NEW_KEY)
     assert held(path, KEY) == messages
 
@@ -326,7 +328,7 @@ def test_a_lock_on_a_file_that_was_replaced_meanwhile_is_no_lock(
         real(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with pytest.raises(WrongSetting, match="replaced"):
+    with pytest.raises(ConfigError, match="replaced"):
         file.Lock(str(path))
     monkeypatch.undo()
     file.Lock(str(path)).release()
@@ -375,7 +377,7 @@ async def test_a_key_file_that_is_none_is_named(
     path = tmp_path / "live.key"
     make(path)
     config = Config(port=0, store=str(tmp_path / "live.db"), store_key_file=str(path))
-    with pytest.raises(WrongSetting) as wrong:
+    with pytest.raises(ConfigError) as wrong:
         await Server(config).start()
     assert str(wrong.value).startswith(f"--store-key-file {path}: ")
     assert issue in str(wrong.value)
@@ -389,7 +391,7 @@ async def test_a_key_file_that_is_none_is_named(
 def test_a_key_may_be_written_in_two_ways(tmp_path: Path, text: str) -> None:
     write(text)(tmp_path / "live.key")
     (tmp_path / "live.key").chmod(0o640)  # a group may read it
-    assert keys.read_key(str(tmp_path / "live.key")) == KEY
+    assert read_key(str(tmp_path / "live.key")) == KEY
 
 
 WRONG_KEYS = [
@@ -432,18 +434,18 @@ def test_a_wrong_key_is_told_and_nothing_is_written(
 
 def test_what_is_no_store_is_neither_encrypted_nor_made(tmp_path: Path) -> None:
     path = tmp_path / "live.db"
-    with pytest.raises(WrongSetting, match="nothing to encrypt"):
+    with pytest.raises(ConfigError, match="nothing to encrypt"):
         change_key(str(path), b"", KEY)
     assert not path.exists()
     path.write_text("Dear diary,\n" * 1000)
     for key in (b"", NEW_KEY):
-        with pytest.raises(WrongSetting, match="not a database"):
+        with pytest.raises(ConfigError, match="not a database"):
             change_key(str(path), key, KEY)
     path.unlink()
     with closing(sqlite3.connect(path)) as stranger:
         stranger.execute("CREATE TABLE diary(day)")
     before = path.read_bytes()
-    with pytest.raises(WrongSetting, match="not one of livelog"):
+    with pytest.raises(ConfigError, match="not one of livelog"):
         change_key(str(path), b"", KEY)
     assert path.read_bytes() == before
 
@@ -476,12 +478,12 @@ def test_the_command_makes_keys_and_overwrites_none(start: Start, tmp_path: Path
     code, out, err = ended(start("store", "newkey", str(path)))
     assert (code, err) == (0, "")
     assert path.stat().st_mode & 0o777 == 0o600
-    key = keys.read_key(str(path))
+    key = read_key(str(path))
     assert key.hex() not in out
     code, out, err = ended(start("store", "newkey", str(path)))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert str(path) in err
-    assert keys.read_key(str(path)) == key
+    assert read_key(str(path)) == key
     given = ["--store-key-file", str(path), "--new-key-file", str(path)]
     code, out, err = ended(start("store", "rekey", str(tmp_path / "live.db"), *given))
     assert (code, out) == (2, "")

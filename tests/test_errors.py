@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from livelog.errors import CODES, POLICY_VIOLATION, PROTOCOL_ERROR, Reason, Refused
+from livelog.errors import CODES, POLICY_VIOLATION, PROTOCOL_ERROR, Reason, RefusedError
 
 # "Error Codes" of the specification.
 LISTED = {
@@ -47,7 +47,7 @@ def test_the_reasons_are_those_of_the_specification() -> None:
     [(1002, 400), (1003, 415), (1008, 403), (1009, 413), (1011, 500), (4001, 401), (4003, 429)],
 )
 def test_every_fault_has_its_http_status(code: int, status: int) -> None:
-    assert Refused(code, "", "").status == status
+    assert RefusedError(code, "", "").status == status
 
 
 def test_faults_of_ours_and_of_the_client_are_told_apart_over_http() -> None:
@@ -56,17 +56,19 @@ def test_faults_of_ours_and_of_the_client_are_told_apart_over_http() -> None:
 
 
 def test_a_refusal_carries_code_field_issue_and_whatever_helps() -> None:
-    refused = Refused(PROTOCOL_ERROR, "limit", "too high", allowed=[1, 1000])
+    refused = RefusedError(PROTOCOL_ERROR, "limit", "too high", allowed=[1, 1000])
     assert (refused.code, refused.field, refused.issue) == (PROTOCOL_ERROR, "limit", "too high")
     assert refused.details == {"allowed": [1, 1000]}
     assert str(refused) == "limit: too high"
-    assert str(Refused(PROTOCOL_ERROR, "", "not valid JSON")) == "not valid JSON"
+    assert str(RefusedError(PROTOCOL_ERROR, "", "not valid JSON")) == "not valid JSON"
 
 
 def test_a_refusal_seen_from_outside_differs_in_the_field_only() -> None:
-    refused = Refused(POLICY_VIOLATION, "b", "no", status=404, headers={"Allow": "GET"}, allowed=1)
+    refused = RefusedError(
+        POLICY_VIOLATION, "b", "no", status=404, headers={"Allow": "GET"}, allowed=1
+    )
     outer = refused.at("[3]").at("a")
     assert outer.field == "a.[3].b"
     assert (outer.code, outer.issue, outer.status) == (POLICY_VIOLATION, "no", 404)
     assert (outer.headers, outer.details) == ({"Allow": "GET"}, {"allowed": 1})
-    assert Refused(PROTOCOL_ERROR, "", "no").at("message").field == "message"
+    assert RefusedError(PROTOCOL_ERROR, "", "no").at("message").field == "message"

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from livelog import explain
-from livelog.errors import Refused
-from livelog.messages import AnyMessage
-from livelog.protocol import AnyCommand, command_decoder
+from livelog.errors import RefusedError
+from livelog.wire import validation
+from livelog.wire.commands import AnyCommand, command_decoder
+from livelog.wire.messages import AnyMessage
 from tests.test_messages import EXAMPLES
 
 SHAPES = [AnyMessage, AnyCommand]
@@ -66,11 +66,11 @@ def mutated(draw: st.DrawFn) -> bytes:
     return data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data
 
 
-def explained(shape: Any, data: bytes) -> Refused | None:
+def explained(shape: Any, data: bytes) -> RefusedError | None:
     try:
         msgspec.json.decode(data, type=shape)
     except (ValueError, RecursionError) as error:
-        return explain.refusal(error, shape, data)
+        return validation.refusal(error, shape, data)
     return None
 
 
@@ -116,7 +116,7 @@ def why(document: dict[str, Any]) -> tuple[str, str, Any]:
     data = json.dumps(document).encode()
     with pytest.raises(msgspec.ValidationError) as caught:
         command_decoder.decode(data)
-    refused = explain.refusal(caught.value, AnyCommand, data)
+    refused = validation.refusal(caught.value, AnyCommand, data)
     return refused.field, refused.issue, refused.details.get("allowed")
 
 

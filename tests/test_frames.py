@@ -10,7 +10,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from livelog import frames
+from livelog.wire import frames
 
 EDGES = [0, 1, 125, 126, 127, 65535, 65536, 70_000]
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from livelog.errors import CODES
-from tests.wire import (
+from tests.support.wire import (
     BINARY,
     CLOSE,
     CONTINUATION,

@@ -23,17 +23,18 @@ from hypothesis.stateful import (
     rule,
 )
 
-from livelog import frames
-from livelog.catchup import CatchUp
-from livelog.hub import Hub, Reader
-from livelog.log import Log
-from livelog.messages import MessageType
-from livelog.protocol import Filters
-from livelog.query import NOTHING, Query, Subscription, compile_query
-from livelog.record import Record
+from livelog.fanout.audience import Reader
+from livelog.fanout.catchup import CatchUp
+from livelog.fanout.hub import Hub
+from livelog.index.query import NOTHING, Query, Subscription, compile_query
+from livelog.log.log import Log
+from livelog.log.window import Window
 from livelog.store.memory import MemoryStore
-from livelog.window import Window
-from tests.strategies import Json, record, split
+from livelog.wire import frames
+from livelog.wire.commands import Filters
+from livelog.wire.messages import MessageType
+from livelog.wire.record import Record
+from tests.support.strategies import Json, record, split
 
 EVERYTHING: dict[MessageType, Query] = {"user": Query(), "system": Query()}
 NOON = "2025-12-03T12:00:00Z"
@@ -171,7 +172,7 @@ class HubAgainstAModel(RuleBasedStateMachine):
         self.began = began
         self.hub = Hub(began)
         self.window = Window(window, 1 << 30)
-        self.log = Log(self.window, MemoryStore((began + 1.5) / 1e6), self.hub, lambda: None)
+        self.log = Log(self.window, MemoryStore((began + 1.5) / 1e6), [self.hub], began)
         self.catch_up = CatchUp(self.log, self.hub)
         self.publish([system()] * head)
 
@@ -271,9 +272,10 @@ class HubAgainstAModel(RuleBasedStateMachine):
         self.settle()
         for client in self.present:
             self.catch_up.block(client.reader)
-        assert (self.hub._audiences, self.hub._routes, self.hub._text_routes) == ({}, {}, 0)
-        assert not self.hub._persons
-        assert not any(self.hub._unfiltered.values())
+        routing = self.hub._routing
+        assert (self.hub._audiences, routing._routes, routing._text_routes) == ({}, {}, 0)
+        assert not routing._persons
+        assert not any(routing._unfiltered.values())
 
 
 HubAgainstAModel.TestCase.settings = settings(max_examples=300, stateful_step_count=40)
@@ -285,7 +287,7 @@ class Place:
 
     def __init__(self, clients: int) -> None:
         self.hub = Hub()
-        self.log = Log(Window(100, 1 << 20), MemoryStore(), self.hub, lambda: None)
+        self.log = Log(Window(100, 1 << 20), MemoryStore(), [self.hub])
         self.catch_up = CatchUp(self.log, self.hub)
         self.transports = [Transport(self.catch_up) for _ in range(clients)]
         for transport in self.transports:
@@ -369,7 +371,7 @@ def test_a_message_is_shown_to_the_audiences_it_may_concern_only() -> None:
     for number in range(1000):
         subscription = NOTHING.with_types(only("user", user_id=f"u{number}"))
         place.catch_up.move(Transport(place.catch_up).reader, subscription)
-    asked = {term for _, term in place.hub._routes}
+    asked = {term for _, term in place.hub._routing._routes}
     assert len(asked) == 1000
     place.log.commit([record(user("u7", "general", "", NOON), 1)], lambda refused: None)
     assert [audience.seqs for audience in place.hub._dirty] == [[1]]

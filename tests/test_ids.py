@@ -8,7 +8,7 @@ import uuid
 import hypothesis.strategies as st
 from hypothesis import given
 
-from livelog.ids import uuid7
+from livelog.wire.ids import uuid7
 
 times = st.integers(0, 2**48 - 1)
 FORM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")

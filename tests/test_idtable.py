@@ -8,8 +8,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from livelog import idtable
-from livelog.idtable import IdTable
+from livelog.log import idtable
+from livelog.log.idtable import IdTable
 
 
 @pytest.fixture(autouse=True, scope="module")

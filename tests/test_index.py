@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from livelog import window as window_module
-from livelog.ingest import convert
-from livelog.messages import TYPES, encoder
-from livelog.query import Query, Subscription
-from livelog.record import Draft, Record, key, place, terms
-from livelog.window import Window
+from livelog.index.query import Query, Subscription
+from livelog.index.terms import key, terms
+from livelog.log import window as window_module
+from livelog.log.ingest import convert
+from livelog.log.window import Window
+from livelog.wire.messages import TYPES, encoder
+from livelog.wire.record import Draft, Record, place
 
 T = TypeVar("T")
 
@@ -77,7 +78,7 @@ class WindowAgainstAList(RuleBasedStateMachine):
     def append(self, message: dict[str, Any], time: int, step: int) -> None:
         self.seq += step
         known = convert({**message, "id": f"id_{self.seq}", "timestamp": "2025-12-03T12:00:00Z"})
-        draft = Draft(f"id_{self.seq}", message["type"], time, terms(known), encoder.encode(known))
+        draft = Draft(f"id_{self.seq}", message["type"], time, *terms(known), encoder.encode(known))
         record = place(draft, self.seq)
         self.window.append(record)
         self.window.evict(self.seq)

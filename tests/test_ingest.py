@@ -12,17 +12,20 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import assume, given
 
-from livelog import frames
 from livelog.engine.local import LocalEngine
-from livelog.errors import MESSAGE_TOO_BIG, PROTOCOL_ERROR, Refused
-from livelog.hub import Hub, Reader
-from livelog.ingest import Ingest, Receipt, convert, decode, timestamp
-from livelog.log import Log
-from livelog.messages import TYPES, AnyMessage, MessageType, UserMessage
-from livelog.query import NOTHING, Query, parse_moment
+from livelog.errors import MESSAGE_TOO_BIG, PROTOCOL_ERROR, RefusedError
+from livelog.fanout.audience import Reader
+from livelog.fanout.hub import Hub
+from livelog.index.query import NOTHING, Query
+from livelog.log.ingest import Ingest, convert, decode
+from livelog.log.log import Log
+from livelog.log.window import Window
 from livelog.store.memory import MemoryStore
-from livelog.window import Window
-from tests.strategies import Json, messages, split
+from livelog.wire import frames
+from livelog.wire.messages import TYPES, AnyMessage, MessageType, UserMessage
+from livelog.wire.moments import parse_moment, timestamp
+from livelog.wire.record import Receipt
+from tests.support.strategies import Json, messages, split
 from tests.test_explain import mutated
 from tests.test_messages import EXAMPLES
 
@@ -35,7 +38,7 @@ class House:
     def __init__(self, window: int = 100, types: Sequence[MessageType] = ("user", "dm")) -> None:
         self.now = NOW
         self.hub = Hub()
-        self.log = Log(Window(window, 1 << 20), MemoryStore(), self.hub, lambda: None)
+        self.log = Log(Window(window, 1 << 20), MemoryStore(), [self.hub])
         self.ingest = Ingest(LocalEngine(), self.log, lambda: self.now, max_bytes=2000)
         self.received: list[bytes] = []
         reader = Reader(self.received.append)
@@ -93,7 +96,7 @@ def test_what_the_producer_set_is_kept_as_it_was_written() -> None:
 
 
 def test_an_id_that_the_store_could_not_keep_whole_is_refused() -> None:
-    with pytest.raises(Refused, match="U\\+0000") as caught:
+    with pytest.raises(RefusedError, match="U\\+0000") as caught:
         House().publish(user(id="a\0b"))
     assert caught.value.field == "id"
 
@@ -103,7 +106,7 @@ def test_an_id_that_the_store_could_not_keep_whole_is_refused() -> None:
 )
 def test_a_timestamp_that_is_none_is_refused(wrong: str) -> None:
     house = House()
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         house.publish(user(timestamp=wrong))
     assert caught.value.field == "timestamp"
     assert len(house.log._window) == 0
@@ -133,7 +136,7 @@ def test_a_message_that_is_too_big_is_refused() -> None:
     draft = house.ingest.prepare(convert(user(content="")))
     room = 2000 - len(draft.payload)
     assert house.publish(user(content="x" * room))
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         house.publish(user(content="x" * (room + 1)))
     assert caught.value.code == MESSAGE_TOO_BIG
     assert "2001" in caught.value.issue
@@ -149,14 +152,14 @@ def test_dates_find_a_message_by_the_timestamp_that_was_made_for_it() -> None:
     "value", [object(), {1, 2}.__iter__(), "\ud800", float, [[]] * 2 + [b"\xff" and object()]]
 )
 def test_what_json_cannot_hold_is_refused(value: object) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         House().publish(user(metadata={"x": value}))
 
 
 def test_a_struct_is_checked_as_strictly_as_json() -> None:
     message = convert(user())
     message.user_id = 5  # type: ignore[union-attr]  # what a careless program might do
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         convert(message)
     assert caught.value.field == "user_id"
 
@@ -215,7 +218,7 @@ def test_an_id_is_taken_once_as_long_as_the_window_has_it(batches: list[list[str
 
 def test_of_several_messages_one_of_which_is_wrong_none_is_taken() -> None:
     house = House()
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         house.publish(user(id="a"), user(timestamp="today"), user(id="b"))
     assert house.received == []
     assert [house.log.seq_of(id) for id in "ab"] == [None, None]
@@ -234,7 +237,7 @@ def test_a_dict_is_refused_for_what_json_is_refused_for(data: bytes) -> None:
 def outcome(take: Callable[[Any], AnyMessage], given: Any) -> Any:
     try:
         return take(given)
-    except Refused as refused:
+    except RefusedError as refused:
         return refused.field, refused.details.get("allowed")
 
 
@@ -263,19 +266,19 @@ def test_a_struct_that_json_cannot_hold_is_refused(field: str, value: Any) -> No
     fields: dict[str, Any] = {"user_id": "u", "username": "Ann", "content": ""}
     message = UserMessage(**fields | {field: {"x": value} if field == "metadata" else value})
     house = House()
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         house.ingest.prepare(convert(message))
     assert caught.value.code == PROTOCOL_ERROR
 
 
 @pytest.mark.parametrize("value", [None, 5, "{}", [], b"{}", {1: 2}, UserMessage])
 def test_what_is_no_message_at_all_is_refused(value: Any) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         convert(value)
 
 
 def test_a_key_that_is_no_string_is_refused_in_the_name_of_its_object() -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         convert(user(metadata={5: "x"}))
     assert caught.value.field == "metadata"
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 import hypothesis.strategies as st
 from hypothesis import given
 
-from livelog.limits import Rate, TokenBucket
+from livelog.net.tokenbucket import Rate, TokenBucket
 
 rates = st.builds(Rate, st.integers(1, 200), st.sampled_from([1.0, 2.5, 60.0]))
 pauses = st.lists(st.integers(0, 5000).map(lambda ms: ms / 1000), max_size=200)

@@ -9,17 +9,18 @@ from collections.abc import Sequence
 import pytest
 
 from livelog.engine.local import LocalEngine
-from livelog.errors import SERVER_ERROR, Refused
-from livelog.hub import Hub, Reader
-from livelog.log import Log
-from livelog.pages import Span
-from livelog.protocol import Filters
-from livelog.query import EVERYTHING, NOTHING, compile_query
-from livelog.record import Record
-from livelog.store import Done, Store
+from livelog.errors import SERVER_ERROR, RefusedError
+from livelog.fanout.audience import Reader
+from livelog.fanout.hub import Hub
+from livelog.index.paging import Span
+from livelog.index.query import EVERYTHING, NOTHING, compile_query
+from livelog.log.log import Log
+from livelog.log.window import Window
+from livelog.store.base import Done, Store
 from livelog.store.memory import MemoryStore
-from livelog.window import Window
-from tests.strategies import record
+from livelog.wire.commands import Filters
+from livelog.wire.record import Record
+from tests.support.strategies import record
 
 SYSTEM = NOTHING.with_types({"system": EVERYTHING})
 
@@ -48,10 +49,11 @@ class Place:
     def __init__(self, store: Store | None = None, window: int = 10_000) -> None:
         self.hub = Hub()
         self.wakes = 0
-        self.told: list[Refused | None] = []
+        self.told: list[RefusedError | None] = []
         self.received: list[bytes] = []
         store = MemoryStore() if store is None else store
-        self.log = Log(Window(window, 10**9), store, self.hub, self.wake)
+        self.log = Log(Window(window, 10**9), store, [self.hub])
+        self.hub.on_work = self.wake
         reader = Reader(self.received.append)
         reader.subscription = SYSTEM
         self.hub.join(reader)
@@ -86,7 +88,7 @@ def test_delivery_does_not_wait_for_the_store_but_the_receipt_does() -> None:
     place.commit(1)
     assert not place.hub.idle
     assert place.told == []
-    refused = Refused(SERVER_ERROR, "", "the disk is full")
+    refused = RefusedError(SERVER_ERROR, "", "the disk is full")
     for done, outcome in zip(store.waiting, [refused], strict=True):
         done(outcome)
     assert place.told == [refused]

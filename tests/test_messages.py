@@ -10,11 +10,11 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from livelog.errors import PROTOCOL_ERROR, Refused
-from livelog.ingest import convert, decode
-from livelog.messages import TYPES, AnyMessage, encoder
-from livelog.record import MAX_DEPTH, terms
-from tests.strategies import Json, messages
+from livelog.errors import PROTOCOL_ERROR, RefusedError
+from livelog.index.terms import MAX_DEPTH, terms
+from livelog.log.ingest import convert, decode
+from livelog.wire.messages import TYPES, AnyMessage, encoder
+from tests.support.strategies import Json, messages
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "user": {
@@ -124,8 +124,8 @@ LISTED = {
 }
 
 
-def refusal(message: object) -> Refused:
-    with pytest.raises(Refused) as caught:
+def refusal(message: object) -> RefusedError:
+    with pytest.raises(RefusedError) as caught:
         decode(json.dumps(message).encode())
     assert caught.value.code == PROTOCOL_ERROR
     return caught.value
@@ -239,7 +239,7 @@ def test_a_value_out_of_range_is_refused_by_name(name: str, field: str, value: o
     ],
 )
 def test_what_is_not_a_message_at_all_is_refused(data: bytes) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         decode(data)
 
 
@@ -251,7 +251,7 @@ def test_free_objects_may_be_deep_but_not_too_deep() -> None:
         }
 
     terms(convert(nested(MAX_DEPTH)))
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         terms(convert(nested(MAX_DEPTH + 1)))
     assert caught.value.field == "metadata"
 

@@ -7,8 +7,8 @@ import json
 import os
 from pathlib import Path
 
-from tests.follower import NODE
-from tests.wire import PATIENCE, on_uvloop, serving, soon, user
+from tests.support.follower import NODE
+from tests.support.wire import PATIENCE, on_uvloop, serving, soon, user
 
 SCRIPT = """
 const url = process.argv[1];

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from livelog import Ended, Refused, connect
-from tests.follower import NODE
-from tests.wire import PATIENCE, Json, on_uvloop, serving, user
+from livelog import ConnectionEndedError, RefusedError, connect
+from tests.support.follower import NODE
+from tests.support.wire import PATIENCE, Json, on_uvloop, serving, user
 
-SERVER = Path(__file__).parent / "js" / "provider.mjs"
+SERVER = Path(__file__).parent / "support" / "js" / "provider.mjs"
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +93,11 @@ def test_its_tokens_let_in_and_say_what_is_allowed(issuer: str, kind: str) -> No
             assert (full.count(".") == 2) == (kind == "jwt")
             async with connect(house.server.url, token=full) as log:
                 await log.publish(user("mine", user_id="bot"))
-                with pytest.raises(Refused, match="publish:any"):
+                with pytest.raises(RefusedError, match="publish:any"):
                     await log.publish(user("not mine"))
             async with connect(house.server.url, token=reader) as log:
                 assert (await log.history()).total == 1
-                with pytest.raises(Refused, match="publish:user"):
+                with pytest.raises(RefusedError, match="publish:user"):
                     await log.publish(user("mine", user_id="bot"))
 
     check()
@@ -110,7 +110,7 @@ def test_a_token_that_was_withdrawn_is_refused(issuer: str) -> None:
             text = token(issuer, "opaque")
             asked(f"{issuer}/token/revocation", token=text)
             for wrong in (text, token(issuer, "jwt")[:-6]):
-                with pytest.raises(Ended) as caught:
+                with pytest.raises(ConnectionEndedError) as caught:
                     await connect(house.server.url, token=wrong).__aenter__()
                 assert caught.value.code == 4001
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from livelog.errors import Refused
-from livelog.origins import Origins
+from livelog.config.check import origins
+from livelog.errors import RefusedError
+from livelog.net.origins import Origins
 
-LISTED = Origins("https://example.org, http://localhost:3000")
+LISTED = Origins(origins("https://example.org, http://localhost:3000"))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_without_a_list_the_own_host_is_allowed(origin: str, host: str) -> None:
     ],
 )
 def test_without_a_list_no_other_is(origin: str, host: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RefusedError) as refused:
         Origins().check(origin, host)
     assert (refused.value.code, refused.value.status, refused.value.field) == (1008, 403, "origin")
 
@@ -55,7 +56,7 @@ def test_a_list_is_exact_and_the_only_thing_that_counts() -> None:
     for origin in ("", "https://example.org", "HTTPS://example.org:443", "http://localhost:3000"):
         LISTED.check(origin, "elsewhere")
     for origin in ("http://example.org", "https://www.example.org", "https://own", "null", "*"):
-        with pytest.raises(Refused):
+        with pytest.raises(RefusedError):
             LISTED.check(origin, "own")
 
 
@@ -77,4 +78,4 @@ def test_a_browser_that_asks_first_is_answered() -> None:
 @pytest.mark.parametrize("wrong", ["*", "null", "example.org", "https://example.org/", "ws://x"])
 def test_a_list_that_cannot_be_is_refused(wrong: str) -> None:
     with pytest.raises(ValueError, match="no origin"):
-        Origins(f"https://example.org, {wrong}")
+        Origins(origins(f"https://example.org, {wrong}"))

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from livelog.pacing import CREDIT, Pacing
+from livelog.fanout.pacing import CREDIT, Pacing
 
 shares = st.sampled_from([0.1, 0.5, 0.55, 0.9])
 spans = st.floats(1e-5, 0.1)

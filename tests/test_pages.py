@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from livelog.pages import Anchor, Span
+from livelog.index.paging import Anchor, Span
 
 seqs = st.sets(st.integers(1, 30), max_size=12).map(lambda found: sorted(found, reverse=True))
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from pyroaring import BitMap
 
-from livelog import postings
-from livelog.postings import Postings
-from livelog.vocabulary import Vocabulary, matching
+from livelog.index import postings
+from livelog.index.ngrams import Vocabulary, matching
+from livelog.index.postings import Postings
 
 
 @pytest.fixture(autouse=True, scope="module")

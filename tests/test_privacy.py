@@ -14,10 +14,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from livelog.messages import TYPES
-from tests.identity import SECRET, token
+from livelog.wire.messages import TYPES
+from tests.support.identity import SECRET, token
+from tests.support.wire import Client, House, Http, Json, on_uvloop, serving, user
 from tests.test_query import complete, plainly, visible
-from tests.wire import Client, House, Http, Json, on_uvloop, serving, user
 
 USERS = [f"u{number}" for number in range(5)]
 WORDS = ["red dragon", "blue dragon", "gate closed", "quiet"]

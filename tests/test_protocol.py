@@ -11,34 +11,36 @@ import pytest
 from hypothesis import given
 from msgspec import UNSET, Raw
 
-from livelog import explain
-from livelog.errors import CODES, PROTOCOL_ERROR, Refused
-from livelog.messages import TYPES
-from livelog.protocol import (
+from livelog.errors import CODES, PROTOCOL_ERROR, RefusedError
+from livelog.wire import validation
+from livelog.wire.commands import (
     KEY_FILTERS,
     AnyCommand,
+    Filters,
+    GetHistory,
+    Ping,
+    Search,
+    Subscribe,
+    Unsubscribe,
+    command_decoder,
+    request_id_of,
+)
+from livelog.wire.events import (
     Connected,
     Disconnected,
     Error,
     Event,
-    Filters,
     Gap,
-    GetHistory,
     History,
-    Ping,
     Pong,
     Published,
     RateLimit,
-    Search,
     SearchResults,
-    Subscribe,
     Subscribed,
-    Unsubscribe,
-    command_decoder,
     encoder,
-    request_id_of,
 )
-from tests.strategies import any_text, json_values
+from livelog.wire.messages import TYPES
+from tests.support.strategies import any_text, json_values
 
 # "Client Commands" and "Performance Considerations" of the specification.
 COMMANDS = [
@@ -173,11 +175,11 @@ def decode(command: Any) -> AnyCommand:
     return decoded
 
 
-def refusal(command: Any) -> Refused:
+def refusal(command: Any) -> RefusedError:
     data = json.dumps(command).encode()
     with pytest.raises((ValueError, RecursionError)) as caught:
         command_decoder.decode(data)
-    return explain.refusal(caught.value, AnyCommand, data)
+    return validation.refusal(caught.value, AnyCommand, data)
 
 
 @pytest.mark.parametrize("example", COMMANDS)

@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from livelog import Config, Server
 from livelog.auth.jwks import COOLDOWN
-from livelog.config import WrongSetting
-from tests.identity import EC_KEY, ED_KEY, RSA_KEY, SECRET, Provider, jwk, provider, token
+from livelog.errors import ConfigError
+from tests.support.identity import EC_KEY, ED_KEY, RSA_KEY, SECRET, Provider, jwk, provider, token
+from tests.support.wire import PATIENCE, Client, House, on_each_loop, on_uvloop, serving, until
 from tests.test_authentication import Time, refused
-from tests.wire import PATIENCE, Client, House, on_each_loop, on_uvloop, serving, until
 
 OTHER_KEY = rsa.generate_private_key(65537, 2048)
 
@@ -158,9 +158,7 @@ async def test_an_issuer_says_itself_where_its_keys_are() -> None:
 async def test_an_issuer_with_a_path_has_its_metadata_behind_it() -> None:
     async with provider() as issuer:
         issuer.metadata = {"issuer": f"{issuer.url}/realm"}
-        with pytest.raises(
-            WrongSetting, match=r"--oauth-issuer: .*/realm/.well-known/.*status 404"
-        ):
+        with pytest.raises(ConfigError, match=r"--oauth-issuer: .*/realm/.well-known/.*status 404"):
             await begun(oauth_issuer=f"{issuer.url}/realm")
         assert issuer.asked == [
             "/realm/.well-known/openid-configuration",
@@ -310,7 +308,7 @@ async def test_a_provider_that_is_not_there_at_the_start_is_named() -> None:
         url, keys = issuer.url, f"{issuer.url}/keys"
     for settings in ({"jwks_url": keys}, {"oauth_issuer": url}):
         [name] = settings
-        with pytest.raises(WrongSetting, match=f"--{name.replace('_', '-')}: {url}.* be reached"):
+        with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')}: {url}.* be reached"):
             await begun(**settings)
 
 
@@ -335,7 +333,7 @@ async def test_a_provider_that_does_not_do_its_part_is_named(
     async with provider() as issuer:
         for name, value in answer.items():
             setattr(issuer, name, value)
-        with pytest.raises(WrongSetting, match=f"--jwks-url: .*{issue}"):
+        with pytest.raises(ConfigError, match=f"--jwks-url: .*{issue}"):
             await begun(jwks_url=f"{issuer.url}/keys")
 
 
@@ -343,7 +341,7 @@ async def test_a_provider_that_does_not_do_its_part_is_named(
 async def test_an_issuer_that_calls_itself_otherwise_is_not_believed() -> None:
     async with provider() as issuer:
         issuer.metadata = {"issuer": "https://other"}
-        with pytest.raises(WrongSetting, match=r"--oauth-issuer: .*metadata of another issuer"):
+        with pytest.raises(ConfigError, match=r"--oauth-issuer: .*metadata of another issuer"):
             await begun(oauth_issuer=issuer.url)
 
 
@@ -351,25 +349,25 @@ async def test_an_issuer_that_calls_itself_otherwise_is_not_believed() -> None:
 @on_uvloop
 async def test_an_address_that_is_none_is_named(url: str) -> None:
     for name in ("jwks_url", "oauth_issuer", "introspection_url"):
-        with pytest.raises(WrongSetting, match=f"--{name.replace('_', '-')}: is not an address"):
+        with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')}: is not an address"):
             await begun(**{name: url, "introspection_client_id": "x"})
 
 
 @on_uvloop
 async def test_a_secret_in_an_address_is_not_shown() -> None:
-    with pytest.raises(WrongSetting) as caught:
+    with pytest.raises(ConfigError) as caught:
         await begun(jwks_url="http://user:hunter2@127.0.0.1:1/keys?key=hunter3")
     assert "must not hold a user or a password" in str(caught.value)
-    with pytest.raises(WrongSetting) as caught:
+    with pytest.raises(ConfigError) as caught:
         await begun(jwks_url="http://127.0.0.1:1/keys?key=hunter3")
     assert "hunter" not in str(caught.value)
 
 
 @on_uvloop
 async def test_looking_tokens_up_takes_a_name_and_a_place() -> None:
-    with pytest.raises(WrongSetting, match="--introspection-url: needs --introspection-client-id"):
+    with pytest.raises(ConfigError, match="--introspection-url: needs --introspection-client-id"):
         await begun(introspection_url="http://127.0.0.1:1/")
-    with pytest.raises(WrongSetting, match="--introspection-client-id: needs --introspection-url"):
+    with pytest.raises(ConfigError, match="--introspection-client-id: needs --introspection-url"):
         await begun(jwt_secret=SECRET, introspection_client_id="x")
 
 
@@ -382,5 +380,5 @@ async def test_a_provider_that_does_not_answer_is_given_up(monkeypatch: pytest.M
     monkeypatch.setattr(provider_module, "_TIMEOUT", aiohttp.ClientTimeout(total=0.2))
     async with provider() as issuer:
         issuer.patience = 5
-        with pytest.raises(WrongSetting, match=r"--jwks-url: .* did not answer in 0\.2 seconds"):
+        with pytest.raises(ConfigError, match=r"--jwks-url: .* did not answer in 0\.2 seconds"):
             await begun(jwks_url=f"{issuer.url}/keys")

@@ -16,15 +16,23 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from livelog import Config, Ended, Gap, Refused, Server, Unreachable, connect
+from livelog import (
+    Config,
+    ConnectionEndedError,
+    Gap,
+    RefusedError,
+    Server,
+    UnreachableError,
+    connect,
+)
 from livelog.client import Clock, Delivered, Item, Status, Subscription
-from livelog.client import line as lines
+from livelog.client import reconnecting as lines
 from livelog.client.backoff import FORGET, Pace
 from livelog.client.subscription import QUEUE
-from livelog.messages import RaidMessage, UserMessage
-from tests.cutting import proxying
-from tests.process import Start, ready
-from tests.wire import SAMPLES, TYPES, House, on_uvloop, serving, soon, until, user
+from livelog.wire.messages import RaidMessage, UserMessage
+from tests.support.cutting import proxying
+from tests.support.process import Start, ready
+from tests.support.wire import SAMPLES, TYPES, House, on_uvloop, serving, soon, until, user
 
 ROOT = Path(__file__).parent.parent
 
@@ -95,7 +103,7 @@ async def test_a_loop_that_is_left_ends_its_subscription() -> None:
         async for message in log.subscribe(["user"], since=0):
             assert isinstance(message, (UserMessage, Gap))
             break
-        await until(lambda: not house.site.hub._audiences, "nobody listens")
+        await until(lambda: not house.context.hub._audiences, "nobody listens")
 
 
 @on_uvloop
@@ -106,7 +114,7 @@ async def test_closing_the_client_ends_the_loop() -> None:
             reading = asyncio.ensure_future(anext(aiter(messages), None))
             await log.close()
             assert await soon(reading) is None
-        with pytest.raises(Ended, match="closed"):
+        with pytest.raises(ConnectionEndedError, match="closed"):
             await log.history()
 
 
@@ -124,11 +132,11 @@ async def test_closing_the_client_ends_what_waits_for_a_connection() -> None:
             await until(lambda: not statuses[-1].connected, "lost")
             asking = asyncio.ensure_future(log.history())
             await asyncio.sleep(0)
-        with pytest.raises(Ended, match="closed"):
+        with pytest.raises(ConnectionEndedError, match="closed"):
             await soon(asking)
-        with pytest.raises(Ended, match="closed"):
+        with pytest.raises(ConnectionEndedError, match="closed"):
             await soon(log.history())
-        with pytest.raises(Ended, match="closed"):
+        with pytest.raises(ConnectionEndedError, match="closed"):
             await soon(anext(aiter(log.subscribe())))
 
 
@@ -146,7 +154,7 @@ async def test_subscriptions_that_agree_share_a_connection() -> None:
         assert [len(await take(aiter(each), n)) for each, n in [(users, 1), (direct, 1)]]
         got = await take(aiter(both), 2)
         assert isinstance(got[1], RaidMessage)
-        assert len(house.site.peers) == 1
+        assert len(house.context.peers) == 1
 
 
 @on_uvloop
@@ -165,7 +173,7 @@ async def test_one_that_ends_leaves_the_others_what_they_asked_for() -> None:
 
 def told(house: House) -> set[str]:
     """What the one client is subscribed to."""
-    [audience] = house.site.hub._audiences
+    [audience] = house.context.hub._audiences
     return set(audience.types)
 
 
@@ -182,8 +190,8 @@ async def test_subscriptions_that_contradict_each_other_both_get_theirs() -> Non
             assert contents(await take(aiter(a), 2)) == ["a", "a"]
             assert contents(await take(aiter(b), 2)) == ["b", "b"]
             assert contents(await take(aiter(everything), 4)) == ["a", "b", "a", "b"]
-            assert len(house.site.peers) == 3
-        await until(lambda: len(house.site.peers) == 1, "their connections closed")
+            assert len(house.context.peers) == 3
+        await until(lambda: len(house.context.peers) == 1, "their connections closed")
 
 
 @on_uvloop
@@ -200,10 +208,10 @@ async def test_one_that_starts_in_the_past_does_not_take_others_there() -> None:
 async def test_a_refused_subscription_says_why_and_harms_no_other() -> None:
     async with serving() as house, connect(url_of(house)) as log:
         async with log.subscribe(["user"]) as messages:
-            with pytest.raises(Refused) as caught:
+            with pytest.raises(RefusedError) as caught:
                 async with log.subscribe(["user"], filters={"colour": "red"}):
                     pass
-            with pytest.raises(Refused):
+            with pytest.raises(RefusedError):
                 await anext(aiter(log.subscribe(["usr"])))
             house.publish("hello")
             assert contents(await take(aiter(messages), 1)) == ["hello"]
@@ -227,7 +235,7 @@ async def test_history_and_search_answer_with_pages() -> None:
         )
         found = await log.search("red", offset=1)
         assert (contents([*found.messages]), found.total, found.offset) == (["red dragon"], 2, 1)
-        with pytest.raises(Refused, match="limit"):
+        with pytest.raises(RefusedError, match="limit"):
             await log.history(limit=0)
 
 
@@ -241,8 +249,8 @@ async def test_publishing_waits_for_the_acknowledgement() -> None:
         assert (plain.id, plain.seq) == ("mine", again.seq)
         received: Delivered = (await log.history()).messages[0]
         assert (await log.publish(received)).seq == plain.seq
-        assert house.site.log.head == plain.seq
-        with pytest.raises(Refused, match="content") as caught:
+        assert house.context.log.head == plain.seq
+        with pytest.raises(RefusedError, match="content") as caught:
             await log.publish({"type": "user", "user_id": "u", "username": "Ann"})
         assert caught.value.field == "message.content"
 
@@ -257,7 +265,7 @@ async def test_commands_over_the_limit_wait_and_are_sent_again() -> None:
         assert len(pages) == 8
         await soon(asyncio.gather(*(log.publish(user(str(n))) for n in range(60))))
         assert (await log.history()).total == 60
-        assert len(house.site.peers) == 1
+        assert len(house.context.peers) == 1
 
 
 @on_uvloop
@@ -268,7 +276,7 @@ async def test_a_message_that_is_too_big_ends_nothing_but_itself() -> None:
         log.subscribe(["user"]) as messages,
     ):
         small = asyncio.ensure_future(log.publish(user("small")))
-        with pytest.raises(Refused, match="message: 70") as caught:
+        with pytest.raises(RefusedError, match="message: 70") as caught:
             await soon(log.publish(user("x" * 70_000)))
         assert caught.value.code == 1009
         await soon(small)
@@ -336,8 +344,8 @@ async def test_a_user_who_was_away_for_long_goes_on_where_he_was() -> None:
         for start in range(0, count, 100):
             house.publish(*(f"{n} {'x' * 1000}" for n in range(start, start + 100)))
             await asyncio.sleep(0)
-        await until(lambda: slow in log._own and len(house.site.peers) == 2, "moved out")
-        await until(lambda: len(house.site.peers) == 1, "closed by the server")
+        await until(lambda: slow in log._own and len(house.context.peers) == 2, "moved out")
+        await until(lambda: len(house.context.peers) == 1, "closed by the server")
         got = contents(await take(aiter(slow), count))
         assert [int(text.split()[0]) for text in got] == [*range(count)]
 
@@ -604,10 +612,10 @@ def test_codes_that_make_another_attempt_useless_end_it(code: int) -> None:
     @on_uvloop
     async def check() -> None:
         async with ending(closing(code, "because")) as url, connect(url) as log:
-            with pytest.raises(Ended, match="because") as caught:
+            with pytest.raises(ConnectionEndedError, match="because") as caught:
                 await anext(aiter(log.subscribe(["user"])))
             assert caught.value.code == code
-            with pytest.raises(Ended):
+            with pytest.raises(ConnectionEndedError):
                 await log.history()
 
     check()
@@ -650,23 +658,23 @@ async def test_it_comes_back_when_the_server_says(asked: int, obeyed: float) -> 
 async def test_what_cannot_be_reached_is_said_at_once() -> None:
     async with serving() as house:
         http = house.server.url.removesuffix("/ws/live-log")
-        with pytest.raises(Ended, match="404"):
+        with pytest.raises(ConnectionEndedError, match="404"):
             await connect(http + "/elsewhere").__aenter__()
         nobody = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0)
         port = nobody.sockets[0].getsockname()[1]
-        with pytest.raises(Unreachable, match="HTTP"):
+        with pytest.raises(UnreachableError, match="HTTP"):
             await connect(f"ws://127.0.0.1:{port}/ws/live-log").__aenter__()
         nobody.close()
-        with pytest.raises(Unreachable, match="refused"):
+        with pytest.raises(UnreachableError, match="refused"):
             await connect(f"ws://127.0.0.1:{port}/ws/live-log").__aenter__()
-    with pytest.raises(Ended, match="WebSocket address"):
+    with pytest.raises(ConnectionEndedError, match="WebSocket address"):
         await connect("localhost:8000").__aenter__()
 
 
 @on_uvloop
 async def test_a_full_server_is_unreachable() -> None:
     async with serving(connections_per_ip=1) as house, connect(url_of(house)):
-        with pytest.raises(Unreachable, match="429"):
+        with pytest.raises(UnreachableError, match="429"):
             await connect(url_of(house)).__aenter__()
 
 
@@ -683,7 +691,7 @@ async def test_it_connects_to_a_unix_socket(tmp_path: Path) -> None:
     ("names", "unwanted"),
     [
         ("livelog", ["msgspec", "websockets", "asyncio", "livelog.server", "livelog.client"]),
-        ("livelog.connect", ["livelog.server", "livelog.hub", "pyroaring", "httptools"]),
+        ("livelog.connect", ["livelog.server", "livelog.fanout.hub", "pyroaring", "httptools"]),
         ("livelog.Server", ["livelog.client", "websockets.asyncio.client"]),
     ],
 )

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livelog.errors import Refused
-from livelog.messages import TYPES, MessageType, encoder
-from livelog.protocol import KEY_FILTERS, Filters
-from livelog.query import MAX_WORDS, NOTHING, Query, Subscription, compile_query
-from tests import strategies
-from tests.strategies import Json, askers, decoded, filters, messages, record, subscriptions
+from livelog.errors import RefusedError
+from livelog.index.query import MAX_WORDS, NOTHING, Query, Subscription, compile_query
+from livelog.wire.commands import KEY_FILTERS, Filters
+from livelog.wire.messages import TYPES, MessageType, encoder
+from tests.support import strategies
+from tests.support.strategies import Json, askers, decoded, filters, messages, record, subscriptions
 from tests.test_messages import EXAMPLES
 
 NOON = "2025-12-03T12:00:00Z"
@@ -187,7 +187,7 @@ def test_equal_filters_make_equal_queries_however_they_are_written() -> None:
     ],
 )
 def test_a_query_that_cannot_be_is_refused_by_field(wrong: Filters, field: str) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         compile_query(wrong)
     assert caught.value.field == field
 
@@ -196,7 +196,7 @@ def test_the_words_of_a_search_are_counted_and_refused_by_field() -> None:
     words = [f"w{n}" for n in range(MAX_WORDS + 1)]
     assert len(compile_query(Filters(), " ".join(words[1:])).phrases) == MAX_WORDS
     for wrong in (" ".join(words), f'"{" ".join(words)}"', "?!", '""'):
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(RefusedError) as caught:
             compile_query(Filters(text="dragon"), wrong)
         assert caught.value.field == "query"
         assert str(MAX_WORDS) in caught.value.issue

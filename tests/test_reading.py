@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.wire import Client, House, Http, Json, on_uvloop, serving
+from tests.support.wire import Client, House, Http, Json, on_uvloop, serving
 
 CHANNELS = ("general", "trade")
 

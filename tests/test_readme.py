@@ -15,8 +15,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from livelog import Config, Server
-from livelog.protocol import AnyCommand
-from tests.process import ROOT, Start, ready
+from livelog.wire.commands import AnyCommand
+from tests.support.process import ROOT, Start, ready
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

@@ -11,12 +11,15 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from livelog import frames, words
-from livelog.errors import PROTOCOL_ERROR, Refused
-from livelog.ingest import convert
-from livelog.messages import encoder
-from livelog.record import MAX_DEPTH, Draft, Record, key, mentions, microseconds, place, terms
-from tests.strategies import Json, decoded, messages, record
+from livelog.errors import PROTOCOL_ERROR, RefusedError
+from livelog.index import text
+from livelog.index.terms import MAX_DEPTH, key, mentions, terms
+from livelog.log.ingest import convert
+from livelog.wire import frames
+from livelog.wire.messages import encoder
+from livelog.wire.moments import microseconds
+from livelog.wire.record import Draft, Record, place
+from tests.support.strategies import Json, decoded, messages, record
 
 seqs = st.integers(0, 2**53 - 1)
 
@@ -25,7 +28,7 @@ seqs = st.integers(0, 2**53 - 1)
 def test_the_payload_is_the_message_with_its_seq_as_the_last_field(message: Json, seq: int) -> None:
     known = decoded(message)
     encoded = encoder.encode(known)
-    record = place(Draft("x", message["type"], 7, terms(known), encoded), seq)
+    record = place(Draft("x", message["type"], 7, *terms(known), encoded), seq)
     assert json.loads(record.payload) == {**json.loads(encoded), "seq": seq}
     assert list(json.loads(record.payload)) == [*json.loads(encoded), "seq"]
     assert record.frame == frames.text(record.payload)
@@ -190,7 +193,7 @@ def test_a_free_object_may_be_nested_so_deep_and_no_deeper(
     message: Json, field: str, wrap: Any
 ) -> None:
     terms(convert({**message, field: {"x": nested(MAX_DEPTH - 1, wrap)}}))
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         terms(convert({**message, field: {"x": nested(MAX_DEPTH, wrap)}}))
     assert (caught.value.code, caught.value.field) == (PROTOCOL_ERROR, field)
     assert str(MAX_DEPTH) in caught.value.issue
@@ -204,7 +207,7 @@ def test_many_strings_in_a_free_object_are_searched_in_their_order() -> None:
 
 def test_records_are_no_work_for_the_garbage_collector() -> None:
     message = decoded({"type": "system", "event": "error"})
-    record = place(Draft("x", "system", 0, terms(message), encoder.encode(message)), 1)
+    record = place(Draft("x", "system", 0, *terms(message), encoder.encode(message)), 1)
     assert not gc.is_tracked(record)
 
 
@@ -215,13 +218,13 @@ escaped = st.lists(st.sampled_from(["red", "n", "u0041", "\\", '"', "\n", " ", "
 @given(escaped.map("".join), phrases.filter(bool))
 def test_escapes_of_json_hide_nothing(content: str, phrase: list[str]) -> None:
     known = record({"type": "user", "user_id": "u", "username": "n", "content": content}, 1)
-    assert mentions(known.payload, tuple(phrase)) == words.occurs(tuple(phrase), known.text)
+    assert mentions(known.payload, tuple(phrase)) == text.occurs(tuple(phrase), known.text)
 
 
 @given(messages, phrases.filter(bool))
 def test_a_message_mentions_what_its_text_says(message: Json, phrase: list[str]) -> None:
     known = record(message, 1)
-    assert mentions(known.payload, tuple(phrase)) == words.occurs(tuple(phrase), known.text)
+    assert mentions(known.payload, tuple(phrase)) == text.occurs(tuple(phrase), known.text)
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from livelog.errors import POLICY_VIOLATION, Refused
-from livelog.messages import AnyMessage
-from livelog.net import reading
-from livelog.principal import ANYBODY, NOBODY, SCOPES, Principal, scopes
-from livelog.protocol import Filters, GetHistory
-from tests.identity import token
+from livelog.auth.principal import ANYBODY, NOBODY, SCOPES, Principal, scopes
+from livelog.errors import POLICY_VIOLATION, RefusedError
+from livelog.net import queries
+from livelog.wire.commands import Filters, GetHistory
+from livelog.wire.messages import AnyMessage
+from tests.support.identity import token
+from tests.support.wire import SAMPLES, TYPES, Json, on_uvloop, serving, user
 from tests.test_authentication import AUTH, entered
-from tests.wire import SAMPLES, TYPES, Json, on_uvloop, serving, user
 
 AUTHOR = {"user": "user_id", "dm": "from_user_id"}
 ME = "user_12345"  # who says the samples of the API
@@ -30,7 +30,7 @@ def may_publish(who: Principal, said: AnyMessage) -> str:
     """The scope that is missing, or nothing."""
     try:
         who.check_publishes(said)
-    except Refused as error:
+    except RefusedError as error:
         refused = error
     else:
         return ""
@@ -55,7 +55,7 @@ def test_reading_takes_read_or_read_of_that_type(kind: Any) -> None:
     for scope in ("read", f"read:{kind}", "admin"):
         Principal("u", frozenset([scope])).check_reads([kind], "f")
     for scope in ("publish", "publish:any", *(f"read:{other}" for other in TYPES if other != kind)):
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(RefusedError) as caught:
             Principal("u", frozenset([scope])).check_reads([kind], "f")
         assert (caught.value.code, caught.value.field) == (1008, "f")
         assert caught.value.details == {"scope": f"read:{kind}"}
@@ -102,7 +102,7 @@ def test_an_admin_reads_direct_messages_as_themselves() -> None:
 def test_a_question_is_narrowed_to_what_may_be_read(scope: str, named: Any, expected: Any) -> None:
     who = Principal("u", scopes(scope))
     asked = GetHistory(filters=Filters(user_id="x", **({"type": named} if named else {})))
-    filters = reading.allowed(who, asked).filters
+    filters = queries.allowed(who, asked).filters
     assert filters.user_id == "x"
     assert filters.type == (msgspec.UNSET if expected is None else expected)
 
@@ -120,8 +120,8 @@ def test_a_question_about_what_may_not_be_read_is_refused(
     scope: str, named: Any, needed: str
 ) -> None:
     asked = GetHistory(filters=Filters(**({"type": named} if named else {})))
-    with pytest.raises(Refused) as caught:
-        reading.allowed(Principal("u", scopes(scope)), asked)
+    with pytest.raises(RefusedError) as caught:
+        queries.allowed(Principal("u", scopes(scope)), asked)
     assert caught.value.details == {"scope": needed}
     assert caught.value.field == "filters.type"
 
@@ -183,10 +183,10 @@ async def test_http_keeps_to_the_scopes() -> None:
             error("type", "the scope read:dm is missing", "read:dm"),
         )
         assert 'error="insufficient_scope", scope="read:dm"' in answer.headers["www-authenticate"]
-        head = house.site.log.head
+        head = house.context.log.head
         good, other = msgspec.json.encode(user()), msgspec.json.encode(user(user_id="u2"))
         answer = await http.ask("POST", "/api/messages", b"[" + good + b"," + other + b"]", **may)
         assert (answer.status, answer.json["details"]["index"]) == (403, 1)
         assert answer.json["details"]["scope"] == "publish:any"
-        assert house.site.log.head == head
+        assert house.context.log.head == head
         assert (await http.ask("POST", "/api/messages", good, **may)).status == 201

@@ -14,9 +14,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 
-from livelog import Config, Receipt, Refused, Server, WrongSetting
-from livelog.messages import UserMessage
-from tests.wire import (
+from livelog import Config, ConfigError, Receipt, RefusedError, Server
+from livelog.wire.messages import UserMessage
+from tests.support.wire import (
     PATIENCE,
     SAMPLES,
     TYPES,
@@ -74,7 +74,7 @@ async def test_who_resumes_from_a_process_that_is_gone_is_told_the_gap() -> None
 @on_uvloop
 async def test_a_wrong_message_raises_refused(message: Any, field: str) -> None:
     async with Server(Config(port=0, store="memory")) as server:
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RefusedError) as refused:
             server.publish(message)
         assert refused.value.field == field
 
@@ -87,13 +87,13 @@ async def test_who_commits_waits_for_the_disk(tmp_path: Path) -> None:
         with sqlite3.connect(store) as file:
             assert file.execute("SELECT id, seq FROM message").fetchall() == [receipt]
         file.close()
-        with pytest.raises(Refused):
+        with pytest.raises(RefusedError):
             await server.commit({"type": "user"})
 
 
 @pytest.mark.parametrize("wrong", [{"port": 70_000}, {"port": "80"}, {"message_limit": 0}])
 def test_a_configuration_that_cannot_be_is_refused(wrong: Json) -> None:
-    with pytest.raises(WrongSetting, match=next(iter(wrong)).replace("_", "-")):
+    with pytest.raises(ConfigError, match=next(iter(wrong)).replace("_", "-")):
         Server(Config(**wrong))
 
 

@@ -24,18 +24,17 @@ from urllib.parse import urlencode
 import pytest
 from websockets.sync.client import connect
 
-from livelog import Config, Refused, Server, WrongSetting
-from livelog.archive import catalog
-from livelog.store import file, writer
-from livelog.store.file import VERSION
-from livelog.store.opening import Connection
+from livelog import Config, ConfigError, RefusedError, Server
+from livelog.store import writer
+from livelog.store.database import file
+from livelog.store.database.connection import Connection
+from livelog.store.database.file import VERSION
+from livelog.store.reader import segments
 from livelog.store.sqlite import SqliteStore
-from tests.disk import KEY, Disk, key_file, reading_processes
-from tests.process import CLEAN, ROOT, Start, ended, ready
-from tests.strategies import record
-from tests.test_cli import events_until_close
-from tests.test_query import complete, plainly
-from tests.wire import (
+from tests.support.disk import KEY, Disk, key_file, reading_processes
+from tests.support.process import CLEAN, ROOT, Start, ended, ready
+from tests.support.strategies import record
+from tests.support.wire import (
     PATIENCE,
     TYPES,
     Client,
@@ -49,6 +48,8 @@ from tests.wire import (
     until,
     user,
 )
+from tests.test_cli import events_until_close
+from tests.test_query import complete, plainly
 
 DAY = 86_400.0
 SHORT = user("short")
@@ -354,7 +355,7 @@ async def test_it_serves_while_the_window_is_filled(tmp_path: Path, window: int)
         seqs, _ = await resumed(client, messages[-1]["seq"])
         assert seqs == [one["seq"] for one in messages]
         assert await everything(http) == messages
-        house.site.log._window._check()
+        house.context.log._window._check()
 
 
 @on_uvloop
@@ -385,7 +386,7 @@ async def test_live_traffic_may_fill_the_window_by_itself(tmp_path: Path) -> Non
         http = await house.http()
         messages += await post(http, range(700, 800))
         await until(lambda: filled(house), "filled")
-        assert len(house.site.log._window) <= 20
+        assert len(house.context.log._window) <= 20
         got = await everything(http)
         assert [one["id"] for one in got] == [f"m{number}" for number in range(800)]
 
@@ -543,7 +544,7 @@ async def test_a_trimmed_file_does_not_grow_and_can_be_read_meanwhile(tmp_path: 
 
 async def refusal(path: Path, **settings: Any) -> str:
     """What a server says about a store that it cannot use."""
-    with pytest.raises(WrongSetting) as wrong:
+    with pytest.raises(ConfigError) as wrong:
         await Server(Config(port=0, store=str(path), **settings)).start()
     assert str(path) in str(wrong.value)
     return str(wrong.value)
@@ -556,7 +557,7 @@ async def test_a_file_has_one_server_by_whatever_name(tmp_path: Path) -> None:
     async with keeping(tmp_path) as house:
         messages = await post(await house.http(), range(3))
         for name in ("live.db", "other.db"):
-            with pytest.raises(WrongSetting, match=f"process {os.getpid()}"):
+            with pytest.raises(ConfigError, match=f"process {os.getpid()}"):
                 await Server(Config(port=0, store=str(tmp_path / name))).start()
         messages += await post(await house.http(), range(3, 6))
     async with keeping(tmp_path, store=str(tmp_path / "other.db")) as house:
@@ -638,7 +639,7 @@ async def test_an_empty_file_becomes_a_log(tmp_path: Path) -> None:
 
 
 def overwrite_the_middle(path: Path, filler: bytes) -> None:
-    catalog.remove(f"{path}-index")
+    segments.remove(f"{path}-index")
     data = bytearray(path.read_bytes())
     first, last = len(data) // 4096 // 4 * 4096, len(data) // 2
     data[first:last] = filler * (last - first)
@@ -791,7 +792,7 @@ async def test_a_full_disk_stops_publishers_and_nobody_else(tmp_path: Path) -> N
         messages += delivered
         assert await live.everything() == []
         pragma(house, "max_page_count = 100000")
-        await until(lambda: house.site.log.refusal is None, "room")
+        await until(lambda: house.context.log.refusal is None, "room")
         again = await client.ask("publish", message=sample(number - 1))
         assert (again["action"], again["seq"]) == ("published", delivered[-1]["seq"])
         messages += await post(http, range(number, number + 100))
@@ -808,7 +809,7 @@ async def check_refused(house: House, http: Http, client: Client) -> None:
     assert "cannot be written to" in error["details"]["issue"]
     answer = await http.ask("POST", "/api/messages", json.dumps(user("refused")))
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-    with pytest.raises(Refused, match="cannot be written to"):
+    with pytest.raises(RefusedError, match="cannot be written to"):
         house.server.publish(user("refused"))
 
 
@@ -827,7 +828,7 @@ async def test_everyone_in_line_is_told_when_the_disk_is_full(tmp_path: Path) ->
         answers = [await http.answer() for http in clients]
         assert {answer.status for answer in answers} == {503}
         pragma(house, "max_page_count = 100000")
-        await until(lambda: house.site.log.refusal is None, "room")
+        await until(lambda: house.context.log.refusal is None, "room")
         stored = await everything(await house.http())
         assert stored[:10] == messages
         ids = [one["id"] for one in stored]
@@ -850,7 +851,7 @@ async def test_a_server_stops_although_its_disk_is_full(tmp_path: Path) -> None:
         live = await house.client()
         await live.ask("subscribe", message_types=TYPES)
         pragma(house, f"max_page_count = {pragma(house, 'page_count')}")
-        with pytest.raises(Refused, match="full"):
+        with pytest.raises(RefusedError, match="full"):
             await publish_on(house)
         messages += await live.everything()
     async with keeping(tmp_path) as house:
@@ -872,16 +873,16 @@ async def test_a_stalled_writer_stops_publishers_before_memory_fills(
         with foreign(tmp_path / "live.db") as other:
             other.execute("BEGIN IMMEDIATE")
             published = []
-            while house.site.log.refusal is None:
+            while house.context.log.refusal is None:
                 published.append(house.server.publish(user("x" * 1000)).seq)
             assert 50 < len(published) <= 100
-            with pytest.raises(Refused, match="behind"):
+            with pytest.raises(RefusedError, match="behind"):
                 house.server.publish(user("refused"))
             error = await client.ask("publish", message=user("refused"))
             assert "behind" in error["details"]["issue"]
             assert (await page(http))["total_count"] == 10 + len(published)
             other.execute("ROLLBACK")
-        await until(lambda: house.site.log.refusal is None, "caught up")
+        await until(lambda: house.context.log.refusal is None, "caught up")
         published.append((await client.ask("publish", message=user("taken")))["seq"])
         assert [one["seq"] for one in (await everything(http))[10:]] == published
 
@@ -898,7 +899,7 @@ async def test_a_file_that_another_program_holds_is_written_to_later(tmp_path: P
             assert "locked" in error["details"]["issue"]
             await check_refused(house, http, client)
             other.execute("ROLLBACK")
-        await until(lambda: house.site.log.refusal is None, "room")
+        await until(lambda: house.context.log.refusal is None, "room")
         await post(http, range(10, 12))
         got = await everything(http)
         assert got[:10] == messages
@@ -958,7 +959,7 @@ async def test_a_disk_that_is_really_full_can_be_read(small_disk: Path) -> None:
         assert stored[:300] == messages
         assert await live.everything() == stored
         os.unlink(small_disk / "filler")
-        await until(lambda: house.site.log.refusal is None, "room")
+        await until(lambda: house.context.log.refusal is None, "room")
         await post(http, range(number, number + 10))
         stored = await everything(http)
         assert [one["id"] for one in stored] == [f"m{n}" for n in range(number + 10)]

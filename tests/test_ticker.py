@@ -8,18 +8,19 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 
-from livelog import ingest
-from livelog.catchup import CatchUp
 from livelog.engine.local import LocalEngine
-from livelog.hub import Hub, Reader
-from livelog.ingest import Ingest
-from livelog.log import Log
-from livelog.net.ticker import WRITES_PER_SLICE, Ticker
-from livelog.pacing import Pacing
-from livelog.query import EVERYTHING, NOTHING
+from livelog.fanout.audience import Reader
+from livelog.fanout.catchup import CatchUp
+from livelog.fanout.flusher import WRITES_PER_SLICE, Flusher
+from livelog.fanout.hub import Hub
+from livelog.fanout.pacing import Pacing
+from livelog.index.query import EVERYTHING, NOTHING
+from livelog.log import ingest
+from livelog.log.ingest import Ingest
+from livelog.log.log import Log
+from livelog.log.window import Window
 from livelog.store.memory import MemoryStore
-from livelog.window import Window
-from tests.wire import on_each_loop, on_uvloop, until, user
+from tests.support.wire import on_each_loop, on_uvloop, until, user
 
 
 class Stage:
@@ -28,10 +29,10 @@ class Stage:
     def __init__(self, share: float = 0.5, target: float = 0.09) -> None:
         self.hub = Hub()
         window = Window(10_000, 1 << 30)
-        self.log = Log(window, MemoryStore(), self.hub, lambda: self.ticker.wake())
+        self.log = Log(window, MemoryStore(), [self.hub])
         self.catch_up = CatchUp(self.log, self.hub)
         loop = asyncio.get_running_loop()
-        self.ticker = Ticker(loop, self.hub, self.catch_up, Pacing(share, target))
+        Flusher(loop, self.hub, self.catch_up, Pacing(share, target))
         self.ingest = Ingest(LocalEngine(), self.log, time.time, 1 << 20)
 
     def publish(self, *contents: str) -> None:
@@ -43,7 +44,6 @@ class Stage:
         """A reader of everything."""
         reader = Reader(write)
         self.catch_up.move(reader, NOTHING.with_types({"user": EVERYTHING}), since)
-        self.ticker.wake()
         return reader
 
 
@@ -146,7 +146,7 @@ async def test_a_reader_that_cannot_be_written_to_does_not_keep_the_others_from_
 
     for number in range(20):
         stage.listen(fail if number % 4 == 0 else written.append)
-    with _logged("livelog.net.ticker") as records:
+    with _logged("livelog.fanout.flusher") as records:
         stage.publish("to all")
         await until(lambda: stage.hub.idle, "an end")
     assert len(written) == 15
@@ -165,7 +165,7 @@ async def test_a_catch_up_that_fails_does_not_stop_the_beat() -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda *_: None)
     stage.listen(written.append)
-    with _logged("livelog.net.ticker"):
+    with _logged("livelog.fanout.flusher"):
         stage.listen(fail, since=0)
         await asyncio.sleep(0.01)
         stage.publish("new")

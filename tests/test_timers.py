@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from livelog.timers import TimerWheel
+from livelog.net.timers import TimerWheel
 
 items = st.integers(0, 5)
 TICK = 0.5

@@ -8,13 +8,14 @@ import signal
 import ssl
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from livelog import Config, Server, WrongSetting
-from tests.process import Start, ended, ready
-from tests.tls import Files, TlsClient, TlsHttp, make_certificate, secured, trusting
-from tests.wire import House, command, on_each_loop, on_uvloop, serving, soon, until
+from livelog import Config, ConfigError, Server
+from tests.support.process import Start, ended, ready
+from tests.support.tls import Files, TlsClient, TlsHttp, make_certificate, secured, trusting
+from tests.support.wire import House, command, on_each_loop, on_uvloop, serving, soon, until
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ async def test_old_versions_are_not_spoken(version: ssl.TLSVersion, files: Files
 async def test_who_does_not_shake_hands_is_dropped_and_counted(files: Files) -> None:
     async with serving(**files.settings, head_timeout=0.5, waiting_per_ip=3) as house:
         silent = [await house.wire() for _ in range(3)]
-        await until(lambda: len(house.site.doorman._waiting) == 3, "three that wait")
+        await until(lambda: len(house.context.limiter._waiting) == 3, "three that wait")
         refused = await house.wire()
         with suppress(ConnectionResetError):
             await refused.ended()
@@ -96,7 +97,7 @@ async def test_who_does_not_shake_hands_is_dropped_and_counted(files: Files) -> 
             assert b"HTTP" not in await plain.rest()
         plain.close()
         await house.emptied()
-        assert not house.site.doorman._waiting
+        assert not house.context.limiter._waiting
 
 
 @on_each_loop
@@ -111,7 +112,7 @@ async def test_a_slow_reader_is_noticed_and_later_gets_it_all(files: Files) -> N
         for start in range(0, len(texts), 50):
             house.publish(*texts[start : start + 50])
             assert await quick.contents(50) == texts[start : start + 50]
-        [blocked] = [peer for peer in house.site.peers if peer.reader.blocked]  # type: ignore[attr-defined]  # all are WebSockets
+        [blocked] = [peer for peer in house.context.peers if peer.reader.blocked]  # type: ignore[attr-defined]  # all are WebSockets
         assert blocked.transport.get_write_buffer_size() < 2**20, "16 MB were sent"  # type: ignore[attr-defined]  # see above
         slow.resume_reading()
         assert await slow.contents(2000) == texts
@@ -126,7 +127,8 @@ async def test_who_asks_without_reading_is_read_no_further(files: Files) -> None
         client = await client_of(house, files)
         client.pause_reading()
         asking = asyncio.create_task(_ask_for_ever(client))
-        await until(lambda: any(peer.reader.blocked for peer in house.site.peers), "a full buffer")  # type: ignore[attr-defined]  # all are WebSockets
+        peers: Any = house.context.peers  # all are WebSockets
+        await until(lambda: any(peer.reader.blocked for peer in peers), "a full buffer")
         await until(lambda: client.writer.transport.get_write_buffer_size() > 2**16, "no reading")
         asking.cancel()
         client.close()
@@ -185,14 +187,14 @@ async def test_files_that_will_not_do_are_refused_by_name(wrong: str, tmp_path: 
         "text": (text, one.key, "--tls-cert .*text"),
         "password": (locked.cert, locked.key, "--tls-key: is encrypted"),
     }[wrong]
-    with pytest.raises(WrongSetting, match=said):
+    with pytest.raises(ConfigError, match=said):
         await Server(Config(port=0, store="memory", tls_cert=str(cert), tls_key=str(key))).start()
 
 
 @on_uvloop
 async def test_the_proxy_protocol_and_tls_are_not_had_together(files: Files) -> None:
     settings = {"trusted_proxies": "::1", "proxy_header": "proxy-protocol", **files.settings}
-    with pytest.raises(WrongSetting, match="--proxy-header proxy-protocol"):
+    with pytest.raises(ConfigError, match="--proxy-header proxy-protocol"):
         await Server(Config(port=0, store="memory", **settings)).start()
 
 
@@ -224,7 +226,7 @@ async def test_a_server_with_tls_stops_in_good_order(files: Files) -> None:
     async with serving(**files.settings) as house:
         client = await client_of(house, files)
         waiting = await house.wire()
-        await until(lambda: house.site.doorman._waiting, "one in its handshake")
+        await until(lambda: house.context.limiter._waiting, "one in its handshake")
         closing = asyncio.create_task(house.server.close())
         assert await client.goodbye() == ("normal_closure", 1001)
         client.close()

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from livelog.auth import tokens
 from livelog.auth.tokens import Key, Rules
-from livelog.errors import INVALID_TOKEN, TOKEN_EXPIRED, Refused
-from tests.identity import (
+from livelog.errors import INVALID_TOKEN, TOKEN_EXPIRED, RefusedError
+from tests.support.identity import (
     EC_KEY,
     ED_KEY,
     PRIVATE,
@@ -46,9 +46,9 @@ def verify(text: str, keys: Any = None, rules: Rules = NO_RULES, now: float | No
     return tokens.verify(text, [KEYS["HS256"]] if keys is None else keys, rules, at)
 
 
-def refusal(text: str, *arguments: Any, **named: Any) -> Refused:
+def refusal(text: str, *arguments: Any, **named: Any) -> RefusedError:
     """How a token is refused."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         verify(text, *arguments, **named)
     assert text not in str(caught.value)
     return caught.value
@@ -204,15 +204,15 @@ def test_the_clock_that_counts_is_the_one_passed_in() -> None:
     ],
 )
 def test_what_is_no_token_is_refused(text: str) -> None:
-    with pytest.raises(Refused, match="not a JSON Web Token"):
+    with pytest.raises(RefusedError, match="not a JSON Web Token"):
         tokens.header(text)
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         verify(text)
 
 
 def test_a_header_nested_without_end_is_refused() -> None:
     deep = base64.urlsafe_b64encode(b'{"a":' * 100_000).decode().rstrip("=")
-    with pytest.raises(Refused, match="not a JSON Web Token"):
+    with pytest.raises(RefusedError, match="not a JSON Web Token"):
         tokens.header(f"{deep}.e30.eA")
 
 
@@ -229,21 +229,21 @@ headers = st.fixed_dictionaries({}, optional={"alg": parts, "kid": parts, "crit"
 def test_whatever_is_shown_is_refused_or_somebody(
     header: dict[str, Any], said: dict[str, Any], signature: bytes
 ) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedError):
         verify(handmade(header, said, signature), [*KEYS.values()], OURS)
     signed = handmade_signed(said)
-    with suppress(Refused):
+    with suppress(RefusedError):
         assert 1 <= len(verify(signed).id) <= tokens.MAX_ID
-    with suppress(Refused):
+    with suppress(RefusedError):
         assert verify(signed, rules=OURS).expires
 
 
 @given(st.text(max_size=60))
 def test_whatever_text_is_shown_is_refused(text: str) -> None:
     for shown in (text, f"ey{text}.{text}.{text}"):
-        with suppress(Refused):
+        with suppress(RefusedError):
             assert tokens.header(shown).kid is None or tokens.header(shown).kid
-        with pytest.raises(Refused):
+        with pytest.raises(RefusedError):
             verify(shown, [*KEYS.values()])
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser import Host, Viewer, chromium, hosting
-from tests.follower import NODE
-from tests.wire import SAMPLES, Json, user
+from tests.support.browser import Host, Viewer, chromium, hosting
+from tests.support.follower import NODE
+from tests.support.wire import SAMPLES, Json, user
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser import Viewer, chromium, hosting
-from tests.follower import Follower, following
-from tests.identity import SECRET, token
+from tests.support.browser import Viewer, chromium, hosting
+from tests.support.follower import Follower, following
+from tests.support.identity import SECRET, token
+from tests.support.wire import on_uvloop, serving, user
 from tests.test_authentication import AUTH, Time, client_is_due
-from tests.wire import on_uvloop, serving, user
 
 
 async def entered(follower: Follower, times: int = 1) -> list[dict[str, object]]:

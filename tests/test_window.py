@@ -9,12 +9,12 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from livelog.protocol import Filters
-from livelog.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
-from livelog.record import Record
-from livelog.window import Matches, Window
-from tests.strategies import Json, messages, record, subscriptions
-from tests.strategies import queries as asked
+from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
+from livelog.log.window import Matches, Window
+from livelog.wire.commands import Filters
+from livelog.wire.record import Record
+from tests.support.strategies import Json, messages, record, subscriptions
+from tests.support.strategies import queries as asked
 
 queries = st.just(EVERYTHING) | asked
 ALL = NOTHING.with_types(dict.fromkeys(["user", "system", "dm", "raid", "party", "guild"], Query()))

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from livelog.words import Phrase, fold, occurs, phrases, split
+from livelog.index.text import Phrase, fold, occurs, phrases, split
 
 letters = st.text(st.sampled_from('abAB1_ .-\t\n"äßΣſ\ufb01\uff21½'), max_size=12)
 plain = st.text(st.sampled_from("abAB1_ .-\n"), max_size=12)

@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from livelog.auth.credentials import failed, invalid
+from livelog.auth.principal import SCOPES, Principal
 from livelog.errors import TOKEN_EXPIRED
-from livelog.principal import SCOPES, Principal
 
 PREFIX = "lk_"
 _ID_LENGTH = 8
@@ -78,7 +78,7 @@ def looks_like_one(secret: str) -> bool:
 
 
 def find(keys: Keys, secret: str, now: float) -> Principal:
-    """Who shows this key. Raises `Refused` when it is not (or no longer) one."""
+    """Who shows this key. Raises `RefusedError` when it is not (or no longer) one."""
     name = secret.removeprefix(PREFIX).partition("_")[0]
     kept = keys.get(name)
     # A name that is not there costs the same comparison as a wrong key.

@@ -12,7 +12,7 @@ from typing import Protocol
 from livelog.auth import apikeys
 from livelog.auth.credentials import MAX_BYTES, Credential, failed, invalid
 from livelog.auth.keyfile import KeyFile
-from livelog.principal import Principal
+from livelog.auth.principal import Principal
 
 
 class Check(Protocol):
@@ -22,7 +22,7 @@ class Check(Protocol):
         """Whether it looks like one of this kind."""
 
     async def check(self, secret: str, now: float) -> Principal:
-        """Who shows this. Raises `Refused`."""
+        """Who shows this. Raises `RefusedError`."""
 
 
 class ApiKeyCheck:
@@ -36,7 +36,7 @@ class ApiKeyCheck:
         return apikeys.looks_like_one(secret)
 
     async def check(self, secret: str, now: float) -> Principal:
-        """Who shows this. Raises `Refused`."""
+        """Who shows this. Raises `RefusedError`."""
         return apikeys.find(self._file.keys(now), secret, now)
 
     def stands(self, principal: Principal, now: float) -> bool:
@@ -60,7 +60,7 @@ class Authenticator:
         self._end = end
 
     async def check(self, credential: Credential) -> Principal:
-        """Raises `Refused`: 4000, 4001 or 4002, and 1011 where it cannot be known now."""
+        """Raises `RefusedError`: 4000, 4001 or 4002, and 1011 where it cannot be known now."""
         secret = credential.api_key or credential.token
         if not secret:
             raise failed("authenticate with a token or an API key")

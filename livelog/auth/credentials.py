@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
-from livelog.errors import AUTHENTICATION_FAILED, INVALID_TOKEN, SERVER_ERROR, Refused
-from livelog.protocol import Authenticate
+from livelog.errors import AUTHENTICATION_FAILED, INVALID_TOKEN, SERVER_ERROR, RefusedError
+from livelog.wire.commands import Authenticate
 
 MAX_BYTES = 8 * 1024
 """Longest credential that is looked at; a request head has room for two of them."""
@@ -57,19 +57,19 @@ def of_request(
     return NOTHING
 
 
-def failed(issue: str, code: int = AUTHENTICATION_FAILED, field: str = "token") -> Refused:
+def failed(issue: str, code: int = AUTHENTICATION_FAILED, field: str = "token") -> RefusedError:
     """The refusal of who could not prove who they are."""
     challenge = _CHALLENGE
     if code != AUTHENTICATION_FAILED:
         challenge += f', error="invalid_token", error_description="{issue}"'
-    return Refused(code, field, issue, headers={"WWW-Authenticate": challenge})
+    return RefusedError(code, field, issue, headers={"WWW-Authenticate": challenge})
 
 
-def invalid(issue: str) -> Refused:
+def invalid(issue: str) -> RefusedError:
     """The refusal of a credential that is not valid."""
     return failed(issue, INVALID_TOKEN)
 
 
-def unavailable(issue: str) -> Refused:
+def unavailable(issue: str) -> RefusedError:
     """Not the caller's fault: it cannot be checked now, and trying again later makes sense."""
-    return Refused(SERVER_ERROR, "token", issue, status=503, headers={"Retry-After": "10"})
+    return RefusedError(SERVER_ERROR, "token", issue, status=503, headers={"Retry-After": "10"})

@@ -12,9 +12,9 @@ from collections import OrderedDict
 from typing import Any, NamedTuple
 
 from livelog.auth.credentials import invalid, unavailable
+from livelog.auth.principal import Principal
 from livelog.auth.provider import NoAnswer, Provider
 from livelog.auth.tokens import Rules, principal
-from livelog.principal import Principal
 
 BELIEVED = 60.0
 """Seconds for which an answer holds."""
@@ -51,7 +51,7 @@ class IntrospectionCheck:
         return True
 
     async def check(self, secret: str, now: float) -> Principal:
-        """Who shows this. Raises `Refused`."""
+        """Who shows this. Raises `RefusedError`."""
         digest = hashlib.sha256(secret.encode(errors="surrogatepass")).digest()
         who, until = self._remembered.get(digest, (None, 0.0))
         if who is None or not now < until:

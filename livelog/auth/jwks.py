@@ -22,7 +22,7 @@ REFRESH = 600.0
 
 
 class KeySet:
-    """The keys at `url`. Times are Unix time."""
+    """The keys at `url`. Timestamps are Unix time."""
 
     def __init__(self, provider: Provider, url: str, max_age: float) -> None:
         self._provider = provider
@@ -45,7 +45,7 @@ class KeySet:
     async def find(self, kid: str | None, now: float) -> Key:
         """The key of this id; without an id the only one there is.
 
-        Raises `Refused`: 4001 when there is none, 1011 when that cannot be known.
+        Raises `RefusedError`: 4001 when there is none, 1011 when that cannot be known.
         """
         too_old = now >= self._fetched + self._max_age
         key = None if too_old else self._known(kid)

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt.exceptions import InvalidSubjectError
 
 from livelog.auth.credentials import failed, invalid
+from livelog.auth.principal import Principal, scopes
 from livelog.errors import TOKEN_EXPIRED
-from livelog.principal import Principal, scopes
 
 PUBLISHED_ALGORITHMS = ("RS256", "ES256", "EdDSA")
 """Those for which a public key can be given or published."""
@@ -125,7 +125,7 @@ def looks_like_one(token: str) -> bool:
 
 
 def header(token: str) -> Header:
-    """Raises `Refused` for what is not a JWT."""
+    """Raises `RefusedError` for what is not a JWT."""
     try:
         said = jwt.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError):
@@ -137,7 +137,7 @@ def header(token: str) -> Header:
 def verify(token: str, keys: Iterable[Key], rules: Rules, now: float) -> Principal:
     """Who the token speaks of, if one of the keys signed it and it obeys the rules at `now`.
 
-    Raises `Refused`: 4002 when it has expired, 4001 for all else.
+    Raises `RefusedError`: 4002 when it has expired, 4001 for all else.
     """
     issue = "its algorithm is not one of those in use here"
     for key in keys:
@@ -162,7 +162,7 @@ def verify(token: str, keys: Iterable[Key], rules: Rules, now: float) -> Princip
 
 
 def principal(claims: Mapping[str, Any], rules: Rules, now: float) -> Principal:
-    """Who verified claims speak of at `now`. Raises `Refused`."""
+    """Who verified claims speak of at `now`. Raises `RefusedError`."""
     for name in ("nbf", "iat"):
         if name in claims and _moment(claims, name) > now + rules.leeway:
             raise invalid(f"{name} is in the future")

@@ -35,8 +35,8 @@ More about a command: livelog COMMAND --help. The version: livelog --version.
 COMMANDS = {
     "serve": "serve",
     "tail": "tail",
-    "history": "past",
-    "search": "past",
+    "history": "history",
+    "search": "history",
     "publish": "publish",
     "keys": "keys",
     "store": "store",

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from livelog.auth import apikeys, keyfile
-from livelog.cli.outcome import Failure, outcome, say
-from livelog.ingest import timestamp
-from livelog.principal import SCOPES
+from livelog.auth.principal import SCOPES
+from livelog.cli.exit import Failure, outcome, say
+from livelog.wire.moments import timestamp
 
 _EXAMPLES = """\
 examples:

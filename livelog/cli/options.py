@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from livelog.client.address import PATH, shown
+from livelog.client.url import shown
+from livelog.wire import WEBSOCKET_PATH
 
-DEFAULT_URL = f"ws://127.0.0.1:8000{PATH}"
+DEFAULT_URL = f"ws://127.0.0.1:8000{WEBSOCKET_PATH}"
 _SCHEMES = {"http": "ws", "https": "wss"}
 
 
@@ -91,5 +92,5 @@ def _url(text: str) -> str:
         return text
     if scheme not in ("ws", "wss") or not parts.netloc:
         raise argparse.ArgumentTypeError(f"{shown(text)!r} is not an address such as {DEFAULT_URL}")
-    path = PATH if parts.path in ("", "/") else parts.path
+    path = WEBSOCKET_PATH if parts.path in ("", "/") else parts.path
     return parts._replace(scheme=scheme, path=path).geturl()

@@ -23,15 +23,15 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from livelog.cli import options
-from livelog.cli.outcome import FAILED, Failure, explained, outcome, say
-from livelog.client import Clock, Unreachable
-from livelog.client.address import shown
+from livelog.cli.exit import FAILED, Failure, explained, outcome, say
+from livelog.client import Clock
 from livelog.client.backoff import DELAYS, Backoff
-from livelog.client.failures import Lost
-from livelog.client.posting import Poster, Unavailable
-from livelog.errors import PROTOCOL_ERROR, Refused
-from livelog.ids import uuid7
-from livelog.messages import AnyMessage
+from livelog.client.errors import Lost
+from livelog.client.http import Poster, Unavailable
+from livelog.client.url import shown
+from livelog.errors import PROTOCOL_ERROR, RefusedError, UnreachableError
+from livelog.wire.ids import uuid7
+from livelog.wire.messages import AnyMessage
 
 _EXAMPLES = """\
   livelog publish events.ndjson
@@ -150,7 +150,7 @@ class _Run:
                 continue
             try:
                 good.append(Line(number, _identified(line.strip(), number, self._origin)))
-            except Refused as refused:
+            except RefusedError as refused:
                 if not self._pass_over(number, refused):
                     self._send(good)
                     return False
@@ -161,7 +161,7 @@ class _Run:
             try:
                 self.published += self._persistently([line.data for line in lines])
                 return True
-            except Refused as refused:
+            except RefusedError as refused:
                 about_us = refused.status == HTTPStatus.UNAUTHORIZED
                 if "line" not in refused.details and (len(lines) > 1 or about_us):
                     raise  # it is not about one message
@@ -173,7 +173,7 @@ class _Run:
                 del lines[index]
         return True
 
-    def _pass_over(self, number: int, refused: Refused) -> bool:
+    def _pass_over(self, number: int, refused: RefusedError) -> bool:
         """Report a wrong line; whether to go on without it."""
         self.wrong += 1
         end = "" if self._keep_going else " (--keep-going would pass over it)"
@@ -187,7 +187,7 @@ class _Run:
                 count = self._poster.post(data)
             except Lost as lost:
                 if not (self._reached or isinstance(lost, Unavailable)):
-                    raise Unreachable(f"cannot reach {shown(self._url)}: {lost}") from None
+                    raise UnreachableError(f"cannot reach {shown(self._url)}: {lost}") from None
                 why = str(lost)
             else:
                 self._reached = True
@@ -211,11 +211,11 @@ _peek = msgspec.json.Decoder(_Peek)
 
 
 def _identified(line: bytes, number: int, origin: str) -> bytes:
-    """The line with an id. Raises `Refused` when it is not a JSON object."""
+    """The line with an id. Raises `RefusedError` when it is not a JSON object."""
     try:
         peek = _peek.decode(line)
     except (ValueError, RecursionError) as error:
-        raise Refused(PROTOCOL_ERROR, "", f"not a JSON object: {error}") from None
+        raise RefusedError(PROTOCOL_ERROR, "", f"not a JSON object: {error}") from None
     if not isinstance(peek.id, UnsetType):
         return line
     prefix = _PREFIX.get(peek.type, "") if isinstance(peek.type, str) else ""

@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from livelog import __version__
-from livelog.config import Config, WrongSetting, describe, flag, load
-from livelog.errors import Refused
+from livelog.config import Config, describe, flag, load
+from livelog.errors import ConfigError, RefusedError
 from livelog.server import Server
 
 _log = logging.getLogger(__name__)
@@ -42,13 +42,13 @@ def main(arguments: Sequence[str]) -> int:
     flags = vars(_parser().parse_args(arguments[1:]))
     file = flags.pop("config", None) or os.environ.get("LIVELOG_CONFIG")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("livelog.door").setLevel(logging.INFO)  # who was refused, and why
+    logging.getLogger("livelog.audit").setLevel(logging.INFO)  # who was refused, and why
     _allow_many_files()
     try:
         config = load(flags, os.environ, file)
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
             runner.run(_serve(config))
-    except WrongSetting as wrong:
+    except ConfigError as wrong:
         return _complain(str(wrong))
     except OSError as error:
         where = config.uds or f"{config.host}:{config.port}"
@@ -98,12 +98,12 @@ async def _serve(config: Config) -> None:
 
 
 async def _demo(server: Server) -> None:
-    from livelog import demo  # only who asks for it loads it
+    from livelog.cli import demo  # only who asks for it loads it
 
     def publish(message: dict[str, Any]) -> None:
         try:
             server.publish(message)
-        except Refused as refused:
+        except RefusedError as refused:
             _log.warning("a sample message was not taken: %s", refused)
 
     config = server.config

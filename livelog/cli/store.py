@@ -6,9 +6,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from livelog.config import WrongSetting
-from livelog.store.keys import make_key, read_key
-from livelog.store.rekeying import change_key
+from livelog.errors import ConfigError
+from livelog.store.database.key import make_key, read_key
+from livelog.store.rekey import change_key
 
 _EXAMPLES = """\
 examples:
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments[1:])
     try:
         print(given.act(given))
-    except WrongSetting as wrong:
+    except ConfigError as wrong:
         print(f"livelog: {wrong}", file=sys.stderr)
         return _WRONG_USAGE
     return 0
@@ -52,7 +52,7 @@ def _rekey(given: argparse.Namespace) -> str:
     key = read_key(given.store_key_file)
     new_key = read_key(given.new_key_file, "--new-key-file")
     if new_key == key:
-        raise WrongSetting(f"--new-key-file {given.new_key_file}: is the key it has already")
+        raise ConfigError(f"--new-key-file {given.new_key_file}: is the key it has already")
     change_key(given.path, key, new_key)
     return f"{given.path} has the key of {given.new_key_file}; its old copies have the old one"
 

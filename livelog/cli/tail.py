@@ -13,10 +13,10 @@ from contextlib import suppress
 import msgspec
 
 from livelog.cli import options
-from livelog.cli.lines import printer
-from livelog.cli.outcome import outcome, say
+from livelog.cli.exit import outcome, say
+from livelog.cli.format import printer
 from livelog.client import Gap, Status, connect
-from livelog.messages import TYPES
+from livelog.wire.messages import TYPES
 
 _EXAMPLES = """\
   livelog tail

@@ -2,23 +2,23 @@
 
 from livelog.client.backoff import Clock
 from livelog.client.client import Client, connect
-from livelog.client.failures import Ended, Unreachable
-from livelog.client.line import Status
-from livelog.client.received import Item, Page
+from livelog.client.decoding import Item, Page
+from livelog.client.reconnecting import Status
 from livelog.client.subscription import Subscription
-from livelog.delivered import Delivered
-from livelog.protocol import Gap
+from livelog.errors import ConnectionEndedError, UnreachableError
+from livelog.wire.events import Gap
+from livelog.wire.messages import Delivered
 
 __all__ = [
     "Client",
     "Clock",
+    "ConnectionEndedError",
     "Delivered",
-    "Ended",
     "Gap",
     "Item",
     "Page",
     "Status",
     "Subscription",
-    "Unreachable",
+    "UnreachableError",
     "connect",
 ]

@@ -17,13 +17,14 @@ from typing import Any, Self, get_args
 import msgspec
 
 from livelog.client.backoff import Clock
-from livelog.client.line import Line, Status, Watch
-from livelog.client.proof import Proof, Token
-from livelog.client.received import Page, page
+from livelog.client.credentials import Proof, Token
+from livelog.client.decoding import Page, page
+from livelog.client.reconnecting import Line, Status, Watch
 from livelog.client.subscription import Subscription
-from livelog.ids import uuid7
-from livelog.messages import TYPES, AnyMessage, Message
-from livelog.protocol import Filters, History, Published, SearchResults
+from livelog.wire.commands import Filters
+from livelog.wire.events import History, Published, SearchResults
+from livelog.wire.ids import uuid7
+from livelog.wire.messages import TYPES, AnyMessage, Message
 
 IN_FLIGHT = 16
 """Messages that are published at a time: what a limit of the server can hit at once."""
@@ -45,9 +46,9 @@ def connect(
     called for every connection, and when a token is about to expire. `watch` is called with a
     `Status` whenever a connection was lost or is there again. `clock` is for tests.
 
-    Entering the block connects once; it raises `Unreachable` when that fails and `Ended` when it
-    can never succeed. From then on the client reconnects by itself, for as long as it takes: bound
-    a call with `asyncio.timeout` if you would rather give up.
+    Entering the block connects once; it raises `UnreachableError` when that fails and
+    `ConnectionEndedError` when it can never succeed. From then on the client reconnects by itself,
+    for as long as it takes: bound a call with `asyncio.timeout` if you would rather give up.
     """
     proof = None if token is None else Proof(token)
     return Client(url, proof, watch or _unwatched, clock or Clock())
@@ -87,7 +88,8 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Say goodbye. Subscriptions end, and commands that are under way raise `Ended`."""
+        """Say goodbye. Subscriptions end, and commands that are under way raise
+        `ConnectionEndedError`."""
         for line in (self._main, *self._own.values()):
             self._stop(line)
         self._own.clear()
@@ -112,7 +114,7 @@ class Client:
         """Append a message to the log and wait until it is safe; returns its `id` and `seq`.
 
         A message without an id gets one here, so that repeating it after a connection was lost
-        cannot deliver it twice. Raises `Refused` when the server does not take it.
+        cannot deliver it twice. Raises `RefusedError` when the server does not take it.
         """
         plain = dict(msgspec.to_builtins(message))
         plain.pop("seq", None)  # what was received can be sent on
@@ -136,7 +138,7 @@ class Client:
         """Past messages that match, newest first: from `offset` on, or those beside a seq.
 
         `before` asks for the newest that are older, `after` for those that follow directly,
-        `around` for the page with it in the middle. Raises `Refused`.
+        `around` for the page with it in the middle. Raises `RefusedError`.
         """
         command = {"action": "get_history", "limit": limit, "offset": offset}
         places = {"before": before, "after": after, "around": around}
@@ -153,7 +155,8 @@ class Client:
         limit: int = 100,
         offset: int = 0,
     ) -> Page:
-        """Past messages in which all words of `query` occur, newest first. Raises `Refused`."""
+        """Past messages in which all words of `query` occur, newest first. Raises
+        `RefusedError`."""
         command = {"action": "search", "query": query, "limit": limit, "offset": offset}
         answer = await self._main.request({**command, "filters": _plain(filters)})
         assert isinstance(answer, SearchResults)

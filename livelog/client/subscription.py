@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from livelog.client.received import Item
-from livelog.delivered import Delivered
-from livelog.protocol import Gap
+from livelog.client.decoding import Item
+from livelog.wire.events import Gap
+from livelog.wire.messages import Delivered
 
 QUEUE = 500
 """Messages that wait for a user who is busy, at most."""
@@ -79,8 +79,8 @@ class Subscription:
     async def __aiter__(self) -> AsyncIterator[Item]:
         """Messages and gaps. Ends when the client is closed.
 
-        Raises `Refused` when the server does not grant the subscription, `Ended` when the
-        connection ended for good.
+        Raises `RefusedError` when the server does not grant the subscription,
+        `ConnectionEndedError` when the connection ended for good.
         """
         begun_here = not self._started
         self._begin()

@@ -8,10 +8,10 @@ closed.
 from __future__ import annotations
 
 from livelog.config import Config
-from livelog.errors import RATE_LIMIT_EXCEEDED, Refused
-from livelog.limits import Rate, TokenBucket
-from livelog.net.doorman import Scope
-from livelog.protocol import RateLimit
+from livelog.errors import RATE_LIMIT_EXCEEDED, RefusedError
+from livelog.net.limiter import Scope
+from livelog.net.tokenbucket import Rate, TokenBucket
+from livelog.wire.events import RateLimit
 
 
 class Exhausted(Exception):
@@ -32,7 +32,7 @@ class Allowance:
     def spend(self, scope: Scope, now: float) -> RateLimit | None:
         """Take one of `scope`; returns the warning that is due, if one is.
 
-        Raises `Refused` when there is none left, `Exhausted` when that has happened too often.
+        Raises `RefusedError` when there is none left, `Exhausted` when that has happened too often.
         """
         bucket = self.messages if scope == "messages" else self.commands
         limit, window = bucket.rate
@@ -40,10 +40,10 @@ class Allowance:
             return _warning(scope, bucket, now) if bucket.nearly_empty(now) else None
         issue = f"over the limit of {limit} {scope} in {window:g} seconds"
         wait = round(bucket.retry_after(now), 3)
-        refused = Refused(RATE_LIMIT_EXCEEDED, scope, issue, retry_after_seconds=wait)
+        refused = RefusedError(RATE_LIMIT_EXCEEDED, scope, issue, retry_after_seconds=wait)
         raise self.refusal(refused, now)
 
-    def refusal(self, refused: Refused, now: float) -> Refused:
+    def refusal(self, refused: RefusedError, now: float) -> RefusedError:
         """`refused`, if it may still be said. Raises `Exhausted` when it was said too often."""
         if not self.refusals.take(now):
             raise Exhausted(f"went on over the limit of {refused.field}")

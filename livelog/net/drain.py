@@ -13,7 +13,7 @@ import asyncio
 import random
 from collections.abc import Iterator
 
-from livelog.net.site import Site
+from livelog.net.context import Context
 
 _PER_CLIENT = 0.01
 """Seconds that the drain takes for each client, unless there are too many."""
@@ -59,26 +59,26 @@ class Schedule:
         return max(0.0, self._gone - elapsed) + self._spread * place / self._clients
 
 
-async def drain(site: Site, hurried: asyncio.Event) -> None:
+async def drain(context: Context, hurried: asyncio.Event) -> None:
     """Send everybody away; at once, as soon as it is `hurried`."""
-    site.ending.set()
-    peers = list(site.peers)
-    config = site.config
+    context.ending.set()
+    peers = list(context.peers)
+    config = context.config
     schedule = Schedule(len(peers), config.drain_seconds, config.close_timeout, random.Random())
-    started = site.loop.time()
+    started = context.loop.time()
     remaining = iter(peers)
     told = 0
     while told < len(peers):
-        elapsed = schedule.seconds if hurried.is_set() else site.loop.time() - started
+        elapsed = schedule.seconds if hurried.is_set() else context.loop.time() - started
         due = schedule.told(elapsed)
         for _ in range(due - told):
             peer = next(remaining)
-            if peer in site.peers:  # it has not left, nor handed over to another
+            if peer in context.peers:  # it has not left, nor handed over to another
                 peer.shut_down(schedule.back_in(elapsed))
         told = due
         if told < len(peers):
             await _pause(hurried)
-    for peer in list(site.peers):  # requests that have come since
+    for peer in list(context.peers):  # requests that have come since
         peer.shut_down(0)
 
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Callable
 from typing import cast
 
-from livelog.config import WrongSetting
-from livelog.errors import Refused
-from livelog.net.http import HttpConnection, address_of
-from livelog.net.site import Site
+from livelog.errors import ConfigError, RefusedError
+from livelog.net.addresses import address_of
+from livelog.net.context import Context
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 class Certificate:
-    """What clients are shown. Raises `WrongSetting` for files that will not do."""
+    """What clients are shown. Raises `ConfigError` for files that will not do."""
 
     def __init__(self, cert: str, key: str) -> None:
         self._files = cert, key
@@ -37,7 +37,7 @@ class Certificate:
         """Read the files again; what is wrong with them is logged, and the old ones stay."""
         try:
             self.context = _context(*self._files)
-        except WrongSetting as wrong:
+        except ConfigError as wrong:
             _log.error("the old certificate stays: %s", wrong)
         else:
             _log.warning("the certificate was read again: %s", self._files[0])
@@ -54,31 +54,37 @@ def _context(cert: str, key: str) -> ssl.SSLContext:
         context.load_cert_chain(cert, key, password=_no_password)
     except ssl.SSLError as error:
         why = "they do not match" if "MISMATCH" in str(error.reason) else "not certificate and key"
-        raise WrongSetting(f"--tls-cert {cert} and --tls-key {key}: {why} ({error})") from None
+        raise ConfigError(f"--tls-cert {cert} and --tls-key {key}: {why} ({error})") from None
     return context
 
 
 def _check_readable(flag: str, file: str) -> None:
     if not file:
-        raise WrongSetting(f"{flag} is missing, the other of --tls-cert and --tls-key is given")
+        raise ConfigError(f"{flag} is missing, the other of --tls-cert and --tls-key is given")
     try:
         with open(file, "rb"):
             pass
     except OSError as error:
-        raise WrongSetting(f"{flag} {file}: {error.strerror}") from None
+        raise ConfigError(f"{flag} {file}: {error.strerror}") from None
 
 
 def _no_password() -> str:
     """Instead of OpenSSL's question at the terminal, which would hang a service."""
-    raise WrongSetting("--tls-key: is encrypted with a password, it has to be without one")
+    raise ConfigError("--tls-key: is encrypted with a password, it has to be without one")
 
 
 class TlsDoor(asyncio.Protocol):
     """A connection during its TLS handshake."""
 
-    def __init__(self, site: Site, certificate: Certificate) -> None:
-        self.site = site
-        self.context = certificate.context
+    def __init__(
+        self,
+        context: Context,
+        certificate: Certificate,
+        behind: Callable[[], asyncio.Protocol],
+    ) -> None:
+        self.context = context
+        self.tls = certificate.context
+        self.behind = behind
         self.address = ""
         self.early = bytearray()  # what came before there was anybody to take it
         self.lost = False
@@ -91,14 +97,14 @@ class TlsDoor(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.address = address_of(self.transport)
         try:
-            self.site.doorman.enter(self, self.address)
-        except Refused as refused:
-            self.site.incidents.refused(self.address, refused)
+            self.context.limiter.enter(self, self.address)
+        except RefusedError as refused:
+            self.context.audit.refused(self.address, refused)
             self.transport.abort()
             return
-        self.site.peers.add(self)
+        self.context.peers.add(self)
         self.transport.set_write_buffer_limits(high=0)
-        self.task = self.site.loop.create_task(self._shake_hands())
+        self.task = self.context.loop.create_task(self._shake_hands())
 
     def data_received(self, data: bytes) -> None:
         """Bytes before the wrapper has taken over, then decrypted ones before the HTTP door has."""
@@ -126,21 +132,23 @@ class TlsDoor(asyncio.Protocol):
         return True
 
     async def _shake_hands(self) -> None:
-        config = self.site.config
-        self.site.loop.call_soon(self._pass_on, self.early)  # after the first step of what follows
+        config = self.context.config
+        self.context.loop.call_soon(
+            self._pass_on, self.early
+        )  # after the first step of what follows
         self.early = bytearray()
         try:
-            wrapped = await self.site.loop.start_tls(
+            wrapped = await self.context.loop.start_tls(
                 self.transport,
                 self,
-                self.context,
+                self.tls,
                 server_side=True,
                 ssl_handshake_timeout=config.head_timeout,
                 ssl_shutdown_timeout=config.close_timeout,
             )
         except (OSError, EOFError) as error:  # an SSLError is an OSError
             why = getattr(error, "reason", None) or type(error).__name__
-            self.site.incidents.report("TLS", self.address, f"did not shake hands: {why}")
+            self.context.audit.report("TLS", self.address, f"did not shake hands: {why}")
             self.transport.abort()
         else:
             # uvloop does not call it an error when the connection goes during the handshake.
@@ -161,12 +169,12 @@ class TlsDoor(asyncio.Protocol):
 
     def _hand_over(self, wrapped: asyncio.Transport) -> None:
         self._leave()
-        door = HttpConnection(self.site)
+        door = self.behind()
         wrapped.set_protocol(door)
         door.connection_made(wrapped)
         if self.early:
             door.data_received(bytes(self.early))
 
     def _leave(self) -> None:
-        self.site.peers.discard(self)
-        self.site.doorman.leave(self)
+        self.context.peers.discard(self)
+        self.context.limiter.leave(self)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from livelog.errors import Refused
-from livelog.pages import Chunk, Page, Span
-from livelog.query import Query, Subscription
-from livelog.record import Record
-from livelog.store import Done
+from livelog.errors import RefusedError
+from livelog.index.paging import Chunk, Page, Span
+from livelog.index.query import Query, Subscription
+from livelog.store.base import Done
+from livelog.wire.record import Record
 
 
 class MemoryStore:
@@ -25,7 +25,7 @@ class MemoryStore:
         """The seq before the first one of this process."""
         return self.began
 
-    def refusal(self) -> Refused | None:
+    def refusal(self) -> RefusedError | None:
         """There is always room."""
         return None
 

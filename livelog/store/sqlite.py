@@ -13,15 +13,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from livelog.archive.calls import ChunkCall, PageCall, RecordsCall
-from livelog.archive.client import ArchiveClient
-from livelog.errors import SERVER_ERROR, Refused
-from livelog.pages import Chunk, Page, Span
-from livelog.query import Query, Subscription
-from livelog.record import Record
-from livelog.store import Done
-from livelog.store.file import Lock, connect, open_file
+from livelog.errors import SERVER_ERROR, RefusedError
+from livelog.index.paging import Chunk, Page, Span
+from livelog.index.query import Query, Subscription
+from livelog.store.base import Done
+from livelog.store.database.file import Lock, connect, open_file
+from livelog.store.reader.calls import ChunkCall, PageCall, RecordsCall
+from livelog.store.reader.client import ReaderClient
 from livelog.store.writer import Retention, Writer
+from livelog.wire.record import Record
 
 _HOUR = 3600 * 1_000_000
 _SHARED_CHUNKS = 32
@@ -32,7 +32,7 @@ class SqliteStore:
     """Keeps everything, or what `retention` says. Must be made inside of a running loop.
 
     `trimmed` is called with the seq up to which messages have been given up; with a `key` the file
-    is encrypted. Raises `WrongSetting` when it cannot be used.
+    is encrypted. Raises `ConfigError` when it cannot be used.
     """
 
     keeps = True
@@ -60,7 +60,7 @@ class SqliteStore:
         self._loop = asyncio.get_running_loop()
         self._lookup = connect(path, key)
         self._chunks: OrderedDict[tuple[int, Subscription], asyncio.Task[Chunk]] = OrderedDict()
-        self._archive = ArchiveClient(path, key)
+        self._archive = ReaderClient(path, key)
         self._writer = Writer(
             connection, contents, retention, clock, self._loop.call_soon_threadsafe, self._trim
         )
@@ -74,7 +74,7 @@ class SqliteStore:
         last = self._contents.last_seq
         return now if now > last else last + _HOUR
 
-    def refusal(self) -> Refused | None:
+    def refusal(self) -> RefusedError | None:
         """Why nothing can be taken now, None when it can."""
         return self._writer.refusal()
 
@@ -101,7 +101,7 @@ class SqliteStore:
         try:
             row = self._lookup.execute(sql, values).fetchone()
         except sqlite3.Error as error:
-            raise Refused(SERVER_ERROR, "", f"the store cannot be read: {error}") from None
+            raise RefusedError(SERVER_ERROR, "", f"the store cannot be read: {error}") from None
         return row[0] if row else None
 
     async def page(self, query: Query, upto: int, span: Span, ahead: int = 0) -> Page:
@@ -121,7 +121,7 @@ class SqliteStore:
                 self._chunks.popitem(last=False)
         try:
             chunk = await asyncio.shield(asked)
-        except Refused:
+        except RefusedError:
             self._chunks.pop(key, None)
             raise
         if chunk.cursor >= upto:  # more may follow by the time the next one asks

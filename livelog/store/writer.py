@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from livelog import frames
-from livelog.errors import SERVER_ERROR, Refused
-from livelog.record import Record
-from livelog.store import Done
-from livelog.store.file import Contents
-from livelog.store.opening import Connection, changed
+from livelog.errors import SERVER_ERROR, RefusedError
+from livelog.store.base import Done
+from livelog.store.database.connection import Connection, changed
+from livelog.store.database.file import Contents
+from livelog.wire import frames
+from livelog.wire.record import Record
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Writer:
             self._pending_bytes += size
         self._work.set()
 
-    def refusal(self) -> Refused | None:
+    def refusal(self) -> RefusedError | None:
         """Why nothing more can be taken now."""
         if self._stop.is_set():
             return _refused("the server is stopping")
@@ -194,7 +194,7 @@ class Writer:
         count = sum(len(entry.records) for entry in lost)
         _log.error("%d messages could not be written to the store", count)
 
-    def _tell(self, entries: list[_Entry], outcome: Refused | None) -> None:
+    def _tell(self, entries: list[_Entry], outcome: RefusedError | None) -> None:
         def tell() -> None:
             for done in waiting:
                 try:
@@ -262,9 +262,9 @@ class Writer:
         return int(row[0]) if row else 0
 
 
-def _tell_nobody(refused: Refused | None) -> None:
+def _tell_nobody(refused: RefusedError | None) -> None:
     """Who waited has been told already."""
 
 
-def _refused(issue: str) -> Refused:
-    return Refused(SERVER_ERROR, "", issue, status=503, headers=_RETRY_LATER)
+def _refused(issue: str) -> RefusedError:
+    return RefusedError(SERVER_ERROR, "", issue, status=503, headers=_RETRY_LATER)

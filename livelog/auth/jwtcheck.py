@@ -1,0 +1,127 @@
+"""The checks of tokens that are configured, and the provider behind them.
+
+What is imported here comes with the extra `auth`; who uses no tokens does not need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from livelog.auth import tokens
+from livelog.auth.authenticator import Check
+from livelog.auth.introspection import Endpoint, IntrospectionCheck
+from livelog.auth.jwks import KeySet
+from livelog.auth.principal import Principal
+from livelog.auth.provider import Provider, check_url, metadata
+from livelog.auth.tokens import Header, Key, Rules
+from livelog.config import Config, blaming
+from livelog.errors import ConfigError, RefusedError
+
+
+class JwtCheck:
+    """The keys that are configured, those that a provider publishes, or both."""
+
+    def __init__(self, keys: Sequence[Key], published: KeySet | None, rules: Rules) -> None:
+        self._keys = keys
+        self._published = published
+        self._rules = rules
+
+    def takes(self, secret: str) -> bool:
+        """Whether it looks like a token of this kind."""
+        return tokens.looks_like_one(secret)
+
+    async def check(self, secret: str, now: float) -> Principal:
+        """Who shows this. Raises `RefusedError`."""
+        keys = await self._keys_for(tokens.header(secret), now)
+        return tokens.verify(secret, keys, self._rules, now)
+
+    async def _keys_for(self, said: Header, now: float) -> list[Key]:
+        own = [key for key in self._keys if key.algorithm == said.algorithm]
+        if self._published is None or said.algorithm not in tokens.PUBLISHED_ALGORITHMS:
+            return own
+        try:
+            return [await self._published.find(said.kid, now), *own]
+        except RefusedError:
+            if not own:
+                raise
+            return own
+
+
+class TokenChecks:
+    """Must be used inside the running loop, and closed."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        issuer = config.jwt_issuer or config.oauth_issuer
+        self._rules = Rules(issuer or None, config.jwt_audience or None, config.jwt_leeway)
+        self._provider = Provider()
+        self._published: KeySet | None = None
+
+    async def close(self) -> None:
+        """Ask the provider nothing any more."""
+        if self._published is not None:
+            await self._published.close()
+        await self._provider.close()
+
+    async def open(self, now: float) -> list[Check]:
+        """All that is configured. Raises `ConfigError`."""
+        found = await self._metadata()
+        keys = self._own_keys()
+        self._published = await self._published_keys(found, now)
+        introspection = self._introspection(found)
+        checks: list[Check] = []
+        if keys or self._published is not None:
+            checks.append(JwtCheck(keys, self._published, self._rules))
+        return [*checks, introspection] if introspection is not None else checks
+
+    async def _metadata(self) -> dict[str, Any]:
+        issuer = self._config.oauth_issuer
+        if not issuer:
+            return {}
+        with blaming("oauth_issuer"):
+            check_url(issuer)
+            found = await metadata(self._provider, issuer)
+            for name in ("jwks_uri", "introspection_endpoint"):
+                if name in found:
+                    check_url(found[name])
+        return found
+
+    def _own_keys(self) -> list[Key]:
+        keys = []
+        if self._config.jwt_secret:
+            with blaming("jwt_secret"):
+                keys.append(tokens.secret_key(self._config.jwt_secret))
+        if self._config.jwt_public_key:
+            with blaming("jwt_public_key"):
+                file = Path(self._config.jwt_public_key)
+                keys.append(tokens.public_key(file.read_bytes(), str(file)))
+        return keys
+
+    async def _published_keys(self, found: dict[str, Any], now: float) -> KeySet | None:
+        name = "jwks_url" if self._config.jwks_url else "oauth_issuer"
+        url = self._config.jwks_url or found.get("jwks_uri")
+        if not url:
+            return None
+        with blaming(name):
+            check_url(url)
+        published = KeySet(self._provider, url, self._config.jwks_max_age)
+        with blaming(name):
+            await published.fetch(now)
+        return published
+
+    def _introspection(self, found: dict[str, Any]) -> IntrospectionCheck | None:
+        config = self._config
+        url, client = config.introspection_url, config.introspection_client_id
+        if client and not url:
+            url = found.get("introspection_endpoint", "")
+        if bool(url) != bool(client):
+            here, other = ("url", "client-id") if url else ("client-id", "url")
+            raise ConfigError(f"--introspection-{here}: needs --introspection-{other}")
+        if not url:
+            return None
+        with blaming("introspection_url"):
+            check_url(url)
+        endpoint = Endpoint(url, client, config.introspection_client_secret)
+        return IntrospectionCheck(self._provider, endpoint, self._rules)

@@ -1,0 +1,36 @@
+"""Sample traffic: what `--demo` publishes, so that who connects sees what a live log looks like.
+
+`World` decides what happens, from its seed alone; `run` decides when, from the rate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+
+from livelog.cli.demo.world import Message, World
+
+__all__ = ["World", "run"]
+
+MOST_LATE = 1.0
+"""Seconds the traffic may lag before it skips ahead."""
+MOST_AT_ONCE = 100
+"""Messages published before the rest of the loop gets its turn."""
+
+
+async def run(world: World, publish: Callable[[Message], object], rate: float) -> None:
+    """Publish `rate` messages per second on average, with natural gaps, until cancelled."""
+    clock = asyncio.get_running_loop().time
+    gaps = Random(world.seed)
+    due = clock()
+    while True:
+        now = clock()
+        if now - due > MOST_LATE:
+            due = now
+        for _ in range(MOST_AT_ONCE):
+            if due > now:
+                break
+            publish(next(world))
+            due += gaps.expovariate(rate)
+        await asyncio.sleep(due - clock())

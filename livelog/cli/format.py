@@ -1,0 +1,133 @@
+"""Messages as lines: one each, in colour where somebody looks, or as JSON.
+
+What a message says is a table: type → a function of its fields. Colour needs the `cli` extra (rich)
+and a terminal; without either the same lines come plain.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from livelog.cli.sanitize import harmless
+from livelog.wire.messages import Delivered
+
+STYLES = {
+    "user": "green",
+    "system": "yellow",
+    "dm": "magenta",
+    "raid": "red",
+    "party": "cyan",
+    "guild": "blue",
+}
+"""Type → colour."""
+
+Printer = Callable[[Delivered], None]
+
+
+def printer(*, as_json: bool, with_seq: bool = False) -> Printer:
+    """What prints a message to stdout."""
+    if as_json:
+        return _print_json
+    coloured = _coloured() if sys.stdout.isatty() else None
+
+    def print_line(message: Delivered) -> None:
+        seq = f"{message.seq:<16}  " if with_seq else ""
+        kind = str(message.__struct_config__.tag)
+        parts = (f"{seq}{_time(message.timestamp)}  ", f"{kind:<6}", f"  {text(message)}")
+        if coloured is None:
+            print(*parts, sep="", flush=True)
+        else:
+            coloured(parts, STYLES[kind])
+
+    return print_line
+
+
+def print_header() -> None:
+    """Name the columns that `with_seq` makes, where somebody looks; programs are spared."""
+    if sys.stdout.isatty():
+        print(f"{'SEQ':<16}  {'TIME (UTC)':<19}  {'TYPE':<6}  TEXT")
+
+
+def text(message: Delivered) -> str:
+    """What a message says, on one line and harmless."""
+    return harmless(_TEXTS[str(message.__struct_config__.tag)](message))
+
+
+def _print_json(message: Delivered) -> None:
+    print(harmless(msgspec.json.encode(message).decode()), flush=True)
+
+
+def _coloured() -> Callable[[tuple[str, str, str], str], None] | None:
+    try:
+        from rich.console import Console
+        from rich.text import Text
+    except ImportError:  # without the extra
+        return None
+    console = Console(highlight=False)
+
+    def print_coloured(parts: tuple[str, str, str], style: str) -> None:
+        before, kind, after = parts
+        # Made of parts, because text from others could hold rich's own markup.
+        line = Text.assemble((before, "dim"), (kind, style), after)
+        console.print(line, soft_wrap=True)
+
+    return print_coloured
+
+
+def _time(timestamp: str) -> str:
+    """Date and time in UTC, to the second."""
+    try:
+        moment = datetime.fromisoformat(timestamp).astimezone(UTC)
+    except (ValueError, OverflowError):  # RFC 3339 allows what Python does not read
+        return harmless(timestamp)
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _user(message: Any) -> str:
+    channel = message.metadata.get("channel")
+    place = f"[{channel}] " if isinstance(channel, str) else ""
+    return f"{place}{message.username}: {message.content}"
+
+
+def _system(message: Any) -> str:
+    return f"{message.event} ({message.severity}){_free(message.data)}"
+
+
+def _direct(message: Any) -> str:
+    return f"{message.from_username} → {message.to_user_id}: {message.content}"
+
+
+def _raid(message: Any) -> str:
+    health = message.health_percentage
+    left = "" if health is None else f", {health:g} % left"
+    where = f"{message.raid_name} ({message.difficulty})"
+    return f"{where}: {message.status} against {message.boss_name}{left}"
+
+
+def _party(message: Any) -> str:
+    who = f"{message.leader_name}'s party of {message.member_count}"
+    return f"{who}: {message.event}{_free(message.event_data)}"
+
+
+def _guild(message: Any) -> str:
+    return f"{message.guild_name}: {message.event}{_free(message.event_data)}"
+
+
+def _free(data: dict[str, Any]) -> str:
+    """A free object, if there is something in it."""
+    return f" {msgspec.json.encode(data).decode()}" if data else ""
+
+
+_TEXTS: dict[str, Callable[[Any], str]] = {
+    "user": _user,
+    "system": _system,
+    "dm": _direct,
+    "raid": _raid,
+    "party": _party,
+    "guild": _guild,
+}

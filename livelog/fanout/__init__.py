@@ -1,0 +1,1 @@
+"""Fan-out: which readers get which message, and when."""

@@ -1,0 +1,90 @@
+"""Readers, and the audiences that readers with the same subscription share.
+
+A reader is a cursor into the log. An audience gathers the frames its members have not all been
+handed yet; what a member gets is decided when its turn comes. *Personal* frames, such as a reader's
+own direct messages, are kept for that member until its turn merges the two by seq.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+
+from livelog.index.query import NOTHING, Subscription
+from livelog.wire.messages import MessageType
+
+Route = tuple[MessageType, str]
+"""A type and a term: the key under which `routing` finds what a message with both concerns."""
+
+
+class Reader:
+    """One connection's place in the log.
+
+    `cursor` is the seq up to which everything it asked for has been written, exact while it is not
+    in an audience; `Hub.position` tells it for live readers too.
+    """
+
+    __slots__ = ("audience", "blocked", "cursor", "personal", "subscription", "write")
+
+    def __init__(self, write: Callable[[bytes], object], cursor: int = 0) -> None:
+        self.write = write
+        self.cursor = cursor
+        self.subscription = NOTHING
+        self.audience: Audience | None = None
+        self.personal: tuple[Route, ...] = ()
+        """Routes of the parts that it shares with no audience, while it is live."""
+        self.blocked = False
+        """The send buffer is full; nothing may be written until it has drained."""
+
+
+class Audience:
+    """The live readers of one subscription, and what not all of them have been handed yet."""
+
+    __slots__ = ("frames", "members", "personal", "seqs", "subscription", "turns")
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+        self.members: set[Reader] = set()
+        self.seqs: list[int] = []
+        self.frames: list[bytes] = []
+        """Frames that were gathered: `frames[i]` has the seq `seqs[i]`."""
+        self.personal: dict[Reader, list[tuple[int, bytes]]] = {}
+        """Frames that were gathered for one member only, with their seqs."""
+        self.turns: Iterator[Reader] = iter(())
+        """Members that are still to come in the round under way."""
+
+    @property
+    def pending(self) -> bool:
+        """Frames wait to be handed to a member."""
+        return bool(self.seqs or self.personal)
+
+    def after(self, cursor: int) -> bytes:
+        """Join the frames that every member at `cursor` has to be handed."""
+        frames = self.frames[bisect_right(self.seqs, cursor) :]
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
+    def take_for(self, reader: Reader) -> bytes:
+        """Join the frames that `reader` has to be handed, and take out its personal ones."""
+        start = bisect_right(self.seqs, reader.cursor)
+        shared = zip(self.seqs[start:], self.frames[start:], strict=True)
+        return b"".join(frame for _, frame in sorted([*shared, *self.personal.pop(reader)]))
+
+    def first_for(self, reader: Reader) -> int | None:
+        """Return the seq of the first frame that `reader` has to be handed; None without one."""
+        waiting = bisect_right(self.seqs, reader.cursor)
+        first = [seq for seq, _ in self.personal.get(reader, ())[:1]]
+        return min([*self.seqs[waiting : waiting + 1], *first], default=None)
+
+    def drop(self, upto: int) -> None:
+        """Drop the frames up to this seq, which every member has been handed."""
+        handed = bisect_right(self.seqs, upto)
+        del self.seqs[:handed], self.frames[:handed]
+
+    def _check(self) -> None:
+        """Assert that members and frames are in order."""
+        assert self.members
+        assert all(reader.audience is self for reader in self.members)
+        assert self.personal.keys() <= self.members
+        assert all(waiting == sorted(waiting) for waiting in self.personal.values())
+        assert self.seqs == sorted(set(self.seqs))
+        assert len(self.seqs) == len(self.frames)

@@ -1,0 +1,154 @@
+"""The one function that tells by which terms and words a message can be found.
+
+`terms` is the only place that knows which field of which type a filter or a search looks at: the
+index in memory, the index on disk and live matching all use it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from functools import cache
+from math import isfinite
+from typing import Any, NamedTuple
+
+from livelog.errors import PROTOCOL_ERROR, RefusedError
+from livelog.index.text import Phrase, fold, may_occur, occurs
+from livelog.wire.messages import AnyMessage, RaidMessage, decoder
+
+MAX_DEPTH = 32
+"""How deep a free object may be nested."""
+
+# field of a message, or entry of a free object → the filter that finds it. `user_id` finds
+# everyone a message involves.
+_KEY_FIELDS = {
+    "user_id": "user_id",
+    "from_user_id": "user_id",
+    "to_user_id": "user_id",
+    "leader_id": "user_id",
+    "member_id": "user_id",
+    "username": "username",
+    "from_username": "username",
+    "leader_name": "username",
+    "member_name": "username",
+    "channel": "channel",
+    "server": "server",
+    "event": "event",
+    "severity": "severity",
+    "status": "status",
+    "raid_id": "raid_id",
+    "party_id": "party_id",
+    "guild_id": "guild_id",
+}
+_FREE_FIELDS = ("metadata", "data", "event_data")
+_SEARCHED_FREE_FIELDS = ("data", "event_data")
+_TEXT_FIELDS = (
+    "content",
+    "username",
+    "from_username",
+    "raid_name",
+    "boss_name",
+    "leader_name",
+    "guild_name",
+    "event",
+)
+
+
+class Terms(NamedTuple):
+    """What a message can be found by."""
+
+    keys: tuple[str, ...]
+    """`field=value` for every filter field the message has a value for."""
+    text: str
+    """Everything a search looks into, folded by `fold`."""
+
+
+def key(field: str, value: str) -> str:
+    """The term that stands for `value` in `field`. Interned: many messages share few values."""
+    return sys.intern(f"{field}={value}")
+
+
+def terms(message: AnyMessage) -> Terms:
+    """What `message` can be found by.
+
+    Raises `RefusedError` when a free object is nested deeper than `MAX_DEPTH`.
+    """
+    found = dict.fromkeys(_keys(message))
+    return Terms(tuple(found), fold(_passages(message)))
+
+
+def _keys(message: AnyMessage) -> Iterator[str]:
+    fields = _fields_of(type(message))
+    for field, filter_field in fields.keys:
+        yield key(filter_field, getattr(message, field))
+    for name in fields.free:
+        for entry, value in getattr(message, name).items():
+            if isinstance(value, str) and entry in _KEY_FIELDS:
+                yield key(_KEY_FIELDS[entry], value)
+    if isinstance(message, RaidMessage):
+        for participant in message.participants:
+            yield key("user_id", participant.user_id)
+            yield key("username", participant.username)
+
+
+def _passages(message: AnyMessage) -> Iterator[str]:
+    fields = _fields_of(type(message))
+    for field in fields.text:
+        yield getattr(message, field)
+    if isinstance(message, RaidMessage):
+        for participant in message.participants:
+            yield participant.username
+    for name in fields.free:
+        strings = _strings(getattr(message, name), name)  # also bounds the depth
+        if name in _SEARCHED_FREE_FIELDS:
+            yield from strings
+
+
+class _Fields(NamedTuple):
+    """Which fields of one message type are looked at."""
+
+    keys: tuple[tuple[str, str], ...]
+    text: tuple[str, ...]
+    free: tuple[str, ...]
+
+
+@cache
+def _fields_of(message: type[AnyMessage]) -> _Fields:
+    own = message.__struct_fields__
+    return _Fields(
+        keys=tuple((name, _KEY_FIELDS[name]) for name in own if name in _KEY_FIELDS),
+        text=tuple(name for name in _TEXT_FIELDS if name in own),
+        free=tuple(name for name in _FREE_FIELDS if name in own),
+    )
+
+
+def _strings(free: Any, field: str) -> list[str]:
+    """All strings inside `free`, in their order, found without recursion."""
+    found: list[str] = []
+    stack = [(free, 1)]
+    while stack:
+        value, depth = stack.pop()
+        if isinstance(value, str):
+            found.append(value)
+        elif isinstance(value, float) and not isfinite(value):
+            # JSON has no such number; only a program that embeds the server can hand it over.
+            raise RefusedError(PROTOCOL_ERROR, field, f"{value} is not a finite number")
+        elif isinstance(value, (dict, list, tuple)):
+            if depth > MAX_DEPTH:
+                raise RefusedError(PROTOCOL_ERROR, field, f"nested deeper than {MAX_DEPTH} levels")
+            inner = value.values() if isinstance(value, dict) else value
+            stack.extend((item, depth + 1) for item in reversed(list(inner)))
+    return found
+
+
+def mentions(payload: bytes, phrase: Phrase) -> bool:
+    """Whether `phrase` occurs in the text of the message in a record's payload."""
+    if payload.isascii() and not may_occur(phrase, payload):
+        return False
+    return occurs(phrase, _text(payload))
+
+
+def _text(payload: bytes) -> str:
+    """The text of `terms`, made again."""
+    message = payload[: payload.rindex(b',"seq":')] + b"}"
+    return fold(_passages(decoder.decode(message)))

@@ -1,0 +1,82 @@
+"""Which positions have a timestamp within a range.
+
+Timestamps nearly always come in order, since the server makes them; then an array of them is in
+order, too, and searched by bisection. A producer may send one that is earlier than one before it:
+such a stray goes into a sorted list of its own, and the array repeats the latest time instead.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from itertools import accumulate, compress, count
+from operator import lt
+
+from pyroaring import BitMap
+from sortedcontainers import SortedList
+
+
+class Timestamps:
+    """Timestamps (microseconds since 1970) by position; positions are added in rising order."""
+
+    def __init__(self) -> None:
+        self._first = 0  # position of the first entry of the array
+        self._latest = array("q")
+        """For each position the latest time up to there."""
+        self._strays: SortedList[tuple[int, int]] = SortedList()
+        self._stray_times: dict[int, int] = {}
+
+    @classmethod
+    def of(cls, times: array[int]) -> Timestamps:
+        """The times of the positions from 0 on."""
+        made = cls()
+        made._latest = array("q", sorted(times))
+        if made._latest == times:  # the usual case, a fifth of the work
+            return made
+        made._latest = array("q", accumulate(times, max))
+        strays = compress(count(), map(lt, times, made._latest))
+        made._stray_times = {p: times[p] for p in strays}
+        made._strays = SortedList((time, p) for p, time in made._stray_times.items())
+        return made
+
+    def add(self, time: int) -> None:
+        """Note the time of the next position."""
+        latest = self._latest[-1] if self._latest else time
+        if time < latest:
+            position = self._first + len(self._latest)
+            self._strays.add((time, position))
+            self._stray_times[position] = time
+        self._latest.append(max(time, latest))
+
+    def between(self, first: int, last: int) -> BitMap:
+        """The positions whose time is from `first` to `last`, both included."""
+        low, high = bisect_left(self._latest, first), bisect_right(self._latest, last)
+        found = BitMap(range(self._first + low, self._first + max(low, high)))
+        if self._strays:
+            found -= BitMap(self._stray_times)
+            found.update([p for _, p in self._strays.irange((first, -1), (last, 1 << 64))])
+        return found
+
+    def forget_before(self, position: int) -> None:
+        """Drop all positions below `position`."""
+        del self._latest[: max(0, position - self._first)]
+        self._first = max(self._first, position)
+        for stray in [p for p in self._stray_times if p < position]:
+            self._strays.remove((self._stray_times.pop(stray), stray))
+
+    def shifted(self, distance: int) -> Timestamps:
+        """The same times, every position lower by `distance`."""
+        lower = Timestamps()
+        lower._first = self._first - distance
+        lower._latest = self._latest[:]
+        lower._stray_times = {p - distance: time for p, time in self._stray_times.items()}
+        lower._strays = SortedList((time, p) for p, time in lower._stray_times.items())
+        return lower
+
+    def _check(self) -> None:
+        """Assert that the structures are in order and agree."""
+        assert list(self._latest) == sorted(self._latest)
+        assert {p: t for t, p in self._strays} == self._stray_times
+        for position, time in self._stray_times.items():
+            assert time < self._latest[position - self._first]
+        self._strays._check()

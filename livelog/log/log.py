@@ -1,0 +1,216 @@
+"""The log: the one place where messages are added, and the one from which they are read.
+
+`commit` is the only way in: nothing else appends to the window or the store or publishes to the
+subscribers, so all of them see the same messages in the same order. Everything that reads, be it
+history, search, resume or a slow client that catches up, comes through here: the window answers
+first, and the store for what is older.
+
+After a start the window is empty and the store answers. Meanwhile `fill` makes a second window out
+of what is on disk, adds what has come since, and puts it in the place of the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from livelog.budget import interleaved
+from livelog.errors import RefusedError
+from livelog.index.paging import Chunk, Page, Span
+from livelog.index.query import Query, Subscription
+from livelog.log.window import Matches, Window
+from livelog.store.base import Done, Store
+from livelog.wire.record import Record
+
+_FILLED_PER_REQUEST = 500
+_FILLED_PER_STEP = 50
+"""Messages that are indexed between two pauses: about two milliseconds."""
+
+
+class Subscriber(Protocol):
+    """The log's view of the hub: it is told of every record, in order."""
+
+    def publish(self, record: Record) -> None:
+        """Take note of `record`, which is in the window."""
+
+
+class Log:
+    """Window, store and subscribers, kept in step. Owns the head."""
+
+    def __init__(
+        self, window: Window, store: Store, subscribers: Sequence[Subscriber] = (), head: int = 0
+    ) -> None:
+        self._window = window
+        self._store = store
+        self._subscribers = subscribers
+        self.head = head
+        """Seq of the newest message."""
+        self.impaired = ""
+        """What does not work although messages can be taken."""
+        self._safe_upto = window.evicted_upto
+        """Seq up to which the store has everything."""
+        self._filling: list[Record] | None = [] if store.keeps else None
+        """What has been committed while the window is still to be filled."""
+
+    @property
+    def refusal(self) -> RefusedError | None:
+        """Why nothing can be committed now, None when it can."""
+        return self._store.refusal()
+
+    # In.
+
+    def commit(self, records: Sequence[Record], done: Done) -> None:
+        """Append `records`, which the engine has ordered; `done` is called when they are safe."""
+        for record in records:
+            self._window.append(record)
+        if self._filling is not None:
+            self._filling.extend(records)
+
+        def settled(refused: RefusedError | None) -> None:
+            if records and refused is None:
+                self._safe_upto = records[-1].seq
+                self._window.evict(self._safe_upto)
+            done(refused)
+
+        self._store.append(records, settled)
+        for record in records:
+            self.head = record.seq
+            for subscriber in self._subscribers:
+                subscriber.publish(record)
+
+    def trim(self, upto: int) -> None:
+        """The store gives up all messages up to this seq; so does the window."""
+        self._window.trim(upto)
+
+    def seq_of(self, id: str) -> int | None:
+        """The seq of the message with this id, None when there is none in the window."""
+        seq = self._window.seq_of(id)
+        return self._store.seq_of(id) if seq is None and self._filling is not None else seq
+
+    def payload_of(self, id: str) -> bytes | None:
+        """The message with this id as JSON, None when there is none in the window."""
+        found = self._window.payload_of(id)
+        return self._store.payload_of(id) if found is None and self._filling is not None else found
+
+    # Out.
+
+    async def read(self, query: Query, span: Span) -> Page:
+        """A page of history, newest first. Lets the loop breathe while it looks.
+
+        Raises `RefusedError` when what is on disk cannot be read.
+        """
+        window = self._window
+        matches = await interleaved(window.find(query))
+        upto = window.evicted_upto
+        if not self._has_older(upto):
+            offset, limit = span.resolve(matches.newer)
+            return Page(matches.payloads(offset, limit), matches.total, offset)
+        if span.anchor and span.seq <= upto:
+            return await self._read_around_the_past(query, span, matches, upto)
+        offset, limit = span.resolve(matches.newer)
+        newer = matches.payloads(offset, limit)
+        rest = Span(limit - len(newer), max(0, offset - matches.total))
+        older = await self._store.page(query, upto, rest)
+        return Page(newer + older.payloads, matches.total + older.total, offset)
+
+    async def _read_around_the_past(
+        self, query: Query, span: Span, matches: Matches, upto: int
+    ) -> Page:
+        """A page that lies around a seq on disk, and may reach into the window."""
+        first = max(0, matches.total - span.limit)
+        newer = matches.payloads(first, span.limit)
+        older = await self._store.page(query, upto, span, ahead=matches.total)
+        reaching = newer[older.offset - first :] if older.offset < matches.total else []
+        return Page(reaching + older.payloads, matches.total + older.total, older.offset)
+
+    def read_after(self, cursor: int, wanted: Subscription, max_bytes: int) -> Chunk | None:
+        """The next chunk for a reader at `cursor`, None when it has to be fetched."""
+        lost = self._lost_upto(cursor)
+        start = max(cursor, lost)
+        if start < self._window.evicted_upto:
+            return None
+        chunk = self._window.after(start, wanted, max_bytes)
+        chunk.lost_upto = lost
+        if chunk.cursor >= self._window.newest:
+            chunk.cursor = max(chunk.cursor, self.head)
+        return chunk
+
+    async def fetch_after(self, cursor: int, wanted: Subscription, max_bytes: int) -> Chunk:
+        """The next chunk for a reader whose `cursor` is at what the window no longer has.
+
+        Raises `RefusedError` when what is on disk cannot be read.
+        """
+        lost = self._lost_upto(cursor)
+        start, upto = max(cursor, lost), self._window.evicted_upto
+        if start >= upto:  # the window has been filled while the reader waited to fetch
+            return Chunk([], start, 0, lost)
+        chunk = await self._store.chunk(start, upto, wanted, max_bytes)
+        return Chunk(chunk.frames, chunk.cursor, chunk.scanned, max(lost, chunk.lost_upto))
+
+    def out_of_reach(self, cursor: int) -> Chunk:
+        """The chunk that tells a reader at `cursor` that it cannot have what is on disk."""
+        upto = max(cursor, self._window.evicted_upto)
+        return Chunk([], upto, 0, lost_upto=upto)
+
+    def _has_older(self, upto: int) -> bool:
+        return self._store.keeps and self._store.trimmed_upto < upto
+
+    def _lost_upto(self, cursor: int) -> int:
+        """Up to where a reader at `cursor` has missed something, 0 if it has not.
+
+        A cursor of 0 asks for all there is and has seen nothing of what was before.
+        """
+        kept_by = self._store if self._store.keeps else None
+        gone = kept_by.trimmed_upto if kept_by else self._window.evicted_upto
+        if cursor < gone:
+            return gone
+        return self._store.began if 0 < cursor < self._store.began else 0
+
+    # After a start.
+
+    async def fill(self) -> None:
+        """Bring the newest messages on disk back into the window, behind the live traffic.
+
+        It takes at most half of the loop's time. Raises `RefusedError` when the file cannot be
+        read.
+        """
+        live = self._window
+        upto = live.evicted_upto
+        try:
+            cursor = self._store.start_of_newest(live.max_messages)
+            follows = max(cursor, self._store.trimmed_upto)
+            filled = Window(live.max_messages, live.max_bytes, follows)
+            while records := await self._store.records(cursor, upto, _FILLED_PER_REQUEST):
+                cursor = records[-1].seq
+                await self._refill(filled, records)
+            if len(filled):
+                await self._overtake(live, filled, upto)
+            elif live.evicted_upto == upto:
+                live.evicted_upto = filled.evicted_upto  # there was nothing before
+        finally:
+            self._filling = None
+
+    async def _overtake(self, live: Window, filled: Window, upto: int) -> None:
+        """Add what has come since, and put `filled` in the place of `live`.
+
+        Not if the live traffic alone has filled the window meanwhile.
+        """
+        assert self._filling is not None
+        while len(self._filling) > _FILLED_PER_STEP and live.evicted_upto == upto:
+            records, self._filling = self._filling, []
+            await self._refill(filled, records)
+        if live.evicted_upto == upto:
+            for record in self._filling:
+                filled.append(record)
+            filled.trim(self._store.trimmed_upto)
+            self._window = filled
+
+    async def _refill(self, filled: Window, records: list[Record]) -> None:
+        loop = asyncio.get_running_loop()
+        for start in range(0, len(records), _FILLED_PER_STEP):
+            began = loop.time()
+            for record in records[start : start + _FILLED_PER_STEP]:
+                filled.append(record)
+            filled.evict(self._safe_upto)
+            await asyncio.sleep(loop.time() - began)

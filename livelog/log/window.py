@@ -1,0 +1,204 @@
+"""The newest messages, in memory: where history, search and every reader that is behind look first.
+
+Frames in seq order, bounded by count and by bytes, with an index over them. What falls out at the
+old end is gone from memory. Reads are generators that pause now and then, so that a long one can be
+interleaved with other work.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Generator
+
+from pyroaring import BitMap
+
+from livelog.index.index import Index
+from livelog.index.paging import Chunk
+from livelog.index.query import Query, Subscription
+from livelog.index.terms import mentions
+from livelog.index.text import Phrase
+from livelog.log.idtable import IdTable
+from livelog.wire import frames
+from livelog.wire.record import Record, id_of
+
+_SCANNED_PER_CHUNK = 1000
+"""Messages that one chunk for a reader behind reaches over."""
+
+_COMPACT_AT = 4096
+"""Evicted entries that the lists may drag along before they are cut."""
+
+_RENUMBER_AT = 1 << 31
+"""Positions are counted anew long before they reach the 2**32 that the index can hold."""
+
+
+class Matches:
+    """What a search has found. To be used before the window changes again."""
+
+    def __init__(self, window: Window, positions: BitMap) -> None:
+        self._window = window
+        self._positions = positions
+        self.total = len(positions)
+
+    def newer(self, seq: int) -> int:
+        """How many have a seq above this one."""
+        position = self._window.position_after(seq)
+        return self.total - (self._positions.rank(position - 1) if position else 0)
+
+    def payloads(self, offset: int, limit: int) -> list[bytes]:
+        """Up to `limit` messages from `offset` on, newest first."""
+        last = self.total - offset
+        chosen = self._positions[max(0, last - limit) : max(0, last)]
+        return [self._window.payload(position) for position in reversed(chosen)]
+
+
+class Window:
+    """The newest `max_messages` messages, or fewer when they exceed `max_bytes` of frames.
+
+    It holds all that has a seq above `evicted_upto`, which starts as the seq it is to follow.
+    """
+
+    def __init__(self, max_messages: int, max_bytes: int, follows: int = 0) -> None:
+        self.max_messages = max_messages
+        self.max_bytes = max_bytes
+        self.evicted_upto = follows
+        """Seq of the newest message that has fallen out."""
+        self._index = Index()
+        self._base = 0  # position of the first entry of the two lists
+        self._frames: list[bytes] = []
+        self._seqs = array("q")
+        self._bytes = 0
+        self._ids = IdTable()
+        self._renumbered_by = 0
+        """What has been taken off the positions, which `_ids` does not know."""
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def append(self, record: Record) -> None:
+        """Add the newest message; its seq must be the highest."""
+        self._index.add(record)
+        self._frames.append(record.frame)
+        self._seqs.append(record.seq)
+        self._ids.add(record.id)
+        self._bytes += len(record.frame)
+        if self._index.end > _RENUMBER_AT:
+            self._renumber()
+
+    def evict(self, upto: int) -> None:
+        """Let the oldest messages fall out until the bounds hold, but none with a seq above `upto`.
+
+        What is not yet on disk would be nowhere.
+        """
+        while len(self) > self.max_messages or (self._bytes > self.max_bytes and len(self) > 1):
+            if self._seqs[self._index.start - self._base] > upto:
+                return
+            self._evict()
+
+    def trim(self, upto: int) -> None:
+        """Let all messages up to this seq fall out."""
+        while len(self) and self._seqs[self._index.start - self._base] <= upto:
+            self._evict()
+
+    @property
+    def newest(self) -> int:
+        """Seq of the newest message, or the one that the first is to follow."""
+        return self._seqs[-1] if len(self) else self.evicted_upto
+
+    def seq_of(self, id: str) -> int | None:
+        """The seq of the newest message with this id, None when it is not in the window."""
+        place = self._place_of(id)
+        return None if place is None else self._seqs[place - self._base]
+
+    def payload_of(self, id: str) -> bytes | None:
+        """The newest message with this id as JSON, None when it is not in the window."""
+        place = self._place_of(id)
+        return None if place is None else self.payload(place)
+
+    def _place_of(self, id: str) -> int | None:
+        places = [p - self._renumbered_by for p in self._ids.candidates(id)]
+        kept = [place for place in places if place >= self._index.start]
+        for place in sorted(kept, reverse=True):
+            if id_of(self.payload(place)) == id:
+                return place
+        return None
+
+    def after(self, cursor: int, wanted: Subscription, max_bytes: int) -> Chunk:
+        """The messages after `cursor` that are wanted, up to about `max_bytes` of frames."""
+        first = self.position_after(cursor)
+        reach = range(first, min(first + _SCANNED_PER_CHUNK, self._index.end))
+        found: list[bytes] = []
+        for position in self._wanted(wanted, reach):
+            frame = self._frames[position - self._base]
+            found.append(frame)
+            max_bytes -= len(frame)
+            if max_bytes <= 0:
+                reach = range(first, position + 1)
+                break
+        if reach:
+            cursor = self._seqs[reach[-1] - self._base]
+        return Chunk(found, max(cursor, self.evicted_upto), len(reach))
+
+    def find(self, query: Query) -> Generator[None, None, Matches]:
+        """All messages that match `query`."""
+        index = self._index
+        found = yield from index.find(query, self._mentions)
+        if index is not self._index:  # positions have been counted anew meanwhile
+            return (yield from self.find(query))
+        return Matches(self, found)
+
+    def position_after(self, seq: int) -> int:
+        """Position of the oldest message with a seq above this one."""
+        return self._base + bisect_right(self._seqs, seq, lo=self._index.start - self._base)
+
+    def payload(self, position: int) -> bytes:
+        """The message at a position."""
+        return frames.payload(self._frames[position - self._base])
+
+    def _wanted(self, wanted: Subscription, within: range) -> BitMap:
+        found = BitMap()
+        for name, query in wanted.parts:
+            part = self._index.select(query, within) & self._index.of_type(name)
+            for phrase in query.phrases:
+                part = BitMap([p for p in part if self._mentions(p, phrase)])
+            found |= part
+        return found
+
+    def _mentions(self, position: int, phrase: Phrase) -> bool:
+        """Whether the message at `position` is still there and `phrase` stands in its text."""
+        return position >= self._index.start and mentions(self.payload(position), phrase)
+
+    def _evict(self) -> None:
+        oldest = self._index.start - self._base
+        frame, seq = self._frames[oldest], self._seqs[oldest]
+        self._index.forget()
+        self._bytes -= len(frame)
+        self.evicted_upto = seq
+        self._frames[oldest] = b""
+        if oldest + 1 >= max(_COMPACT_AT, len(self) // 8):
+            self._compact()
+
+    def _compact(self) -> None:
+        evicted = self._index.start - self._base
+        del self._frames[:evicted], self._seqs[:evicted]
+        self._ids.forget_before(self._index.start + self._renumbered_by)
+        self._base = self._index.start
+
+    def _renumber(self) -> None:
+        self._compact()
+        self._renumbered_by += self._base
+        self._index = self._index.renumbered()
+        self._base = 0
+
+    def _check(self) -> None:
+        """Assert that order, bounds and tables hold."""
+        self._index._check()
+        start = self._index.start - self._base
+        frames_kept, seqs = self._frames[start:], self._seqs[start:]
+        assert len(frames_kept) == len(seqs) == len(self)
+        assert list(seqs) == sorted(set(seqs))
+        assert all(seq > self.evicted_upto for seq in seqs)
+        assert self._bytes == sum(map(len, frames_kept))
+        ids = [id_of(frames.payload(frame)) for frame in frames_kept]
+        newest = dict(zip(ids, seqs, strict=True))
+        assert all(self.seq_of(id) == seq for id, seq in newest.items())

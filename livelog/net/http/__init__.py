@@ -1,0 +1,1 @@
+"""The HTTP door: requests, their answers, and the upgrade to a WebSocket."""

@@ -1,0 +1,112 @@
+"""Pages of the past, for both doors: what a command or a URL asks for becomes the event it gets."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from livelog.auth.principal import Principal
+from livelog.errors import PROTOCOL_ERROR, RefusedError
+from livelog.index.paging import Anchor, Span
+from livelog.index.query import compile_query
+from livelog.log.log import Log
+from livelog.wire import validation
+from livelog.wire.commands import Filters, GetHistory, Search
+from livelog.wire.events import History, SearchResults
+from livelog.wire.messages import TYPES, MessageType
+
+_ANCHORS: tuple[Anchor, ...] = ("before", "after", "around")
+
+Reading = TypeVar("Reading", GetHistory, Search)
+
+
+async def history(log: Log, command: GetHistory, reads_as: str | None) -> History:
+    """Raises `RefusedError` for a query or a place that cannot be."""
+    query = compile_query(command.filters, reads_as=reads_as)
+    page = await log.read(query, _span(command))
+    return History(
+        messages=[Raw(payload) for payload in page.payloads],
+        total_count=page.total,
+        limit=command.limit,
+        offset=page.offset,
+    )
+
+
+async def search(log: Log, command: Search, reads_as: str | None) -> SearchResults:
+    """Raises `RefusedError` for a query that cannot be."""
+    query = compile_query(command.filters, command.query, reads_as)
+    page = await log.read(query, Span(command.limit, command.offset))
+    return SearchResults(
+        query=command.query,
+        results=[Raw(payload) for payload in page.payloads],
+        count=page.total,
+        limit=command.limit,
+        offset=page.offset,
+    )
+
+
+def allowed(principal: Principal, command: Reading) -> Reading:
+    """The command, narrowed to the types that somebody may read if it names none.
+
+    Raises `RefusedError` when it names one that they may not, or there are none.
+    """
+    readable = principal.readable
+    named = _named(command.filters)
+    if named or not readable:
+        principal.check_reads(named or TYPES, "filters.type")
+        return command
+    if len(readable) == len(TYPES):
+        return command
+    narrowed = msgspec.structs.replace(command.filters, type=sorted(readable))
+    return msgspec.structs.replace(command, filters=narrowed)
+
+
+def _named(filters: Filters) -> list[MessageType]:
+    if filters.type is UNSET:
+        return []
+    return [filters.type] if isinstance(filters.type, str) else filters.type
+
+
+def command_of(shape: type[Reading], parameters: list[tuple[str, str]]) -> Reading:
+    """The command that the parameters of a URL stand for.
+
+    Those that are no fields of the command are filters; `type` may be repeated or list several.
+    Raises `RefusedError`.
+    """
+    own: set[str] = set(shape.__struct_fields__) - {"filters", "request_id"}
+    fields: dict[str, Any] = {"action": shape.__struct_config__.tag}
+    filters: dict[str, Any] = {}
+    for name, value in parameters:
+        if name not in own and name not in Filters.__struct_fields__:
+            allowed = [*sorted(own), *Filters.__struct_fields__]
+            raise RefusedError(PROTOCOL_ERROR, name, "unknown parameter", allowed=allowed)
+        place = fields if name in own else filters
+        if name == "type":
+            place[name] = place.get(name, []) + value.split(",")
+        elif name in place:
+            raise RefusedError(PROTOCOL_ERROR, name, "is given more than once")
+        else:
+            place[name] = value
+    data = {**fields, "filters": filters}
+    try:
+        return msgspec.convert(data, shape, strict=False)
+    except ValueError as error:
+        raise validation.refusal(error, shape, data) from None
+
+
+def _span(command: GetHistory) -> Span:
+    """Which page is asked for. Raises `RefusedError` when several are."""
+    places = [(anchor, getattr(command, anchor)) for anchor in _ANCHORS]
+    given = [(anchor, seq) for anchor, seq in places if seq is not UNSET]
+    if not given:
+        return Span(command.limit, command.offset)
+    if len(given) > 1 or command.offset:
+        other = given[1][0] if len(given) > 1 else "offset"
+        issue = f"cannot be combined with {given[0][0]}"
+        raise RefusedError(
+            PROTOCOL_ERROR, other, issue, allowed="one of offset, before, after, around"
+        )
+    anchor, seq = given[0]
+    return Span(command.limit, anchor=anchor, seq=seq)

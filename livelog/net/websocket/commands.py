@@ -1,0 +1,183 @@
+"""What each command does. A table: struct → handler, and whether it counts as a command.
+
+A handler answers with an event, or with a coroutine function where the answer takes time, or with
+nothing where the answer comes by itself. What it cannot grant it raises as `RefusedError`. The
+caller is a connection, seen through as little as the handlers need.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from livelog.auth.credentials import Credential
+from livelog.auth.principal import Principal
+from livelog.errors import PROTOCOL_ERROR, RefusedError
+from livelog.fanout.audience import Reader
+from livelog.index.query import compile_query
+from livelog.net import queries
+from livelog.net.context import Context
+from livelog.net.websocket.session import authenticated
+from livelog.wire import validation
+from livelog.wire.commands import (
+    Authenticate,
+    GetHistory,
+    Ping,
+    Publish,
+    RequestId,
+    Search,
+    Subscribe,
+    Unsubscribe,
+)
+from livelog.wire.events import Authenticated, Event, Pong, Published, Subscribed, Unsubscribed
+from livelog.wire.moments import timestamp
+from livelog.wire.record import Receipt
+
+
+class Caller(Protocol):
+    """Who sent the command."""
+
+    context: Context
+    reader: Reader
+
+    @property
+    def principal(self) -> Principal:
+        """Who it is."""
+
+    async def introduce(self, credential: Credential) -> Authenticated:
+        """Become who the credential proves. Raises `RefusedError`."""
+
+    def send(self, event: Event) -> None:
+        """Send an event."""
+
+    def send_soon(self, event: Event) -> None:
+        """Send an event together with others."""
+
+    def refuse(self, refused: RefusedError, request_id: RequestId | UnsetType) -> None:
+        """Send an `error`."""
+
+
+Reply = Event | Callable[[], Awaitable[Event]] | None
+
+
+def subscribe(caller: Caller, command: Subscribe) -> Reply:
+    """Add types to what the caller listens to, or replace their filters."""
+    if command.filters.type is not UNSET:
+        raise RefusedError(PROTOCOL_ERROR, "filters.type", "name the types in message_types")
+    caller.principal.check_reads(command.message_types, "message_types")
+    query = compile_query(command.filters, reads_as=caller.principal.reads_as)
+    context, reader = caller.context, caller.reader
+    since = None if command.since is UNSET else command.since
+    if since is not None and since > context.log.head:
+        raise RefusedError(
+            PROTOCOL_ERROR, "since", f"is in the future, the log is at {context.log.head}"
+        )
+    added = {name: query.of_type(name) for name in command.message_types}
+    place = context.catch_up.move(reader, reader.subscription.with_types(added), since)
+    return _in_force(Subscribed, reader, place)
+
+
+_DIGITS = re.compile(r"[0-9]{1,20}")
+
+
+def subscription(message_types: str, since: str) -> Subscribe:
+    """The command that `?message_types=user,raid&since=SEQ` stands for.
+
+    Raises `RefusedError` when it is not a valid one.
+    """
+    data: dict[str, Any] = {
+        "action": "subscribe",
+        "message_types": [name for name in message_types.split(",") if name],
+    }
+    if since:
+        data["since"] = int(since) if _DIGITS.fullmatch(since) else since
+    try:
+        return msgspec.convert(data, Subscribe)
+    except ValueError as error:
+        raise validation.refusal(error, Subscribe, data) from None
+
+
+def unsubscribe(caller: Caller, command: Unsubscribe) -> Reply:
+    """Remove types from what the caller listens to."""
+    context, reader = caller.context, caller.reader
+    left = reader.subscription.without(frozenset(command.message_types))
+    place = context.catch_up.move(reader, left)
+    return _in_force(Unsubscribed, reader, place)
+
+
+def _in_force(event: type[Subscribed], reader: Reader, place: int) -> Subscribed:
+    subscription = reader.subscription
+    return event(message_types=subscription.types, filters=subscription.filters, seq=place)
+
+
+def get_history(caller: Caller, command: GetHistory) -> Reply:
+    """A page of the past."""
+    allowed = queries.allowed(caller.principal, command)
+    return lambda: queries.history(caller.context.log, allowed, caller.principal.reads_as)
+
+
+def search(caller: Caller, command: Search) -> Reply:
+    """A page of the past messages in which words occur."""
+    allowed = queries.allowed(caller.principal, command)
+    return lambda: queries.search(caller.context.log, allowed, caller.principal.reads_as)
+
+
+def ping(caller: Caller, command: Ping) -> Reply:
+    """Show life, and tell how far the caller has been served."""
+    context = caller.context
+    return Pong(timestamp=timestamp(context.clock()), seq=context.hub.position(caller.reader))
+
+
+def publish(caller: Caller, command: Publish) -> Reply:
+    """Append a message to the log; answered when it is safe."""
+    try:
+        caller.principal.check_publishes(command.message)
+        draft = caller.context.ingest.prepare(command.message)
+    except RefusedError as refused:
+        raise refused.at("message") from None
+
+    def acknowledge(receipts: list[Receipt], refused: RefusedError | None) -> None:
+        if refused is not None:
+            caller.refuse(refused, command.request_id)
+            return
+        [receipt] = receipts
+        caller.send_soon(Published(id=receipt.id, seq=receipt.seq, request_id=command.request_id))
+
+    caller.context.ingest.publish([draft], acknowledge)
+    return None
+
+
+def authenticate(caller: Caller, command: Authenticate) -> Reply:
+    """Find out who the caller is; where everything is public, that is nobody in particular."""
+    token = "" if command.token is UNSET else command.token
+    api_key = "" if command.api_key is UNSET else command.api_key
+    if token and api_key:
+        raise RefusedError(PROTOCOL_ERROR, "api_key", "cannot be combined with token")
+    if caller.context.auth is None:
+        return authenticated(caller.principal)
+    return lambda: caller.introduce(Credential(token, api_key))
+
+
+class Entry(NamedTuple):
+    """How a command is carried out."""
+
+    handler: Callable[[Caller, Any], Reply]
+    counts: bool
+    """Takes one of the commands a connection may send, besides one of its messages."""
+    anybody: bool = False
+    """Is open to those of whom it is not known yet who they are."""
+
+
+COMMANDS: dict[type, Entry] = {
+    Subscribe: Entry(subscribe, counts=True),
+    Unsubscribe: Entry(unsubscribe, counts=True),
+    GetHistory: Entry(get_history, counts=True),
+    Search: Entry(search, counts=True),
+    Ping: Entry(ping, counts=False, anybody=True),
+    Publish: Entry(publish, counts=False),
+    Authenticate: Entry(authenticate, counts=True, anybody=True),
+}

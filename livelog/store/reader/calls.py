@@ -1,0 +1,58 @@
+"""What the server asks its reading process, and how both put it on the wire.
+
+MessagePack behind a length of four bytes. An answer begins with a byte that tells whether it is one
+(`OK`) or the reason why there is none (`FAULT`). One call at a time. What is sent first is the key
+of the store, empty if it is not encrypted: among the arguments others could read it.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+from msgspec import Struct
+
+from livelog.index.paging import Span
+from livelog.index.query import Query
+from livelog.wire.messages import MessageType
+
+LENGTH = struct.Struct("!I")
+OK, FAULT = b"\0", b"\1"
+
+
+class PageCall(Struct, frozen=True, tag="page", array_like=True):
+    """A page of the matches with a seq above `after` and up to `upto`: see `Store.page`."""
+
+    query: Query
+    after: int
+    upto: int
+    span: Span
+    ahead: int
+
+
+class ChunkCall(Struct, frozen=True, tag="chunk", array_like=True):
+    """The next part for a reader at `cursor`: see `Store.chunk`."""
+
+    cursor: int
+    upto: int
+    parts: tuple[tuple[MessageType, Query], ...]
+    max_bytes: int
+
+
+class RecordsCall(Struct, frozen=True, tag="records", array_like=True):
+    """Whole messages in their order: see `Store.records`."""
+
+    cursor: int
+    upto: int
+    limit: int
+
+
+Call = PageCall | ChunkCall | RecordsCall
+
+encoder = msgspec.msgpack.Encoder()
+call_decoder = msgspec.msgpack.Decoder(Call)
+
+
+def framed(data: bytes) -> bytes:
+    """`data` behind its length."""
+    return LENGTH.pack(len(data)) + data

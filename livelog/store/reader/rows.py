@@ -1,0 +1,116 @@
+"""The messages in the store's file, by position, seq or range. Reads only."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import msgspec
+
+from livelog.index.terms import terms
+from livelog.store.database.file import connect
+from livelog.wire import frames
+from livelog.wire.messages import decoder
+from livelog.wire.moments import parse_moment
+from livelog.wire.record import Record
+
+_POSITION_UPTO = "SELECT position FROM message WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
+_PAYLOAD = "CAST(payload AS BLOB)"  # it stays the bytes that it is
+_POSITION_BEFORE_ALL = "SELECT coalesce(min(position), 1) - 1 FROM message"
+
+
+class Unreadable(Exception):
+    """The store's file cannot be read."""
+
+
+class Row(NamedTuple):
+    """One message."""
+
+    position: int
+    seq: int
+    payload: bytes
+
+    def record(self) -> Record:
+        """What the log made of it when it came in."""
+        message = decoder.decode(self.payload[: self.payload.rindex(b',"seq":')] + b"}")
+        time = parse_moment(message.timestamp, "timestamp")
+        tag = message.__struct_config__.tag
+        return Record(self.seq, message.id, tag, time, *terms(message), frames.text(self.payload))
+
+
+class Rows:
+    """Reads the file at `path`. Every method raises `Unreadable` when that fails."""
+
+    def __init__(self, path: str, key: bytes) -> None:
+        self._connection = connect(path, key)
+        self._ask("PRAGMA query_only = 1")
+
+    @property
+    def name(self) -> str:
+        """The name of the log."""
+        [[name]] = self._ask("SELECT name FROM log")
+        return str(name)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What is written or deleted meanwhile is not seen."""
+        self._ask("BEGIN")
+        try:
+            yield
+        finally:
+            if self._connection.in_transaction:
+                self._ask("COMMIT")
+
+    @property
+    def trimmed_upto(self) -> int:
+        """Seq up to which messages have been given up; some of them may still be there."""
+        [[trimmed_upto]] = self._ask("SELECT trimmed_upto FROM log")
+        return int(trimmed_upto)
+
+    @property
+    def first_position(self) -> int:
+        """Position of the oldest message that has not been given up."""
+        return self.position_upto(self.trimmed_upto) + 1
+
+    def position_upto(self, seq: int) -> int:
+        """Position of the newest message up to this seq, or the one before the first message."""
+        rows = self._ask(_POSITION_UPTO, seq) or self._ask(_POSITION_BEFORE_ALL)
+        return int(rows[0][0])
+
+    def seq_at(self, position: int) -> int:
+        """Seq of the message at a position, 0 if there is none."""
+        rows = self._ask("SELECT seq FROM message WHERE position = ?", position)
+        return int(rows[0][0]) if rows else 0
+
+    def payload(self, position: int) -> bytes:
+        """The message at a position; empty if there is none."""
+        rows = self._ask(f"SELECT {_PAYLOAD} FROM message WHERE position = ?", position)
+        return bytes(rows[0][0]) if rows else b""
+
+    def at(self, positions: Iterable[int]) -> list[Row]:
+        """The messages at these positions, oldest first."""
+        sql = (
+            f"SELECT position, seq, {_PAYLOAD} FROM message"
+            " WHERE position IN (SELECT value FROM json_each(?)) ORDER BY position"
+        )
+        return [Row(*row) for row in self._ask(sql, msgspec.json.encode(list(positions)))]
+
+    def after(self, position: int, limit: int) -> list[Row]:
+        """The first `limit` messages behind a position."""
+        sql = (
+            f"SELECT position, seq, {_PAYLOAD} FROM message WHERE position > ?"
+            " ORDER BY position LIMIT ?"
+        )
+        return [Row(*row) for row in self._ask(sql, position, limit)]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def _ask(self, sql: str, *values: Any) -> list[Any]:
+        try:
+            return self._connection.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise Unreadable(f"the store cannot be read: {error}") from error

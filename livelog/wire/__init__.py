@@ -1,0 +1,8 @@
+"""The wire: messages, commands and events as structs, and the frames that carry them.
+
+Pure: no asyncio, no clock, no I/O. `messages` holds the six message types, `commands` and `events`
+the rest of the protocol, `record` a message at its place in the log.
+"""
+
+WEBSOCKET_PATH = "/ws/live-log"
+"""Path of the WebSocket endpoint."""

@@ -1,0 +1,152 @@
+"""The WebSocket's protocol as an AsyncAPI 3.0 document, made from the structs.
+
+Nothing is described twice: names, fields, bounds and sentences come from `messages`, `delivered`
+and `protocol`. What the structs cannot say is the one table here: which event answers which
+command. Operations are told from the server's side, as AsyncAPI wants it: it receives commands and
+sends messages and events.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from inspect import getdoc
+from typing import Any, get_args
+
+import msgspec
+
+from livelog import __version__
+from livelog.wire.commands import (
+    AnyCommand,
+    Authenticate,
+    GetHistory,
+    Ping,
+    Publish,
+    Search,
+    Subscribe,
+    Unsubscribe,
+)
+from livelog.wire.events import (
+    AnyEvent,
+    Authenticated,
+    Connected,
+    Disconnected,
+    Error,
+    Gap,
+    History,
+    Pong,
+    Published,
+    RateLimit,
+    SearchResults,
+    Subscribed,
+    TokenExpiring,
+    Unsubscribed,
+)
+from livelog.wire.messages import Delivered
+
+Json = dict[str, Any]
+
+_ANSWERS: dict[type, type] = {
+    Subscribe: Subscribed,
+    Unsubscribe: Unsubscribed,
+    GetHistory: History,
+    Search: SearchResults,
+    Ping: Pong,
+    Publish: Published,
+    Authenticate: Authenticated,
+}
+"""Command → the event that grants it; `error` refuses it."""
+_UNASKED = (Connected, TokenExpiring, Gap, RateLimit, Disconnected)
+"""Events that come by themselves."""
+_PAGES = {History: "messages", SearchResults: "results"}
+"""Events with messages in a field, which are raw bytes to the server."""
+
+_CHANNEL = "liveLog"
+_SCHEMAS = "#/components/schemas/"
+
+
+@cache
+def document(path: str) -> bytes:
+    """The document as JSON; `path` is where the WebSocket is."""
+    structs = (*get_args(AnyCommand), *get_args(AnyEvent), *get_args(Delivered))
+    return msgspec.json.encode(
+        {
+            "asyncapi": "3.0.0",
+            "info": {
+                "title": "livelog",
+                "version": __version__,
+                "description": "Typed messages to WebSocket subscribers.",
+                "license": {"name": "MIT"},
+            },
+            "defaultContentType": "application/json",
+            "servers": {"local": {"host": "localhost:8000", "protocol": "ws"}},
+            "channels": {
+                _CHANNEL: {
+                    "address": path,
+                    "messages": {
+                        _name(kind): {"$ref": f"#/components/messages/{_name(kind)}"}
+                        for kind in structs
+                    },
+                }
+            },
+            "operations": _operations(),
+            "components": {
+                "messages": {_name(kind): _message(kind) for kind in structs},
+                "schemas": _schemas(structs),
+            },
+        }
+    )
+
+
+def _operations() -> Json:
+    commands = {_name(command): _command(command) for command in get_args(AnyCommand)}
+    return {
+        **commands,
+        "deliver": _operation("send", *get_args(Delivered)),
+        "tell": _operation("send", *_UNASKED),
+    }
+
+
+def _command(command: type) -> Json:
+    answers = _operation("", _ANSWERS[command], Error)
+    reply = {"channel": answers["channel"], "messages": answers["messages"]}
+    return {**_operation("receive", command), "reply": reply}
+
+
+def _operation(action: str, *kinds: type) -> Json:
+    channel = f"#/channels/{_CHANNEL}"
+    messages = [{"$ref": f"{channel}/messages/{_name(kind)}"} for kind in kinds]
+    return {"action": action, "channel": {"$ref": channel}, "messages": messages}
+
+
+def _message(kind: type) -> Json:
+    return {
+        "name": _name(kind),
+        "title": kind.__name__,
+        "summary": (getdoc(kind) or "").partition("\n")[0],
+        "payload": {"$ref": _SCHEMAS + kind.__name__},
+    }
+
+
+def _name(kind: Any) -> str:
+    """The `action` or the `type`."""
+    return str(kind.__struct_config__.tag)
+
+
+def _schemas(structs: tuple[type, ...]) -> Json:
+    _, schemas = msgspec.json.schema_components(structs, ref_template=_SCHEMAS + "{name}")
+    delivered = [{"$ref": _SCHEMAS + kind.__name__} for kind in get_args(Delivered)]
+    for page, field in _PAGES.items():
+        schemas[page.__name__]["properties"][field]["items"] = {"oneOf": delivered}
+    plain: Json = _without_discriminators(schemas)
+    return plain
+
+
+def _without_discriminators(part: Any) -> Any:
+    """OpenAPI's object of that name is an error in AsyncAPI; `type` tells the schemas apart."""
+    if isinstance(part, list):
+        return [_without_discriminators(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        key: _without_discriminators(value) for key, value in part.items() if key != "discriminator"
+    }

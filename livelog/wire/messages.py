@@ -1,0 +1,203 @@
+"""The six message types of the API, as structs.
+
+The classes are the schema: what is required, what a field may hold, what stands in when a
+producer leaves it out. Unknown fields are refused; `metadata`, `data` and `event_data` are free
+objects and kept whole. Every delivered message has every field of its type, in the order below.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
+Name = Annotated[str, Meta(max_length=256)]
+Url = Annotated[str, Meta(max_length=2048)]
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]  # what JavaScript keeps exactly
+Percentage = Annotated[int, Meta(ge=0, le=100)] | Annotated[float, Meta(ge=0, le=100)]
+Seconds = Annotated[int, Meta(ge=0, le=2**53 - 1)] | Annotated[float, Meta(ge=0, le=2**53 - 1)]
+Free = dict[str, Any]
+
+MessageType = Literal["user", "system", "dm", "raid", "party", "guild"]
+TYPES: tuple[MessageType, ...] = ("user", "system", "dm", "raid", "party", "guild")
+
+
+class Message(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """What all six share. `id` and `timestamp` are made by the server when left out."""
+
+    prefix: ClassVar[str]
+    """How the ids made for this type begin."""
+
+    id: Id | UnsetType = UNSET
+    timestamp: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
+    """RFC 3339 with a time zone; kept as the producer wrote it."""
+
+
+class UserMessage(Message, kw_only=True, tag="user"):
+    """Something a user said."""
+
+    prefix: ClassVar[str] = "msg_"
+
+    user_id: Id
+    username: Name
+    user_avatar: Url | None = None
+    user_badge: Name | None = None
+    content: str
+    metadata: Free = {}
+
+
+class SystemMessage(Message, kw_only=True, tag="system"):
+    """Something that happened on the server."""
+
+    prefix: ClassVar[str] = "sys_"
+
+    event: Literal[
+        "user_joined",
+        "user_left",
+        "user_leveled_up",
+        "raid_started",
+        "server_maintenance",
+        "error",
+    ]
+    data: Free = {}
+    severity: Literal["info", "warning", "error", "critical"] = "info"
+
+
+class DirectMessage(Message, kw_only=True, tag="dm"):
+    """From one user to another."""
+
+    prefix: ClassVar[str] = "dm_"
+
+    from_user_id: Id
+    from_username: Name
+    to_user_id: Id
+    content: str
+    read: bool = False
+
+
+class Participant(Struct, kw_only=True, forbid_unknown_fields=True, rename={"class_": "class"}):
+    """One member of a raid."""
+
+    user_id: Id
+    username: Name
+    role: Name | None = None
+    class_: Name | None = None
+
+
+class RaidMessage(Message, kw_only=True, tag="raid"):
+    """How a raid stands."""
+
+    prefix: ClassVar[str] = "raid_"
+
+    raid_id: Id
+    raid_name: Name
+    boss_name: Name
+    difficulty: Name
+    participants: list[Participant] = []
+    status: Literal["preparing", "in_progress", "wipe", "victory"]
+    health_percentage: Percentage | None = None
+    duration_seconds: Seconds | None = None
+
+
+class PartyMessage(Message, kw_only=True, tag="party"):
+    """Something that happened to a party."""
+
+    prefix: ClassVar[str] = "party_"
+
+    party_id: Id
+    leader_id: Id
+    leader_name: Name
+    member_count: Count
+    event: Literal["member_joined", "member_left", "member_promoted", "disbanded", "level_bonus"]
+    event_data: Free = {}
+
+
+class GuildMessage(Message, kw_only=True, tag="guild"):
+    """Something that happened to a guild."""
+
+    prefix: ClassVar[str] = "guild_"
+
+    guild_id: Id
+    guild_name: Name
+    guild_level: Count
+    event: Literal[
+        "member_joined",
+        "member_left",
+        "conquest_started",
+        "conquest_complete",
+        "upgrade_complete",
+        "war_declared",
+        "treasury_deposit",
+    ]
+    event_data: Free = {}
+
+
+AnyMessage = UserMessage | SystemMessage | DirectMessage | RaidMessage | PartyMessage | GuildMessage
+
+decoder = msgspec.json.Decoder(AnyMessage)
+encoder = msgspec.json.Encoder()
+
+
+# The six as they are delivered: with `id` and `timestamp` filled in, and `seq`. Subclasses, so that
+# `isinstance` and `match` work with the plain names. Unlike the way in, an unknown field is passed
+# over: a newer server may add one.
+
+
+class DeliveredUser(UserMessage, kw_only=True, forbid_unknown_fields=False, tag="user"):
+    """A `UserMessage` at its place in the log."""
+
+    id: str
+    timestamp: str
+    seq: int
+
+
+class DeliveredSystem(SystemMessage, kw_only=True, forbid_unknown_fields=False, tag="system"):
+    """A `SystemMessage` at its place in the log."""
+
+    id: str
+    timestamp: str
+    seq: int
+
+
+class DeliveredDirect(DirectMessage, kw_only=True, forbid_unknown_fields=False, tag="dm"):
+    """A `DirectMessage` at its place in the log."""
+
+    id: str
+    timestamp: str
+    seq: int
+
+
+class DeliveredRaid(RaidMessage, kw_only=True, forbid_unknown_fields=False, tag="raid"):
+    """A `RaidMessage` at its place in the log."""
+
+    id: str
+    timestamp: str
+    seq: int
+
+
+class DeliveredParty(PartyMessage, kw_only=True, forbid_unknown_fields=False, tag="party"):
+    """A `PartyMessage` at its place in the log."""
+
+    id: str
+    timestamp: str
+    seq: int
+
+
+class DeliveredGuild(GuildMessage, kw_only=True, forbid_unknown_fields=False, tag="guild"):
+    """A `GuildMessage` at its place in the log."""
+
+    id: str
+    timestamp: str
+    seq: int
+
+
+Delivered = (
+    DeliveredUser
+    | DeliveredSystem
+    | DeliveredDirect
+    | DeliveredRaid
+    | DeliveredParty
+    | DeliveredGuild
+)

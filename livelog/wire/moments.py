@@ -1,0 +1,47 @@
+"""Moments in time: RFC 3339 text on the wire, microseconds since 1970 inside."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from livelog.errors import PROTOCOL_ERROR, RefusedError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_Moment = Annotated[datetime, Meta(tz=True)]
+
+
+def parse_moment(text: str, field: str) -> int:
+    """An RFC 3339 date and time with a zone, in microseconds since 1970.
+
+    Raises `RefusedError` in the name of `field` for anything else.
+    """
+    try:
+        return microseconds(msgspec.convert(text, _Moment))
+    except (msgspec.ValidationError, OverflowError):
+        raise RefusedError(
+            PROTOCOL_ERROR,
+            field,
+            "not an RFC 3339 date and time",
+            allowed="2025-12-03T12:00:00.000Z",
+        ) from None
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds between 1970 and `moment`, exactly."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def timestamp(now: float) -> str:
+    """RFC 3339 in UTC with milliseconds, for Unix time in seconds."""
+    seconds, milliseconds = divmod(int(now * 1000), 1000)
+    return f"{_second(seconds)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=4)  # thousands of messages share a second
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

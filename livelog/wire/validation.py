@@ -1,0 +1,155 @@
+"""Says what is wrong with bad input, where, and what is allowed.
+
+msgspec refuses input that does not fit a struct with one line of English and a path. Here this
+becomes a `RefusedError` that names the field and, where there is a choice, lists it. The list is
+read off the structs themselves, so it cannot disagree with them. Only bad input pays for any of
+this.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Struct
+
+from livelog.errors import PROTOCOL_ERROR, RefusedError
+
+_LINE = re.compile(r"^(?P<issue>.*?)(?: - at `(?:key` in `)?\$?(?P<path>.*)`)?$", re.DOTALL)
+_ABOUT_A_FIELD = re.compile(
+    r"Object (?P<what>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL
+)
+_ISSUES = {"missing required": "required field is missing", "contains unknown": "unknown field"}
+_STEP = re.compile(r"\.?([^.\[\]]+)|\[(?:\d+|\.\.\.)?\]")
+
+
+def refusal(error: Exception, shape: Any, data: bytes | dict[str, Any]) -> RefusedError:
+    """The `RefusedError` for `error`, which was raised when `data` was decoded as `shape`."""
+    if isinstance(error, RecursionError):
+        return RefusedError(PROTOCOL_ERROR, "", "nested too deeply")
+    if isinstance(error, UnicodeError):
+        return RefusedError(PROTOCOL_ERROR, "", "not valid UTF-8")
+    if not isinstance(error, msgspec.ValidationError):
+        return RefusedError(PROTOCOL_ERROR, "", f"not valid JSON: {_lower(str(error))}")
+    return _misfit(str(error), shape, data)
+
+
+def _misfit(line: str, shape: Any, data: bytes | dict[str, Any]) -> RefusedError:
+    match = _LINE.match(line)
+    assert match is not None  # the pattern matches any text
+    issue, path = match["issue"], (match["path"] or "").lstrip(".")
+    document = _parse(data)
+    about_field = _ABOUT_A_FIELD.match(issue)
+    if about_field is None:
+        allowed = _choices(_follow(shape, document, path))
+        field = path.replace("[...]", "")
+        return _refused(field, _lower(issue), allowed if issue.startswith("Invalid") else [])
+    name = about_field["name"]
+    field = f"{path}.{name}" if path else name
+    parent = _follow(shape, document, path)
+    allowed = _choices(_follow(shape, document, field))
+    if about_field["what"] == "contains unknown":
+        allowed = _field_names(parent, _value_at(document, path))
+    return _refused(field, _ISSUES[about_field["what"]], allowed)
+
+
+def _refused(field: str, issue: str, allowed: list[Any]) -> RefusedError:
+    if allowed:
+        return RefusedError(PROTOCOL_ERROR, field, issue, allowed=allowed)
+    return RefusedError(PROTOCOL_ERROR, field, issue)
+
+
+def _parse(data: Any) -> Any:
+    if not isinstance(data, (bytes, bytearray)):
+        return data
+    try:
+        return msgspec.json.decode(data)
+    except (ValueError, RecursionError):  # broken behind the place where decoding stopped
+        return None
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:].replace("`", "'")
+
+
+def _steps(path: str) -> list[str]:
+    """`message.participants[...].class` → ['message', 'participants', '', 'class']."""
+    return [step[1] or "" for step in _STEP.finditer(path)]
+
+
+def _value_at(document: Any, path: str) -> Any:
+    for name in _steps(path):
+        if not isinstance(document, dict):
+            return None
+        document = document.get(name)
+    return document
+
+
+def _follow(shape: Any, document: Any, path: str) -> Any:
+    """The type that the structs declare for the place `path`, None where they declare none."""
+    for name in _steps(path):
+        if not name:
+            shape = next((get_args(part)[0] for part in _parts(shape) if _is_list(part)), None)
+            document = None
+            continue
+        struct = _pick(shape, document)
+        if struct is None:
+            tags = [part for part in _structs(shape) if part.__struct_config__.tag_field == name]
+            return Literal[tuple(part.__struct_config__.tag for part in tags)] if tags else None
+        if name == struct.__struct_config__.tag_field:
+            return Literal[tuple(part.__struct_config__.tag for part in _structs(shape))]
+        hints = get_type_hints(struct, include_extras=True)
+        encoded = dict(zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True))
+        shape = hints.get(encoded.get(name, ""))
+        document = document.get(name) if isinstance(document, dict) else None
+    return shape
+
+
+def _parts(shape: Any) -> Iterable[Any]:
+    """The members of a union, any annotation taken off."""
+    origin = get_origin(shape)
+    if origin is Annotated:
+        return _parts(get_args(shape)[0])
+    if origin in (Union, types.UnionType):
+        return [part for member in get_args(shape) for part in _parts(member)]
+    return [shape]
+
+
+def _is_list(part: Any) -> bool:
+    return get_origin(part) is list
+
+
+def _structs(shape: Any) -> list[type[Struct]]:
+    return [part for part in _parts(shape) if isinstance(part, type) and issubclass(part, Struct)]
+
+
+def _pick(shape: Any, document: Any) -> type[Struct] | None:
+    """The struct that `document` is meant to be: the only one, or the one its tag names."""
+    structs = _structs(shape)
+    if len(structs) == 1:
+        return structs[0]
+    for struct in structs:
+        config = struct.__struct_config__
+        if isinstance(document, dict) and document.get(config.tag_field) == config.tag:
+            return struct
+    return None
+
+
+def _choices(shape: Any) -> list[Any]:
+    """The values of a Literal, of a list of Literals too."""
+    for part in _parts(shape):
+        inner = get_args(part)[0] if _is_list(part) else part
+        if get_origin(inner) is Literal:
+            return list(get_args(inner))
+    return []
+
+
+def _field_names(shape: Any, document: Any) -> list[str]:
+    struct = _pick(shape, document)
+    if struct is None:
+        return []
+    tag = struct.__struct_config__.tag_field
+    return [*([tag] if tag else []), *struct.__struct_encode_fields__]

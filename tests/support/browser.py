@@ -1,0 +1,182 @@
+"""A real Chromium, and servers of their own process for its pages: what tests of the viewer share.
+
+Tests look at the page as its reader does: by what is in sight, and wait for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.wire import PATIENCE, Json, user
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-precise-memory-info",
+]
+
+
+@contextmanager
+def chromium(*arguments: str) -> Iterator[Browser]:
+    """A browser; the test is skipped if there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    if not Path(CHROMIUM).exists():
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM, args=[*ARGUMENTS, *arguments], timeout=PATIENCE * 1000
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Host:
+    """A server as its own process, which can be killed and started again at the same address."""
+
+    def __init__(self, *arguments: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self._arguments = arguments
+        self._process: subprocess.Popen[str] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("LIVELOG_")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "livelog", "--port", str(self.port), *self._arguments],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._process = process
+        assert process.stdout is not None
+        readable, _, _ = select.select([process.stdout], [], [], PATIENCE)
+        assert readable, "the server did not get ready"
+        assert process.stdout.readline().startswith("livelog ready on ")
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    @property
+    def url(self) -> str:
+        """The viewer's address."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    def publish(self, *messages: Json | str) -> list[int]:
+        """Publish messages, or user messages with this content; returns their seqs."""
+        lines = [user(m) if isinstance(m, str) else m for m in messages]
+        request = urllib.request.Request(
+            f"{self.url}api/messages",
+            json.dumps(lines).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return [message["seq"] for message in json.load(answer)["messages"]]
+
+
+@contextmanager
+def hosting(*arguments: str) -> Iterator[Host]:
+    """A server for one test."""
+    host = Host(*arguments)
+    try:
+        yield host
+    finally:
+        host.kill()
+
+
+class Viewer:
+    """The page, and what its reader sees and does."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.faults: list[str] = []
+        page.set_default_timeout(PATIENCE * 1000)
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on("console", self._note)
+
+    def _note(self, message: Any) -> None:
+        # A browser complains about every connection that is refused; the page tells it better.
+        if message.type in ("error", "warning") and "ERR_" not in message.text:
+            self.faults.append(message.text)
+
+    def open(self, url: str) -> None:
+        """Open it and wait until it is connected and has loaded."""
+        self.page.goto(url)
+        self.until_connection("Connected")
+        self.until("!document.getElementById('place').textContent.includes('loading')")
+
+    def until(self, condition: str, argument: Any = None) -> Any:
+        """Wait until an expression is true in the page; with an `argument` it is a function."""
+        # Playwright's own way to wait evaluates strings in the page; the page's policy forbids it.
+        deadline = time.monotonic() + PATIENCE
+        function = condition if argument is not None else f"() => ({condition})"
+        while not (value := self.page.evaluate(function, argument)):
+            assert time.monotonic() < deadline, f"still not: {condition} {argument or ''}"
+            self.page.wait_for_timeout(20)
+        return value
+
+    def until_connection(self, words: str) -> None:
+        """Wait until the state of the connection is told with these words."""
+        self.until("w => document.getElementById('connection').textContent.includes(w)", words)
+
+    def until_line(self, words: str) -> None:
+        """Wait until a line with these words is in the document."""
+        self.until(
+            "w => [...document.querySelectorAll('.line')].some(l => l.textContent.includes(w))",
+            words,
+        )
+
+    def lines(self) -> list[str]:
+        """What the lines in sight say, from top to bottom."""
+        found: list[str] = self.page.evaluate(
+            """() => {
+              const box = document.getElementById('lines').getBoundingClientRect();
+              return [...document.querySelectorAll('.line')]
+                .map((line) => [line.getBoundingClientRect(), line])
+                .filter(([at]) => at.bottom > box.top + 1 && at.top < box.bottom - 1)
+                .sort(([one], [other]) => one.top - other.top)
+                .map(([, line]) => line.querySelector('.what')?.textContent ?? '');
+            }"""
+        )
+        return found
+
+    def text(self, selector: str) -> str:
+        """What stands there."""
+        return self.page.locator(selector).inner_text()
+
+    def scroll(self, pixels: int) -> None:
+        """Turn the wheel over the lines."""
+        self.page.locator("#lines").hover()
+        self.page.mouse.wheel(0, pixels)

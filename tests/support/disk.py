@@ -1,0 +1,96 @@
+"""A store's file and the archive that reads it, without processes: what tests of the disk share."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from livelog.errors import RefusedError
+from livelog.index.paging import Chunk, Page, Span
+from livelog.index.query import Query, Subscription
+from livelog.store.database.file import connect, open_file
+from livelog.store.reader.answers import Archive
+from livelog.store.reader.calls import ChunkCall, PageCall
+from livelog.store.writer import _TRIM, Retention, Writer
+from livelog.wire.record import Record
+
+PATIENCE = 20.0
+KEY = bytes(range(32))
+"""Of stores that tests encrypt."""
+
+
+def key_file(path: Path, key: bytes = KEY) -> str:
+    """Put a key into a file, which only its owner may read; returns its path."""
+    path.write_text(key.hex())
+    path.chmod(0o600)
+    return str(path)
+
+
+class Disk:
+    """A file that is written as the server does, and read in this thread."""
+
+    def __init__(self, path: Path, key: bytes = b"") -> None:
+        self.path = str(path)
+        self.key = key
+        connection, contents = open_file(self.path, key)
+        self.writer = Writer(
+            connection, contents, Retention(), lambda: 0.0, lambda call: call(), lambda upto: None
+        )
+        self.archive = Archive(self.path, self.key)
+        self.trimmed_upto = contents.trimmed_upto
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Write `records`, and wait until they are safe."""
+        told = queue.SimpleQueue[RefusedError | None]()
+        self.writer.append(records, told.put)
+        assert told.get(timeout=PATIENCE) is None
+
+    def settle(self) -> None:
+        """Let the archive do all it would do in time."""
+        while self.archive.work():
+            pass
+
+    def reopen(self) -> None:
+        """The reading process ends and another begins."""
+        self.archive.close()
+        self.archive = Archive(self.path, self.key)
+
+    def page(self, query: Query, upto: int, span: Span, ahead: int = 0) -> Page:
+        """A page, as the store would ask for it."""
+        answer = self.archive.answer(PageCall(query, self.trimmed_upto, upto, span, ahead))
+        assert isinstance(answer, Page)
+        return answer
+
+    def chunk(self, cursor: int, upto: int, wanted: Subscription, max_bytes: int) -> Chunk:
+        """A chunk, as the store would ask for it."""
+        answer = self.archive.answer(ChunkCall(cursor, upto, wanted.parts, max_bytes))
+        assert isinstance(answer, Chunk)
+        return answer
+
+    def trim(self, upto: int, *, deleted: bool) -> None:
+        """Give up all messages up to a seq, and perhaps delete them, too."""
+        connection = connect(self.path, self.key)
+        connection.execute("UPDATE log SET trimmed_upto = ?", (upto,))
+        if deleted:
+            connection.execute(_TRIM, (upto,))
+        connection.close()
+        self.trimmed_upto = upto
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.archive.close()
+        self.writer.close()
+
+
+def reading_processes(path: Path) -> list[int]:
+    """The ids of the processes that read a store at `path` or below it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(OSError):
+                arguments = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"livelog.store.reader" in arguments and str(path).encode() in arguments[-2]:
+                    found.append(int(entry.name))
+    return found

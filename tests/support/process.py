@@ -1,0 +1,68 @@
+"""The command as a process: how tests start it, wait for it and read what it said."""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.wire import PATIENCE
+
+Start = Callable[..., "subprocess.Popen[str]"]
+ROOT = Path(__file__).parents[2]
+CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("LIVELOG_")}
+CLEAN["LIVELOG_STORE"] = "memory"
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts the command; what is still running at the end is killed."""
+    processes = []
+
+    def run(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "livelog", *arguments],
+            cwd=ROOT,
+            env={**CLEAN, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def ready(process: subprocess.Popen[str], scheme: str = "ws") -> str:
+    """Wait for the one line that says where the server is; returns the address in it."""
+    assert process.stdout is not None
+    readable, _, _ = select.select([process.stdout], [], [], PATIENCE)
+    line = process.stdout.readline() if readable else ""
+    assert line.startswith("livelog ready on "), process.communicate() if not readable else line
+    url, _, trust = line.removeprefix("livelog ready on ").strip().partition(" ")
+    assert url.startswith(scheme)
+    assert url.endswith("/ws/live-log")
+    assert trust.startswith(("(open: ", "(authenticated: "))
+    return url
+
+
+def ended(process: subprocess.Popen[str], given: str | None = None) -> tuple[int, str, str]:
+    """Exit code and what was left to read of stdout and stderr, when stdin ends after `given`."""
+    out, err = process.communicate(given, timeout=PATIENCE)
+    return process.returncode, out, err
+
+
+def port_of(url: str) -> int:
+    """The port in an address."""
+    return int(url.removeprefix("ws://127.0.0.1:").removesuffix("/ws/live-log"))
