@@ -19,7 +19,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from livelog.client import Gap, Page, connect
     from livelog.config import Config
-    from livelog.errors import ConfigError, ConnectionEndedError, RefusedError, UnreachableError
+    from livelog.errors import (
+        ConfigError,
+        ConnectionEndedError,
+        LivelogError,
+        NotRunningError,
+        RefusedError,
+        UnreachableError,
+    )
     from livelog.server import Server
     from livelog.wire.messages import Delivered
     from livelog.wire.record import Receipt
@@ -29,6 +36,8 @@ _HOMES = {
     "Delivered": "livelog.wire.messages",
     "ConnectionEndedError": "livelog.errors",
     "Gap": "livelog.client",
+    "LivelogError": "livelog.errors",
+    "NotRunningError": "livelog.errors",
     "Page": "livelog.client",
     "Receipt": "livelog.wire.record",
     "RefusedError": "livelog.errors",
@@ -44,6 +53,8 @@ __all__ = [
     "ConnectionEndedError",
     "Delivered",
     "Gap",
+    "LivelogError",
+    "NotRunningError",
     "Page",
     "Receipt",
     "RefusedError",

@@ -436,8 +436,6 @@ def test_what_protects_nothing_by_itself_is_refused(name: str) -> None:
 def test_without_the_extra_tokens_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     extra = ("livelog.auth.tokens", "livelog.auth.jwtcheck")
     for name in [name for name in sys.modules if name in extra]:
-        name for name in sys.modules if name in ("livelog.auth.tokens", "livelog.auth.jwtcheck")
-    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr("livelog.auth.tokens", raising=False)
     monkeypatch.delattr("livelog.auth.jwtcheck", raising=False)

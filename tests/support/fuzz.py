@@ -1,4 +1,4 @@
-"""`python -m tests.support.fuzz TARGET FOLDER [options of libFuzzer]`: look for bytes that break a target.
+"""`python -m tests.support.fuzz TARGET FOLDER [libFuzzer options]`: look for bytes that break it.
 
 Needs the package atheris. The search begins with what is kept in `corpus/` and with what stands in
 the folder, and adds to it; what breaks the target is written to `crash-…`.
