@@ -16,7 +16,6 @@ from typing import Any, Self
 from livelog.auth import factory
 from livelog.auth.authenticator import Authenticator
 from livelog.config import Config
-from livelog.config.check import networks, origins
 from livelog.engine.local import LocalEngine
 from livelog.errors import ConfigError, RefusedError
 from livelog.fanout.catchup import CatchUp
@@ -65,7 +64,7 @@ class Server:
     def __init__(
         self, config: Config | None = None, clock: Callable[[], float] = time.time
     ) -> None:
-        self.config = (config or Config()).checked()
+        self.config = config or Config()
         self._clock = clock
         self._context: Context
         self._store: Store
@@ -114,7 +113,7 @@ class Server:
             return
         await drain(context, self._hurried)
         self._listener.close()
-        deadline = context.loop.time() + self.config.close_timeout
+        deadline = context.loop.time() + self.config.net.close_timeout
         # Looked at now and then, because an event would cost every connection, always, for this.
         while context.peers and context.loop.time() < deadline:  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.01)
@@ -174,10 +173,10 @@ class Server:
     @property
     def url(self) -> str:
         """Where subscribers connect."""
-        if self.config.uds:
-            return f"ws+unix://{self.config.uds}:{WEBSOCKET_PATH}"
-        scheme = "wss" if self.config.tls_cert else "ws"
-        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        if self.config.net.uds:
+            return f"ws+unix://{self.config.net.uds}:{WEBSOCKET_PATH}"
+        scheme = "wss" if self.config.tls.cert else "ws"
+        host = f"[{self.config.net.host}]" if ":" in self.config.net.host else self.config.net.host
         return f"{scheme}://{host}:{self.port}{WEBSOCKET_PATH}"
 
     @property
@@ -189,7 +188,7 @@ class Server:
     @property
     def port(self) -> int:
         """The port listened on, also when the system has picked it; 0 for a Unix socket."""
-        return 0 if self.config.uds else int(self._listener.sockets[0].getsockname()[1])
+        return 0 if self.config.net.uds else int(self._listener.sockets[0].getsockname()[1])
 
     def _build(self, loop: asyncio.AbstractEventLoop) -> Context:
         config = self.config
@@ -197,24 +196,24 @@ class Server:
         last_seq = self._store.last_seq()
         hub = Hub(last_seq)
         follows = last_seq if self._store.keeps else 0
-        window = Window(self._window_messages, config.window_bytes, follows)
+        window = Window(self._window_messages, config.storage.window_bytes, follows)
         log = self._log = Log(window, self._store, [hub], last_seq)
         catch_up = CatchUp(log, hub)
-        pacing = Pacing(config.fanout_share, config.latency_target)
+        pacing = Pacing(config.fanout.share, config.fanout.latency_target)
         Flusher(loop, hub, catch_up, pacing)
         engine = LocalEngine(last_seq)
-        proxies, incidents = Networks(networks(config.trusted_proxies)), Audit(loop.time)
+        proxies, incidents = Networks(config.net.trusted_proxies), Audit(loop.time)
         return Context(
             config=config,
             loop=loop,
             log=log,
             hub=hub,
             catch_up=catch_up,
-            ingest=Ingest(engine, log, self._clock, config.max_frame_bytes),
+            ingest=Ingest(engine, log, self._clock, config.net.max_frame_bytes),
             clock=self._clock,
             started=loop.time(),
             proxies=proxies,
-            origins=Origins(origins(config.allowed_origins)),
+            origins=Origins(config.net.allowed_origins),
             audit=incidents,
             limiter=Limiter(config, proxies, loop.time, incidents),
             scheduler=Scheduler(loop),
@@ -223,17 +222,17 @@ class Server:
 
     def _open_store(self) -> Store:
         config = self.config
-        if config.store == "memory":
+        if config.storage.path == "memory":
             return MemoryStore(self._clock())
-        retention = Retention(config.retention_messages, config.retention_days)
-        key = read_key(config.store_key_file) if config.store_key_file else b""
-        return SqliteStore(config.store, retention, self._clock, self._trim, key)
+        retention = Retention(config.storage.retention_messages, config.storage.retention_days)
+        key = read_key(config.storage.key_file) if config.storage.key_file else b""
+        return SqliteStore(config.storage.path, retention, self._clock, self._trim, key)
 
     @property
     def _window_messages(self) -> int:
         """The window holds nothing that the retention gives up."""
-        kept = self.config.retention_messages
-        return min(self.config.window_messages, kept or self.config.window_messages)
+        kept = self.config.storage.retention_messages
+        return min(self.config.storage.window_messages, kept or self.config.storage.window_messages)
 
     def _trim(self, upto: int) -> None:
         self._log.trim(upto)
@@ -256,10 +255,11 @@ class Server:
                 return TlsDoor(self._context, self._certificate, plain)
             return plain()
 
-        if config.uds:
-            sock = _unix_socket(config.uds, int(config.uds_mode, 8))
+        if config.net.uds:
+            sock = _unix_socket(config.net.uds, int(config.net.uds_mode, 8))
             return await loop.create_unix_server(door, sock=sock, backlog=_BACKLOG)
-        listener = await loop.create_server(door, config.host, config.port, backlog=_BACKLOG)
+        host, port = config.net.host, config.net.port
+        listener = await loop.create_server(door, host, port, backlog=_BACKLOG)
         for listening in listener.sockets:
             # Accepted sockets inherit it. A full send buffer is then noticed at once, and a slow
             # client cannot tie up megabytes of kernel memory.
@@ -275,7 +275,7 @@ class Server:
 
     def _warn_if_open(self) -> None:
         """Who can be reached from elsewhere and asks nobody who they are should mean it."""
-        if self._auth is not None or self.config.uds:
+        if self._auth is not None or self.config.net.uds:
             return
         names = [listening.getsockname()[0] for listening in self._listener.sockets]
         beyond = [name for name in names if not ipaddress.ip_address(name).is_loopback]
@@ -296,12 +296,12 @@ class Server:
 
 def _certificate(config: Config) -> Certificate | None:
     """What TLS is served with, if it is. Raises `ConfigError`."""
-    if not (config.tls_cert or config.tls_key):
+    if not (config.tls.cert or config.tls.key):
         return None
-    if config.trusted_proxies and config.proxy_header == "proxy-protocol":
+    if config.net.trusted_proxies and config.net.proxy_header == "proxy-protocol":
         issue = "the PROXY protocol and TLS cannot be had together, let the proxy do TLS"
-        raise ConfigError(f"--proxy-header {config.proxy_header}: {issue}")
-    return Certificate(config.tls_cert, config.tls_key)
+        raise ConfigError(f"--proxy-header {config.net.proxy_header}: {issue}")
+    return Certificate(config.tls.cert, config.tls.key)
 
 
 def _nobody_waits(receipts: list[Receipt], refused: RefusedError | None) -> None:

@@ -40,7 +40,7 @@ Make = Callable[..., Limiter]
 @pytest.fixture
 def make(clock: Clock) -> Make:
     def made(proxies: str = "", **settings: int) -> Limiter:
-        return Limiter(Config(**settings), Networks(networks(proxies)), clock, Audit(clock))  # type: ignore[arg-type]  # all are numbers
+        return Limiter(Config(**settings), Networks(networks(proxies)), clock, Audit(clock))
 
     return made
 

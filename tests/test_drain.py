@@ -211,7 +211,7 @@ async def test_nobody_misses_anything_when_a_server_follows_on_another(
 ) -> None:
     """Ten clients over three ends: each gets every message once, in order."""
     config = Config(port=free_port(), store=str(tmp_path / "live.db"), drain_seconds=1)
-    url = f"ws://127.0.0.1:{config.port}/ws/live-log"
+    url = f"ws://127.0.0.1:{config.net.port}/ws/live-log"
     said: list[str] = []
 
     async def follow(found: list[str]) -> None:

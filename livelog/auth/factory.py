@@ -31,20 +31,20 @@ _ADDITIONS = (
 
 def kinds(config: Config) -> list[str]:
     """The kinds of proof that are in use; none, if the server is open."""
-    return [*dict.fromkeys(kind for name, kind in _KINDS.items() if getattr(config, name))]
+    return [*dict.fromkeys(kind for name, kind in _KINDS.items() if getattr(config.auth, name))]
 
 
 async def opened(config: Config, clock: Callable[[], float]) -> Authenticator | None:
     """What is configured, None if nothing is. Raises `ConfigError` for what cannot be used."""
-    given = [name for name in _KINDS if getattr(config, name)]
+    given = [name for name in _KINDS if getattr(config.auth, name)]
     if not given:
         _refuse_additions(config)
         return None
     checks: list[Check] = []
     api_keys = None
-    if config.api_keys:
+    if config.auth.api_keys:
         with blaming("api_keys"):
-            api_keys = ApiKeyCheck(KeyFile(config.api_keys))
+            api_keys = ApiKeyCheck(KeyFile(config.auth.api_keys))
         checks.append(api_keys)
     end: Callable[[], Awaitable[None]] = _nothing_to_end
     if given != ["api_keys"]:
@@ -72,7 +72,7 @@ async def _token_checks(
 def _refuse_additions(config: Config) -> None:
     """Who sets these means to have authentication, and must not get a server without it."""
     for name in _ADDITIONS:
-        if getattr(config, name):
+        if getattr(config.auth, name):
             sources = ", ".join(map(flag, _KINDS))
             raise ConfigError(f"{flag(name)}: of use only with one of {sources}")
 

@@ -54,8 +54,9 @@ class TokenChecks:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        issuer = config.jwt_issuer or config.oauth_issuer
-        self._rules = Rules(issuer or None, config.jwt_audience or None, config.jwt_leeway)
+        auth = config.auth
+        issuer = auth.jwt_issuer or auth.oauth_issuer
+        self._rules = Rules(issuer or None, auth.jwt_audience or None, auth.jwt_leeway)
         self._provider = Provider()
         self._published: KeySet | None = None
 
@@ -77,7 +78,7 @@ class TokenChecks:
         return [*checks, introspection] if introspection is not None else checks
 
     async def _metadata(self) -> dict[str, Any]:
-        issuer = self._config.oauth_issuer
+        issuer = self._config.auth.oauth_issuer
         if not issuer:
             return {}
         with blaming("oauth_issuer"):
@@ -90,30 +91,30 @@ class TokenChecks:
 
     def _own_keys(self) -> list[Key]:
         keys = []
-        if self._config.jwt_secret:
+        if self._config.auth.jwt_secret:
             with blaming("jwt_secret"):
-                keys.append(tokens.secret_key(self._config.jwt_secret))
-        if self._config.jwt_public_key:
+                keys.append(tokens.secret_key(self._config.auth.jwt_secret))
+        if self._config.auth.jwt_public_key:
             with blaming("jwt_public_key"):
-                file = Path(self._config.jwt_public_key)
+                file = Path(self._config.auth.jwt_public_key)
                 keys.append(tokens.public_key(file.read_bytes(), str(file)))
         return keys
 
     async def _published_keys(self, found: dict[str, Any], now: float) -> KeySet | None:
-        name = "jwks_url" if self._config.jwks_url else "oauth_issuer"
-        url = self._config.jwks_url or found.get("jwks_uri")
+        name = "jwks_url" if self._config.auth.jwks_url else "oauth_issuer"
+        url = self._config.auth.jwks_url or found.get("jwks_uri")
         if not url:
             return None
         with blaming(name):
             check_url(url)
-        published = KeySet(self._provider, url, self._config.jwks_max_age)
+        published = KeySet(self._provider, url, self._config.auth.jwks_max_age)
         with blaming(name):
             await published.fetch(now)
         return published
 
     def _introspection(self, found: dict[str, Any]) -> IntrospectionCheck | None:
         config = self._config
-        url, client = config.introspection_url, config.introspection_client_id
+        url, client = config.auth.introspection_url, config.auth.introspection_client_id
         if client and not url:
             url = found.get("introspection_endpoint", "")
         if bool(url) != bool(client):
@@ -123,5 +124,5 @@ class TokenChecks:
             return None
         with blaming("introspection_url"):
             check_url(url)
-        endpoint = Endpoint(url, client, config.introspection_client_secret)
+        endpoint = Endpoint(url, client, config.auth.introspection_client_secret)
         return IntrospectionCheck(self._provider, endpoint, self._rules)

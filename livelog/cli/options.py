@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,13 +16,20 @@ DEFAULT_URL = f"ws://127.0.0.1:8000{WEBSOCKET_PATH}"
 _SCHEMES = {"http": "ws", "https": "wss"}
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keep examples as they are written, and flags such as `--limit-window` on one line."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False)
+
+
 def parser(name: str, does: str, examples: str) -> argparse.ArgumentParser:
     """A parser with the flags that all have."""
     made = argparse.ArgumentParser(
         prog=f"livelog {name}",
         description=does,
         epilog=f"examples:\n{examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     made.add_argument(
         "--url", type=_url, default=DEFAULT_URL, help=f"address of the server ({DEFAULT_URL})"

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-import msgspec
-
 from livelog import __version__
-from livelog.config import Config, describe, flag, load
+from livelog.cli.options import HelpFormatter
+from livelog.config import OPTIONS, Config, flag, load
+from livelog.config.check import Option
 from livelog.errors import ConfigError, RefusedError
 from livelog.server import Server
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     except ConfigError as wrong:
         return _complain(str(wrong))
     except OSError as error:
-        where = config.uds or f"{config.host}:{config.port}"
+        where = config.net.uds or f"{config.net.host}:{config.net.port}"
         return _complain(f"cannot listen on {where}: {error}")
     return 0
 
@@ -91,7 +91,7 @@ async def _serve(config: Config) -> None:
     async with server:
         loop.add_signal_handler(signal.SIGHUP, server.reload)
         print(f"livelog ready on {server.url} ({server.trust})", flush=True)
-        traffic = loop.create_task(_demo(server)) if config.demo else None
+        traffic = loop.create_task(_demo(server)) if config.demo.enabled else None
         await stop.wait()
         if traffic is not None:
             traffic.cancel()
@@ -107,7 +107,19 @@ async def _demo(server: Server) -> None:
             _log.warning("a sample message was not taken: %s", refused)
 
     config = server.config
-    await demo.run(demo.World(config.demo_seed), publish, config.demo_rate)
+    await demo.run(demo.World(config.demo.seed), publish, config.demo.rate)
+
+
+_TITLES = {
+    "net": "listening, proxies, sizes and time-outs",
+    "tls": "TLS",
+    "storage": "store and window",
+    "auth": "authentication",
+    "limits": "limits",
+    "fanout": "fan-out under load",
+    "demo": "sample traffic",
+}
+"""Group of options → its title in the help."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -116,17 +128,26 @@ def _parser() -> argparse.ArgumentParser:
         usage="livelog [serve] [options]",
         description="A live-log server: typed messages to WebSocket subscribers.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
         # Only what was given, so that variables and the file can speak where no flag does.
         argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"livelog {__version__}")
-    parser.add_argument("--config", metavar="FILE", help="read options from this TOML file")
-    for field in msgspec.structs.fields(Config):
-        options: dict[str, Any] = {"help": f"{describe(field.name)} ({field.default!r})"}
-        if isinstance(field.default, bool):
-            options["action"] = argparse.BooleanOptionalAction
-        else:
-            options["metavar"] = "VALUE"
-        parser.add_argument(flag(field.name), **options)
+    parser.add_argument("--config", metavar="FILE", help="Read options from this TOML file.")
+    groups = {group: parser.add_argument_group(title) for group, title in _TITLES.items()}
+    for option in OPTIONS.values():
+        kind: dict[str, Any] = {"metavar": option.metavar}
+        if isinstance(option.default, bool):
+            kind = {"action": argparse.BooleanOptionalAction}
+        groups[option.group].add_argument(flag(option.name), help=_help(option), **kind)
     return parser
+
+
+def _help(option: Option) -> str:
+    """Return the description with the default, if there is one to tell."""
+    if isinstance(option.default, bool):
+        return f"{option.description} (default: {'on' if option.default else 'off'})"
+    if option.read is not None or option.default == "":
+        return option.description
+    return f"{option.description} (default: {option.default})"

@@ -1,8 +1,9 @@
-"""Every option once: `options` says what there is, `sources` where values come from, `check` what
-is allowed."""
+"""Every option, once: `options` declares them, `sources` collects values, `check` says what is
+allowed, and `config` is what a server reads."""
 
 from livelog.config.check import blaming, flag
-from livelog.config.options import Config, describe, is_secret
+from livelog.config.config import Config
+from livelog.config.options import OPTIONS
 from livelog.config.sources import load
 
-__all__ = ["Config", "blaming", "describe", "flag", "is_secret", "load"]
+__all__ = ["OPTIONS", "Config", "blaming", "flag", "load"]

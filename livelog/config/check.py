@@ -7,9 +7,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import FieldInfo
 
 from livelog.errors import ConfigError
 
@@ -47,37 +49,104 @@ def normal_origin(origin: str) -> str:
     return f"{scheme}://{host}" + (f":{port}" if port and port != _PORTS[scheme] else "")
 
 
-_READERS: dict[str, Callable[[str], object]] = {
-    "trusted_proxies": networks,
-    "allowed_origins": origins,
-}
-"""Settings that are lists → the function that reads them and raises `ValueError`."""
+class Option(NamedTuple):
+    """One option, as declared by a field of a group."""
+
+    name: str
+    """The flat name."""
+    group: str
+    field: str
+    hint: Any
+    """The type with its bounds, for `msgspec.convert`."""
+    default: Any
+    description: str
+    metavar: str
+    secret: bool
+    """The value must never be shown."""
+    filled: bool
+    """A value that is given must not be empty."""
+    read: Callable[[str], Any] | None
+    """Reads the text of a list; raises `ValueError`."""
 
 
-def converted(
-    settings: Mapping[str, Any],
-    hints: Mapping[str, Any],
-    is_secret: Callable[[str], bool],
+def option(
+    description: str,
+    metavar: str = "",
     *,
-    strict: bool,
+    name: str = "",
+    secret: bool = False,
+    filled: bool = False,
+    read: Callable[[str], Any] | None = None,
+    **bounds: Any,
+) -> Meta:
+    """Describe a field that is an option; `name` is its flat name where that differs."""
+    about = {"metavar": metavar, "name": name, "secret": secret, "filled": filled, "read": read}
+    return Meta(description=description, extra=about, **bounds)
+
+
+def options_of(groups: Mapping[str, type[Struct]]) -> dict[str, Option]:
+    """Return every option of `groups` by its flat name."""
+    found = [
+        _option(group, field, hint)
+        for group, struct in groups.items()
+        for field, hint in _fields(struct)
+    ]
+    return {each.name: each for each in found}
+
+
+def _fields(struct: type[Struct]) -> Iterator[tuple[FieldInfo, Any]]:
+    hints = get_type_hints(struct, include_extras=True)
+    return ((field, hints[field.name]) for field in msgspec.structs.fields(struct))
+
+
+def _option(group: str, field: FieldInfo, hint: Any) -> Option:
+    [meta] = (part for part in get_args(hint) if isinstance(part, Meta))
+    about = dict(meta.extra or {})
+    return Option(
+        name=about.pop("name") or field.name,
+        group=group,
+        field=field.name,
+        hint=str if about["read"] else hint,
+        default=field.default,
+        description=meta.description or "",
+        **about,
+    )
+
+
+def checked(
+    options: Mapping[str, Option], settings: Mapping[str, Any], *, strict: bool
 ) -> dict[str, Any]:
-    """Return the settings with the types that `hints` ask for.
+    """Return the values of the settings, by flat name.
 
     Unless `strict`, numbers and booleans may be written as strings. Raises `ConfigError` for an
     unknown name or a value that is not allowed.
     """
-    checked: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, value in settings.items():
-        if name not in hints:
-            raise ConfigError(f"unknown setting {name!r}; known are: {', '.join(hints)}")
-        try:
-            checked[name] = msgspec.convert(value, hints[name], strict=strict)
-            _READERS.get(name, str)(value)
-        except ValueError as error:  # msgspec's are such, too
-            issue = str(error).replace("`", "")
-            shown = "this" if is_secret(name) else repr(value)
-            raise ConfigError(f"{flag(name)}: {shown} is not allowed: {issue}") from None
-    return checked
+        if name not in options:
+            raise ConfigError(f"unknown setting {name!r}; known are: {', '.join(options)}")
+        values[name] = _checked(options[name], value, strict=strict)
+    return values
+
+
+def _checked(found: Option, value: Any, *, strict: bool) -> Any:
+    try:
+        converted = msgspec.convert(value, found.hint, strict=strict)
+        return converted if found.read is None else found.read(converted)
+    except ValueError as error:  # msgspec's are such, too
+        issue = str(error).replace("`", "")
+        shown = "this" if found.secret else repr(value)
+        raise ConfigError(f"{flag(found.name)}: {shown} is not allowed: {issue}") from None
+
+
+def grouped(
+    options: Mapping[str, Option], groups: Mapping[str, type[Struct]], values: Mapping[str, Any]
+) -> dict[str, Struct]:
+    """Return each group with its part of `values`."""
+    parts: dict[str, dict[str, Any]] = {group: {} for group in groups}
+    for name, value in values.items():
+        parts[options[name].group][options[name].field] = value
+    return {group: struct(**parts[group]) for group, struct in groups.items()}
 
 
 def flag(name: str) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from livelog.config.check import flag
-from livelog.config.options import Config, build, must_be_filled
+from livelog.config.config import Config
+from livelog.config.options import OPTIONS
 from livelog.errors import ConfigError
 
 PREFIX = "LIVELOG_"
@@ -29,10 +30,10 @@ def load(
         if name.startswith(PREFIX) and name not in NOT_SETTINGS:
             settings[name.removeprefix(PREFIX).lower()] = text
     merged = {**settings, **flags}
-    for name in merged:
-        if merged[name] == "" and must_be_filled(name):
+    for name, value in merged.items():
+        if value == "" and name in OPTIONS and OPTIONS[name].filled:
             raise ConfigError(f"{flag(name)}: is empty")
-    return build(merged)
+    return Config.from_text(merged)
 
 
 def _from_file(file: str) -> dict[str, Any]:

@@ -24,10 +24,10 @@ class Allowance:
     __slots__ = ("commands", "messages", "refusals")
 
     def __init__(self, config: Config) -> None:
-        messages = Rate(config.message_limit, config.limit_window)
+        messages = Rate(config.limits.message_limit, config.limits.limit_window)
         self.messages = TokenBucket(messages)
         self.refusals = TokenBucket(messages)
-        self.commands = TokenBucket(Rate(config.command_limit, config.limit_window))
+        self.commands = TokenBucket(Rate(config.limits.command_limit, config.limits.limit_window))
 
     def spend(self, scope: Scope, now: float) -> RateLimit | None:
         """Take one of `scope`; returns the warning that is due, if one is.

@@ -63,8 +63,8 @@ async def drain(context: Context, hurried: asyncio.Event) -> None:
     """Send everybody away; at once, as soon as it is `hurried`."""
     context.ending.set()
     peers = list(context.peers)
-    config = context.config
-    schedule = Schedule(len(peers), config.drain_seconds, config.close_timeout, random.Random())
+    net = context.config.net
+    schedule = Schedule(len(peers), net.drain_seconds, net.close_timeout, random.Random())
     started = context.loop.time()
     remaining = iter(peers)
     told = 0

@@ -133,15 +133,15 @@ class Limiter:
         self._proxies = proxies
         self._clock = clock
         self._audit = incidents
-        window = config.limit_window
+        window = config.limits.limit_window
         self._of_user = (
-            Rate(config.user_message_limit, window),
-            Rate(config.user_command_limit, window),
+            Rate(config.limits.user_message_limit, window),
+            Rate(config.limits.user_command_limit, window),
         )
         self._of_address = (
-            Rate(config.address_message_limit, window),
-            Rate(config.address_command_limit, window),
-            Rate(config.block_after, window),
+            Rate(config.limits.address_message_limit, window),
+            Rate(config.limits.address_command_limit, window),
+            Rate(config.limits.block_after, window),
         )
         self._users = _Book(lambda: _Share(*self._of_user))
         self._addresses = _Book(lambda: _Visitor(*self._of_address))
@@ -155,14 +155,14 @@ class Limiter:
 
         When too many of all are, the one that has been silent longest has to go.
         """
-        here, limit = self._limited(address), self._config.waiting_per_ip
+        here, limit = self._limited(address), self._config.limits.waiting_per_ip
         if here:
             self.check(address)
             if self._waiting_from[here] >= limit:
                 raise _too_many("address", f"{limit} connections from there wait already", 1)
         self._waiting[connection] = here
         self._waiting_from[here] += 1
-        if len(self._waiting) > self._config.waiting_connections:
+        if len(self._waiting) > self._config.limits.waiting_connections:
             self._make_room()
 
     def leave(self, connection: Waiting) -> None:
@@ -209,7 +209,7 @@ class Limiter:
         if here := self._limited(address):
             shares.append(("address", self._addresses.of(here)))
         somebody = not principal.open and principal is not NOBODY
-        if self._config.limits and somebody and not principal.scopes & _SERVICES:
+        if self._config.limits.enforced and somebody and not principal.scopes & _SERVICES:
             shares.append(("user", self._users.of(principal.id)))
         return shares
 
@@ -236,7 +236,7 @@ class Limiter:
         now, visitor = self._clock(), self._addresses.of(here)
         visitor.failures.charge(now)
         if visitor.failures.retry_after(now) > 0 and visitor.blocked_until <= now:
-            seconds = self._config.block_seconds
+            seconds = self._config.limits.block_seconds
             visitor.blocked_until = now + seconds
             what = f"is blocked for {seconds:g} seconds, it has failed too often"
             self._audit.report("block", address, what)
@@ -251,7 +251,7 @@ class Limiter:
 
     def _limited(self, address: str) -> str:
         """What the limits of `address` are kept by; empty when there are none."""
-        return limited_as(address) if self._config.limits and address else ""
+        return limited_as(address) if self._config.limits.enforced and address else ""
 
 
 def _too_many(field: str, issue: str, retry_after: float) -> RefusedError:

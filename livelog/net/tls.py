@@ -143,8 +143,8 @@ class TlsDoor(asyncio.Protocol):
                 self,
                 self.tls,
                 server_side=True,
-                ssl_handshake_timeout=config.head_timeout,
-                ssl_shutdown_timeout=config.close_timeout,
+                ssl_handshake_timeout=config.net.head_timeout,
+                ssl_shutdown_timeout=config.net.close_timeout,
             )
         except (OSError, EOFError) as error:  # an SSLError is an OSError
             why = getattr(error, "reason", None) or type(error).__name__

@@ -384,7 +384,7 @@ class House:
     @property
     def address(self) -> Address:
         """Where it listens."""
-        return self.server.config.uds or ("127.0.0.1", self.server.port)
+        return self.server.config.net.uds or ("127.0.0.1", self.server.port)
 
     async def wire(self, source: str = "") -> Wire:
         """A connection on which nothing was sent yet."""

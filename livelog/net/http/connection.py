@@ -87,7 +87,7 @@ class HttpConnection(asyncio.Protocol):
         if trusted:
             self._expect_proxy()
         self.context.peers.add(self)
-        self._set_timer(self.context.config.head_timeout)
+        self._set_timer(self.context.config.net.head_timeout)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -116,7 +116,7 @@ class HttpConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client does not read its answers."""
         self.drained = self.context.loop.create_future()
-        self._set_timer(self.context.config.stall_seconds)
+        self._set_timer(self.context.config.net.stall_seconds)
 
     def resume_writing(self) -> None:
         """The client has read its answers."""
@@ -158,7 +158,7 @@ class HttpConnection(asyncio.Protocol):
         self.request = Request()
         self.in_head = True
         self.head_bytes = 0
-        self._set_timer(self.context.config.head_timeout)
+        self._set_timer(self.context.config.net.head_timeout)
 
     def on_url(self, url: bytes) -> None:
         """The target of the request, or a part of it."""
@@ -180,7 +180,7 @@ class HttpConnection(asyncio.Protocol):
         self.request.method = self.parser.get_method().decode("ascii")
         self.request.version = self.parser.get_http_version()
         self.request.keep_alive = self.parser.should_keep_alive()
-        self._set_timer(self.context.config.body_timeout)
+        self._set_timer(self.context.config.net.body_timeout)
         if self.head_bytes > _MAX_HEAD_BYTES:
             self._head_too_large()
         else:
@@ -188,14 +188,14 @@ class HttpConnection(asyncio.Protocol):
         length = self.request.header("content-length")
         if self.refused is not None:
             return
-        if length.isdigit() and int(length) > self.context.config.max_body_bytes:
+        if length.isdigit() and int(length) > self.context.config.net.max_body_bytes:
             self._body_too_large()
         elif self.request.header("expect").lower() == "100-continue":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
-        if len(self.request.body) + len(body) > self.context.config.max_body_bytes:
+        if len(self.request.body) + len(body) > self.context.config.net.max_body_bytes:
             self._body_too_large()
         elif self.refused is None:
             self.request.body += body
@@ -209,7 +209,7 @@ class HttpConnection(asyncio.Protocol):
     # Requests.
 
     def _expect_proxy(self) -> None:
-        if self.context.config.proxy_header == "proxy-protocol":
+        if self.context.config.net.proxy_header == "proxy-protocol":
             self.preface = bytearray()
         else:
             self.behind_proxy = True
@@ -277,7 +277,7 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(self.refused)
         elif not self.transport.is_closing():
             self.transport.resume_reading()
-            self._set_timer(self.context.config.idle_timeout)
+            self._set_timer(self.context.config.net.idle_timeout)
 
     async def _answer(self, request: Request) -> Response:
         try:
@@ -296,7 +296,7 @@ class HttpConnection(asyncio.Protocol):
         self.refused = RefusedError(PROTOCOL_ERROR, "head", issue, status=431)
 
     def _body_too_large(self) -> None:
-        issue = f"larger than {self.context.config.max_body_bytes} bytes"
+        issue = f"larger than {self.context.config.net.max_body_bytes} bytes"
         self.refused = RefusedError(MESSAGE_TOO_BIG, "body", issue)
 
     # The WebSocket handshake.
@@ -316,21 +316,24 @@ class HttpConnection(asyncio.Protocol):
             issue = "the server is shutting down"
             self._refuse(RefusedError(GOING_AWAY, "", issue, headers=_RETRY_SOON))
         elif self._too_many_from_here():
-            issue = f"{config.connections_per_ip} connections are open from {request.address}"
+            issue = (
+                f"{config.limits.connections_per_ip} connections are open from {request.address}"
+            )
             self._refuse(RefusedError(RATE_LIMIT_EXCEEDED, "address", issue, headers=_RETRY_LATER))
         else:
             self._shake_hands(rest)
 
     def _too_many_from_here(self) -> bool:
-        limit = self.context.config.connections_per_ip
+        limits = self.context.config.limits
         here = limited_as(self.request.address)
-        return self.context.config.limits and bool(here) and self.context.subscribers[here] >= limit
+        open_here = self.context.subscribers[here]
+        return limits.enforced and bool(here) and open_here >= limits.connections_per_ip
 
     def _shake_hands(self, rest: bytes) -> None:
         websocket = ServerProtocol(
             # The handshake's head is parsed already, so the protocol starts behind it.
             state=State.OPEN,
-            max_size=self.context.config.max_frame_bytes,
+            max_size=self.context.config.net.max_frame_bytes,
             logger=_websocket_log,
         )
         response = websocket.accept(
@@ -393,7 +396,7 @@ class HttpConnection(asyncio.Protocol):
         if self.closing or self.transport.is_closing():
             return
         self.closing = True
-        self._set_timer(self.context.config.close_timeout)
+        self._set_timer(self.context.config.net.close_timeout)
         if self.ended or not self.transport.can_write_eof():  # TLS closes in its own two steps
             self.transport.close()
         else:

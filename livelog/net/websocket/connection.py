@@ -116,10 +116,10 @@ class Connection(asyncio.Protocol):
         self.admission = (
             Session(ANYBODY)
             if context.auth is None
-            else Session(NOBODY, context.loop.time() + context.config.auth_timeout)
+            else Session(NOBODY, context.loop.time() + context.config.auth.auth_timeout)
         )
         self.opening: tuple[str, str] | None = None
-        self.allowance = Allowance(context.config) if context.config.limits else None
+        self.allowance = Allowance(context.config) if context.config.limits.enforced else None
         self.outbox: list[bytes] = []
         self.assembler = Inbox()
         self.task: asyncio.Task[None] | None = None
@@ -347,7 +347,9 @@ class Connection(asyncio.Protocol):
         """It is due to look at who it is, and whether it still is."""
         try:
             if not self.admission.admitted and self.task is not None:
-                self.admission.due = now + self.context.config.auth_timeout  # is being looked up
+                self.admission.due = (
+                    now + self.context.config.auth.auth_timeout
+                )  # is being looked up
             elif now >= self.admission.due:
                 warning = self.admission.review(self.context.clock(), now)
                 if warning is not None:
@@ -489,7 +491,7 @@ class Connection(asyncio.Protocol):
             self.task.cancel()
         config = self.context.config
         # A client that does not read can only be told when it reads again.
-        patience = config.stall_seconds if blocked else config.close_timeout
+        patience = config.net.stall_seconds if blocked else config.net.close_timeout
         self.context.timers.set(self, self.context.loop.time() + patience)
         if not self.transport.is_closing():
             self.transport.resume_reading()  # to see the peer's close

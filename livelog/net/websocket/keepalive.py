@@ -36,19 +36,19 @@ class Keepalive:
         """What is to be done; `blocked` tells that the send buffer is full."""
         config = self._config
         if blocked:
-            stalled = now >= self.blocked_since + config.stall_seconds
+            stalled = now >= self.blocked_since + config.net.stall_seconds
             return Due.END_STALLED if stalled else Due.NOTHING
         if self.pinged > self.heard:
-            return Due.END_SILENT if now >= self.pinged + config.ping_timeout else Due.NOTHING
-        return Due.PING if now >= self.heard + config.ping_interval else Due.NOTHING
+            return Due.END_SILENT if now >= self.pinged + config.net.ping_timeout else Due.NOTHING
+        return Due.PING if now >= self.heard + config.net.ping_interval else Due.NOTHING
 
     def deadline(self, now: float, *, blocked: bool) -> float:
         """When to look again."""
         config = self._config
         if blocked:
-            return self.blocked_since + config.stall_seconds
+            return self.blocked_since + config.net.stall_seconds
         if self.pinged <= self.heard:
-            return self.heard + config.ping_interval
+            return self.heard + config.net.ping_interval
         # An answer sets no timer, so look in time for the next ping.
-        soon = self.pinged + min(config.ping_interval, config.ping_timeout)
-        return soon if soon > now else self.pinged + config.ping_timeout
+        soon = self.pinged + min(config.net.ping_interval, config.net.ping_timeout)
+        return soon if soon > now else self.pinged + config.net.ping_timeout

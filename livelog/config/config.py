@@ -1,0 +1,81 @@
+"""The configuration of one server: built from flat names, checked when built, read by group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from inspect import Parameter, Signature
+from typing import Any, ClassVar, Self
+
+from livelog.config.check import checked, grouped
+from livelog.config.options import (
+    GROUPS,
+    OPTIONS,
+    Auth,
+    Demo,
+    Fanout,
+    Limits,
+    Net,
+    Storage,
+    Tls,
+)
+
+
+class Config:
+    """How a server is to run: `Config(port=9000, store="memory").net.port`.
+
+    Takes the options by their flat names, as keyword arguments. Raises `ConfigError` for an unknown
+    name or a value that is not allowed.
+    """
+
+    __slots__ = ("_given", *GROUPS)
+    __signature__: ClassVar = Signature(
+        [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=option.default)
+            for name, option in OPTIONS.items()
+        ]
+    )
+
+    net: Net
+    tls: Tls
+    storage: Storage
+    auth: Auth
+    limits: Limits
+    fanout: Fanout
+    demo: Demo
+
+    def __init__(self, **settings: Any) -> None:
+        self._build(settings, strict=True)
+
+    @classmethod
+    def from_text(cls, settings: Mapping[str, Any]) -> Self:
+        """Return a configuration whose numbers and booleans may be written as strings."""
+        made = cls.__new__(cls)
+        made._build(settings, strict=False)
+        return made
+
+    def _build(self, settings: Mapping[str, Any], *, strict: bool) -> None:
+        values = checked(OPTIONS, settings, strict=strict)
+        self._given = {
+            name: settings[name] if OPTIONS[name].read else value
+            for name, value in values.items()
+            if value != OPTIONS[name].default
+        }
+        for group, struct in grouped(OPTIONS, GROUPS, values).items():
+            setattr(self, group, struct)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Config) and all(
+            getattr(self, group) == getattr(other, group) for group in GROUPS
+        )
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, group) for group in GROUPS))
+
+    def __repr__(self) -> str:
+        """Show what differs from the defaults, without secrets."""
+        given = {
+            name: "…" if option.secret else self._given[name]
+            for name, option in OPTIONS.items()
+            if name in self._given
+        }
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in given.items())})"
