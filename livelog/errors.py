@@ -1,15 +1,23 @@
 """The tree of errors, and the table of codes.
 
-Every way a request can fail or a connection can end has a code of the API's table. `CODES` says for
-each what it is called, which HTTP status it answers with and what the `disconnected` event calls
-it. Whoever finds something wrong raises `RefusedError`; the doors turn it into an `error` event, an
-HTTP response or a close. Nothing else decides how an error looks on the wire.
+    LivelogError
+    ├── RefusedError            a request that cannot be granted
+    ├── ConfigError             a setting that is not allowed
+    ├── UnreachableError        no connection could be opened
+    ├── ConnectionEndedError    the server ended the connection for good
+    └── NotRunningError         a call before the start, after the end, or from another thread
+
+Every way a request can fail or a connection can end has a code of the API's table. `CODES` says
+for each what it is called and what the `disconnected` event calls it. Code that finds something
+wrong raises `RefusedError`; the WebSocket turns it into an `error` event or a close, `net/http`
+into a response. The HTTP statuses and headers are in `net/http/errors.py`, and nowhere else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from copy import copy
+from typing import Any, Literal, NamedTuple, Self
 
 Reason = Literal["normal_closure", "connection_timeout", "protocol_error", "server_error"]
 
@@ -28,30 +36,28 @@ RATE_LIMIT_EXCEEDED = 4003
 
 
 class Code(NamedTuple):
-    """What one code means wherever it appears."""
+    """The meaning of one code, wherever it appears."""
 
     text: str
     """`error_message` of the `error` event."""
-    status: int
-    """HTTP status of a request refused with it."""
     reason: Reason
     """`reason` of the `disconnected` event, unless the closing side knows better."""
 
 
 CODES: dict[int, Code] = {
-    NORMAL_CLOSURE: Code("Normal Closure", 200, "normal_closure"),
-    GOING_AWAY: Code("Going Away", 503, "normal_closure"),
-    PROTOCOL_ERROR: Code("Protocol Error", 400, "protocol_error"),
-    UNSUPPORTED_DATA: Code("Unsupported Data", 415, "protocol_error"),
+    NORMAL_CLOSURE: Code("Normal Closure", "normal_closure"),
+    GOING_AWAY: Code("Going Away", "normal_closure"),
+    PROTOCOL_ERROR: Code("Protocol Error", "protocol_error"),
+    UNSUPPORTED_DATA: Code("Unsupported Data", "protocol_error"),
     # Never sent: it is what an endpoint notes when the peer vanished (RFC 6455 section 7.4.1).
-    ABNORMAL_CLOSURE: Code("Abnormal Closure", 400, "connection_timeout"),
-    POLICY_VIOLATION: Code("Policy Violation", 403, "protocol_error"),
-    MESSAGE_TOO_BIG: Code("Message Too Big", 413, "protocol_error"),
-    SERVER_ERROR: Code("Server Error", 500, "server_error"),
-    AUTHENTICATION_FAILED: Code("Authentication Failed", 401, "protocol_error"),
-    INVALID_TOKEN: Code("Invalid Token", 401, "protocol_error"),
-    TOKEN_EXPIRED: Code("Token Expired", 401, "protocol_error"),
-    RATE_LIMIT_EXCEEDED: Code("Rate Limit Exceeded", 429, "protocol_error"),
+    ABNORMAL_CLOSURE: Code("Abnormal Closure", "connection_timeout"),
+    POLICY_VIOLATION: Code("Policy Violation", "protocol_error"),
+    MESSAGE_TOO_BIG: Code("Message Too Big", "protocol_error"),
+    SERVER_ERROR: Code("Server Error", "server_error"),
+    AUTHENTICATION_FAILED: Code("Authentication Failed", "protocol_error"),
+    INVALID_TOKEN: Code("Invalid Token", "protocol_error"),
+    TOKEN_EXPIRED: Code("Token Expired", "protocol_error"),
+    RATE_LIMIT_EXCEEDED: Code("Rate Limit Exceeded", "protocol_error"),
 }
 
 
@@ -85,9 +91,11 @@ class NotRunningError(LivelogError, RuntimeError):
 class RefusedError(LivelogError):
     """A request that cannot be granted: which rule (`code`), where (`field`), why (`issue`).
 
-    `details` holds what else helps the caller, such as `allowed` or `retry_after_seconds`.
-    `status` replaces the HTTP status of the code where HTTP has a better word, such as 404, and
-    `headers` go with an HTTP answer.
+    `details` holds what else helps the caller, such as `allowed`. Two of them have a name of their
+    own here: `retry_after` is the number of seconds after which the same request may be granted,
+    `scope` is the scope that the principal lacks.
+
+    Once raised, a refusal is not changed: `at`, `rename` and `explain` return new ones.
     """
 
     def __init__(
@@ -96,21 +104,46 @@ class RefusedError(LivelogError):
         field: str,
         issue: str,
         *,
-        status: int | None = None,
-        headers: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+        scope: str | None = None,
         **details: Any,
     ) -> None:
-        super().__init__(f"{field}: {issue}" if field else issue)
+        super().__init__(code, field, issue)
         self.code = code
         self.field = field
         self.issue = issue
-        self.status = CODES[code].status if status is None else status
-        self.headers = headers or {}
         self.details = details
+        if retry_after is not None:
+            details["retry_after_seconds"] = round(retry_after, 3)
+        if scope is not None:
+            details["scope"] = scope
 
-    def at(self, place: str) -> RefusedError:
-        """The same refusal, seen from outside: `field` is found in `place`."""
-        field = f"{place}.{self.field}" if self.field else place
-        return RefusedError(
-            self.code, field, self.issue, status=self.status, headers=self.headers, **self.details
-        )
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds to wait before the next attempt; None if waiting does not help."""
+        return self.details.get("retry_after_seconds")
+
+    @property
+    def scope(self) -> str | None:
+        """The scope that is missing, if one is."""
+        return self.details.get("scope")
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.issue}" if self.field else self.issue
+
+    def at(self, place: str) -> Self:
+        """Return the same refusal seen from outside: `field` is found in `place`."""
+        return self.rename(f"{place}.{self.field}" if self.field else place)
+
+    def rename(self, field: str) -> Self:
+        """Return the same refusal of another field."""
+        return self._with(field=field)
+
+    def explain(self, details: Mapping[str, Any]) -> Self:
+        """Return the same refusal with these details, too."""
+        return self._with(details={**self.details, **details})
+
+    def _with(self, **changes: Any) -> Self:
+        refused = copy(self)
+        vars(refused).update(changes)
+        return refused

@@ -55,9 +55,8 @@ def test_a_user_has_one_bucket_wherever_he_connects_from(make: Make, clock: Cloc
         doorman.spend("commands", address, ANN)
     with pytest.raises(RefusedError, match="of this user") as refused:
         doorman.spend("commands", "203.0.113.4", ANN)
-    assert (refused.value.code, refused.value.status) == (4003, 429)
+    assert refused.value.code == 4003
     assert refused.value.details["retry_after_seconds"] == pytest.approx(20)
-    assert refused.value.headers["Retry-After"] == "20"
     doorman.spend("commands", "203.0.113.1", BOB)
     doorman.spend("messages", "203.0.113.1", ANN)
     clock.now += 20

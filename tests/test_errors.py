@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import get_args
 
-import pytest
-
-from livelog.errors import CODES, POLICY_VIOLATION, PROTOCOL_ERROR, Reason, RefusedError
+from livelog.errors import (
+    CODES,
+    POLICY_VIOLATION,
+    PROTOCOL_ERROR,
+    RATE_LIMIT_EXCEEDED,
+    SERVER_ERROR,
+    Reason,
+    RefusedError,
+)
 
 # "Error Codes" of the specification.
 LISTED = {
@@ -42,19 +49,6 @@ def test_the_reasons_are_those_of_the_specification() -> None:
     assert {entry.reason for entry in CODES.values()} <= set(get_args(Reason))
 
 
-@pytest.mark.parametrize(
-    ("code", "status"),
-    [(1002, 400), (1003, 415), (1008, 403), (1009, 413), (1011, 500), (4001, 401), (4003, 429)],
-)
-def test_every_fault_has_its_http_status(code: int, status: int) -> None:
-    assert RefusedError(code, "", "").status == status
-
-
-def test_faults_of_ours_and_of_the_client_are_told_apart_over_http() -> None:
-    ours = {code for code, entry in CODES.items() if entry.status >= 500}
-    assert ours == {1001, 1011}
-
-
 def test_a_refusal_carries_code_field_issue_and_whatever_helps() -> None:
     refused = RefusedError(PROTOCOL_ERROR, "limit", "too high", allowed=[1, 1000])
     assert (refused.code, refused.field, refused.issue) == (PROTOCOL_ERROR, "limit", "too high")
@@ -63,12 +57,41 @@ def test_a_refusal_carries_code_field_issue_and_whatever_helps() -> None:
     assert str(RefusedError(PROTOCOL_ERROR, "", "not valid JSON")) == "not valid JSON"
 
 
+def test_a_refusal_says_when_to_come_back_and_which_scope_is_missing() -> None:
+    refused = RefusedError(RATE_LIMIT_EXCEEDED, "", "too fast", retry_after=1.23456)
+    assert (refused.retry_after, refused.scope) == (1.235, None)
+    assert refused.details == {"retry_after_seconds": 1.235}
+    refused = RefusedError(POLICY_VIOLATION, "", "no", scope="admin")
+    assert (refused.retry_after, refused.scope) == (None, "admin")
+    assert refused.details == {"scope": "admin"}
+
+
+class SpecialError(RefusedError):
+    """A kind with something of its own."""
+
+    extra = 0
+
+
 def test_a_refusal_seen_from_outside_differs_in_the_field_only() -> None:
-    refused = RefusedError(
-        POLICY_VIOLATION, "b", "no", status=404, headers={"Allow": "GET"}, allowed=1
-    )
+    refused = SpecialError(POLICY_VIOLATION, "b", "no", retry_after=1, scope="read", allowed=1)
+    refused.extra = 7
     outer = refused.at("[3]").at("a")
     assert outer.field == "a.[3].b"
-    assert (outer.code, outer.issue, outer.status) == (POLICY_VIOLATION, "no", 404)
-    assert (outer.headers, outer.details) == ({"Allow": "GET"}, {"allowed": 1})
+    assert str(outer) == "a.[3].b: no"
+    assert (type(outer), outer.extra) == (SpecialError, 7)
+    assert (outer.code, outer.issue, outer.details) == (POLICY_VIOLATION, "no", refused.details)
     assert RefusedError(PROTOCOL_ERROR, "", "no").at("message").field == "message"
+
+
+def test_a_refusal_is_never_changed() -> None:
+    refused = RefusedError(PROTOCOL_ERROR, "filters.b", "no", allowed=1)
+    assert refused.rename("b").field == "b"
+    assert refused.explain({"self": 2}).details == {"allowed": 1, "self": 2}
+    assert refused.at("a").explain({"line": 3}).details == {"allowed": 1, "line": 3}
+    assert (refused.field, refused.details) == ("filters.b", {"allowed": 1})
+
+
+def test_a_refusal_survives_a_pipe_between_processes() -> None:
+    refused = RefusedError(SERVER_ERROR, "a", "no", retry_after=1)
+    copied = pickle.loads(pickle.dumps(refused))
+    assert (str(copied), copied.retry_after) == ("a: no", 1)

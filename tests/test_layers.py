@@ -33,7 +33,8 @@ NARROW = {
 
 PURE = {
     "wire", "index", "log.window", "log.idtable", "fanout.audience", "fanout.routing", "fanout.hub",
-    "fanout.pacing", "auth.principal", "net.tokenbucket", "net.timers", "net.http.parser",
+    "fanout.pacing", "auth.principal", "net.tokenbucket", "net.timers", "net.http.errors",
+    "net.http.parser",
 }
 """Packages and modules without asyncio, clock or I/O; a `now` is passed in."""
 

@@ -23,6 +23,7 @@ from websockets.asyncio.client import connect
 
 import livelog
 from livelog import Config, Server, cli
+from livelog.net.http.errors import STATUSES
 from livelog.wire.commands import AnyCommand
 from livelog.wire.events import AnyEvent
 from livelog.wire.messages import AnyMessage
@@ -219,6 +220,13 @@ def test_the_table_of_messages_is_that_of_the_structs() -> None:
         found_required, found_optional = listed.pop(f"`{message.__struct_config__.tag}`")
         assert ({*found_required}, {*found_optional}) == (required, optional), message
     assert not listed
+
+
+def test_the_statuses_of_the_error_codes_are_those_of_the_code() -> None:
+    for row in table(PROTOCOL, "`error_code`", "meaning", "HTTP status"):
+        usual = re.findall(r"\d+", row["HTTP status"])[0]
+        for code in re.findall(r"\d+", row["`error_code`"]):
+            assert STATUSES[int(code)] == int(usual), row
 
 
 def test_the_table_of_values_is_that_of_the_structs() -> None:

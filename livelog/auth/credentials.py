@@ -1,7 +1,7 @@
 """What somebody shows to prove who they are: where it is found, and how its failure is told.
 
 Codes: 4000 when there is nothing or nothing that could be believed, 4001 for what is not valid,
-4002 for what was valid once. The challenge of HTTP is that of RFC 6750 section 3.
+4002 for what was valid once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ PARAMETERS = {"token": "token", "api_key": "api_key"}
 """Parameters of a URL → field of the credential."""
 
 _BEARER = "bearer "
-_CHALLENGE = 'Bearer realm="livelog"'
+_PROVIDER_AWAY = 10.0
+"""Seconds after which a client may try again while the identity provider is unreachable."""
 
 
 class Credential(NamedTuple):
@@ -58,18 +59,15 @@ def of_request(
 
 
 def failed(issue: str, code: int = AUTHENTICATION_FAILED, field: str = "token") -> RefusedError:
-    """The refusal of who could not prove who they are."""
-    challenge = _CHALLENGE
-    if code != AUTHENTICATION_FAILED:
-        challenge += f', error="invalid_token", error_description="{issue}"'
-    return RefusedError(code, field, issue, headers={"WWW-Authenticate": challenge})
+    """Return the refusal of a client that could not prove its principal."""
+    return RefusedError(code, field, issue)
 
 
 def invalid(issue: str) -> RefusedError:
-    """The refusal of a credential that is not valid."""
+    """Return the refusal of a credential that is not valid."""
     return failed(issue, INVALID_TOKEN)
 
 
 def unavailable(issue: str) -> RefusedError:
-    """Not the caller's fault: it cannot be checked now, and trying again later makes sense."""
-    return RefusedError(SERVER_ERROR, "token", issue, status=503, headers={"Retry-After": "10"})
+    """Return the refusal of a credential that cannot be checked now: later it may be granted."""
+    return RefusedError(SERVER_ERROR, "token", issue, retry_after=_PROVIDER_AWAY)

@@ -88,13 +88,6 @@ def scopes(words: str) -> frozenset[str]:
 
 
 def _missing(scope: str, field: str, issue: str = "") -> RefusedError:
-    """The refusal that says which scope would have helped, over HTTP too (RFC 6750 section 3)."""
+    """Return the refusal that names the scope which would have helped."""
     said = f"{issue}: " if issue else ""
-    challenge = f'Bearer realm="livelog", error="insufficient_scope", scope="{scope}"'
-    return RefusedError(
-        POLICY_VIOLATION,
-        field,
-        f"{said}the scope {scope} is missing",
-        headers={"WWW-Authenticate": challenge},
-        scope=scope,
-    )
+    return RefusedError(POLICY_VIOLATION, field, f"{said}the scope {scope} is missing", scope=scope)

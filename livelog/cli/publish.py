@@ -26,7 +26,7 @@ from livelog.cli import options
 from livelog.cli.exit import FAILED, Failure, explained, outcome, say
 from livelog.client import Clock
 from livelog.client.backoff import DELAYS, Backoff
-from livelog.client.errors import Lost
+from livelog.client.errors import Lost, ResponseRefusedError
 from livelog.client.http import Poster, Unavailable
 from livelog.client.url import shown
 from livelog.errors import PROTOCOL_ERROR, RefusedError, UnreachableError
@@ -161,7 +161,7 @@ class _Run:
             try:
                 self.published += self._persistently([line.data for line in lines])
                 return True
-            except RefusedError as refused:
+            except ResponseRefusedError as refused:
                 about_us = refused.status == HTTPStatus.UNAUTHORIZED
                 if "line" not in refused.details and (len(lines) > 1 or about_us):
                     raise  # it is not about one message

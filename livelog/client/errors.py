@@ -6,11 +6,10 @@ commands are `livelog.errors.RefusedError`, the exception the server itself rais
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from livelog.errors import (
     AUTHENTICATION_FAILED,
-    CODES,
     INVALID_TOKEN,
     MESSAGE_TOO_BIG,
     POLICY_VIOLATION,
@@ -21,6 +20,8 @@ from livelog.errors import (
     RefusedError,
 )
 from livelog.wire.events import Error
+
+AnyRefused = TypeVar("AnyRefused", bound=RefusedError)
 
 
 class Loss(NamedTuple):
@@ -41,15 +42,28 @@ class Lost(Exception):
         self.loss = loss
 
 
-def refusal(event: Error, status: int | None = None) -> RefusedError:
-    """The exception for an `error` event, which over HTTP came with a status."""
+class ResponseRefusedError(RefusedError):
+    """A refusal that came as an HTTP response; `status` is the response's."""
+
+    status: int = 0
+
+
+def refusal(event: Error) -> RefusedError:
+    """Return the exception for an `error` event."""
+    return _filled(RefusedError, event)
+
+
+def refusal_of_response(event: Error, status: int) -> ResponseRefusedError:
+    """Return the exception for an HTTP response with this status whose body is an `error` event."""
+    refused = _filled(ResponseRefusedError, event)
+    refused.status = status
+    return refused
+
+
+def _filled(kind: type[AnyRefused], event: Error) -> AnyRefused:
     details = dict(event.details)
     field, issue = str(details.pop("field", "")), str(details.pop("issue", event.error_message))
-    if status is None and event.error_code not in CODES:
-        status = 400  # a newer server may have codes of its own
-    refused = RefusedError(event.error_code, field, issue, status=status)
-    refused.details = details
-    return refused
+    return kind(event.error_code, field, issue).explain(details)
 
 
 _USELESS = {

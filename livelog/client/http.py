@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from livelog.client.errors import Loss, Lost, refusal
+from livelog.client.errors import Loss, Lost, refusal_of_response
 from livelog.client.url import unix_socket
 from livelog.wire import WEBSOCKET_PATH
 from livelog.wire.events import Error
@@ -74,7 +74,7 @@ def _count(status: int, body: bytes) -> int:
     try:
         if status < 300:
             return msgspec.json.decode(body, type=Published).count
-        refused = refusal(msgspec.json.decode(body, type=Error), status)
+        refused = refusal_of_response(msgspec.json.decode(body, type=Error), status)
     except ValueError:
         why = f"what answers there is no livelog server (HTTP status {status})"
         raise (Unavailable if status in _LATER else Lost)(Loss(why)) from None

@@ -255,10 +255,4 @@ class Limiter:
 
 
 def _too_many(field: str, issue: str, retry_after: float) -> RefusedError:
-    return RefusedError(
-        RATE_LIMIT_EXCEEDED,
-        field,
-        issue,
-        headers={"Retry-After": str(max(1, math.ceil(retry_after)))},
-        retry_after_seconds=round(retry_after, 3),
-    )
+    return RefusedError(RATE_LIMIT_EXCEEDED, field, issue, retry_after=retry_after)

@@ -37,7 +37,6 @@ _TRIM = """
     DELETE FROM message
     WHERE position < (SELECT min(min(position) + 500, max(position)) FROM message) AND seq <= ?
 """
-_RETRY_LATER = {"Retry-After": "1"}
 
 _COMMIT_RECORDS = 5000
 """Records in one statement, at most; some 50 milliseconds."""
@@ -267,4 +266,4 @@ def _tell_nobody(refused: RefusedError | None) -> None:
 
 
 def _refused(issue: str) -> RefusedError:
-    return RefusedError(SERVER_ERROR, "", issue, status=503, headers=_RETRY_LATER)
+    return RefusedError(SERVER_ERROR, "", issue, retry_after=_RETRY_SECONDS)

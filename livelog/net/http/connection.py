@@ -32,6 +32,7 @@ from livelog.errors import (
 from livelog.net import proxyprotocol
 from livelog.net.addresses import address_of, limited_as
 from livelog.net.context import Context
+from livelog.net.http.errors import HttpRefusedError, headers_of, status_of
 from livelog.net.http.handlers import Request, Response, answer
 from livelog.net.http.parser import admit
 from livelog.net.websocket.connection import Connection
@@ -43,8 +44,8 @@ _websocket_log = logging.getLogger("livelog.websocket")
 _websocket_log.setLevel(logging.WARNING)  # it would report every connection
 _MAX_HEAD_BYTES = 16 * 1024
 _HEADERS = {"X-Content-Type-Options": "nosniff"}  # no answer is to be run as a script
-_RETRY_LATER = {"Retry-After": "60"}
-_RETRY_SOON = {"Retry-After": "5"}
+_RETRY_LATER = 60
+_RETRY_SOON = 5
 
 
 class HttpConnection(asyncio.Protocol):
@@ -133,7 +134,7 @@ class HttpConnection(asyncio.Protocol):
             self.transport.abort()
         elif self.task is None:
             part = "head" if self.in_head else "body"
-            self._refuse(RefusedError(PROTOCOL_ERROR, part, "took too long to arrive", status=408))
+            self._refuse(HttpRefusedError(408, part, "took too long to arrive"))
 
     def shut_down(self, back_in: float = 0.0) -> None:
         """The server stops: finish what is being answered or has a head, close the rest."""
@@ -293,7 +294,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _head_too_large(self) -> None:
         issue = f"larger than {_MAX_HEAD_BYTES} bytes"
-        self.refused = RefusedError(PROTOCOL_ERROR, "head", issue, status=431)
+        self.refused = HttpRefusedError(431, "head", issue)
 
     def _body_too_large(self) -> None:
         issue = f"larger than {self.context.config.net.max_body_bytes} bytes"
@@ -306,20 +307,20 @@ class HttpConnection(asyncio.Protocol):
         if self.refused is not None:
             self._refuse(self.refused)
         elif request.header("upgrade").lower() != "websocket":
-            self._refuse(
-                RefusedError(PROTOCOL_ERROR, "upgrade", "only websocket is offered", status=501)
-            )
+            self._refuse(HttpRefusedError(501, "upgrade", "only websocket is offered"))
         elif request.path != WEBSOCKET_PATH:
             issue = f"no WebSocket here, it is at {WEBSOCKET_PATH}"
-            self._refuse(RefusedError(PROTOCOL_ERROR, "path", issue, status=404))
+            self._refuse(HttpRefusedError(404, "path", issue))
         elif self.context.ending.is_set():
             issue = "the server is shutting down"
-            self._refuse(RefusedError(GOING_AWAY, "", issue, headers=_RETRY_SOON))
+            self._refuse(RefusedError(GOING_AWAY, "", issue, retry_after=_RETRY_SOON))
         elif self._too_many_from_here():
             issue = (
                 f"{config.limits.connections_per_ip} connections are open from {request.address}"
             )
-            self._refuse(RefusedError(RATE_LIMIT_EXCEEDED, "address", issue, headers=_RETRY_LATER))
+            self._refuse(
+                RefusedError(RATE_LIMIT_EXCEEDED, "address", issue, retry_after=_RETRY_LATER)
+            )
         else:
             self._shake_hands(rest)
 
@@ -414,4 +415,4 @@ class HttpConnection(asyncio.Protocol):
 
 
 def _error(refused: RefusedError) -> Response:
-    return Response(encoder.encode(error(refused)), refused.status, headers=refused.headers)
+    return Response(encoder.encode(error(refused)), status_of(refused), headers=headers_of(refused))

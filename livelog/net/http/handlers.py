@@ -25,6 +25,7 @@ from livelog.log.ingest import decode
 from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.http.assets import ASSETS, HEADERS
+from livelog.net.http.errors import HttpRefusedError
 from livelog.wire import WEBSOCKET_PATH, asyncapi
 from livelog.wire.commands import GetHistory, Search
 from livelog.wire.events import Event, encoder
@@ -102,7 +103,7 @@ async def answer(context: Context, request: Request) -> Response:
     if methods is None:
         named = [path for path in ROUTES if path == "/" or path not in ASSETS]
         issue = f"nothing here; there is {', '.join(named)}"
-        raise RefusedError(PROTOCOL_ERROR, "path", issue, status=404)
+        raise HttpRefusedError(404, "path", issue)
     wanted = request.header("access-control-request-method")
     preflight = context.origins.preflight(request.header("origin"), wanted)
     if request.method == "OPTIONS" and preflight is not None:
@@ -111,9 +112,7 @@ async def answer(context: Context, request: Request) -> Response:
     if handler is None:
         allowed = ", ".join(methods)
         issue = f"{request.method} is not offered here"
-        raise RefusedError(
-            PROTOCOL_ERROR, "method", issue, status=405, headers={"Allow": allowed}, allowed=allowed
-        )
+        raise HttpRefusedError(405, "method", issue, headers={"Allow": allowed}, allowed=allowed)
     if context.auth is not None and request.path in IDENTIFIED:
         request.principal = await context.auth.check(request.credential)
     return await handler(context, request)
@@ -121,13 +120,8 @@ async def answer(context: Context, request: Request) -> Response:
 
 async def upgrade_required(context: Context, request: Request) -> Response:
     """A plain request to the WebSocket's address."""
-    raise RefusedError(
-        PROTOCOL_ERROR,
-        "upgrade",
-        "this is a WebSocket, connect with a WebSocket client",
-        status=426,
-        headers={"Upgrade": "websocket"},
-    )
+    issue = "this is a WebSocket, connect with a WebSocket client"
+    raise HttpRefusedError(426, "upgrade", issue, headers={"Upgrade": "websocket"})
 
 
 async def health(context: Context, request: Request) -> Response:
@@ -178,8 +172,7 @@ def _parameters() -> Iterator[None]:
     try:
         yield
     except RefusedError as refused:
-        refused.field = refused.field.removeprefix("filters.")
-        raise
+        raise refused.rename(refused.field.removeprefix("filters.")) from None
 
 
 async def publish(context: Context, request: Request) -> Response:
@@ -192,8 +185,7 @@ async def publish(context: Context, request: Request) -> Response:
             request.principal.check_publishes(message)
             drafts.append(context.ingest.prepare(message))
         except RefusedError as refused:
-            refused.details.update(place)
-            raise
+            raise refused.explain(place) from None
         if len(drafts) % _MESSAGES_PER_STEP == 0:
             await asyncio.sleep(0)
     if not drafts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.net.context import Context
 from livelog.net.http.assets import ASSETS
+from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.handlers import Request
 
 
@@ -41,4 +42,4 @@ def _check_head(request: Request) -> None:
         raise RefusedError(PROTOCOL_ERROR, "host", "there has to be exactly one")
     coding = request.header("transfer-encoding").lower()
     if coding and (coding != "chunked" or request.version == "1.0"):  # RFC 9112 section 6.1
-        raise RefusedError(PROTOCOL_ERROR, "transfer-encoding", "only chunked is taken", status=501)
+        raise HttpRefusedError(501, "transfer-encoding", "only chunked is taken")
