@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-import os
-import socket
-import stat
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -32,6 +29,7 @@ from livelog.net.context import Context
 from livelog.net.drain import drain
 from livelog.net.http.connection import HttpConnection
 from livelog.net.limiter import Limiter
+from livelog.net.listeners import listen
 from livelog.net.origins import Origins
 from livelog.net.scheduler import Scheduler
 from livelog.net.tls import Certificate, TlsDoor
@@ -45,12 +43,6 @@ from livelog.wire.messages import Message
 from livelog.wire.record import Receipt
 
 _logger = logging.getLogger(__name__)
-
-_BACKLOG = 4096
-"""Connections that may wait to be accepted; the kernel caps it at net.core.somaxconn."""
-
-_UNSENT_BYTES = 64 * 1024
-"""What the kernel holds for a client that does not read, before the server notices."""
 
 
 class Server:
@@ -245,8 +237,6 @@ class Server:
             _logger.error("%s", self._log.impaired)
 
     async def _listen(self) -> asyncio.Server:
-        loop, config = self._context.loop, self.config
-
         def plain() -> asyncio.Protocol:
             return HttpConnection(self._context)
 
@@ -255,16 +245,7 @@ class Server:
                 return TlsDoor(self._context, self._certificate, plain)
             return plain()
 
-        if config.net.uds:
-            sock = _unix_socket(config.net.uds, int(config.net.uds_mode, 8))
-            return await loop.create_unix_server(door, sock=sock, backlog=_BACKLOG)
-        host, port = config.net.host, config.net.port
-        listener = await loop.create_server(door, host, port, backlog=_BACKLOG)
-        for listening in listener.sockets:
-            # Accepted sockets inherit it. A full send buffer is then noticed at once, and a slow
-            # client cannot tie up megabytes of kernel memory.
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
-        return listener
+        return await listen(self.config.net, door)
 
     async def _start_listening(self) -> None:
         try:
@@ -306,37 +287,3 @@ def _certificate(config: Config) -> Certificate | None:
 
 def _nobody_waits(receipts: list[Receipt], refused: RefusedError | None) -> None:
     """An embedding program has its receipt already."""
-
-
-def _unix_socket(path: str, mode: int) -> socket.socket:
-    """A socket at `path` for those whom `mode` allows.
-
-    Nobody can connect before it listens, so there is no moment at which others could. Raises
-    `ConfigError` for a path that is taken.
-    """
-    _clear_stale_socket(path)
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        sock.bind(path)
-        os.chmod(path, mode)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _clear_stale_socket(path: str) -> None:
-    """Remove the socket of a server that is gone. Raises `ConfigError` for anything else."""
-    try:
-        is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
-    except FileNotFoundError:
-        return
-    if not is_socket:
-        raise ConfigError(f"--uds {path}: exists and is not a socket")
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-        else:
-            raise ConfigError(f"--uds {path}: another server is listening on it")
