@@ -22,6 +22,7 @@ from livelog.cli.serve import _serve
 from livelog.net import drain
 from livelog.net.drain import Schedule
 from livelog.net.http.connection import HttpConnection
+from livelog.net.http.state import State
 from livelog.net.websocket.connection import Connection
 from livelog.wire.messages import UserMessage
 from tests.support.process import port_of
@@ -131,7 +132,7 @@ async def test_a_request_that_has_begun_is_answered(secure: bool, tmp_path: Path
 
 
 def begun(peer: Any) -> bool:
-    return isinstance(peer, HttpConnection) and not peer.in_head
+    return isinstance(peer, HttpConnection) and peer.state is State.BODY
 
 
 @on_uvloop

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from livelog import __version__
+from livelog.net.http.state import State
 from tests.support.wire import (
     SAMPLES,
     Json,
@@ -387,7 +388,9 @@ async def test_a_head_that_never_ends_is_refused(drip: bytes) -> None:
     async with serving(close_timeout=0.3) as house:
         http = await house.http()
         await http.send(b"GET /healthz HTTP/1.1\r\n")
-        while not any(getattr(peer, "closing", False) for peer in house.context.peers):
+        while not any(
+            getattr(peer, "state", None) is State.LINGERING for peer in house.context.peers
+        ):
             await http.send(drip * 100)
             await asyncio.sleep(0)
         assert (await http.answer()).status == 431

@@ -34,7 +34,7 @@ NARROW = {
 PURE = {
     "wire", "index", "log.window", "log.idtable", "fanout.audience", "fanout.routing", "fanout.hub",
     "fanout.pacing", "auth.principal", "net.tokenbucket", "net.timers", "net.http.errors",
-    "net.http.parser",
+    "net.http.message", "net.http.parser", "net.http.body", "net.http.state",
 }
 """Packages and modules without asyncio, clock or I/O; a `now` is passed in."""
 
@@ -46,6 +46,7 @@ IMPURE = {
 # fmt: on
 ALLOWED = {
     ("wire.ids", "os"),  # random bits come from the system
+    ("net.http.message", "http"),  # the names of the statuses
     ("index.terms", "sys"),  # sys.intern: nothing outside can tell
 }
 

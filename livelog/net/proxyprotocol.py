@@ -1,8 +1,8 @@
-"""The PROXY protocol, versions 1 and 2: what a proxy says before it passes a connection on.
+"""The PROXY protocol, versions 1 and 2: the preface in which a proxy names its client.
 
 Source: https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. The rule of the protocol: a
 receiver knows from its settings that the preface comes, and never guesses. So `read` takes nothing
-else, and is strict.
+else, and is strict. Bytes in, an address or an error out; no I/O.
 """
 
 from __future__ import annotations
@@ -28,15 +28,36 @@ _ADDRESSES = {_TCP4: 12, _UDP4: 12, _TCP6: 36, _UDP6: 36, _UNIX: 216, _UNIX_DATA
 
 
 class Preface(NamedTuple):
-    """What was said, and how many bytes it took."""
+    """The contents of a preface, and its size in bytes."""
 
     address: str
     """The client's; empty when the proxy speaks for itself or does not know."""
     size: int
 
 
+class Received(NamedTuple):
+    """A complete preface, as the connection needs it."""
+
+    address: str
+    rest: bytes
+    """The bytes behind it, which are the client's."""
+
+
+class PrefaceReader:
+    """Reads the preface of one connection from the pieces in which it arrives."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> Received | None:
+        """Take the next bytes; return the preface once it is complete. Raises `ValueError`."""
+        self._data += data
+        found = read(self._data)
+        return None if found is None else Received(found.address, bytes(self._data[found.size :]))
+
+
 def read(data: bytes | bytearray) -> Preface | None:
-    """The preface at the beginning of `data`; None while it is incomplete.
+    """Return the preface at the beginning of `data`; None while it is incomplete.
 
     Raises `ValueError` for anything else.
     """

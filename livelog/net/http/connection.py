@@ -1,9 +1,10 @@
-"""The HTTP door: every connection starts here.
+"""A connection that speaks HTTP; every connection starts as one.
 
-The request head is parsed by httptools. A WebSocket upgrade hands the transport over to a
-`Connection`; anything else is answered from the table of routes, with keep-alive, one request
-after the other. Heads and bodies are bounded in size and time. A refused request gets its answer,
-then the connection closes in two steps, so that the answer is not lost to a reset.
+The parser turns bytes into events. A WebSocket upgrade hands the transport over to the WebSocket's
+`Connection`; other requests are answered from the table of routes, with keep-alive, one after the
+other (RFC 9112 section 9.3.2). Requests are bounded in size by the parser, in time by the rules of
+`state`. A refused request gets its answer, then the connection closes in two steps, so that the
+answer is not lost to a reset (RFC 9112 section 9.6).
 """
 
 from __future__ import annotations
@@ -12,40 +13,36 @@ import asyncio
 import logging
 from collections import deque
 from email.utils import formatdate
-from http import HTTPStatus
-from typing import cast
+from typing import NamedTuple, cast
 
-import httptools
-from websockets.datastructures import Headers
-from websockets.http11 import Request as Handshake
-from websockets.protocol import State
-from websockets.server import ServerProtocol
-
-from livelog.errors import (
-    GOING_AWAY,
-    MESSAGE_TOO_BIG,
-    PROTOCOL_ERROR,
-    RATE_LIMIT_EXCEEDED,
-    SERVER_ERROR,
-    RefusedError,
-)
-from livelog.net import proxyprotocol
-from livelog.net.addresses import address_of, limited_as
+from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
+from livelog.net.addresses import address_of
 from livelog.net.context import Context
-from livelog.net.http.errors import HttpRefusedError, headers_of, status_of
-from livelog.net.http.handlers import Request, Response, answer
-from livelog.net.http.parser import admit
-from livelog.net.websocket.connection import Connection
-from livelog.wire import WEBSOCKET_PATH
-from livelog.wire.events import encoder, error
+from livelog.net.http import upgrade
+from livelog.net.http.admission import admit
+from livelog.net.http.errors import HttpRefusedError
+from livelog.net.http.handlers import answer
+from livelog.net.http.message import CONTINUE, Request, Response, error_response
+from livelog.net.http.parser import (
+    ContinueExpected,
+    Event,
+    HeadComplete,
+    Malformed,
+    RequestComplete,
+    RequestParser,
+    UpgradeRequested,
+)
+from livelog.net.http.state import RECEIVING, RULES, State
+from livelog.net.proxyprotocol import PrefaceReader
 
 _log = logging.getLogger(__name__)
-_websocket_log = logging.getLogger("livelog.websocket")
-_websocket_log.setLevel(logging.WARNING)  # it would report every connection
-_MAX_HEAD_BYTES = 16 * 1024
-_HEADERS = {"X-Content-Type-Options": "nosniff"}  # no answer is to be run as a script
-_RETRY_LATER = 60
-_RETRY_SOON = 5
+
+
+class Pending(NamedTuple):
+    """A request that waits to be answered, or to be refused without a look at what it asks."""
+
+    request: Request
+    refused: RefusedError | None = None
 
 
 class HttpConnection(asyncio.Protocol):
@@ -53,29 +50,25 @@ class HttpConnection(asyncio.Protocol):
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.address = ""  # the peer's; with the PROXY protocol the client's
-        self.behind_proxy = False  # the peer is a trusted proxy, its requests say whose they are
-        self.preface: bytearray | None = None  # the PROXY header, while it is being received
+        self.state = State.CLOSED
+        # The other end.
         self.transport: asyncio.Transport
-        self.parser = httptools.HttpRequestParser(self)
-        # The request that is being received.
-        self.request = Request()
-        self.in_head = True
-        self.head_ended = False  # within the bytes that are being parsed
-        self.head_bytes = 0
-        self.refused: RefusedError | None = None
-        # Requests that wait for their turn, and the task that answers them.
-        self.queue: deque[Request] = deque()
+        self.address = ""  # the peer's; with the PROXY protocol the client's
+        self.behind_proxy = False  # the peer is a trusted proxy, its requests name their clients
+        self.half_closed = False  # the client sends no more
+        # What is being received.
+        self.preface: PrefaceReader | None = None
+        self.parser = RequestParser(context.config.net.max_body_bytes)
+        # What is being answered.
+        self.pending: deque[Pending] = deque()
         self.task: asyncio.Task[None] | None = None
-        self.drained: asyncio.Future[None] | None = None  # the client is slow to read its answers
-        self.stopping = False  # no further requests are taken
-        self.ended = False  # the client has closed its direction
-        self.closing = False
+        self.drained: asyncio.Future[None] | None = None  # set while the send buffer is full
+        self.stopping = False  # the present answer is the last one
 
     # Callbacks of the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has connected."""
+        """Count the client, and wait for its request."""
         # A cast, because uvloop's transports are not registered as asyncio's.
         self.transport = cast(asyncio.Transport, transport)
         self.address = address_of(self.transport)
@@ -85,61 +78,66 @@ class HttpConnection(asyncio.Protocol):
         except RefusedError as refused:
             self._turn_away(refused)
             return
-        if trusted:
-            self._expect_proxy()
         self.context.peers.add(self)
-        self._set_timer(self.context.config.net.head_timeout)
+        self._enter(self._expect_proxy() if trusted else State.WAITING)
+
+    def _expect_proxy(self) -> State:
+        if self.context.config.net.proxy_header == "proxy-protocol":
+            self.preface = PrefaceReader()
+            return State.PREFACE
+        self.behind_proxy = True
+        return State.WAITING
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the client."""
-        if self.closing:
+        """Take bytes from the client."""
+        if not RULES[self.state].reads:
             return
         try:
-            data = data if self.preface is None else self._read_preface(data)
+            data = data if self.preface is None else self._read_preface(self.preface, data)
             if data:
-                self._feed(data)
+                self._receive(data)
         except Exception:
             _log.exception("a request from %s could not be handled", self.address or "the socket")
             self.transport.abort()
 
     def eof_received(self) -> bool:
-        """The client sends no more; what it has asked for is still answered."""
-        self.stopping = self.ended = True
-        return self.task is not None and not self.closing
+        """Answer what the client has asked for, although it sends no more."""
+        self.stopping = self.half_closed = True
+        return RULES[self.state].busy
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection has gone."""
-        self.closing = True
+        """Forget the connection."""
         self._leave()
         if self.task is not None:
             self.task.cancel()
 
     def pause_writing(self) -> None:
-        """The client does not read its answers."""
+        """Note that the client does not read its answers."""
         self.drained = self.context.loop.create_future()
-        self._set_timer(self.context.config.net.stall_seconds)
 
     def resume_writing(self) -> None:
-        """The client has read its answers."""
+        """Go on, the client has read its answers."""
         if self.drained is not None and not self.drained.done():
             self.drained.set_result(None)
         self.drained = None
 
+    # Calls of the server.
+
     def on_deadline(self, now: float) -> None:
-        """Something took too long: a head, a body, reading an answer, asking, or closing."""
-        idle = self.task is None and self.in_head and not self.head_bytes
-        if self.preface is not None or (idle and not self.request.target):
+        """End a state that has lasted too long."""
+        rule = RULES[self.state]
+        if rule.silent:
             self.context.audit.report("silent", self.address, "connected and did not ask")
-        if self.closing or self.drained is not None or idle:
+        if rule.late:
+            refused = HttpRefusedError(408, rule.late, "took too long to arrive")
+            self._refuse(self.parser.request, refused)
+        else:
             self.transport.abort()
-        elif self.task is None:
-            part = "head" if self.in_head else "body"
-            self._refuse(HttpRefusedError(408, part, "took too long to arrive"))
 
     def shut_down(self, back_in: float = 0.0) -> None:
-        """The server stops: finish what is being answered or has a head, close the rest."""
+        """Finish a request that is being answered or has a head, because the server stops."""
         self.stopping = True
-        if self.task is None and self.in_head:
+        if RULES[self.state].unasked:
             self.transport.close()
 
     def abort(self) -> None:
@@ -147,138 +145,106 @@ class HttpConnection(asyncio.Protocol):
         self.transport.abort()
 
     def give_way(self) -> bool:
-        """Too many are waiting, and this one longest."""
-        if self.task is None:
-            self.transport.abort()
-        return self.task is None
+        """Make room for another connection, unless there is something to answer."""
+        if RULES[self.state].busy:
+            return False
+        self.transport.abort()
+        return True
 
-    # Callbacks of the parser. Refusals wait until it has returned.
+    # Receiving.
 
-    def on_message_begin(self) -> None:
-        """A request starts."""
-        self.request = Request()
-        self.in_head = True
-        self.head_bytes = 0
-        self._set_timer(self.context.config.net.head_timeout)
-
-    def on_url(self, url: bytes) -> None:
-        """The target of the request, or a part of it."""
-        self.head_bytes += len(url)
-        self.request.target += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A whole header, or a trailer behind a body, which nobody here believes."""
-        self.head_bytes += len(name) + len(value) + 4  # colon, space and line end
-        if not self.in_head:
-            return
-        self.request.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
-
-    def on_headers_complete(self) -> None:
-        """The head is complete."""
-        self.in_head = False
-        self.head_ended = True
-        self.context.limiter.heard(self)
-        self.request.method = self.parser.get_method().decode("ascii")
-        self.request.version = self.parser.get_http_version()
-        self.request.keep_alive = self.parser.should_keep_alive()
-        self._set_timer(self.context.config.net.body_timeout)
-        if self.head_bytes > _MAX_HEAD_BYTES:
-            self._head_too_large()
-        else:
-            self._admit()
-        length = self.request.header("content-length")
-        if self.refused is not None:
-            return
-        if length.isdigit() and int(length) > self.context.config.net.max_body_bytes:
-            self._body_too_large()
-        elif self.request.header("expect").lower() == "100-continue":
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def on_body(self, body: bytes) -> None:
-        """A part of the body."""
-        if len(self.request.body) + len(body) > self.context.config.net.max_body_bytes:
-            self._body_too_large()
-        elif self.refused is None:
-            self.request.body += body
-
-    def on_message_complete(self) -> None:
-        """The request is complete."""
-        if self.refused is None and not self.parser.should_upgrade():
-            self.in_head, self.head_bytes = True, 0
-            self.queue.append(self.request)
-
-    # Requests.
-
-    def _expect_proxy(self) -> None:
-        if self.context.config.net.proxy_header == "proxy-protocol":
-            self.preface = bytearray()
-        else:
-            self.behind_proxy = True
-
-    def _read_preface(self, data: bytes) -> bytes:
-        """Add `data` to the PROXY header; returns what follows it, once it is complete."""
-        assert self.preface is not None
-        self.preface += data
+    def _read_preface(self, preface: PrefaceReader, data: bytes) -> bytes:
+        """Add `data` to the PROXY header; return what follows it, once it is complete."""
         try:
-            found = proxyprotocol.read(self.preface)
+            found = preface.feed(data)
         except ValueError as error:
-            self._refuse(RefusedError(PROTOCOL_ERROR, "proxy header", str(error)))
+            self._refuse(Request(), HttpRefusedError(400, "proxy header", str(error)))
             return b""
         if found is None:
             return b""
-        rest, self.preface = bytes(self.preface[found.size :]), None
+        self.preface = None
         self.address = found.address or self.address
-        return rest
+        self._enter(State.WAITING)
+        return found.rest
 
-    def _admit(self) -> None:
+    def _receive(self, data: bytes) -> None:
+        for event in self.parser.feed(data):
+            if not self._take(event):
+                self.parser.close()
+                break
+        if not RULES[self.state].busy:
+            self._proceed()
+
+    def _take(self, event: Event) -> bool:
+        """Act on an event; False when nothing that follows it matters."""
+        match event:
+            case HeadComplete(request):
+                return self._admit(request)
+            case ContinueExpected():
+                self.transport.write(CONTINUE)
+            case RequestComplete(request):
+                self.pending.append(Pending(request))
+            case UpgradeRequested(request, rest):
+                self._upgrade(request, rest)
+            case Malformed(request, refused):
+                self.pending.append(Pending(request, refused))
+        return True
+
+    def _admit(self, request: Request) -> bool:
+        self.context.limiter.heard(self)
         try:
-            admit(self.context, self.request, self.address, behind_proxy=self.behind_proxy)
+            admit(self.context, request, self.address, behind_proxy=self.behind_proxy)
         except RefusedError as refused:
-            self.refused = self.refused or refused
+            self.pending.append(Pending(request, refused))
+        return request.admitted
 
-    def _feed(self, data: bytes) -> None:
-        self.head_ended = not self.in_head
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            if not self.queue:
-                self._upgrade(data[upgrade.args[0] :])
-                return
-            self.refused = self.refused or RefusedError(
-                PROTOCOL_ERROR, "upgrade", "earlier requests are not answered yet"
-            )
-        except httptools.HttpParserError as error:
-            self.refused = self.refused or RefusedError(
-                PROTOCOL_ERROR, "request", f"not HTTP: {error}"
-            )
-        if not self.head_ended:
-            # The parser reports headers when they are whole; one that never ends shows only here.
-            self.head_bytes += len(data)
-            if self.head_bytes > 2 * _MAX_HEAD_BYTES:
-                self._head_too_large()
-        if self.queue and self.task is None:
+    def _proceed(self) -> None:
+        """Answer what is complete, or wait for the rest."""
+        if not self.pending:
+            if self.parser.stage in RECEIVING:
+                self._enter(RECEIVING[self.parser.stage])
+        elif (refused := self.pending[0].refused) is not None:
+            self._refuse(self.pending[0].request, refused)
+        else:
+            self._enter(State.ANSWERING)
             self.transport.pause_reading()
-            self.task = self.context.loop.create_task(self._answer_queue())
-        elif self.refused is not None and self.task is None:
-            self._refuse(self.refused)
+            self.task = self.context.loop.create_task(self._answer_pending())
 
-    async def _answer_queue(self) -> None:
-        while self.queue:
-            request = self.queue.popleft()
+    def _upgrade(self, request: Request, rest: bytes) -> None:
+        if self.pending or RULES[self.state].busy:
+            refused = HttpRefusedError(400, "upgrade", "earlier requests are not answered yet")
+            self.pending.append(Pending(request, refused))
+            return
+        try:
+            upgrade.check(self.context, request)
+        except RefusedError as refused:
+            self.pending.append(Pending(request, refused))
+            return
+        websocket, response = upgrade.accept(self.context, request)
+        self.transport.write(response)
+        if websocket is None:
+            self._linger()
+        else:
+            self._leave()
+            upgrade.hand_over(self.context, self.transport, websocket, request, rest)
+
+    # Answering.
+
+    async def _answer_pending(self) -> None:
+        while self.pending:
+            request, refused = self.pending.popleft()
+            if refused is not None:
+                self._refuse(request, refused)
+                return
             response = await self._answer(request)
             keep_alive = request.keep_alive and not self.stopping
             self._write(response, request, keep_alive=keep_alive)
             if not keep_alive:
-                self._finish()
+                self._linger()
                 return
-            # Others get their turn, however many requests came at once.
-            await (self.drained or asyncio.sleep(0))
+            await self._breathe()
         self.task = None
-        if self.refused is not None:
-            self._refuse(self.refused)
-        elif not self.transport.is_closing():
-            self.transport.resume_reading()
-            self._set_timer(self.context.config.net.idle_timeout)
+        self._wait_for_next()
 
     async def _answer(self, request: Request) -> Response:
         try:
@@ -287,132 +253,75 @@ class HttpConnection(asyncio.Protocol):
             self.context.audit.refused(request.address, refused, quote=False)
             if refused.code != PROTOCOL_ERROR:  # what is wrong with a message is no attack
                 self.context.limiter.refused(request.address, refused)
-            return _error(refused)
+            return error_response(refused)
         except Exception:
             _log.exception("%s %s failed", request.method, request.path)
-            return _error(RefusedError(SERVER_ERROR, "", "the server failed, see its log"))
+            return error_response(RefusedError(SERVER_ERROR, "", "the server failed, see its log"))
 
-    def _head_too_large(self) -> None:
-        issue = f"larger than {_MAX_HEAD_BYTES} bytes"
-        self.refused = HttpRefusedError(431, "head", issue)
-
-    def _body_too_large(self) -> None:
-        issue = f"larger than {self.context.config.net.max_body_bytes} bytes"
-        self.refused = RefusedError(MESSAGE_TOO_BIG, "body", issue)
-
-    # The WebSocket handshake.
-
-    def _upgrade(self, rest: bytes) -> None:
-        request, config = self.request, self.context.config
-        if self.refused is not None:
-            self._refuse(self.refused)
-        elif request.header("upgrade").lower() != "websocket":
-            self._refuse(HttpRefusedError(501, "upgrade", "only websocket is offered"))
-        elif request.path != WEBSOCKET_PATH:
-            issue = f"no WebSocket here, it is at {WEBSOCKET_PATH}"
-            self._refuse(HttpRefusedError(404, "path", issue))
-        elif self.context.ending.is_set():
-            issue = "the server is shutting down"
-            self._refuse(RefusedError(GOING_AWAY, "", issue, retry_after=_RETRY_SOON))
-        elif self._too_many_from_here():
-            issue = (
-                f"{config.limits.connections_per_ip} connections are open from {request.address}"
-            )
-            self._refuse(
-                RefusedError(RATE_LIMIT_EXCEEDED, "address", issue, retry_after=_RETRY_LATER)
-            )
+    async def _breathe(self) -> None:
+        """Let others have their turn, however many requests came at once; wait for the client."""
+        if self.drained is None:
+            await asyncio.sleep(0)
         else:
-            self._shake_hands(rest)
+            self._enter(State.STALLED)
+            await self.drained
+            self._enter(State.ANSWERING)
 
-    def _too_many_from_here(self) -> bool:
-        limits = self.context.config.limits
-        here = limited_as(self.request.address)
-        open_here = self.context.subscribers[here]
-        return limits.enforced and bool(here) and open_here >= limits.connections_per_ip
+    def _wait_for_next(self) -> None:
+        if self.stopping:  # since the last answer
+            self._linger()
+        elif not self.transport.is_closing():
+            self._enter(RECEIVING.get(self.parser.stage, State.IDLE))
+            self.transport.resume_reading()
 
-    def _shake_hands(self, rest: bytes) -> None:
-        websocket = ServerProtocol(
-            # The handshake's head is parsed already, so the protocol starts behind it.
-            state=State.OPEN,
-            max_size=self.context.config.net.max_frame_bytes,
-            logger=_websocket_log,
-        )
-        response = websocket.accept(
-            Handshake(
-                self.request.target.decode("latin-1"),
-                Headers(self.request.headers),
-                self.request.method,
-                f"HTTP/{self.request.version}",
-            )
-        )
-        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            response.headers["Sec-WebSocket-Version"] = "13"  # RFC 6455 section 4.2.2
-            self.transport.write(response.serialize())
-            self._finish()
+    def _write(self, response: Response, request: Request, *, keep_alive: bool) -> None:
+        if self.transport.is_closing():
             return
-        self.transport.write(response.serialize())
-        connection = Connection(self.context, self.transport, websocket, self.request.address)
-        self._leave()
-        self.transport.set_protocol(connection)
-        request, query = self.request, self.request.query
-        connection.open(query.get("message_types", ""), query.get("since", ""), request.credential)
-        if rest:
-            connection.data_received(rest)
+        cors = self.context.origins.headers(request.header("origin")) if request.admitted else {}
+        with_body = request.method != "HEAD"
+        date = formatdate(usegmt=True)
+        self.transport.write(response.serialize(date, cors, keep_alive=keep_alive, body=with_body))
 
     # Ends.
 
-    def _write(self, response: Response, request: Request, *, keep_alive: bool) -> None:
-        status = HTTPStatus(response.status)
-        cors = self.context.origins.headers(request.header("origin")) if request.admitted else {}
-        headers = {**_HEADERS, **cors, **response.headers}
-        head = [
-            f"HTTP/1.1 {status.value} {status.phrase}",
-            f"Date: {formatdate(usegmt=True)}",
-            f"Content-Type: {response.content_type}",
-            f"Content-Length: {len(response.body)}",
-            f"Connection: {'keep-alive' if keep_alive else 'close'}",
-            *(f"{name}: {value}" for name, value in headers.items()),
-        ]
-        data = "\r\n".join(head).encode("latin-1") + b"\r\n\r\n"
-        if not (self.closing or self.transport.is_closing()):
-            self.transport.write(data if request.method == "HEAD" else data + response.body)
-
-    def _refuse(self, refused: RefusedError) -> None:
+    def _refuse(self, request: Request, refused: RefusedError) -> None:
         """Answer with an error and close: what follows on the connection cannot be trusted."""
-        address = self.request.address or self.address
+        address = request.address or self.address
         self.context.audit.refused(address, refused)
         self.context.limiter.refused(address, refused)
-        self._write(_error(refused), self.request, keep_alive=False)
-        self._finish()
+        self._write(error_response(refused), request, keep_alive=False)
+        self._linger()
 
     def _turn_away(self, refused: RefusedError) -> None:
         """Refuse a connection that has asked for nothing yet, and be done with it."""
         self.context.audit.refused(self.address, refused)
-        self._write(_error(refused), self.request, keep_alive=False)
-        self.closing = True
+        self._write(error_response(refused), Request(), keep_alive=False)
         self.transport.close()
 
-    def _finish(self) -> None:
+    def _linger(self) -> None:
         """Close our direction, then wait a while for the client to close its own."""
-        if self.closing or self.transport.is_closing():
+        if self.transport.is_closing():
             return
-        self.closing = True
-        self._set_timer(self.context.config.net.close_timeout)
-        if self.ended or not self.transport.can_write_eof():  # TLS closes in its own two steps
+        self._enter(State.LINGERING)
+        if self.half_closed or not self.transport.can_write_eof():  # TLS closes in its own steps
             self.transport.close()
         else:
             self.transport.resume_reading()
             self.transport.write_eof()
 
-    def _set_timer(self, seconds: float) -> None:
-        self.context.timers.set(self, self.context.loop.time() + seconds)
-
     def _leave(self) -> None:
+        self._enter(State.CLOSED)
         self.context.limiter.leave(self)
-        self.context.timers.drop(self)
         self.context.peers.discard(self)
-        del self.parser  # it refers back to us, which would keep both alive for a while
+        self.parser.close()
 
-
-def _error(refused: RefusedError) -> Response:
-    return Response(encoder.encode(error(refused)), status_of(refused), headers=headers_of(refused))
+    def _enter(self, state: State) -> None:
+        if state is self.state:
+            return
+        self.state = state
+        timeout = RULES[state].timeout
+        if timeout is None:
+            self.context.timers.drop(self)
+        else:
+            seconds = timeout(self.context.config.net)
+            self.context.timers.set(self, self.context.loop.time() + seconds)

@@ -1,104 +1,37 @@
-"""What is served over plain HTTP. A table: path → method → handler.
+"""The routes of plain HTTP. A table: path → method → handler.
 
 Handlers take the whole request and return the whole response; what they cannot grant they raise as
-`RefusedError`, which the door turns into the same `error` object that a WebSocket client gets.
+`RefusedError`, which the connection turns into the `error` object that a WebSocket client gets.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from urllib.parse import parse_qsl
 
 import msgspec
-from msgspec import Raw
 
 from livelog import __version__
-from livelog.auth import credentials
-from livelog.auth.credentials import Credential
-from livelog.auth.principal import ANYBODY, Principal
-from livelog.errors import PROTOCOL_ERROR, UNSUPPORTED_DATA, RefusedError
+from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.log.ingest import decode
 from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.http.assets import ASSETS, HEADERS
+from livelog.net.http.body import messages
 from livelog.net.http.errors import HttpRefusedError
+from livelog.net.http.message import Request, Response
 from livelog.wire import WEBSOCKET_PATH, asyncapi
 from livelog.wire.commands import GetHistory, Search
 from livelog.wire.events import Event, encoder
 from livelog.wire.record import Draft, Receipt
 
-_ORIGIN = re.compile(r"^https?://[^/]*/?", re.IGNORECASE)
 _MESSAGES_PER_STEP = 100
 """Messages of one request that are handled between two pauses: some milliseconds."""
 
 
-@dataclass(slots=True)
-class Request:
-    """A whole request. Header names are in lower case."""
-
-    method: str = ""
-    target: bytes = b""
-    version: str = "1.1"
-    keep_alive: bool = True
-    headers: list[tuple[str, str]] = field(default_factory=list)
-    address: str = ""
-    """The client's, with proxies looked through; empty behind a Unix socket."""
-    admitted: bool = False
-    """Its head has passed the checks."""
-    body: bytearray = field(default_factory=bytearray)
-    principal: Principal = ANYBODY
-    """Who asks, on the paths where that matters."""
-
-    @property
-    def path(self) -> str:
-        """The target up to its query; of an absolute target (RFC 9112 section 3.2.2) its path."""
-        path = self.target.partition(b"?")[0].decode("latin-1")
-        return path if path.startswith("/") else f"/{_ORIGIN.sub('', path)}"
-
-    @property
-    def query(self) -> dict[str, str]:
-        """The parameters in the target; of several with one name the last."""
-        return dict(self.parameters)
-
-    @property
-    def parameters(self) -> list[tuple[str, str]]:
-        """The parameters in the target, in their order; without those that say who asks."""
-        return [pair for pair in self._pairs() if pair[0] not in credentials.PARAMETERS]
-
-    @property
-    def credential(self) -> Credential:
-        """What the client shows to prove who it is."""
-        return credentials.of_request(self.headers, self._pairs())
-
-    def _pairs(self) -> list[tuple[str, str]]:
-        query = self.target.partition(b"?")[2].decode("latin-1")
-        return parse_qsl(query, keep_blank_values=True)
-
-    def header(self, name: str) -> str:
-        """The first header of this name, or an empty string."""
-        return next((value for known, value in self.headers if known == name), "")
-
-    def all(self, name: str) -> list[str]:
-        """Every header of this name, in their order."""
-        return [value for known, value in self.headers if known == name]
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A whole response."""
-
-    body: bytes
-    status: int = 200
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
 async def answer(context: Context, request: Request) -> Response:
-    """Find the handler and call it."""
+    """Find the handler and call it. Raises `RefusedError`."""
     methods = ROUTES.get(request.path)
     if methods is None:
         named = [path for path in ROUTES if path == "/" or path not in ASSETS]
@@ -119,13 +52,13 @@ async def answer(context: Context, request: Request) -> Response:
 
 
 async def upgrade_required(context: Context, request: Request) -> Response:
-    """A plain request to the WebSocket's address."""
+    """Refuse a plain request to the WebSocket's address."""
     issue = "this is a WebSocket, connect with a WebSocket client"
     raise HttpRefusedError(426, "upgrade", issue, headers={"Upgrade": "websocket"})
 
 
 async def health(context: Context, request: Request) -> Response:
-    """How the server is: `ok`, `read-only` or `degraded`, and why; `draining` when it ends."""
+    """Return the health: `ok`, `read-only` or `degraded`, and why; `draining` at the end."""
     refusal, impaired = context.log.refusal, context.log.impaired
     status = "read-only" if refusal else "degraded" if impaired else "ok"
     issue = refusal.issue if refusal else impaired
@@ -144,12 +77,12 @@ async def health(context: Context, request: Request) -> Response:
 
 
 async def asyncapi_document(context: Context, request: Request) -> Response:
-    """The protocol of the WebSocket, for programs that read such descriptions."""
+    """Return the protocol of the WebSocket as an AsyncAPI document."""
     return Response(asyncapi.document(WEBSOCKET_PATH))
 
 
 async def history(context: Context, request: Request) -> Response:
-    """A page of the past."""
+    """Return a page of history."""
     context.limiter.spend("commands", request.address, request.principal)
     with _parameters():
         asked = queries.command_of(GetHistory, request.parameters)
@@ -158,7 +91,7 @@ async def history(context: Context, request: Request) -> Response:
 
 
 async def search(context: Context, request: Request) -> Response:
-    """A page of the past messages in which words occur."""
+    """Return a page of the messages in which words occur."""
     context.limiter.spend("commands", request.address, request.principal)
     with _parameters():
         asked = queries.command_of(Search, request.parameters)
@@ -179,7 +112,7 @@ async def publish(context: Context, request: Request) -> Response:
     """Append one message, a JSON array of them or NDJSON: all, or none if one is wrong."""
     context.limiter.spend("messages", request.address, request.principal)
     drafts: list[Draft] = []
-    for place, raw in _messages(request):
+    for place, raw in messages(request):
         try:
             message = decode(raw)
             request.principal.check_publishes(message)
@@ -234,49 +167,8 @@ def _published(context: Context, drafts: list[Draft]) -> asyncio.Future[list[Rec
     return safe
 
 
-def _messages(request: Request) -> Iterator[tuple[dict[str, int], bytes]]:
-    """Each message of the body, with its place in it."""
-    kind = request.header("content-type").partition(";")[0].strip().lower()
-    split = _BODIES.get(kind)
-    if split is None or request.header("content-encoding"):
-        raise RefusedError(
-            UNSUPPORTED_DATA,
-            "content-type" if split is None else "content-encoding",
-            "not a kind of body that is taken",
-            allowed=[*_BODIES],
-        )
-    return split(bytes(request.body))
-
-
-def _from_json(body: bytes) -> Iterator[tuple[dict[str, int], bytes]]:
-    if not body.lstrip().startswith(b"["):
-        yield {}, body
-        return
-    try:
-        items = _array_decoder.decode(body)
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(PROTOCOL_ERROR, "body", f"not a JSON array: {error}") from None
-    for index, item in enumerate(items):
-        yield {"index": index}, bytes(item)
-
-
-def _from_lines(body: bytes) -> Iterator[tuple[dict[str, int], bytes]]:
-    for number, line in enumerate(body.split(b"\n"), 1):
-        if line.strip():
-            yield {"line": number}, line
-
-
-_array_decoder = msgspec.json.Decoder(list[Raw])
-_BODIES = {
-    "application/json": _from_json,
-    "application/x-ndjson": _from_lines,
-    "application/ndjson": _from_lines,
-    "application/jsonl": _from_lines,
-}
-
-
 async def asset(context: Context, request: Request) -> Response:
-    """A file of the viewer."""
+    """Return a file of the viewer or of the JavaScript client."""
     found = ASSETS[request.path]
     return Response(found.body, content_type=found.content_type, headers=HEADERS)
 
@@ -293,7 +185,7 @@ ROUTES: dict[str, dict[str, Handler]] = {
     **{path: {"GET": asset} for path in ASSETS},
 }
 IDENTIFIED = ("/api/messages", "/api/history", "/api/search")
-"""Paths on which it matters who asks."""
+"""Paths whose requests need a principal."""
 
 
 def _event(event: Event) -> Response:

@@ -1,45 +1,186 @@
-"""Who asks, and whether they may: settled as soon as a request's head is complete.
+"""A parser of HTTP/1.1 requests: bytes in, events out.
 
-The rule: nothing of a request is acted on, and no body is read, before its head has been through
-here. Whoever may not is told by a `RefusedError`.
+httptools (llhttp, in its strict mode) knows the syntax of RFC 9112; here its callbacks become
+events, and what a client may send is bounded. The parser has no transport and no clock. However
+the bytes are cut into pieces, the events are the same; only a head that goes on after it has been
+found too large is noticed sooner or later.
+
+Per request the events are `HeadComplete`, perhaps `ContinueExpected`, and one of `RequestComplete`,
+`UpgradeRequested` and `Malformed`. The last two end the stream: what follows on the connection is
+another protocol, or cannot be trusted. A head that is malformed has no `HeadComplete`.
 """
 
 from __future__ import annotations
 
-from livelog.errors import PROTOCOL_ERROR, RefusedError
-from livelog.net.context import Context
-from livelog.net.http.assets import ASSETS
+from enum import Enum, auto
+from typing import NamedTuple
+
+import httptools
+
+from livelog.errors import MESSAGE_TOO_BIG, RefusedError
 from livelog.net.http.errors import HttpRefusedError
-from livelog.net.http.handlers import Request
+from livelog.net.http.message import Request
+
+MAX_HEAD_BYTES = 16 * 1024
+"""Target, names and values of the headers, and their separators."""
+
+_MAX_UNFINISHED_BYTES = 2 * MAX_HEAD_BYTES
+"""Bytes of a head before it is complete. llhttp keeps back a header until it has it whole, so one
+that never ends shows only here."""
 
 
-def admit(context: Context, request: Request, peer: str, *, behind_proxy: bool) -> None:
-    """Settle the request's address, and check its head. Raises `RefusedError`.
+class HeadComplete(NamedTuple):
+    """The head of a request; its body, if it has one, follows."""
 
-    `peer` is the other end of the connection; `behind_proxy` tells that it is a trusted proxy,
-    which says in the head whose request it is.
-    """
-    request.address = _forwarded(context, request, peer) if behind_proxy else peer
-    context.limiter.check(request.address)
-    _check_head(request)
-    if request.path not in ASSETS:  # these are the same for everybody
-        for origin in request.all("origin"):
-            context.origins.check(origin, request.header("host"))
-    request.admitted = True
+    request: Request
 
 
-def _forwarded(context: Context, request: Request, peer: str) -> str:
-    try:
-        return context.proxies.client(peer, request.all("x-forwarded-for"))
-    except ValueError as error:
-        raise RefusedError(PROTOCOL_ERROR, "x-forwarded-for", str(error)) from None
+class ContinueExpected(NamedTuple):
+    """The client waits for an interim response before it sends the body (RFC 9110 10.1.1)."""
+
+    request: Request
 
 
-def _check_head(request: Request) -> None:
-    """What two servers in a row could read in two ways, and the parser lets pass."""
-    hosts = request.all("host")
-    if len(hosts) > 1 or (not hosts and request.version != "1.0"):  # RFC 9112 section 3.2
-        raise RefusedError(PROTOCOL_ERROR, "host", "there has to be exactly one")
-    coding = request.header("transfer-encoding").lower()
-    if coding and (coding != "chunked" or request.version == "1.0"):  # RFC 9112 section 6.1
-        raise HttpRefusedError(501, "transfer-encoding", "only chunked is taken")
+class RequestComplete(NamedTuple):
+    """A request with its body."""
+
+    request: Request
+
+
+class UpgradeRequested(NamedTuple):
+    """A request to go on with another protocol (RFC 9110 7.8), of which `rest` is the start."""
+
+    request: Request
+    rest: bytes
+
+
+class Malformed(NamedTuple):
+    """A request that breaks the rules, as far as it was understood."""
+
+    request: Request
+    refused: RefusedError
+
+
+Event = HeadComplete | ContinueExpected | RequestComplete | UpgradeRequested | Malformed
+
+
+class Stage(Enum):
+    """The part of a request that is expected next."""
+
+    START = auto()
+    HEAD = auto()
+    BODY = auto()
+
+
+class RequestParser:
+    """Parses the requests of one connection, one after the other."""
+
+    def __init__(self, max_body_bytes: int) -> None:
+        self.stage = Stage.START
+        self.request = Request()
+        """The request that is being received, or was received last."""
+        self._max_body_bytes = max_body_bytes
+        self._syntax: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._events: list[Event] = []
+        self._ended = False  # no events any more
+        self._head_bytes = 0  # of the present head, as httptools has reported them
+        self._unfinished_bytes = 0  # fed since a head was completed last
+        self._head_ended = False  # within the bytes that are being fed
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take the next bytes; return what they complete."""
+        if self._syntax is None or self._ended:
+            return []
+        self._head_ended = self.stage is Stage.BODY
+        try:
+            self._syntax.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._end(UpgradeRequested(self.request, data[upgrade.args[0] :]))
+        except httptools.HttpParserError as error:
+            self._end(
+                Malformed(self.request, HttpRefusedError(400, "request", f"not HTTP: {error}"))
+            )
+        self._bound_unfinished(len(data))
+        events, self._events = self._events, []
+        return events
+
+    def close(self) -> None:
+        """Take nothing more, and let go of httptools, which refers back to this object."""
+        self._ended = True
+        self._syntax = None
+
+    # Callbacks of httptools.
+
+    def on_message_begin(self) -> None:
+        """Start a request."""
+        self.request = Request()
+        self.stage = Stage.HEAD
+        self._head_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Add a part of the target."""
+        self._head_bytes += len(url)
+        self.request.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Add a header; a trailer (RFC 9110 section 6.5) is dropped, it could contradict one."""
+        if self.stage is Stage.HEAD:
+            self._head_bytes += len(name) + len(value) + 4  # colon, space and line end
+            header = name.decode("latin-1").lower(), value.decode("latin-1")
+            self.request.headers.append(header)
+
+    def on_headers_complete(self) -> None:
+        """Check the size of the head, and the announced one of the body."""
+        assert self._syntax is not None
+        self.stage, self._head_ended = Stage.BODY, True
+        self.request.method = self._syntax.get_method().decode("ascii")
+        self.request.version = self._syntax.get_http_version()
+        self.request.keep_alive = self._syntax.should_keep_alive()
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse_head()
+            return
+        self._emit(HeadComplete(self.request))
+        length = self.request.header("content-length")
+        if length.isdigit() and int(length) > self._max_body_bytes:
+            self._refuse_body()
+        elif self.request.header("expect").lower() == "100-continue":
+            self._emit(ContinueExpected(self.request))
+
+    def on_body(self, body: bytes) -> None:
+        """Add a part of the body."""
+        if self._ended:
+            return
+        if len(self.request.body) + len(body) > self._max_body_bytes:
+            self._refuse_body()
+        else:
+            self.request.body += body
+
+    def on_message_complete(self) -> None:
+        """End a request; one that asks for an upgrade ends with httptools' exception."""
+        assert self._syntax is not None
+        self.stage = Stage.START
+        if not self._syntax.should_upgrade():
+            self._emit(RequestComplete(self.request))
+
+    # Bounds.
+
+    def _bound_unfinished(self, size: int) -> None:
+        self._unfinished_bytes = 0 if self._head_ended else self._unfinished_bytes + size
+        if self._unfinished_bytes > _MAX_UNFINISHED_BYTES:
+            self._refuse_head()
+
+    def _refuse_head(self) -> None:
+        issue = f"larger than {MAX_HEAD_BYTES} bytes"
+        self._end(Malformed(self.request, HttpRefusedError(431, "head", issue)))
+
+    def _refuse_body(self) -> None:
+        issue = f"larger than {self._max_body_bytes} bytes"
+        self._end(Malformed(self.request, RefusedError(MESSAGE_TOO_BIG, "body", issue)))
+
+    def _end(self, event: Event) -> None:
+        self._emit(event)
+        self._ended = True
+
+    def _emit(self, event: Event) -> None:
+        if not self._ended:
+            self._events.append(event)

@@ -1,0 +1,121 @@
+"""Requests and responses of HTTP/1.1 as values: what they say, and how a response is written.
+
+The rule: everything here is a function of the bytes received. The address, the principal and the
+admission of a request are filled in by the connection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from urllib.parse import parse_qsl
+
+from livelog.auth import credentials
+from livelog.auth.credentials import Credential
+from livelog.auth.principal import ANYBODY, Principal
+from livelog.errors import RefusedError
+from livelog.net.http.errors import HttpRefusedError, headers_of, status_of
+from livelog.wire.events import encoder, error
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+"""The interim response to `Expect: 100-continue` (RFC 9110 section 10.1.1)."""
+
+_ORIGIN = re.compile(r"^https?://[^/]*/?", re.IGNORECASE)
+_NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}  # no response is to be run as a script
+
+
+@dataclass(slots=True)
+class Request:
+    """A request, complete or while it is being received. Header names are in lower case."""
+
+    method: str = ""
+    target: bytes = b""
+    version: str = "1.1"
+    keep_alive: bool = True
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    address: str = ""
+    """The client's, with proxies looked through; empty behind a Unix socket."""
+    admitted: bool = False
+    """Its head has passed the checks of `admission`."""
+    body: bytearray = field(default_factory=bytearray)
+    principal: Principal = ANYBODY
+    """Filled in on the paths where it matters."""
+
+    @property
+    def path(self) -> str:
+        """The target up to its query; of an absolute target (RFC 9112 section 3.2.2) its path."""
+        path = self.target.partition(b"?")[0].decode("latin-1")
+        return path if path.startswith("/") else f"/{_ORIGIN.sub('', path)}"
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The parameters in the target; of several with one name the last."""
+        return dict(self.parameters)
+
+    @property
+    def parameters(self) -> list[tuple[str, str]]:
+        """The parameters in the target, in their order; without those that hold a credential."""
+        return [pair for pair in self._pairs() if pair[0] not in credentials.PARAMETERS]
+
+    @property
+    def credential(self) -> Credential:
+        """The credential in the headers or, if they have none, in the target."""
+        return credentials.of_request(self.headers, self._pairs())
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        query = self.target.partition(b"?")[2].decode("latin-1")
+        return parse_qsl(query, keep_blank_values=True)
+
+    def header(self, name: str) -> str:
+        """Return the first header of this name, or an empty string."""
+        return next((value for known, value in self.headers if known == name), "")
+
+    def all(self, name: str) -> list[str]:
+        """Return every header of this name, in their order."""
+        return [value for known, value in self.headers if known == name]
+
+    def check(self) -> None:
+        """Refuse what two servers in a row could read in two ways, and the parser lets pass."""
+        hosts = self.all("host")
+        if len(hosts) > 1 or (not hosts and self.version != "1.0"):  # RFC 9112 section 3.2
+            raise HttpRefusedError(400, "host", "there has to be exactly one")
+        coding = self.header("transfer-encoding").lower()
+        if coding and (coding != "chunked" or self.version == "1.0"):  # RFC 9112 section 6.1
+            raise HttpRefusedError(501, "transfer-encoding", "only chunked is taken")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole response."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def serialize(
+        self, date: str, more: Mapping[str, str], *, keep_alive: bool, body: bool = True
+    ) -> bytes:
+        """Return the bytes to send; without the `body` for HEAD (RFC 9110 section 9.3.2).
+
+        `date` is the time as RFC 9110 section 5.6.7 has it. `more` are further headers, which give
+        way to the response's own.
+        """
+        headers = {**_NO_SNIFFING, **more, **self.headers}
+        head = [
+            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}",
+            f"Date: {date}",
+            f"Content-Type: {self.content_type}",
+            f"Content-Length: {len(self.body)}",
+            f"Connection: {'keep-alive' if keep_alive else 'close'}",
+            *(f"{name}: {value}" for name, value in headers.items()),
+        ]
+        data = "\r\n".join(head).encode("latin-1") + b"\r\n\r\n"
+        return data + self.body if body else data
+
+
+def error_response(refused: RefusedError) -> Response:
+    """Return the response that says the same as the `error` event of a WebSocket."""
+    return Response(encoder.encode(error(refused)), status_of(refused), headers=headers_of(refused))

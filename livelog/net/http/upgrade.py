@@ -1,0 +1,100 @@
+"""The WebSocket handshake (RFC 6455 section 4.2), and the check of who may make one.
+
+The head has been parsed and admitted already; `websockets` checks the fields of the handshake and
+computes the answer. Its protocol object then starts behind the handshake, and the transport is
+handed over to the WebSocket's `Connection`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from http import HTTPStatus
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request as Handshake
+from websockets.http11 import Response as Answer
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from livelog.errors import GOING_AWAY, RATE_LIMIT_EXCEEDED, RefusedError
+from livelog.net.addresses import limited_as
+from livelog.net.context import Context
+from livelog.net.http.errors import HttpRefusedError
+from livelog.net.http.message import Request
+from livelog.net.websocket.connection import Connection
+from livelog.wire import WEBSOCKET_PATH
+
+_log = logging.getLogger("livelog.websocket")
+_log.setLevel(logging.WARNING)  # it would report every connection
+
+_RETRY_FULL = 60.0
+"""Seconds after which a client may try again whose address has all the connections it may."""
+
+_RETRY_ENDING = 5.0
+"""Seconds after which the next server is taken to be up."""
+
+
+def check(context: Context, request: Request) -> None:
+    """Raise `RefusedError` unless the request asks for a WebSocket that may be opened now."""
+    if request.header("upgrade").lower() != "websocket":
+        raise HttpRefusedError(501, "upgrade", "only websocket is offered")
+    if request.path != WEBSOCKET_PATH:
+        raise HttpRefusedError(404, "path", f"no WebSocket here, it is at {WEBSOCKET_PATH}")
+    if context.ending.is_set():
+        issue = "the server is shutting down"
+        raise RefusedError(GOING_AWAY, "", issue, retry_after=_RETRY_ENDING)
+    _check_connections(context, request.address)
+
+
+def _check_connections(context: Context, address: str) -> None:
+    limits, here = context.config.limits, limited_as(address)
+    if limits.enforced and here and context.subscribers[here] >= limits.connections_per_ip:
+        issue = f"{limits.connections_per_ip} connections are open from {address}"
+        raise RefusedError(RATE_LIMIT_EXCEEDED, "address", issue, retry_after=_RETRY_FULL)
+
+
+def accept(context: Context, request: Request) -> tuple[ServerProtocol | None, bytes]:
+    """Return the protocol of the new WebSocket, None if the handshake is invalid, and the answer.
+
+    No extension and no subprotocol is agreed to.
+    """
+    websocket = ServerProtocol(
+        state=State.OPEN,  # it starts behind the handshake
+        max_size=context.config.net.max_frame_bytes,
+        logger=_log,
+    )
+    answer = websocket.accept(_handshake(request))
+    if answer.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+        return websocket, answer.serialize()
+    return None, _refusal(answer)
+
+
+def _handshake(request: Request) -> Handshake:
+    return Handshake(
+        request.target.decode("latin-1"),
+        Headers(request.headers),
+        request.method,
+        f"HTTP/{request.version}",
+    )
+
+
+def _refusal(answer: Answer) -> bytes:
+    answer.headers["Sec-WebSocket-Version"] = "13"  # RFC 6455 section 4.2.2
+    return answer.serialize()
+
+
+def hand_over(
+    context: Context,
+    transport: asyncio.Transport,
+    websocket: ServerProtocol,
+    request: Request,
+    rest: bytes,
+) -> None:
+    """Let a WebSocket connection take over the transport; `rest` are its first bytes."""
+    connection = Connection(context, transport, websocket, request.address)
+    transport.set_protocol(connection)
+    query = request.query
+    connection.open(query.get("message_types", ""), query.get("since", ""), request.credential)
+    if rest:
+        connection.data_received(rest)
