@@ -51,6 +51,7 @@ class HttpConnection(asyncio.Protocol):
     def __init__(self, context: Context) -> None:
         self.context = context
         self.state = State.CLOSED
+        self.rule = RULES[self.state]  # kept, because an enum is slow to look up by
         # The other end.
         self.transport: asyncio.Transport
         self.address = ""  # the peer's; with the PROXY protocol the client's
@@ -90,7 +91,7 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from the client."""
-        if not RULES[self.state].reads:
+        if not self.rule.reads:
             return
         try:
             data = data if self.preface is None else self._read_preface(self.preface, data)
@@ -103,7 +104,7 @@ class HttpConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Answer what the client has asked for, although it sends no more."""
         self.stopping = self.half_closed = True
-        return RULES[self.state].busy
+        return self.rule.busy
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -125,7 +126,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_deadline(self, now: float) -> None:
         """End a state that has lasted too long."""
-        rule = RULES[self.state]
+        rule = self.rule
         if rule.silent:
             self.context.audit.report("silent", self.address, "connected and did not ask")
         if rule.late:
@@ -137,7 +138,7 @@ class HttpConnection(asyncio.Protocol):
     def shut_down(self, back_in: float = 0.0) -> None:
         """Finish a request that is being answered or has a head, because the server stops."""
         self.stopping = True
-        if RULES[self.state].unasked:
+        if self.rule.unasked:
             self.transport.close()
 
     def abort(self) -> None:
@@ -146,7 +147,7 @@ class HttpConnection(asyncio.Protocol):
 
     def give_way(self) -> bool:
         """Make room for another connection, unless there is something to answer."""
-        if RULES[self.state].busy:
+        if self.rule.busy:
             return False
         self.transport.abort()
         return True
@@ -172,7 +173,7 @@ class HttpConnection(asyncio.Protocol):
             if not self._take(event):
                 self.parser.close()
                 break
-        if not RULES[self.state].busy:
+        if not self.rule.busy:
             self._proceed()
 
     def _take(self, event: Event) -> bool:
@@ -211,7 +212,7 @@ class HttpConnection(asyncio.Protocol):
             self.task = self.context.loop.create_task(self._answer_pending())
 
     def _upgrade(self, request: Request, rest: bytes) -> None:
-        if self.pending or RULES[self.state].busy:
+        if self.pending or self.rule.busy:
             refused = HttpRefusedError(400, "upgrade", "earlier requests are not answered yet")
             self.pending.append(Pending(request, refused))
             return
@@ -318,8 +319,8 @@ class HttpConnection(asyncio.Protocol):
     def _enter(self, state: State) -> None:
         if state is self.state:
             return
-        self.state = state
-        timeout = RULES[state].timeout
+        self.state, self.rule = state, RULES[state]
+        timeout = self.rule.timeout
         if timeout is None:
             self.context.timers.drop(self)
         else:

@@ -12,8 +12,7 @@ another protocol, or cannot be trusted. A head that is malformed has no `HeadCom
 
 from __future__ import annotations
 
-from enum import Enum, auto
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import httptools
 
@@ -64,19 +63,15 @@ class Malformed(NamedTuple):
 Event = HeadComplete | ContinueExpected | RequestComplete | UpgradeRequested | Malformed
 
 
-class Stage(Enum):
-    """The part of a request that is expected next."""
-
-    START = auto()
-    HEAD = auto()
-    BODY = auto()
+Stage = Literal["start", "head", "body"]
+"""The part of a request that is expected next."""
 
 
 class RequestParser:
     """Parses the requests of one connection, one after the other."""
 
     def __init__(self, max_body_bytes: int) -> None:
-        self.stage = Stage.START
+        self.stage: Stage = "start"
         self.request = Request()
         """The request that is being received, or was received last."""
         self._max_body_bytes = max_body_bytes
@@ -91,7 +86,7 @@ class RequestParser:
         """Take the next bytes; return what they complete."""
         if self._syntax is None or self._ended:
             return []
-        self._head_ended = self.stage is Stage.BODY
+        self._head_ended = self.stage == "body"
         try:
             self._syntax.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -114,7 +109,7 @@ class RequestParser:
     def on_message_begin(self) -> None:
         """Start a request."""
         self.request = Request()
-        self.stage = Stage.HEAD
+        self.stage = "head"
         self._head_bytes = 0
 
     def on_url(self, url: bytes) -> None:
@@ -124,7 +119,7 @@ class RequestParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Add a header; a trailer (RFC 9110 section 6.5) is dropped, it could contradict one."""
-        if self.stage is Stage.HEAD:
+        if self.stage == "head":
             self._head_bytes += len(name) + len(value) + 4  # colon, space and line end
             header = name.decode("latin-1").lower(), value.decode("latin-1")
             self.request.headers.append(header)
@@ -132,19 +127,20 @@ class RequestParser:
     def on_headers_complete(self) -> None:
         """Check the size of the head, and the announced one of the body."""
         assert self._syntax is not None
-        self.stage, self._head_ended = Stage.BODY, True
-        self.request.method = self._syntax.get_method().decode("ascii")
-        self.request.version = self._syntax.get_http_version()
-        self.request.keep_alive = self._syntax.should_keep_alive()
+        self.stage, self._head_ended = "body", True
+        request = self.request
+        request.method = self._syntax.get_method().decode("ascii")
+        request.version = self._syntax.get_http_version()
+        request.keep_alive = self._syntax.should_keep_alive()
         if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse_head()
             return
-        self._emit(HeadComplete(self.request))
-        length = self.request.header("content-length")
+        self._emit(HeadComplete(request))
+        length = request.header("content-length")
         if length.isdigit() and int(length) > self._max_body_bytes:
             self._refuse_body()
-        elif self.request.header("expect").lower() == "100-continue":
-            self._emit(ContinueExpected(self.request))
+        elif request.header("expect").lower() == "100-continue":
+            self._emit(ContinueExpected(request))
 
     def on_body(self, body: bytes) -> None:
         """Add a part of the body."""
@@ -158,7 +154,7 @@ class RequestParser:
     def on_message_complete(self) -> None:
         """End a request; one that asks for an upgrade ends with httptools' exception."""
         assert self._syntax is not None
-        self.stage = Stage.START
+        self.stage = "start"
         if not self._syntax.should_upgrade():
             self._emit(RequestComplete(self.request))
 

@@ -70,5 +70,5 @@ RULES: dict[State, Rule] = {
     State.CLOSED: Rule(reads=False),
 }
 
-RECEIVING = {Stage.HEAD: State.HEAD, Stage.BODY: State.BODY}
+RECEIVING: dict[Stage, State] = {"head": State.HEAD, "body": State.BODY}
 """Stage of the parser → state of a connection that waits for more of the request."""

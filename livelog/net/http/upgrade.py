@@ -34,6 +34,9 @@ _RETRY_FULL = 60.0
 _RETRY_ENDING = 5.0
 """Seconds after which the next server is taken to be up."""
 
+_FIELDS = ("connection", "upgrade")
+"""The fields of a handshake (RFC 6455 section 4.2.1) besides `Sec-WebSocket-…`."""
+
 
 def check(context: Context, request: Request) -> None:
     """Raise `RefusedError` unless the request asks for a WebSocket that may be opened now."""
@@ -71,12 +74,15 @@ def accept(context: Context, request: Request) -> tuple[ServerProtocol | None, b
 
 
 def _handshake(request: Request) -> Handshake:
-    return Handshake(
-        request.target.decode("latin-1"),
-        Headers(request.headers),
-        request.method,
-        f"HTTP/{request.version}",
+    """Return the request as `websockets` wants it, with the fields of a handshake only: that is
+    a good part of the time a handshake takes."""
+    fields = Headers(
+        (name, value)
+        for name, value in request.headers
+        if name in _FIELDS or name.startswith("sec-websocket-")
     )
+    target = request.target.decode("latin-1")
+    return Handshake(target, fields, request.method, f"HTTP/{request.version}")
 
 
 def _refusal(answer: Answer) -> bytes:

@@ -1,0 +1,121 @@
+"""The parser of requests: bytes in, events out, however the bytes are cut."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from livelog.net.http.errors import status_of
+from livelog.net.http.parser import (
+    MAX_HEAD_BYTES,
+    ContinueExpected,
+    Event,
+    HeadComplete,
+    Malformed,
+    RequestComplete,
+    RequestParser,
+    UpgradeRequested,
+)
+from tests.support.smuggling import SMUGGLED, TOLERATED
+from tests.support.wire import request, upgrade
+
+MAX_BODY = 1000
+CHUNKED = request("POST", "/c", Transfer_Encoding="chunked") + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+
+
+def events(*pieces: bytes) -> list[Event]:
+    parser = RequestParser(MAX_BODY)
+    return [event for piece in pieces for event in parser.feed(piece)]
+
+
+def kinds(found: list[Event]) -> list[type[Event]]:
+    return [type(event) for event in found]
+
+
+def described(found: list[Event]) -> list[object]:
+    """All that can be told of events; the start of another protocol may come in pieces."""
+    return [event._replace(rest=b"") if isinstance(event, UpgradeRequested) else (
+        (type(event), event.request, str(event.refused), status_of(event.refused))
+        if isinstance(event, Malformed) else event
+    ) for event in found]  # fmt: skip
+
+
+def test_a_request_has_a_head_and_an_end() -> None:
+    found = events(request("POST", "/x?a=b", b"body", Content_Type="text/plain"))
+    assert kinds(found) == [HeadComplete, RequestComplete]
+    got = found[1].request
+    assert (got.method, got.path, got.query, bytes(got.body)) == ("POST", "/x", {"a": "b"}, b"body")
+    assert got.header("content-type") == "text/plain"
+
+
+def test_chunks_are_put_together_and_a_trailer_is_dropped() -> None:
+    trailer = CHUNKED.removesuffix(b"\r\n") + b"Host: there\r\n\r\n"
+    for data in (CHUNKED, trailer):
+        [_, done] = events(data)
+        assert bytes(done.request.body) == b"abcde"
+        assert len(done.request.all("host")) == 1
+
+
+def test_a_client_that_expects_it_is_to_be_told_to_continue() -> None:
+    head = request("POST", "/x", Content_Length="5", Expect="100-continue")
+    assert kinds(events(head)) == [HeadComplete, ContinueExpected]
+    head = request("POST", "/x", Content_Length=str(MAX_BODY + 1), Expect="100-continue")
+    assert kinds(events(head)) == [HeadComplete, Malformed]
+
+
+def test_an_upgrade_ends_the_stream_and_brings_what_follows() -> None:
+    parser = RequestParser(MAX_BODY)
+    [_, asked] = parser.feed(upgrade() + b"frames")
+    assert isinstance(asked, UpgradeRequested)
+    assert asked.rest == b"frames"
+    assert parser.feed(request("GET", "/")) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"garbage\r\n\r\n", 400),
+        (request("GET", "/", X="x" * MAX_HEAD_BYTES), 431),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 3 * MAX_HEAD_BYTES, 431),
+        (b"\r\n" * 2 * MAX_HEAD_BYTES, 431),
+        (request("POST", "/", b"x" * (MAX_BODY + 1)), 413),
+        (CHUNKED.replace(b"3\r\nabc", b"%x\r\n" % (MAX_BODY + 1) + b"x" * (MAX_BODY + 1)), 413),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 1000, 1 << 20])
+def test_what_is_too_large_or_no_http_ends_the_stream(data: bytes, status: int, size: int) -> None:
+    found = events(*(data[n : n + size] for n in range(0, len(data), size)), request("GET", "/"))
+    [last] = [event for event in found if isinstance(event, Malformed)]
+    assert found[-1] is last
+    assert status_of(last.refused) == status
+
+
+def test_a_body_of_exactly_the_largest_size_is_taken() -> None:
+    [_, done] = events(request("POST", "/", b"x" * MAX_BODY))
+    assert isinstance(done, RequestComplete)
+
+
+def test_a_closed_parser_takes_nothing() -> None:
+    parser = RequestParser(MAX_BODY)
+    parser.close()
+    assert parser.feed(request("GET", "/")) == []
+
+
+PIECES = [
+    request("GET", "/healthz"), request("POST", "/x", b"body"), CHUNKED, upgrade(), b"garbage\r\n",
+    request("POST", "/x", b"x" * (MAX_BODY + 1)), request("GET", "/", Connection="close"), b"\r\n",
+    request("HEAD", "/", X="y" * (MAX_HEAD_BYTES - 100)), *SMUGGLED.values(), *TOLERATED.values(),
+]  # fmt: skip
+
+
+@given(
+    st.lists(st.sampled_from(PIECES), min_size=1, max_size=4).map(b"".join),
+    st.lists(st.integers(1, 200), max_size=30),
+)
+def test_however_the_bytes_are_cut_the_events_are_the_same(data: bytes, cuts: list[int]) -> None:
+    pieces, rest = [], data
+    for size in cuts:
+        pieces.append(rest[:size])
+        rest = rest[size:]
+    assert described(events(*pieces, rest)) == described(events(data))
