@@ -29,8 +29,8 @@ _log = logging.getLogger(__name__)
 
 _INSERT = """
     INSERT INTO message(position, seq, id, payload)
-    SELECT ?3 + key, value ->> 0, value ->> 1, CAST(substr(?1, value ->> 2, value ->> 3) AS TEXT)
-    FROM json_each(?2)
+    SELECT ? + key, value ->> 0, value ->> 1, CAST(substr(?, value ->> 2, value ->> 3) AS TEXT)
+    FROM json_each(?)
 """
 # The newest row stays, so that positions go on from it.
 _TRIM = """
@@ -215,7 +215,7 @@ class Writer:
         data = b"".join([record.frame for record in records])
         try:
             self._connection.execute(
-                _INSERT, (data, msgspec.json.encode(spans), self._last_position + 1)
+                _INSERT, (self._last_position + 1, data, msgspec.json.encode(spans))
             )
         except Exception as error:  # whatever it is, this thread has to go on
             return str(error) or type(error).__name__
