@@ -21,7 +21,7 @@ from tests.support.wire import SAMPLES, Json, user
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
 
-WEB = Path(__file__).parent.parent / "livelog" / "web"
+VIEWER_MODULES = Path(__file__).parent.parent / "livelog/web/viewer"
 Look = Callable[..., Viewer]
 
 
@@ -542,7 +542,7 @@ console.log(JSON.stringify({{ early, late: heap(), lines: timeline.lines.length,
 def test_a_shift_of_eight_hours_does_not_make_memory_grow(tmp_path: Path) -> None:
     assert NODE is not None
     script = tmp_path / "shift.mjs"
-    script.write_text(SHIFT.format(web=WEB))
+    script.write_text(SHIFT.format(web=VIEWER_MODULES))
     done = subprocess.run(
         [NODE, "--expose-gc", str(script)], capture_output=True, text=True, check=False
     )

@@ -1,7 +1,7 @@
 /* The form that publishes a message of any type. The fields come from a table; whether they are
  * right is for the server to say, and its words are shown as they are.
  */
-import { element } from "./line.js";
+import { element } from "./row.js";
 
 const JSON_FIELDS = new Set(["metadata", "data", "event_data", "participants"]);
 const NUMBERS = new Set(["member_count", "guild_level", "health_percentage", "duration_seconds"]);

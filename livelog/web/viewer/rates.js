@@ -3,7 +3,7 @@
  * A ring of seconds with a count for each type: it never grows. Drawn once a second, and only
  * while somebody can see it.
  */
-import { TYPES } from "./livelog.js";
+import { TYPES } from "../client/livelog.js";
 
 const SECONDS = 180;
 const AVERAGED = 5; // seconds, for the figures in words

@@ -3,7 +3,7 @@
  * Names and contents stand in <bdi>, so that letters that change the direction of writing change
  * nothing outside of it.
  */
-import { clock, describe, moment } from "./describe.js";
+import { clock, describe, moment } from "./format.js";
 import { highlighted } from "./highlight.js";
 
 export function drawLine(message, { marks, pictures, onFill }) {

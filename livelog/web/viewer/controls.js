@@ -3,8 +3,8 @@
  * They show a view and report the one they have been changed to, a moment after the last change:
  * what is typed letter by letter is one change.
  */
-import { TYPES } from "./livelog.js";
-import { element } from "./line.js";
+import { TYPES } from "../client/livelog.js";
+import { element } from "./row.js";
 import { EVERYTHING, FIELDS, countFilters } from "./view.js";
 
 const TYPING_MS = 350;

@@ -3,27 +3,27 @@
  * It uses livelog.js and the public protocol only. What is looked at is one `view`; changing it
  * changes the address, the controls and the timeline together, in `look`.
  */
-import { Archive } from "./archive.js";
+import { Archive } from "./pages.js";
 import { Controls } from "./controls.js";
-import { count } from "./describe.js";
+import { count } from "./format.js";
 import { Details } from "./details.js";
 import { copy, download, ndjson } from "./export.js";
 import { marksOf } from "./highlight.js";
-import { Identity, token } from "./identity.js";
-import { listenToKeys } from "./keys.js";
-import { drawLine } from "./line.js";
-import { LiveLog } from "./livelog.js";
+import { Identity, token } from "./login.js";
+import { listenToKeys } from "./shortcuts.js";
+import { drawLine } from "./row.js";
+import { LiveLog } from "../client/livelog.js";
 import { Publisher } from "./publisher.js";
 import { Rates } from "./rates.js";
 import { Scroller } from "./scroller.js";
-import { Status } from "./status.js";
+import { Status } from "./connectionstatus.js";
 import { Timeline } from "./timeline.js";
 import { EVERYTHING, fromAddress, toAddress } from "./view.js";
 
 const NOTICE_MS = 8000;
 
 const part = (id) => document.getElementById(id);
-const live = new LiveLog(undefined, { heartbeatMs: 5000, token: token() });
+const live = new LiveLog(besideThePage("ws/live-log"), { heartbeatMs: 5000, token: token() });
 const shown = { marks: null, pictures: false };
 let view = fromAddress(location.search);
 let paused = false;
@@ -83,6 +83,13 @@ const identity = new Identity(live, {
   token: part("token"),
 });
 new Status(live, { text: part("connection"), now: part("now"), light: part("light") });
+
+/** The address of a WebSocket on the server of the page, below the same prefix as the page. */
+function besideThePage(path) {
+  const url = new URL(path, location.href);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url;
+}
 
 // What is looked at.
 

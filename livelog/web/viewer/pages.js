@@ -1,8 +1,8 @@
 /* The past, a page at a time, over HTTP: pages cost none of the few commands of the connection.
  * A page comes oldest first here, because that is how it is read.
  */
-import { proof } from "./identity.js";
-import { LiveLogError } from "./livelog.js";
+import { proof } from "./login.js";
+import { LiveLogError } from "../client/livelog.js";
 import { filtersOf } from "./view.js";
 
 export class Archive {
@@ -10,7 +10,7 @@ export class Archive {
   async page(view, place = {}, limit = 500, signal = undefined) {
     const type = view.types.join();
     const asked = new URLSearchParams({ type, ...filtersOf(view), ...place, limit });
-    const { messages, total_count: total, offset } = await get(`/api/history?${asked}`, signal);
+    const { messages, total_count: total, offset } = await get(`./api/history?${asked}`, signal);
     return {
       messages: messages.reverse(),
       newer: offset,
@@ -20,7 +20,7 @@ export class Archive {
 
   /** The seq of the newest message, of whatever kind. */
   async head(signal) {
-    return (await get("/healthz", signal)).head_seq;
+    return (await get("./healthz", signal)).head_seq;
   }
 }
 

@@ -5,7 +5,7 @@
  * moves, whatever is added or dropped above or below. While following it draws eight times a
  * second, and half as often when each time more comes than can be read: the page stays idle.
  */
-import { element } from "./line.js";
+import { element } from "./row.js";
 
 const MARGIN = 8; // lines drawn beyond the edges
 const FOLLOW_MS = 125;

@@ -3,7 +3,7 @@
  * The rule: a view is plain data, equal views have equal addresses, and the address holds all of
  * it, so that a view can be bookmarked and shared. What an address says beyond that is ignored.
  */
-import { TYPES } from "./livelog.js";
+import { TYPES } from "../client/livelog.js";
 
 /** The filters that compare one field with one value. */
 export const FIELDS = [
