@@ -1,70 +1,50 @@
-/* What livelog.js offers, for TypeScript; the behaviour is described in livelog.js. */
+/* The client's classes and options, for TypeScript; `livelog.js` describes the behaviour.
+ * Messages and events of the server are declared in `protocol.d.ts`. */
+import type {
+  AuthenticatedEvent,
+  Filters,
+  GetHistoryCommand,
+  HistoryEvent,
+  Message,
+  MessageType,
+  PublishCommand,
+  PublishedEvent,
+  RateLimitEvent,
+  SearchCommand,
+  SearchResultsEvent,
+} from "./protocol.js";
 
-export type MessageType = "user" | "system" | "dm" | "raid" | "party" | "guild";
+export * from "./protocol.js";
 
-/** Every message as it is delivered; the other fields depend on `type`. */
-export interface Message {
-  type: MessageType;
-  id: string;
-  timestamp: string;
-  seq: number;
-  [field: string]: unknown;
-}
+/** Fields that tell commands and answers apart on the wire; the client fills them in itself. */
+type Envelope = "action" | "request_id";
 
-/** Conditions on a message; all that are given must hold. */
-export interface Filters {
-  user_id?: string;
-  username?: string;
-  channel?: string;
-  server?: string;
-  event?: string;
-  severity?: string;
-  status?: string;
-  raid_id?: string;
-  party_id?: string;
-  guild_id?: string;
-  /** RFC 3339 with a time zone, inclusive, as is `date_to`. */
-  date_from?: string;
-  date_to?: string;
-  text?: string;
-}
+/** A message to be published; the server fills in the optional fields. */
+export type NewMessage = PublishCommand["message"];
 
-/** Which part of the matches: by count from the newest, or beside a seq. */
-export interface Page {
-  limit?: number;
-  offset?: number;
-  before?: number;
-  after?: number;
-  around?: number;
-  filters?: Filters & { type?: MessageType | MessageType[] };
-  signal?: AbortSignal;
-}
+/** Part of the matches: by count from the newest, or beside a seq. */
+export type Page = Omit<GetHistoryCommand, Envelope> & { signal?: AbortSignal };
 
-export interface History {
-  messages: Message[];
-  total_count: number;
-  limit: number;
-  offset: number;
-}
+/** Part of the matches of a search. */
+export type SearchPage = Omit<SearchCommand, Envelope | "query"> & { signal?: AbortSignal };
 
-export interface SearchResults {
-  query: string;
-  results: Message[];
-  count: number;
-  limit: number;
-  offset: number;
-}
+export type History = Omit<HistoryEvent, Envelope>;
+export type SearchResults = Omit<SearchResultsEvent, Envelope>;
+export type Receipt = Omit<PublishedEvent, Envelope>;
 
-export interface State {
-  name: "connecting" | "connected" | "waiting" | "stopped";
-  /** How many attempts to reconnect there were since the last lasting connection. */
-  attempt: number;
-  /** In `waiting`: when the next attempt is due, by the clock's `now`. */
-  retryAt?: number;
-  /** In `waiting` and `stopped`: the close code and what is known of the reason. */
-  code?: number;
-  reason?: string;
-}
+/** State of the connection; `attempt` counts those to reconnect since the last lasting one. */
+export type State =
+  | { name: "connecting" | "connected"; attempt: number }
+  | {
+      name: "waiting";
+      attempt: number;
+      /** When the next attempt is due, by the clock's `now`. */
+      retryAt: number;
+      /** The close code, and the reason as far as it is known. */
+      code: number;
+      reason: string;
+    }
+  | { name: "stopped"; attempt: number; code: number; reason: string };
 
 /** Messages after `from` and up to `to` are gone; `to` is null when the log itself was replaced. */
 export interface Gap {
@@ -77,17 +57,18 @@ export interface Latency {
   seq: number;
 }
 
+/** Event of the client → its detail. */
 export interface Events {
   state: State;
   gap: Gap;
-  /** Back after a lost connection, with what could not be had. */
+  /** Back after a lost connection, with the gaps that could not be filled. */
   resumed: { from: number; gaps: Gap[] };
   latency: Latency;
-  /** A limit was reached; what waits goes out after `seconds`. */
+  /** A limit was reached; the command goes out after `seconds`. */
   throttled: { seconds: number; action: string };
-  rate_limit: Record<string, unknown>;
-  /** The server knows who we are; `expires` is missing when that holds for good. */
-  authenticated: { id: string; scopes: string[]; expires?: string };
+  rate_limit: RateLimitEvent;
+  /** The token was accepted; `expires` is missing when it holds for good. */
+  authenticated: Omit<AuthenticatedEvent, Envelope>;
   /** The token expires in so many seconds; with a function as `token` it is renewed by itself. */
   token_expiring: { expires: string; seconds: number };
   error: LiveLogError;
@@ -105,18 +86,27 @@ export interface Options {
   clock?: Clock;
   /** From 0 up to 1, as `Math.random`. */
   random?: () => number;
-  /** Silence after which the server is asked for a sign of life. */
+  /** Milliseconds of silence after which the server is pinged. */
   heartbeatMs?: number;
-  /** How long it then has, and how long a connection may take. */
+  /** Milliseconds that a pong may take, and that it may take to connect. */
   patienceMs?: number;
-  /** A connection that lasted this long starts the schedule of reconnects anew. */
+  /** Milliseconds after which a connection has lasted: the schedule of reconnects starts anew. */
   lastingMs?: number;
-  /** Who we are: a token or an API key, or a function that returns one. The function is called for
-   * every connection, and when a token is about to expire. */
+  /** A token or an API key, or a function that returns one. The function is called for every
+   * connection, and when a token is about to expire. */
   token?: string | (() => string | Promise<string>) | null;
 }
 
-export interface Following {
+/** Messages to follow. */
+export interface Wanted<Type extends MessageType> {
+  /** All types when left out. */
+  types?: readonly Type[];
+  filters?: Omit<Filters, "type">;
+  /** A seq: the messages after it come first. */
+  since?: number | null;
+}
+
+export interface Subscription {
   /** Resolves when the server has confirmed it, rejects when the server has refused it. */
   ready: Promise<void>;
   stop(): void;
@@ -127,6 +117,7 @@ export const BACKOFF_MS: number[];
 export const FINAL_CODES: Record<number, string>;
 
 export class LiveLogError extends Error {
+  constructor(code: number, issue: string, details?: Record<string, unknown>);
   code: number;
   field: string;
   details: Record<string, unknown>;
@@ -138,16 +129,13 @@ export class LiveLog {
   readonly state: State;
   readonly seq: number | null;
   on<Name extends keyof Events>(name: Name, handler: (detail: Events[Name]) => void): () => void;
-  listen(
-    what: { types?: MessageType[]; filters?: Filters; since?: number | null },
-    onMessage: (message: Message) => void,
-  ): Following;
+  listen<Type extends MessageType = MessageType>(
+    wanted: Wanted<Type>,
+    onMessage: (message: Extract<Message, { type: Type }>) => void,
+  ): Subscription;
   history(page?: Page): Promise<History>;
-  search(query: string, page?: Page): Promise<SearchResults>;
-  publish(
-    message: { type: MessageType; [field: string]: unknown },
-    options?: { signal?: AbortSignal },
-  ): Promise<{ id: string; seq: number }>;
+  search(query: string, page?: SearchPage): Promise<SearchResults>;
+  publish(message: NewMessage, options?: { signal?: AbortSignal }): Promise<Receipt>;
   ping(): Promise<Latency>;
   reconnect(): void;
   close(): void;
