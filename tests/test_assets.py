@@ -84,3 +84,19 @@ def test_the_page_needs_nothing_from_elsewhere(path: str) -> None:
     assert not re.search(r"""(?:fetch|get|URL)\(["'`]/""", text), "paths are relative"
     assert "innerHTML" not in text
     assert "insertAdjacentHTML" not in text
+
+
+OPENING = re.compile(r"/\*+\s*(?:\*\s*)?(\w+)|^\s*//\s*(\w+)|\S\s+//\s(\w+)", re.MULTILINE)
+POINTING = {"what", "who", "whoever", "whose", "whom", "nothing", "nobody", "of"}
+
+
+@pytest.mark.parametrize("path", [path for path in ASSETS if path.endswith((".js", ".ts"))])
+def test_comments_name_their_subject_instead_of_pointing_at_it(path: str) -> None:
+    openings = [next(filter(None, found)) for found in OPENING.findall(ASSETS[path].body.decode())]
+    assert not POINTING & {word.lower() for word in openings}
+    assert openings, "every file says at its top what it is"
+
+
+@pytest.mark.parametrize("path", [path for path in ASSETS if not path.endswith((".css", ".d.ts"))])
+def test_no_file_is_long(path: str) -> None:
+    assert ASSETS[path].body.count(b"\n") <= 350

@@ -4,7 +4,7 @@ export class Connection {
   #socket;
   #closed = false;
 
-  /** Open it; `on` is told: event (an object from the server), closed (code and reason). */
+  /** Open it; `on`: handlers for event (an object from the server), closed (code and reason). */
   constructor(WebSocket, url, on) {
     const socket = new WebSocket(url);
     this.#socket = socket;

@@ -16,7 +16,7 @@ export class Heartbeat {
   #heard = false; // since the last ping
   #doubted = false; // the timer fired late, and a second ping is on its way
 
-  /** `on` is told: ping (send one), dead (the server did not answer). */
+  /** `on`: handlers for ping (send one), dead (the server did not answer). */
   constructor(options, on) {
     this.#options = options;
     this.#on = on;
@@ -49,7 +49,7 @@ export class Heartbeat {
   #ping() {
     this.#pinged = true;
     this.#heard = false;
-    this.#arm(this.#options.patienceMs);
+    this.#arm(this.#options.timeoutMs);
     this.#on.ping();
   }
 

@@ -32,7 +32,7 @@ export type History = Omit<HistoryEvent, Envelope>;
 export type SearchResults = Omit<SearchResultsEvent, Envelope>;
 export type Receipt = Omit<PublishedEvent, Envelope>;
 
-/** State of the connection; `attempt` counts those to reconnect since the last lasting one. */
+/** State of the connection; `attempt` counts those to reconnect since the last stable one. */
 export type State =
   | { name: "connecting" | "connected"; attempt: number }
   | {
@@ -89,9 +89,9 @@ export interface Options {
   /** Milliseconds of silence after which the server is pinged. */
   heartbeatMs?: number;
   /** Milliseconds that a pong may take, and that it may take to connect. */
-  patienceMs?: number;
-  /** Milliseconds after which a connection has lasted: the schedule of reconnects starts anew. */
-  lastingMs?: number;
+  timeoutMs?: number;
+  /** Milliseconds after which a connection is stable: the next loss starts a new schedule. */
+  stableMs?: number;
   /** A token or an API key, or a function that returns one. The function is called for every
    * connection, and when a token is about to expire. */
   token?: string | (() => string | Promise<string>) | null;

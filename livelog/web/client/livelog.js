@@ -23,8 +23,8 @@ const DEFAULTS = {
   clock: systemClock,
   random: Math.random,
   heartbeatMs: 20_000,
-  patienceMs: 10_000,
-  lastingMs: 10_000,
+  timeoutMs: 10_000,
+  stableMs: 10_000,
   token: null,
 };
 

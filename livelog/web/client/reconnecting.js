@@ -19,8 +19,8 @@ export class ReconnectingConnection {
 
   #timer = 0; // until the connection has to be open, or until the next attempt
 
-  /** `on` is told: event (of the server), opened, closed, stopped, state (the new one), ping (send
-   * one), and asked: final (whether a close code ends it for good). */
+  /** `on`: handlers for event (of the server), opened, closed, stopped, state (the new one), ping
+   * (send one), and final (return whether a close code ends it for good). */
   constructor(url, options, on) {
     this.#url = url;
     this.#options = options;
@@ -46,7 +46,7 @@ export class ReconnectingConnection {
   }
 
   connect() {
-    const { WebSocket, clock, patienceMs } = this.#options;
+    const { WebSocket, clock, timeoutMs } = this.#options;
     clock.clearTimeout(this.#timer);
     this.#setState({ name: "connecting", attempt: this.#backoff.attempt });
     this.#disconnected = null;
@@ -55,7 +55,7 @@ export class ReconnectingConnection {
       closed: (code, reason) => this.lost(code, reason),
     });
     const giveUp = () => this.lost(ABNORMAL, "the server did not answer in time");
-    this.#timer = clock.setTimeout(giveUp, patienceMs);
+    this.#timer = clock.setTimeout(giveUp, timeoutMs);
   }
 
   /** Connect now instead of waiting for the next attempt. */
@@ -83,7 +83,7 @@ export class ReconnectingConnection {
   /** The connection has ended, or is given up: wait for the next attempt, or stop. */
   lost(code, reason) {
     const disconnected = this.#disconnected;
-    if (this.#lasted()) this.#backoff.reset();
+    if (this.#wasStable()) this.#backoff.reset();
     this.#drop();
     if (this.#on.final(code)) return this.stop(code, FINAL_CODES[code]);
     // A client that is asked to stay away for a while has not failed: the attempt does not count.
@@ -105,9 +105,9 @@ export class ReconnectingConnection {
     else this.#on.event(event);
   }
 
-  #lasted() {
-    const { clock, lastingMs } = this.#options;
-    return this.#state.name === "connected" && clock.now() - this.#openedAt >= lastingMs;
+  #wasStable() {
+    const { clock, stableMs } = this.#options;
+    return this.#state.name === "connected" && clock.now() - this.#openedAt >= stableMs;
   }
 
   #drop() {

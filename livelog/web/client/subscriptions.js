@@ -29,7 +29,8 @@ export class Subscriptions {
   #pending = null; // request id → command, for the commands without an answer
   #timer = 0; // until commands may go again after a rate limit
 
-  /** `on` is told: send (a command), ping (returns a promise), emit (an event's name and detail). */
+  /** `on`: handlers for send (a command), ping (returns a promise), emit (an event's name and
+   * detail). */
   constructor(clock, nextId, on) {
     this.#clock = clock;
     this.#nextId = nextId;

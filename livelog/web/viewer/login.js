@@ -1,51 +1,50 @@
-/* Who looks: a token or an API key, asked for when the server wants one.
+/* The login: a token or an API key, asked for when the server requires one.
  *
- * It is kept for this tab only, and shown to the server in band and in a header, never in an
- * address.
+ * It is kept for this tab only, and sent in a command and in a header, never in an address.
  */
-const KEPT = "livelog.token";
+const STORAGE_KEY = "livelog.token";
 
-/** Codes that another token can change. */
-const REFUSED = {
-  4000: "This server asks who you are.",
+/** Codes of the API that another token can change → the reason to ask for one. */
+const REASONS = {
+  4000: "This server requires a token.",
   4001: "The token is not valid.",
   4002: "The token has expired.",
 };
 
 export function token() {
-  return sessionStorage.getItem(KEPT);
+  return sessionStorage.getItem(STORAGE_KEY);
 }
 
-/** What says over HTTP who we are. */
-export function proof() {
+/** Headers that carry the token over HTTP. */
+export function authorization() {
   return token() === null ? {} : { Authorization: `Bearer ${token()}` };
 }
 
-export class Identity {
+export class Login {
   #parts;
 
-  /** `parts`: dialog, form, why, token. */
+  /** `parts`: dialog, form, reason, token. */
   constructor(live, parts) {
     this.#parts = parts;
     parts.form.addEventListener("submit", (event) => {
       event.preventDefault();
-      sessionStorage.setItem(KEPT, parts.token.value.trim());
-      location.reload(); // the address holds what is looked at
+      sessionStorage.setItem(STORAGE_KEY, parts.token.value.trim());
+      location.reload(); // the address holds the view
     });
     live.on("state", ({ name, code }) => {
       if (name === "stopped") this.refused(code);
     });
   }
 
-  /** Something was refused: if another token can change that, it is asked for. */
+  /** A request was refused with this code: ask for another token if that can change it. */
   refused(code) {
-    if (code in REFUSED) this.#ask(REFUSED[code]);
+    if (code in REASONS) this.#ask(REASONS[code]);
   }
 
-  #ask(why) {
+  #ask(reason) {
     if (this.#parts.dialog.open) return; // the first reason says most
-    sessionStorage.removeItem(KEPT);
-    this.#parts.why.textContent = why;
+    sessionStorage.removeItem(STORAGE_KEY);
+    this.#parts.reason.textContent = reason;
     this.#parts.dialog.showModal();
   }
 }

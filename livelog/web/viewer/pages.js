@@ -1,13 +1,14 @@
-/* The past, a page at a time, over HTTP: pages cost none of the few commands of the connection.
- * A page comes oldest first here, because that is how it is read.
+/* Pages of the past, over HTTP, where they do not count against the connection's command limit.
+ * A page comes oldest first here, in the order of the rows.
  */
-import { proof } from "./login.js";
+import { authorization } from "./login.js";
 import { LiveLogError } from "../client/livelog.js";
 import { filtersOf } from "./view.js";
 
-export class Archive {
-  /** `place`: at most one of before, after, around. Tells whether the page reaches either end. */
-  async page(view, place = {}, limit = 500, signal = undefined) {
+export class Pages {
+  /** Fetch `{ messages, newer, older }`: a page, and how many matches lie on either side of it.
+   * `place` has at most one of before, after, around. */
+  async fetch(view, place = {}, limit = 500, signal = undefined) {
     const type = view.types.join();
     const asked = new URLSearchParams({ type, ...filtersOf(view), ...place, limit });
     const { messages, total_count: total, offset } = await get(`./api/history?${asked}`, signal);
@@ -18,14 +19,14 @@ export class Archive {
     };
   }
 
-  /** The seq of the newest message, of whatever kind. */
+  /** The seq of the newest message of all types. */
   async head(signal) {
     return (await get("./healthz", signal)).head_seq;
   }
 }
 
-async function get(address, signal) {
-  const response = await fetch(address, { signal, cache: "no-store", headers: proof() });
+async function get(url, signal) {
+  const response = await fetch(url, { signal, cache: "no-store", headers: authorization() });
   const answer = await response.json();
   if (response.ok) return answer;
   const { field, issue } = answer.details ?? {};
