@@ -41,7 +41,7 @@ START = """() => {
   requestAnimationFrame(frame);
 }"""
 FRAME_TIMES = "() => window.frameTimes.splice(0)"
-SHOWN = "() => Number(document.getElementById('place').textContent.replace(/\\D/g, ''))"
+SHOWN = "() => Number(document.getElementById('total').textContent.replace(/\\D/g, ''))"
 ELEMENTS = "() => document.querySelectorAll('*').length"
 
 

@@ -260,6 +260,7 @@ PATHS = [
     "/../etc/passwd", "/..%2f..%2fetc/passwd", "/%2e%2e/config.py", "/livelog.js/../viewer.js",
     "//livelog.js", "/./livelog.js", "/livelog.js/", "/livelog.js%00.html", "/livelog%2ejs",
     "/LIVELOG.JS", "/api//history", "/api/history/", "/api/history;x=y", "/api%2fhistory",
+    "/client/../livelog.js", "/viewer/..%2f..%2f__init__.py", "/deploy/nginx.conf",
     "/web/livelog.js", "/__init__.py", "\\..\\config.py", "/api/history%3Flimit=1", "/%00",
 ]  # fmt: skip
 

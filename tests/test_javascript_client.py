@@ -25,7 +25,7 @@ from tests.support.follower import CLIENT, NODE, Door, Follower, door, following
 from tests.support.wire import Client, House, Json, on_uvloop, serving, soon, user
 
 LIMITLESS: dict[str, Any] = {"limits": False}
-AT_ONCE: dict[str, Any] = {"lastingMs": 0}
+AT_ONCE: dict[str, Any] = {"stableMs": 0}
 """Every connection counts as one that lasted, so every reconnect is a first attempt."""
 
 
@@ -366,7 +366,7 @@ async def test_a_log_that_is_behind_is_another_log_and_followed_from_now(
 
 @on_uvloop
 async def test_a_server_that_hangs_is_left_and_found_again(node_modules: Path) -> None:
-    quick = {"heartbeatMs": 50, "patienceMs": 150}
+    quick = {"heartbeatMs": 50, "timeoutMs": 150}
     async with cut_off(node_modules, **quick) as (house, proxy, follower):
         proxy.hold()
         house.publish("while it hangs")

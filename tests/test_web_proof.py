@@ -125,21 +125,21 @@ def test_the_viewer_asks_who_looks_and_keeps_it_for_the_tab(viewer: Viewer) -> N
         page = viewer.page
         page.goto(f"{host.url}?type=user")
         page.locator("#token").wait_for()
-        assert "asks who you are" in viewer.text("#why")
+        assert "requires a token" in viewer.text("#login-reason")
         page.locator("#token").fill("nonsense")
-        page.locator("#proof button").click()
-        viewer.until("document.getElementById('why')?.textContent.includes('not valid')")
+        page.locator("#login-form button").click()
+        viewer.until("document.getElementById('login-reason')?.textContent.includes('not valid')")
         page.locator("#token").fill(token("u1", "read publish"))
-        page.locator("#proof button").click()
+        page.locator("#login-form button").click()
         viewer.until_connection("Connected")
         assert page.url == f"{host.url}?type=user"
         page.locator("#publish").click()
         for name, value in (("user_id", "u1"), ("username", "Ann"), ("content", "it is me")):
             page.locator(f"#message-fields [name={name}]").fill(value)
         page.locator("#message button[type=submit]").click()
-        viewer.until_line("it is me")
+        viewer.until_row("it is me")
         page.reload()
         viewer.until_connection("Connected")
-        viewer.until_line("it is me")
+        viewer.until_row("it is me")
         # What a browser says of a 401 by itself is no fault of the page.
         assert [fault for fault in viewer.faults if "401" not in fault] == []

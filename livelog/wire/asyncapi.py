@@ -137,6 +137,8 @@ def _schemas(structs: tuple[type, ...]) -> Json:
     delivered = [{"$ref": _SCHEMAS + kind.__name__} for kind in get_args(Delivered)]
     for page, field in _PAGES.items():
         schemas[page.__name__]["properties"][field]["items"] = {"oneOf": delivered}
+    for kind in get_args(Delivered):  # the server fills in every field before it delivers
+        schemas[kind.__name__]["required"] = list(schemas[kind.__name__]["properties"])
     plain: Json = _without_discriminators(schemas)
     return plain
 

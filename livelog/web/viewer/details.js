@@ -1,5 +1,5 @@
-/* One message in full: what a line has no room for, and its JSON as it was delivered. */
-import { moment } from "./describe.js";
+/* The panel with one whole message: its JSON as it was delivered. */
+import { moment } from "./format.js";
 import { highlighted } from "./highlight.js";
 
 export class Details {

@@ -1,18 +1,19 @@
-/* Shows the lines of a timeline: only those in sight, and a margin, are in the document.
+/* The list of rows: only those in sight, and a margin, are in the document.
  *
- * All lines are equally high, so the place of a line is its number times that height, and tens of
- * thousands cost no more than a screenful. At the newest line it follows; anywhere else nothing
- * moves, whatever is added or dropped above or below. While following it draws eight times a
- * second, and half as often when each time more comes than can be read: the page stays idle.
+ * All rows are equally high, so the place of a row is its number times that height, and tens of
+ * thousands cost no more than a screenful. At the newest row the list follows; anywhere else the
+ * rows in sight stay where they are, whatever is added or dropped above or below. While following
+ * it draws eight times a second, and half as often when each time more comes than can be read: the
+ * page stays idle.
  */
-import { element } from "./line.js";
+import { element } from "./row.js";
 
-const MARGIN = 8; // lines drawn beyond the edges
+const MARGIN = 8; // rows drawn beyond the edges
 const FOLLOW_MS = 125;
-const FLOOD_MS = 250; // when half of what is in sight is new each time
+const FLOOD_MS = 250; // when half of the rows in sight are new each time
 const INPUTS = ["wheel", "touchmove", "pointerdown", "keydown"];
-/** So long after such an input it was the reader who scrolled; otherwise the layout has changed. */
-const HAND_MS = 2000;
+/** Within this time after an input the reader has scrolled; later, the layout has changed. */
+const INPUT_MS = 2000;
 
 export class Scroller {
   following = true;
@@ -29,15 +30,15 @@ export class Scroller {
   #target = null; // a seq to bring into sight
   #height = 24;
   #boxHeight = 0;
-  #top = 0; // where it is scrolled to
-  #touched = -Infinity; // when the reader last did something to the box
+  #top = 0; // pixels above the visible part
+  #touched = -Infinity; // time of the reader's last input
   #due = 0;
   #timer = 0;
   #drawnAt = 0;
-  #rest = FOLLOW_MS; // between two drawings
-  #end = 0; // number of the line after the last
+  #interval = FOLLOW_MS; // between two drawings
+  #end = 0; // number of the row after the last
 
-  /** `draw(message)` makes a line; `on` is told: moved, drawn, chosen, nearTop, nearBottom. */
+  /** `draw(message)` makes a row; `on`: handlers for moved, drawn, selected, nearTop, nearBottom. */
   constructor(box, timeline, draw, on) {
     this.#box = box;
     this.#timeline = timeline;
@@ -58,14 +59,14 @@ export class Scroller {
   /** The timeline has changed. */
   update() {
     if (this.#timer || this.#due) return;
-    const wait = this.following ? this.#drawnAt + this.#rest - performance.now() : 0;
+    const wait = this.following ? this.#drawnAt + this.#interval - performance.now() : 0;
     this.#timer = setTimeout(() => {
       this.#timer = 0;
       this.#soon();
     }, Math.max(0, wait));
   }
 
-  /** Draw everything anew. */
+  /** Draw all rows again. */
   redraw() {
     this.#sheet.replaceChildren();
     this.#drawn.clear();
@@ -96,29 +97,29 @@ export class Scroller {
     this.#soon();
   }
 
-  /** Choose the line `step` further on; the newest one in sight if none is chosen. */
+  /** Select the row `step` further on; the newest one in sight if none is selected. */
   step(step) {
-    const { lines } = this.#timeline;
-    if (!lines.length) return;
-    this.#box.focus({ preventScroll: true }); // so that a screen reader reads what is chosen
-    const place = this.selected ? lines.indexOf(this.selected) : -1;
+    const { rows } = this.#timeline;
+    if (!rows.length) return;
+    this.#box.focus({ preventScroll: true }); // so that a screen reader reads the selected row
+    const place = this.selected ? rows.indexOf(this.selected) : -1;
     const next = place < 0 ? this.#range().end - 1 : place + step;
-    this.select(lines[Math.max(0, Math.min(lines.length - 1, next))]);
+    this.select(rows[Math.max(0, Math.min(rows.length - 1, next))]);
   }
 
-  /** Who chooses a line wants to read it: it stays where it is. */
+  /** Select a message, or none (null). A selected row is being read, so the list stops following. */
   select(message) {
     this.#mark(false);
     this.selected = message;
     this.#mark(true);
     if (!message) return;
     this.#follow(false);
-    this.#reveal(this.#timeline.lines.indexOf(message));
-    this.#on.chosen(message);
+    this.#reveal(this.#timeline.rows.indexOf(message));
+    this.#on.selected(message);
     this.#soon();
   }
 
-  /** Nothing is chosen any more: follow, if the newest line is in sight. */
+  /** Select none, and follow if the newest row is in sight. */
   release() {
     this.select(null);
     this.#scrolled();
@@ -133,7 +134,7 @@ export class Scroller {
   #mark(selected) {
     this.#drawn.get(this.selected)?.setAttribute("aria-selected", String(selected));
     if (selected && this.selected) {
-      this.#box.setAttribute("aria-activedescendant", `line-${this.selected.seq}`);
+      this.#box.setAttribute("aria-activedescendant", `row-${this.selected.seq}`);
     } else this.#box.removeAttribute("aria-activedescendant");
   }
 
@@ -147,9 +148,9 @@ export class Scroller {
   }
 
   #clicked({ target }) {
-    const line = target.closest(".line");
-    if (!line || target.closest("button")) return;
-    const found = [...this.#drawn].find(([, drawn]) => drawn === line);
+    const row = target.closest(".row");
+    if (!row || target.closest("button")) return;
+    const found = [...this.#drawn].find(([, drawn]) => drawn === row);
     if (found && found[0].type !== "gap") this.select(found[0]);
   }
 
@@ -160,12 +161,12 @@ export class Scroller {
     const free = this.#target === null && this.selected === null;
     this.#soon();
     if (atEnd && free && this.#timeline.complete) this.#follow(true);
-    else if (!atEnd && performance.now() - this.#touched < HAND_MS) this.#follow(false);
+    else if (!atEnd && performance.now() - this.#touched < INPUT_MS) this.#follow(false);
   }
 
   #resized() {
     this.#boxHeight = this.#box.clientHeight;
-    const height = parseFloat(getComputedStyle(this.#box).getPropertyValue("--line"));
+    const height = parseFloat(getComputedStyle(this.#box).getPropertyValue("--row-height"));
     if (height && height !== this.#height) {
       this.#top *= height / this.#height;
       this.#height = height;
@@ -181,13 +182,13 @@ export class Scroller {
     });
   }
 
-  /** The place is worked out first and set last: to ask the document in between costs a layout. */
+  /** The scroll position is computed first and set last: to read it in between costs a layout. */
   #frame() {
     this.#drawnAt = performance.now();
     const before = this.#top;
     this.#keepPlace();
     this.#goToTarget();
-    const end = Math.max(0, this.#timeline.lines.length * this.#height - this.#boxHeight);
+    const end = Math.max(0, this.#timeline.rows.length * this.#height - this.#boxHeight);
     this.#top = this.following ? end : Math.max(0, Math.min(end, this.#top));
     this.#fill();
     if (this.#top !== before) this.#box.scrollTop = this.#top;
@@ -197,13 +198,13 @@ export class Scroller {
   }
 
   #setPace() {
-    const end = this.#timeline.first + this.#timeline.lines.length;
+    const end = this.#timeline.first + this.#timeline.rows.length;
     const fresh = (end - this.#end) * this.#height;
-    this.#rest = fresh > this.#boxHeight / 2 ? FLOOD_MS : FOLLOW_MS;
+    this.#interval = fresh > this.#boxHeight / 2 ? FLOOD_MS : FOLLOW_MS;
     this.#end = end;
   }
 
-  /** Lines that were added or dropped above do not move what is in sight. */
+  /** Keep the rows in sight where they are when rows above are added or dropped. */
   #keepPlace() {
     const { first, generation } = this.#timeline;
     if (generation !== this.#generation) {
@@ -214,54 +215,54 @@ export class Scroller {
   }
 
   #goToTarget() {
-    const { lines } = this.#timeline;
-    if (this.#target === null || !lines.length) return;
-    const place = Math.max(0, lines.findIndex(({ seq }) => seq >= this.#target));
+    const { rows } = this.#timeline;
+    if (this.#target === null || !rows.length) return;
+    const place = Math.max(0, rows.findIndex(({ seq }) => seq >= this.#target));
     this.#top = (place + 0.5) * this.#height - this.#boxHeight / 2;
     this.#target = null;
-    this.select(lines[place]);
+    this.select(rows[place]);
   }
 
   #range() {
     const begin = Math.floor(this.#top / this.#height);
     const end = Math.ceil((this.#top + this.#boxHeight) / this.#height);
-    return { begin: Math.max(0, begin), end: Math.min(end, this.#timeline.lines.length) };
+    return { begin: Math.max(0, begin), end: Math.min(end, this.#timeline.rows.length) };
   }
 
   #fill() {
-    const { lines, older, unseen } = this.#timeline;
+    const { rows, older, unseen } = this.#timeline;
     const { begin, end } = this.#range();
-    this.#sheet.style.height = `${lines.length * this.#height}px`;
+    this.#sheet.style.height = `${rows.length * this.#height}px`;
     const from = Math.max(0, begin - MARGIN);
     const wanted = new Map();
-    for (let place = from; place < Math.min(end + MARGIN, lines.length); place += 1) {
-      wanted.set(lines[place], place);
+    for (let place = from; place < Math.min(end + MARGIN, rows.length); place += 1) {
+      wanted.set(rows[place], place);
     }
-    for (const [message, line] of this.#drawn) {
+    for (const [message, row] of this.#drawn) {
       if (wanted.has(message)) continue;
-      line.remove();
+      row.remove();
       this.#drawn.delete(message);
     }
     for (const [message, place] of wanted) {
-      const line = this.#drawn.get(message) ?? this.#add(message);
-      line.style.transform = `translateY(${place * this.#height}px)`;
-      line.setAttribute("aria-posinset", String(older + place + 1));
-      line.setAttribute("aria-setsize", String(older + lines.length + unseen));
+      const row = this.#drawn.get(message) ?? this.#add(message);
+      row.style.transform = `translateY(${place * this.#height}px)`;
+      row.setAttribute("aria-posinset", String(older + place + 1));
+      row.setAttribute("aria-setsize", String(older + rows.length + unseen));
     }
   }
 
   #add(message) {
-    const line = this.#draw(message);
-    line.setAttribute("aria-selected", String(message === this.selected));
-    this.#drawn.set(message, line);
-    this.#sheet.append(line);
-    return line;
+    const row = this.#draw(message);
+    row.setAttribute("aria-selected", String(message === this.selected));
+    this.#drawn.set(message, row);
+    this.#sheet.append(row);
+    return row;
   }
 
   #askForMore() {
     const { begin, end } = this.#range();
     const screen = Math.max(20, end - begin);
     if (begin < screen) this.#on.nearTop();
-    if (end > this.#timeline.lines.length - screen && !this.following) this.#on.nearBottom();
+    if (end > this.#timeline.rows.length - screen && !this.following) this.#on.nearBottom();
   }
 }

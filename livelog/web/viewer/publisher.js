@@ -1,12 +1,12 @@
-/* The form that publishes a message of any type. The fields come from a table; whether they are
- * right is for the server to say, and its words are shown as they are.
+/* The form that publishes a message of any type. The fields come from a table; the server checks
+ * them, and its answer is shown as it is.
  */
-import { element } from "./line.js";
+import { element } from "./row.js";
 
 const JSON_FIELDS = new Set(["metadata", "data", "event_data", "participants"]);
 const NUMBERS = new Set(["member_count", "guild_level", "health_percentage", "duration_seconds"]);
 
-/** For each type its fields; a list of choices stands behind a name. The first are required. */
+/** Type → its fields, the required ones first → the choices, or null for free text. */
 const FIELDS = {
   user: {
     user_id: null,
@@ -73,19 +73,19 @@ export class Publisher {
     this.#live = live;
     this.#parts = parts;
     for (const type of Object.keys(FIELDS)) parts.type.append(new Option(type, type));
-    parts.type.addEventListener("change", () => this.#ask());
+    parts.type.addEventListener("change", () => this.#showFields());
     parts.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#publish();
     });
-    this.#ask();
+    this.#showFields();
   }
 
   open() {
     this.#parts.dialog.showModal();
   }
 
-  #ask() {
+  #showFields() {
     const { type, fields, answer } = this.#parts;
     answer.textContent = "";
     fields.replaceChildren();
@@ -100,16 +100,16 @@ export class Publisher {
     const { answer } = this.#parts;
     try {
       const message = this.#message();
-      this.#tell("Publishing …", "");
+      this.#showAnswer("Publishing …", "");
       const { seq } = await this.#live.publish(message);
-      this.#tell(`Published as seq ${seq}`, "good");
+      this.#showAnswer(`Published as seq ${seq}`, "good");
     } catch (error) {
-      this.#tell(error.code ? `${error.code}: ${error.message}` : error.message, "bad");
+      this.#showAnswer(error.code ? `${error.code}: ${error.message}` : error.message, "bad");
     }
     answer.hidden = false;
   }
 
-  #tell(words, kind) {
+  #showAnswer(words, kind) {
     const { answer } = this.#parts;
     answer.textContent = words;
     answer.dataset.kind = kind;

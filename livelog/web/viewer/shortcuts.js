@@ -1,6 +1,6 @@
-/* The keyboard: a table, key → act. What is typed into a field is the field's, but for Escape. */
+/* Keyboard shortcuts: a table, key → action. Keys typed into a field stay there, but for Escape. */
 
-export function listenToKeys(acts) {
+export function listenToKeys(actions) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { target, key } = event;
@@ -10,7 +10,7 @@ export function listenToKeys(acts) {
     if (key === "Escape" && typing) target.blur();
     else if (typing) return;
     else if (key === "Enter" && target.matches("button, summary, a")) return;
-    else if (key in acts) acts[key]();
+    else if (key in actions) actions[key]();
     else return;
     event.preventDefault();
   });

@@ -1,36 +1,36 @@
-/* The house of the viewer: builds the parts once and connects them.
+/* The page: builds the parts of the viewer once and connects them.
  *
- * It uses livelog.js and the public protocol only. What is looked at is one `view`; changing it
- * changes the address, the controls and the timeline together, in `look`.
+ * It uses the client and the public protocol only. There is one `view`; changing it changes the
+ * address, the controls and the timeline together, in `showView`.
  */
-import { Archive } from "./archive.js";
+import { ConnectionStatus } from "./connectionstatus.js";
 import { Controls } from "./controls.js";
-import { count } from "./describe.js";
+import { count } from "./format.js";
 import { Details } from "./details.js";
 import { copy, download, ndjson } from "./export.js";
 import { marksOf } from "./highlight.js";
-import { Identity, token } from "./identity.js";
-import { listenToKeys } from "./keys.js";
-import { drawLine } from "./line.js";
-import { LiveLog } from "./livelog.js";
+import { Login, token } from "./login.js";
+import { Pages } from "./pages.js";
+import { listenToKeys } from "./shortcuts.js";
+import { drawRow } from "./row.js";
+import { LiveLog } from "../client/livelog.js";
 import { Publisher } from "./publisher.js";
 import { Rates } from "./rates.js";
 import { Scroller } from "./scroller.js";
-import { Status } from "./status.js";
 import { Timeline } from "./timeline.js";
 import { EVERYTHING, fromAddress, toAddress } from "./view.js";
 
 const NOTICE_MS = 8000;
 
 const part = (id) => document.getElementById(id);
-const live = new LiveLog(undefined, { heartbeatMs: 5000, token: token() });
+const live = new LiveLog(besideThePage("ws/live-log"), { heartbeatMs: 5000, token: token() });
 const shown = { marks: null, pictures: false };
 let view = fromAddress(location.search);
 let paused = false;
 let noticeTimer = 0;
 
 const rates = new Rates(part("rates"), (figures) => controls.showRates(figures));
-const timeline = new Timeline(live, new Archive(), () => scroller.update(), (message) =>
+const timeline = new Timeline(live, new Pages(), () => scroller.update(), (message) =>
   rates.count(message),
 );
 const details = new Details(
@@ -48,10 +48,10 @@ const details = new Details(
     closed: () => scroller.release(),
   },
 );
-const scroller = new Scroller(part("lines"), timeline, draw, {
+const scroller = new Scroller(part("rows"), timeline, draw, {
   moved,
   drawn,
-  chosen: (message) => details.show(message, shown.marks),
+  selected: (message) => details.show(message, shown.marks),
   nearTop: () => timeline.failure === null && timeline.loadOlder(),
   nearBottom: () => !paused && timeline.failure === null && timeline.loadNewer(),
 });
@@ -67,7 +67,7 @@ const controls = new Controls(
     more: part("more"),
     clear: part("clear"),
   },
-  (next) => look(next),
+  (next) => showView(next),
 );
 const publisher = new Publisher(live, {
   dialog: part("publisher"),
@@ -76,17 +76,28 @@ const publisher = new Publisher(live, {
   fields: part("message-fields"),
   answer: part("answer"),
 });
-const identity = new Identity(live, {
-  dialog: part("identity"),
-  form: part("proof"),
-  why: part("why"),
+const login = new Login(live, {
+  dialog: part("login"),
+  form: part("login-form"),
+  reason: part("login-reason"),
   token: part("token"),
 });
-new Status(live, { text: part("connection"), now: part("now"), light: part("light") });
+new ConnectionStatus(live, {
+  text: part("connection"),
+  reconnect: part("reconnect"),
+  light: part("light"),
+});
 
-// What is looked at.
+/** The address of a WebSocket on the server of the page, below the same prefix as the page. */
+function besideThePage(path) {
+  const url = new URL(path, location.href);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url;
+}
 
-function look(next, remember = "replaceState") {
+// The view.
+
+function showView(next, remember = "replaceState") {
   view = next;
   history[remember](null, "", toAddress(view) || location.pathname);
   open();
@@ -104,26 +115,26 @@ function open() {
 }
 
 function showContext(message) {
-  if (message) look({ ...EVERYTHING, at: message.seq }, "pushState");
+  if (message) showView({ ...EVERYTHING, at: message.seq }, "pushState");
 }
 
 function draw(message) {
-  return drawLine(message, { ...shown, onFill: () => fill(message) });
+  return drawRow(message, { ...shown, onFill: () => fill(message) });
 }
 
 async function fill(gap) {
   const found = await timeline.fill(gap);
-  const nothing = "Nothing of it is kept any more.";
-  if (!timeline.failure) notify(found ? `${count(found, "message")} loaded.` : nothing);
+  const none = "The server does not have them any more.";
+  if (!timeline.failure) notify(found ? `${count(found, "message")} loaded.` : none);
   scroller.redraw();
 }
 
-// What is shown beside the lines.
+// Figures and notices beside the rows.
 
-/** As often as the lines are drawn, not as often as a message comes. */
+/** Called as often as the rows are drawn, not as often as a message comes. */
 function drawn() {
   showUnseen();
-  showPlace();
+  showTotal();
 }
 
 function moved() {
@@ -140,19 +151,19 @@ function showUnseen() {
   if (!button.hidden && button.textContent !== words) button.textContent = words;
 }
 
-function showPlace() {
-  const { lines, older, loading, failure } = timeline;
+function showTotal() {
+  const { rows, older, loading, failure } = timeline;
   const empty = part("empty");
-  const total = lines.length + older + timeline.unseen;
+  const total = rows.length + older + timeline.unseen;
   const words = loading === "opening" ? "loading …" : count(total, "message");
-  part("place").textContent = failure ? `could not load: ${failure.message}` : words;
-  if (failure) identity.refused(failure.code);
-  empty.hidden = lines.length > 0;
-  if (lines.length) return;
+  part("total").textContent = failure ? `could not load: ${failure.message}` : words;
+  if (failure) login.refused(failure.code);
+  empty.hidden = rows.length > 0;
+  if (rows.length) return;
   if (failure) empty.textContent = `Could not load: ${failure.message}`;
   else if (loading) empty.textContent = "Loading …";
-  else if (toAddress(view)) empty.textContent = "Nothing matches yet. New messages appear here.";
-  else empty.textContent = "Nothing has been said yet. New messages appear here.";
+  else if (toAddress(view)) empty.textContent = "No message matches yet. New ones appear here.";
+  else empty.textContent = "There is no message yet. New ones appear here.";
 }
 
 function notify(words, kind = "", ms = NOTICE_MS) {
@@ -166,7 +177,7 @@ function notify(words, kind = "", ms = NOTICE_MS) {
   }, ms);
 }
 
-// What can be done.
+// Actions.
 
 function setPaused(next) {
   paused = next;
@@ -181,19 +192,19 @@ async function pause() {
   if (!paused && scroller.following) await toNewest();
 }
 
-/** Everything that was missed is read, unless it is too much: then it is there to scroll to. */
+/** Load all missed messages, unless they are too many: then begin anew at the newest. */
 async function toNewest() {
   setPaused(false);
   if (timeline.complete || (await timeline.catchUp())) {
     scroller.toEnd();
     timeline.hold(false);
-  } else look({ ...view, at: null });
+  } else showView({ ...view, at: null });
 }
 
-async function copyOut(lines) {
+async function copyOut(messages) {
   try {
-    await copy(ndjson(lines));
-    notify(`${count(lines.length, "message")} copied.`);
+    await copy(ndjson(messages));
+    notify(`${count(messages.length, "message")} copied.`);
   } catch (error) {
     notify(`Not copied: ${error.message}`, "bad");
   }
@@ -205,13 +216,14 @@ function togglePictures() {
   scroller.redraw();
 }
 
+/** Button → action. */
 const clicks = {
   pause,
   publish: () => publisher.open(),
-  copy: () => copyOut(timeline.lines),
-  download: () => download(ndjson(timeline.lines)),
+  copy: () => copyOut(timeline.rows),
+  download: () => download(ndjson(timeline.rows)),
   pictures: togglePictures,
-  help: () => part("keys").showModal(),
+  help: () => part("shortcuts").showModal(),
   unseen: toNewest,
   "publisher-close": () => part("publisher").close(),
 };
@@ -219,7 +231,7 @@ for (const [id, act] of Object.entries(clicks)) part(id).addEventListener("click
 
 listenToKeys({
   "/": () => part("search").select(),
-  "?": () => part("keys").showModal(),
+  "?": () => part("shortcuts").showModal(),
   p: pause,
   f: () => controls.toggleFilters(),
   n: () => publisher.open(),
@@ -237,12 +249,12 @@ listenToKeys({
 
 live.on("throttled", ({ seconds, action }) => {
   const wait = Math.max(1, Math.ceil(seconds));
-  const what = action === "publish" ? "The message goes out" : "The live lines of this view begin";
-  const words = `The server allows only so many commands a minute. ${what} in ${wait} s.`;
+  const effect = action === "publish" ? "The message goes out" : "Live messages of this view begin";
+  const words = `The server allows only so many commands a minute. ${effect} in ${wait} s.`;
   notify(words, "", wait * 1000);
 });
 live.on("gap", ({ to }) => {
-  if (to !== null) notify("Some messages could not be resumed; a line shows where.", "bad");
+  if (to !== null) notify("Some messages could not be resumed; a row shows where.", "bad");
   else {
     // Its seqs do not continue those that are shown, so nothing can be joined to them.
     open();
@@ -255,9 +267,9 @@ live.on("token_expiring", ({ seconds }) => {
 });
 live.on("error", (error) => notify(`${error.code}: ${error.message}`, "bad"));
 live.on("state", ({ name }) => {
-  // What could not be loaded while the server was away is loaded now.
+  // A page that could not be loaded while the server was away is loaded now.
   if (name !== "connected" || !timeline.failure) return;
-  if (timeline.lines.length) timeline.retry();
+  if (timeline.rows.length) timeline.retry();
   else open();
 });
 addEventListener("popstate", () => {

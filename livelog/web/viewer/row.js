@@ -1,42 +1,42 @@
-/* The DOM of one line. The rule: text from a message only ever becomes a text node.
+/* The DOM of one row. The rule: text from a message only ever becomes a text node.
  *
- * Names and contents stand in <bdi>, so that letters that change the direction of writing change
- * nothing outside of it.
+ * Names and contents stand in <bdi>, so that letters that change the direction of writing have no
+ * effect outside of it.
  */
-import { clock, describe, moment } from "./describe.js";
+import { clock, describe, moment } from "./format.js";
 import { highlighted } from "./highlight.js";
 
-export function drawLine(message, { marks, pictures, onFill }) {
+export function drawRow(message, { marks, pictures, onFill }) {
   if (message.type === "gap") return drawGap(message, onFill);
-  const { who, what, badges } = describe(message);
-  const line = element("div", `line ${message.type}`);
-  line.setAttribute("role", "option");
-  line.id = `line-${message.seq}`;
+  const { subject, summary, badges } = describe(message);
+  const row = element("div", `row ${message.type}`);
+  row.setAttribute("role", "option");
+  row.id = `row-${message.seq}`;
   const time = element("time", "time", clock(message.timestamp));
   time.dateTime = message.timestamp;
   time.title = moment(message.timestamp);
-  line.append(time, element("span", "type", message.type));
-  if (pictures) line.append(picture(message.user_avatar));
-  line.append(marked("who", who, marks));
+  row.append(time, element("span", "type", message.type));
+  if (pictures) row.append(picture(message.user_avatar));
+  row.append(marked("subject", subject, marks));
   const shown = element("span", "badges");
   for (const { label, kind } of badges) shown.append(element("span", `badge ${kind}`, label));
-  line.append(shown, marked("what", what, marks));
-  return line;
+  row.append(shown, marked("summary", summary, marks));
+  return row;
 }
 
 function drawGap({ seq }, onFill) {
-  const line = element("div", "line gap");
-  line.setAttribute("role", "option");
-  line.id = `line-${seq}`;
+  const row = element("div", "row gap");
+  row.setAttribute("role", "option");
+  row.id = `row-${seq}`;
   const button = element("button", "fill", "Load what can be loaded");
   button.type = "button";
   button.addEventListener("click", onFill);
-  const what = element("span", "what", "messages are missing here");
-  line.append(element("span", "who", "Gap"), what, button);
-  return line;
+  const summary = element("span", "summary", "messages are missing here");
+  row.append(element("span", "subject", "Gap"), summary, button);
+  return row;
 }
 
-/** Only http and https, and without telling that server which page asked. */
+/** An avatar: http and https only, and without a Referer, which would name this page. */
 function picture(address) {
   const frame = element("span", "picture");
   let url = null;

@@ -1,7 +1,7 @@
-/* Takes messages out of the page: to the clipboard or into a file, as NDJSON. */
+/* Export of messages as NDJSON, to the clipboard or into a file. */
 
-export function ndjson(lines) {
-  const messages = lines.filter(({ type }) => type !== "gap");
+export function ndjson(rows) {
+  const messages = rows.filter(({ type }) => type !== "gap");
   return messages.map((message) => `${JSON.stringify(message)}\n`).join("");
 }
 

@@ -1,10 +1,10 @@
-/* The controls that say what is looked at: types, words, filters, dates.
+/* The controls of the view: types, words, filters, dates.
  *
  * They show a view and report the one they have been changed to, a moment after the last change:
- * what is typed letter by letter is one change.
+ * a word typed letter by letter is one change.
  */
-import { TYPES } from "./livelog.js";
-import { element } from "./line.js";
+import { TYPES } from "../client/livelog.js";
+import { element } from "./row.js";
 import { EVERYTHING, FIELDS, countFilters } from "./view.js";
 
 const TYPING_MS = 350;
@@ -111,7 +111,7 @@ export class Controls {
     const types = TYPES.filter((type) => this.#types.get(type).box.checked);
     const fields = [...this.#fields].map(([name, input]) => [name, input.value.trim()]);
     return {
-      // To see nothing is of no use to anybody: the last one switched off switches all on.
+      // An empty view is of no use: the last type switched off switches all on.
       types: types.length ? types : TYPES,
       text: search.value.trim(),
       fields: Object.fromEntries(fields.filter(([, value]) => value)),
@@ -122,7 +122,7 @@ export class Controls {
   }
 }
 
-/** What a `datetime-local` field holds is local time without a zone. */
+/** The value of a `datetime-local` field: local time without a zone. */
 function localOf(iso) {
   if (!iso) return "";
   const date = new Date(iso);

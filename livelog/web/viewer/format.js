@@ -1,4 +1,4 @@
-/* How a message reads in one line: who, what, and its badges. A table, one entry a type.
+/* Texts of the page: a message in one row (subject, summary, badges), times, counts.
  *
  * The rule: plain strings only, whatever the message holds; markup is made elsewhere.
  */
@@ -7,27 +7,28 @@ const SEVERITIES = { info: "calm", warning: "warn", error: "bad", critical: "wor
 const STATUSES = { preparing: "calm", in_progress: "busy", wipe: "bad", victory: "good" };
 const DIFFICULTIES = { normal: "calm", heroic: "busy", hard: "busy", mythic: "rare" };
 
-const MAX_LENGTH = 400; // of one line; all of it stands in the details
+const MAX_LENGTH = 400; // characters of a text in a row; the details show all of it
 
+/** Type → the parts of its row. */
 const DESCRIPTIONS = {
   user: ({ username, content, user_badge: badge, metadata = {} }) => ({
-    who: username,
-    what: content,
+    subject: username,
+    summary: content,
     badges: [badge && [badge, "rare"], metadata.channel && [`#${text(metadata.channel)}`, "calm"]],
   }),
   system: ({ event, severity, data = {} }) => ({
-    who: text(data.username ?? "server"),
-    what: `${words(event)} ${facts(data, ["username"])}`,
+    subject: text(data.username ?? "server"),
+    summary: `${words(event)} ${facts(data, ["username"])}`,
     badges: [[severity, SEVERITIES[severity]]],
   }),
   dm: ({ from_username: from, to_user_id: to, content, read }) => ({
-    who: `${from} → ${to}`,
-    what: content,
+    subject: `${from} → ${to}`,
+    summary: content,
     badges: [!read && ["unread", "calm"]],
   }),
   raid: (raid) => ({
-    who: raid.raid_name,
-    what: [
+    subject: raid.raid_name,
+    summary: [
       raid.boss_name,
       raid.participants?.length ? count(raid.participants.length, "player") : "",
       raid.duration_seconds == null ? "" : duration(raid.duration_seconds),
@@ -41,27 +42,28 @@ const DESCRIPTIONS = {
     ],
   }),
   party: ({ leader_name: leader, member_count: members, event, event_data: data = {} }) => ({
-    who: leader,
-    what: `${words(event)} ${facts(data)}`,
+    subject: leader,
+    summary: `${words(event)} ${facts(data)}`,
     badges: [[count(members, "member"), "calm"]],
   }),
   guild: ({ guild_name: guild, guild_level: level, event, event_data: data = {} }) => ({
-    who: guild,
-    what: `${words(event)} ${facts(data)}`,
+    subject: guild,
+    summary: `${words(event)} ${facts(data)}`,
     badges: [[`level ${level}`, "calm"]],
   }),
 };
 
+/** Return the texts of a message's row: `{ subject, summary, badges }`. */
 export function describe(message) {
-  const { who, what, badges } = DESCRIPTIONS[message.type](message);
+  const { subject, summary, badges } = DESCRIPTIONS[message.type](message);
   return {
-    who: short(text(who)),
-    what: short(text(what)),
+    subject: short(text(subject)),
+    summary: short(text(summary)),
     badges: badges.filter(Boolean).map(([label, kind = "calm"]) => ({ label: short(label), kind })),
   };
 }
 
-/** The time of day, to the millisecond, where the reader is. */
+/** The local time of day, to the millisecond. */
 export function clock(timestamp) {
   const date = new Date(timestamp);
   if (Number.isNaN(date.getTime())) return text(timestamp);
@@ -70,7 +72,7 @@ export function clock(timestamp) {
   return `${time}.${String(date.getMilliseconds()).padStart(3, "0")}`;
 }
 
-/** Day and time, where the reader is. */
+/** The local day and time. */
 export function moment(timestamp) {
   const date = new Date(timestamp);
   return Number.isNaN(date.getTime()) ? text(timestamp) : date.toLocaleString();
@@ -85,8 +87,8 @@ export function count(number, thing) {
 }
 
 function facts(data, except = []) {
-  const told = Object.entries(data).filter(([name]) => !except.includes(name));
-  return told.map(([name, value]) => `· ${words(name)} ${text(value)}`).join(" ");
+  const shown = Object.entries(data).filter(([name]) => !except.includes(name));
+  return shown.map(([name, value]) => `· ${words(name)} ${text(value)}`).join(" ");
 }
 
 function duration(seconds) {
@@ -103,6 +105,6 @@ function text(value) {
   return typeof value === "string" ? value : JSON.stringify(value) ?? "";
 }
 
-function short(line) {
-  return line.length > MAX_LENGTH ? `${line.slice(0, MAX_LENGTH)}…` : line;
+function short(words) {
+  return words.length > MAX_LENGTH ? `${words.slice(0, MAX_LENGTH)}…` : words;
 }

@@ -1,9 +1,9 @@
-/* What is looked at: types, filters, words, dates, and the place; to and from the page's address.
+/* The view: types, filters, words, dates, and the place; to and from the page's address.
  *
  * The rule: a view is plain data, equal views have equal addresses, and the address holds all of
- * it, so that a view can be bookmarked and shared. What an address says beyond that is ignored.
+ * it, so that a view can be bookmarked and shared. Other parameters of an address are ignored.
  */
-import { TYPES } from "./livelog.js";
+import { TYPES } from "../client/livelog.js";
 
 /** The filters that compare one field with one value. */
 export const FIELDS = [
@@ -53,7 +53,7 @@ export function filtersOf({ text, fields, from, to }) {
   return Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== ""));
 }
 
-/** How many conditions there are besides types and words. */
+/** Count the conditions besides types and words. */
 export function countFilters({ fields, from, to }) {
   return Object.keys(fields).length + (from ? 1 : 0) + (to ? 1 : 0);
 }

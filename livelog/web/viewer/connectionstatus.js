@@ -1,22 +1,22 @@
-/* The state of the connection in plain words. */
+/* The state of the connection, in words. */
 
-const RESUMED_MS = 15_000; // how long a happy return is told
+const RESUMED_MS = 15_000; // how long the result of a resume is shown
 
-export class Status {
+export class ConnectionStatus {
   #live;
   #text;
-  #now;
+  #reconnect;
   #light;
   #latency = null;
-  #news = "";
+  #result = "";
   #timer = 0;
 
-  constructor(live, { text, now, light }) {
+  constructor(live, { text, reconnect, light }) {
     this.#live = live;
     this.#text = text;
-    this.#now = now;
+    this.#reconnect = reconnect;
     this.#light = light;
-    now.addEventListener("click", () => live.reconnect());
+    reconnect.addEventListener("click", () => live.reconnect());
     live.on("state", ({ name }) => {
       if (name === "connected") live.ping().catch(() => undefined); // lost: the state says so
       this.show();
@@ -25,14 +25,14 @@ export class Status {
       this.#latency = latencyMs;
       this.show();
     });
-    live.on("resumed", ({ gaps }) => this.#returned(gaps));
+    live.on("resumed", ({ gaps }) => this.#resumed(gaps));
     this.show();
   }
 
-  #returned(gaps) {
-    this.#news = gaps.length ? "resumed, with a gap" : "resumed without loss";
+  #resumed(gaps) {
+    this.#result = gaps.length ? "resumed, with a gap" : "resumed without loss";
     setTimeout(() => {
-      this.#news = "";
+      this.#result = "";
       this.show();
     }, RESUMED_MS);
     this.show();
@@ -42,12 +42,12 @@ export class Status {
     const { state } = this.#live;
     clearTimeout(this.#timer);
     this.#light.dataset.state = state.name;
-    this.#now.hidden = state.name !== "waiting";
+    this.#reconnect.hidden = state.name !== "waiting";
     this.#say(this.#words[state.name](state));
     if (state.name === "waiting") this.#timer = setTimeout(() => this.show(), 250);
   }
 
-  /** A screen reader is told when the words change, so they change as rarely as they can. */
+  /** A screen reader reads the words when they change, so they change as rarely as possible. */
   #say(words) {
     if (this.#text.textContent !== words) this.#text.textContent = words;
   }
@@ -58,7 +58,7 @@ export class Status {
     },
     connected: () => {
       const latency = this.#latency === null ? "" : `${Math.max(1, Math.round(this.#latency))} ms`;
-      return ["Connected", this.#news, latency].filter(Boolean).join(" · ");
+      return ["Connected", this.#result, latency].filter(Boolean).join(" · ");
     },
     waiting: ({ attempt, retryAt }) => {
       const seconds = Math.max(0, Math.ceil((retryAt - performance.now()) / 1000));

@@ -1,22 +1,23 @@
 /* Messages per second and type over the last three minutes, as a small chart.
  *
- * A ring of seconds with a count for each type: it never grows. Drawn once a second, and only
- * while somebody can see it.
+ * A ring of seconds with a count for each type: it never grows. It is drawn once a second, while
+ * the page is visible.
  */
-import { TYPES } from "./livelog.js";
+import { TYPES } from "../client/livelog.js";
 
 const SECONDS = 180;
 const AVERAGED = 5; // seconds, for the figures in words
 
 export class Rates {
   #canvas;
-  #told;
+  #report;
   #counts = Array.from({ length: SECONDS }, () => new Map());
   #second = Math.floor(performance.now() / 1000);
 
-  constructor(canvas, told) {
+  /** `report(rates)` is called once a second: messages per second for each type. */
+  constructor(canvas, report) {
     this.#canvas = canvas;
-    this.#told = told;
+    this.#report = report;
     setInterval(() => this.#tick(), 1000);
   }
 
@@ -37,7 +38,7 @@ export class Rates {
   #tick() {
     this.#now();
     if (document.hidden) return;
-    this.#told(Object.fromEntries(TYPES.map((type) => [type, this.#average(type)])));
+    this.#report(Object.fromEntries(TYPES.map((type) => [type, this.#average(type)])));
     this.#draw();
   }
 

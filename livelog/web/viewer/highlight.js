@@ -1,13 +1,13 @@
-/* Where the words of a search stand in a text. Words in double quotes belong together. */
+/* Highlighting of the words of a search. Words in double quotes belong together. */
 
-/** An expression that finds every word of `query`; null when there is none. */
+/** Return an expression that finds every word of `query`; null when there is none. */
 export function marksOf(query) {
   const found = [...query.matchAll(/"([^"]*)"?|[^\s"]+/g)].map(([all, quoted]) => quoted ?? all);
   const parts = found.map((part) => part.trim()).filter(Boolean).map(pattern);
   return parts.length ? new RegExp(parts.join("|"), "giu") : null;
 }
 
-/** The text as nodes, what was looked for in <mark>. */
+/** Return the text as nodes, each match in a <mark>. */
 export function highlighted(text, marks) {
   if (!marks) return [document.createTextNode(text)];
   const nodes = [];
