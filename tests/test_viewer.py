@@ -18,6 +18,8 @@ from tests.support.browser import Host, Viewer, chromium, hosting
 from tests.support.follower import NODE
 from tests.support.wire import SAMPLES, Json, user
 
+pytestmark = pytest.mark.browser
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
 

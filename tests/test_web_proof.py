@@ -13,6 +13,8 @@ from tests.support.identity import SECRET, token
 from tests.support.wire import on_uvloop, serving, user
 from tests.test_authentication import AUTH, Time, client_is_due
 
+pytestmark = pytest.mark.browser
+
 
 async def entered(follower: Follower, times: int = 1) -> list[dict[str, object]]:
     """Wait until it was told so often who it is."""
