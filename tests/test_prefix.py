@@ -16,9 +16,10 @@ from tests.support.browser import Host, Viewer, chromium, hosting
 from tests.support.wire import PATIENCE
 from tests.test_nginx import HERE, NGINX, free_port
 
-pytestmark = pytest.mark.browser
-
-pytestmark = pytest.mark.skipif(not Path(NGINX).exists(), reason="there is no nginx")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not Path(NGINX).exists(), reason="there is no nginx"),
+]
 
 CONFIGURATION = """
 user {user};
