@@ -379,7 +379,7 @@ async def test_a_file_that_breaks_later_leaves_the_keys_as_they_were(tmp_path: P
     file, clock = tmp_path / "keys.json", Time()
     secret = api_key(file)
     async with serving(
-        clock=clock, api_keys=str(file), faults=["the API keys stay as they were"]
+        clock=clock, api_keys=str(file), faults=["keeping the old API keys"]
     ) as house:
         file.write_text("[{]")
         for _ in range(3):
@@ -416,7 +416,7 @@ def wrong(**settings: Any) -> str:
 
 
 def test_a_secret_that_is_too_short_is_refused() -> None:
-    assert wrong(jwt_secret="hunter2") == "--jwt-secret: has 7 bytes, at least 32 are needed"
+    assert wrong(jwt_secret="hunter2") == "--jwt-secret: must have at least 32 bytes, not 7"
 
 
 def test_a_key_file_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -430,7 +430,7 @@ def test_a_key_file_that_is_none_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["jwt_issuer", "jwt_audience", "introspection_client_id"])
 def test_what_protects_nothing_by_itself_is_refused(name: str) -> None:
-    assert "of use only with" in wrong(**{name: "x"})
+    assert "has an effect only with" in wrong(**{name: "x"})
 
 
 def test_without_the_extra_tokens_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

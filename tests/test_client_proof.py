@@ -148,7 +148,7 @@ def test_the_command_line_shows_its_token(start: Start, tmp_path: Path) -> None:
     for arguments in (["publish"], ["history"], ["publish", "--token", "nonsense"]):
         code, _, err = ended(start(*arguments, "--url", url), line)
         assert (code, err.count("\n")) == (1, 1)
-        assert "authenticate" in err or "of a kind" in err
+        assert "authenticate" in err or "of this kind" in err
     tail = start("tail", "--url", url, "--since", "0", LIVELOG_TOKEN=key)
     assert tail.stdout is not None
     assert "hello" in tail.stdout.readline()
@@ -168,10 +168,10 @@ def test_the_command_line_shows_its_token(start: Start, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["create", "--owner", "u1", "--scopes", "reed"], "no scope 'reed'"),
-        (["create", "--owner", "u1", "--scopes", ""], "no key without a scope"),
-        (["create", "--owner", "", "--scopes", "read"], "an owner has"),
-        (["create", "--owner", "a\nb", "--scopes", "read"], "an owner has"),
+        (["create", "--owner", "u1", "--scopes", "reed"], "unknown scope 'reed'"),
+        (["create", "--owner", "u1", "--scopes", ""], "a key needs a scope"),
+        (["create", "--owner", "", "--scopes", "read"], "the owner must have"),
+        (["create", "--owner", "a\nb", "--scopes", "read"], "the owner must have"),
     ],
     ids=str,
 )
@@ -228,7 +228,7 @@ def test_the_server_says_what_it_asks_for_and_never_its_secrets(start: Start) ->
         (["--oauth-issuer", "http://127.0.0.1:1"], "--oauth-issuer: http://127.0.0.1:1"),
         (["--api-keys", "/nowhere/keys.json"], "--api-keys: /nowhere/keys.json"),
         (["--api-keys", __file__], "is not a file of API keys"),
-        (["--jwt-audience", "x"], "--jwt-audience: of use only with"),
+        (["--jwt-audience", "x"], "--jwt-audience: has an effect only with"),
     ],
     ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
 )

@@ -1,7 +1,7 @@
-"""What somebody shows to prove who they are: where it is found, and how its failure is told.
+"""Credentials of a request: where they stand in it, and the refusals for wrong ones.
 
-Codes: 4000 when there is nothing or nothing that could be believed, 4001 for what is not valid,
-4002 for what was valid once. The challenge of HTTP is that of RFC 6750 section 3.
+Codes: 4000 without a credential, 4001 for an invalid one, 4002 for an expired one. Over HTTP each
+comes with the challenge of RFC 6750 section 3.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from livelog.errors import AUTHENTICATION_FAILED, INVALID_TOKEN, SERVER_ERROR, R
 from livelog.wire.commands import Authenticate
 
 MAX_BYTES = 8 * 1024
-"""Longest credential that is looked at; a request head has room for two of them."""
+"""Maximum size of a credential; a request head has room for two of them."""
 
 PARAMETERS = {"token": "token", "api_key": "api_key"}
-"""Parameters of a URL → field of the credential."""
+"""Parameter of the URL → field of `Credential`."""
 
 _BEARER = "bearer "
 _CHALLENGE = 'Bearer realm="livelog"'
 
 
 class Credential(NamedTuple):
-    """One of the two, as it was shown."""
+    """A token or an API key as it came, unchecked."""
 
     token: str = ""
     api_key: str = ""
 
     def command(self) -> Authenticate:
-        """The command that shows the same."""
+        """Return the `authenticate` command with this credential."""
         return Authenticate(token=self.token or UNSET, api_key=self.api_key or UNSET)
 
     def __repr__(self) -> str:
-        """Never the secret itself, wherever this is shown."""
+        """Name the kind only, so that logs and tracebacks never show the secret."""
         return "Credential(token=…)" if self.token else "Credential(api_key=…)"
 
 
@@ -45,7 +45,7 @@ NOTHING = Credential()
 def of_request(
     headers: Iterable[tuple[str, str]], parameters: Iterable[tuple[str, str]]
 ) -> Credential:
-    """The credential of a request: that of its headers (names in lower case), or of its URL."""
+    """Find the credential in the headers (names in lower case) or else in the URL's parameters."""
     for name, value in headers:
         if name == "authorization" and value[: len(_BEARER)].lower() == _BEARER:
             return Credential(token=value[len(_BEARER) :].strip())
@@ -58,7 +58,7 @@ def of_request(
 
 
 def failed(issue: str, code: int = AUTHENTICATION_FAILED, field: str = "token") -> RefusedError:
-    """The refusal of who could not prove who they are."""
+    """Make the refusal of a request whose authentication failed."""
     challenge = _CHALLENGE
     if code != AUTHENTICATION_FAILED:
         challenge += f', error="invalid_token", error_description="{issue}"'
@@ -66,10 +66,10 @@ def failed(issue: str, code: int = AUTHENTICATION_FAILED, field: str = "token") 
 
 
 def invalid(issue: str) -> RefusedError:
-    """The refusal of a credential that is not valid."""
+    """Make the refusal of an invalid credential."""
     return failed(issue, INVALID_TOKEN)
 
 
 def unavailable(issue: str) -> RefusedError:
-    """Not the caller's fault: it cannot be checked now, and trying again later makes sense."""
+    """Make the refusal of a credential that cannot be checked now: try again later."""
     return RefusedError(SERVER_ERROR, "token", issue, status=503, headers={"Retry-After": "10"})
