@@ -1,9 +1,9 @@
 """The tree of errors, and the table of codes.
 
-Every way a request can fail or a connection can end has a code of the API's table. `CODES` says for
-each what it is called, which HTTP status it answers with and what the `disconnected` event calls
-it. Whoever finds something wrong raises `RefusedError`; the doors turn it into an `error` event, an
-HTTP response or a close. Nothing else decides how an error looks on the wire.
+Every way a request can fail or a connection can end has a code in the API's table. `CODES` holds
+for each code its text, its HTTP status and the reason in the `disconnected` event. Code that finds
+a fault in a request raises `RefusedError`; the doors turn it into an `error` event, an HTTP
+response or a close frame, and this module alone decides how an error looks on the wire.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ RATE_LIMIT_EXCEEDED = 4003
 
 
 class Code(NamedTuple):
-    """What one code means wherever it appears."""
+    """The meaning of one code, the same on WebSockets and over HTTP."""
 
     text: str
     """`error_message` of the `error` event."""
     status: int
     """HTTP status of a request refused with it."""
     reason: Reason
-    """`reason` of the `disconnected` event, unless the closing side knows better."""
+    """`reason` of the `disconnected` event, unless the server gives a more precise one."""
 
 
 CODES: dict[int, Code] = {
@@ -43,7 +43,7 @@ CODES: dict[int, Code] = {
     GOING_AWAY: Code("Going Away", 503, "normal_closure"),
     PROTOCOL_ERROR: Code("Protocol Error", 400, "protocol_error"),
     UNSUPPORTED_DATA: Code("Unsupported Data", 415, "protocol_error"),
-    # Never sent: it is what an endpoint notes when the peer vanished (RFC 6455 section 7.4.1).
+    # Never sent: it stands for a connection lost without a close frame (RFC 6455 section 7.4.1).
     ABNORMAL_CLOSURE: Code("Abnormal Closure", 400, "connection_timeout"),
     POLICY_VIOLATION: Code("Policy Violation", 403, "protocol_error"),
     MESSAGE_TOO_BIG: Code("Message Too Big", 413, "protocol_error"),
@@ -60,11 +60,11 @@ class LivelogError(Exception):
 
 
 class ConfigError(LivelogError):
-    """A setting that is not allowed: names it, its value and what is allowed."""
+    """An invalid setting; the text names it, its value and what is allowed."""
 
 
 class UnreachableError(LivelogError, ConnectionError):
-    """No connection could be opened. The text is fit for a user."""
+    """No connection could be opened; the text can be shown to a user."""
 
 
 class ConnectionEndedError(LivelogError, ConnectionError):
@@ -83,10 +83,10 @@ class NotRunningError(LivelogError, RuntimeError):
 
 
 class RefusedError(LivelogError):
-    """A request that cannot be granted: which rule (`code`), where (`field`), why (`issue`).
+    """A refused request: the rule (`code`), the place (`field`) and the reason (`issue`).
 
-    `details` holds what else helps the caller, such as `allowed` or `retry_after_seconds`.
-    `status` replaces the HTTP status of the code where HTTP has a better word, such as 404, and
+    `details` holds more for the caller, such as `allowed` or `retry_after_seconds`. `status`
+    replaces the HTTP status of the code where HTTP has a more precise one, such as 404, and
     `headers` go with an HTTP answer.
     """
 
@@ -109,7 +109,7 @@ class RefusedError(LivelogError):
         self.details = details
 
     def at(self, place: str) -> RefusedError:
-        """The same refusal, seen from outside: `field` is found in `place`."""
+        """Return the same refusal with `place` put in front of `field`."""
         field = f"{place}.{self.field}" if self.field else place
         return RefusedError(
             self.code, field, self.issue, status=self.status, headers=self.headers, **self.details

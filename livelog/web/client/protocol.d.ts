@@ -40,7 +40,7 @@ export type MessageType =
   | "party"
   | "guild";
 
-/** Listen to these types, with these filters, from now or from `since` on. */
+/** Subscribe to these types, with these filters, from now on or from after `since`. */
 export interface SubscribeCommand {
   action: "subscribe";
   request_id?: string | number;
@@ -49,7 +49,7 @@ export interface SubscribeCommand {
   since?: number;
 }
 
-/** Conditions on a message; all that are given must hold. */
+/** Conditions on a message; a message matches when all given ones hold. */
 export interface Filters {
   type?: MessageType | MessageType[];
   user_id?: string;
@@ -67,14 +67,14 @@ export interface Filters {
   text?: string;
 }
 
-/** Stop listening to these types. */
+/** Unsubscribe from these types. */
 export interface UnsubscribeCommand {
   action: "unsubscribe";
   request_id?: string | number;
   message_types: MessageType[];
 }
 
-/** A page of past messages, newest first: from `offset` on, or beside the message of a seq. */
+/** Ask for a page of past messages, newest first: from `offset` on, or next to a seq. */
 export interface GetHistoryCommand {
   action: "get_history";
   request_id?: string | number;
@@ -86,7 +86,7 @@ export interface GetHistoryCommand {
   filters?: Filters;
 }
 
-/** A page of the past messages in which words occur, newest first. */
+/** Ask for a page of past messages that contain the words of `query`, newest first. */
 export interface SearchCommand {
   action: "search";
   request_id?: string | number;
@@ -109,7 +109,7 @@ export interface PublishCommand {
   message: UserMessage | SystemMessage | DirectMessage | RaidMessage | PartyMessage | GuildMessage;
 }
 
-/** Something a user said. */
+/** A chat message of a user. */
 export interface UserMessage {
   type: "user";
   id?: string;
@@ -122,7 +122,7 @@ export interface UserMessage {
   metadata?: Record<string, unknown>;
 }
 
-/** Something that happened on the server. */
+/** An event of the game server. */
 export interface SystemMessage {
   type: "system";
   id?: string;
@@ -138,7 +138,7 @@ export interface SystemMessage {
   severity?: "critical" | "error" | "info" | "warning";
 }
 
-/** From one user to another. */
+/** A private message from one user to another. */
 export interface DirectMessage {
   type: "dm";
   id?: string;
@@ -150,7 +150,7 @@ export interface DirectMessage {
   read?: boolean;
 }
 
-/** How a raid stands. */
+/** The state of a raid. */
 export interface RaidMessage {
   type: "raid";
   id?: string;
@@ -173,7 +173,7 @@ export interface Participant {
   class?: string | null;
 }
 
-/** Something that happened to a party. */
+/** An event in a party. */
 export interface PartyMessage {
   type: "party";
   id?: string;
@@ -186,7 +186,7 @@ export interface PartyMessage {
   event_data?: Record<string, unknown>;
 }
 
-/** Something that happened to a guild. */
+/** An event in a guild. */
 export interface GuildMessage {
   type: "guild";
   id?: string;
@@ -205,7 +205,7 @@ export interface GuildMessage {
   event_data?: Record<string, unknown>;
 }
 
-/** Say who you are, or show a new token before the old one expires; takes one of the two. */
+/** Authenticate, or renew a token before it expires; takes one of the two fields. */
 export interface AuthenticateCommand {
   action: "authenticate";
   request_id?: string | number;
@@ -221,7 +221,7 @@ export interface ConnectedEvent {
   message: string;
 }
 
-/** The server knows who you are. */
+/** The connection is authenticated. */
 export interface AuthenticatedEvent {
   action: "authenticated";
   request_id?: string | number;
@@ -230,7 +230,7 @@ export interface AuthenticatedEvent {
   expires?: string;
 }
 
-/** A minute ahead, at the most: without another `authenticate` the connection is closed then. */
+/** The token expires within a minute; without a new `authenticate` the connection is closed. */
 export interface TokenExpiringEvent {
   action: "token_expiring";
   request_id?: string | number;
@@ -239,10 +239,10 @@ export interface TokenExpiringEvent {
 }
 
 /**
- * The whole set now in force.
+ * The whole subscription now in force.
  *
- * `seq`: all the connection asked for up to here has been sent, the set holds for what follows,
- * and it is a safe `since`.
+ * `seq`: all subscribed messages up to here have been sent, the subscription holds for those after
+ * it, and it is a safe `since`.
  */
 export interface SubscribedEvent {
   action: "subscribed";
@@ -252,7 +252,7 @@ export interface SubscribedEvent {
   seq: number;
 }
 
-/** The whole set now in force. */
+/** The whole subscription now in force. */
 export interface UnsubscribedEvent {
   action: "unsubscribed";
   request_id?: string | number;
@@ -261,7 +261,7 @@ export interface UnsubscribedEvent {
   seq: number;
 }
 
-/** The message is in the log. */
+/** The message has been appended to the log. */
 export interface PublishedEvent {
   action: "published";
   request_id?: string | number;
@@ -269,7 +269,7 @@ export interface PublishedEvent {
   seq: number;
 }
 
-/** `seq`: all the connection asked for up to here has been sent. */
+/** The answer to `ping`; `seq`: all subscribed messages up to here have been sent. */
 export interface PongEvent {
   action: "pong";
   request_id?: string | number;
@@ -298,7 +298,7 @@ export interface SearchResultsEvent {
   offset: number;
 }
 
-/** Messages after `from` and up to `to` are no longer kept; what follows comes after them. */
+/** Messages after `from` and up to `to` are no longer stored; later ones follow. */
 export interface GapEvent {
   action: "gap";
   request_id?: string | number;
@@ -317,7 +317,7 @@ export interface RateLimitEvent {
   reset_in_seconds: number;
 }
 
-/** A command was refused; the connection goes on unless `disconnected` follows. */
+/** A command was refused; the connection stays open unless `disconnected` follows. */
 export interface ErrorEvent {
   action: "error";
   request_id?: string | number;
@@ -334,7 +334,7 @@ export interface DisconnectedEvent {
   reconnect_after_ms?: number;
 }
 
-/** A `UserMessage` at its place in the log. */
+/** A `UserMessage` with its position in the log. */
 export interface DeliveredUser {
   type: "user";
   id: string;
@@ -348,7 +348,7 @@ export interface DeliveredUser {
   seq: number;
 }
 
-/** A `SystemMessage` at its place in the log. */
+/** A `SystemMessage` with its position in the log. */
 export interface DeliveredSystem {
   type: "system";
   id: string;
@@ -365,7 +365,7 @@ export interface DeliveredSystem {
   seq: number;
 }
 
-/** A `DirectMessage` at its place in the log. */
+/** A `DirectMessage` with its position in the log. */
 export interface DeliveredDirect {
   type: "dm";
   id: string;
@@ -378,7 +378,7 @@ export interface DeliveredDirect {
   seq: number;
 }
 
-/** A `RaidMessage` at its place in the log. */
+/** A `RaidMessage` with its position in the log. */
 export interface DeliveredRaid {
   type: "raid";
   id: string;
@@ -394,7 +394,7 @@ export interface DeliveredRaid {
   seq: number;
 }
 
-/** A `PartyMessage` at its place in the log. */
+/** A `PartyMessage` with its position in the log. */
 export interface DeliveredParty {
   type: "party";
   id: string;
@@ -408,7 +408,7 @@ export interface DeliveredParty {
   seq: number;
 }
 
-/** A `GuildMessage` at its place in the log. */
+/** A `GuildMessage` with its position in the log. */
 export interface DeliveredGuild {
   type: "guild";
   id: string;
