@@ -357,7 +357,7 @@ def open_to_all(path: Path) -> None:
 NO_KEYS: list[tuple[Callable[[Path], None], str]] = [
     (no_file, "No such file"),
     (Path.mkdir, "Is a directory"),
-    (open_to_all, "open to everybody"),
+    (open_to_all, "accessible to all users"),
     (write(""), "64 hexadecimal"),
     (write("correct horse battery staple"), "64 hexadecimal"),
     (write(KEY.hex()[:-1]), "64 hexadecimal"),
