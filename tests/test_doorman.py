@@ -214,4 +214,4 @@ def test_all_addresses_together_get_so_many_lines(
     clock.now += 60
     incidents.report("kind", FAR, "did it\n\x1b[2J")
     assert caplog.messages[-1] == rf"{FAR} did it\n\x1b[2J (and 900 lines were left out)"
-    assert len(incidents._told) <= 2000
+    assert len(incidents._logged) <= 2000

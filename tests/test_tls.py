@@ -154,7 +154,7 @@ async def test_a_certificate_can_be_changed_and_nobody_is_disturbed(tmp_path: Pa
             target.write_bytes(source.read_bytes())
 
     show(old)
-    faults = ("was read again", "the old certificate stays")
+    faults = ("reloaded the certificate", "keeping the old certificate")
     async with serving(**shown.settings, faults=faults) as house:
         before = await secured(TlsClient, house.address, both)
         await before.open()
@@ -183,9 +183,9 @@ async def test_files_that_will_not_do_are_refused_by_name(wrong: str, tmp_path: 
         "no key": (one.cert, "", "--tls-key is missing"),
         "no cert": ("", one.key, "--tls-cert is missing"),
         "missing": (tmp_path / "none", one.key, "--tls-cert .*none: No such file"),
-        "mismatch": (one.cert, other.key, "--tls-key .*: they do not match"),
+        "mismatch": (one.cert, other.key, "--tls-key .*: do not match"),
         "text": (text, one.key, "--tls-cert .*text"),
-        "password": (locked.cert, locked.key, "--tls-key: is encrypted"),
+        "password": (locked.cert, locked.key, "--tls-key: must not be encrypted"),
     }[wrong]
     with pytest.raises(ConfigError, match=said):
         await Server(Config(port=0, store="memory", tls_cert=str(cert), tls_key=str(key))).start()
@@ -206,7 +206,7 @@ def test_the_command_reads_its_certificate_again_on_sighup(start: Start, tmp_pat
         os.replace(source, target)
     process.send_signal(signal.SIGHUP)
     assert process.stderr is not None
-    assert "was read again" in process.stderr.readline()
+    assert "reloaded the certificate" in process.stderr.readline()
     assert "BEGIN CERTIFICATE" in (shown := ssl.get_server_certificate(("127.0.0.1", port)))
     assert shown.strip() == old.cert.read_text().strip()
     process.send_signal(signal.SIGTERM)
