@@ -274,7 +274,7 @@ class HubAgainstAModel(RuleBasedStateMachine):
             self.catch_up.block(client.reader)
         routing = self.hub._routing
         assert (self.hub._audiences, routing._routes, routing._text_routes) == ({}, {}, 0)
-        assert not routing._persons
+        assert not routing._by_user
         assert not any(routing._unfiltered.values())
 
 
