@@ -7,8 +7,40 @@ async with connect("ws://localhost:8000/ws/live-log") as log:
     async for message in log.subscribe(["user"]):
         print(message)
 
-Names are loaded when they are first used: a client does not pay for the server, nor the other way
-round.
+Names are loaded on first use: a client does not load the server, nor the server the client.
+
+Glossary, in the order in which a message meets the parts:
+
+    message        one of the six types of the API, as a producer sends it
+    principal      an identity and its scopes, which decide what it may read and publish
+    limiter        rates, bans and the registry of connections, counted by address and user
+    draft          a checked and encoded message without a seq
+    engine         the part that orders drafts, gives each its seq, and recognizes repeated ids
+    sink           the interface through which an engine appends records to the log
+    seq            place in the order of the log: an integer that only grows, with gaps between
+    record         a message with its seq
+    frame          a record's bytes on the wire, made once and shared by all its readers
+    log            all records in order of seq; the only part that appends to window and store
+    head           seq of the newest record
+    window         the newest records, in memory, bounded by number and bytes
+    store          the records on disk, for everything older than the window
+    position       number of a record in the window or the store, without gaps: good for counting
+    segment        a sealed part of the search index on disk, for a run of positions
+    term           `field=value` of a record, by which the index and the routing find it
+    posting list   the positions of all records that contain a term or an n-gram, as a bitmap
+    subscription   the types a client listens to, with filters for each
+    reader         a connection as the fan-out sees it: a subscription and a cursor
+    cursor         the seq up to which a reader has been sent what it subscribed to
+    live           at the head, so that new records are written to the reader directly
+    catch-up       the way of a reader behind the head: chunks of the log until it is live
+    gap            records a reader asked for that are no longer stored; a `gap` event names them
+    audience       the live readers that share a subscription, and the frames they still lack
+    round          one pass over all audiences with frames; each member is written to once
+    pacing         the rest between two rounds, which makes batches grow with the load
+    turn           the time one busy connection gets before the next one is served
+    backpressure   a full send buffer makes a reader leave its audience, and catch up later
+    drain          the end of a server: it disconnects clients gradually and spreads their return
+    door           code that accepts connections or requests: WebSocket, HTTP, TLS, embedding
 """
 
 from importlib import import_module
