@@ -48,9 +48,9 @@ def test_everybody_is_told_in_time_and_asked_back_at_a_time_of_their_own(
     schedule = Schedule(clients, at_most, 3, random.Random(seed))
     assert schedule.seconds <= at_most
     steps = [schedule.seconds * step / 10 for step in range(11)]
-    told = [schedule.told(elapsed) for elapsed in steps]
-    assert told == sorted(told)
-    assert told[-1] == clients
+    due = [schedule.due(elapsed) for elapsed in steps]
+    assert due == sorted(due)
+    assert due[-1] == clients
     end = schedule.seconds
     back = sorted(end + schedule.back_in(end) for _ in range(clients))
     assert back[0] >= end

@@ -128,8 +128,8 @@ class Hub:
 
         The server spends most of its time in this loop, hence the local variables and the single
         pass. Members with the same cursor get the same joined bytes. A member is skipped if it
-        lacks no frame, or if it has left since `begin`: `turns` is a snapshot, and a write can
-        block or end other readers.
+        lacks no frame, or if it has left since `begin`: `turns` is a snapshot, and readers leave
+        between slices and during writes.
         """
         while self._round:
             audience = self._round[0]

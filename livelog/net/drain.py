@@ -45,7 +45,7 @@ class Schedule:
         self._places: Iterator[int] = iter(dice.sample(range(clients), clients))
         self._dice = dice
 
-    def told(self, elapsed: float) -> int:
+    def due(self, elapsed: float) -> int:
         """Return the number of clients that are to be disconnected by `elapsed`."""
         part = elapsed / self.seconds if elapsed < self.seconds else 1
         return round(self._clients * part)
@@ -71,7 +71,7 @@ async def drain(context: Context, hurried: asyncio.Event) -> None:
     notified = 0
     while notified < len(peers):
         elapsed = schedule.seconds if hurried.is_set() else context.loop.time() - started
-        due = schedule.told(elapsed)
+        due = schedule.due(elapsed)
         for _ in range(due - notified):
             peer = next(remaining)
             if peer in context.peers:  # neither gone nor replaced, as a TLS door is by an HTTP door
