@@ -15,9 +15,10 @@ from dataclasses import fields
 from pathlib import Path
 from statistics import median
 
-from bench import report, searching, trials
+from bench import measurements, memorysearch, report
 from bench.load import Figures, Load
-from bench.subjects import COMMANDS, pin_load, pin_to_one_core
+from bench.measurements import Launch
+from bench.server import COMMANDS, pin_load, pin_to_one_core
 from bench.targets import (
     ATTACK_ROWS,
     IN_FLIGHT,
@@ -35,7 +36,6 @@ from bench.targets import (
     Row,
     Target,
 )
-from bench.trials import Against
 
 SLO_LOAD = Load(subscribers=1000, rate=100, seconds=10, warmup=2)
 QUICK_LOAD = Load(subscribers=50, rate=20, seconds=2, warmup=0.5, sample=8)
@@ -45,8 +45,8 @@ QUICK_MESSAGES = 20_000
 Options = argparse.Namespace
 
 
-def against(options: Options) -> Against:
-    return Against(options.server, options.store, options.url)
+def launch(options: Options) -> Launch:
+    return Launch(options.server, options.store, options.url)
 
 
 def load(options: Options) -> Load:
@@ -60,7 +60,7 @@ def print_figures(figures: Figures) -> int:
 
 def slo(options: Options) -> int:
     work, seed = (QUICK_LOAD, QUICK_SEED) if options.quick else (load(options), options.seed)
-    found = trials.slo(against(options), work, seed)
+    found = measurements.slo(launch(options), work, seed)
     verdicts = {name: target.is_met(found[name][target.figure]) for name, target in SLO.items()}
     columns = ("p50 ms", "p95 ms", "p99 ms", "max ms")
     print(f"{work.subscribers} subscribers x {work.rate:g} msg/s, {seed} messages seeded")
@@ -73,20 +73,20 @@ def slo(options: Options) -> int:
 
 
 def fanout(options: Options) -> int:
-    return print_figures(trials.fanout(against(options), load(options)))
+    return print_figures(measurements.fanout(launch(options), load(options)))
 
 
 def idle(options: Options) -> int:
-    return print_figures(trials.idle(against(options), options.connections))
+    return print_figures(measurements.idle(launch(options), options.connections))
 
 
 def handshakes(options: Options) -> int:
-    found = trials.handshakes(against(options), options.connections, options.in_flight)
+    found = measurements.handshakes(launch(options), options.connections, options.in_flight)
     return print_figures(found)
 
 
 def stall(options: Options) -> int:
-    return print_figures(trials.stall(against(options), load(options), options.stall_seconds))
+    return print_figures(measurements.stall(launch(options), load(options), options.stall_seconds))
 
 
 def table(options: Options) -> int:
@@ -129,7 +129,7 @@ def print_rows(rows: Sequence[Row], options: Options) -> int:
     details: list[str] = []
     for row in (row for row in rows if options.row in row.name):
         print(f"... {row.name}", flush=True)
-        runs = [row.trial(against(options)) for _ in range(options.times)]
+        runs = [row.measure(launch(options)) for _ in range(options.times)]
         lines += compared(row.name, row.targets, runs)
         details.append(f"{row.name}\n\n{report.listing(medians(runs))}")
     return print_result(f"medians of {options.times}", lines, details, options.out)
@@ -139,7 +139,7 @@ def search(options: Options) -> int:
     """Searches in memory, beside FTS5 and tantivy on the same messages."""
     count, asked = (QUICK_MESSAGES, 20) if options.quick else (options.messages, options.asked)
     pin_to_one_core()
-    found = searching.searched(count, asked)
+    found = memorysearch.searched(count, asked)
     lines = [line for name in found for line in compared(name, SEARCHES[name], [found[name]])]
     details = [f"{name}\n\n{report.listing(figures)}" for name, figures in found.items()]
     about = f"{count:,} messages, {asked} questions of each kind, one core"

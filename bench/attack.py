@@ -24,12 +24,12 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bench import running
+from bench import loadprocess
 from bench.clients import SECOND, Publisher, Pump, clock
 from bench.load import Figures, Load
-from bench.subjects import Subject, started
+from bench.server import Server, started
 from bench.traffic import Traffic
-from bench.wire import Client, address, frame, upgrade
+from bench.websocket import Client, address, frame, upgrade
 
 LOAD = Load(subscribers=200, rate=200, seconds=10, warmup=2)
 MANY = "1000000000"
@@ -48,18 +48,18 @@ CHANGES_AT_ONCE = 20
 TEXT_LENGTH = 100
 HOUR = 3600
 
-Attack = Callable[[Subject, threading.Event], None]
+Attack = Callable[[Server, threading.Event], None]
 
 
 def under(attack: Attack, *options: str) -> Figures:
     """The load without the attack, then with it, on one server."""
-    with started("livelog", "--store", "memory", *LIMITS, *options) as subject:
-        without = running.figures(LOAD, subject)
+    with started("livelog", "--store", "memory", *LIMITS, *options) as server:
+        without = loadprocess.figures(LOAD, server)
         over = threading.Event()
-        attacker = threading.Thread(target=attack, args=(subject, over))
+        attacker = threading.Thread(target=attack, args=(server, over))
         attacker.start()
         try:
-            with running.running(LOAD, subject) as load:
+            with loadprocess.running(LOAD, server) as load:
                 load.wait_for_stream()
                 found = load.figures()
         finally:
@@ -97,14 +97,14 @@ class HalfOpen:
         self.counts = list[int]()
         """How many are held, looked at now and then."""
 
-    def run(self, subject: Subject, over: threading.Event) -> None:
+    def run(self, server: Server, over: threading.Event) -> None:
         while len(self._held) < self._wanted:
-            self._open(subject.url)
+            self._open(server.url)
         while not over.is_set():
             self._drop_dead()
             self.counts.append(len(self._held))
             for _ in range(min(500, self._wanted - len(self._held))):
-                self._open(subject.url)
+                self._open(server.url)
             self._dribble()
             over.wait(0.1)
         for sock in self._held.values():
@@ -139,15 +139,15 @@ def flood() -> Figures:
     """Connections that are opened, ask for a WebSocket or nothing, and vanish, without a pause."""
     opened = count()
 
-    def attack(subject: Subject, over: threading.Event) -> None:
+    def attack(server: Server, over: threading.Event) -> None:
         says, sources = (
-            cycle([b"", upgrade(subject.url), b"\x16\x03\x01garbage\r\n\r\n"]),
+            cycle([b"", upgrade(server.url), b"\x16\x03\x01garbage\r\n\r\n"]),
             cycle(SOURCES),
         )
         while not over.is_set():
             with socket.socket() as sock:
                 sock.bind((next(sources), 0))
-                sock.connect(address(subject.url))
+                sock.connect(address(server.url))
                 sock.send(next(says))
             next(opened)
 
@@ -170,8 +170,8 @@ class Churn:
         self.changes = 0
         self.seconds = 0.0
 
-    def run(self, subject: Subject, over: threading.Event) -> None:
-        clients = [Client(subject.url) for _ in range(self._count)]
+    def run(self, server: Server, over: threading.Event) -> None:
+        clients = [Client(server.url) for _ in range(self._count)]
         began = clock()
         for client in cycle(clients):
             if over.is_set():
@@ -209,16 +209,16 @@ def distinct_filters(few: int, many: int) -> Figures:
 
 
 def _cost_of_a_message(filters: int, rate: float = 500, seconds: float = 10) -> float:
-    with started("livelog", "--store", "memory") as subject:
+    with started("livelog", "--store", "memory") as server:
         pump = Pump()
-        listening = [_with_filter(subject.url, number) for number in range(filters)]
-        publisher = Publisher(Client(subject.url), Traffic(TEXT_LENGTH))
+        listening = [_with_filter(server.url, number) for number in range(filters)]
+        publisher = Publisher(Client(server.url), Traffic(TEXT_LENGTH))
         pump.watch(publisher, [])
         publisher.plan(clock(), rate, round(rate * seconds))
         pump.run(clock() + SECOND)
-        began, sent = subject.cpu_ns(), publisher.acknowledged
+        began, sent = server.cpu_ns(), publisher.acknowledged
         pump.run(clock() + round((seconds - 1) * SECOND))
-        spent, done = subject.cpu_ns() - began, publisher.acknowledged - sent
+        spent, done = server.cpu_ns() - began, publisher.acknowledged - sent
         for client in listening:
             client.sock.close()
     return spent / 1000 / done
@@ -265,19 +265,19 @@ def _public(key: ec.EllipticCurvePrivateKey) -> Iterator[str]:
 def _cost_of_a_connection(
     connections: int, algorithm: str, options: tuple[str, ...], key: Any = None
 ) -> float:
-    with started("livelog", "--store", "memory", *options) as subject:
-        urls = [subject.url] * connections
+    with started("livelog", "--store", "memory", *options) as server:
+        urls = [server.url] * connections
         if algorithm:
             urls = [f"{url}?token={_token(n, key, algorithm)}" for n, url in enumerate(urls)]
         Client(urls[0]).close()
-        began = subject.cpu_ns()
+        began = server.cpu_ns()
         clients = []
         for url in urls:
             client = Client(url)
             if algorithm:
                 client.read_until(b'"authenticated"')
             clients.append(client)
-        spent = subject.cpu_ns() - began
+        spent = server.cpu_ns() - began
         for client in clients:
             client.sock.close()
     return spent / 1e6 / connections

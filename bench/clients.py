@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from bench.traffic import STAMP_DIGITS
-from bench.wire import CLOSE, PING, PONG, TEXT, Client, Parser, frame
+from bench.websocket import CLOSE, PING, PONG, TEXT, Client, Parser, frame
 
 clock = time.monotonic_ns
 SECOND = 1_000_000_000

@@ -15,7 +15,7 @@ from itertools import accumulate
 
 import msgspec
 
-from bench.wire import Json
+from bench.websocket import Json
 from livelog.log.ingest import decode
 from livelog.wire.messages import encoder
 from livelog.wire.moments import timestamp

@@ -16,11 +16,11 @@ from typing import cast
 import uvloop
 from websockets.speedups import apply_mask
 
-from bench import wire
+from bench import websocket
 
 HEAD = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Accept: %b\r\n\r\n" % wire.ACCEPT
+    b"Sec-WebSocket-Accept: %b\r\n\r\n" % websocket.ACCEPT
 )
 
 
@@ -74,7 +74,7 @@ class Connection(asyncio.Protocol):
         data = self.buffer
         if len(data) < 2:
             return None
-        if data[0] & 15 == wire.CLOSE:
+        if data[0] & 15 == websocket.CLOSE:
             self.transport.close()
             return None
         start = 4 if data[1] & 127 == 126 else 2

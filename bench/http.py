@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from bench.wire import RefusedError, address
+from bench.websocket import RefusedError, address
 
 
 class Http:

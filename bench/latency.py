@@ -17,7 +17,7 @@ HIGHEST_US = 600_000_000
 
 
 @dataclass(frozen=True)
-class Spread:
+class Percentiles:
     """What is told of a distribution, in milliseconds."""
 
     count: int

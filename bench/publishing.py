@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from time import monotonic_ns as clock
 
 from bench.http import Http
-from bench.latency import Spread
+from bench.latency import Percentiles
 from bench.load import Figures
 from bench.traffic import publication, texts
-from bench.wire import Client, Json, Parser, command, listening
+from bench.websocket import Client, Json, Parser, command, listening
 
 SECOND = 1_000_000_000
 TEXT_LENGTH = 132  # characters, which makes a message of 350 bytes as it is delivered
@@ -114,7 +114,7 @@ def at_a_pace(url: str, rate: float, seconds: float) -> Figures:
             taken += [now - dues[len(taken) + n] for n, _ in enumerate(answers)]
     client.sock.setblocking(True)
     client.close()
-    return {**Spread.of(taken).figures("ack "), "unacknowledged": float(count - len(taken))}
+    return {**Percentiles.of(taken).figures("ack "), "unacknowledged": float(count - len(taken))}
 
 
 def _timed(url: str, work: Publishing, publish: Callable[[], int]) -> Figures:

@@ -26,9 +26,9 @@ from urllib.parse import urlsplit
 
 from bench.clients import SECOND, clock
 from bench.load import Figures
-from bench.subjects import started
+from bench.server import started
 from bench.traffic import STAMP, STAMP_DIGITS, publication
-from bench.wire import CLOSE, Client, Parser, RefusedError, address, frame, upgrade, upgraded
+from bench.websocket import CLOSE, Client, Parser, RefusedError, address, frame, upgrade, upgraded
 
 TEXT = "x" * 80
 SILENT = 100  # one client in so many does not answer a close
@@ -38,7 +38,7 @@ SETTLE = 3 * SECOND
 
 
 @dataclass(frozen=True)
-class Crowd:
+class RestartLoad:
     """How many come back, and what is said to them."""
 
     clients: int = 8000
@@ -143,22 +143,22 @@ class Follower:
         return True
 
 
-class Crossing:
+class Followers:
     """All followers, from the one server to the next."""
 
-    def __init__(self, crowd: Crowd, url: str) -> None:
+    def __init__(self, load: RestartLoad, url: str) -> None:
         self._url = url
         self._epoll = select.epoll()
         self._dice = random.Random(0)
         self._away: list[tuple[int, int]] = []  # when who is due back
         self.refused = 0
         """Attempts for which no server was there."""
-        clients = [Client(f"{url}?message_types=user") for _ in range(crowd.clients)]
+        clients = [Client(f"{url}?message_types=user") for _ in range(load.clients)]
         for client in clients:
             client.read_until(b'"subscribed"')
             client.sock.setblocking(False)
-        self.followers = [Follower(n, client.sock) for n, client in enumerate(clients)]
-        self._by_descriptor = {each.sock.fileno(): each for each in self.followers}
+        self.all = [Follower(n, client.sock) for n, client in enumerate(clients)]
+        self._by_descriptor = {each.sock.fileno(): each for each in self.all}
         for descriptor in self._by_descriptor:
             self._epoll.register(descriptor, select.EPOLLIN)
 
@@ -166,7 +166,7 @@ class Crossing:
         """Serve everyone until the time has come."""
         while (now := clock()) < until:
             while self._away and self._away[0][0] <= now:
-                self._dial(self.followers[heapq.heappop(self._away)[1]])
+                self._dial(self.all[heapq.heappop(self._away)[1]])
             next_ = min(until, self._away[0][0]) if self._away else until
             for descriptor, events in self._epoll.poll(max(0, next_ - clock()) / SECOND, 256):
                 self._serve(descriptor, events)
@@ -202,34 +202,34 @@ class Crossing:
     @property
     def complete(self) -> bool:
         """Everybody has come back."""
-        return all(follower.greeted for follower in self.followers)
+        return all(follower.greeted for follower in self.all)
 
 
-def restarted(crowd: Crowd) -> Figures:
-    """What becomes of the crowd, and what the next server sees of it."""
-    with TemporaryDirectory() as folder, Succession(Path(folder), crowd) as servers:
-        crossing = Crossing(crowd, servers.url)
-        publisher = Publisher(servers.url, crowd.rate)
+def restarted(load: RestartLoad) -> Figures:
+    """What becomes of the load, and what the next server sees of it."""
+    with TemporaryDirectory() as folder, TwoServers(Path(folder), load) as servers:
+        followers = Followers(load, servers.url)
+        publisher = Publisher(servers.url, load.rate)
         publisher.start()
-        crossing.run(clock() + SETTLE)
+        followers.run(clock() + SETTLE)
         servers.change()
         deadline = clock() + LIMIT_SECONDS * SECOND
-        while not crossing.complete and clock() < deadline:
-            crossing.run(clock() + SECOND // 10)
+        while not followers.complete and clock() < deadline:
+            followers.run(clock() + SECOND // 10)
         publisher.end()
-        crossing.run(clock() + SETTLE)
-    return figures(crossing, publisher.dues, servers)
+        followers.run(clock() + SETTLE)
+    return figures(followers, publisher.dues, servers)
 
 
-class Succession:
+class TwoServers:
     """A server, and later the next one at the same address on the same file."""
 
-    def __init__(self, folder: Path, crowd: Crowd) -> None:
+    def __init__(self, folder: Path, load: RestartLoad) -> None:
         self._options = (
             "--store",
             str(folder / "live.db"),
             "--drain-seconds",
-            f"{crowd.drain_seconds}",
+            f"{load.drain_seconds}",
         )
         self._changing, self._ending = threading.Event(), threading.Event()
         self._ready = threading.Event()
@@ -253,8 +253,8 @@ class Succession:
 
     def _run(self) -> None:
         try:
-            with started("livelog", *self._options) as subject:
-                self.url = subject.url
+            with started("livelog", *self._options) as server:
+                self.url = server.url
                 self._ready.set()
                 self._changing.wait()
             gone = clock()
@@ -266,22 +266,22 @@ class Succession:
             self._ready.set()
 
 
-def figures(crossing: Crossing, published: list[int], servers: Succession) -> Figures:
-    followers = crossing.followers
+def figures(followers: Followers, published: list[int], servers: TwoServers) -> Figures:
+    clients = followers.all
     wanted = set(published)
-    returns = sorted(each.greeted for each in followers if each.greeted)
+    returns = sorted(each.greeted for each in clients if each.greeted)
     middle = returns[len(returns) // 20 : -len(returns) // 20]
     mean = len(middle) / ((middle[-1] - middle[0]) / SECOND)
     peak = max(Counter((at - returns[0]) // SECOND for at in returns).values())
     return {
-        "missing": float(sum(len(wanted - set(each.dues)) for each in followers)),
-        "doubled": float(sum(len(each.dues) - len(set(each.dues)) for each in followers)),
-        "out of order": float(sum(list(each.dues) != sorted(each.dues) for each in followers)),
-        "not back": float(sum(not each.greeted for each in followers)),
+        "missing": float(sum(len(wanted - set(each.dues)) for each in clients)),
+        "doubled": float(sum(len(each.dues) - len(set(each.dues)) for each in clients)),
+        "out of order": float(sum(list(each.dues) != sorted(each.dues) for each in clients)),
+        "not back": float(sum(not each.greeted for each in clients)),
         "handshakes/s, mean": mean,
         "handshakes/s, peak": float(peak),
         "peak / mean": peak / mean,
-        "attempts in vain": float(crossing.refused),
+        "attempts in vain": float(followers.refused),
         "seconds without a server": servers.seconds_away,
         "seconds until all were back": (returns[-1] - returns[0]) / SECOND,
         "messages": float(len(published)),

@@ -12,25 +12,25 @@ import socket
 from collections.abc import Sequence
 from time import monotonic_ns as clock
 
-from bench import running
+from bench import loadprocess
 from bench.http import Http
 from bench.load import Figures, Load
 from bench.publishing import Publishing, by_ndjson
-from bench.subjects import Subject
-from bench.wire import Client, command
+from bench.server import Server
+from bench.websocket import Client, command
 
 SECOND = 1_000_000_000
 LIMIT_SECONDS = 60
 LIVE = Load(subscribers=100, rate=50, seconds=12, warmup=2)
 
 
-def flood(subject: Subject, clients: int, behind: int, kept: int) -> Figures:
+def flood(server: Server, clients: int, behind: int, kept: int) -> Figures:
     """`clients` resume `behind` messages each; `kept` messages are published first."""
-    by_ndjson(subject.url, Publishing(count=kept, subscribers=1, publishers=1))
-    with running.running(LIVE, subject) as live:
+    by_ndjson(server.url, Publishing(count=kept, subscribers=1, publishers=1))
+    with loadprocess.running(LIVE, server) as live:
         live.wait_for_stream()
-        since, size = _place(subject.url, behind)
-        seconds = _resumed(subject.url, clients, since, behind * (size + 4))
+        since, size = _place(server.url, behind)
+        seconds = _resumed(server.url, clients, since, behind * (size + 4))
         found = live.figures()
     return {
         "seconds": seconds,

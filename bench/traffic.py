@@ -11,7 +11,7 @@ import json
 import random
 from itertools import accumulate
 
-from bench.wire import Client, Json, frame
+from bench.websocket import Client, Json, frame
 
 STAMP = b'"due":"'
 STAMP_DIGITS = 19  # any clock of 64 bits, in nanoseconds

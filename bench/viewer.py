@@ -16,10 +16,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import running
+from bench import loadprocess
 from bench.load import MB, Figures, Load
-from bench.subjects import CORES
-from bench.trials import Against
+from bench.measurements import Launch
+from bench.server import CORES
 
 if TYPE_CHECKING:
     from playwright.sync_api import CDPSession, Page
@@ -45,7 +45,7 @@ SHOWN = "() => Number(document.getElementById('total').textContent.replace(/\\D/
 ELEMENTS = "() => document.querySelectorAll('*').length"
 
 
-class Sight:
+class ViewerPage:
     """The open page."""
 
     def __init__(self, page: Page, tools: CDPSession) -> None:
@@ -81,7 +81,7 @@ class Sight:
 
 
 @contextmanager
-def sight(url: str) -> Iterator[Sight]:
+def opened(url: str) -> Iterator[ViewerPage]:
     """The viewer of the server at `url`, in a browser of its own."""
     try:
         from playwright.sync_api import sync_playwright
@@ -97,7 +97,7 @@ def sight(url: str) -> Iterator[Sight]:
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.goto(url.replace("ws://", "http://").removesuffix("ws/live-log"))
         page.wait_for_selector("#light[data-state=connected]")
-        yield Sight(page, page.context.new_cdp_session(page))
+        yield ViewerPage(page, page.context.new_cdp_session(page))
 
 
 @contextmanager
@@ -112,11 +112,11 @@ def all_cores() -> Iterator[None]:
         os.sched_setaffinity(0, mine)
 
 
-def follow(against: Against, rate: float) -> Figures:
+def follow(launch: Launch, rate: float) -> Figures:
     """The page follows a log of this rate."""
     work = Load(1, rate, SECONDS, WARMUP, sample=1)
-    with against.subject() as subject, sight(subject.url) as page:
-        with running.running(work, subject) as load:
+    with launch.server() as server, opened(server.url) as page:
+        with loadprocess.running(work, server) as load:
             load.wait_for_stream()
             page.wait(WARMUP)
             page.frame_times()

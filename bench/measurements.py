@@ -1,6 +1,6 @@
 """The measurements: each starts a server, does one thing to it and returns what was found.
 
-The rule: a trial is a function from `Against` (which server, how started) and its own settings to
+The rule: a trial is a function from `Launch` (which server, how started) and its own settings to
 figures by name. Every trial has a server of its own, so that none inherits another's memory.
 """
 
@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from tempfile import TemporaryDirectory
 
-from bench import pastsearch, privacy, publishing, restart, resuming, running
+from bench import disksearch, loadprocess, privacy, publishing, restart, resuming
 from bench.clients import SECOND, clock
-from bench.latency import Spread
+from bench.handshakes import held, storm
+from bench.latency import Percentiles
 from bench.load import MB, Figures, Load
-from bench.opening import held, storm
 from bench.publishing import Publishing
-from bench.subjects import CORES, Subject, started
+from bench.server import CORES, Server, started
 from bench.traffic import Traffic
-from bench.wire import Client, Json, listening
+from bench.websocket import Client, Json, listening
 
 SETTLE_SECONDS = 1.5
 IDLE_BASELINE = 500  # connections: enough for the server's code and pools to be in memory
@@ -31,7 +31,7 @@ SEED_TEXT = 100  # characters
 
 
 @dataclass(frozen=True)
-class Against:
+class Launch:
     """Which server to measure: one that runs already, or one to start."""
 
     kind: str = "livelog"
@@ -39,32 +39,32 @@ class Against:
     url: str | None = None
 
     @contextmanager
-    def subject(self, *options: str) -> Iterator[Subject]:
+    def server(self, *options: str) -> Iterator[Server]:
         if self.url is not None:
-            yield Subject(self.url)
+            yield Server(self.url)
             return
         store = ("--store", self.store) if self.kind == "livelog" else ()
-        with started(self.kind, *store, *options) as subject:
-            yield subject
+        with started(self.kind, *store, *options) as server:
+            yield server
 
     @contextmanager
-    def subject_on_disk(self, *options: str) -> Iterator[Subject]:
+    def server_on_disk(self, *options: str) -> Iterator[Server]:
         """One that writes to a new file, and may use all cores for it."""
         with TemporaryDirectory() as folder:
             store = ("--store", f"{folder}/live.db")
-            with started(self.kind, *store, *options, cores=CORES) as subject:
-                yield subject
+            with started(self.kind, *store, *options, cores=CORES) as server:
+                yield server
 
 
-def fanout(against: Against, load: Load) -> Figures:
-    with against.subject() as subject:
-        return running.figures(load, subject)
+def fanout(launch: Launch, load: Load) -> Figures:
+    with launch.server() as server:
+        return loadprocess.figures(load, server)
 
 
-def fanout_and_floor(against: Against, load: Load) -> Figures:
+def fanout_and_floor(launch: Launch, load: Load) -> Figures:
     """The same load on the floor right afterwards: what is compared shares the machine's mood."""
-    found = fanout(against, load)
-    floor = fanout(replace(against, kind="floor", url=None), load)
+    found = fanout(launch, load)
+    floor = fanout(replace(launch, kind="floor", url=None), load)
     return found | {
         "CPU of floor": floor["CPU us/delivery"],
         "CPU / floor": found["CPU us/delivery"] / floor["CPU us/delivery"],
@@ -72,43 +72,43 @@ def fanout_and_floor(against: Against, load: Load) -> Figures:
     }
 
 
-def idle(against: Against, connections: int) -> Figures:
+def idle(launch: Launch, connections: int) -> Figures:
     """What a connection costs that only listens, and to which nothing is said."""
-    with against.subject() as subject:
-        url = listening(subject.url)
+    with launch.server() as server:
+        url = listening(server.url)
         with held(url, min(IDLE_BASELINE, connections // 2)) as first:
-            before = _settled_memory(subject)
+            before = _settled_memory(server)
             with held(url, connections - len(first)) as rest:
-                after = _settled_memory(subject)
+                after = _settled_memory(server)
                 each = (after - before) / len(rest) / 1024
     return {"KB each": each, "memory MB": after / MB, "connections": float(connections)}
 
 
-def _settled_memory(subject: Subject) -> int:
+def _settled_memory(server: Server) -> int:
     time.sleep(SETTLE_SECONDS)
-    return subject.memory()
+    return server.memory()
 
 
 def handshakes(
-    against: Against, connections: int, in_flight: int, background: Load = HANDSHAKE_BACKGROUND
+    launch: Launch, connections: int, in_flight: int, background: Load = HANDSHAKE_BACKGROUND
 ) -> Figures:
-    with against.subject() as subject, running.running(background, subject) as load:
+    with launch.server() as server, loadprocess.running(background, server) as load:
         load.wait_for_stream()
-        took, elapsed = storm(subject.url, connections, in_flight)
+        took, elapsed = storm(server.url, connections, in_flight)
         fan_out = load.figures()
     return {
-        **Spread.of(took).figures(),
+        **Percentiles.of(took).figures(),
         "handshakes/s": connections / elapsed,
         **{f"fan-out {name}": fan_out[name] for name in ("deliveries/s", "p95 ms", "missing")},
     }
 
 
-def stall(against: Against, load: Load, stall_seconds: float) -> Figures:
+def stall(launch: Launch, load: Load, stall_seconds: float) -> Figures:
     """The load with stalled subscribers, after the same load with those who stay and no others."""
     staying = round(load.subscribers * (1 - load.stall_percent / 100))
-    without = fanout(against, replace(load, subscribers=staying, stall_percent=0))
-    with against.subject("--stall-seconds", str(stall_seconds)) as subject:
-        found = running.figures(load, subject)
+    without = fanout(launch, replace(load, subscribers=staying, stall_percent=0))
+    with launch.server("--stall-seconds", str(stall_seconds)) as server:
+        found = loadprocess.figures(load, server)
     return found | {
         "p95 without ms": without["p95 ms"],
         "others' core % without": without["others' core %"],
@@ -117,41 +117,41 @@ def stall(against: Against, load: Load, stall_seconds: float) -> Figures:
     }
 
 
-def publish_ndjson(against: Against, work: Publishing) -> Figures:
-    with against.subject_on_disk() as subject:
-        return publishing.by_ndjson(subject.url, work)
+def publish_ndjson(launch: Launch, work: Publishing) -> Figures:
+    with launch.server_on_disk() as server:
+        return publishing.by_ndjson(server.url, work)
 
 
-def publish_commands(against: Against, work: Publishing) -> Figures:
-    with against.subject_on_disk() as subject:
-        return publishing.by_commands(subject.url, work)
+def publish_commands(launch: Launch, work: Publishing) -> Figures:
+    with launch.server_on_disk() as server:
+        return publishing.by_commands(server.url, work)
 
 
-def publish_at_a_pace(against: Against, rate: float, seconds: float) -> Figures:
-    with against.subject_on_disk() as subject:
-        return publishing.at_a_pace(subject.url, rate, seconds)
+def publish_at_a_pace(launch: Launch, rate: float, seconds: float) -> Figures:
+    with launch.server_on_disk() as server:
+        return publishing.at_a_pace(server.url, rate, seconds)
 
 
-def resume(against: Against, clients: int, behind: int) -> Figures:
-    with against.subject() as subject:
-        return resuming.flood(subject, clients, behind, kept=4 * behind)
+def resume(launch: Launch, clients: int, behind: int) -> Figures:
+    with launch.server() as server:
+        return resuming.flood(server, clients, behind, kept=4 * behind)
 
 
-def resume_from_disk(against: Against, clients: int, behind: int) -> Figures:
-    with against.subject_on_disk("--window-messages", "1000") as subject:
-        return resuming.flood(subject, clients, behind, kept=4 * behind)
+def resume_from_disk(launch: Launch, clients: int, behind: int) -> Figures:
+    with launch.server_on_disk("--window-messages", "1000") as server:
+        return resuming.flood(server, clients, behind, kept=4 * behind)
 
 
-def search_the_past(against: Against, count: int) -> Figures:
-    return pastsearch.past_search(count)
+def search_on_disk(launch: Launch, count: int) -> Figures:
+    return disksearch.disk_search(count)
 
 
-def restarted(against: Against, crowd: restart.Crowd) -> Figures:
-    return restart.restarted(crowd)
+def restarted(launch: Launch, load: restart.RestartLoad) -> Figures:
+    return restart.restarted(load)
 
 
-def private_messages(against: Against, crowd: privacy.Crowd) -> Figures:
-    return privacy.beside_the_open_server(crowd)
+def private_messages(launch: Launch, load: privacy.PrivateLoad) -> Figures:
+    return privacy.beside_the_open_server(load)
 
 
 @dataclass(frozen=True)
@@ -172,20 +172,22 @@ PROBES = (
 )
 
 
-def slo(against: Against, load: Load, seed: int) -> dict[str, Figures]:
+def slo(launch: Launch, load: Load, seed: int) -> dict[str, Figures]:
     """The specification's latencies, each taken while the load runs."""
-    with against.subject() as subject:
-        _seed(subject, seed)
-        with running.running(load, subject) as under_way:
+    with launch.server() as server:
+        _seed(server, seed)
+        with loadprocess.running(load, server) as under_way:
             under_way.wait_for_stream()
-            taken = _probed(subject.url, clock() + round(load.seconds * SECOND))
+            taken = _probed(server.url, clock() + round(load.seconds * SECOND))
             delivery = under_way.figures()
-    return {"delivery": delivery} | {name: Spread.of(ns).figures() for name, ns in taken.items()}
+    return {"delivery": delivery} | {
+        name: Percentiles.of(ns).figures() for name, ns in taken.items()
+    }
 
 
-def _seed(subject: Subject, count: int) -> None:
+def _seed(server: Server, count: int) -> None:
     """Something to search, from the same texts as the load's."""
-    publisher, traffic = Client(subject.url), Traffic(SEED_TEXT)
+    publisher, traffic = Client(server.url), Traffic(SEED_TEXT)
     for first in range(0, count, 100):
         batch = range(first, min(first + 100, count))
         publisher.sock.sendall(b"".join(traffic.frame(number, 0) for number in batch))

@@ -19,15 +19,15 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from bench import running
+from bench import loadprocess
 from bench.clients import SECOND, clock
 from bench.corpus import Corpus
-from bench.engines import Question
 from bench.http import Http
-from bench.latency import Spread
+from bench.latency import Percentiles
 from bench.load import Figures, Load
-from bench.searching import KINDS, batched, questions, records
-from bench.subjects import CORES, Subject, started
+from bench.memorysearch import KINDS, batched, questions, records
+from bench.searchengines import Question
+from bench.server import CORES, Server, started
 from livelog.errors import RefusedError
 from livelog.store.database.file import open_file
 from livelog.store.writer import Retention, Writer
@@ -60,8 +60,8 @@ def past(count: int) -> Past:
 def indexed(path: Path) -> float:
     """Let a server index a file; returns the seconds until all of it could be searched."""
     began = clock()
-    with started("livelog", "--store", str(path), cores=CORES) as subject:
-        Http(subject.url, INDEX_SECONDS).ask("/api/search?query=dragon")
+    with started("livelog", "--store", str(path), cores=CORES) as server:
+        Http(server.url, INDEX_SECONDS).ask("/api/search?query=dragon")
         taken = clock() - began
         _wait_for_index(path)
     return taken / SECOND
@@ -80,18 +80,18 @@ def written(path: Path, corpus: Corpus) -> None:
     writer.close()
 
 
-def past_search(count: int) -> Figures:
+def disk_search(count: int) -> Figures:
     """Figures of a server on a file of so many messages."""
     made = past(count)
     began = clock()
-    with started("livelog", "--store", str(made.path), cores=CORES) as subject:
+    with started("livelog", "--store", str(made.path), cores=CORES) as server:
         ready = clock() - began
-        Http(subject.url).ask("/api/search?query=dragon")
+        Http(server.url).ask("/api/search?query=dragon")
         answered = clock() - began
-        without = running.figures(LIVE, subject)
-        with running.running(LIVE, subject) as live:
+        without = loadprocess.figures(LIVE, server)
+        with loadprocess.running(LIVE, server) as live:
             live.wait_for_stream()
-            found = _searched(subject, made.corpus)
+            found = _searched(server, made.corpus)
             beside = live.figures()
     return {
         "ready s": ready / SECOND,
@@ -105,21 +105,21 @@ def past_search(count: int) -> Figures:
     }
 
 
-def _searched(subject: Subject, corpus: Corpus) -> Figures:
+def _searched(server: Server, corpus: Corpus) -> Figures:
     """All kinds of questions in turn, `PER_SECOND` of them."""
     count = round(LIVE.seconds - 1) * PER_SECOND
     each = [questions(kind, corpus, count // len(KINDS) + 1) for kind in KINDS]
     asked = islice((question for turn in zip(*each, strict=True) for question in turn), count)
     names = cycle(kind.name for kind in KINDS)
-    http, due = Http(subject.url), clock()
+    http, due = Http(server.url), clock()
     taken: dict[str, list[int]] = {kind.name: [] for kind in KINDS}
     for name, question in zip(names, asked, strict=False):
         time.sleep(max(0, due - clock()) / SECOND)
         http.ask(_target(question))
         taken[name].append(clock() - due)
         due += SECOND // PER_SECOND
-    everything = Spread.of(ns for found in taken.values() for ns in found)
-    slowest = {f"{name}: max ms": Spread.of(found).max for name, found in taken.items()}
+    everything = Percentiles.of(ns for found in taken.values() for ns in found)
+    slowest = {f"{name}: max ms": Percentiles.of(found).max for name, found in taken.items()}
     return {**everything.figures("search "), **slowest}
 
 

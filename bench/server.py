@@ -37,7 +37,7 @@ LOAD_CORES = CORES[1:] or CORES
 
 
 @dataclass(frozen=True)
-class Subject:
+class Server:
     """A server to measure; without a process it can be talked to, but not looked at."""
 
     url: str
@@ -89,7 +89,7 @@ def pin_to_one_core() -> None:
 
 
 @contextmanager
-def started(kind: str, *options: str, cores: Sequence[int] = SERVER_CORES) -> Iterator[Subject]:
+def started(kind: str, *options: str, cores: Sequence[int] = SERVER_CORES) -> Iterator[Server]:
     process = subprocess.Popen(
         (sys.executable, *COMMANDS[kind], *options),
         cwd=TOP,
@@ -99,7 +99,7 @@ def started(kind: str, *options: str, cores: Sequence[int] = SERVER_CORES) -> It
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )
     try:
-        yield Subject(_ready_url(process), process.pid)
+        yield Server(_ready_url(process), process.pid)
     finally:
         stop(process)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bench.clients import SECOND, clock
-from bench.wire import Client, RefusedError, address, upgrade
+from bench.websocket import Client, RefusedError, address, upgrade
 
 GREETING = b'"connected"'
 LIMIT_SECONDS = 120

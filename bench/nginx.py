@@ -19,10 +19,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
-from bench import running
+from bench import loadprocess
 from bench.load import Figures, Load
-from bench.subjects import SERVER_CORES, START_SECONDS, TOP, Subject, stop
-from bench.trials import Against
+from bench.measurements import Launch
+from bench.server import SERVER_CORES, START_SECONDS, TOP, Server, stop
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"
 MAIN = """
@@ -35,14 +35,14 @@ FRONTS = {"nginx": "ws", "nginx and TLS": "wss"}
 LOAD = Load(subscribers=1000, rate=10)
 
 
-def fronted(against: Against, load: Load) -> Figures:
+def in_front(launch: Launch, load: Load) -> Figures:
     """p95 and CPU of each way, and what they are of the direct one."""
-    with against.subject() as subject:
-        direct = running.figures(load, subject)
+    with launch.server() as server:
+        direct = loadprocess.figures(load, server)
     found = {f"direct {name}": direct[name] for name in ("p95 ms", "CPU us/delivery", "missing")}
     for name, scheme in FRONTS.items():
-        with against.subject() as subject, _nginx(subject.url, scheme) as front:
-            figures = running.figures(load, Subject(front.url, subject.pid))
+        with launch.server() as server, _nginx(server.url, scheme) as front:
+            figures = loadprocess.figures(load, Server(front.url, server.pid))
             spent = front.cpu_ns() / 1000 / (load.messages * load.subscribers)
         found |= {
             f"{name}: p95 ms": figures["p95 ms"],
@@ -56,7 +56,7 @@ def fronted(against: Against, load: Load) -> Figures:
 
 
 @contextmanager
-def _nginx(url: str, scheme: str) -> Iterator[Subject]:
+def _nginx(url: str, scheme: str) -> Iterator[Server]:
     """nginx in front of `url`; its figures are those of its one process."""
     port = _free_port()
     with TemporaryDirectory() as folder:
@@ -68,7 +68,7 @@ def _nginx(url: str, scheme: str) -> Iterator[Subject]:
         )
         try:
             _wait_for(port)
-            yield Subject(f"{scheme}://127.0.0.1:{port}{urlsplit(url).path}", process.pid)
+            yield Server(f"{scheme}://127.0.0.1:{port}{urlsplit(url).path}", process.pid)
         finally:
             stop(process)
 

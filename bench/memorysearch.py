@@ -16,10 +16,10 @@ from itertools import islice
 from statistics import median
 
 from bench.corpus import BEGIN, CHANNELS, STEP, USERS, Corpus, user_id
-from bench.engines import Answer, Engine, Fts5, Livelog, Question, Tantivy
-from bench.latency import Spread
+from bench.latency import Percentiles
 from bench.load import Figures
-from bench.subjects import Subject
+from bench.searchengines import Answer, Engine, Fts5, Livelog, Question, Tantivy
+from bench.server import Server
 from livelog.engine.local import LocalEngine
 from livelog.log.ingest import Ingest, convert
 from livelog.log.log import Log
@@ -145,7 +145,7 @@ def records(corpus: Corpus) -> Iterator[Record]:
 
 
 def _loaded(livelog: Livelog, corpus: Corpus) -> Figures:
-    own = Subject("", os.getpid())
+    own = Server("", os.getpid())
     batches = batched(records(corpus), 1000)
     livelog.load(next(batches))  # code and pools are there before the memory is taken
     before, spent, known = own.memory(), 0.0, len(livelog.window)
@@ -180,7 +180,7 @@ def _asked(engine: Engine, asked: Sequence[Question]) -> Answers:
 
 
 def _figures(answers: Answers) -> Figures:
-    spread = Spread.of(round(seconds * 1e9) for seconds, _ in answers)
+    spread = Percentiles.of(round(seconds * 1e9) for seconds, _ in answers)
     longest = max(answer.longest for _, answer in answers)
     return {**spread.figures(), "longest stretch ms": longest * 1000}
 

@@ -13,13 +13,13 @@ from multiprocessing.connection import Connection
 
 from bench import load
 from bench.load import Figures, Load
-from bench.subjects import Subject
+from bench.server import Server
 
 SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit the sockets of the opener
 EXTRA_SECONDS = 120  # beyond its own time: connecting, draining, the farewells of the stalled
 
 
-class Running:
+class LoadProcess:
     """A load on its way."""
 
     def __init__(self, work: Load, pipe: Connection) -> None:
@@ -44,24 +44,24 @@ class Running:
         return received
 
 
-def _work(work: Load, subject: Subject, pipe: Connection) -> None:
-    pipe.send(load.run(work, subject, lambda: pipe.send(None)))
+def _work(work: Load, server: Server, pipe: Connection) -> None:
+    pipe.send(load.run(work, server, lambda: pipe.send(None)))
 
 
 @contextmanager
-def running(work: Load, subject: Subject) -> Iterator[Running]:
+def running(work: Load, server: Server) -> Iterator[LoadProcess]:
     ours, theirs = SPAWN.Pipe(duplex=False)
-    process = SPAWN.Process(target=_work, args=(work, subject, theirs), daemon=True)
+    process = SPAWN.Process(target=_work, args=(work, server, theirs), daemon=True)
     process.start()
     theirs.close()  # so that the end of the process is the end of the pipe
     try:
-        yield Running(work, ours)
+        yield LoadProcess(work, ours)
     finally:
         process.join(1)
         process.terminate()
         process.join()
 
 
-def figures(work: Load, subject: Subject) -> Figures:
-    with running(work, subject) as on_its_way:
+def figures(work: Load, server: Server) -> Figures:
+    with running(work, server) as on_its_way:
         return on_its_way.figures()
