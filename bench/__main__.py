@@ -15,10 +15,10 @@ from dataclasses import fields
 from pathlib import Path
 from statistics import median
 
-from bench import measurements, memorysearch, report
+from bench import comparison, measurements, memorysearch, report
 from bench.load import Figures, Load
-from bench.measurements import Launch
-from bench.server import COMMANDS, pin_load, pin_to_one_core
+from bench.pairs import rows as pair_rows
+from bench.server import COMMANDS, Launch, pin_load, pin_to_one_core
 from bench.targets import (
     ATTACK_ROWS,
     IN_FLIGHT,
@@ -63,12 +63,16 @@ def slo(options: Options) -> int:
     found = measurements.slo(launch(options), work, seed)
     verdicts = {name: target.is_met(found[name][target.figure]) for name, target in SLO.items()}
     columns = ("p50 ms", "p95 ms", "p99 ms", "max ms")
-    print(f"{work.subscribers} subscribers x {work.rate:g} msg/s, {seed} messages seeded")
     rows = []
     for name, target in SLO.items():
         values = [report.number(found[name][column]) for column in columns]
         rows.append([name, str(target), *values, VERDICTS[verdicts[name]]])
-    print(report.table(("latency", "target", *columns, "verdict"), rows))
+    text = (
+        f"{work.subscribers} subscribers x {work.rate:g} msg/s, {seed} messages seeded\n"
+        + report.table(("latency", "target", *columns, "verdict"), rows)
+    )
+    print(text)
+    report.save(f"{report.heading('python -m bench slo')}\n\n{text}", options.out)
     return 0 if all(verdicts.values()) else 1
 
 
@@ -135,6 +139,29 @@ def print_rows(rows: Sequence[Row], options: Options) -> int:
     return print_result(f"medians of {options.times}", lines, details, options.out)
 
 
+def pairs(options: Options) -> int:
+    """Compare this checkout (B) with another one (A): measure both alternately, row by row.
+
+    Exit code 1 says that a figure of B is WORSE: the median ratio B/A is beyond 3 % plus the spread
+    of A.
+    """
+    a, b = Launch(checkout=options.against), Launch()
+    commits = f"A: commit {report.commit(a.checkout)}, B: commit {report.commit(b.checkout)}"
+    about = f"{options.pairs} pairs A B A B ..., loads of {options.seconds:g} s"
+    lines: list[list[str]] = []
+    details: list[str] = []
+    for row in (row for row in pair_rows(options.seconds) if options.row in row.name):
+        print(f"... {row.name}", flush=True)
+        found = comparison.measured(row, a, b, options.pairs)
+        lines += comparison.lines(row, *found)
+        details.append(f"{row.name}\n\n{comparison.runs(row, *found)}")
+    heading = report.heading(about, commits)
+    print_and_save(
+        [heading, report.table(comparison.HEAD, lines), "All runs", *details], options.out
+    )
+    return 1 if any(line[-1] == comparison.WORSE for line in lines) else 0
+
+
 def search(options: Options) -> int:
     """Searches in memory, beside FTS5 and tantivy on the same messages."""
     count, asked = (QUICK_MESSAGES, 20) if options.quick else (options.messages, options.asked)
@@ -150,19 +177,15 @@ def print_result(
     about: str, lines: Sequence[Sequence[str]], details: Sequence[str], out: str | None
 ) -> int:
     head = ("load", "target", "measured", "range", "verdict")
-    text = "\n\n".join(
-        [
-            f"{report.machine()}\n{report.versions()}\n{about}",
-            report.table(head, lines),
-            "All figures",
-            *details,
-        ]
-    )
-    print(text)
-    if out:
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        Path(out).write_text(text + "\n")
+    parts = [report.heading(about), report.table(head, lines), "All figures", *details]
+    print_and_save(parts, out)
     return 1 if any(line[-1] == VERDICTS[False] for line in lines) else 0
+
+
+def print_and_save(parts: Sequence[str], out: str | None) -> None:
+    text = "\n\n".join(parts)
+    print(text)
+    report.save(text, out)
 
 
 def medians(runs: Sequence[Figures]) -> Figures:
@@ -205,6 +228,7 @@ def parser() -> argparse.ArgumentParser:
     checked = command(slo, "the specification's latencies under load")
     checked.add_argument("--quick", action="store_true", help="a small load for two seconds")
     checked.add_argument("--seed", type=int, default=SEED, help="messages to search")
+    checked.add_argument("--out", help="also write it to this file")
     add_load(checked, SLO_LOAD)
     add_load(command(fanout, "latency, CPU and memory of a fan-out"), Load())
     command(idle, "memory per connection").add_argument("--connections", type=int, default=9000)
@@ -232,7 +256,21 @@ def parser() -> argparse.ArgumentParser:
     searches.add_argument("--messages", type=int, default=1_000_000)
     searches.add_argument("--asked", type=int, default=300, help="questions of each kind")
     searches.add_argument("--out", help="also write it to this file")
+    both = command(pairs, "this checkout and another one, measured alternately")
+    both.add_argument("--against", type=checkout, required=True, help="folder of the other one")
+    both.add_argument("--pairs", type=int, default=5)
+    both.add_argument("--seconds", type=float, default=5, help="length of a load (5)")
+    both.add_argument("--row", default="", help="only rows whose name contains this")
+    both.add_argument("--out", help="also write it to this file")
     return main
+
+
+def checkout(folder: str) -> Path:
+    """Check that a folder holds livelog."""
+    path = Path(folder).resolve()
+    if not (path / "livelog" / "__main__.py").is_file():
+        raise argparse.ArgumentTypeError(f"there is no livelog in {folder}")
+    return path
 
 
 def main() -> int:

@@ -1,9 +1,9 @@
-"""Attacks, and what those who do nothing wrong notice of them.
+"""Attacks, and the latency of well-behaved clients meanwhile.
 
-The rule: the limits are in force, only those on publishing are lifted, because the load's publisher
-stands for many. Attackers come from addresses of their own in 127.0.0.0/8, from this process, and
-the load from another; both share the core that the server does not use, so that an attack that
-keeps its own side busy harms the load, too: the figures err on the bad side.
+The limits are in force, only those on publishing are lifted, because the load's publisher stands
+for many. Attackers come from addresses of their own in 127.0.0.0/8, from this process, and the load
+from another; both share the core that the server does not use, so that an attack that keeps its
+own side busy harms the load, too: the figures err on the bad side.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ Attack = Callable[[Server, threading.Event], None]
 
 
 def under(attack: Attack, *options: str) -> Figures:
-    """The load without the attack, then with it, on one server."""
+    """Measure the load without the attack, then with it, on one server."""
     with started("livelog", "--store", "memory", *LIMITS, *options) as server:
         without = loadprocess.figures(LOAD, server)
         over = threading.Event()
@@ -78,14 +78,14 @@ def under(attack: Attack, *options: str) -> Figures:
 
 
 def half_open(connections: int) -> Figures:
-    """Heads and bodies that never end; whoever is thrown out comes back."""
+    """Hold requests that never end open; each one the server closes is opened again."""
     held = HalfOpen(connections)
     found = under(held.run)
     return found | {"half-open": fmean(held.counts), "thrown out": float(held.thrown_out)}
 
 
 class HalfOpen:
-    """Connections that keep a server waiting."""
+    """Connections with an unfinished head or body."""
 
     def __init__(self, connections: int) -> None:
         self._wanted = connections
@@ -95,7 +95,7 @@ class HalfOpen:
         self._held: dict[int, socket.socket] = {}
         self.thrown_out = 0
         self.counts = list[int]()
-        """How many are held, looked at now and then."""
+        """Number of connections held, at every round."""
 
     def run(self, server: Server, over: threading.Event) -> None:
         while len(self._held) < self._wanted:
@@ -120,14 +120,14 @@ class HalfOpen:
         self._held[sock.fileno()] = sock
 
     def _drop_dead(self) -> None:
-        """Of those that were answered with an error, or closed."""
+        """Forget connections that were answered with an error or closed."""
         for descriptor, _ in self._epoll.poll(0):
             self._epoll.unregister(descriptor)
             self._held.pop(descriptor).close()
             self.thrown_out += 1
 
     def _dribble(self) -> None:
-        """Another byte of some."""
+        """Send another byte on some connections, so that they are not idle."""
         for sock in [*self._held.values()][:: max(1, self._wanted // 50)]:
             try:
                 sock.send(b"x")
@@ -136,7 +136,7 @@ class HalfOpen:
 
 
 def flood() -> Figures:
-    """Connections that are opened, ask for a WebSocket or nothing, and vanish, without a pause."""
+    """Open connections without a pause, send a handshake, garbage or nothing, and close them."""
     opened = count()
 
     def attack(server: Server, over: threading.Event) -> None:
@@ -156,14 +156,14 @@ def flood() -> Figures:
 
 
 def churn(per_second: int, clients: int = 100) -> Figures:
-    """Subscriptions that change all the time, each to a filter that nobody else has."""
+    """Change subscriptions continuously, each to a filter that no other client has."""
     made = Churn(per_second, clients)
     found = under(made.run, "--command-limit", MANY, "--address-command-limit", MANY)
     return found | {"changes/s": made.changes / made.seconds}
 
 
 class Churn:
-    """Clients that cannot make up their minds."""
+    """Clients that change their subscriptions at a steady rate."""
 
     def __init__(self, per_second: int, clients: int) -> None:
         self._per_second, self._count = per_second, clients
@@ -199,7 +199,7 @@ def _discard(sock: socket.socket) -> None:
 
 
 def distinct_filters(few: int, many: int) -> Figures:
-    """What a message costs the server, by how many filters there are that it does not match."""
+    """CPU of a message, by the number of filters that it does not match."""
     cost = {number: _cost_of_a_message(number) for number in (few, many)}
     return {
         f"CPU us/message, {few} filters": cost[few],
@@ -235,8 +235,8 @@ def _with_filter(url: str, number: int) -> Client:
     return client
 
 
-def signing_in(connections: int) -> Figures:
-    """The CPU of a connection, from the handshake to the greeting, with and without a token."""
+def token_check(connections: int) -> Figures:
+    """CPU of a connection from the handshake to the greeting, with and without a token."""
     secret, key = secrets.token_hex(32), ec.generate_private_key(ec.SECP256R1())
     opened = _cost_of_a_connection(connections, "", ())
     hs256 = _cost_of_a_connection(connections, "HS256", ("--jwt-secret", secret), secret)

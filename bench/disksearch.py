@@ -1,23 +1,18 @@
-"""Searches in what is on disk only, beside live traffic; and how soon a server with it is ready.
+"""Searches of messages on disk beside live traffic, and the start of a server on such a file.
 
-The rule: the file is written as a server writes it and indexed by a server's reading process, once
-for all trials. In each a server with the usual window is started on it. Searches are due at a
-steady rate and timed from then; the same live traffic is measured without and with them.
+The file is published over HTTP to a server of the checkout under test and indexed by its reading
+process, once for all runs. Each run starts a server with the usual window on it. Searches are due
+at a steady rate and timed from then; the same live traffic is measured without and with them.
 """
 
 from __future__ import annotations
 
-import queue
 import time
 from dataclasses import dataclass
 from functools import cache
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-from urllib.parse import urlencode
-
-import msgspec
 
 from bench import loadprocess
 from bench.clients import SECOND, clock
@@ -25,16 +20,14 @@ from bench.corpus import Corpus
 from bench.http import Http
 from bench.latency import Percentiles
 from bench.load import Figures, Load
-from bench.memorysearch import KINDS, batched, questions, records
-from bench.searchengines import Question
-from bench.server import CORES, Server, started
-from livelog.errors import RefusedError
-from livelog.store.database.file import open_file
-from livelog.store.writer import Retention, Writer
+from bench.memorysearch import KINDS, questions
+from bench.server import Launch, Server
+from bench.windowsearch import bodies, target
 
 LIVE = Load(subscribers=1000, rate=50, seconds=15, warmup=3)
 PER_SECOND = 20
 INDEX_SECONDS = 600
+SMALL_WINDOW = ("--window-messages", "1000")
 
 
 @dataclass(frozen=True)
@@ -49,50 +42,39 @@ class Past:
 
 
 @cache
-def past(count: int) -> Past:
-    """A file with `count` messages, made once."""
+def past(count: int, launch: Launch) -> Past:
+    """Make a file with `count` messages, once for each checkout."""
     folder, corpus = TemporaryDirectory(), Corpus(count)
     path = Path(folder.name) / "live.db"
-    written(path, corpus)
-    return Past(folder, path, corpus, indexed(path))
+    with launch.server_on(path, *SMALL_WINDOW) as server:
+        http = Http(server.url, INDEX_SECONDS)
+        for body in bodies(corpus):
+            http.send(body)
+    for file in _index_of(path):
+        file.unlink()
+    return Past(folder, path, corpus, indexed(path, launch))
 
 
-def indexed(path: Path) -> float:
-    """Let a server index a file; returns the seconds until all of it could be searched."""
+def indexed(path: Path, launch: Launch) -> float:
+    """Let a server index a file; return the seconds until all of it could be searched."""
     began = clock()
-    with started("livelog", "--store", str(path), cores=CORES) as server:
+    with launch.server_on(path) as server:
         Http(server.url, INDEX_SECONDS).ask("/api/search?query=dragon")
         taken = clock() - began
         _wait_for_index(path)
     return taken / SECOND
 
 
-def written(path: Path, corpus: Corpus) -> None:
-    """Write all messages of `corpus` into a store's file."""
-    connection, contents = open_file(str(path))
-    safe = queue.SimpleQueue[RefusedError | None]()
-    writer = Writer(
-        connection, contents, Retention(), time.time, lambda call: call(), lambda upto: None
-    )
-    for batch in batched(records(corpus), 5000):
-        writer.append(batch, safe.put)
-        assert safe.get() is None
-    writer.close()
-
-
-def disk_search(count: int) -> Figures:
-    """Figures of a server on a file of so many messages."""
-    made = past(count)
+def disk_search(launch: Launch, count: int) -> Figures:
+    """Measure a server on a file of `count` messages, without searches and with them."""
+    made = past(count, launch)
     began = clock()
-    with started("livelog", "--store", str(made.path), cores=CORES) as server:
+    with launch.server_on(made.path) as server:
         ready = clock() - began
         Http(server.url).ask("/api/search?query=dragon")
         answered = clock() - began
         without = loadprocess.figures(LIVE, server)
-        with loadprocess.running(LIVE, server) as live:
-            live.wait_for_stream()
-            found = _searched(server, made.corpus)
-            beside = live.figures()
+        found, beside = _searched_beside(server, made.corpus, LIVE)
     return {
         "ready s": ready / SECOND,
         "first search s": answered / SECOND,
@@ -105,9 +87,26 @@ def disk_search(count: int) -> Figures:
     }
 
 
-def _searched(server: Server, corpus: Corpus) -> Figures:
-    """All kinds of questions in turn, `PER_SECOND` of them."""
-    count = round(LIVE.seconds - 1) * PER_SECOND
+def disk_search_only(launch: Launch, count: int, live: Load) -> Figures:
+    """Measure the searches beside live traffic, with nearly all messages on disk only."""
+    made = past(count, launch)
+    with launch.server_on(made.path, *SMALL_WINDOW) as server:
+        Http(server.url).ask("/api/search?query=dragon")
+        found, beside = _searched_beside(server, made.corpus, live)
+    return {**found, "delivery p95 ms": beside["p95 ms"], "missing": beside["missing"]}
+
+
+def _searched_beside(server: Server, corpus: Corpus, live: Load) -> tuple[Figures, Figures]:
+    """Return the figures of the searches and of the live traffic."""
+    with loadprocess.running(live, server) as load:
+        load.wait_for_stream()
+        found = _searched(server, corpus, live.seconds)
+        return found, load.figures()
+
+
+def _searched(server: Server, corpus: Corpus, seconds: float) -> Figures:
+    """Ask all kinds of questions in turn, `PER_SECOND` of them."""
+    count = round(seconds - 1) * PER_SECOND
     each = [questions(kind, corpus, count // len(KINDS) + 1) for kind in KINDS]
     asked = islice((question for turn in zip(*each, strict=True) for question in turn), count)
     names = cycle(kind.name for kind in KINDS)
@@ -115,7 +114,7 @@ def _searched(server: Server, corpus: Corpus) -> Figures:
     taken: dict[str, list[int]] = {kind.name: [] for kind in KINDS}
     for name, question in zip(names, asked, strict=False):
         time.sleep(max(0, due - clock()) / SECOND)
-        http.ask(_target(question))
+        http.ask(target(question))
         taken[name].append(clock() - due)
         due += SECOND // PER_SECOND
     everything = Percentiles.of(ns for found in taken.values() for ns in found)
@@ -123,20 +122,15 @@ def _searched(server: Server, corpus: Corpus) -> Figures:
     return {**everything.figures("search "), **slowest}
 
 
-def _target(question: Question) -> str:
-    text = " ".join([*question.words, question.part]).strip()
-    parameters: dict[str, Any] = msgspec.to_builtins(question.filters)
-    if isinstance(parameters.get("type"), list):
-        parameters["type"] = ",".join(parameters["type"])
-    parameters |= {"limit": 100, "offset": question.offset} | ({"query": text} if text else {})
-    return f"/api/{'search' if text else 'history'}?{urlencode(parameters)}"
+def _index_of(path: Path) -> list[Path]:
+    return list(path.parent.glob(f"{path.name}-index*"))
 
 
 def _wait_for_index(path: Path) -> None:
-    """Wait until the file beside the store stays as it is: all is indexed, sealed and merged."""
+    """Wait until the size of the index stays the same: all is indexed, sealed and merged."""
     deadline = clock() + INDEX_SECONDS * SECOND
     sizes: list[int] = []
     while len(set(sizes[-5:])) != 1 or len(sizes) < 5:
         assert clock() < deadline, "the index is not ready"
         time.sleep(1)
-        sizes.append(sum(file.stat().st_size for file in path.parent.glob(f"{path.name}-index*")))
+        sizes.append(sum(file.stat().st_size for file in _index_of(path)))

@@ -1,4 +1,4 @@
-"""The floor: a bare uvloop server that hands prebuilt bytes to every transport and does no more.
+"""The floor: a bare uvloop server that writes prebuilt bytes to every transport and does no more.
 
 `python -m bench.floor`. Its CPU per delivery is what livelog's is compared with, so it writes in
 the same way (one shared `bytes`, `transport.write`, no write buffer) and under the same load. It
@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
             self.transport.write(PUBLISHED)
 
     def _next(self) -> bytes | None:
-        """The payload of the next whole text frame; a close frame ends the connection."""
+        """Return the payload of the next whole text frame; a close frame ends the connection."""
         data = self.buffer
         if len(data) < 2:
             return None

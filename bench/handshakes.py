@@ -22,7 +22,7 @@ LIMIT_SECONDS = 120
 
 @contextmanager
 def held(url: str, count: int) -> Iterator[list[Client]]:
-    """That many connections, all greeted, until the end of the block."""
+    """Hold `count` greeted connections open until the end of the block."""
     clients = [Client(url) for _ in range(count)]
     try:
         yield clients
@@ -42,7 +42,7 @@ class Handshake:
         self.sock.connect_ex(address(url))
 
     def advance(self, epoll: select.epoll) -> bool:
-        """Do what can be done now; is it through?"""
+        """Send or read what is possible now; return whether the handshake is complete."""
         if self._request:
             self.sock.send(self._request)
             self._request = b""
@@ -56,7 +56,7 @@ class Handshake:
 
 
 def storm(url: str, count: int, in_flight: int) -> tuple[list[int], float]:
-    """Each handshake's nanoseconds, and the seconds for all. They stay open to the end of it."""
+    """Return the nanoseconds of each handshake and the seconds of all; all stay open meanwhile."""
     epoll, under_way = select.epoll(), dict[int, Handshake]()
     done, took = list[socket.socket](), list[int]()
     begin = clock()

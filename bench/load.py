@@ -44,7 +44,7 @@ MB = 1 << 20
 
 @dataclass(frozen=True)
 class Load:
-    """What to do to the server."""
+    """Settings of a load."""
 
     subscribers: int = 1000
     rate: float = 50.0
@@ -65,7 +65,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Mark:
-    """Where things stood at one moment."""
+    """Counters at one moment."""
 
     time: int
     cpu: int
@@ -100,7 +100,7 @@ class Connections:
             self._stamp_at = HEADER + marker.index(STAMP) + len(STAMP)
 
     def _assign(self, clients: list[Client]) -> None:
-        """Percentiles the stalled evenly over the connections, and the sampled over the others."""
+        """Spread the stalled evenly over the connections, and the sampled over the others."""
         share = self._load.stall_percent / 100
         stalls = [math.floor((n + 1) * share) > math.floor(n * share) for n in range(len(clients))]
         self.stalled = [Subscriber(c) for c, stall in zip(clients, stalls, strict=True) if stall]
@@ -117,7 +117,7 @@ class Connections:
         return [*self.ballast, *self.sampled]
 
     def pump(self, until: int) -> None:
-        """Serve everyone until the time has come."""
+        """Publish and read until the time `until`."""
         self._pump.run(until)
 
     def mark(self) -> Mark:
@@ -130,7 +130,7 @@ class Connections:
             self._pump.forget(each)
 
     def drain(self) -> None:
-        """Serve until everyone has everything and every publish its answer, within bounds."""
+        """Wait, within bounds, until every message has arrived and every publish is answered."""
         messages = self._load.messages
         deadline = clock() + DRAIN_SECONDS * SECOND
         while clock() < deadline and (
@@ -172,7 +172,7 @@ def latency_figures(load: Load, connections: Connections) -> Figures:
 
 
 def delivery_figures(load: Load, connections: Connections) -> Figures:
-    """Frames, counted in bytes; the sampled must besides hold every due time in order."""
+    """Count missing and surplus frames by bytes; samples must hold every due time in order."""
     expected = load.messages * connections.frame_size
     odd = sum(list(each.dues) != connections.publisher.dues for each in connections.sampled)
     for refusal in connections.publisher.refusals[:3]:

@@ -1,7 +1,7 @@
-"""The load in a process of its own, beside which others can be timed.
+"""The load in a process of its own, so that something else can be timed beside it.
 
-The rule: who measures beside the load waits for `streaming`, so that nothing is timed against a
-server that is still being connected to. A load that fails, fails the measurement.
+A measurement beside the load first calls `wait_for_stream`: before, subscribers still connect. If
+the load fails, so does the measurement.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EXTRA_SECONDS = 120  # beyond its own time: connecting, draining, the farewells 
 
 
 class LoadProcess:
-    """A load on its way."""
+    """Load that runs in another process."""
 
     def __init__(self, work: Load, pipe: Connection) -> None:
         self._limit = work.warmup + work.seconds + EXTRA_SECONDS

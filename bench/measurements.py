@@ -1,17 +1,15 @@
-"""The measurements: each starts a server, does one thing to it and returns what was found.
+"""The measurements: each starts a server, brings one load to it and returns figures.
 
-The rule: a trial is a function from `Launch` (which server, how started) and its own settings to
-figures by name. Every trial has a server of its own, so that none inherits another's memory.
+A measurement is a function from `Launch` (which server, how started) and its own settings to
+figures by name. Each has a server of its own, so that none inherits another's memory.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from tempfile import TemporaryDirectory
 
 from bench import disksearch, loadprocess, privacy, publishing, restart, resuming
 from bench.clients import SECOND, clock
@@ -19,7 +17,7 @@ from bench.handshakes import held, storm
 from bench.latency import Percentiles
 from bench.load import MB, Figures, Load
 from bench.publishing import Publishing
-from bench.server import CORES, Server, started
+from bench.server import Launch, Server
 from bench.traffic import Traffic
 from bench.websocket import Client, Json, listening
 
@@ -30,39 +28,13 @@ PROBE_INTERVAL = SECOND // 20
 SEED_TEXT = 100  # characters
 
 
-@dataclass(frozen=True)
-class Launch:
-    """Which server to measure: one that runs already, or one to start."""
-
-    kind: str = "livelog"
-    store: str = "memory"
-    url: str | None = None
-
-    @contextmanager
-    def server(self, *options: str) -> Iterator[Server]:
-        if self.url is not None:
-            yield Server(self.url)
-            return
-        store = ("--store", self.store) if self.kind == "livelog" else ()
-        with started(self.kind, *store, *options) as server:
-            yield server
-
-    @contextmanager
-    def server_on_disk(self, *options: str) -> Iterator[Server]:
-        """One that writes to a new file, and may use all cores for it."""
-        with TemporaryDirectory() as folder:
-            store = ("--store", f"{folder}/live.db")
-            with started(self.kind, *store, *options, cores=CORES) as server:
-                yield server
-
-
 def fanout(launch: Launch, load: Load) -> Figures:
     with launch.server() as server:
         return loadprocess.figures(load, server)
 
 
 def fanout_and_floor(launch: Launch, load: Load) -> Figures:
-    """The same load on the floor right afterwards: what is compared shares the machine's mood."""
+    """Repeat the load on the floor right afterwards, while the machine is in the same state."""
     found = fanout(launch, load)
     floor = fanout(replace(launch, kind="floor", url=None), load)
     return found | {
@@ -73,7 +45,7 @@ def fanout_and_floor(launch: Launch, load: Load) -> Figures:
 
 
 def idle(launch: Launch, connections: int) -> Figures:
-    """What a connection costs that only listens, and to which nothing is said."""
+    """Memory of a connection that subscribes while nothing is published."""
     with launch.server() as server:
         url = listening(server.url)
         with held(url, min(IDLE_BASELINE, connections // 2)) as first:
@@ -104,7 +76,7 @@ def handshakes(
 
 
 def stall(launch: Launch, load: Load, stall_seconds: float) -> Figures:
-    """The load with stalled subscribers, after the same load with those who stay and no others."""
+    """Measure the load with stalled subscribers, after the same load without these."""
     staying = round(load.subscribers * (1 - load.stall_percent / 100))
     without = fanout(launch, replace(load, subscribers=staying, stall_percent=0))
     with launch.server("--stall-seconds", str(stall_seconds)) as server:
@@ -132,18 +104,20 @@ def publish_at_a_pace(launch: Launch, rate: float, seconds: float) -> Figures:
         return publishing.at_a_pace(server.url, rate, seconds)
 
 
-def resume(launch: Launch, clients: int, behind: int) -> Figures:
+def resume(launch: Launch, clients: int, behind: int, live: Load = resuming.LIVE) -> Figures:
     with launch.server() as server:
-        return resuming.flood(server, clients, behind, kept=4 * behind)
+        return resuming.flood(server, clients, behind, 4 * behind, live)
 
 
-def resume_from_disk(launch: Launch, clients: int, behind: int) -> Figures:
+def resume_from_disk(
+    launch: Launch, clients: int, behind: int, live: Load = resuming.LIVE
+) -> Figures:
     with launch.server_on_disk("--window-messages", "1000") as server:
-        return resuming.flood(server, clients, behind, kept=4 * behind)
+        return resuming.flood(server, clients, behind, 4 * behind, live)
 
 
 def search_on_disk(launch: Launch, count: int) -> Figures:
-    return disksearch.disk_search(count)
+    return disksearch.disk_search(launch, count)
 
 
 def restarted(launch: Launch, load: restart.RestartLoad) -> Figures:
@@ -173,7 +147,7 @@ PROBES = (
 
 
 def slo(launch: Launch, load: Load, seed: int) -> dict[str, Figures]:
-    """The specification's latencies, each taken while the load runs."""
+    """Measure the specification's latencies while the load runs."""
     with launch.server() as server:
         _seed(server, seed)
         with loadprocess.running(load, server) as under_way:
@@ -186,7 +160,7 @@ def slo(launch: Launch, load: Load, seed: int) -> dict[str, Figures]:
 
 
 def _seed(server: Server, count: int) -> None:
-    """Something to search, from the same texts as the load's."""
+    """Publish messages to search, from the same texts as the load's."""
     publisher, traffic = Client(server.url), Traffic(SEED_TEXT)
     for first in range(0, count, 100):
         batch = range(first, min(first + 100, count))
@@ -197,7 +171,7 @@ def _seed(server: Server, count: int) -> None:
 
 
 def _probed(url: str, until: int) -> dict[str, list[int]]:
-    """Connects, searches and fetches in turn, each due at its time and timed from it."""
+    """Connect, search and fetch in turn, each due at its time and timed from it."""
     asking, opened = Client(url), list[Client]()
     probes: list[tuple[str, Callable[[], object]]] = [
         ("connection", lambda: opened.append(Client(url))),

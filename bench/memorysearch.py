@@ -1,6 +1,6 @@
 """Searches over a million messages: livelog's window beside FTS5 and tantivy, in one run.
 
-The rule: the questions of a row are drawn once and put to every engine that has an answer, one
+The questions of a row are drawn once and put to every engine that has an answer, one
 engine after the other, after some to warm up. Peers are asked for whole words where livelog,
 which knows no other kind, finds parts of words too: its counts may be higher, never lower.
 """
@@ -48,7 +48,7 @@ def questions(kind: Kind, corpus: Corpus, count: int) -> list[Question]:
 
 
 def deep_history(corpus: Corpus, dice: random.Random) -> Question:
-    """Any filters that leave enough for a page that deep."""
+    """Draw filters that leave enough messages for a page that deep."""
     filters = dice.choice(
         [
             Filters(),
@@ -91,7 +91,7 @@ def two_letters(corpus: Corpus, dice: random.Random) -> Question:
 
 
 def _part(corpus: Corpus, dice: random.Random, length: int) -> str:
-    """Letters of a word that somebody might look for: common words oftener than rare ones."""
+    """Letters of a word, of common words more often than of rare ones."""
     long_enough = ""
     while len(long_enough) < length:
         [long_enough] = dice.choices(corpus.words, cum_weights=corpus.weights)
@@ -120,7 +120,7 @@ KINDS = (
 
 
 def searched(count: int, asked: int) -> dict[str, Figures]:
-    """Figures by row: what the window costs, and how long each kind of question takes."""
+    """Return figures by row: the cost of the window, and the time of each kind of question."""
     corpus = Corpus(count)
     livelog = Livelog(count)
     cost = _loaded(livelog, corpus)
@@ -137,7 +137,7 @@ def searched(count: int, asked: int) -> dict[str, Figures]:
 
 
 def records(corpus: Corpus) -> Iterator[Record]:
-    """The messages as ingest makes them."""
+    """Yield the messages as ingest encodes them."""
     log = Log(Window(1, 1), MemoryStore())
     ingest = Ingest(LocalEngine(), log, time.time, 1 << 20)
     for seq, message in enumerate(corpus.messages(), 1):
@@ -186,7 +186,7 @@ def _figures(answers: Answers) -> Figures:
 
 
 def _compared(peer: Engine, kind: Kind, asked: Sequence[Question], answers: Answers) -> Figures:
-    """A tenth of the questions, for the peers are slower."""
+    """Ask a peer a tenth of the questions, because it is slower."""
     pairs = [pair for pair in zip(asked, answers, strict=True) if peer.can(pair[0])][::10]
     if not pairs:
         return {}

@@ -1,8 +1,8 @@
-"""nginx in front of the server: the same load straight, through it, and through it with TLS.
+"""nginx in front of the server: the same load direct, through nginx, and through nginx with TLS.
 
-The rule: nginx runs with the configuration that comes with livelog, of which only addresses,
+nginx runs with the configuration that comes with livelog, of which only addresses,
 certificate and limits are changed. It has the server's core, as on a small machine that serves
-both; what the load spends on TLS is its own affair and on the other core.
+both; the load's own TLS runs on the other core.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from urllib.parse import urlsplit
 
 from bench import loadprocess
 from bench.load import Figures, Load
-from bench.measurements import Launch
-from bench.server import SERVER_CORES, START_SECONDS, TOP, Server, stop
+from bench.server import SERVER_CORES, START_SECONDS, TOP, Launch, Server, stop
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"
 MAIN = """
@@ -36,7 +35,7 @@ LOAD = Load(subscribers=1000, rate=10)
 
 
 def in_front(launch: Launch, load: Load) -> Figures:
-    """p95 and CPU of each way, and what they are of the direct one."""
+    """Return p95 and CPU of each way, and their ratios to the direct one."""
     with launch.server() as server:
         direct = loadprocess.figures(load, server)
     found = {f"direct {name}": direct[name] for name in ("p95 ms", "CPU us/delivery", "missing")}
@@ -57,7 +56,7 @@ def in_front(launch: Launch, load: Load) -> Figures:
 
 @contextmanager
 def _nginx(url: str, scheme: str) -> Iterator[Server]:
-    """nginx in front of `url`; its figures are those of its one process."""
+    """Run nginx in front of `url`; the memory and CPU are those of its one process."""
     port = _free_port()
     with TemporaryDirectory() as folder:
         text = _configuration(Path(folder), urlsplit(url).netloc, port, scheme)

@@ -1,11 +1,11 @@
-"""Users who read their own direct messages beside what is said to all, on a server that asks who
-they are; against an open server on which as many listen to what is said to all.
+"""Users with tokens, who read public messages and their own direct ones, beside an open server.
 
-The rule: the same messages at the same moments are published to both, on the same core one after
-the other, and the CPU of the server over the same time is compared. So the ratio holds all that
-privacy costs while messages flow: who is concerned by a direct message, and its two deliveries.
-Signing in is not in it, see `bench.attack`. Everybody's bytes are counted, so a direct message that
-somebody else is sent shows as surplus.
+On the open server as many users read the public messages only. The same messages are published to
+both at the same moments, on the same core one after the other, and the CPU of the server over the
+same time is compared. So the ratio holds all that privacy costs while messages flow: finding the
+two users of a direct message, and its two deliveries. Authentication is left out; `bench.attack`
+measures it. The bytes of every user are counted, so a direct message sent to a wrong user shows as
+surplus.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ HOUR = 3600
 
 @dataclass(frozen=True)
 class PrivateLoad:
-    """How many users, and how many of `rate` messages a second are for all of them."""
+    """Number of users, and how many of `rate` messages a second are public."""
 
     users: int = 10_000
     rate: float = 500.0
@@ -50,17 +50,17 @@ class PrivateLoad:
 
     @property
     def every(self) -> int:
-        """One message in so many is for all."""
+        """Distance between two public messages."""
         return round(self.rate / self.public)
 
     def concerned(self, number: int) -> tuple[int, int]:
-        """The two users whom a direct message concerns: all are in turn."""
+        """Return sender and recipient of a direct message; every user gets a turn."""
         sender = number * 7919 % self.users
         return sender, (sender + 1 + number % 97) % self.users
 
 
 class Mixture:
-    """The messages of a load, as commands."""
+    """Publish commands of a load."""
 
     def __init__(self, load: PrivateLoad) -> None:
         self._load = load
@@ -85,7 +85,7 @@ def name(user: int) -> str:
 
 
 class Access:
-    """The addresses at which a server lets in whom; with a secret it asks for tokens."""
+    """Connections to a server, with a token for each user if the server has a secret."""
 
     def __init__(self, url: str, secret: str) -> None:
         self._url, self._secret = url, secret
@@ -106,7 +106,7 @@ class Access:
 
 
 def beside_the_open_server(load: PrivateLoad) -> Figures:
-    """What it costs, what it would cost in the open, and the two compared."""
+    """Measure both servers and compare them."""
     with _server("") as (server, access):
         without = Run(load, server, access, "user").figures()
     with _server(secrets.token_hex(32)) as (server, access):
@@ -127,7 +127,7 @@ def _server(secret: str) -> Iterator[tuple[Server, Access]]:
 
 
 class Run:
-    """A load on one server. Its users listen to `types`."""
+    """Load on one server whose users subscribe to `types`."""
 
     def __init__(self, load: PrivateLoad, server: Server, access: Access, types: str) -> None:
         self._load, self._server, self._pump = load, server, Pump()
@@ -176,7 +176,7 @@ class Run:
         }
 
     def _drained(self) -> tuple[int, int]:
-        """Bytes that did not come, and that should not have come, after a while for the rest."""
+        """Return missing and surplus bytes, after a while for the rest to come."""
         expected = self._expected()
         deadline = clock() + DRAIN_SECONDS * SECOND
         while clock() < deadline and not self._complete(expected):
@@ -192,7 +192,7 @@ class Run:
         )
 
     def _expected(self) -> Counter[int]:
-        """How many bytes each user has to get."""
+        """Number of bytes that each user has to get."""
         load = self._load
         publics = len(range(0, load.messages, load.every))
         expected = Counter(dict.fromkeys(range(load.users), publics * self._public_size))

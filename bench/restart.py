@@ -1,10 +1,9 @@
-"""Clients through a restart: the server ends politely, the next one follows, and all come back.
+"""Clients through a restart: one server drains, the next one starts, and all clients reconnect.
 
-The rule: the clients do what livelog's own do, on sockets of their own because thousands of those
-would measure themselves: they come back when they were told to, by the schedule of the
-specification where nobody listens yet, and resume from the last `seq` they have seen. Messages are
-published over HTTP all the while, each until it is acknowledged, and every client has to have
-exactly these, in their order.
+The clients behave like livelog's own, but are lighter, because thousands of those would measure
+themselves. They reconnect when the server told them to, or by the specification's schedule while no
+server listens, and resume from the last `seq` they have seen. Messages are published over HTTP all
+the while, each until it is acknowledged, and every client has to get exactly these, in order.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ SETTLE = 3 * SECOND
 
 @dataclass(frozen=True)
 class RestartLoad:
-    """How many come back, and what is said to them."""
+    """Settings of a restart: clients, message rate, drain time."""
 
     clients: int = 8000
     rate: float = 2.0
@@ -47,14 +46,14 @@ class RestartLoad:
 
 
 class Publisher(threading.Thread):
-    """Publishes at a steady rate, each message until it is acknowledged."""
+    """Thread that publishes at a steady rate, each message until it is acknowledged."""
 
     def __init__(self, url: str, rate: float) -> None:
         super().__init__(daemon=True)
         self._host, self._rate = urlsplit(url).netloc, rate
         self._ended = threading.Event()
         self.dues: list[int] = []
-        """Of the messages that were acknowledged, in their order."""
+        """Due times of the acknowledged messages, in order."""
 
     def end(self) -> None:
         self._ended.set()
@@ -85,7 +84,7 @@ class Publisher(threading.Thread):
 
 
 class Follower:
-    """A client that follows, is sent away, and comes back."""
+    """Client that follows the log, is disconnected, and reconnects."""
 
     __slots__ = ("_data", "_parser", "attempts", "back", "dues", "greeted", "number", "seq", "sock")
 
@@ -101,7 +100,7 @@ class Follower:
         self.greeted = 0  # when it was let in again
 
     def dial(self, url: str) -> None:
-        """Begin another connection."""
+        """Begin the next connection."""
         self.sock = socket.socket()
         self.sock.setblocking(False)
         self.back, self._data, self._parser = -1.0, b"", None
@@ -109,14 +108,14 @@ class Follower:
         self.sock.connect_ex(address(url))
 
     def greet(self, url: str) -> bool:
-        """Ask for what came after the last message; False when nobody listens."""
+        """Send the handshake that resumes after the last message; False if no server listens."""
         if self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             return False
         self.sock.send(upgrade(f"{url}?message_types=user&since={self.seq}"))
         return True
 
     def read(self) -> bool:
-        """Take what has come; False when the connection has ended."""
+        """Read what has come; return False when the connection has ended."""
         data = self.sock.recv(1 << 18)
         if not data:
             return False
@@ -144,7 +143,7 @@ class Follower:
 
 
 class Followers:
-    """All followers, from the one server to the next."""
+    """All clients, from the first server to the next."""
 
     def __init__(self, load: RestartLoad, url: str) -> None:
         self._url = url
@@ -152,7 +151,7 @@ class Followers:
         self._dice = random.Random(0)
         self._away: list[tuple[int, int]] = []  # when who is due back
         self.refused = 0
-        """Attempts for which no server was there."""
+        """Attempts while no server was listening."""
         clients = [Client(f"{url}?message_types=user") for _ in range(load.clients)]
         for client in clients:
             client.read_until(b'"subscribed"')
@@ -163,7 +162,7 @@ class Followers:
             self._epoll.register(descriptor, select.EPOLLIN)
 
     def run(self, until: int) -> None:
-        """Serve everyone until the time has come."""
+        """Read and reconnect until the time `until`."""
         while (now := clock()) < until:
             while self._away and self._away[0][0] <= now:
                 self._dial(self.all[heapq.heappop(self._away)[1]])
@@ -201,12 +200,12 @@ class Followers:
 
     @property
     def complete(self) -> bool:
-        """Everybody has come back."""
+        """Whether every client has reconnected."""
         return all(follower.greeted for follower in self.all)
 
 
 def restarted(load: RestartLoad) -> Figures:
-    """What becomes of the load, and what the next server sees of it."""
+    """Measure a restart: messages, reconnections, and the handshakes of the next server."""
     with TemporaryDirectory() as folder, TwoServers(Path(folder), load) as servers:
         followers = Followers(load, servers.url)
         publisher = Publisher(servers.url, load.rate)
@@ -222,7 +221,7 @@ def restarted(load: RestartLoad) -> Figures:
 
 
 class TwoServers:
-    """A server, and later the next one at the same address on the same file."""
+    """One server, and later the next one at the same address on the same file."""
 
     def __init__(self, folder: Path, load: RestartLoad) -> None:
         self._options = (
@@ -236,7 +235,7 @@ class TwoServers:
         self._thread = threading.Thread(target=self._run)
         self.url = ""
         self.seconds_away = 0.0
-        """From the end of the one until the other was ready."""
+        """Seconds from the end of the first server until the next was ready."""
 
     def __enter__(self) -> Self:
         self._thread.start()

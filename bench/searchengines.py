@@ -1,8 +1,8 @@
-"""The same messages in livelog's window, in SQLite's FTS5 and in tantivy, asked the same questions.
+"""livelog's window, SQLite's FTS5 and tantivy, with the same messages and the same questions.
 
-The rule: each is set up as its makers would for this job, loaded in bulk, merged and warm. Every
-engine answers with the exact count and the newest `PAGE` messages as bytes. What an engine cannot
-do it does not offer: `Engine.can` says so, and nothing is compared there.
+Each is set up as its makers would for this job, loaded in bulk, merged and warm. Every engine
+answers with the exact count and the newest `PAGE` messages as bytes. `Engine.can` tells which
+questions an engine can answer; the others are not compared.
 
 FTS5: one table for words without positions (`detail=none`), which counts fastest, and one for parts
 of words by trigrams; messages and their fields in an indexed table beside them. tantivy: one field
@@ -33,7 +33,7 @@ NO_FILTERS = Filters()
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: words, or a part of one, with filters, and how deep the page lies."""
+    """Search for words, or a part of one, with filters, and the offset of the page."""
 
     words: tuple[str, ...] = ()
     part: str = ""
@@ -42,7 +42,7 @@ class Question:
 
 
 class Answer(msgspec.Struct):
-    """The count, how long the page is, and the longest stretch in seconds without a pause."""
+    """Number of matches, length of the page, and the longest stretch in seconds without a pause."""
 
     count: int
     page: int
@@ -50,7 +50,7 @@ class Answer(msgspec.Struct):
 
 
 class Engine(Protocol):
-    """What is compared."""
+    """Search engine that is compared."""
 
     name: str
 
@@ -58,14 +58,14 @@ class Engine(Protocol):
         """Take all messages, in order."""
 
     def can(self, question: Question) -> bool:
-        """Whether it has an answer."""
+        """Whether the engine can answer."""
 
     def ask(self, question: Question) -> Answer:
         """Count all matches and fetch a page of them."""
 
 
 class Livelog:
-    """The window of a server, asked as the log asks it."""
+    """Window of a server, searched as the log searches it."""
 
     name = "livelog"
 

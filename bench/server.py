@@ -1,6 +1,6 @@
 """The server under test: started in its own process on its own core, and measured from outside.
 
-The rule: every figure about the server comes from the kernel, none from the server. CPU is the
+Every figure about the server comes from the kernel, none from the server. CPU is the
 process's CPU clock, which is utime + stime of /proc/PID/stat without its rounding to 10 ms; work
 that loopback does in softirq on the server's behalf is in it. Memory is Rss of
 /proc/PID/smaps_rollup, its peak VmHWM of /proc/PID/status, and what the kernel holds in send
@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 TOP = Path(__file__).parent.parent
@@ -38,7 +39,7 @@ LOAD_CORES = CORES[1:] or CORES
 
 @dataclass(frozen=True)
 class Server:
-    """A server to measure; without a process it can be talked to, but not looked at."""
+    """Server under test; its CPU and memory are 0 if its process is not known."""
 
     url: str
     pid: int | None = None
@@ -69,7 +70,7 @@ class Server:
 
 
 def machine_cpu_ns() -> int:
-    """CPU time spent by anyone on this machine, and stolen from it by its host."""
+    """CPU time of all processes on this machine, with the time that its host took away."""
     first = Path("/proc/stat").read_text().split("\n", 1)[0]
     user, nice, system, _idle, _wait, irq, softirq, steal = map(int, first.split()[1:9])
     busy = user + nice + system + irq + softirq + steal
@@ -84,15 +85,52 @@ def pin_load() -> None:
 
 
 def pin_to_one_core() -> None:
-    """Keep this process on one core, for what is measured without a server."""
+    """Keep this process on one core, for measurements without a server."""
     os.sched_setaffinity(0, SERVER_CORES)
 
 
+@dataclass(frozen=True)
+class Launch:
+    """Server to measure: its kind, store and checkout, or the URL of one that runs already."""
+
+    kind: str = "livelog"
+    store: str = "memory"
+    url: str | None = None
+    checkout: Path = TOP
+
+    @contextmanager
+    def server(self, *options: str) -> Iterator[Server]:
+        if self.url is not None:
+            yield Server(self.url)
+            return
+        store = ("--store", self.store) if self.kind == "livelog" else ()
+        with started(self.kind, *store, *options, checkout=self.checkout) as server:
+            yield server
+
+    @contextmanager
+    def server_on_disk(self, *options: str) -> Iterator[Server]:
+        """Start a server that writes to a new file and may use all cores for it."""
+        with (
+            TemporaryDirectory() as folder,
+            self.server_on(Path(folder, "live.db"), *options) as server,
+        ):
+            yield server
+
+    @contextmanager
+    def server_on(self, file: Path, *options: str) -> Iterator[Server]:
+        """Start a server on a file, with all cores."""
+        store = ("--store", str(file))
+        with started(self.kind, *store, *options, cores=CORES, checkout=self.checkout) as server:
+            yield server
+
+
 @contextmanager
-def started(kind: str, *options: str, cores: Sequence[int] = SERVER_CORES) -> Iterator[Server]:
+def started(
+    kind: str, *options: str, cores: Sequence[int] = SERVER_CORES, checkout: Path = TOP
+) -> Iterator[Server]:
     process = subprocess.Popen(
         (sys.executable, *COMMANDS[kind], *options),
-        cwd=TOP,
+        cwd=checkout,  # `python -m` imports from there before anywhere else
         stdout=subprocess.PIPE,
         text=True,
         # Before exec, so that the threads the server makes are pinned with it.

@@ -1,7 +1,6 @@
-"""What is to be reached, as data: the specification's latencies and the table of loads.
+"""The targets as data: the specification's latencies and the rows of every table.
 
-The rule: a target that is missed is printed as missed. Nothing here knows how it is measured, and
-nothing that measures knows its target.
+A target that is missed is printed as missed. No measurement knows its target.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from functools import partial
 from bench import attack, nginx, privacy, restart
 from bench.load import Figures, Load
 from bench.measurements import (
-    Launch,
     fanout,
     fanout_and_floor,
     handshakes,
@@ -30,6 +28,7 @@ from bench.measurements import (
     stall,
 )
 from bench.publishing import Publishing
+from bench.server import Launch
 from bench.viewer import follow
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -57,7 +56,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Row:
-    """One load, how it is brought, and what is to be reached under it."""
+    """One load, its measurement, and the targets under it."""
 
     name: str
     measure: Callable[[Launch], Figures]
@@ -272,7 +271,7 @@ ATTACK_ROWS = (
     ),
     Row(
         "2000 connections with tokens",
-        lambda launch: attack.signing_in(2000),
+        lambda launch: attack.token_check(2000),
         (Target("CPU ms more, HS256", "<", 1), Target("CPU ms more, ES256", "<", 1)),
     ),
 )

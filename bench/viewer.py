@@ -1,6 +1,6 @@
-"""The viewer's page under load: how even its frames come, and what it keeps in memory.
+"""The viewer's page under load: its frame times and its memory.
 
-The rule: the page is measured as it is, in a Chromium without a window and without a graphics card,
+The page is measured as it is, in a Chromium without a window and without a graphics card,
 while another process publishes. A frame's time is the distance between two callbacks of
 `requestAnimationFrame`, so what the page does and what the browser does for it are both in it. The
 heap is what is left after a collection of garbage; the half of the run in which the page has
@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import loadprocess
 from bench.load import MB, Figures, Load
-from bench.measurements import Launch
-from bench.server import CORES
+from bench.server import CORES, Launch
 
 if TYPE_CHECKING:
     from playwright.sync_api import CDPSession, Page
@@ -46,7 +45,7 @@ ELEMENTS = "() => document.querySelectorAll('*').length"
 
 
 class ViewerPage:
-    """The open page."""
+    """The viewer's page in a browser."""
 
     def __init__(self, page: Page, tools: CDPSession) -> None:
         self._page = page
@@ -57,7 +56,7 @@ class ViewerPage:
         self._page.wait_for_timeout(seconds * 1000)
 
     def frame_times(self) -> list[float]:
-        """Milliseconds since this was asked before."""
+        """Return the milliseconds of each frame since the last call."""
         times: list[float] = self._page.evaluate(FRAME_TIMES)
         return times
 
@@ -71,7 +70,7 @@ class ViewerPage:
         return int(self._page.evaluate(ELEMENTS))
 
     def seconds_until(self, messages: int) -> float:
-        """How long until the page has taken that many."""
+        """Return the seconds until the page has taken `messages`."""
         start = time.monotonic()
         while self._page.evaluate(SHOWN) < messages:
             if time.monotonic() - start > CATCH_UP_SECONDS:
@@ -82,7 +81,7 @@ class ViewerPage:
 
 @contextmanager
 def opened(url: str) -> Iterator[ViewerPage]:
-    """The viewer of the server at `url`, in a browser of its own."""
+    """Open the viewer of the server at `url` in a browser of its own."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -102,8 +101,11 @@ def opened(url: str) -> Iterator[ViewerPage]:
 
 @contextmanager
 def all_cores() -> Iterator[None]:
-    """What is started here may run anywhere: a browser draws with several threads, and beside the
-    load on one core it would be the wait for that core that is measured."""
+    """Let processes started in the block use all cores.
+
+    A browser draws with several threads; on the load's core alone, the wait for that core would
+    be measured.
+    """
     mine = os.sched_getaffinity(0)
     os.sched_setaffinity(0, CORES)
     try:
@@ -113,7 +115,7 @@ def all_cores() -> Iterator[None]:
 
 
 def follow(launch: Launch, rate: float) -> Figures:
-    """The page follows a log of this rate."""
+    """Measure the page while `rate` messages a second are published."""
     work = Load(1, rate, SECONDS, WARMUP, sample=1)
     with launch.server() as server, opened(server.url) as page:
         with loadprocess.running(work, server) as load:

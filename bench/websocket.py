@@ -1,6 +1,6 @@
-"""The client's side of the wire: handshake and frames, by hand and on blocking sockets.
+"""A blocking WebSocket client: handshake and frames.
 
-The rule: no more than a measurement needs. The handshake key is a constant, because the answer to
+It has no more than a measurement needs. The handshake key is a constant, because the answer to
 it is then a constant that can be compared. Frames are masked, as they must be, with the key 0: the
 server undoes it like any other key, and the client need not spend its core on it.
 """
@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 
 class RefusedError(Exception):
-    """The server answered, but not as it should."""
+    """Unexpected answer of the server."""
 
 
 def address(url: str) -> tuple[str, int]:
@@ -35,7 +35,7 @@ def address(url: str) -> tuple[str, int]:
 
 
 def listening(url: str) -> str:
-    """The URL that subscribes at once to what the load publishes."""
+    """Return the URL that subscribes at once to what the load publishes."""
     return f"{url}?message_types=user"
 
 
@@ -49,7 +49,7 @@ def upgrade(url: str) -> bytes:
 
 
 def upgraded(data: bytes) -> bytes | None:
-    """What follows the server's agreement to upgrade, or None while that is incomplete."""
+    """Return the bytes after the 101 response, or None while the response is incomplete."""
     head, end, rest = data.partition(b"\r\n\r\n")
     if not end:
         return None
@@ -72,7 +72,7 @@ def command(content: Json) -> bytes:
 
 
 class Parser:
-    """Cuts a server's bytes into frames; keeps what is not yet whole."""
+    """Frame parser that keeps incomplete frames until more bytes come."""
 
     def __init__(self) -> None:
         self.rest = b""
@@ -88,7 +88,7 @@ class Parser:
 
 
 def _payload_at(data: bytes, start: int) -> slice | None:
-    """Where the payload of the frame at `start` lies, or None while the frame is not whole."""
+    """Return the place of the payload of the frame at `start`, or None while it is incomplete."""
     if len(data) < start + 2:
         return None
     size = data[start + 1]
@@ -100,7 +100,7 @@ def _payload_at(data: bytes, start: int) -> slice | None:
 
 
 class Client:
-    """One connection, open and greeted when the constructor returns."""
+    """WebSocket connection, open and greeted when the constructor returns."""
 
     def __init__(self, url: str, timeout: float = 20) -> None:
         self.sock = socket.create_connection(address(url), timeout)
@@ -124,7 +124,7 @@ class Client:
         return data
 
     def read(self) -> bytes:
-        """The next text frame's payload; a ping on the way to it is answered."""
+        """Return the payload of the next text frame; a ping before it is answered."""
         while True:
             while not self._frames:
                 self._frames = self._parser.feed(self._recv())
@@ -153,7 +153,7 @@ class Client:
         return not self._frames and not self._parser.rest
 
     def close(self) -> None:
-        """Leave as a browser does: a close frame, the server's answer, the end."""
+        """Close as a browser does: send a close frame, wait for the server's and the end."""
         self.sock.sendall(frame((1000).to_bytes(2, "big"), CLOSE))
         while self.sock.recv(1 << 16):
             pass
