@@ -1,10 +1,9 @@
 """The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | log |
-viewer | privacy | restart |
-attack | nginx`.
+viewer | privacy | restart | attack | nginx | pairs`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its
-ping interval. Exit code 1 says that a target was missed.
+ping interval. Exit code 1 says that a target was missed, or that `pairs` found something WORSE.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from pathlib import Path
 from statistics import median
 
 from bench import comparison, measurements, memorysearch, report
-from bench.load import Figures, Load
+from bench.load import Load
 from bench.pairs import rows as pair_rows
+from bench.report import Figures
 from bench.server import COMMANDS, Launch, pin_load, pin_to_one_core
 from bench.targets import (
     ATTACK_ROWS,
@@ -41,6 +41,7 @@ SLO_LOAD = Load(subscribers=1000, rate=100, seconds=10, warmup=2)
 QUICK_LOAD = Load(subscribers=50, rate=20, seconds=2, warmup=0.5, sample=8)
 SEED, QUICK_SEED = 20_000, 500
 QUICK_MESSAGES = 20_000
+FEWEST_PAIRS = 5
 
 Options = argparse.Namespace
 
@@ -147,7 +148,12 @@ def pairs(options: Options) -> int:
     """
     a, b = Launch(checkout=options.against), Launch()
     commits = f"A: commit {report.commit(a.checkout)}, B: commit {report.commit(b.checkout)}"
+    for each in (a, b):
+        with each.server():
+            pass  # the modules are compiled, and in the page cache, before anything is timed
     about = f"{options.pairs} pairs A B A B ..., loads of {options.seconds:g} s"
+    if options.pairs < FEWEST_PAIRS:
+        about += f"; fewer than {FEWEST_PAIRS}: the verdicts mean nothing"
     lines: list[list[str]] = []
     details: list[str] = []
     for row in (row for row in pair_rows(options.seconds) if options.row in row.name):
@@ -258,7 +264,7 @@ def parser() -> argparse.ArgumentParser:
     searches.add_argument("--out", help="also write it to this file")
     both = command(pairs, "this checkout and another one, measured alternately")
     both.add_argument("--against", type=checkout, required=True, help="folder of the other one")
-    both.add_argument("--pairs", type=int, default=5)
+    both.add_argument("--pairs", type=int, default=FEWEST_PAIRS, help="default 5")
     both.add_argument("--seconds", type=float, default=5, help="length of a load (5)")
     both.add_argument("--row", default="", help="only rows whose name contains this")
     both.add_argument("--out", help="also write it to this file")

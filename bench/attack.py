@@ -26,7 +26,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench import loadprocess
 from bench.clients import SECOND, Publisher, Pump, clock
-from bench.load import Figures, Load
+from bench.load import Load
+from bench.report import Figures
 from bench.server import Server, started
 from bench.traffic import Traffic
 from bench.websocket import Client, address, frame, upgrade

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench import report
-from bench.load import Figures
+from bench.report import Figures
 from bench.server import Launch
 
 MARGIN = 0.03

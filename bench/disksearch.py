@@ -19,8 +19,9 @@ from bench.clients import SECOND, clock
 from bench.corpus import Corpus
 from bench.http import Http
 from bench.latency import Percentiles
-from bench.load import Figures, Load
+from bench.load import Load
 from bench.memorysearch import KINDS, questions
+from bench.report import Figures
 from bench.server import Launch, Server
 from bench.windowsearch import bodies, target
 

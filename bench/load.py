@@ -31,11 +31,10 @@ from dataclasses import dataclass
 
 from bench.clients import SECOND, Publisher, Pump, Sampled, Subscriber, clock, farewell
 from bench.latency import Percentiles
+from bench.report import Figures
 from bench.server import Server, machine_cpu_ns
 from bench.traffic import MARKER_DUE, STAMP, Traffic, calibrated
 from bench.websocket import Client, listening
-
-Figures = dict[str, float]
 
 DRAIN_SECONDS = 15
 HEADER = 4  # of every frame between 126 and 65535 bytes

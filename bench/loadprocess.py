@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
 from bench import load
-from bench.load import Figures, Load
+from bench.load import Load
+from bench.report import Figures
 from bench.server import Server
 
 SPAWN = multiprocessing.get_context("spawn")  # a fork would inherit the sockets of the opener

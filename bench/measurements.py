@@ -15,8 +15,9 @@ from bench import disksearch, loadprocess, privacy, publishing, restart, resumin
 from bench.clients import SECOND, clock
 from bench.handshakes import held, storm
 from bench.latency import Percentiles
-from bench.load import MB, Figures, Load
+from bench.load import MB, Load
 from bench.publishing import Publishing
+from bench.report import Figures
 from bench.server import Launch, Server
 from bench.traffic import Traffic
 from bench.websocket import Client, Json, listening
@@ -90,13 +91,18 @@ def stall(launch: Launch, load: Load, stall_seconds: float) -> Figures:
 
 
 def publish_ndjson(launch: Launch, work: Publishing) -> Figures:
-    with launch.server_on_disk() as server:
-        return publishing.by_ndjson(server.url, work)
+    return _published(launch, partial(publishing.by_ndjson, work=work))
 
 
 def publish_commands(launch: Launch, work: Publishing) -> Figures:
+    return _published(launch, partial(publishing.by_commands, work=work))
+
+
+def _published(launch: Launch, publish: Callable[[str], Figures]) -> Figures:
     with launch.server_on_disk() as server:
-        return publishing.by_commands(server.url, work)
+        before = server.cpu_ns()
+        found = publish(server.url)
+        return found | {"CPU us/message": (server.cpu_ns() - before) / 1000 / found["messages"]}
 
 
 def publish_at_a_pace(launch: Launch, rate: float, seconds: float) -> Figures:

@@ -17,7 +17,7 @@ from statistics import median
 
 from bench.corpus import BEGIN, CHANNELS, STEP, USERS, Corpus, user_id
 from bench.latency import Percentiles
-from bench.load import Figures
+from bench.report import Figures
 from bench.searchengines import Answer, Engine, Fts5, Livelog, Question, Tantivy
 from bench.server import Server
 from livelog.engine.local import LocalEngine

@@ -20,7 +20,8 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from bench import loadprocess
-from bench.load import Figures, Load
+from bench.load import Load
+from bench.report import Figures
 from bench.server import SERVER_CORES, START_SECONDS, TOP, Launch, Server, stop
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"

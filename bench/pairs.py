@@ -13,7 +13,7 @@ from functools import partial
 from bench import loadprocess
 from bench.comparison import Compared, PairRow
 from bench.disksearch import disk_search_only
-from bench.load import Figures, Load
+from bench.load import Load
 from bench.measurements import (
     fanout,
     handshakes,
@@ -26,11 +26,12 @@ from bench.measurements import (
 )
 from bench.memorysearch import KINDS
 from bench.publishing import Publishing
+from bench.report import Figures
 from bench.server import Launch
 from bench.windowsearch import window_search
 
 P95, CPU = Compared("p95 ms"), Compared("CPU us/delivery")
-RATE = Compared("messages/s", -1)
+RATES = (Compared("messages/s", -1), Compared("CPU us/message"))
 
 
 def rows(seconds: float) -> tuple[PairRow, ...]:
@@ -59,12 +60,12 @@ def rows(seconds: float) -> tuple[PairRow, ...]:
         PairRow(
             "publish NDJSON: disk, index, 10 subscribers",
             partial(publish_ndjson, work=Publishing(count=60_000)),
-            (RATE,),
+            RATES,
         ),
         PairRow(
             "publish pipelined commands, the same",
             partial(publish_commands, work=Publishing(count=40_000)),
-            (RATE,),
+            RATES,
         ),
         PairRow(
             "publish 2000 msg/s",
@@ -80,13 +81,13 @@ def rows(seconds: float) -> tuple[PairRow, ...]:
             for where, measure in (("", resume), (" from disk", resume_from_disk))
         ),
         PairRow(
-            "20 searches/s over 100,000 messages on disk only",
-            partial(disk_search_only, count=100_000, live=load(1000, 50)),
+            "20 searches/s over 60,000 messages on disk only",
+            partial(disk_search_only, count=60_000, live=load(1000, 50)),
             (Compared("search p50 ms"), Compared("search p95 ms"), Compared("delivery p95 ms")),
         ),
         PairRow(
-            "search among 50,000 messages in memory",
-            partial(window_search, count=50_000, asked=100),
+            "search among 40,000 messages in memory",
+            partial(window_search, count=40_000, asked=100),
             (
                 Compared("published/s", -1),
                 Compared("bytes per message"),

@@ -22,7 +22,8 @@ import jwt
 
 from bench.clients import SECOND, Publisher, Pump, Sampled, Subscriber, clock
 from bench.latency import Percentiles
-from bench.load import HEADER, Figures
+from bench.load import HEADER
+from bench.report import Figures
 from bench.server import Server, started
 from bench.traffic import STAMP, Traffic
 from bench.websocket import Client, command

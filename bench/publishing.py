@@ -19,7 +19,7 @@ from time import monotonic_ns as clock
 
 from bench import http
 from bench.latency import Percentiles
-from bench.load import Figures
+from bench.report import Figures
 from bench.traffic import publication, texts
 from bench.websocket import Client, Json, Parser, command, listening
 

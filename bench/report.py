@@ -12,10 +12,12 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bench.load import Figures
 from bench.server import TOP
 
 CHANGED = ("diff", "--quiet", "HEAD", "--", "livelog", "bench", ":!bench/results")
+Figures = dict[str, float]
+"""Results of a measurement by name; the name ends with the unit."""
+
 PACKAGES = ("uvloop", "websockets", "msgspec", "livelog")
 
 

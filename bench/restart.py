@@ -24,7 +24,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from bench.clients import SECOND, clock
-from bench.load import Figures
+from bench.report import Figures
 from bench.server import started
 from bench.traffic import STAMP, STAMP_DIGITS, publication
 from bench.websocket import CLOSE, Client, Parser, RefusedError, address, frame, upgrade, upgraded

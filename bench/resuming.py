@@ -14,8 +14,9 @@ from time import monotonic_ns as clock
 
 from bench import loadprocess
 from bench.http import Http
-from bench.load import Figures, Load
+from bench.load import Load
 from bench.publishing import Publishing, by_ndjson
+from bench.report import Figures
 from bench.server import Server
 from bench.websocket import Client, command
 

@@ -128,18 +128,18 @@ class Launch:
 def started(
     kind: str, *options: str, cores: Sequence[int] = SERVER_CORES, checkout: Path = TOP
 ) -> Iterator[Server]:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         (sys.executable, *COMMANDS[kind], *options),
         cwd=checkout,  # `python -m` imports from there before anywhere else
         stdout=subprocess.PIPE,
         text=True,
         # Before exec, so that the threads the server makes are pinned with it.
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
-    )
-    try:
-        yield Server(_ready_url(process), process.pid)
-    finally:
-        stop(process)
+    ) as process:
+        try:
+            yield Server(_ready_url(process), process.pid)
+        finally:
+            stop(process)
 
 
 def _ready_url(process: subprocess.Popen[str]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from bench import attack, nginx, privacy, restart
-from bench.load import Figures, Load
+from bench.load import Load
 from bench.measurements import (
     fanout,
     fanout_and_floor,
@@ -28,6 +28,7 @@ from bench.measurements import (
     stall,
 )
 from bench.publishing import Publishing
+from bench.report import Figures
 from bench.server import Launch
 from bench.viewer import follow
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import loadprocess
-from bench.load import MB, Figures, Load
+from bench.load import MB, Load
+from bench.report import Figures
 from bench.server import CORES, Launch
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from bench.clients import SECOND, clock
 from bench.corpus import Corpus
 from bench.http import Http, publication
 from bench.latency import Percentiles
-from bench.load import Figures
 from bench.memorysearch import KINDS, questions
+from bench.report import Figures
 from bench.searchengines import Question
 from bench.server import Launch, Server
 
