@@ -95,17 +95,17 @@ def stall(options: Options) -> int:
 
 
 def table(options: Options) -> int:
-    """Every row, each `--times` times; medians are compared and the range is shown beside them."""
+    """Measure every row `--times` times; show medians and ranges."""
     return print_rows(ROWS, options)
 
 
 def log(options: Options) -> int:
-    """Publishing, resuming and searching what is on disk: measured as by `table`."""
+    """Publishing, resuming, and searches on disk: measured as by `table`."""
     return print_rows(LOG_ROWS, options)
 
 
 def viewer(options: Options) -> int:
-    """The page that follows a log: measured as by `table`."""
+    """The viewer's page while messages arrive: measured as by `table`."""
     return print_rows(VIEWER_ROWS, options)
 
 
@@ -115,17 +115,17 @@ def privacy(options: Options) -> int:
 
 
 def restart(options: Options) -> int:
-    """Clients that are sent away and come back: measured as by `table`."""
+    """Clients that reconnect after a restart: measured as by `table`."""
     return print_rows(RESTART_ROWS, options)
 
 
 def nginx(options: Options) -> int:
-    """Straight to the server, through nginx, and through nginx with TLS: measured as by `table`."""
+    """Direct, through nginx, and through nginx with TLS: measured as by `table`."""
     return print_rows(NGINX_ROWS, options)
 
 
 def attack(options: Options) -> int:
-    """What those who do nothing wrong notice of attacks: measured as by `table`."""
+    """Well-behaved clients during attacks: measured as by `table`."""
     return print_rows(ATTACK_ROWS, options)
 
 

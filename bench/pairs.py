@@ -43,8 +43,8 @@ def rows(seconds: float) -> tuple[PairRow, ...]:
             for n, rate in ((1000, 50), (1000, 1000), (1000, 2000), (5000, 50))
         ),
         PairRow(
-            "5000 idle connections",
-            partial(idle_bytes, connections=5000),
+            "9000 idle connections",
+            partial(idle_bytes, connections=9000),
             (Compared("bytes per connection", margin=0.02),),
         ),
         PairRow(

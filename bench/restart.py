@@ -96,7 +96,7 @@ class Follower:
         self.dues = array("q")  # of the messages it got
         self.seq = 0  # of the last one
         self.attempts = 0
-        self.back = -1.0  # seconds until it may come back, once it is sent away
+        self.back = -1.0  # seconds until it may reconnect, once it is told to
         self.greeted = 0  # when it was let in again
 
     def dial(self, url: str) -> None:
@@ -186,9 +186,9 @@ class Followers:
         except (OSError, RefusedError):
             goes_on = False
         if not goes_on:
-            self._send_away(descriptor, follower)
+            self._disconnected(descriptor, follower)
 
-    def _send_away(self, descriptor: int, follower: Follower) -> None:
+    def _disconnected(self, descriptor: int, follower: Follower) -> None:
         self._epoll.unregister(descriptor)
         del self._by_descriptor[descriptor]
         follower.sock.close()
