@@ -1,7 +1,7 @@
 """livelog: a live-log server and its client. Typed messages to thousands of WebSocket subscribers.
 
 async with Server(Config(port=0)) as server:
-    server.publish({"type": "user", "user_id": "u1", "username": "Ann", "content": "hello"})
+    await server.publish({"type": "user", "user_id": "u1", "username": "Ann", "content": "hello"})
 
 async with connect("ws://localhost:8000/ws/live-log") as log:
     async for message in log.subscribe(["user"]):
@@ -49,7 +49,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from livelog.client import Gap, Page, connect
+    from livelog.client.client import Client, connect
+    from livelog.client.decoding import Page
+    from livelog.client.reconnecting import Status
+    from livelog.client.subscription import Subscription
     from livelog.config import Config
     from livelog.errors import (
         ConfigError,
@@ -60,38 +63,72 @@ if TYPE_CHECKING:
         UnreachableError,
     )
     from livelog.server import Server
-    from livelog.wire.messages import Delivered
+    from livelog.wire.commands import Filters
+    from livelog.wire.events import Gap
+    from livelog.wire.messages import (
+        Delivered,
+        DirectMessage,
+        GuildMessage,
+        Participant,
+        PartyMessage,
+        RaidMessage,
+        SystemMessage,
+        UserMessage,
+    )
     from livelog.wire.record import Receipt
 
 _HOMES = {
+    "Client": "livelog.client.client",
     "Config": "livelog.config",
-    "Delivered": "livelog.wire.messages",
+    "ConfigError": "livelog.errors",
     "ConnectionEndedError": "livelog.errors",
-    "Gap": "livelog.client",
+    "Delivered": "livelog.wire.messages",
+    "DirectMessage": "livelog.wire.messages",
+    "Filters": "livelog.wire.commands",
+    "Gap": "livelog.wire.events",
+    "GuildMessage": "livelog.wire.messages",
     "LivelogError": "livelog.errors",
     "NotRunningError": "livelog.errors",
-    "Page": "livelog.client",
+    "Page": "livelog.client.decoding",
+    "Participant": "livelog.wire.messages",
+    "PartyMessage": "livelog.wire.messages",
+    "RaidMessage": "livelog.wire.messages",
     "Receipt": "livelog.wire.record",
     "RefusedError": "livelog.errors",
     "Server": "livelog.server",
+    "Status": "livelog.client.reconnecting",
+    "Subscription": "livelog.client.subscription",
+    "SystemMessage": "livelog.wire.messages",
     "UnreachableError": "livelog.errors",
-    "ConfigError": "livelog.errors",
-    "connect": "livelog.client",
+    "UserMessage": "livelog.wire.messages",
+    "connect": "livelog.client.client",
 }
+"""Public name → module that it is loaded from."""
 
 __all__ = [
+    "Client",
     "Config",
     "ConfigError",
     "ConnectionEndedError",
     "Delivered",
+    "DirectMessage",
+    "Filters",
     "Gap",
+    "GuildMessage",
     "LivelogError",
     "NotRunningError",
     "Page",
+    "Participant",
+    "PartyMessage",
+    "RaidMessage",
     "Receipt",
     "RefusedError",
     "Server",
+    "Status",
+    "Subscription",
+    "SystemMessage",
     "UnreachableError",
+    "UserMessage",
     "__version__",
     "connect",
 ]
@@ -102,3 +139,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_HOMES[name]), name)
     return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("__"))]

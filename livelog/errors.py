@@ -56,21 +56,39 @@ CODES: dict[int, Code] = {
 
 
 class LivelogError(Exception):
-    """The base of all errors that livelog raises on purpose."""
+    """The base of all errors that livelog raises on purpose.
+
+    >>> issubclass(RefusedError, LivelogError)
+    True
+    """
 
 
 class ConfigError(LivelogError):
-    """An invalid setting; the text names it, its value and what is allowed."""
+    """An invalid setting; the text names it, its value and what is allowed.
+
+    >>> try:
+    ...     Config(port=70000)
+    ... except ConfigError as error:
+    ...     print(error)
+    --port: 70000 is not allowed: Expected int <= 65535
+    """
 
 
 class UnreachableError(LivelogError, ConnectionError):
-    """No connection could be opened; the text can be shown to a user."""
+    """No connection could be opened; the text can be shown to a user.
+
+    >>> issubclass(UnreachableError, ConnectionError)
+    True
+    """
 
 
 class ConnectionEndedError(LivelogError, ConnectionError):
     """The server ended the connection in a way that makes another attempt useless.
 
     `code` is the WebSocket close code, or the HTTP status when the handshake was refused.
+
+    >>> ConnectionEndedError(4001, "the token is invalid")
+    ConnectionEndedError('the token is invalid (code 4001)')
     """
 
     def __init__(self, code: int, why: str) -> None:
@@ -79,7 +97,14 @@ class ConnectionEndedError(LivelogError, ConnectionError):
 
 
 class NotRunningError(LivelogError, RuntimeError):
-    """A call on a server or client before its start, after its end, or from another thread."""
+    """A call on a server or client before its start, after its end, or from another thread.
+
+    >>> try:
+    ...     Server(Config(store="memory")).url
+    ... except NotRunningError as error:
+    ...     print(error)
+    the server is not running: enter `async with`, or call `start` first
+    """
 
 
 class RefusedError(LivelogError):
@@ -88,6 +113,10 @@ class RefusedError(LivelogError):
     `details` holds more for the caller, such as `allowed` or `retry_after_seconds`. `status`
     replaces the HTTP status of the code where HTTP has a more precise one, such as 404, and
     `headers` go with an HTTP answer.
+
+    >>> refused = RefusedError(1002, "user_id", "required field is missing")
+    >>> refused.field, str(refused)
+    ('user_id', 'user_id: required field is missing')
     """
 
     def __init__(

@@ -1,4 +1,7 @@
-"""The house: builds the parts once, opens the door, and closes it in good order."""
+"""The server: builds the parts once, starts and stops them.
+
+The methods with which a program publishes and reads are in `net/inprocess`.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,18 @@ import stat
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from livelog.auth import factory
 from livelog.auth.authenticator import Authenticator
 from livelog.config import Config
 from livelog.engine.local import LocalEngine
-from livelog.errors import ConfigError, RefusedError
+from livelog.errors import ConfigError, NotRunningError, RefusedError
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.flusher import Flusher
 from livelog.fanout.hub import Hub
 from livelog.fanout.pacing import Pacing
-from livelog.log import ingest
-from livelog.log.ingest import Done, Ingest
+from livelog.log.ingest import Ingest
 from livelog.log.log import Log
 from livelog.log.window import Window
 from livelog.net.addresses import Networks
@@ -31,6 +33,7 @@ from livelog.net.audit import Audit
 from livelog.net.context import Context
 from livelog.net.drain import drain
 from livelog.net.http.connection import HttpConnection
+from livelog.net.inprocess import NOT_RUNNING, InProcess
 from livelog.net.limiter import Limiter
 from livelog.net.origins import Origins
 from livelog.net.scheduler import Scheduler
@@ -41,8 +44,6 @@ from livelog.store.memory import MemoryStore
 from livelog.store.sqlite import SqliteStore
 from livelog.store.writer import Retention
 from livelog.wire import WEBSOCKET_PATH
-from livelog.wire.messages import Message
-from livelog.wire.record import Receipt
 
 _logger = logging.getLogger(__name__)
 
@@ -53,12 +54,29 @@ _UNSENT_BYTES = 64 * 1024
 """What the kernel holds for a client that does not read, before the server notices."""
 
 
-class Server:
+_NOT_STARTABLE = {
+    "starting": "the server is starting already",
+    "running": "the server is running already",
+    "closed": NOT_RUNNING["closed"],
+}
+
+
+class Server(InProcess):
     """A live-log server inside the running event loop.
 
-    Use it as an async context manager, or call `start` and `close`. `clock` tells Unix time.
-    Raises `ConfigError` for a configuration that cannot be and, at `start`, for a store that
-    cannot be used, and `OSError` for an address that cannot be listened on.
+    >>> import asyncio
+    >>> from livelog import Config, Server
+    >>> async def main():
+    ...     async with Server(Config(port=0, store="memory")) as server:
+    ...         await server.publish({"type": "system", "event": "raid_started"})
+    ...         page = await server.history(limit=10)
+    ...         return [message.event for message in page.messages]
+    >>> asyncio.run(main())
+    ['raid_started']
+
+    Use it as an async context manager, or call `start` and `close`; a server starts once. `clock`
+    tells Unix time. Methods raise `NotRunningError` before the start, after the end and when they
+    are called from another thread.
     """
 
     def __init__(
@@ -66,7 +84,8 @@ class Server:
     ) -> None:
         self.config = config or Config()
         self._clock = clock
-        self._context: Context
+        super().__init__()
+        self._port = 0
         self._store: Store
         self._log: Log
         self._auth: Authenticator | None = None
@@ -89,7 +108,22 @@ class Server:
         await self.close()
 
     async def start(self) -> None:
-        """Build the parts and listen."""
+        """Build the parts and listen.
+
+        Raises `ConfigError` for a certificate, key or store that cannot be used, `OSError` for an
+        address that cannot be listened on, and `NotRunningError` when called a second time.
+        """
+        if self._state != "new":
+            raise NotRunningError(_NOT_STARTABLE[self._state])
+        self._state = "starting"
+        try:
+            await self._start()
+        except BaseException:
+            self._state = "new"
+            raise
+        self._state = "running"
+
+    async def _start(self) -> None:
         self._certificate = _certificate(self.config)
         self._auth = await factory.opened(self.config, self._clock)
         try:
@@ -98,19 +132,21 @@ class Server:
         except BaseException:
             await self._close_auth()
             raise
+        if not self.config.net.uds:
+            self._port = int(self._listener.sockets[0].getsockname()[1])
         self._warn_if_open()
         self._turn_wheel()
         if self._store.keeps:
             self._filling = self._context.loop.create_task(self._fill())
 
     async def close(self) -> None:
-        """Let nobody in, send everybody away in slices, wait briefly for them, and stop.
+        """Refuse new connections, close those there are over `drain_seconds`, and stop.
 
-        Does nothing when the server is being closed already.
+        Has no effect on a server that is not running or is being closed already.
         """
-        context = self._context
-        if context.ending.is_set():
+        if self._state != "running" or self._context.ending.is_set():
             return
+        context = self._running()
         await drain(context, self._hurried)
         self._listener.close()
         deadline = context.loop.time() + self.config.net.close_timeout
@@ -120,6 +156,8 @@ class Server:
         for peer in list(context.peers):
             peer.abort()
         await asyncio.sleep(0)  # lets the transports report that they have gone
+        self._state = "closed"
+        self._end_subscriptions()
         if self._turning is not None:
             self._turning.cancel()
         if self._filling is not None:
@@ -128,67 +166,43 @@ class Server:
         await self._close_auth()
 
     def hurry(self) -> None:
-        """Send everybody away at once instead of over `drain_seconds`, now or when it ends."""
+        """Close all connections at once at the end, instead of over `drain_seconds`."""
         self._hurried.set()
 
     async def _close_auth(self) -> None:
         if self._auth is not None:
             await self._auth.close()
 
-    def publish(self, message: Message | dict[str, Any] | bytes) -> Receipt:
-        """Append a message, given as a struct, a dict or JSON.
-
-        Returns its id and seq; delivery follows in the same turn of the loop, and soon it is on
-        disk. Must be called from the loop's thread. Raises `RefusedError` when the message is not
-        valid or nothing can be taken now.
-        """
-        [receipt] = self._publish(message, _nobody_waits)
-        return receipt
-
-    async def commit(self, message: Message | dict[str, Any] | bytes) -> Receipt:
-        """The same, and wait until the message is on disk. Raises `RefusedError` if it is not
-        (yet)."""
-        safe: asyncio.Future[Receipt] = self._context.loop.create_future()
-
-        def done(receipts: list[Receipt], refused: RefusedError | None) -> None:
-            if safe.cancelled():
-                return
-            if refused is None:
-                safe.set_result(receipts[0])
-            else:
-                safe.set_exception(refused)
-
-        self._publish(message, done)
-        return await safe
-
     def reload(self) -> None:
-        """Read the certificate again; one that will not do is logged, and the old one stays."""
+        """Read the certificate again; an invalid one is logged, and the old one stays."""
         if self._certificate is not None:
             self._certificate.reload()
 
-    def _publish(self, message: Message | dict[str, Any] | bytes, done: Done) -> list[Receipt]:
-        checked = ingest.decode(message) if isinstance(message, bytes) else ingest.convert(message)
-        return self._context.ingest.publish([self._context.ingest.prepare(checked)], done)
-
     @property
     def url(self) -> str:
-        """Where subscribers connect."""
+        """Address for subscribers. Raises `NotRunningError` before the start."""
+        port = self.port
         if self.config.net.uds:
             return f"ws+unix://{self.config.net.uds}:{WEBSOCKET_PATH}"
         scheme = "wss" if self.config.tls.cert else "ws"
         host = f"[{self.config.net.host}]" if ":" in self.config.net.host else self.config.net.host
-        return f"{scheme}://{host}:{self.port}{WEBSOCKET_PATH}"
+        return f"{scheme}://{host}:{port}{WEBSOCKET_PATH}"
 
     @property
     def trust(self) -> str:
-        """Whether the server is open, or what it wants to be shown; for its user."""
+        """The ways to authenticate, or that the server is open; for people to read."""
         kinds = factory.kinds(self.config)
         return f"authenticated: {', '.join(kinds)}" if kinds else "open: no authentication"
 
     @property
     def port(self) -> int:
-        """The port listened on, also when the system has picked it; 0 for a Unix socket."""
-        return 0 if self.config.net.uds else int(self._listener.sockets[0].getsockname()[1])
+        """Port listened on, also when the system has picked it; 0 for a Unix socket.
+
+        Raises `NotRunningError` before the start.
+        """
+        if self._state in ("new", "starting"):
+            raise NotRunningError(NOT_RUNNING[self._state])
+        return self._port
 
     def _build(self, loop: asyncio.AbstractEventLoop) -> Context:
         config = self.config
@@ -230,7 +244,7 @@ class Server:
 
     @property
     def _window_messages(self) -> int:
-        """The window holds nothing that the retention gives up."""
+        """Size of the window, which holds no message that the retention deletes."""
         kept = self.config.storage.retention_messages
         return min(self.config.storage.window_messages, kept or self.config.storage.window_messages)
 
@@ -274,7 +288,7 @@ class Server:
             raise
 
     def _warn_if_open(self) -> None:
-        """Who can be reached from elsewhere and asks nobody who they are should mean it."""
+        """Log that clients on other machines read and publish without authentication."""
         if self._auth is not None or self.config.net.uds:
             return
         names = [listening.getsockname()[0] for listening in self._listener.sockets]
@@ -285,7 +299,7 @@ class Server:
             )
 
     def _turn_wheel(self) -> None:
-        """The one timer that looks after all connections."""
+        """Advance the timers of all connections, and come again."""
         context = self._context
         self._turning = context.loop.call_later(context.timers.tick, self._turn_wheel)
         now = context.loop.time()
@@ -295,17 +309,13 @@ class Server:
 
 
 def _certificate(config: Config) -> Certificate | None:
-    """What TLS is served with, if it is. Raises `ConfigError`."""
+    """Read the certificate, if TLS is served. Raises `ConfigError`."""
     if not (config.tls.cert or config.tls.key):
         return None
     if config.net.trusted_proxies and config.net.proxy_header == "proxy-protocol":
-        issue = "the PROXY protocol and TLS cannot be had together, let the proxy do TLS"
+        issue = "the PROXY protocol and TLS exclude each other; let the proxy do TLS"
         raise ConfigError(f"--proxy-header {config.net.proxy_header}: {issue}")
     return Certificate(config.tls.cert, config.tls.key)
-
-
-def _nobody_waits(receipts: list[Receipt], refused: RefusedError | None) -> None:
-    """An embedding program has its receipt already."""
 
 
 def _unix_socket(path: str, mode: int) -> socket.socket:

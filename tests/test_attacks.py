@@ -65,7 +65,7 @@ async def attacked(house: House, text: str) -> None:
     arrived = [await client.event() for _ in range(2)]
     [live] = [item for item in arrived if "type" in item]
     for message in SAMPLES:
-        house.server.publish(message)
+        house.append(message)
     asked: list[Json] = [
         await client.ask("get_history", filters={"user_id": text}),
         await client.ask("get_history", filters={"channel": text, "username": text}),

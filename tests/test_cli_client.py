@@ -127,7 +127,7 @@ async def test_tail_prints_a_line_for_each_message() -> None:
     async with serving() as house, running("tail", "--url", house.server.url) as tail:
         await followed(house)
         for sample in SAMPLES:
-            house.server.publish(sample)
+            house.append(sample)
         lines = [await tail.line() for _ in SAMPLES]
         assert lines[0] == (
             "2025-12-03 12:00:00  user    [general] DragonMaster: Message text here\n"
@@ -158,7 +158,7 @@ EVIL = "\x1b]0;owned\x07 \x9b31m \x7f \r\n two \u202e lines \u2028 [red]markup[/
 async def test_messages_cannot_act_on_the_terminal() -> None:
     async with serving() as house:
         house.publish(EVIL, username=EVIL, metadata={"channel": EVIL})
-        house.server.publish({**SAMPLES[1], "data": {EVIL: EVIL}})
+        house.append({**SAMPLES[1], "data": {EVIL: EVIL}})
         for flags in ([], ["--json"]):
             _, out, _ = await done("history", "--url", house.server.url, *flags)
             assert out.count("\n") == 2

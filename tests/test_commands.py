@@ -62,7 +62,7 @@ async def test_unsubscribe_answers_with_what_is_left_and_stops_it() -> None:
             "request_id": 2,
         }
         for sample in SAMPLES:
-            house.server.publish(sample)
+            house.append(sample)
         assert [event["type"] for event in await client.everything()] == ["dm", "raid"]
         unsubscribed = await client.ask("unsubscribe", message_types=["dm", "raid"])
         assert unsubscribed["message_types"] == []
@@ -87,7 +87,7 @@ async def test_a_change_of_subscription_holds_from_its_answer_on() -> None:
             assert answer["message_types"] == [kind for kind in TYPES if kind in listens]
             for number in range(dice.randrange(4)):
                 sample = dict(dice.choice(SAMPLES), id=f"{turn}.{number}")
-                seq = house.server.publish(sample).seq
+                seq = house.append(sample).seq
                 published[seq] = sample["type"]
                 expected.extend([seq] if sample["type"] in listens else [])
         await _answered(client, "pong", published, expected)
@@ -119,7 +119,7 @@ async def test_filters_hold_for_the_types_they_came_with() -> None:
         house.publish("a Dragonfly", metadata={"channel": "general"})
         house.publish("a dragon elsewhere", metadata={"channel": "trade"})
         house.publish("a cat", metadata={"channel": "general"})
-        house.server.publish(SAMPLES[2])
+        house.append(SAMPLES[2])
         assert [e["content"] for e in await client.everything()] == [
             "a Dragonfly",
             SAMPLES[2]["content"],
@@ -159,7 +159,7 @@ async def test_a_filter_means_the_same_live_resumed_in_history_and_in_search(
     async with serving() as house:
         live, resumed = await house.client(), await house.client()
         await live.ask("subscribe", message_types=TYPES, filters=filters)
-        receipts = [house.server.publish(sample) for sample in SAMPLES]
+        receipts = [house.append(sample) for sample in SAMPLES]
         expected = [
             {**sample, "seq": receipt.seq}
             for sample, receipt in zip(SAMPLES, receipts, strict=True)
@@ -360,7 +360,7 @@ async def test_the_pages_of_history_make_the_whole() -> None:
 async def test_history_can_be_asked_for_one_type_or_several() -> None:
     async with serving() as house:
         for sample in SAMPLES:
-            house.server.publish(sample)
+            house.append(sample)
         client = await house.client()
         one = await client.ask("get_history", filters={"type": "raid"})
         assert [m["type"] for m in one["messages"]] == ["raid"]
@@ -371,7 +371,7 @@ async def test_history_can_be_asked_for_one_type_or_several() -> None:
 @on_each_loop
 async def test_search_is_answered_as_the_api_says() -> None:
     async with serving() as house:
-        receipts = [house.server.publish(sample) for sample in SAMPLES]
+        receipts = [house.append(sample) for sample in SAMPLES]
         client = await house.client()
         assert await client.ask("search", query="dragon LAIR", request_id=3, limit=5) == {
             "action": "search_results",
@@ -511,7 +511,7 @@ async def test_an_id_that_was_published_already_is_answered_with_the_first_seq()
         posted = (await http.ask("POST", "/api/messages", body)).json["messages"]
         assert [m["seq"] for m in posted[::2]] == [first["seq"]] * 2
         assert posted[1] == posted[3]
-        assert house.server.publish(user("five", id="same")).seq == first["seq"]
+        assert house.append(user("five", id="same")).seq == first["seq"]
         assert [event["content"] for event in await client.everything()] == ["four"]
         assert (await client.ask("get_history"))["total_count"] == 2
 
@@ -523,7 +523,7 @@ async def test_the_id_of_somebody_elses_message_is_refused(tmp_path: Path) -> No
     hers = user("hers", id="same", user_id="ann")
     stolen = [user("his", id="same", user_id="bob"), {**SAMPLES[2], "id": "same"}]
     async with serving(store=store) as house:
-        house.server.publish(hers)
+        house.append(hers)
         client = await house.client()
         for message in stolen:
             refused = await client.ask("publish", message=message)
@@ -531,7 +531,7 @@ async def test_the_id_of_somebody_elses_message_is_refused(tmp_path: Path) -> No
         assert await stolen_over_http(house, stolen[0]) == 403
     async with serving(store=store, window_messages=1) as house:  # also before it is filled
         assert await stolen_over_http(house, stolen[0]) == 403
-        assert house.server.publish(hers).seq < house.server.publish(user("new")).seq
+        assert house.append(hers).seq < house.append(user("new")).seq
 
 
 async def stolen_over_http(house: House, message: Json) -> int:
@@ -567,7 +567,7 @@ async def test_the_three_doors_end_in_the_same_place(sample: Json) -> None:
                 answer = await http.ask("POST", "/api/messages", json.dumps(message))
                 seq = answer.json["messages"][0]["seq"]
             else:
-                seq = house.server.publish(message).seq
+                seq = house.append(message).seq
             expected.append({**message, "seq": seq})
             assert await client.event() == expected[-1]
         history = await client.ask("get_history")

@@ -481,7 +481,7 @@ async def test_a_message_arrives_as_it_was_published_with_its_seq() -> None:
     async with serving() as house:
         client = await house.client("?message_types=" + ",".join(TYPES))
         await client.event()
-        seqs = [house.server.publish(sample).seq for sample in SAMPLES]
+        seqs = [house.append(sample).seq for sample in SAMPLES]
         assert seqs == sorted(set(seqs))
         for sample, seq in zip(SAMPLES, seqs, strict=True):
             assert await client.event() == {**sample, "seq": seq}
@@ -493,7 +493,7 @@ async def test_everyone_gets_what_it_asked_for_and_nothing_else() -> None:
         clients = {name: await house.client(f"?message_types={name}") for name in TYPES}
         for _ in range(3):
             for sample in SAMPLES:
-                house.server.publish({**sample, "id": f"{sample['id']}_{_}"})
+                house.append({**sample, "id": f"{sample['id']}_{_}"})
         for name, client in clients.items():
             subscribed, *events = await client.everything()
             assert subscribed["message_types"] == [name]

@@ -17,7 +17,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from livelog import Config, RefusedError, Server, connect
+from livelog import Config, NotRunningError, Server, connect
 from livelog.cli.serve import _serve
 from livelog.net import drain
 from livelog.net.drain import Schedule
@@ -195,8 +195,8 @@ async def test_a_server_in_a_hurry_waits_for_nobody(slowly: None) -> None:
 async def test_who_publishes_to_a_server_that_has_ended_is_told(tmp_path: Path) -> None:
     async with serving(store=str(tmp_path / "live.db")) as house:
         await house.server.close()
-        with pytest.raises(RefusedError, match="stopping"):
-            await house.server.commit(user("too late"))
+        with pytest.raises(NotRunningError, match="closed"):
+            await house.server.publish(user("too late"))
 
 
 def free_port() -> int:
@@ -228,7 +228,7 @@ async def test_nobody_misses_anything_when_a_server_follows_on_another(
     async def publish(server: Server, count: int) -> None:
         for _ in range(count):
             said.append(str(len(said)))
-            await server.commit(user(said[-1]))
+            await server.publish(user(said[-1]))
             await asyncio.sleep(0.005)
 
     heard: list[list[str]] = [[] for _ in range(10)]
@@ -245,7 +245,7 @@ async def test_nobody_misses_anything_when_a_server_follows_on_another(
             await soon(end)
             server = Server(config)
             await server.start()
-        await server.commit(user("the end"))
+        await server.publish(user("the end"))
         await soon(asyncio.gather(*followers))
         await server.close()
     assert heard == [[*said, "the end"]] * 10

@@ -95,7 +95,7 @@ async def test_listeners_share_one_connection_and_each_has_its_filters(node_modu
         await follower.call("listen", name="rest", types=["system", "guild"])
         house.publish("no", metadata={"channel": "trade"})
         house.publish("yes", metadata=general)
-        house.server.publish({"type": "system", "event": "error"})
+        house.append({"type": "system", "event": "error"})
         await follower.until(lambda: follower.messages("rest"), "the last message")
         assert follower.contents("talk") == follower.contents("talk too") == ["yes"]
         assert house.context.subscribers.total() == 1
@@ -281,7 +281,7 @@ async def test_types_with_filters_of_their_own_are_resumed_together(node_modules
             house.publish("no", metadata={"channel": "trade"})
             talk += house.publish(f"{number}", metadata=general)
             severity = "error" if number % 3 else "info"
-            told = house.server.publish({"type": "system", "event": "error", "severity": severity})
+            told = house.append({"type": "system", "event": "error", "severity": severity})
             alarms += [told.seq] if number % 3 else []
             if number % 10 == 0:
                 await asyncio.sleep(0.01)

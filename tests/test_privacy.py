@@ -50,7 +50,7 @@ def publish(house: House, numbers: range) -> list[Json]:
     dice = random.Random(numbers.start)
     found = []
     for message in (said(dice, number) for number in numbers):
-        receipt = house.server.publish(message)
+        receipt = house.append(message)
         found.append(complete(message) | {"seq": receipt.seq})
     return found
 
@@ -86,7 +86,7 @@ async def heard(client: Client) -> list[int]:
 
 
 def end(house: House) -> None:
-    house.server.publish({"type": "system", "event": "error", "data": {"note": LAST}})
+    house.append({"type": "system", "event": "error", "data": {"note": LAST}})
 
 
 @pytest.fixture

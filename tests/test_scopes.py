@@ -143,7 +143,7 @@ def error(field: str, issue: str, scope: str) -> Json:
 async def test_a_websocket_keeps_to_the_scopes() -> None:
     async with serving(**AUTH) as house:
         for sample in SAMPLES:
-            house.server.publish(sample)
+            house.append(sample)
         client = await entered(house, "u1", "read:user read:raid publish")
         assert await client.ask("subscribe", message_types=["user", "guild"]) == error(
             "message_types", "the scope read:guild is missing", "read:guild"
@@ -172,7 +172,7 @@ async def test_a_websocket_keeps_to_the_scopes() -> None:
 async def test_http_keeps_to_the_scopes() -> None:
     async with serving(**AUTH) as house:
         for sample in SAMPLES:
-            house.server.publish(sample)
+            house.append(sample)
         http = await house.http()
         may = {"Authorization": f"Bearer {token('u1', 'read:user publish:user')}"}
         assert (await http.ask("GET", "/api/history", **may)).json["total_count"] == 1

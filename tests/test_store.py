@@ -236,8 +236,8 @@ async def test_what_is_published_right_after_the_start_is_kept_once(tmp_path: Pa
     async with keeping(tmp_path) as house:
         messages = await post(await house.http(), range(100))
     async with keeping(tmp_path) as house:  # nothing has had a turn yet
-        house.server.publish(sample(100))
-        again = house.server.publish(sample(99))
+        house.append(sample(100))
+        again = house.append(sample(99))
         assert again.seq == messages[-1]["seq"]
         await until(lambda: filled(house), "filled")
         got = await everything(await house.http())
@@ -248,7 +248,7 @@ async def test_what_is_published_right_after_the_start_is_kept_once(tmp_path: Pa
 async def test_what_is_in_line_when_the_server_stops_is_written(tmp_path: Path) -> None:
     async with keeping(tmp_path) as house:
         for number in range(12_000):  # more than one statement takes
-            house.server.publish({**SHORT, "id": f"m{number}"})
+            house.append({**SHORT, "id": f"m{number}"})
     async with keeping(tmp_path) as house:
         got = await everything(await house.http())
         assert [one["id"] for one in got] == [f"m{number}" for number in range(12_000)]
@@ -291,7 +291,7 @@ async def publish_slowly(house: House, messages: list[Json], numbers: range) -> 
     http = await house.http()
     for first in range(numbers.start, numbers.stop, 10):
         messages += await post(http, range(first, first + 10))
-    house.server.publish(user("dragon", user_id="u3", id="last", metadata={"channel": "c1"}))
+    house.append(user("dragon", user_id="u3", id="last", metadata={"channel": "c1"}))
 
 
 async def read_to_the_last(client: Client) -> list[int]:
@@ -345,7 +345,7 @@ async def test_it_serves_while_the_window_is_filled(tmp_path: Path, window: int)
         number = 600
         while not filled(house):
             messages += await post(http, range(number, number + 7))
-            again = house.server.publish(sample(number - 40))
+            again = house.append(sample(number - 40))
             assert again.seq == messages[number - 40]["seq"]
             got = await page(http, limit=100, offset=20)
             assert got["messages"] == messages[::-1][20:120]
@@ -364,7 +364,7 @@ async def test_who_resumes_while_the_window_is_filled_gets_nothing_twice(tmp_pat
     store = str(tmp_path / "live.db")
     async with serving(store=store) as house:
         seqs = house.publish(*map(str, range(40)))
-        await house.server.commit(user("40"))
+        await house.server.publish(user("40"))
     async with serving(store=store) as house:
         clients = [await house.client(f"?message_types=user&since={seq}") for seq in seqs]
         for number, client in enumerate(clients):
@@ -382,7 +382,7 @@ async def test_live_traffic_may_fill_the_window_by_itself(tmp_path: Path) -> Non
         messages = await post(await house.http(), range(600))
     async with keeping(tmp_path, window_messages=20) as house:
         for number in range(600, 700):  # before the filling has had a turn
-            house.server.publish(sample(number))
+            house.append(sample(number))
         http = await house.http()
         messages += await post(http, range(700, 800))
         await until(lambda: filled(house), "filled")
@@ -810,7 +810,7 @@ async def check_refused(house: House, http: Http, client: Client) -> None:
     answer = await http.ask("POST", "/api/messages", json.dumps(user("refused")))
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
     with pytest.raises(RefusedError, match="cannot be written to"):
-        house.server.publish(user("refused"))
+        house.append(user("refused"))
 
 
 @pytest.mark.usefixtures("each_kind", "quick_retries")
@@ -838,7 +838,7 @@ async def test_everyone_in_line_is_told_when_the_disk_is_full(tmp_path: Path) ->
 async def publish_on(house: House) -> NoReturn:
     """Until it is refused."""
     while True:
-        house.server.publish(SHORT)
+        house.append(SHORT)
         await asyncio.sleep(0)
 
 
@@ -874,10 +874,10 @@ async def test_a_stalled_writer_stops_publishers_before_memory_fills(
             other.execute("BEGIN IMMEDIATE")
             published = []
             while house.context.log.refusal is None:
-                published.append(house.server.publish(user("x" * 1000)).seq)
+                published.append(house.append(user("x" * 1000)).seq)
             assert 50 < len(published) <= 100
             with pytest.raises(RefusedError, match="behind"):
-                house.server.publish(user("refused"))
+                house.append(user("refused"))
             error = await client.ask("publish", message=user("refused"))
             assert "behind" in error["details"]["issue"]
             assert (await page(http))["total_count"] == 10 + len(published)

@@ -78,6 +78,9 @@ class Principal:
 ANYBODY = Principal("", frozenset([ADMIN]), open=True)
 """The principal of every client of a server without authentication."""
 
+PROGRAM = Principal("", frozenset([ADMIN]), open=True)
+"""The program that embeds the server: it may publish and read everything."""
+
 NOBODY = Principal("")
 """The principal of a client that has not authenticated yet."""
 

@@ -10,7 +10,8 @@ from typing import Any
 from livelog.cli import options
 from livelog.cli.exit import outcome, say
 from livelog.cli.format import print_header, printer
-from livelog.client import Page, connect
+from livelog.client.client import connect
+from livelog.client.decoding import Page
 from livelog.client.url import shown
 
 _HISTORY_EXAMPLES = """\

@@ -24,10 +24,9 @@ from msgspec import UNSET, UnsetType
 
 from livelog.cli import options
 from livelog.cli.exit import FAILED, Failure, explained, outcome, say
-from livelog.client import Clock
-from livelog.client.backoff import DELAYS, Backoff
+from livelog.client.backoff import DELAYS, Backoff, Clock
 from livelog.client.errors import Lost
-from livelog.client.http import Poster, Unavailable
+from livelog.client.http import HttpPublisher, Unavailable
 from livelog.client.url import shown
 from livelog.errors import PROTOCOL_ERROR, RefusedError, UnreachableError
 from livelog.wire.ids import uuid7
@@ -79,9 +78,9 @@ def _publish(given: argparse.Namespace) -> int:
     with ExitStack() as stack:
         source, size = _open(given.file, stack)
         advance = _progress(size, stack)
-        poster = Poster(given.url, given.token)
-        stack.callback(poster.close)
-        run = _Run(given.url, poster, _origin(given.file, given.name), given.keep_going)
+        publisher = HttpPublisher(given.url, given.token)
+        stack.callback(publisher.close)
+        run = _Run(given.url, publisher, _origin(given.file, given.name), given.keep_going)
         number = 1
         for lines in _batches(source):
             goes_on = run.batch(number, lines)
@@ -133,11 +132,11 @@ def _batches(source: int) -> Iterator[list[bytes]]:
 class _Run:
     """One run of the command: what was published and what was wrong."""
 
-    def __init__(self, url: str, poster: Poster, origin: str, keep_going: bool) -> None:
+    def __init__(self, url: str, publisher: HttpPublisher, origin: str, keep_going: bool) -> None:
         self.published = 0
         self.wrong = 0
         self._url = url
-        self._poster = poster
+        self._publisher = publisher
         self._origin = origin
         self._keep_going = keep_going
         self._reached = False
@@ -184,7 +183,7 @@ class _Run:
         backoff = Backoff(Clock())
         for left in reversed(range(_ATTEMPTS)):
             try:
-                count = self._poster.post(data)
+                count = self._publisher.post(data)
             except Lost as lost:
                 if not (self._reached or isinstance(lost, Unavailable)):
                     raise UnreachableError(f"cannot reach {shown(self._url)}: {lost}") from None

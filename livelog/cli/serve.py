@@ -102,9 +102,9 @@ async def _demo(server: Server) -> None:
 
     def publish(message: dict[str, Any]) -> None:
         try:
-            server.publish(message)
+            server.publish_nowait(message)
         except RefusedError as refused:
-            _log.warning("a sample message was not taken: %s", refused)
+            _log.warning("a sample message was refused: %s", refused)
 
     config = server.config
     await demo.run(demo.World(config.demo.seed), publish, config.demo.rate)

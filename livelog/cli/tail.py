@@ -15,7 +15,9 @@ import msgspec
 from livelog.cli import options
 from livelog.cli.exit import outcome, say
 from livelog.cli.format import printer
-from livelog.client import Gap, Status, connect
+from livelog.client.client import connect
+from livelog.client.reconnecting import Status
+from livelog.wire.events import Gap
 from livelog.wire.messages import TYPES
 
 _EXAMPLES = """\

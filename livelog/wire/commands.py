@@ -26,7 +26,11 @@ Proof = Annotated[str, Meta(min_length=1)]
 
 
 class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Conditions on a message; a message matches when all given ones hold."""
+    """Conditions on a message; a message matches when all given ones hold.
+
+    >>> Filters(channel="general", date_from="2025-12-03T00:00:00Z").channel
+    'general'
+    """
 
     type: MessageType | Types | UnsetType = UNSET
     user_id: Value | UnsetType = UNSET

@@ -101,7 +101,12 @@ class SearchResults(Event, kw_only=True, tag="search_results"):
 
 
 class Gap(Event, kw_only=True, tag="gap"):
-    """Messages after `from` and up to `to` are no longer stored; later ones follow."""
+    """Messages after `from` and up to `to` are no longer stored; later ones follow.
+
+    >>> gap = Gap(from_=1764763200000000, to=1764763260000000)
+    >>> gap.to - gap.from_
+    60000000
+    """
 
     from_: int = msgspec.field(name="from")
     to: int

@@ -9,6 +9,7 @@ library.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 _FIN_TEXT = 0x81  # FIN bit and opcode 1
 # A length below 126 stands in the second byte; 126 and 127 say that 16 or 64 bits follow it.
@@ -35,3 +36,15 @@ def head_size(frame: bytes) -> int:
 def payload(frame: bytes) -> bytes:
     """Return the payload of `frame`."""
     return frame[head_size(frame) :]
+
+
+def payloads(data: bytes) -> Iterator[bytes]:
+    """Yield the payload of each frame in `data`, which is made of whole frames."""
+    begin = 0
+    while begin < len(data):
+        length = data[begin + 1]
+        body = begin + _HEAD_SIZE.get(length, 2)
+        if length >= _LENGTH_16:
+            length = int.from_bytes(data[begin + 2 : body], "big")
+        begin = body + length
+        yield data[body:begin]

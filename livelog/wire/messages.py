@@ -36,7 +36,11 @@ class Message(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="type"
 
 
 class UserMessage(Message, kw_only=True, tag="user"):
-    """A chat message of a user."""
+    """A chat message of a user.
+
+    >>> UserMessage(user_id="u1", username="Ann", content="hello", metadata={"channel": "general"})
+    UserMessage(id=UNSET, timestamp=UNSET, user_id='u1', username='Ann', ...)
+    """
 
     prefix: ClassVar[str] = "msg_"
 
@@ -49,7 +53,11 @@ class UserMessage(Message, kw_only=True, tag="user"):
 
 
 class SystemMessage(Message, kw_only=True, tag="system"):
-    """An event of the game server."""
+    """An event of the game server.
+
+    >>> SystemMessage(event="raid_started", data={"raid_id": "raid_7"}).severity
+    'info'
+    """
 
     prefix: ClassVar[str] = "sys_"
 
@@ -66,7 +74,11 @@ class SystemMessage(Message, kw_only=True, tag="system"):
 
 
 class DirectMessage(Message, kw_only=True, tag="dm"):
-    """A private message from one user to another."""
+    """A private message from one user to another.
+
+    >>> DirectMessage(from_user_id="u1", from_username="Ann", to_user_id="u2", content="hi").read
+    False
+    """
 
     prefix: ClassVar[str] = "dm_"
 
@@ -78,7 +90,11 @@ class DirectMessage(Message, kw_only=True, tag="dm"):
 
 
 class Participant(Struct, kw_only=True, forbid_unknown_fields=True, rename={"class_": "class"}):
-    """One member of a raid."""
+    """One member of a raid; `class` is `class_` in Python.
+
+    >>> Participant(user_id="u1", username="Ann", role="tank", class_="warrior").class_
+    'warrior'
+    """
 
     user_id: Id
     username: Name
@@ -87,7 +103,17 @@ class Participant(Struct, kw_only=True, forbid_unknown_fields=True, rename={"cla
 
 
 class RaidMessage(Message, kw_only=True, tag="raid"):
-    """The state of a raid."""
+    """The state of a raid.
+
+    >>> RaidMessage(
+    ...     raid_id="raid_7",
+    ...     raid_name="Dragon's Lair",
+    ...     boss_name="Ancient Red Dragon",
+    ...     difficulty="mythic",
+    ...     status="in_progress",
+    ... ).participants
+    []
+    """
 
     prefix: ClassVar[str] = "raid_"
 
@@ -102,7 +128,13 @@ class RaidMessage(Message, kw_only=True, tag="raid"):
 
 
 class PartyMessage(Message, kw_only=True, tag="party"):
-    """An event in a party."""
+    """An event in a party.
+
+    >>> PartyMessage(
+    ...     party_id="p1", leader_id="u1", leader_name="Ann", member_count=4, event="disbanded"
+    ... ).event
+    'disbanded'
+    """
 
     prefix: ClassVar[str] = "party_"
 
@@ -115,7 +147,11 @@ class PartyMessage(Message, kw_only=True, tag="party"):
 
 
 class GuildMessage(Message, kw_only=True, tag="guild"):
-    """An event in a guild."""
+    """An event in a guild.
+
+    >>> GuildMessage(guild_id="g1", guild_name="Owls", guild_level=25, event="war_declared").event
+    'war_declared'
+    """
 
     prefix: ClassVar[str] = "guild_"
 

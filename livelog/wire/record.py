@@ -67,7 +67,12 @@ def id_of(payload: bytes) -> str:
 
 
 class Receipt(NamedTuple):
-    """The id and the seq of a published message."""
+    """The id and the seq of a published message.
+
+    >>> receipt = Receipt("msg_1", 1764763200000000)
+    >>> receipt.seq
+    1764763200000000
+    """
 
     id: str
     seq: int

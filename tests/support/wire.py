@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 import pytest
 import uvloop
 
-from livelog import Config, Server
+from livelog import Config, Receipt, Server
 from livelog.net.context import Context
 
 PATIENCE = 20.0
@@ -369,6 +369,14 @@ class Client(Wire):
 AnyWire = TypeVar("AnyWire", bound=Wire)
 
 
+def append(server: Server, message: Any) -> Receipt:
+    """Publish a message without a wait, and look up its place in the log."""
+    id = server.publish_nowait(message)
+    seq = server._context.log.seq_of(id)
+    assert seq is not None
+    return Receipt(id, seq)
+
+
 class House:
     """A running server, and the clients that a test has connected to it."""
 
@@ -408,7 +416,11 @@ class House:
 
     def publish(self, *contents: str, **fields: Any) -> list[int]:
         """Publish user messages from inside; returns their seqs."""
-        return [self.server.publish(user(content, **fields)).seq for content in contents]
+        return [self.append(user(content, **fields)).seq for content in contents]
+
+    def append(self, message: Any) -> Receipt:
+        """Publish a message from inside without a wait, and look up its place in the log."""
+        return append(self.server, message)
 
     async def emptied(self) -> None:
         """Nobody is connected any more, and nothing is left of those who were."""

@@ -1,4 +1,4 @@
-"""How the clients say who they are: the Python one and the command line, against real servers."""
+"""Tokens of the Python client and the command line, against real servers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from livelog import ConnectionEndedError, RefusedError, UnreachableError, connect
+from tests.support.following import IMPATIENT, contents, take
 from tests.support.identity import SECRET, token
 from tests.support.process import Start, ended, ready
 from tests.support.wire import House, on_uvloop, serving, soon, until, user
 from tests.test_authentication import AUTH, Time, api_key, client_is_due
-from tests.test_python_client import IMPATIENT, contents, take
 
 
 @on_uvloop
@@ -26,7 +26,7 @@ async def test_a_token_or_an_api_key_lets_the_client_in(tmp_path: Path) -> None:
                 await log.publish(user("mine"))
                 with pytest.raises(RefusedError, match="publish:any"):
                     await log.publish(user("not mine", user_id="u2"))
-                assert contents((await log.history(limit=1)).messages) == ["mine"]  # type: ignore[arg-type]  # they are items
+                assert contents((await log.history(limit=1)).messages) == ["mine"]
 
 
 @pytest.mark.parametrize(
