@@ -150,3 +150,7 @@ async def conversation(house: House) -> list[Json]:
     await client.ended()
     client.close()
     return got
+
+
+def test_no_description_holds_an_example_in_python() -> None:
+    assert b">>>" not in asyncapi.document("/ws/live-log")

@@ -134,6 +134,9 @@ def _name(kind: Any) -> str:
 
 def _schemas(structs: tuple[type, ...]) -> Json:
     _, schemas = msgspec.json.schema_components(structs, ref_template=_SCHEMAS + "{name}")
+    for schema in schemas.values():
+        if "description" in schema:  # the docstring, which ends with an example in Python
+            schema["description"] = schema["description"].partition(">>> ")[0].rstrip()
     delivered = [{"$ref": _SCHEMAS + kind.__name__} for kind in get_args(Delivered)]
     for page, field in _PAGES.items():
         schemas[page.__name__]["properties"][field]["items"] = {"oneOf": delivered}

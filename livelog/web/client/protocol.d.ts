@@ -165,7 +165,7 @@ export interface RaidMessage {
   duration_seconds?: number | null;
 }
 
-/** One member of a raid. */
+/** One member of a raid; `class` is `class_` in Python. */
 export interface Participant {
   user_id: string;
   username: string;
