@@ -53,7 +53,6 @@ _BACKLOG = 4096
 _UNSENT_BYTES = 64 * 1024
 """What the kernel holds for a client that does not read, before the server notices."""
 
-
 _NOT_STARTABLE = {
     "starting": "the server is starting already",
     "running": "the server is running already",
@@ -83,8 +82,8 @@ class Server(InProcess):
         self, config: Config | None = None, clock: Callable[[], float] = time.time
     ) -> None:
         self.config = config or Config()
-        self._clock = clock
         super().__init__()
+        self._clock = clock
         self._port = 0
         self._store: Store
         self._log: Log
@@ -150,7 +149,7 @@ class Server(InProcess):
         await drain(context, self._hurried)
         self._listener.close()
         deadline = context.loop.time() + self.config.net.close_timeout
-        # Looked at now and then, because an event would cost every connection, always, for this.
+        # Polled, because an event for this moment would cost every connection at every other one.
         while context.peers and context.loop.time() < deadline:  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.01)
         for peer in list(context.peers):
@@ -181,11 +180,11 @@ class Server(InProcess):
     @property
     def url(self) -> str:
         """Address for subscribers. Raises `NotRunningError` before the start."""
-        port = self.port
-        if self.config.net.uds:
-            return f"ws+unix://{self.config.net.uds}:{WEBSOCKET_PATH}"
+        net, port = self.config.net, self.port
+        if net.uds:
+            return f"ws+unix://{net.uds}:{WEBSOCKET_PATH}"
         scheme = "wss" if self.config.tls.cert else "ws"
-        host = f"[{self.config.net.host}]" if ":" in self.config.net.host else self.config.net.host
+        host = f"[{net.host}]" if ":" in net.host else net.host
         return f"{scheme}://{host}:{port}{WEBSOCKET_PATH}"
 
     @property
@@ -294,9 +293,8 @@ class Server(InProcess):
         names = [listening.getsockname()[0] for listening in self._listener.sockets]
         beyond = [name for name in names if not ipaddress.ip_address(name).is_loopback]
         if beyond:
-            _logger.warning(
-                "open: everybody who reaches %s reads and publishes everything", ", ".join(beyond)
-            )
+            issue = "open: all clients that reach %s may read and publish everything"
+            _logger.warning(issue, ", ".join(beyond))
 
     def _turn_wheel(self) -> None:
         """Advance the timers of all connections, and come again."""
@@ -319,10 +317,10 @@ def _certificate(config: Config) -> Certificate | None:
 
 
 def _unix_socket(path: str, mode: int) -> socket.socket:
-    """A socket at `path` for those whom `mode` allows.
+    """Make a socket at `path` for the users whom `mode` allows.
 
-    Nobody can connect before it listens, so there is no moment at which others could. Raises
-    `ConfigError` for a path that is taken.
+    A client can connect only once it listens, and by then the mode is set. Raises `ConfigError` for
+    a path that is taken.
     """
     _clear_stale_socket(path)
     sock = socket.socket(socket.AF_UNIX)
@@ -336,7 +334,7 @@ def _unix_socket(path: str, mode: int) -> socket.socket:
 
 
 def _clear_stale_socket(path: str) -> None:
-    """Remove the socket of a server that is gone. Raises `ConfigError` for anything else."""
+    """Remove the socket of a server that has ended. Raises `ConfigError` for anything else."""
     try:
         is_socket = stat.S_ISSOCK(os.stat(path).st_mode)
     except FileNotFoundError:

@@ -482,7 +482,7 @@ async def test_a_public_key_is_enough(tmp_path: Path) -> None:
 
 @on_uvloop
 async def test_an_open_server_that_others_can_reach_warns() -> None:
-    async with serving(host="0.0.0.0", faults=["open: everybody who reaches 0.0.0.0"]):
+    async with serving(host="0.0.0.0", faults=["open: all clients that reach 0.0.0.0"]):
         pass
     async with serving(host="0.0.0.0", **AUTH) as house:
         assert house.server.trust == "authenticated: JWT"

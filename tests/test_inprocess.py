@@ -181,7 +181,7 @@ async def test_a_slow_consumer_gets_everything_and_holds_little(
 
 def held(house: House, subscription: Subscription) -> int:
     """Assert that a blocked reader stands behind `subscription`; return the size of its queue."""
-    feed = house.server._feeds[subscription]
+    feed = house.feeds[subscription]
     assert feed._reader.blocked
     assert HIGH_WATER < feed._bytes < 1_000_000  # one write may be larger than the mark
     return len(subscription._items)
@@ -205,7 +205,7 @@ async def test_a_loop_that_is_left_leaves_nothing_behind() -> None:
         async for message in house.server.subscribe(["user"], since=0):
             assert isinstance(message, (UserMessage, Gap))
             break
-        await until(lambda: not house.server._feeds, "left")
+        await until(lambda: not house.feeds, "left")
         house.check_empty()
 
 

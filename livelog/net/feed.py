@@ -1,9 +1,9 @@
 """Subscriptions of the program that embeds the server: readers of the log without a socket.
 
 The feed stands where a connection has its transport: the hub writes frames to it, and it decodes
-them one by one into the bounded queue of the subscription. When more than `HIGH_WATER` bytes of
-frames wait, the reader is blocked and keeps its place in the log; once they are used up it catches
-up from there. So a slow consumer costs a place in the log and little more than `HIGH_WATER` bytes.
+them one by one into the bounded queue of the subscription. Once more than `HIGH_WATER` bytes of
+frames wait, the reader is blocked and keeps its place in the log; when they are used up it catches
+up from there. So a slow consumer costs its queue and at most one write beyond `HIGH_WATER`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HIGH_WATER = 64 * 1024
 
 
 class Feed:
-    """The frames on their way from the hub to one subscription."""
+    """Frames on their way from the hub to one subscription."""
 
     def __init__(self, context: Context, subscription: Subscription, wanted: Queries) -> None:
         self._catch_up = context.catch_up

@@ -162,9 +162,9 @@ class InProcess:
     ) -> Subscription:
         """Return a subscription to these types, from now on or from after the seq `since` on.
 
-        Iterate over it for messages with their `seq`, and a `Gap` where messages are gone. A
-        consumer that is slow holds up nobody: it reads on from the log. `as_user` is that of
-        `history`. Raises `RefusedError`.
+        Iterate over it for messages with their `seq`, and a `Gap` where messages are gone. A slow
+        consumer delays no other reader: it reads on from the log. `as_user` is that of `history`.
+        Raises `RefusedError`.
 
             async for message in server.subscribe(["user"], since=0):
                 print(message)

@@ -22,8 +22,9 @@ from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 import pytest
 import uvloop
 
-from livelog import Config, Receipt, Server
+from livelog import Config, Receipt, Server, Subscription
 from livelog.net.context import Context
+from livelog.net.feed import Feed
 
 PATIENCE = 20.0
 """Seconds after which something that was expected is held to be missing."""
@@ -388,6 +389,11 @@ class House:
     def context(self) -> Context:
         """The server's inside."""
         return self.server._context
+
+    @property
+    def feeds(self) -> dict[Subscription, Feed]:
+        """The subscriptions in process, and their feeds."""
+        return self.server._feeds
 
     @property
     def address(self) -> Address:
