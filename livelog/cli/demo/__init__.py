@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
-from livelog.cli.demo.world import Message, World
+from livelog.cli.demo.cast import Message
+from livelog.cli.demo.world import World
 
 __all__ = ["World", "run"]
 
