@@ -20,11 +20,12 @@ from bench.latency import Percentiles
 from bench.report import Figures
 from bench.searchengines import Answer, Engine, Fts5, Livelog, Question, Tantivy
 from bench.server import Server
+from livelog.auth.principal import PROGRAM
 from livelog.engine.local import LocalEngine
 from livelog.log.ingest import Ingest, convert
 from livelog.log.log import Log
 from livelog.log.window import Window
-from livelog.store.memory import MemoryStore
+from livelog.store.memory import open_memory
 from livelog.wire.commands import Filters
 from livelog.wire.moments import timestamp
 from livelog.wire.record import Record, place
@@ -138,10 +139,11 @@ def searched(count: int, asked: int) -> dict[str, Figures]:
 
 def records(corpus: Corpus) -> Iterator[Record]:
     """Yield the messages as ingest encodes them."""
-    log = Log(Window(1, 1), MemoryStore())
-    ingest = Ingest(LocalEngine(), log, time.time, 1 << 20)
+    engine = LocalEngine(time.time)
+    engine.start(Log(Window(1, 1), open_memory()))
+    ingest = Ingest(engine, time.time, 1 << 20)
     for seq, message in enumerate(corpus.messages(), 1):
-        yield place(ingest.prepare(convert(message)), seq)
+        yield place(ingest.admit(PROGRAM, convert(message)), seq)
 
 
 def _loaded(livelog: Livelog, corpus: Corpus) -> Figures:

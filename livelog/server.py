@@ -19,6 +19,7 @@ from typing import Self
 from livelog.auth import factory
 from livelog.auth.authenticator import Authenticator
 from livelog.config import Config
+from livelog.engine.base import Engine, MakeEngine
 from livelog.engine.local import LocalEngine
 from livelog.errors import ConfigError, NotRunningError, RefusedError
 from livelog.fanout.catchup import CatchUp
@@ -40,8 +41,8 @@ from livelog.net.scheduler import Scheduler
 from livelog.net.tls import Certificate, TlsDoor
 from livelog.store.base import Store
 from livelog.store.database.key import read_key
-from livelog.store.memory import MemoryStore
-from livelog.store.sqlite import SqliteStore
+from livelog.store.memory import open_memory
+from livelog.store.sqlite import open_sqlite
 from livelog.store.writer import Retention
 from livelog.wire import WEBSOCKET_PATH
 
@@ -74,17 +75,23 @@ class Server(InProcess):
     ['raid_started']
 
     Use it as an async context manager, or call `start` and `close`; a server starts once. `clock`
-    tells Unix time. Methods raise `NotRunningError` before the start, after the end and when they
-    are called from another thread.
+    tells Unix time; `engine` makes the engine, which gives messages their order. Methods raise
+    `NotRunningError` before the start, after the end and when they are called from another thread.
     """
 
     def __init__(
-        self, config: Config | None = None, clock: Callable[[], float] = time.time
+        self,
+        config: Config | None = None,
+        clock: Callable[[], float] = time.time,
+        *,
+        engine: MakeEngine = LocalEngine,
     ) -> None:
         self.config = config or Config()
         super().__init__()
         self._clock = clock
+        self._make_engine = engine
         self._port = 0
+        self._engine: Engine
         self._store: Store
         self._log: Log
         self._auth: Authenticator | None = None
@@ -135,7 +142,7 @@ class Server(InProcess):
             self._port = int(self._listener.sockets[0].getsockname()[1])
         self._warn_if_open()
         self._turn_wheel()
-        if self._store.keeps:
+        if self._store.reader is not None:
             self._filling = self._context.loop.create_task(self._fill())
 
     async def close(self) -> None:
@@ -161,12 +168,16 @@ class Server(InProcess):
             self._turning.cancel()
         if self._filling is not None:
             self._filling.cancel()
-        await self._store.close()
+        await self._close_log()
         await self._close_auth()
 
     def hurry(self) -> None:
         """Close all connections at once at the end, instead of over `drain_seconds`."""
         self._hurried.set()
+
+    async def _close_log(self) -> None:
+        await self._engine.close()
+        await self._store.journal.close()
 
     async def _close_auth(self) -> None:
         if self._auth is not None:
@@ -206,15 +217,16 @@ class Server(InProcess):
     def _build(self, loop: asyncio.AbstractEventLoop) -> Context:
         config = self.config
         self._store = self._open_store()
-        last_seq = self._store.last_seq()
+        last_seq = self._store.bounds.last_seq
         hub = Hub(last_seq)
-        follows = last_seq if self._store.keeps else 0
+        follows = 0 if self._store.reader is None else last_seq
         window = Window(self._window_messages, config.storage.window_bytes, follows)
-        log = self._log = Log(window, self._store, [hub], last_seq)
+        log = self._log = Log(window, self._store, [hub])
         catch_up = CatchUp(log, hub)
         pacing = Pacing(config.fanout.share, config.fanout.latency_target)
         Flusher(loop, hub, catch_up, pacing)
-        engine = LocalEngine(last_seq)
+        engine = self._engine = self._make_engine(self._clock)
+        engine.start(log)
         proxies, incidents = Networks(config.net.trusted_proxies), Audit(loop.time)
         return Context(
             config=config,
@@ -222,7 +234,7 @@ class Server(InProcess):
             log=log,
             hub=hub,
             catch_up=catch_up,
-            ingest=Ingest(engine, log, self._clock, config.net.max_frame_bytes),
+            ingest=Ingest(engine, self._clock, config.net.max_frame_bytes),
             clock=self._clock,
             started=loop.time(),
             proxies=proxies,
@@ -236,10 +248,10 @@ class Server(InProcess):
     def _open_store(self) -> Store:
         config = self.config
         if config.storage.path == "memory":
-            return MemoryStore(self._clock())
+            return open_memory(self._clock())
         retention = Retention(config.storage.retention_messages, config.storage.retention_days)
         key = read_key(config.storage.key_file) if config.storage.key_file else b""
-        return SqliteStore(config.storage.path, retention, self._clock, self._trim, key)
+        return open_sqlite(config.storage.path, retention, self._clock, self._trim, key)
 
     @property
     def _window_messages(self) -> int:
@@ -283,7 +295,7 @@ class Server(InProcess):
         try:
             self._listener = await self._listen()
         except BaseException:
-            await self._store.close()
+            await self._close_log()
             raise
 
     def _warn_if_open(self) -> None:

@@ -14,7 +14,7 @@ from livelog.fanout.hub import Hub
 from livelog.index.query import EVERYTHING, NOTHING, Subscription, compile_query
 from livelog.log.log import Log
 from livelog.log.window import Window
-from livelog.store.memory import MemoryStore
+from livelog.store.memory import open_memory
 from livelog.wire import frames
 from livelog.wire.commands import Filters
 from livelog.wire.record import Record
@@ -49,8 +49,8 @@ class Place:
 
     def __init__(self, window: int = 100_000, began: int = 0) -> None:
         self.hub = Hub(began)
-        store = MemoryStore((began + 1.5) / 1e6)
-        self.log = Log(Window(window, 10**9), store, [self.hub], began)
+        store = open_memory((began + 1.5) / 1e6)
+        self.log = Log(Window(window, 10**9), store, [self.hub])
         self.catch_up = CatchUp(self.log, self.hub)
 
     def fill(self, count: int, size: int = 0) -> list[Record]:

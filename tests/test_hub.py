@@ -29,7 +29,7 @@ from livelog.fanout.hub import Hub
 from livelog.index.query import NOTHING, Query, Subscription, compile_query
 from livelog.log.log import Log
 from livelog.log.window import Window
-from livelog.store.memory import MemoryStore
+from livelog.store.memory import open_memory
 from livelog.wire import frames
 from livelog.wire.commands import Filters
 from livelog.wire.messages import MessageType
@@ -172,7 +172,7 @@ class HubAgainstAModel(RuleBasedStateMachine):
         self.began = began
         self.hub = Hub(began)
         self.window = Window(window, 1 << 30)
-        self.log = Log(self.window, MemoryStore((began + 1.5) / 1e6), [self.hub], began)
+        self.log = Log(self.window, open_memory((began + 1.5) / 1e6), [self.hub])
         self.catch_up = CatchUp(self.log, self.hub)
         self.publish([system()] * head)
 
@@ -287,7 +287,7 @@ class Place:
 
     def __init__(self, clients: int) -> None:
         self.hub = Hub()
-        self.log = Log(Window(100, 1 << 20), MemoryStore(), [self.hub])
+        self.log = Log(Window(100, 1 << 20), open_memory(), [self.hub])
         self.catch_up = CatchUp(self.log, self.hub)
         self.transports = [Transport(self.catch_up) for _ in range(clients)]
         for transport in self.transports:

@@ -133,7 +133,8 @@ class WindowAgainstAList(RuleBasedStateMachine):
     def agree(self) -> None:
         self.window._check()
         assert len(self.window) == len(self.records)
-        assert all(self.window.seq_of(r.id) == r.seq for r in self.records)
+        for one in self.records:
+            assert self.window.lookup(one.id) == (one.seq, one.payload)
 
 
 TestWindowAgainstAList = WindowAgainstAList.TestCase

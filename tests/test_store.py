@@ -30,7 +30,7 @@ from livelog.store.database import file
 from livelog.store.database.connection import Connection
 from livelog.store.database.file import VERSION
 from livelog.store.reader import segments
-from livelog.store.sqlite import SqliteStore
+from livelog.store.sqlite import SqliteJournal
 from tests.support.disk import KEY, Disk, key_file, reading_processes
 from tests.support.process import CLEAN, ROOT, Start, ended, ready
 from tests.support.strategies import record
@@ -764,9 +764,9 @@ FULL = ["the store cannot be written to", "the store can be written to again"]
 
 def pragma(house: House, text: str) -> int:
     """Ask or tell the connection that writes."""
-    store = house.server._store
-    assert isinstance(store, SqliteStore)
-    [[value]] = store._writer._connection.execute(f"PRAGMA {text}")
+    journal = house.server._store.journal
+    assert isinstance(journal, SqliteJournal)
+    [[value]] = journal._writer._connection.execute(f"PRAGMA {text}")
     return int(value)
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 
+from livelog.auth.principal import PROGRAM
 from livelog.engine.local import LocalEngine
 from livelog.fanout.audience import Reader
 from livelog.fanout.catchup import CatchUp
@@ -19,7 +20,7 @@ from livelog.log import ingest
 from livelog.log.ingest import Ingest
 from livelog.log.log import Log
 from livelog.log.window import Window
-from livelog.store.memory import MemoryStore
+from livelog.store.memory import open_memory
 from tests.support.wire import on_each_loop, on_uvloop, until, user
 
 
@@ -29,16 +30,19 @@ class Stage:
     def __init__(self, share: float = 0.5, target: float = 0.09) -> None:
         self.hub = Hub()
         window = Window(10_000, 1 << 30)
-        self.log = Log(window, MemoryStore(), [self.hub])
+        self.log = Log(window, open_memory(), [self.hub])
         self.catch_up = CatchUp(self.log, self.hub)
         loop = asyncio.get_running_loop()
         Flusher(loop, self.hub, self.catch_up, Pacing(share, target))
-        self.ingest = Ingest(LocalEngine(), self.log, time.time, 1 << 20)
+        engine = LocalEngine(time.time)
+        engine.start(self.log)
+        self.ingest = Ingest(engine, time.time, 1 << 20)
 
     def publish(self, *contents: str) -> None:
         """Publish user messages."""
-        drafts = [self.ingest.prepare(ingest.convert(user(content))) for content in contents]
-        self.ingest.publish(drafts, lambda receipts, refused: None)
+        messages = [ingest.convert(user(content)) for content in contents]
+        drafts = [self.ingest.admit(PROGRAM, message) for message in messages]
+        self.ingest.publish(drafts, lambda outcomes: None)
 
     def listen(self, write: Callable[[bytes], object], since: int | None = None) -> Reader:
         """A reader of everything."""

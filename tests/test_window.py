@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
 from livelog.log.window import Matches, Window
 from livelog.wire.commands import Filters
-from livelog.wire.record import Record
+from livelog.wire.record import Known, Record
 from tests.support.strategies import Json, messages, record, subscriptions
 from tests.support.strategies import queries as asked
 
@@ -110,9 +110,9 @@ class WindowAgainstAList(RuleBasedStateMachine):
         assert len(self.window) == len(self.kept)
         assert self.window.evicted_upto == self.evicted_upto
         assert self.window.newest == (self.kept[-1].seq if self.kept else self.evicted_upto)
-        newest = {one.id: one.seq for one in self.kept}
+        newest = {one.id: Known(one.seq, one.payload) for one in self.kept}
         for id in {"a", "b", "c", *newest}:
-            assert self.window.seq_of(id) == newest.get(id)
+            assert self.window.lookup(id) == newest.get(id)
 
 
 def seqs_of(matches: Matches) -> list[int]:
@@ -144,8 +144,10 @@ def test_what_has_fallen_out_long_ago_is_not_kept_in_secret() -> None:
     window = filled(5000, kept=10)
     window._check()
     assert len(window._frames) < 10 + 4096
-    assert window.seq_of("s4990") is None
-    assert window.seq_of("s4991") == 4991
+    assert window.lookup("s4990") is None
+    known = window.lookup("s4991")
+    assert known is not None
+    assert known.seq == 4991
     assert seqs_of(finish(window.find(EVERYTHING))) == list(range(5000, 4990, -1))
 
 

@@ -17,11 +17,11 @@ from livelog.client import commands
 from livelog.client.commands import Command, FilterArgument
 from livelog.client.decoding import Page, page
 from livelog.client.subscription import Subscription
+from livelog.engine.base import Done, Outcome
 from livelog.errors import PROTOCOL_ERROR, NotRunningError, RefusedError
 from livelog.index.query import NOTHING, compile_query
 from livelog.index.query import Subscription as Queries
 from livelog.log import ingest
-from livelog.log.ingest import Done
 from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.feed import Feed
@@ -63,13 +63,14 @@ class InProcess:
         context = self._running()
         stored: asyncio.Future[Receipt] = context.loop.create_future()
 
-        def done(receipts: list[Receipt], refused: RefusedError | None) -> None:
+        def done(outcomes: Sequence[Outcome]) -> None:
+            [outcome] = outcomes
             if stored.cancelled():
                 return
-            if refused is None:
-                stored.set_result(receipts[0])
+            if isinstance(outcome, RefusedError):
+                stored.set_exception(outcome)
             else:
-                stored.set_exception(refused)
+                stored.set_result(outcome)
 
         self._publish(context, message, done)
         return await stored
@@ -82,22 +83,18 @@ class InProcess:
 
             id = server.publish_nowait({"type": "system", "event": "raid_started"})
         """
-        known: list[RefusedError] = []
-
-        def done(receipts: list[Receipt], refused: RefusedError | None) -> None:
-            if refused is not None:
-                known.append(refused)
-
-        id = self._publish(self._running(), message, done)
-        if known:
-            raise known[0]
+        known: list[Outcome] = []
+        id = self._publish(self._running(), message, known.extend)
+        for outcome in known:
+            if isinstance(outcome, RefusedError):
+                raise outcome
         return id
 
     def _publish(
         self, context: Context, message: Message | dict[str, Any] | bytes, done: Done
     ) -> str:
         checked = ingest.decode(message) if isinstance(message, bytes) else ingest.convert(message)
-        draft = context.ingest.prepare(checked)
+        draft = context.ingest.admit(PROGRAM, checked)
         context.ingest.publish([draft], done)
         return draft.id
 

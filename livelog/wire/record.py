@@ -27,7 +27,7 @@ class Draft(NamedTuple):
     """The searchable text, case-folded."""
     payload: bytes
     named: bool = True
-    """True when the producer chose the id, so that it may have occurred before."""
+    """True when the producer chose the id, so that it may be known already."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -58,12 +58,33 @@ class _Identified(msgspec.Struct):
     id: str
 
 
+class Author(msgspec.Struct):
+    """The author of a message: the user who says it. Of the other types it is the game."""
+
+    type: str
+    user_id: str = ""
+    from_user_id: str = ""
+
+
 _id_decoder = msgspec.json.Decoder(_Identified)
+_author_decoder = msgspec.json.Decoder(Author)
 
 
 def id_of(payload: bytes) -> str:
-    """Return the id in a record's payload."""
+    """Return the id in a payload."""
     return _id_decoder.decode(payload).id
+
+
+def author_of(payload: bytes) -> Author:
+    """Return the author of a message, given as JSON with or without its seq."""
+    return _author_decoder.decode(payload)
+
+
+class Known(NamedTuple):
+    """A message that is in the log already, found by its id."""
+
+    seq: int
+    payload: bytes
 
 
 class Receipt(NamedTuple):

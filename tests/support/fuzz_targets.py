@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from livelog import Config, RefusedError, Server
 from livelog.auth import tokens
+from livelog.auth.principal import ANYBODY
 from livelog.log import ingest
 from livelog.net import proxyprotocol
 from livelog.net.context import Context
@@ -141,7 +142,7 @@ def targets(house: House) -> dict[str, Target]:
     def message(data: bytes) -> None:
         """A message, on its way in and out."""
         with suppress(RefusedError):
-            house.context.ingest.prepare(ingest.decode(data))
+            house.context.ingest.admit(ANYBODY, ingest.decode(data))
 
     def proxy(data: bytes) -> None:
         """The preface of a proxy."""

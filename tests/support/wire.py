@@ -373,9 +373,9 @@ AnyWire = TypeVar("AnyWire", bound=Wire)
 def append(server: Server, message: Any) -> Receipt:
     """Publish a message without a wait, and look up its place in the log."""
     id = server.publish_nowait(message)
-    seq = server._context.log.seq_of(id)
-    assert seq is not None
-    return Receipt(id, seq)
+    known = server._context.log.lookup(id)
+    assert known is not None
+    return Receipt(id, known.seq)
 
 
 class House:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
@@ -20,7 +20,8 @@ from livelog import __version__
 from livelog.auth import credentials
 from livelog.auth.credentials import Credential
 from livelog.auth.principal import ANYBODY, Principal
-from livelog.errors import PROTOCOL_ERROR, UNSUPPORTED_DATA, RefusedError
+from livelog.engine.base import Outcome
+from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, UNSUPPORTED_DATA, RefusedError
 from livelog.log.ingest import decode
 from livelog.net import queries
 from livelog.net.context import Context
@@ -183,26 +184,31 @@ def _parameters() -> Iterator[None]:
 
 
 async def publish(context: Context, request: Request) -> Response:
-    """Append one message, a JSON array of them or NDJSON: all, or none if one is wrong."""
+    """Append one message, a JSON array of them or NDJSON.
+
+    A message that is invalid, not permitted, too big or under somebody else's id refuses the whole
+    body, and nothing is published. An engine may still refuse messages after that: if it refuses
+    all of them, the answer is that refusal; if it refuses some, the answer is a 503 whose details
+    say which ids are `acknowledged` and, by their place in the body and id, which are `refused`.
+    """
     context.limiter.spend("messages", request.address, request.principal)
+    places: list[_Place] = []
     drafts: list[Draft] = []
     for place, raw in _messages(request):
         try:
-            message = decode(raw)
-            request.principal.check_publishes(message)
-            drafts.append(context.ingest.prepare(message))
+            drafts.append(context.ingest.admit(request.principal, decode(raw)))
         except RefusedError as refused:
             refused.details.update(place)
             raise
+        places.append(place)
         if len(drafts) % _MESSAGES_PER_STEP == 0:
             await asyncio.sleep(0)
     if not drafts:
         raise RefusedError(PROTOCOL_ERROR, "body", "there is no message in it")
     context.limiter.charge(len(drafts) - 1, request.address, request.principal)
-    # What has begun is carried through, even if the client leaves: all or nothing.
-    publishing = context.loop.create_task(_publish_all(context, drafts))
-    publishing.add_done_callback(_outcome)
-    receipts = await asyncio.shield(publishing)
+    # What has begun is carried through, even if the client leaves.
+    publishing = context.loop.create_task(_outcomes(context, drafts))
+    receipts = _acknowledged(places, drafts, await asyncio.shield(publishing))
     return _json(
         {
             "action": "published",
@@ -213,37 +219,50 @@ async def publish(context: Context, request: Request) -> Response:
     )
 
 
-def _outcome(task: asyncio.Task[list[Receipt]]) -> None:
-    """Look at what became of a task, for which nobody may be waiting any more."""
-    if not task.cancelled():
-        task.exception()
-
-
-async def _publish_all(context: Context, drafts: list[Draft]) -> list[Receipt]:
-    """Commit in steps, so that a large body does not hold up the loop."""
+async def _outcomes(context: Context, drafts: list[Draft]) -> list[Outcome]:
+    """Publish in steps, so that a large body does not hold up the loop; wait for all outcomes."""
     steps = []
     for start in range(0, len(drafts), _MESSAGES_PER_STEP):
-        steps.append(_published(context, drafts[start : start + _MESSAGES_PER_STEP]))
+        answered: asyncio.Future[Sequence[Outcome]] = context.loop.create_future()
+        context.ingest.publish(drafts[start : start + _MESSAGES_PER_STEP], answered.set_result)
+        steps.append(answered)
         await asyncio.sleep(0)
-    return [receipt for receipts in await asyncio.gather(*steps) for receipt in receipts]
+    return [outcome for step in steps for outcome in await step]
 
 
-def _published(context: Context, drafts: list[Draft]) -> asyncio.Future[list[Receipt]]:
-    """The receipts, once the messages are safe."""
-    safe: asyncio.Future[list[Receipt]] = context.loop.create_future()
+def _acknowledged(
+    places: list[_Place], drafts: list[Draft], outcomes: list[Outcome]
+) -> list[Receipt]:
+    """Return the receipts of a whole body. Raises `RefusedError` unless there is one for each."""
+    receipts = [outcome for outcome in outcomes if not isinstance(outcome, RefusedError)]
+    refused = [
+        (outcome, {**place, "id": draft.id})
+        for place, draft, outcome in zip(places, drafts, outcomes, strict=True)
+        if isinstance(outcome, RefusedError)
+    ]
+    if not refused:
+        return receipts
+    first = refused[0][0]
+    if not receipts:
+        raise first
+    issue = f"{len(refused)} of {len(drafts)} messages are not acknowledged: {first}"
+    raise RefusedError(
+        SERVER_ERROR,
+        "",
+        issue,
+        status=503,
+        headers={"Retry-After": "1"},
+        acknowledged=[receipt.id for receipt in receipts],
+        refused=[which for _, which in refused],
+    )
 
-    def done(receipts: list[Receipt], refused: RefusedError | None) -> None:
-        if refused is None:
-            safe.set_result(receipts)
-        else:
-            safe.set_exception(refused)
 
-    context.ingest.publish(drafts, done)
-    return safe
+_Place = dict[str, int]
+"""The place of a message in the body: `index` in an array, `line` in NDJSON, none if alone."""
 
 
-def _messages(request: Request) -> Iterator[tuple[dict[str, int], bytes]]:
-    """Each message of the body, with its place in it."""
+def _messages(request: Request) -> Iterator[tuple[_Place, bytes]]:
+    """Yield each message of the body, with its place in it."""
     kind = request.header("content-type").partition(";")[0].strip().lower()
     split = _BODIES.get(kind)
     if split is None or request.header("content-encoding"):
@@ -256,7 +275,7 @@ def _messages(request: Request) -> Iterator[tuple[dict[str, int], bytes]]:
     return split(bytes(request.body))
 
 
-def _from_json(body: bytes) -> Iterator[tuple[dict[str, int], bytes]]:
+def _from_json(body: bytes) -> Iterator[tuple[_Place, bytes]]:
     if not body.lstrip().startswith(b"["):
         yield {}, body
         return
@@ -268,7 +287,7 @@ def _from_json(body: bytes) -> Iterator[tuple[dict[str, int], bytes]]:
         yield {"index": index}, bytes(item)
 
 
-def _from_lines(body: bytes) -> Iterator[tuple[dict[str, int], bytes]]:
+def _from_lines(body: bytes) -> Iterator[tuple[_Place, bytes]]:
     for number, line in enumerate(body.split(b"\n"), 1):
         if line.strip():
             yield {"line": number}, line

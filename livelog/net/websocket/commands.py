@@ -8,7 +8,7 @@ caller is a connection, seen through as little as the handlers need.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -16,6 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from livelog.auth.credentials import Credential
 from livelog.auth.principal import Principal
+from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.index.query import compile_query
@@ -35,7 +36,6 @@ from livelog.wire.commands import (
 )
 from livelog.wire.events import Authenticated, Event, Pong, Published, Subscribed, Unsubscribed
 from livelog.wire.moments import timestamp
-from livelog.wire.record import Receipt
 
 
 class Caller(Protocol):
@@ -133,21 +133,21 @@ def ping(caller: Caller, command: Ping) -> Reply:
 
 
 def publish(caller: Caller, command: Publish) -> Reply:
-    """Append a message to the log; answered when it is safe."""
+    """Append a message to the log; answer with its outcome, once the engine has said it."""
     try:
-        caller.principal.check_publishes(command.message)
-        draft = caller.context.ingest.prepare(command.message)
+        draft = caller.context.ingest.admit(caller.principal, command.message)
     except RefusedError as refused:
         raise refused.at("message") from None
 
-    def acknowledge(receipts: list[Receipt], refused: RefusedError | None) -> None:
-        if refused is not None:
+    def answer(outcomes: Sequence[Outcome]) -> None:
+        [outcome] = outcomes
+        if isinstance(outcome, RefusedError):
+            refused = outcome.at("message") if outcome.field else outcome
             caller.refuse(refused, command.request_id)
             return
-        [receipt] = receipts
-        caller.send_soon(Published(id=receipt.id, seq=receipt.seq, request_id=command.request_id))
+        caller.send_soon(Published(id=outcome.id, seq=outcome.seq, request_id=command.request_id))
 
-    caller.context.ingest.publish([draft], acknowledge)
+    caller.context.ingest.publish([draft], answer)
     return None
 
 
