@@ -23,6 +23,8 @@ import pytest
 import uvloop
 
 from livelog import Config, Receipt, Server, Subscription
+from livelog.engine.base import MakeEngine
+from livelog.engine.local import LocalEngine
 from livelog.net.context import Context
 from livelog.net.feed import Feed
 
@@ -452,11 +454,16 @@ class House:
 
 @asynccontextmanager
 async def serving(
-    *, clock: Callable[[], float] = time.time, faults: Sequence[str] = (), **settings: Any
+    *,
+    clock: Callable[[], float] = time.time,
+    engine: MakeEngine = LocalEngine,
+    faults: Sequence[str] = (),
+    **settings: Any,
 ) -> AsyncIterator[House]:
     """A server on a free port, which must end without a trace, but for the `faults` expected."""
     with only_faults(*faults):
-        house = House(Server(Config(**{"port": 0, "store": "memory", **settings}), clock))
+        config = Config(**{"port": 0, "store": "memory", **settings})
+        house = House(Server(config, clock, engine=engine))
         await house.server.start()
         try:
             yield house
