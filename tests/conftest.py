@@ -10,6 +10,10 @@ import pytest
 from hypothesis import settings
 
 from tests.support.follower import find_node_modules, npm_install
+from tests.support.keeping import each_kind as each_kind
+from tests.support.keeping import no_reader_left as no_reader_left
+from tests.support.keeping import quick_retries as quick_retries
+from tests.support.keeping import quick_trims as quick_trims
 from tests.support.process import start as start
 
 settings.register_profile("livelog", deadline=None)
