@@ -4,6 +4,8 @@ The broker takes batches from its nodes, those of one node in their order and th
 answers later, or before `submit` has returned; it refuses some batches, and single drafts when it
 is told to. Every node is told of every record, whoever submitted it. Ids are compared where the
 order is made, so a node cannot tell in advance that an id is somebody else's.
+
+At the end stand the engines that the tests of the contract are run with.
 """
 
 from __future__ import annotations
@@ -13,7 +15,10 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from livelog.engine.base import Done, Outcome, Sink, repeated
+import pytest
+
+from livelog.engine.base import Done, MakeEngine, Outcome, Sink, repeated
+from livelog.engine.local import LocalEngine
 from livelog.errors import GOING_AWAY, SERVER_ERROR, RefusedError
 from livelog.wire.record import Draft, Known, Receipt, Record, place
 
@@ -29,6 +34,8 @@ class Broker:
         """Share of the batches that are refused as a whole."""
         self.refuse: Callable[[Draft], RefusedError | None] = lambda draft: None
         """Called with each draft: the reason to refuse this one alone."""
+        self.away: RefusedError | None = None
+        """The reason why nodes take nothing now."""
         self._dice = random.Random(seed)
         self._nodes: list[Node] = []
         self._known: dict[str, Known] = {}
@@ -116,8 +123,8 @@ class Node:
         self._broker.wake(self)
 
     def refusal(self, draft: Draft | None = None) -> RefusedError | None:
-        """Return the reason once it has closed; of ids it knows nothing."""
-        return _gone() if self._closed else self.sink.refusal
+        """Return the reason when it has closed or the broker is away, whatever the draft."""
+        return _gone() if self._closed else self._broker.away or self.sink.refusal
 
     async def close(self) -> None:
         """Answer what is still under way: it was not published."""
@@ -129,3 +136,15 @@ class Node:
 
 def _gone() -> RefusedError:
     return RefusedError(GOING_AWAY, "", "the node is gone")
+
+
+Make = Callable[[], MakeEngine]
+ENGINES: dict[str, Make] = {
+    "local": lambda: LocalEngine,
+    "toy": lambda: Broker(seed=1).engine,
+    "another toy": lambda: Broker(seed=2).engine,
+    "toy that refuses": lambda: Broker(seed=3, refusing=0.3).engine,
+}
+CALM = {name: make for name, make in ENGINES.items() if "refuses" not in name}
+each_engine = pytest.mark.parametrize("make", ENGINES.values(), ids=ENGINES)
+each_calm_engine = pytest.mark.parametrize("make", CALM.values(), ids=CALM)
