@@ -37,27 +37,31 @@ class Subscriber(Protocol):
 
 
 class Log:
-    """Window, store and subscribers, kept in step. Owns the head."""
+    """Window, store and subscribers, kept in step. Owner of the head."""
 
     def __init__(
         self, window: Window, store: Store, subscribers: Sequence[Subscriber] = ()
     ) -> None:
-        self._window = window
+        # Given once, and kept.
         self._journal = store.journal
         self._reader = store.reader
-        self._began = store.bounds.began
-        self._trimmed_upto = store.bounds.trimmed_upto
         self._subscribers = subscribers
+        self._began = store.bounds.began
+        # The state of the log.
+        self._window = window
         self.head = store.bounds.last_seq
         """Seq of the newest message."""
-        self.impaired = ""
-        """What does not work although messages can be taken."""
         self._unpublished: list[Record] = []
-        """Appended to the window, not yet told to the subscribers."""
+        """Records in the window that the subscribers have not been told of."""
         self._safe_upto = window.evicted_upto
         """Seq up to which the store has everything."""
+        self._trimmed_upto = store.bounds.trimmed_upto
+        """Seq up to which the store has given up its messages."""
+        # After a start.
         self._filling: list[Record] | None = None if store.reader is None else []
-        """What has been committed while the window is still to be filled."""
+        """Records committed while the window is still to be filled; None once it is."""
+        self.impaired = ""
+        """A fault that does not keep messages from being taken, for `/healthz`; empty without."""
 
     @property
     def refusal(self) -> RefusedError | None:

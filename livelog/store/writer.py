@@ -93,15 +93,19 @@ class Writer:
         self._call = call
         self._trimmed = trimmed
         self._trim_due = 0.0
-        self._leftover = contents.trimmed_upto > 0  # rows that were given up may still be there
+        self._leftover = contents.trimmed_upto > 0
+        """Rows that were given up may still be in the file."""
         # Shared by both threads: the queue, and how the writing goes.
         self._lock = threading.Lock()
         self._waiting: list[_Entry] = []
         self._pending_bytes = 0
+        """Size of the frames that are not written, those of the commit under way included."""
         self._work = threading.Event()
         self._stop = threading.Event()
         self._failure = ""
+        """The error of the last commit, empty when it went well."""
         self._commit_began = 0.0
+        """Monotonic time at which the commit under way began, 0 without one."""
         self._thread = threading.Thread(target=self._run, name="livelog-writer", daemon=True)
         self._thread.start()
 
