@@ -186,7 +186,7 @@ class Writer:
             untold += self._warned()
             self._tell(untold, _refused(f"delivered, but not stored yet: {failure}"))
             untold = []
-            self._guarded_trim()  # which may make room
+            self._guarded_trim()  # which may free some of the disk
             if self._stop.wait(_RETRY_SECONDS):
                 self._give_up(entries)
                 return
