@@ -22,6 +22,7 @@ from typing import Protocol
 import msgspec
 import tantivy
 
+from livelog.auth.principal import ANYBODY
 from livelog.index.query import compile_query
 from livelog.log.window import Window
 from livelog.wire.commands import Filters
@@ -81,7 +82,7 @@ class Livelog:
 
     def ask(self, question: Question) -> Answer:
         text = " ".join([*question.words, question.part]).strip() or msgspec.UNSET
-        steps = self.window.find(compile_query(question.filters, text))
+        steps = self.window.find(compile_query(ANYBODY, question.filters, text))
         longest, began = 0.0, time.perf_counter()
         while True:
             try:
@@ -150,7 +151,7 @@ class Fts5:
 
 
 def _conditions(filters: Filters) -> tuple[list[str], list[object]]:
-    query = compile_query(filters)
+    query = compile_query(ANYBODY, filters)
     found: list[tuple[str, object]] = []
     if filters.type is not msgspec.UNSET:
         found.append(("message.type = ?", filters.type))
@@ -215,7 +216,7 @@ class Tantivy:
         return Answer(count, len(page), time.perf_counter() - began)
 
     def _queries(self, question: Question) -> list[tantivy.Query]:
-        filters, query = question.filters, compile_query(question.filters)
+        filters, query = question.filters, compile_query(ANYBODY, question.filters)
         found = [tantivy.Query.term_query(self._schema, "text", word) for word in question.words]
         if question.part:
             pattern = f".*{question.part}.*"

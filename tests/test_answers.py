@@ -21,6 +21,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from livelog.auth.principal import ANYBODY
 from livelog.fanout.audience import Reader
 from livelog.fanout.hub import Hub
 from livelog.index.paging import Span
@@ -193,7 +194,7 @@ def on_disk(records: list[Record], query: Query) -> list[bytes]:
 def test_live_memory_disk_and_a_plain_loop_find_the_same(
     found: list[Json], wanted: Filters
 ) -> None:
-    query = compile_query(wanted)
+    query = compile_query(ANYBODY, wanted)
     records = [record(one | {"id": f"id_{seq}"}, seq) for seq, one in enumerate(found, 1)]
     plain = msgspec.to_builtins(wanted)
     matching = [one for one, source in zip(records, found, strict=True) if plainly(source, plain)]
@@ -212,7 +213,7 @@ def test_segments_are_merged_so_that_few_are_left(tmp_path: Path, key: bytes) ->
     assert sum(counts) == 200
     assert max(counts) > 50
     assert len(counts) < 12
-    assert disk.page(compile_query(Filters(text="dragon")), 200, Span(1, 150)).total == 200
+    assert disk.page(compile_query(ANYBODY, Filters(text="dragon")), 200, Span(1, 150)).total == 200
     disk.close()
 
 
@@ -271,7 +272,7 @@ def test_an_index_that_cannot_be_written_is_kept_in_memory_until_it_can(
         disk.write([record(SAMPLE | {"data": note}, seq) for seq, note in notes])
         for _ in range(20):
             disk.archive.work()
-        found = disk.page(compile_query(Filters(text="dragon")), 1000, Span(1000))
+        found = disk.page(compile_query(ANYBODY, Filters(text="dragon")), 1000, Span(1000))
         assert [seq_of(payload) for payload in found.payloads] == [*range(first + 19, 0, -1)]
     assert disk.archive._catalog._sealing
     index.execute("PRAGMA max_page_count = 100000")
@@ -333,5 +334,5 @@ def test_a_value_with_a_nul_is_found_on_disk(tmp_path: Path, key: bytes) -> None
     message = {"type": "user", "user_id": "u", "username": "a\0b", "content": "c"}
     disk.write([record(message, seq) for seq in range(1, 11)])
     disk.settle()
-    assert disk.page(compile_query(Filters(username="a\0b")), 10, Span(1)).total == 10
+    assert disk.page(compile_query(ANYBODY, Filters(username="a\0b")), 10, Span(1)).total == 10
     disk.close()

@@ -8,6 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from livelog.auth.principal import ANYBODY
 from livelog.fanout.audience import Reader
 from livelog.fanout.catchup import CHUNK_BYTES, TURN_BYTES, CatchUp
 from livelog.fanout.hub import Hub
@@ -229,7 +230,7 @@ def test_a_change_while_blocked_holds_from_its_place_on_and_nothing_is_written()
     client = place.reader(SYSTEM)
     place.fill(1)
     place.catch_up.block(client.reader)
-    error = compile_query(Filters(severity="error"))
+    error = compile_query(ANYBODY, Filters(severity="error"))
     place.catch_up.move(client.reader, NOTHING.with_types({"system": error}))
     assert client.writes == []
     place.fill(1)

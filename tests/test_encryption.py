@@ -24,6 +24,7 @@ from urllib.parse import quote
 import pytest
 
 from livelog import Config, ConfigError, Server
+from livelog.auth.principal import ANYBODY
 from livelog.index.paging import Span
 from livelog.index.query import compile_query
 from livelog.store import rekey
@@ -151,7 +152,7 @@ def held(path: Path, key: bytes) -> list[bytes]:
     """All messages in a store that can be opened with this key."""
     disk = Disk(path, key)
     try:
-        page = disk.page(compile_query(Filters(text=MARKS[1])), 300, Span(1000))
+        page = disk.page(compile_query(ANYBODY, Filters(text=MARKS[1])), 300, Span(1000))
         assert page.total == 300
         return page.payloads
     finally:

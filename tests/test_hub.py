@@ -23,10 +23,11 @@ from hypothesis.stateful import (
     rule,
 )
 
+from livelog.auth.principal import ANYBODY
 from livelog.fanout.audience import Reader
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.hub import Hub
-from livelog.index.query import NOTHING, Query, Subscription, compile_query
+from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
 from livelog.log.log import Log
 from livelog.log.window import Window
 from livelog.store.memory import open_memory
@@ -36,19 +37,19 @@ from livelog.wire.messages import MessageType
 from livelog.wire.record import Record
 from tests.support.strategies import Json, record, split
 
-EVERYTHING: dict[MessageType, Query] = {"user": Query(), "system": Query()}
+BOTH: dict[MessageType, Query] = {"user": EVERYTHING, "system": EVERYTHING}
 NOON = "2025-12-03T12:00:00Z"
 EVENING = "2025-12-03T20:00:00Z"
 
 
 def only(name: MessageType, **filters: Any) -> dict[MessageType, Query]:
-    return {name: compile_query(Filters(**filters))}
+    return {name: compile_query(ANYBODY, Filters(**filters))}
 
 
 SUBSCRIPTIONS = [
     NOTHING.with_types(queries)
     for queries in (
-        EVERYTHING,
+        BOTH,
         only("user"),
         only("system"),
         only("user", channel="general"),

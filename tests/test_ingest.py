@@ -19,7 +19,7 @@ from livelog.engine.local import LocalEngine
 from livelog.errors import MESSAGE_TOO_BIG, POLICY_VIOLATION, PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.fanout.hub import Hub
-from livelog.index.query import NOTHING, Query
+from livelog.index.query import EVERYTHING, NOTHING
 from livelog.log.ingest import Ingest, convert, decode
 from livelog.log.log import Log
 from livelog.log.window import Window
@@ -47,7 +47,7 @@ class House:
         self.ingest = Ingest(self.engine, lambda: self.now, max_bytes=2000)
         self.received: list[bytes] = []
         reader = Reader(self.received.append)
-        reader.subscription = self.wanted = NOTHING.with_types(dict.fromkeys(types, Query()))
+        reader.subscription = self.wanted = NOTHING.with_types(dict.fromkeys(types, EVERYTHING))
         self.hub.join(reader)
 
     def publish(self, *messages: dict[str, Any]) -> list[Receipt]:

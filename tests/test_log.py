@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from livelog.auth.principal import ANYBODY
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.fanout.catchup import CatchUp
@@ -178,7 +179,9 @@ def test_others_get_their_turn_while_a_long_read_goes_on() -> None:
 
     async def read() -> int:
         busy = asyncio.create_task(others())
-        page = await place.log.read(compile_query(Filters(text='"red dragon"')), Span(10, 4000))
+        page = await place.log.read(
+            compile_query(ANYBODY, Filters(text='"red dragon"')), Span(10, 4000)
+        )
         busy.cancel()
         return page.total
 

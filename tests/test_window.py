@@ -9,15 +9,17 @@ import hypothesis.strategies as st
 from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from livelog.auth.principal import ANYBODY
 from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
 from livelog.log.window import Matches, Window
 from livelog.wire.commands import Filters
+from livelog.wire.messages import TYPES
 from livelog.wire.record import Known, Record
 from tests.support.strategies import Json, messages, record, subscriptions
 from tests.support.strategies import queries as asked
 
 queries = st.just(EVERYTHING) | asked
-ALL = NOTHING.with_types(dict.fromkeys(["user", "system", "dm", "raid", "party", "guild"], Query()))
+ALL = NOTHING.with_types(dict.fromkeys(TYPES, EVERYTHING))
 
 
 def finish(steps: Generator[None, None, Matches]) -> Matches:
@@ -157,7 +159,7 @@ def test_a_long_search_pauses_and_what_comes_and_goes_meanwhile_is_not_in_it() -
         window.append(
             record({"type": "system", "event": "error", "data": {"a": "red dragon"}}, seq)
         )
-    steps = window.find(compile_query(Filters(text='"red dragon"')))
+    steps = window.find(compile_query(ANYBODY, Filters(text='"red dragon"')))
     pauses = 0
     while True:
         try:
@@ -202,5 +204,5 @@ def test_dates_filter_on_the_timestamp_not_on_the_order() -> None:
     for seq, hour in enumerate([12, 9, 15, 10], start=1):
         at = f"2025-12-03T{hour:02}:00:00Z"
         window.append(record({"type": "system", "event": "error", "timestamp": at}, seq))
-    until_noon = compile_query(Filters(date_to="2025-12-03T12:00:00Z"))
+    until_noon = compile_query(ANYBODY, Filters(date_to="2025-12-03T12:00:00Z"))
     assert seqs_of(finish(window.find(until_noon))) == [4, 2, 1]

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from livelog.fanout.audience import Audience, Reader, Route
 from livelog.index.query import EVERYTHING, Query, Subscription
-from livelog.wire.messages import MessageType
+from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
 
 _GRAM = 3
@@ -37,6 +37,7 @@ _MOST_SELECTIVE_FIRST = (
     "server=",
 )
 _USER = "user_id="
+_UNFILTERED = {name: EVERYTHING.of_type(name) for name in TYPES}
 _NO_AUDIENCES: frozenset[Audience] = frozenset()
 _NO_READERS: frozenset[Reader] = frozenset()
 
@@ -57,7 +58,7 @@ class Routing:
     def add(self, audience: Audience) -> None:
         """Add an audience."""
         for name, query in audience.subscription.parts:
-            if query == EVERYTHING:
+            if query == _UNFILTERED[name]:
                 self._unfiltered[name].add(audience)
             else:
                 term = _route(query)
@@ -67,7 +68,7 @@ class Routing:
     def remove(self, audience: Audience) -> None:
         """Remove an audience."""
         for name, query in audience.subscription.parts:
-            if query == EVERYTHING:
+            if query == _UNFILTERED[name]:
                 self._unfiltered[name].discard(audience)
             else:
                 term = _route(query)

@@ -122,9 +122,8 @@ class InProcess:
         context = self._running()
         places = {"before": before, "after": after, "around": around}
         command = commands.get_history(filters, limit, offset, **places)
-        asked, principal = _checked(GetHistory, command), _principal(as_user)
-        allowed = queries.allowed(principal, asked)
-        found = await queries.history(context.log, allowed, principal.reads_as)
+        checked = _checked(GetHistory, command)
+        found = await queries.history(context.log, _principal(as_user), checked)
         return page(found.messages, found.total_count, found.offset)
 
     async def search(
@@ -144,9 +143,8 @@ class InProcess:
         """
         context = self._running()
         command = commands.search(query, filters, limit, offset)
-        asked, principal = _checked(Search, command), _principal(as_user)
-        allowed = queries.allowed(principal, asked)
-        found = await queries.search(context.log, allowed, principal.reads_as)
+        checked = _checked(Search, command)
+        found = await queries.search(context.log, _principal(as_user), checked)
         return page(found.results, found.count, found.offset)
 
     def subscribe(
@@ -221,6 +219,5 @@ def _queries(principal: Principal, command: Subscribe) -> Queries:
     """Compile a subscription. Raises `RefusedError`."""
     if command.filters.type is not msgspec.UNSET:
         raise RefusedError(PROTOCOL_ERROR, "filters.type", "must be left out; name the types")
-    principal.check_reads(command.message_types, "message_types")
-    query = compile_query(command.filters, reads_as=principal.reads_as)
-    return NOTHING.with_types({name: query.of_type(name) for name in command.message_types})
+    query = compile_query(principal, command.filters, message_types=command.message_types)
+    return NOTHING.with_types(dict.fromkeys(command.message_types, query))

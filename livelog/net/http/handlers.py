@@ -159,18 +159,16 @@ async def history(context: Context, request: Request) -> Response:
     """A page of the past."""
     context.limiter.spend("commands", request.address, request.principal)
     with _parameters():
-        asked = queries.command_of(GetHistory, request.parameters)
-        command = queries.allowed(request.principal, asked)
-        return _event(await queries.history(context.log, command, request.principal.reads_as))
+        command = queries.command_of(GetHistory, request.parameters)
+        return _event(await queries.history(context.log, request.principal, command))
 
 
 async def search(context: Context, request: Request) -> Response:
     """A page of the past messages in which words occur."""
     context.limiter.spend("commands", request.address, request.principal)
     with _parameters():
-        asked = queries.command_of(Search, request.parameters)
-        command = queries.allowed(request.principal, asked)
-        return _event(await queries.search(context.log, command, request.principal.reads_as))
+        command = queries.command_of(Search, request.parameters)
+        return _event(await queries.search(context.log, request.principal, command))
 
 
 @contextmanager

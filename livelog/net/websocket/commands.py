@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -68,15 +69,14 @@ def subscribe(caller: Caller, command: Subscribe) -> Reply:
     """Add types to what the caller listens to, or replace their filters."""
     if command.filters.type is not UNSET:
         raise RefusedError(PROTOCOL_ERROR, "filters.type", "name the types in message_types")
-    caller.principal.check_reads(command.message_types, "message_types")
-    query = compile_query(command.filters, reads_as=caller.principal.reads_as)
+    query = compile_query(caller.principal, command.filters, message_types=command.message_types)
     context, reader = caller.context, caller.reader
     since = None if command.since is UNSET else command.since
     if since is not None and since > context.log.head:
         raise RefusedError(
             PROTOCOL_ERROR, "since", f"is in the future, the log is at {context.log.head}"
         )
-    added = {name: query.of_type(name) for name in command.message_types}
+    added = dict.fromkeys(command.message_types, query)
     place = context.catch_up.move(reader, reader.subscription.with_types(added), since)
     return _in_force(Subscribed, reader, place)
 
@@ -115,15 +115,13 @@ def _in_force(event: type[Subscribed], reader: Reader, place: int) -> Subscribed
 
 
 def get_history(caller: Caller, command: GetHistory) -> Reply:
-    """A page of the past."""
-    allowed = queries.allowed(caller.principal, command)
-    return lambda: queries.history(caller.context.log, allowed, caller.principal.reads_as)
+    """Read a page of the past."""
+    return partial(queries.history, caller.context.log, caller.principal, command)
 
 
 def search(caller: Caller, command: Search) -> Reply:
-    """A page of the past messages in which words occur."""
-    allowed = queries.allowed(caller.principal, command)
-    return lambda: queries.search(caller.context.log, allowed, caller.principal.reads_as)
+    """Read a page of the past messages in which words occur."""
+    return partial(queries.search, caller.context.log, caller.principal, command)
 
 
 def ping(caller: Caller, command: Ping) -> Reply:
