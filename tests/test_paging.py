@@ -1,4 +1,4 @@
-"""Where a page lies, against a plain list."""
+"""Places of pages against a plain list."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ def test_a_page_lies_where_its_anchor_says(matches: list[int], limit: int, seq: 
 
 
 @given(seqs, st.integers(1, 6), st.integers(0, 12))
-def test_without_one_it_lies_at_its_offset(matches: list[int], limit: int, offset: int) -> None:
+def test_without_an_anchor_a_page_lies_at_its_offset(
+    matches: list[int], limit: int, offset: int
+) -> None:
     assert page(matches, Span(limit, offset)) == matches[offset : offset + limit]
 
 
 @pytest.mark.parametrize("anchor", ["before", "after", "around"])
-def test_nothing_lies_nowhere(anchor: Anchor) -> None:
+def test_without_matches_every_page_is_empty(anchor: Anchor) -> None:
     assert page([], Span(5, anchor=anchor, seq=3)) == []

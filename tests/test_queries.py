@@ -1,4 +1,4 @@
-"""Pages of the past through both doors: a command and a URL get the same page."""
+"""History and search through both doors: a command and a URL get the same page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def filled(house: House, count: int) -> list[int]:
 
 
 async def both(client: Client, http: Http, action: str, **fields: Any) -> Json:
-    """The page that both doors give."""
+    """Return the page that both doors give."""
     reply = await client.ask(action, **fields)
     filters = fields.pop("filters", {})
     path = {"get_history": "/api/history", "search": "/api/search"}[action]
@@ -94,7 +94,7 @@ async def test_a_search_is_paged_and_filtered_the_same_way() -> None:
     ],
 )
 @on_uvloop
-async def test_what_cannot_be_is_refused_by_field(
+async def test_an_invalid_query_is_refused_by_field(
     action: str, fields: dict[str, Any], field: str
 ) -> None:
     async with serving() as house:

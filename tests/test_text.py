@@ -1,4 +1,4 @@
-"""Words and phrases against the rule as it is written, character by character."""
+"""The tokenizer against its rule, character by character."""
 
 from __future__ import annotations
 

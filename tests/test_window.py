@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
 
 import hypothesis.strategies as st
 from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from livelog.auth.principal import ANYBODY
+from livelog.index.plan import finish
 from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
 from livelog.log.window import Matches, Window
 from livelog.wire.commands import Filters
@@ -20,15 +20,6 @@ from tests.support.strategies import queries as asked
 
 queries = st.just(EVERYTHING) | asked
 ALL = NOTHING.with_types(dict.fromkeys(TYPES, EVERYTHING))
-
-
-def finish(steps: Generator[None, None, Matches]) -> Matches:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            matches: Matches = stop.value
-            return matches
 
 
 class WindowAgainstAList(RuleBasedStateMachine):

@@ -13,6 +13,7 @@ from collections.abc import Generator
 
 from pyroaring import BitMap
 
+from livelog.index import plan
 from livelog.index.index import Index
 from livelog.index.paging import Chunk
 from livelog.index.query import Query, Subscription
@@ -140,7 +141,7 @@ class Window:
     def find(self, query: Query) -> Generator[None, None, Matches]:
         """Find all messages that match `query`."""
         index = self._index
-        found = yield from index.find(query, self._mentions)
+        found = yield from plan.find(index, query, self._mentions)
         if index is not self._index:  # positions have been counted anew meanwhile
             return (yield from self.find(query))
         return Matches(self, found)
@@ -155,11 +156,8 @@ class Window:
 
     def _wanted(self, wanted: Subscription, within: range) -> BitMap:
         found = BitMap()
-        for name, query in wanted.parts:
-            part = self._index.select(query, within) & self._index.of_type(name)
-            for phrase in query.phrases:
-                part = BitMap([p for p in part if self._mentions(p, phrase)])
-            found |= part
+        for _, query in wanted.parts:
+            found |= plan.scan(self._index, query, self._mentions, within)
         return found
 
     def _mentions(self, position: int, phrase: Phrase) -> bool:
