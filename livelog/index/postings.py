@@ -134,7 +134,7 @@ class Postings:
 
     def _settle(self) -> None:
         """Turn arrays that have grown too long into bitmaps: a few words a message, all in turn."""
-        # Not in `add`: a length check for each word of each message would cost more.
+        # Not in `add`, where the check would run for each word of each message.
         first = self._settled
         for places in self._by_number[first : first + _SETTLED_PER_MESSAGE]:
             if isinstance(places[0], _Rare) and len(places[0]) > _RARE:

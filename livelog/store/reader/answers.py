@@ -63,7 +63,7 @@ class StoreReader:
         return Page(payloads, sum(len(positions) for _, positions in found), offset)
 
     def chunk(self, call: ChunkCall) -> Chunk:
-        """Return the next messages for a subscriber that is behind, oldest first.
+        """Return the next messages for a reader that is behind, oldest first.
 
         `lost_upto` of the chunk tells of messages that were trimmed since the server asked.
         """
@@ -122,7 +122,7 @@ class StoreReader:
         return Chunk([b"".join(parts)], cursor, len(parts))
 
     def _seq_behind(self, part: Part, upto: int) -> int:
-        """Return the cursor of a subscriber that has had everything in a part."""
+        """Return the cursor of a reader that has had everything in a part."""
         return min(upto, self._rows.seq_at(part.end - 1) or upto)
 
 

@@ -65,7 +65,7 @@ _JOINED_FROM = 1000
 _COUNTED_PER_STEP = 2000
 """Words whose n-grams are counted between two pauses."""
 
-_REMEMBERED = 16
+_CACHED = 16
 """Parts of words whose joined positions a segment caches."""
 
 Posting = tuple[str, BitMap]
@@ -86,7 +86,7 @@ class Segment:
         # Cached without end, since a segment never changes.
         self._moments = lru_cache(1)(self._read_moments)
         self._vocabulary = lru_cache(1)(self._read_vocabulary)
-        self._containing = lru_cache(_REMEMBERED)(self._join)
+        self._containing = lru_cache(_CACHED)(self._join)
 
     @property
     def end(self) -> int:
@@ -227,8 +227,8 @@ def _letters_and_grams(word: str) -> set[str]:
 
 def _with_joined(postings: Iterable[Posting], joined: dict[str, BitMap]) -> Iterator[Posting]:
     """Pass `postings` on, joining those of each n-gram on the way, and then the joined lists."""
-    # Joined while the lists stream past, because to read them again would double the work of a
-    # merge; so the joined lists are the only ones that are in memory all at once.
+    # Joined while the lists stream past, which saves a second pass over the file; of all the lists
+    # only the joined ones are in memory at once.
     for term, positions in postings:
         if "=" not in term:  # a word
             for gram in joined.keys() & _letters_and_grams(term):
