@@ -33,7 +33,7 @@ from livelog.wire.record import Draft, Record, place
 Json = dict[str, Any]
 
 any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-"""What JSON can carry: anything but lone surrogates."""
+"""Text that JSON can carry: anything but lone surrogates."""
 
 message_ids = any_text.filter(lambda text: text and "\0" not in text)
 """U+0000 is refused in them."""
