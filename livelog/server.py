@@ -157,9 +157,10 @@ class Server(InProcess):
         self._listener.close()
         deadline = context.loop.time() + self.config.net.close_timeout
         # Polled, because an event for this moment would cost every connection at every other one.
-        while context.peers and context.loop.time() < deadline:  # noqa: ASYNC110 - see above
+        connections = context.limiter.connections
+        while connections and context.loop.time() < deadline:  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.01)
-        for peer in list(context.peers):
+        for peer in list(connections):
             peer.abort()
         await asyncio.sleep(0)  # lets the transports report that they have gone
         self._state = "closed"

@@ -139,8 +139,8 @@ async def test_subscriptions_that_change_all_the_time_leave_nothing_behind() -> 
         for client in restless:
             for _ in range(20 * 20):
                 await client.reply("subscribed")
-        assert len(house.context.hub._audiences) == 1 + len(restless)
-        house.context.hub._check()
+        assert len(house.inside.audiences) == 1 + len(restless)
+        house.inside.check()
 
 
 def change(turn: int, number: int, step: int) -> bytes:

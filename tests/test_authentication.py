@@ -281,15 +281,8 @@ async def test_a_token_that_expires_is_warned_of_and_ends_the_connection() -> No
         assert warning["action"] == "token_expiring"
         assert 50 < warning["expires_in_seconds"] < 60
         clock.now += 60
-        client_is_due(house)
+        house.inside.review_sessions()
         assert await refused(client) == (4002, "the token has expired")
-
-
-def client_is_due(house: House) -> None:
-    """Have every connection look at the clock, which a test has moved."""
-    for peer in house.context.peers:
-        peer.admission.due = 0.0  # type: ignore[attr-defined]  # all of them are WebSockets
-        house.context.timers.set(peer, 0.0)
 
 
 @on_uvloop
@@ -304,10 +297,10 @@ async def test_a_new_token_renews_the_connection() -> None:
             "authenticated"
         )
         clock.now += 100
-        client_is_due(house)
+        house.inside.review_sessions()
         assert await client.everything() == []
         clock.now += 350
-        client_is_due(house)
+        house.inside.review_sessions()
         assert (await client.event())["action"] == "token_expiring"
 
 
@@ -356,8 +349,7 @@ async def test_a_key_that_is_revoked_is_refused_from_then_on(tmp_path: Path) -> 
         late = await house.client()
         await late.tell("authenticate", api_key=secret)
         assert await refused(late) == (4001, "not a valid API key")
-        for peer in house.context.peers:
-            house.context.timers.set(peer, 0.0)
+        house.inside.deadlines_are_due()
         assert await refused(client) == (4001, "the API key was revoked")
         assert await stays.everything() == []
 

@@ -13,7 +13,7 @@ from tests.support.following import IMPATIENT, contents, take
 from tests.support.identity import SECRET, token
 from tests.support.process import Start, ended, ready
 from tests.support.wire import House, on_uvloop, serving, soon, until, user
-from tests.test_authentication import AUTH, Time, api_key, client_is_due
+from tests.test_authentication import AUTH, Time, api_key
 
 
 @on_uvloop
@@ -75,7 +75,7 @@ async def test_a_function_is_asked_for_every_connection_and_before_a_token_expir
         await until(lambda: len(asked) == 2, "a renewal")
         await until(lambda: expires(house) > clock.now + 100, "a new token")
         clock.now += 100
-        client_is_due(house)
+        house.inside.review_sessions()
         [seq] = house.publish("still here")
         assert [item.seq for item in await take(aiter(messages), 1)] == [seq]  # type: ignore[union-attr]  # no gap
         assert len(asked) == 2
@@ -83,7 +83,7 @@ async def test_a_function_is_asked_for_every_connection_and_before_a_token_expir
 
 def expires(house: House) -> float:
     """Until when the only client is believed."""
-    return min((peer.principal.expires or 0.0) for peer in house.context.peers)  # type: ignore[attr-defined]  # all of them are WebSockets
+    return min((peer.principal.expires or 0.0) for peer in house.inside.connections)
 
 
 @on_uvloop
@@ -96,7 +96,9 @@ async def test_a_connection_whose_token_has_expired_comes_back_with_another() ->
         log.subscribe(["user"]) as messages,
     ):
         await until(lambda: not given, "all three tokens")
-        await until(lambda: house.context.peers and expires(house) > time.time() + 100, "the last")
+        await until(
+            lambda: house.inside.websockets and expires(house) > time.time() + 100, "the last"
+        )
         await log.history()
         house.publish("still here")
         assert contents(await take(aiter(messages), 1)) == ["still here"]
@@ -114,7 +116,7 @@ async def test_a_function_that_fails_is_asked_again() -> None:
 
     async with serving(**AUTH) as house:
         async with connect(house.server.url, token=next_one, clock=IMPATIENT) as log:
-            for peer in list(house.context.peers):
+            for peer in house.inside.connections:
                 peer.abort()
             await until(lambda: not answers, "all answers")
             await soon(log.history())

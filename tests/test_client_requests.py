@@ -62,7 +62,7 @@ async def test_commands_over_the_limit_wait_and_are_sent_again() -> None:
         assert len(pages) == 8
         await soon(asyncio.gather(*(log.publish(user(str(n))) for n in range(60))))
         assert (await log.history()).total == 60
-        assert len(house.context.peers) == 1
+        assert len(house.inside.connections) == 1
 
 
 @on_uvloop

@@ -65,7 +65,7 @@ async def test_a_loop_that_is_left_ends_its_subscription() -> None:
         async for message in log.subscribe(["user"], since=0):
             assert isinstance(message, (UserMessage, Gap))
             break
-        await until(lambda: not house.context.hub._audiences, "nobody listens")
+        await until(lambda: not house.inside.audiences, "nobody listens")
 
 
 @on_uvloop
@@ -114,7 +114,7 @@ async def test_subscriptions_that_agree_share_a_connection() -> None:
         assert [len(await take(aiter(each), n)) for each, n in [(users, 1), (direct, 1)]]
         got = await take(aiter(both), 2)
         assert isinstance(got[1], RaidMessage)
-        assert len(house.context.peers) == 1
+        assert len(house.inside.connections) == 1
 
 
 @on_uvloop
@@ -133,8 +133,8 @@ async def test_one_that_ends_leaves_the_others_what_they_asked_for() -> None:
 
 def told(house: House) -> set[str]:
     """What the one client is subscribed to."""
-    [audience] = house.context.hub._audiences
-    return set(audience.types)
+    [audience] = house.inside.audiences
+    return set(audience.subscription.types)
 
 
 @on_uvloop
@@ -150,8 +150,8 @@ async def test_subscriptions_that_contradict_each_other_both_get_theirs() -> Non
             assert contents(await take(aiter(a), 2)) == ["a", "a"]
             assert contents(await take(aiter(b), 2)) == ["b", "b"]
             assert contents(await take(aiter(everything), 4)) == ["a", "b", "a", "b"]
-            assert len(house.context.peers) == 3
-        await until(lambda: len(house.context.peers) == 1, "their connections closed")
+            assert len(house.inside.connections) == 3
+        await until(lambda: len(house.inside.connections) == 1, "their connections closed")
 
 
 @on_uvloop
@@ -216,7 +216,7 @@ async def test_a_user_who_was_away_for_long_goes_on_where_he_was() -> None:
         for start in range(0, count, 100):
             house.publish(*(f"{n} {'x' * 1000}" for n in range(start, start + 100)))
             await asyncio.sleep(0)
-        await until(lambda: slow in log._own and len(house.context.peers) == 2, "moved out")
-        await until(lambda: len(house.context.peers) == 1, "closed by the server")
+        await until(lambda: slow in log._own and len(house.inside.connections) == 2, "moved out")
+        await until(lambda: len(house.inside.connections) == 1, "closed by the server")
         got = contents(await take(aiter(slow), count))
         assert [int(text.split()[0]) for text in got] == [*range(count)]

@@ -303,9 +303,9 @@ async def test_a_gap_is_told_to_a_reader_that_was_too_slow_for_the_window() -> N
     async with serving(window_messages=10) as house:
         slow = await house.client("?message_types=user", receive_buffer=4096)
         await slow.event()
-        [peer] = house.context.peers
+        peer = house.inside.connection
         published: list[int] = []
-        while not peer.reader.blocked:  # type: ignore[attr-defined]  # it is a connection
+        while not peer.reader.blocked:
             published += house.publish("x" * 30_000)
             await asyncio.sleep(0)
         published += house.publish(*["x"] * 100)

@@ -423,13 +423,9 @@ async def test_who_asks_and_vanishes_leaves_no_trace(action: str) -> None:
         house.publish(*["red dragon"] * 10_000)
         client = await house.client()
         await client.tell(action, **SEARCHING[action])
-        await until(lambda: any(_busy(peer) for peer in house.context.peers), "a search under way")
+        await until(lambda: house.inside.busy, "a search under way")
         client.reset()
         await house.emptied()
-
-
-def _busy(peer: object) -> bool:
-    return getattr(peer, "task", None) is not None
 
 
 @pytest.mark.parametrize("cut", [1, 3, 8, 20])
@@ -441,10 +437,10 @@ async def test_who_vanishes_within_a_frame_is_forgotten(how: str, cut: int) -> N
         stays = await house.client("?message_types=user")
         await client.event()
         await client.send(command("ping", request_id="never whole")[:cut])
-        await until(lambda: house.context.subscribers["127.0.0.1"] == 2, "both connected")
+        await until(lambda: house.inside.websockets["127.0.0.1"] == 2, "both connected")
         getattr(client, how)()
-        await until(lambda: len(house.context.peers) == 1, "one connection gone")
-        assert house.context.subscribers == {"127.0.0.1": 1}
+        await until(lambda: len(house.inside.connections) == 1, "one connection gone")
+        assert house.inside.websockets == {"127.0.0.1": 1}
         house.publish("for who stays")
         await stays.event()
         assert await stays.contents(1) == ["for who stays"]
@@ -569,8 +565,8 @@ async def test_who_sends_without_reading_is_read_no_further(data: bytes) -> None
         house.publish(*["x" * 100] * 1000)
         client = await house.client(receive_buffer=4096)
         await _fill(client, data, at_most=64 << 20)
-        [peer] = house.context.peers
-        held = peer.transport.get_write_buffer_size()  # type: ignore[attr-defined]  # it is a connection
+        peer = house.inside.connection
+        held = peer.transport.get_write_buffer_size()
         assert 0 < held < 8 << 20
 
 
@@ -592,7 +588,7 @@ async def test_a_stalled_reader_costs_the_others_nothing_and_later_gets_it_all()
         await stalled.event()
         await reading.event()
         contents = await _publish_until_blocked(house, readers=[reading])
-        assert house.context.hub._audiences  # the other one is live
+        assert house.inside.audiences  # the other one is live
         house.publish("the end")
         assert await reading.contents(1) == ["the end"]
         assert await stalled.contents(len(contents) + 1) == [*contents, "the end"]
@@ -614,24 +610,19 @@ async def _publish_until_blocked(
         for reader in readers:
             assert await reader.contents(1) == [content]
         await asyncio.sleep(0)
-        if enough == 10**9 and any(_is_blocked(peer) for peer in house.context.peers):
+        if enough == 10**9 and house.inside.blocked:
             enough = len(contents) + beyond
         assert len(contents) < 5000, "nobody was ever blocked"
     return contents
-
-
-def _is_blocked(peer: object) -> bool:
-    reader = getattr(peer, "reader", None)
-    return reader is not None and reader.blocked
 
 
 @on_each_loop
 async def test_a_reader_that_stalls_for_too_long_is_told_so_in_its_last_frames() -> None:
     async with serving(stall_seconds=0.6) as house:
         stalled = await house.client("?message_types=user", receive_buffer=4096)
-        [peer] = house.context.peers
+        peer = house.inside.connection
         await _publish_until_blocked(house, readers=[])
-        await until(lambda: getattr(peer, "closing"), "the server losing patience")  # noqa: B009 - no attribute of every peer
+        await until(lambda: peer.closing, "the server losing patience")
         house.publish("too late")
         seqs = []
         while "seq" in (event := await stalled.event()) or event["action"] == "subscribed":
@@ -653,13 +644,13 @@ async def test_a_reader_that_stays_stalled_is_dropped() -> None:
 async def test_a_stalled_reader_cannot_fill_the_memory_while_it_is_being_closed() -> None:
     async with serving(stall_seconds=1, limits=False) as house:
         stalled = await house.client("?message_types=user", receive_buffer=4096)
-        [peer] = house.context.peers
+        peer = house.inside.connection
         await _publish_until_blocked(house, readers=[])
-        await until(lambda: getattr(peer, "closing"), "the server losing patience")  # noqa: B009 - no attribute of every peer
-        transport = peer.transport  # type: ignore[attr-defined]  # it is a connection
+        await until(lambda: peer.closing, "the server losing patience")
+        transport = peer.transport
         before = transport.get_write_buffer_size()
         sent, pings = 0, frame(b"x" * 100, PING) * 100
-        while sent < 4 << 20 and house.context.peers:
+        while sent < 4 << 20 and house.inside.connections:
             try:
                 sent += stalled.sock.send(pings[sent % len(pings) :])
             except (BlockingIOError, ConnectionError):
@@ -704,8 +695,8 @@ async def test_messages_sent_to_it_are_no_sign_that_a_peer_lives() -> None:
     async with serving(ping_interval=0.3, ping_timeout=0.3) as house:
         client = await house.client("?message_types=user")
         await client.event()
-        [peer] = house.context.peers
-        while not peer.closing:  # type: ignore[attr-defined]  # it is a connection
+        peer = house.inside.connection
+        while not peer.closing:
             house.publish("hello")
             await client.more()
         assert b"connection_timeout" in await client.upto(b"}\x88")
@@ -846,7 +837,7 @@ async def test_an_address_may_open_so_many_connections_and_a_freed_place_can_be_
         await first.send(close_frame())
         await first.goodbye()
         first.close()
-        await until(lambda: house.context.subscribers.total() == 1, "a place being freed")
+        await until(lambda: house.inside.websockets.total() == 1, "a place being freed")
         await house.client()
 
 
@@ -896,7 +887,7 @@ async def test_a_server_that_stops_says_all_it_has_to_say_and_then_goodbye() -> 
             await client.ended()
             client.close()
         await soon(closing, "the server to stop")
-        house.check_empty()
+        house.inside.check_empty()
 
 
 @on_each_loop
@@ -919,7 +910,7 @@ async def test_a_server_that_stops_does_not_wait_for_the_dead() -> None:
         stalled = await house.client("?message_types=user", receive_buffer=4096)
         await _publish_until_blocked(house, readers=[])
         await soon(house.server.close(), "the server to stop")
-        house.check_empty()
+        house.inside.check_empty()
         assert await silent.goodbye() == ("normal_closure", 1001)
         assert stalled.sock.fileno() >= 0
 

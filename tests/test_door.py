@@ -52,7 +52,7 @@ def told() -> Iterator[list[str]]:
 
 
 def addresses(house: House) -> list[str]:
-    return sorted(house.context.subscribers)
+    return sorted(house.inside.websockets)
 
 
 # Behind a proxy.
@@ -63,7 +63,7 @@ async def test_a_trusted_proxy_says_whose_connection_it_is() -> None:
     async with serving(trusted_proxies="127.0.0.1") as house:
         for forwarded in (f"6.6.6.6, {FAR}", "2001:db8::7", ""):
             await (await house.http()).send(upgrade(X_Forwarded_For=forwarded))
-        await until(lambda: house.context.subscribers.total() == 3, "three connections")
+        await until(lambda: house.inside.websockets.total() == 3, "three connections")
         assert addresses(house) == [HERE, "2001:db8::/64", FAR]
 
 
@@ -71,7 +71,7 @@ async def test_a_trusted_proxy_says_whose_connection_it_is() -> None:
 async def test_nobody_else_is_believed() -> None:
     async with serving(trusted_proxies="127.0.0.1") as house:
         await (await house.http(THERE)).send(upgrade(X_Forwarded_For=FAR))
-        await until(lambda: house.context.subscribers, "a connection")
+        await until(lambda: house.inside.websockets, "a connection")
         assert addresses(house) == [THERE]
 
 
@@ -80,7 +80,7 @@ async def test_a_unix_socket_is_a_proxy_by_its_name(tmp_path: object) -> None:
     for proxies, seen in (("unix", [FAR]), ("", [""])):
         async with serving(uds=f"{tmp_path}/s", trusted_proxies=proxies) as house:
             await (await house.http()).send(upgrade(X_Forwarded_For=FAR))
-            await until(lambda: house.context.subscribers, "a connection")
+            await until(lambda: house.inside.websockets, "a connection")
             assert addresses(house) == seen
 
 
@@ -127,7 +127,7 @@ async def test_the_proxy_protocol_says_whose_connection_it_is(preface: bytes) ->
         await whole.send(data)
         for byte in data:
             await cut.send(bytes([byte]))
-        await until(lambda: house.context.subscribers[FAR] == 2, "two connections")
+        await until(lambda: house.inside.websockets[FAR] == 2, "two connections")
 
 
 @on_uvloop
@@ -135,7 +135,7 @@ async def test_a_proxy_that_speaks_for_itself_has_its_own_address() -> None:
     settings: Json = {"trusted_proxies": "127.0.0.1", "proxy_header": "proxy-protocol"}
     async with serving(**settings) as house:
         await (await house.wire()).send(b"PROXY UNKNOWN\r\n", upgrade())
-        await until(lambda: house.context.subscribers, "a connection")
+        await until(lambda: house.inside.websockets, "a connection")
         assert addresses(house) == [HERE]
 
 
@@ -186,7 +186,7 @@ async def test_pages_of_other_sites_may_not_write_nor_connect() -> None:
         kept = await (await house.http()).ask("GET", "/api/history")
         assert kept.json["total_count"] == 0
         await (await house.http()).send(upgrade(Origin="http://here"))
-        await until(lambda: house.context.subscribers, "a connection from the own page")
+        await until(lambda: house.inside.websockets, "a connection from the own page")
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ async def test_pages_of_a_listed_origin_may_do_everything() -> None:
         for answer in (first, done, refused):
             assert answer.headers["access-control-allow-origin"] == page
         await http.send(upgrade(Origin=page))
-        await until(lambda: house.context.subscribers, "a connection from that page")
+        await until(lambda: house.inside.websockets, "a connection from that page")
         other = await (await house.http()).ask(
             "OPTIONS", "/api/messages", **{**asked, "Origin": "https://evil.org"}
         )
@@ -294,8 +294,8 @@ async def test_slow_heads_and_bodies_are_cut_off_wherever_they_come_from() -> No
                 if number % 3:
                     assert (await http.answer()).status == 408
                 await http.ended()
-        await until(lambda: not house.context.limiter._waiting, "all slow ones gone")
-        assert not house.context.limiter._waiting_from
+        await until(lambda: not house.inside.waiting, "all slow ones gone")
+        assert not house.inside.waiting
         for source in sources:
             assert sum(line.startswith(f"{source} ") for line in lines) == 3, "one of each kind"
 
@@ -306,17 +306,17 @@ async def test_an_address_may_have_so_many_connections_waiting_and_others_are_no
 ):
     async with serving(waiting_per_ip=5) as house:
         held = [await house.wire() for _ in range(5)]
-        await until(lambda: len(house.context.limiter._waiting) == 5, "five that wait")
+        await until(lambda: house.inside.waiting.total() == 5, "five that wait")
         for _ in range(20):
             flood = await house.http()
             answer = await flood.answer()
             assert (answer.status, answer.headers["retry-after"]) == (429, "1")
             assert answer.json["error_code"] == 4003
             await flood.ended()
-        assert len(house.context.peers) == 5, "who is refused costs nothing any more"
+        assert len(house.inside.connections) == 5, "who is refused costs nothing any more"
         assert (await (await house.http(THERE)).ask("GET", "/healthz")).status == 200
         held[0].close()
-        await until(lambda: house.context.limiter._waiting_from[HERE] == 4, "a free place")
+        await until(lambda: house.inside.waiting[HERE] == 4, "a free place")
         await house.client()
         await house.client()
 
@@ -325,7 +325,7 @@ async def test_an_address_may_have_so_many_connections_waiting_and_others_are_no
 async def test_a_refusal_reaches_who_asks_at_once() -> None:
     async with serving(waiting_per_ip=1) as house:
         await house.wire()
-        await until(lambda: house.context.limiter._waiting, "one that waits")
+        await until(lambda: house.inside.waiting, "one that waits")
         hasty = await house.http()
         await hasty.send(request("GET", "/healthz"))
         assert (await hasty.answer()).status == 429
@@ -335,13 +335,13 @@ async def test_a_refusal_reaches_who_asks_at_once() -> None:
 async def test_when_too_many_wait_the_longest_silent_makes_room() -> None:
     async with serving(waiting_connections=10) as house:
         silent = [await house.http(f"127.0.0.{number}") for number in range(2, 12)]
-        await until(lambda: len(house.context.limiter._waiting) == 10, "ten that wait")
+        await until(lambda: house.inside.waiting.total() == 10, "ten that wait")
         assert (await silent[0].ask("GET", "/healthz")).status == 200
         newcomer = await house.http()
         assert (await newcomer.ask("GET", "/healthz")).status == 200
         await silent[1].ended()
         assert (await silent[0].ask("GET", "/healthz")).status == 200
-        assert len(house.context.limiter._waiting) == 10
+        assert house.inside.waiting.total() == 10
 
 
 @on_uvloop

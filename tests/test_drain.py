@@ -24,6 +24,7 @@ from livelog.net.drain import Schedule
 from livelog.net.http.connection import HttpConnection
 from livelog.net.websocket.connection import Connection
 from livelog.wire.messages import UserMessage
+from tests.support.inside import Inside
 from tests.support.process import port_of
 from tests.support.tls import TlsHttp, make_certificate, secured, trusting
 from tests.support.wire import (
@@ -121,7 +122,7 @@ async def test_a_request_that_has_begun_is_answered(secure: bool, tmp_path: Path
         )
         asked = request("POST", "/api/messages", json.dumps(user("half of it was there")))
         await http.send(asked[:-10])
-        await until(lambda: any(begun(peer) for peer in house.context.peers), "the head to be read")
+        await until(lambda: any(map(begun, house.inside.connections)), "the head to be read")
         end = asyncio.create_task(house.server.close())
         await until(house.context.ending.is_set, "the end to begin")
         await http.send(asked[-10:])
@@ -160,7 +161,7 @@ async def test_they_are_told_one_after_the_other(slowly: None) -> None:
     async with serving(drain_seconds=2) as house:
         clients = [await house.client("?message_types=user") for _ in range(10)]
         end = asyncio.create_task(house.server.close())
-        live = [each for each in house.context.peers if isinstance(each, Connection)]
+        live = [each for each in house.inside.connections if isinstance(each, Connection)]
         await until(lambda: any(each.closing for each in live), "the first to be told")
         staying = [each for each in live if not each.closing]
         assert staying
@@ -223,7 +224,7 @@ async def test_nobody_misses_anything_when_a_server_follows_on_another(
                     return
 
     async def everybody(server: Server) -> None:
-        await until(lambda: len(server._context.peers) == len(heard), "everybody to be there")
+        await until(lambda: len(Inside(server).connections) == len(heard), "everybody to be there")
 
     async def publish(server: Server, count: int) -> None:
         for _ in range(count):

@@ -206,7 +206,7 @@ async def test_a_loop_that_is_left_leaves_nothing_behind() -> None:
             assert isinstance(message, (UserMessage, Gap))
             break
         await until(lambda: not house.feeds, "left")
-        house.check_empty()
+        house.inside.check_empty()
 
 
 @on_uvloop

@@ -98,7 +98,7 @@ async def test_listeners_share_one_connection_and_each_has_its_filters(node_modu
         house.append({"type": "system", "event": "error"})
         await follower.until(lambda: follower.messages("rest"), "the last message")
         assert follower.contents("talk") == follower.contents("talk too") == ["yes"]
-        assert house.context.subscribers.total() == 1
+        assert house.inside.websockets.total() == 1
         refused = await follower.call("listen", name="other", types=["user"])
         assert "user is followed with other filters already" in refused["error"]["message"]
         refused = await follower.call("listen", name="other", types=["users"])
@@ -168,7 +168,7 @@ async def test_a_burst_of_messages_beyond_the_limit_arrives_whole(node_modules: 
         assert published == sorted(set(published))
         assert len(follower.said("state")) == 2, "it was not sent away for its haste"
         assert (await follower.call("history", limit=1))["total_count"] == 250
-        assert house.context.subscribers.total() == 1
+        assert house.inside.websockets.total() == 1
 
 
 @on_uvloop

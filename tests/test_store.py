@@ -197,7 +197,7 @@ async def test_it_serves_while_the_window_is_filled(tmp_path: Path, window: int)
         seqs, _ = await resumed(client, messages[-1]["seq"])
         assert seqs == [one["seq"] for one in messages]
         assert await everything(http) == messages
-        house.context.log._window._check()
+        house.inside.window._check()
 
 
 @on_uvloop
@@ -228,7 +228,7 @@ async def test_live_traffic_may_fill_the_window_by_itself(tmp_path: Path) -> Non
         http = await house.http()
         messages += await post(http, range(700, 800))
         await until(lambda: filled(house), "filled")
-        assert len(house.context.log._window) <= 20
+        assert len(house.inside.window) <= 20
         got = await everything(http)
         assert [one["id"] for one in got] == [f"m{number}" for number in range(800)]
 

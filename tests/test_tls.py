@@ -8,7 +8,6 @@ import signal
 import ssl
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -84,7 +83,7 @@ async def test_old_versions_are_not_spoken(version: ssl.TLSVersion, files: Files
 async def test_who_does_not_shake_hands_is_dropped_and_counted(files: Files) -> None:
     async with serving(**files.settings, head_timeout=0.5, waiting_per_ip=3) as house:
         silent = [await house.wire() for _ in range(3)]
-        await until(lambda: len(house.context.limiter._waiting) == 3, "three that wait")
+        await until(lambda: house.inside.waiting.total() == 3, "three that wait")
         refused = await house.wire()
         with suppress(ConnectionResetError):
             await refused.ended()
@@ -97,7 +96,7 @@ async def test_who_does_not_shake_hands_is_dropped_and_counted(files: Files) -> 
             assert b"HTTP" not in await plain.rest()
         plain.close()
         await house.emptied()
-        assert not house.context.limiter._waiting
+        assert not house.inside.waiting
 
 
 @on_each_loop
@@ -112,8 +111,8 @@ async def test_a_slow_reader_is_noticed_and_later_gets_it_all(files: Files) -> N
         for start in range(0, len(texts), 50):
             house.publish(*texts[start : start + 50])
             assert await quick.contents(50) == texts[start : start + 50]
-        [blocked] = [peer for peer in house.context.peers if peer.reader.blocked]  # type: ignore[attr-defined]  # all are WebSockets
-        assert blocked.transport.get_write_buffer_size() < 2**20, "16 MB were sent"  # type: ignore[attr-defined]  # see above
+        [blocked] = house.inside.blocked
+        assert blocked.transport.get_write_buffer_size() < 2**20, "16 MB were sent"
         slow.resume_reading()
         assert await slow.contents(2000) == texts
         for client in (slow, quick):
@@ -127,8 +126,7 @@ async def test_who_asks_without_reading_is_read_no_further(files: Files) -> None
         client = await client_of(house, files)
         client.pause_reading()
         asking = asyncio.create_task(_ask_for_ever(client))
-        peers: Any = house.context.peers  # all are WebSockets
-        await until(lambda: any(peer.reader.blocked for peer in peers), "a full buffer")
+        await until(lambda: house.inside.blocked, "a full buffer")
         await until(lambda: client.writer.transport.get_write_buffer_size() > 2**16, "no reading")
         asking.cancel()
         client.close()
@@ -226,7 +224,7 @@ async def test_a_server_with_tls_stops_in_good_order(files: Files) -> None:
     async with serving(**files.settings) as house:
         client = await client_of(house, files)
         waiting = await house.wire()
-        await until(lambda: house.context.limiter._waiting, "one in its handshake")
+        await until(lambda: house.inside.waiting, "one in its handshake")
         closing = asyncio.create_task(house.server.close())
         assert await client.goodbye() == ("normal_closure", 1001)
         client.close()

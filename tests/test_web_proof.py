@@ -11,7 +11,7 @@ from tests.support.browser import Viewer, chromium, hosting
 from tests.support.follower import Follower, following
 from tests.support.identity import SECRET, token
 from tests.support.wire import on_uvloop, serving, user
-from tests.test_authentication import AUTH, Time, client_is_due
+from tests.test_authentication import AUTH, Time
 
 pytestmark = pytest.mark.browser
 
@@ -82,7 +82,7 @@ async def test_a_function_renews_a_token_that_expires(node_modules: Path) -> Non
         await follower.call("listen", name="all", types=["user"])
         await entered(follower, 2)
         clock.now += 100
-        client_is_due(house)
+        house.inside.review_sessions()
         house.publish("still here")
         await follower.until(lambda: follower.contents() == ["still here"], "the message")
         assert len(follower.said("state")) == connected_states(follower)
@@ -104,7 +104,7 @@ async def test_with_a_function_an_expired_connection_comes_back(node_modules: Pa
     ):
         await follower.call("listen", name="all", types=["user"])
         clock.now += 101  # past the warning: the computer was asleep
-        client_is_due(house)
+        house.inside.review_sessions()
         assert (await follower.state("waiting"))["code"] == 4002
         await entered(follower, 2)
         await follower.call("history")

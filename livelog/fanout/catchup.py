@@ -134,6 +134,15 @@ class CatchUp:
             reader.write(data)
         return len(data)
 
+    def _check(self) -> None:
+        """Assert that each reader behind is in one place, and may be written to."""
+        assert not self._queue.keys() & self._fetches.keys()
+        for reader in [*self._queue, *self._fetches]:
+            assert not reader.blocked
+            assert reader.audience is None
+            assert reader.subscription.parts
+            assert reader.cursor < self._hub.head
+
 
 def _ignored() -> None:
     """Do nothing: the callback until a flusher sets its own."""

@@ -63,7 +63,8 @@ class Schedule:
 async def drain(context: Context, hurried: asyncio.Event) -> None:
     """Disconnect all clients over time; the rest at once when `hurried` is set."""
     context.ending.set()
-    peers = list(context.peers)
+    connections = context.limiter.connections
+    peers = list(connections)
     net = context.config.net
     schedule = Schedule(len(peers), net.drain_seconds, net.close_timeout, random.Random())
     started = context.loop.time()
@@ -74,12 +75,12 @@ async def drain(context: Context, hurried: asyncio.Event) -> None:
         due = schedule.due(elapsed)
         for _ in range(due - notified):
             peer = next(remaining)
-            if peer in context.peers:  # neither gone nor replaced, as a TLS door is by an HTTP door
+            if peer in connections:  # neither gone nor replaced, as a TLS door is by an HTTP door
                 peer.shut_down(schedule.back_in(elapsed))
         notified = due
         if notified < len(peers):
             await _pause(hurried)
-    for peer in list(context.peers):  # connections made during the drain, such as for /healthz
+    for peer in list(connections):  # connections made during the drain, such as for /healthz
         peer.shut_down(0)
 
 

@@ -109,7 +109,6 @@ class TlsDoor(asyncio.Protocol):
             self.context.audit.refused(self.address, refused)
             self.transport.abort()
             return
-        self.context.peers.add(self)
         self.transport.set_write_buffer_limits(high=0)
         self.task = self.context.loop.create_task(self._shake_hands())
 
@@ -184,5 +183,4 @@ class TlsDoor(asyncio.Protocol):
             door.data_received(bytes(self.early))
 
     def _leave(self) -> None:
-        self.context.peers.discard(self)
         self.context.limiter.leave(self)

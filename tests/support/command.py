@@ -78,7 +78,7 @@ async def followed(house: House, count: int = 1) -> None:
 
 def listening(house: House) -> int:
     """How many connections are subscribed to something."""
-    return sum(len(audience.members) for audience in house.context.hub._audiences.values())
+    return house.inside.listening
 
 
 def ndjson(*messages: Json) -> str:

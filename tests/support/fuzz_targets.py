@@ -21,6 +21,7 @@ from livelog.net import proxyprotocol
 from livelog.net.context import Context
 from livelog.net.http.connection import HttpConnection
 from tests.support.identity import PRIVATE, SECRET, pem
+from tests.support.inside import Inside
 from tests.support.wire import frame, upgrade
 
 Target = Callable[[bytes], None]
@@ -93,13 +94,13 @@ class House:
         self._loop.set_exception_handler(lambda _, context: self._faults.found.append(str(context)))
         self.server = Server(Config(port=0, store="memory", limits=False, **settings))
         self._loop.run_until_complete(self.server.start())
-        self.context: Context = self.server._context
+        self.context: Context = Inside(self.server).context
 
     def feed(self, *pieces: bytes) -> None:
         """A connection on which these arrive, and then its end."""
         self._loop.run_until_complete(self._fed(pieces))
         assert not self._faults.found, self._faults.found
-        assert not self.context.peers, "somebody has stayed"
+        assert not self.context.limiter.connections, "somebody has stayed"
 
     async def _fed(self, pieces: tuple[bytes, ...]) -> None:
         transport = Memory(HttpConnection(self.context))

@@ -91,7 +91,7 @@ async def everything(http: Http, **filters: Any) -> list[Json]:
 
 def filled(house: House) -> bool:
     """The window has been filled after the start."""
-    task = house.server._filling
+    task = house.inside.filling
     return task is not None and task.done()
 
 
@@ -157,7 +157,7 @@ def killed_reader(folder: Path) -> int:
 
 def pragma(house: House, text: str) -> int:
     """Ask or tell the connection that writes."""
-    journal = house.server._store.journal
+    journal = house.inside.store.journal
     assert isinstance(journal, SqliteJournal)
     [[value]] = journal._writer._connection.execute(f"PRAGMA {text}")
     return int(value)

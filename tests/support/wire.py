@@ -27,6 +27,7 @@ from livelog.engine.base import MakeEngine
 from livelog.engine.local import LocalEngine
 from livelog.net.context import Context
 from livelog.net.feed import Feed
+from tests.support.inside import Inside
 
 PATIENCE = 20.0
 """Seconds after which something that was expected is held to be missing."""
@@ -375,7 +376,7 @@ AnyWire = TypeVar("AnyWire", bound=Wire)
 def append(server: Server, message: Any) -> Receipt:
     """Publish a message without a wait, and look up its place in the log."""
     id = server.publish_nowait(message)
-    known = server._context.log.lookup(id)
+    known = Inside(server).context.log.lookup(id)
     assert known is not None
     return Receipt(id, known.seq)
 
@@ -385,17 +386,18 @@ class House:
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.inside = Inside(server)
         self._wires: list[Wire] = []
 
     @property
     def context(self) -> Context:
-        """The server's inside."""
-        return self.server._context
+        """What all connections share."""
+        return self.inside.context
 
     @property
     def feeds(self) -> dict[Subscription, Feed]:
         """The subscriptions in process, and their feeds."""
-        return self.server._feeds
+        return self.inside.feeds
 
     @property
     def address(self) -> Address:
@@ -432,18 +434,8 @@ class House:
 
     async def emptied(self) -> None:
         """Nobody is connected any more, and nothing is left of those who were."""
-        await until(lambda: not self.context.peers, "all connections gone")
-        self.check_empty()
-
-    def check_empty(self) -> None:
-        """Assert that nothing is left of any connection."""
-        assert not self.context.peers
-        assert not self.context.subscribers
-        assert not len(self.context.timers)
-        assert not self.context.hub._audiences
-        assert self.context.catch_up.idle
-        self.context.hub._check()
-        self.context.timers._check()
+        await until(lambda: not self.inside.connections, "all connections gone")
+        self.inside.check_empty()
 
     async def close(self) -> None:
         """Let the clients vanish, then stop the server."""
@@ -469,7 +461,7 @@ async def serving(
             yield house
         finally:
             await house.close()
-        house.check_empty()
+        house.inside.check_empty()
 
 
 def no_faults() -> AbstractContextManager[None]:

@@ -25,12 +25,11 @@ from livelog.errors import (
     GOING_AWAY,
     MESSAGE_TOO_BIG,
     PROTOCOL_ERROR,
-    RATE_LIMIT_EXCEEDED,
     SERVER_ERROR,
     RefusedError,
 )
 from livelog.net import proxyprotocol
-from livelog.net.addresses import address_of, limited_as
+from livelog.net.addresses import address_of
 from livelog.net.context import Context
 from livelog.net.http.handlers import Request, Response, answer
 from livelog.net.http.parser import admit
@@ -43,7 +42,6 @@ _websocket_log = logging.getLogger("livelog.websocket")
 _websocket_log.setLevel(logging.WARNING)  # it would report every connection
 _MAX_HEAD_BYTES = 16 * 1024
 _HEADERS = {"X-Content-Type-Options": "nosniff"}  # no answer is to be run as a script
-_RETRY_LATER = {"Retry-After": "60"}
 _RETRY_SOON = {"Retry-After": "5"}
 
 
@@ -86,7 +84,6 @@ class HttpConnection(asyncio.Protocol):
             return
         if trusted:
             self._expect_proxy()
-        self.context.peers.add(self)
         self._set_timer(self.context.config.net.head_timeout)
 
     def data_received(self, data: bytes) -> None:
@@ -302,7 +299,7 @@ class HttpConnection(asyncio.Protocol):
     # The WebSocket handshake.
 
     def _upgrade(self, rest: bytes) -> None:
-        request, config = self.request, self.context.config
+        request = self.request
         if self.refused is not None:
             self._refuse(self.refused)
         elif request.header("upgrade").lower() != "websocket":
@@ -315,19 +312,16 @@ class HttpConnection(asyncio.Protocol):
         elif self.context.ending.is_set():
             issue = "the server is shutting down"
             self._refuse(RefusedError(GOING_AWAY, "", issue, headers=_RETRY_SOON))
-        elif self._too_many_from_here():
-            issue = (
-                f"{config.limits.connections_per_ip} connections are open from {request.address}"
-            )
-            self._refuse(RefusedError(RATE_LIMIT_EXCEEDED, "address", issue, headers=_RETRY_LATER))
+        else:
+            self._check_limit_and_shake_hands(rest)
+
+    def _check_limit_and_shake_hands(self, rest: bytes) -> None:
+        try:
+            self.context.limiter.check_upgrade(self.request.address)
+        except RefusedError as refused:
+            self._refuse(refused)
         else:
             self._shake_hands(rest)
-
-    def _too_many_from_here(self) -> bool:
-        limits = self.context.config.limits
-        here = limited_as(self.request.address)
-        open_here = self.context.subscribers[here]
-        return limits.enforced and bool(here) and open_here >= limits.connections_per_ip
 
     def _shake_hands(self, rest: bytes) -> None:
         websocket = ServerProtocol(
@@ -409,7 +403,6 @@ class HttpConnection(asyncio.Protocol):
     def _leave(self) -> None:
         self.context.limiter.leave(self)
         self.context.timers.drop(self)
-        self.context.peers.discard(self)
         del self.parser  # it refers back to us, which would keep both alive for a while
 
 

@@ -142,7 +142,7 @@ async def health(context: Context, request: Request) -> Response:
             "status": "draining" if ending else status,
             **({"issue": issue} if issue else {}),
             "version": __version__,
-            "connections": context.subscribers.total(),
+            "connections": len(context.limiter.connections.websockets),
             "head_seq": context.log.head,
             "uptime_seconds": round(context.loop.time() - context.started, 3),
         },

@@ -40,7 +40,7 @@ from livelog.wire.moments import timestamp
 
 
 class Caller(Protocol):
-    """Who sent the command."""
+    """The connection that sent a command."""
 
     context: Context
     reader: Reader
@@ -49,8 +49,8 @@ class Caller(Protocol):
     def principal(self) -> Principal:
         """Who it is."""
 
-    async def introduce(self, credential: Credential) -> Authenticated:
-        """Become who the credential proves. Raises `RefusedError`."""
+    def identify(self, principal: Principal) -> None:
+        """Begin or renew the session. Raises `RefusedError`."""
 
     def send(self, event: Event) -> None:
         """Send an event."""
@@ -150,14 +150,32 @@ def publish(caller: Caller, command: Publish) -> Reply:
 
 
 def authenticate(caller: Caller, command: Authenticate) -> Reply:
-    """Find out who the caller is; where everything is public, that is nobody in particular."""
+    """Check a credential and begin a session; without authentication there is one already."""
     token = "" if command.token is UNSET else command.token
     api_key = "" if command.api_key is UNSET else command.api_key
     if token and api_key:
         raise RefusedError(PROTOCOL_ERROR, "api_key", "cannot be combined with token")
     if caller.context.auth is None:
         return authenticated(caller.principal)
-    return lambda: caller.introduce(Credential(token, api_key))
+    return lambda: _identified(caller, Credential(token, api_key))
+
+
+async def _identified(caller: Caller, credential: Credential) -> Authenticated:
+    auth = caller.context.auth
+    assert auth is not None
+    caller.identify(await auth.check(credential))
+    _end_forbidden(caller)
+    return authenticated(caller.principal)
+
+
+def _end_forbidden(caller: Caller) -> None:
+    """Remove the types that a new token no longer allows, and tell the client."""
+    reader = caller.reader
+    forbidden = frozenset(reader.subscription.types) - caller.principal.readable
+    if forbidden:
+        left = reader.subscription.without(forbidden)
+        place = caller.context.catch_up.move(reader, left)
+        caller.send(_in_force(Unsubscribed, reader, place))
 
 
 class Entry(NamedTuple):

@@ -1,4 +1,4 @@
-"""What the doorman remembers, with a clock of its own; what it does on the wire is in test_door."""
+"""The limiter, with a clock that is set by hand; its effect on the wire is in test_floods."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from livelog import Config
 from livelog.auth.principal import ANYBODY, Principal
 from livelog.config.check import networks
 from livelog.errors import PROTOCOL_ERROR, RefusedError
-from livelog.net import limiter as module
+from livelog.net import quotas
 from livelog.net.addresses import Networks
 from livelog.net.audit import Audit
 from livelog.net.limiter import Limiter
@@ -45,97 +45,97 @@ def make(clock: Clock) -> Make:
     return made
 
 
-def known(doorman: Limiter) -> tuple[int, int]:
-    return len(doorman._addresses), len(doorman._users)
+def known(limiter: Limiter) -> tuple[int, int]:
+    return len(limiter._addresses), len(limiter._users)
 
 
 def test_a_user_has_one_bucket_wherever_he_connects_from(make: Make, clock: Clock) -> None:
-    doorman = make(user_command_limit=3)
+    limiter = make(user_command_limit=3)
     for address in ("203.0.113.1", "203.0.113.2", ""):
-        doorman.spend("commands", address, ANN)
+        limiter.spend("commands", address, ANN)
     with pytest.raises(RefusedError, match="of this user") as refused:
-        doorman.spend("commands", "203.0.113.4", ANN)
+        limiter.spend("commands", "203.0.113.4", ANN)
     assert (refused.value.code, refused.value.status) == (4003, 429)
     assert refused.value.details["retry_after_seconds"] == pytest.approx(20)
     assert refused.value.headers["Retry-After"] == "20"
-    doorman.spend("commands", "203.0.113.1", BOB)
-    doorman.spend("messages", "203.0.113.1", ANN)
+    limiter.spend("commands", "203.0.113.1", BOB)
+    limiter.spend("messages", "203.0.113.1", ANN)
     clock.now += 20
-    doorman.spend("commands", "203.0.113.4", ANN)
+    limiter.spend("commands", "203.0.113.4", ANN)
 
 
 @pytest.mark.parametrize("principal", [ANYBODY, SERVICE, Principal("root", frozenset({"admin"}))])
 def test_who_is_no_single_user_is_limited_by_address_only(make: Make, principal: Principal) -> None:
-    doorman = make(user_message_limit=1, address_message_limit=3)
+    limiter = make(user_message_limit=1, address_message_limit=3)
     for _ in range(3):
-        doorman.spend("messages", FAR, principal)
+        limiter.spend("messages", FAR, principal)
     with pytest.raises(RefusedError, match="of this address"):
-        doorman.spend("messages", FAR, principal)
+        limiter.spend("messages", FAR, principal)
 
 
 def test_an_ipv6_client_is_his_whole_network(make: Make) -> None:
-    doorman = make(address_command_limit=2)
-    doorman.spend("commands", "2001:db8::1")
-    doorman.spend("commands", "2001:db8::2")
+    limiter = make(address_command_limit=2)
+    limiter.spend("commands", "2001:db8::1")
+    limiter.spend("commands", "2001:db8::2")
     with pytest.raises(RefusedError):
-        doorman.spend("commands", "2001:db8::3")
-    doorman.spend("commands", "2001:db8:0:1::3")
+        limiter.spend("commands", "2001:db8::3")
+    limiter.spend("commands", "2001:db8:0:1::3")
 
 
 def test_what_is_owed_has_to_come_back_first(make: Make, clock: Clock) -> None:
-    doorman = make(address_message_limit=60)
-    doorman.spend("messages", FAR)
-    doorman.charge(99, FAR)
+    limiter = make(address_message_limit=60)
+    limiter.spend("messages", FAR)
+    limiter.charge(99, FAR)
     clock.now += 40
     with pytest.raises(RefusedError):
-        doorman.spend("messages", FAR)
+        limiter.spend("messages", FAR)
     clock.now += 1.1
-    doorman.spend("messages", FAR)
+    limiter.spend("messages", FAR)
 
 
 def test_a_block_ends_and_starts_with_a_clean_slate(make: Make, clock: Clock) -> None:
-    doorman = make(block_after=3, block_seconds=100)
+    limiter = make(block_after=3, block_seconds=100)
     for _ in range(2):
-        doorman.failed(FAR)
-    doorman.check(FAR)
-    doorman.failed(FAR)
+        limiter.failed(FAR)
+    limiter.check(FAR)
+    limiter.failed(FAR)
     for _ in range(5):
         with pytest.raises(RefusedError, match="blocked") as refused:
-            doorman.check(FAR)
-        doorman.refused(FAR, refused.value)  # being told so makes it no longer
-    doorman.check("203.0.113.10")
+            limiter.check(FAR)
+        limiter.refused(FAR, refused.value)  # being told so makes it no longer
+    limiter.check("203.0.113.10")
     clock.now += 100
-    doorman.check(FAR)
-    doorman.failed(FAR)
-    doorman.check(FAR)
+    limiter.check(FAR)
+    limiter.failed(FAR)
+    limiter.check(FAR)
 
 
 def test_failures_far_apart_do_not_add_up(make: Make, clock: Clock) -> None:
-    doorman = make(block_after=3)
+    limiter = make(block_after=3)
     for _ in range(20):
-        doorman.failed(FAR)
+        limiter.failed(FAR)
         clock.now += 20
-    doorman.check(FAR)
+    limiter.check(FAR)
 
 
 @pytest.mark.parametrize("address", ["", "127.0.0.1", "::1", "10.1.1.1"])
 def test_who_others_stand_behind_is_never_blocked(make: Make, address: str) -> None:
-    doorman = make("10.0.0.0/8", block_after=1)
-    doorman.failed(address)
-    doorman.check(address)
+    limiter = make("10.0.0.0/8", block_after=1)
+    limiter.failed(address)
+    limiter.check(address)
 
 
 def test_too_many_connections_of_an_address_do_not_block_it(make: Make) -> None:
-    doorman = make(block_after=1, waiting_per_ip=1)
-    doorman.enter(Silent(), FAR)
+    limiter = make(block_after=1, waiting_per_ip=1)
+    limiter.enter(Silent(), FAR)
     for _ in range(3):
         with pytest.raises(RefusedError, match="wait already") as refused:
-            doorman.enter(Silent(), FAR)
-        doorman.refused(FAR, refused.value)
-    doorman.check(FAR)
-    doorman.refused(FAR, RefusedError(PROTOCOL_ERROR, "request", "not HTTP"))
+            limiter.enter(Silent(), FAR)
+        limiter.refused(FAR, refused.value)
+    limiter.check(FAR)
+    limiter.refused(FAR, RefusedError(PROTOCOL_ERROR, "request", "not HTTP"))
     with pytest.raises(RefusedError, match="blocked"):
-        doorman.check(FAR)
+        limiter.check(FAR)
 
 
 class Silent:
@@ -149,69 +149,75 @@ class Silent:
         self.gone = not self.busy
         return self.gone
 
+    def shut_down(self, back_in: float) -> None:
+        raise AssertionError("the limiter shuts nothing down")
+
+    def abort(self) -> None:
+        raise AssertionError("the limiter aborts nothing")
+
 
 def test_who_is_being_answered_is_not_sent_away(make: Make) -> None:
-    doorman = make(waiting_connections=2)
+    limiter = make(waiting_connections=2)
     busy, silent, late = Silent(busy=True), Silent(), Silent()
     for connection in (busy, silent, late, Silent()):
-        doorman.enter(connection, FAR)
+        limiter.enter(connection, FAR)
     assert (busy.gone, silent.gone, late.gone) == (False, True, False)
 
 
 def test_whoever_is_quiet_is_forgotten_and_who_is_not_is_kept(make: Make, clock: Clock) -> None:
-    doorman = make(block_after=1, block_seconds=100)
-    doorman.spend("messages", FAR, ANN)
-    doorman.failed("203.0.113.66")
-    doorman.sweep()
-    assert known(doorman) == (2, 1)
+    limiter = make(block_after=1, block_seconds=100)
+    limiter.spend("messages", FAR, ANN)
+    limiter.failed("203.0.113.66")
+    limiter.sweep()
+    assert known(limiter) == (2, 1)
     clock.now += 61
-    doorman.sweep()
-    assert known(doorman) == (1, 0)
+    limiter.sweep()
+    assert known(limiter) == (1, 0)
     with pytest.raises(RefusedError):
-        doorman.check("203.0.113.66")
+        limiter.check("203.0.113.66")
     clock.now += 40
-    doorman.sweep()
-    assert known(doorman) == (0, 0)
+    limiter.sweep()
+    assert known(limiter) == (0, 0)
 
 
 def test_no_number_of_strangers_fills_the_memory(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_REMEMBERED", 100)
-    doorman = make(address_message_limit=2)
+    monkeypatch.setattr(quotas, "REMEMBERED", 100)
+    limiter = make(address_message_limit=2)
     for number in range(1000):
-        doorman.spend("messages", f"10.0.{number // 256}.{number % 256}", Principal(str(number)))
-        doorman.spend("messages", FAR)  # who comes again and again is not forgotten for them
+        limiter.spend("messages", f"10.0.{number // 256}.{number % 256}", Principal(str(number)))
+        limiter.spend("messages", FAR)  # who comes again and again is not forgotten for them
         if number == 1:
             break
     with pytest.raises(RefusedError):
-        doorman.spend("messages", FAR)
+        limiter.spend("messages", FAR)
     for number in range(1000):
-        doorman.spend("messages", f"10.0.{number // 256}.{number % 256}", Principal(str(number)))
-    assert known(doorman) == (100, 100)
+        limiter.spend("messages", f"10.0.{number // 256}.{number % 256}", Principal(str(number)))
+    assert known(limiter) == (100, 100)
 
 
 def test_what_happens_often_is_told_once_a_minute_with_how_often(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    incidents = Audit(clock)
+    audit = Audit(clock)
     caplog.set_level("INFO", "livelog.audit")
     for _ in range(50):
-        incidents.report("kind", FAR, "did it")
+        audit.report("kind", FAR, "did it")
     clock.now += 61
-    incidents.report("kind", FAR, "did it")
+    audit.report("kind", FAR, "did it")
     assert caplog.messages == [f"{FAR} did it", f"{FAR} did it (and 49 times more)"]
 
 
 def test_all_addresses_together_get_so_many_lines(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    incidents = Audit(clock)
+    audit = Audit(clock)
     caplog.set_level("INFO", "livelog.audit")
     for number in range(1000):
-        incidents.report("kind", f"10.0.0.{number}", "did it")
+        audit.report("kind", f"10.0.0.{number}", "did it")
     assert len(caplog.messages) == 100
     clock.now += 60
-    incidents.report("kind", FAR, "did it\n\x1b[2J")
+    audit.report("kind", FAR, "did it\n\x1b[2J")
     assert caplog.messages[-1] == rf"{FAR} did it\n\x1b[2J (and 900 lines were left out)"
-    assert len(incidents._logged) <= 2000
+    assert len(audit._logged) <= 2000
