@@ -6,7 +6,8 @@ import json
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from livelog.auth.principal import ANYBODY
 from livelog.fanout.audience import Reader
@@ -256,3 +257,73 @@ def test_all_readers_get_all_from_their_places(asked: list[tuple[int, int]]) -> 
         assert not gaps or gaps == client.messages[:1] == [
             {"action": "gap", "from": since, "to": lost}
         ]
+
+
+class CatchUpMachine(RuleBasedStateMachine):
+    """Readers that come, block and go in whatever order get each message once, in order."""
+
+    readers = Bundle("readers")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = Place()  # a window that loses nothing
+        self.sinces: dict[Client, int] = {}
+
+    @rule(count=st.integers(1, 4), large=st.booleans())
+    def publish(self, count: int, large: bool) -> None:
+        self.place.fill(count, size=CHUNK_BYTES if large else 0)
+
+    @rule(target=readers, back=st.integers(0, 6) | st.none())
+    def subscribe(self, back: int | None) -> Client:
+        head = self.place.hub.head
+        since = None if back is None else max(0, head - back)
+        client = self.place.reader(SYSTEM, since)
+        self.sinces[client] = head if since is None else since
+        return client
+
+    @rule(client=readers, back=st.integers(0, 6))
+    def resume(self, client: Client, back: int) -> None:
+        """Ask for some of it again."""
+        since = max(0, self.place.hub.head - back)
+        client.writes.clear()
+        self.place.catch_up.move(client.reader, SYSTEM, since)
+        self.sinces[client] = since
+
+    @rule(client=readers)
+    def block(self, client: Client) -> None:
+        self.place.catch_up.block(client.reader)
+
+    @rule(client=readers)
+    def unblock(self, client: Client) -> None:
+        if client.reader.blocked:
+            self.place.catch_up.unblock(client.reader)
+
+    @rule(client=consumes(readers))
+    def leave(self, client: Client) -> None:
+        self.place.catch_up.block(client.reader)
+        self.place.catch_up.move(client.reader, NOTHING)
+        del self.sinces[client]
+
+    @rule()
+    def tick(self) -> None:
+        self.place.tick()
+
+    @rule()
+    def settle(self) -> None:
+        self.place.settle()
+        for client in self.sinces:
+            if not client.reader.blocked:
+                assert client.reader.audience is not None, "live"
+                assert self.place.hub.position(client.reader) == self.place.hub.head
+
+    @invariant()
+    def each_has_what_is_before_its_place(self) -> None:
+        self.place.catch_up._check()
+        self.place.hub._check()
+        for client, since in self.sinces.items():
+            position = self.place.hub.position(client.reader)
+            assert client.seqs == [*range(since + 1, position + 1)]
+
+
+CatchUpMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestCatchUp = CatchUpMachine.TestCase

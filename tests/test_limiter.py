@@ -14,19 +14,11 @@ from livelog.net import quotas
 from livelog.net.addresses import Networks
 from livelog.net.audit import Audit
 from livelog.net.limiter import Limiter
+from tests.support.clock import Clock
 
 ANN, BOB = Principal("ann", frozenset({"read"})), Principal("bob")
 SERVICE = Principal("service", frozenset({"publish", "publish:any"}))
 FAR = "203.0.113.9"
-
-
-class Clock:
-    """A clock that is set by hand."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -180,7 +172,7 @@ def test_whoever_is_quiet_is_forgotten_and_who_is_not_is_kept(make: Make, clock:
     assert known(limiter) == (0, 0)
 
 
-def test_no_number_of_strangers_fills_the_memory(
+def test_no_number_of_addresses_fills_the_memory(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quotas, "REMEMBERED", 100)
@@ -195,29 +187,3 @@ def test_no_number_of_strangers_fills_the_memory(
     for number in range(1000):
         limiter.spend("messages", f"10.0.{number // 256}.{number % 256}", Principal(str(number)))
     assert known(limiter) == (100, 100)
-
-
-def test_what_happens_often_is_told_once_a_minute_with_how_often(
-    clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    audit = Audit(clock)
-    caplog.set_level("INFO", "livelog.audit")
-    for _ in range(50):
-        audit.report("kind", FAR, "did it")
-    clock.now += 61
-    audit.report("kind", FAR, "did it")
-    assert caplog.messages == [f"{FAR} did it", f"{FAR} did it (and 49 times more)"]
-
-
-def test_all_addresses_together_get_so_many_lines(
-    clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    audit = Audit(clock)
-    caplog.set_level("INFO", "livelog.audit")
-    for number in range(1000):
-        audit.report("kind", f"10.0.0.{number}", "did it")
-    assert len(caplog.messages) == 100
-    clock.now += 60
-    audit.report("kind", FAR, "did it\n\x1b[2J")
-    assert caplog.messages[-1] == rf"{FAR} did it\n\x1b[2J (and 900 lines were left out)"
-    assert len(audit._logged) <= 2000
