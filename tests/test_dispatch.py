@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+from typing import Any
 
 import pytest
 
+from livelog.auth.principal import NOBODY, Principal
+from livelog.errors import RefusedError
+from livelog.net.websocket import dispatch
+from livelog.net.websocket.commands import COMMANDS, Entry
+from livelog.wire.commands import Ping
+from livelog.wire.events import Event, Pong, RateLimit
+from tests.support.loopback import Loopback
 from tests.support.wire import (
     BINARY,
     CONTINUATION,
@@ -24,6 +33,123 @@ from tests.support.wire import (
 
 def text(content: Json) -> str:
     return json.dumps(content)
+
+
+# By itself, without a transport.
+
+
+def ask(connection: Loopback, **fields: Any) -> None:
+    dispatch.message(connection, json.dumps(fields).encode(), binary=False)
+
+
+def refused(connection: Loopback) -> tuple[int, str, Any]:
+    """Code, field and request id of the only refusal."""
+    [(refused, request_id)] = connection.refusals
+    return refused.code, refused.field, request_id
+
+
+@on_uvloop
+async def test_a_reply_repeats_the_request_id_of_its_command() -> None:
+    connection = Loopback()
+    ask(connection, action="ping", request_id="r1")
+    [pong] = connection.events
+    assert isinstance(pong, Pong)
+    assert (pong.seq, pong.request_id) == (7, "r1")
+
+
+@on_uvloop
+async def test_without_a_principal_only_what_anybody_may_is_carried_out() -> None:
+    connection = Loopback(NOBODY)
+    ask(connection, action="ping")
+    assert connection.closed is None
+    ask(connection, action="get_history", request_id=3)
+    assert refused(connection) == (4000, "action", 3)
+    assert connection.closed == (4000, "authenticate first")
+
+
+@on_uvloop
+async def test_with_a_principal_a_refusal_leaves_the_connection_open() -> None:
+    connection = Loopback()
+    ask(connection, action="authenticate", token="x", api_key="y", request_id=4)
+    assert refused(connection) == (1002, "api_key", 4)
+    assert connection.closed is None
+
+
+@on_uvloop
+async def test_a_handler_that_fails_is_an_internal_error_and_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(COMMANDS, Ping, Entry(fail, counts=False))
+    connection = Loopback()
+    ask(connection, action="ping", request_id=5)
+    assert refused(connection) == (1011, "", 5)
+    assert "conn_1: Ping failed" in caplog.text
+
+
+@on_uvloop
+async def test_a_command_that_takes_time_is_the_task_until_it_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outcomes: list[Event | Exception] = [
+        Pong(timestamp="", seq=1),
+        RefusedError(1002, "query", "is wrong"),
+        ZeroDivisionError(),
+    ]
+
+    async def answer() -> Event:
+        await asyncio.sleep(0)
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    monkeypatch.setitem(COMMANDS, Ping, Entry(lambda *_: answer, counts=False))
+    connection = Loopback()
+    for number in range(3):
+        ask(connection, action="ping", request_id=number)
+        assert connection.task is not None
+        await connection.task
+        assert connection.task is None
+    assert connection.answers == [0]
+    codes = [(refused.code, request_id) for refused, request_id in connection.refusals]
+    assert codes == [(1002, 1), (1011, 2)]
+
+
+@on_uvloop
+async def test_limits_warn_then_refuse_then_close() -> None:
+    connection = Loopback(message_limit=20)
+    spent = [dispatch.spend(connection, "messages", b'{"request_id": 6}') for _ in range(41)]
+    assert spent == [True] * 20 + [False] * 21
+    [warning] = connection.events
+    assert isinstance(warning, RateLimit)
+    assert warning.current_requests == 19
+    assert {request_id for _, request_id in connection.refusals} == {6}
+    assert len(connection.refusals) == 20
+    assert connection.closed == (4003, "went on over the limit of messages")
+
+
+@on_uvloop
+async def test_a_command_that_counts_takes_a_message_and_a_command() -> None:
+    connection = Loopback(command_limit=1)
+    ask(connection, action="authenticate")
+    ask(connection, action="authenticate", request_id=7)
+    assert refused(connection) == (4003, "commands", 7)
+    ask(connection, action="ping", request_id=8)
+    assert connection.answers[-1] == 8
+
+
+@on_uvloop
+async def test_the_subscription_in_the_url_waits_for_the_principal() -> None:
+    connection = Loopback(NOBODY)
+    connection.asked_by_url = "nonsense", ""
+    dispatch.subscription_in_url(connection)
+    connection.identify(Principal("ann"))
+    with pytest.raises(RefusedError, match="message_types"):
+        dispatch.subscription_in_url(connection)
+    dispatch.subscription_in_url(connection)  # once is enough
 
 
 # Text messages and what is wrong with some.
