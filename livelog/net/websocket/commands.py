@@ -1,4 +1,4 @@
-"""What each command does. A table: struct → handler, and whether it counts as a command.
+"""The commands. A table: struct → handler, and whether it counts as a command.
 
 A handler answers with an event, or with a coroutine function where the answer takes time, or with
 nothing where the answer comes by itself. What it cannot grant it raises as `RefusedError`. The
@@ -47,7 +47,7 @@ class Caller(Protocol):
 
     @property
     def principal(self) -> Principal:
-        """Who it is."""
+        """The principal of its session."""
 
     def identify(self, principal: Principal) -> None:
         """Begin or renew the session. Raises `RefusedError`."""
@@ -185,7 +185,7 @@ class Entry(NamedTuple):
     counts: bool
     """Takes one of the commands a connection may send, besides one of its messages."""
     anybody: bool = False
-    """Is open to those of whom it is not known yet who they are."""
+    """May be sent before the principal is known."""
 
 
 COMMANDS: dict[type, Entry] = {
