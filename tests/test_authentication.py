@@ -54,7 +54,7 @@ async def entered(house: House, who: str = "u1", scope: str = "read publish") ->
 async def refused(client: Client) -> tuple[int, str]:
     """The code and the issue with which a client is told off, and closed."""
     event = await client.reply("error")
-    assert (await client.goodbye()) == ("protocol_error", event["error_code"])
+    assert (await client.closed()) == ("protocol_error", event["error_code"])
     return event["error_code"], event["details"]["issue"]
 
 

@@ -48,9 +48,9 @@ def test_it_says_where_it_is_serves_and_stops_in_good_order(
         client.send('{"action": "ping"}')
         assert json.loads(client.recv(PATIENCE))["action"] == "pong"
         process.send_signal(number)
-        [goodbye] = events_until_close(client)
-        assert goodbye.pop("reconnect_after_ms") >= 0
-        assert goodbye == {"action": "disconnected", "reason": "normal_closure"}
+        [last] = events_until_close(client)
+        assert last.pop("reconnect_after_ms") >= 0
+        assert last == {"action": "disconnected", "reason": "normal_closure"}
         assert client.protocol.close_code == 1001
     assert ended(process) == (0, "", "")
 

@@ -54,7 +54,7 @@ async def test_who_breaks_the_protocol_is_told_and_disconnected(broken: bytes) -
         error = await client.event()
         assert (error["action"], error["error_code"]) == ("error", 1002)
         assert error["details"]["issue"]
-        assert await client.goodbye() == ("protocol_error", 1002)
+        assert await client.closed() == ("protocol_error", 1002)
         await client.ended()
         client.close()
         await house.emptied()
@@ -66,7 +66,7 @@ async def test_a_close_frame_that_is_not_utf8_is_answered_with_1007_as_the_rfc_h
         client = await house.client()
         await client.send(frame(b"\x03\xe8\xff", CLOSE))
         assert (await client.event())["error_code"] == 1002
-        assert await client.goodbye() == ("protocol_error", 1007)
+        assert await client.closed() == ("protocol_error", 1007)
         await client.ended()
 
 
@@ -77,7 +77,7 @@ async def test_what_came_before_the_breach_is_still_answered() -> None:
         await client.send(command("ping", request_id=1), BROKEN["unmasked"], command("ping"))
         assert (await client.event())["request_id"] == 1
         assert (await client.event())["error_code"] == 1002
-        assert await client.goodbye() == ("protocol_error", 1002)
+        assert await client.closed() == ("protocol_error", 1002)
         await client.ended()
 
 
@@ -101,7 +101,7 @@ async def test_a_message_that_is_too_big_ends_the_connection(frames: list[bytes]
         await client.send(*frames)
         error = await client.event()
         assert (error["error_code"], error["error_message"]) == (1009, "Message Too Big")
-        assert await client.goodbye() == ("protocol_error", 1009)
+        assert await client.closed() == ("protocol_error", 1009)
         await client.ended()
 
 
@@ -111,7 +111,7 @@ async def test_the_close_frame_is_not_lost_although_the_client_is_still_sending(
         client = await house.client()
         await client.send(frame(b" " * (4 << 20)))
         assert (await client.event())["error_code"] == 1009
-        assert await client.goodbye() == ("protocol_error", 1009)
+        assert await client.closed() == ("protocol_error", 1009)
         await client.ended()
 
 
@@ -148,7 +148,7 @@ async def test_who_asks_and_leaves_in_one_breath_leaves_no_trace(action: str) ->
     async with serving() as house:
         client = await house.client()
         await client.send(command(action, **SEARCHING[action]), close_frame())
-        assert await client.goodbye() == ("normal_closure", 1000)
+        assert await client.closed() == ("normal_closure", 1000)
         await client.ended()
 
 
@@ -222,9 +222,9 @@ async def test_a_server_that_stops_delivers_all_it_has_and_then_closes() -> None
         closing = asyncio.create_task(speak_and_stop())
         for client in clients:
             assert await client.contents(2) == ["first words", "last words"]
-            goodbye = await client.event()
-            assert goodbye.pop("reconnect_after_ms") >= 0
-            assert goodbye == {"action": "disconnected", "reason": "normal_closure"}
+            last = await client.event()
+            assert last.pop("reconnect_after_ms") >= 0
+            assert last == {"action": "disconnected", "reason": "normal_closure"}
             assert await client.close_code() == 1001
             assert not closing.done()
             await client.send(close_frame(1001))
@@ -240,7 +240,7 @@ async def test_a_server_that_stops_takes_no_new_connections() -> None:
         client = await house.client()
         address = house.address
         closing = asyncio.create_task(house.server.close())
-        await client.goodbye()
+        await client.closed()
         with pytest.raises(OSError, match=r"refused|111"):
             await Client.connect(address)
         client.close()
@@ -255,7 +255,7 @@ async def test_a_server_that_stops_does_not_wait_for_the_dead() -> None:
         await publish_until_blocked(house, readers=[])
         await soon(house.server.close(), "the server to stop")
         house.inside.check_empty()
-        assert await silent.goodbye() == ("normal_closure", 1001)
+        assert await silent.closed() == ("normal_closure", 1001)
         assert stalled.sock.fileno() >= 0
 
 

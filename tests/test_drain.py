@@ -146,9 +146,9 @@ async def test_each_gets_what_is_pending_and_then_a_time_of_its_own_to_come_back
         times = set()
         for client in clients:
             assert (await client.event())["content"] == "the last words"
-            goodbye = await client.event()
-            assert goodbye["reason"] == "normal_closure"
-            times.add(goodbye["reconnect_after_ms"])
+            last = await client.event()
+            assert last["reason"] == "normal_closure"
+            times.add(last["reconnect_after_ms"])
             assert await client.close_code() == 1001
             client.close()
         assert len(times) > 15
@@ -166,13 +166,13 @@ async def test_they_are_told_one_after_the_other(slowly: None) -> None:
         staying = [each for each in live if not each.closing]
         assert staying
         house.publish("for those who are still here")
-        found = [[item.get("content") async for item in farewell(each)] for each in clients]
+        found = [[item.get("content") async for item in upto_end(each)] for each in clients]
         assert sum("for those who are still here" in each for each in found) == len(staying)
         await soon(end)
 
 
-async def farewell(client: Client) -> AsyncIterator[Json]:
-    """Everything up to the goodbye."""
+async def upto_end(client: Client) -> AsyncIterator[Json]:
+    """Return everything up to `disconnected`."""
     while (item := await client.event())[
         "action" if "action" in item else "type"
     ] != "disconnected":
@@ -187,7 +187,7 @@ async def test_a_server_in_a_hurry_waits_for_nobody(slowly: None) -> None:
         live = await house.client()
         house.server.hurry()
         end = asyncio.create_task(house.server.close())
-        assert (await live.goodbye())[1] == 1001
+        assert (await live.closed())[1] == 1001
         live.close()
         await soon(end)
 
@@ -267,6 +267,6 @@ async def test_a_second_signal_ends_it_at_once(
     os.kill(os.getpid(), signal.SIGTERM)
     assert (await live.ask("ping"))["action"] == "pong"  # there is time
     os.kill(os.getpid(), signal.SIGTERM)
-    assert (await live.goodbye())[1] == 1001
+    assert (await live.closed())[1] == 1001
     live.close()
     await soon(running)

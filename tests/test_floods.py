@@ -151,15 +151,15 @@ async def test_whoever_is_disconnected_is_told_of_with_the_reason() -> None:
         async with serving(ping_interval=0.3, ping_timeout=0.3) as house:
             silent = await house.client(source="127.0.0.2")
             assert (await silent.frame()).opcode == PING
-            await silent.goodbye()
+            await silent.closed()
         async with serving(message_limit=1) as house:
             broken = await house.client(source="127.0.0.3")
             await broken.send(b"\xff\xff")
-            await broken.goodbye()
+            await broken.closed()
             flood = await house.client(source="127.0.0.4")
             for _ in range(5):
                 await flood.tell("ping")
-            await flood.goodbye()
+            await flood.closed()
     said = "\n".join(lines)
     assert "127.0.0.2 is disconnected: 1008 did not answer a ping" in said
     assert "127.0.0.3 is disconnected: 1002" in said

@@ -228,7 +228,7 @@ async def test_who_sends_a_lot_at_once_has_turns_and_everything_is_done_in_order
         assert [(await busy.event())["request_id"] for _ in many] == [*range(300)]
         said = [command("publish", message=user(str(number))) for number in range(50)]
         await busy.send(b"".join(said), close_frame())  # what it said before it went counts
-        await busy.goodbye()
+        await busy.closed()
         busy.close()
         page = await other.ask("get_history", limit=100)
         assert [m["content"] for m in page["messages"]] == [str(n) for n in range(49, -1, -1)]

@@ -112,7 +112,7 @@ async def test_a_peer_that_does_not_answer_a_ping_is_disconnected() -> None:
         client = await house.client("?message_types=user")
         await client.event()
         assert await client.frame() == (PING, b"", True)
-        assert await client.goodbye() == ("connection_timeout", 1008)
+        assert await client.closed() == ("connection_timeout", 1008)
         await house.emptied()
 
 

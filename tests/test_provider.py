@@ -38,7 +38,7 @@ async def taken(house: House, text: str) -> bool:
     event = await client.event()
     if event["action"] == "error":
         assert event["error_code"] in (4001, 4002, 1011)
-        assert (await client.goodbye())[1] == event["error_code"]
+        assert (await client.closed())[1] == event["error_code"]
     return bool(event["action"] == "authenticated")
 
 
@@ -126,7 +126,7 @@ async def test_a_provider_that_goes_away_takes_nobody_with_it() -> None:
         assert await taken(house, good)
         client = await shown(house, signed("unknown"))
         error = await client.reply("error")
-        assert (error["error_code"], await client.goodbye()) == (1011, ("server_error", 1011))
+        assert (error["error_code"], await client.closed()) == (1011, ("server_error", 1011))
         assert "the identity provider does not answer" in error["details"]["issue"]
         http = await house.http()
         answer = await http.ask("GET", "/api/history", Authorization=f"Bearer {signed('unknown')}")
@@ -252,7 +252,7 @@ async def test_what_cannot_be_looked_up_is_refused_and_may_be_tried_again() -> N
         issuer.status = 500
         client = await shown(house, "abc")
         assert (await client.reply("error"))["error_code"] == 1011
-        assert await client.goodbye() == ("server_error", 1011)
+        assert await client.closed() == ("server_error", 1011)
         issuer.status = 200
         assert await taken(house, "abc")
 

@@ -122,7 +122,7 @@ async def test_without_its_preface_a_proxy_is_refused() -> None:
 async def test_from_an_untrusted_peer_a_preface_is_no_http() -> None:
     settings: Json = {"trusted_proxies": "127.0.0.1", "proxy_header": "proxy-protocol"}
     async with serving(**settings) as house:
-        stranger = await house.http(THERE)
-        await stranger.send(b"PROXY TCP4 6.6.6.6 10.0.0.1 1 2\r\n", request("GET", "/healthz"))
-        assert (await stranger.answer()).status == 400
+        untrusted = await house.http(THERE)
+        await untrusted.send(b"PROXY TCP4 6.6.6.6 10.0.0.1 1 2\r\n", request("GET", "/healthz"))
+        assert (await untrusted.answer()).status == 400
         assert (await (await house.http(THERE)).ask("GET", "/healthz")).status == 200

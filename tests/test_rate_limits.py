@@ -60,7 +60,7 @@ async def test_who_goes_on_over_the_limit_is_disconnected() -> None:
         await client.send(command("ping") * 300)
         events = [await client.event() for _ in range(201)]
         assert [event["action"] for event in events[101:]] == ["error"] * 100
-        assert await client.goodbye() == ("protocol_error", 4003)
+        assert await client.closed() == ("protocol_error", 4003)
         await client.send(close_frame(4003))
         await client.ended()
         client.close()
@@ -155,7 +155,7 @@ async def test_an_address_may_open_so_many_connections_and_a_freed_place_can_be_
         await http.ended()
         assert (await (await house.http()).ask("GET", "/healthz")).status == 200
         await first.send(close_frame())
-        await first.goodbye()
+        await first.closed()
         first.close()
         await until(lambda: house.inside.websockets.total() == 1, "a place being freed")
         await house.client()
@@ -206,4 +206,4 @@ async def test_who_goes_on_over_a_shared_limit_is_disconnected() -> None:
         client = await house.client()
         for _ in range(10):
             await client.tell("ping")
-        assert await soon(client.goodbye()) == ("protocol_error", 4003)
+        assert await soon(client.closed()) == ("protocol_error", 4003)

@@ -56,11 +56,11 @@ async def test_what_comes_right_behind_the_handshake_is_not_lost(files: Files) -
 
 
 @on_each_loop
-async def test_a_goodbye_is_said_in_full(files: Files) -> None:
+async def test_a_close_handshake_is_completed(files: Files) -> None:
     async with serving(**files.settings) as house:
         client = await client_of(house, files)
         await client.send(b"\xff\xff\xff")
-        assert await client.goodbye() == ("protocol_error", 1002)
+        assert await client.closed() == ("protocol_error", 1002)
         await client.ended()
         client.close()
 
@@ -226,7 +226,7 @@ async def test_a_server_with_tls_stops_in_good_order(files: Files) -> None:
         waiting = await house.wire()
         await until(lambda: house.inside.waiting, "one in its handshake")
         closing = asyncio.create_task(house.server.close())
-        assert await client.goodbye() == ("normal_closure", 1001)
+        assert await client.closed() == ("normal_closure", 1001)
         client.close()
         await soon(closing)
         waiting.close()

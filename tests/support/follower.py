@@ -190,7 +190,7 @@ class Door:
         self._flowing.set()
 
     def cut(self) -> None:
-        """Cut all connections, without a goodbye."""
+        """Cut all connections, without a close frame."""
         self.passed = 0
         self.cuts += 1
         for pair in list(self._pairs):

@@ -144,7 +144,7 @@ def command(action: str, **fields: Any) -> bytes:
 
 
 def close_frame(code: int = 1000, reason: str = "") -> bytes:
-    """The frame with which a client says goodbye."""
+    """A client's close frame."""
     return frame(struct.pack("!H", code) + reason.encode(), CLOSE)
 
 
@@ -241,7 +241,7 @@ class Wire:
         self.sock.close()
 
     def reset(self) -> None:
-        """Be gone as one who crashed is: without a goodbye, with a reset."""
+        """Close as a client that crashed does: without a close frame, with a reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
@@ -356,8 +356,8 @@ class Client(Wire):
             events.append(event)
         return events
 
-    async def goodbye(self) -> tuple[str, int]:
-        """The server's last words: the reason of `disconnected`, the code of the close frame."""
+    async def closed(self) -> tuple[str, int]:
+        """Read on to the reason of `disconnected` and the code of the close frame."""
         event = await self.reply("disconnected")
         return event["reason"], (await self.close_code())
 
