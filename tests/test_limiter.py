@@ -9,11 +9,11 @@ import pytest
 from livelog import Config
 from livelog.auth.principal import ANYBODY, Principal
 from livelog.config.check import networks
-from livelog.errors import PROTOCOL_ERROR, RefusedError
+from livelog.errors import CODES, PROTOCOL_ERROR, RefusedError
 from livelog.net import quotas
 from livelog.net.addresses import Networks
 from livelog.net.audit import Audit
-from livelog.net.limiter import Limiter
+from livelog.net.limiter import HELD_AGAINST, Door, Limiter
 from tests.support.clock import Clock
 
 ANN, BOB = Principal("ann", frozenset({"read"})), Principal("bob")
@@ -187,3 +187,24 @@ def test_no_number_of_addresses_fills_the_memory(
     for number in range(1000):
         limiter.spend("messages", f"10.0.{number // 256}.{number % 256}", Principal(str(number)))
     assert known(limiter) == (100, 100)
+
+
+@pytest.mark.parametrize("door", HELD_AGAINST)
+@pytest.mark.parametrize("code", CODES)
+def test_each_door_holds_against_an_address_what_the_table_says(
+    make: Make, door: Door, code: int
+) -> None:
+    limiter = make(block_after=1)
+    if door == "websocket":
+        limiter.closed(FAR, code)
+    else:
+        limiter.refused(FAR, RefusedError(code, "message", "is wrong"), door)
+    if code in HELD_AGAINST[door]:
+        with pytest.raises(RefusedError, match="blocked"):
+            limiter.check(FAR)
+    else:
+        limiter.check(FAR)
+
+
+def test_what_is_wrong_with_a_message_is_no_attack() -> None:
+    assert HELD_AGAINST["http"] - HELD_AGAINST["http answer"] == {PROTOCOL_ERROR}

@@ -39,7 +39,7 @@ from livelog.net.registry import Peer, Registry, Waiting
 from livelog.net.tokenbucket import Rate
 from livelog.wire.events import RateLimit
 
-Door = Literal["http", "websocket"]
+Door = Literal["http", "http answer", "websocket"]
 
 HELD_AGAINST: dict[Door, frozenset[int]] = {
     "http": frozenset(
@@ -52,10 +52,20 @@ HELD_AGAINST: dict[Door, frozenset[int]] = {
             RATE_LIMIT_EXCEEDED,
         }
     ),
+    "http answer": frozenset(
+        {
+            AUTHENTICATION_FAILED,
+            INVALID_TOKEN,
+            TOKEN_EXPIRED,
+            POLICY_VIOLATION,
+            RATE_LIMIT_EXCEEDED,
+        }
+    ),
     "websocket": frozenset({AUTHENTICATION_FAILED, INVALID_TOKEN, RATE_LIMIT_EXCEEDED}),
 }
-"""Codes that lead to a block of the address when there are many: of refused requests, and of
-WebSockets that the server closes. Internal errors, big bodies, slow and silent clients do not."""
+"""Codes that lead to a block of the address when there are many: of requests refused before and
+after their body was looked at, and of WebSockets that the server closes. A breach of RFC 6455 does
+always; internal errors, big bodies, slow and silent clients do not."""
 
 _SERVICES = {"publish:any", "admin"}
 """Scopes of programs that work for many users; their address is limited, their user is not."""
@@ -199,10 +209,10 @@ class Limiter:
             issue = "this address is blocked for a while, it has failed too often"
             raise too_many("address", issue, quota.blocked_until - now)
 
-    def refused(self, address: str, refused: RefusedError) -> None:
+    def refused(self, address: str, refused: RefusedError, door: Door = "http") -> None:
         """Note that a request, or a connection before its upgrade, was refused."""
         known = refused.code == RATE_LIMIT_EXCEEDED and refused.field == "address"
-        if refused.code in HELD_AGAINST["http"] and not known:
+        if refused.code in HELD_AGAINST[door] and not known:
             self.failed(address)
 
     def closed(self, address: str, code: int) -> None:

@@ -281,8 +281,7 @@ class HttpConnection(asyncio.Protocol):
             return await answer(self.context, request)
         except RefusedError as refused:
             self.context.audit.refused(request.address, refused, quote=False)
-            if refused.code != PROTOCOL_ERROR:  # what is wrong with a message is no attack
-                self.context.limiter.refused(request.address, refused)
+            self.context.limiter.refused(request.address, refused, "http answer")
             return _error(refused)
         except Exception:
             _log.exception("%s %s failed", request.method, request.path)
