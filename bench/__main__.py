@@ -1,10 +1,9 @@
 """The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | log |
-viewer | privacy | restart |
-attack | nginx`.
+viewer | privacy | restart | attack | nginx | pairs`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its
-ping interval. Exit code 1 says that a target was missed.
+ping interval. Exit code 1 says that a target was missed, or that `pairs` found something WORSE.
 """
 
 from __future__ import annotations
@@ -15,9 +14,11 @@ from dataclasses import fields
 from pathlib import Path
 from statistics import median
 
-from bench import report, searching, trials
-from bench.load import Figures, Load
-from bench.subjects import COMMANDS, pin_load, pin_to_one_core
+from bench import comparison, measurements, memorysearch, report
+from bench.load import Load
+from bench.pairs import rows as pair_rows
+from bench.report import Figures
+from bench.server import COMMANDS, Launch, pin_load, pin_to_one_core
 from bench.targets import (
     ATTACK_ROWS,
     IN_FLIGHT,
@@ -35,18 +36,18 @@ from bench.targets import (
     Row,
     Target,
 )
-from bench.trials import Against
 
 SLO_LOAD = Load(subscribers=1000, rate=100, seconds=10, warmup=2)
 QUICK_LOAD = Load(subscribers=50, rate=20, seconds=2, warmup=0.5, sample=8)
 SEED, QUICK_SEED = 20_000, 500
 QUICK_MESSAGES = 20_000
+FEWEST_PAIRS = 5
 
 Options = argparse.Namespace
 
 
-def against(options: Options) -> Against:
-    return Against(options.server, options.store, options.url)
+def launch(options: Options) -> Launch:
+    return Launch(options.server, options.store, options.url)
 
 
 def load(options: Options) -> Load:
@@ -60,47 +61,51 @@ def print_figures(figures: Figures) -> int:
 
 def slo(options: Options) -> int:
     work, seed = (QUICK_LOAD, QUICK_SEED) if options.quick else (load(options), options.seed)
-    found = trials.slo(against(options), work, seed)
+    found = measurements.slo(launch(options), work, seed)
     verdicts = {name: target.is_met(found[name][target.figure]) for name, target in SLO.items()}
     columns = ("p50 ms", "p95 ms", "p99 ms", "max ms")
-    print(f"{work.subscribers} subscribers x {work.rate:g} msg/s, {seed} messages seeded")
     rows = []
     for name, target in SLO.items():
         values = [report.number(found[name][column]) for column in columns]
         rows.append([name, str(target), *values, VERDICTS[verdicts[name]]])
-    print(report.table(("latency", "target", *columns, "verdict"), rows))
+    text = (
+        f"{work.subscribers} subscribers x {work.rate:g} msg/s, {seed} messages seeded\n"
+        + report.table(("latency", "target", *columns, "verdict"), rows)
+    )
+    print(text)
+    report.save(f"{report.heading('python -m bench slo')}\n\n{text}", options.out)
     return 0 if all(verdicts.values()) else 1
 
 
 def fanout(options: Options) -> int:
-    return print_figures(trials.fanout(against(options), load(options)))
+    return print_figures(measurements.fanout(launch(options), load(options)))
 
 
 def idle(options: Options) -> int:
-    return print_figures(trials.idle(against(options), options.connections))
+    return print_figures(measurements.idle(launch(options), options.connections))
 
 
 def handshakes(options: Options) -> int:
-    found = trials.handshakes(against(options), options.connections, options.in_flight)
+    found = measurements.handshakes(launch(options), options.connections, options.in_flight)
     return print_figures(found)
 
 
 def stall(options: Options) -> int:
-    return print_figures(trials.stall(against(options), load(options), options.stall_seconds))
+    return print_figures(measurements.stall(launch(options), load(options), options.stall_seconds))
 
 
 def table(options: Options) -> int:
-    """Every row, each `--times` times; medians are compared and the range is shown beside them."""
+    """Measure every row `--times` times; show medians and ranges."""
     return print_rows(ROWS, options)
 
 
 def log(options: Options) -> int:
-    """Publishing, resuming and searching what is on disk: measured as by `table`."""
+    """Publishing, resuming, and searches on disk: measured as by `table`."""
     return print_rows(LOG_ROWS, options)
 
 
 def viewer(options: Options) -> int:
-    """The page that follows a log: measured as by `table`."""
+    """The viewer's page while messages arrive: measured as by `table`."""
     return print_rows(VIEWER_ROWS, options)
 
 
@@ -110,17 +115,17 @@ def privacy(options: Options) -> int:
 
 
 def restart(options: Options) -> int:
-    """Clients that are sent away and come back: measured as by `table`."""
+    """Clients that reconnect after a restart: measured as by `table`."""
     return print_rows(RESTART_ROWS, options)
 
 
 def nginx(options: Options) -> int:
-    """Straight to the server, through nginx, and through nginx with TLS: measured as by `table`."""
+    """Direct, through nginx, and through nginx with TLS: measured as by `table`."""
     return print_rows(NGINX_ROWS, options)
 
 
 def attack(options: Options) -> int:
-    """What those who do nothing wrong notice of attacks: measured as by `table`."""
+    """Well-behaved clients during attacks: measured as by `table`."""
     return print_rows(ATTACK_ROWS, options)
 
 
@@ -129,17 +134,45 @@ def print_rows(rows: Sequence[Row], options: Options) -> int:
     details: list[str] = []
     for row in (row for row in rows if options.row in row.name):
         print(f"... {row.name}", flush=True)
-        runs = [row.trial(against(options)) for _ in range(options.times)]
+        runs = [row.measure(launch(options)) for _ in range(options.times)]
         lines += compared(row.name, row.targets, runs)
         details.append(f"{row.name}\n\n{report.listing(medians(runs))}")
     return print_result(f"medians of {options.times}", lines, details, options.out)
+
+
+def pairs(options: Options) -> int:
+    """Compare this checkout (B) with another one (A): measure both alternately, row by row.
+
+    Exit code 1 says that a figure of B is WORSE: the median ratio B/A is beyond 3 % plus the spread
+    of A.
+    """
+    a, b = Launch(checkout=options.against), Launch()
+    commits = f"A: commit {report.commit(a.checkout)}, B: commit {report.commit(b.checkout)}"
+    for each in (a, b):
+        with each.server():
+            pass  # the modules are compiled, and in the page cache, before anything is timed
+    about = f"{options.pairs} pairs A B A B ..., loads of {options.seconds:g} s"
+    if options.pairs < FEWEST_PAIRS:
+        about += f"; fewer than {FEWEST_PAIRS}: the verdicts mean nothing"
+    lines: list[list[str]] = []
+    details: list[str] = []
+    for row in (row for row in pair_rows(options.seconds) if options.row in row.name):
+        print(f"... {row.name}", flush=True)
+        found = comparison.measured(row, a, b, options.pairs)
+        lines += comparison.lines(row, *found)
+        details.append(f"{row.name}\n\n{comparison.runs(row, *found)}")
+    heading = report.heading(about, commits)
+    print_and_save(
+        [heading, report.table(comparison.HEAD, lines), "All runs", *details], options.out
+    )
+    return 1 if any(line[-1] == comparison.WORSE for line in lines) else 0
 
 
 def search(options: Options) -> int:
     """Searches in memory, beside FTS5 and tantivy on the same messages."""
     count, asked = (QUICK_MESSAGES, 20) if options.quick else (options.messages, options.asked)
     pin_to_one_core()
-    found = searching.searched(count, asked)
+    found = memorysearch.searched(count, asked)
     lines = [line for name in found for line in compared(name, SEARCHES[name], [found[name]])]
     details = [f"{name}\n\n{report.listing(figures)}" for name, figures in found.items()]
     about = f"{count:,} messages, {asked} questions of each kind, one core"
@@ -150,19 +183,15 @@ def print_result(
     about: str, lines: Sequence[Sequence[str]], details: Sequence[str], out: str | None
 ) -> int:
     head = ("load", "target", "measured", "range", "verdict")
-    text = "\n\n".join(
-        [
-            f"{report.machine()}\n{report.versions()}\n{about}",
-            report.table(head, lines),
-            "All figures",
-            *details,
-        ]
-    )
-    print(text)
-    if out:
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        Path(out).write_text(text + "\n")
+    parts = [report.heading(about), report.table(head, lines), "All figures", *details]
+    print_and_save(parts, out)
     return 1 if any(line[-1] == VERDICTS[False] for line in lines) else 0
+
+
+def print_and_save(parts: Sequence[str], out: str | None) -> None:
+    text = "\n\n".join(parts)
+    print(text)
+    report.save(text, out)
 
 
 def medians(runs: Sequence[Figures]) -> Figures:
@@ -205,6 +234,7 @@ def parser() -> argparse.ArgumentParser:
     checked = command(slo, "the specification's latencies under load")
     checked.add_argument("--quick", action="store_true", help="a small load for two seconds")
     checked.add_argument("--seed", type=int, default=SEED, help="messages to search")
+    checked.add_argument("--out", help="also write it to this file")
     add_load(checked, SLO_LOAD)
     add_load(command(fanout, "latency, CPU and memory of a fan-out"), Load())
     command(idle, "memory per connection").add_argument("--connections", type=int, default=9000)
@@ -232,7 +262,21 @@ def parser() -> argparse.ArgumentParser:
     searches.add_argument("--messages", type=int, default=1_000_000)
     searches.add_argument("--asked", type=int, default=300, help="questions of each kind")
     searches.add_argument("--out", help="also write it to this file")
+    both = command(pairs, "this checkout and another one, measured alternately")
+    both.add_argument("--against", type=checkout, required=True, help="folder of the other one")
+    both.add_argument("--pairs", type=int, default=FEWEST_PAIRS, help="default 5")
+    both.add_argument("--seconds", type=float, default=5, help="length of a load (5)")
+    both.add_argument("--row", default="", help="only rows whose name contains this")
+    both.add_argument("--out", help="also write it to this file")
     return main
+
+
+def checkout(folder: str) -> Path:
+    """Check that a folder holds livelog."""
+    path = Path(folder).resolve()
+    if not (path / "livelog" / "__main__.py").is_file():
+        raise argparse.ArgumentTypeError(f"there is no livelog in {folder}")
+    return path
 
 
 def main() -> int:

@@ -1,9 +1,9 @@
-"""Attacks, and what those who do nothing wrong notice of them.
+"""Attacks, and the latency of well-behaved clients meanwhile.
 
-The rule: the limits are in force, only those on publishing are lifted, because the load's publisher
-stands for many. Attackers come from addresses of their own in 127.0.0.0/8, from this process, and
-the load from another; both share the core that the server does not use, so that an attack that
-keeps its own side busy harms the load, too: the figures err on the bad side.
+The limits are in force, only those on publishing are lifted, because the load's publisher stands
+for many. Attackers come from addresses of their own in 127.0.0.0/8, from this process, and the load
+from another; both share the core that the server does not use, so that an attack that keeps its
+own side busy harms the load, too: the figures err on the bad side.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from bench import running
+from bench import loadprocess
 from bench.clients import SECOND, Publisher, Pump, clock
-from bench.load import Figures, Load
-from bench.subjects import Subject, started
+from bench.load import Load
+from bench.report import Figures
+from bench.server import Server, started
 from bench.traffic import Traffic
-from bench.wire import Client, address, frame, upgrade
+from bench.websocket import Client, address, frame, upgrade
 
 LOAD = Load(subscribers=200, rate=200, seconds=10, warmup=2)
 MANY = "1000000000"
@@ -48,18 +49,18 @@ CHANGES_AT_ONCE = 20
 TEXT_LENGTH = 100
 HOUR = 3600
 
-Attack = Callable[[Subject, threading.Event], None]
+Attack = Callable[[Server, threading.Event], None]
 
 
 def under(attack: Attack, *options: str) -> Figures:
-    """The load without the attack, then with it, on one server."""
-    with started("livelog", "--store", "memory", *LIMITS, *options) as subject:
-        without = running.figures(LOAD, subject)
+    """Measure the load without the attack, then with it, on one server."""
+    with started("livelog", "--store", "memory", *LIMITS, *options) as server:
+        without = loadprocess.figures(LOAD, server)
         over = threading.Event()
-        attacker = threading.Thread(target=attack, args=(subject, over))
+        attacker = threading.Thread(target=attack, args=(server, over))
         attacker.start()
         try:
-            with running.running(LOAD, subject) as load:
+            with loadprocess.running(LOAD, server) as load:
                 load.wait_for_stream()
                 found = load.figures()
         finally:
@@ -78,14 +79,14 @@ def under(attack: Attack, *options: str) -> Figures:
 
 
 def half_open(connections: int) -> Figures:
-    """Heads and bodies that never end; whoever is thrown out comes back."""
+    """Hold requests that never end open; each one the server closes is opened again."""
     held = HalfOpen(connections)
     found = under(held.run)
     return found | {"half-open": fmean(held.counts), "thrown out": float(held.thrown_out)}
 
 
 class HalfOpen:
-    """Connections that keep a server waiting."""
+    """Connections with an unfinished head or body."""
 
     def __init__(self, connections: int) -> None:
         self._wanted = connections
@@ -95,16 +96,16 @@ class HalfOpen:
         self._held: dict[int, socket.socket] = {}
         self.thrown_out = 0
         self.counts = list[int]()
-        """How many are held, looked at now and then."""
+        """Number of connections held, at every round."""
 
-    def run(self, subject: Subject, over: threading.Event) -> None:
+    def run(self, server: Server, over: threading.Event) -> None:
         while len(self._held) < self._wanted:
-            self._open(subject.url)
+            self._open(server.url)
         while not over.is_set():
             self._drop_dead()
             self.counts.append(len(self._held))
             for _ in range(min(500, self._wanted - len(self._held))):
-                self._open(subject.url)
+                self._open(server.url)
             self._dribble()
             over.wait(0.1)
         for sock in self._held.values():
@@ -120,14 +121,14 @@ class HalfOpen:
         self._held[sock.fileno()] = sock
 
     def _drop_dead(self) -> None:
-        """Of those that were answered with an error, or closed."""
+        """Forget connections that were answered with an error or closed."""
         for descriptor, _ in self._epoll.poll(0):
             self._epoll.unregister(descriptor)
             self._held.pop(descriptor).close()
             self.thrown_out += 1
 
     def _dribble(self) -> None:
-        """Another byte of some."""
+        """Send another byte on some connections, so that they are not idle."""
         for sock in [*self._held.values()][:: max(1, self._wanted // 50)]:
             try:
                 sock.send(b"x")
@@ -136,18 +137,18 @@ class HalfOpen:
 
 
 def flood() -> Figures:
-    """Connections that are opened, ask for a WebSocket or nothing, and vanish, without a pause."""
+    """Open connections without a pause, send a handshake, garbage or nothing, and close them."""
     opened = count()
 
-    def attack(subject: Subject, over: threading.Event) -> None:
+    def attack(server: Server, over: threading.Event) -> None:
         says, sources = (
-            cycle([b"", upgrade(subject.url), b"\x16\x03\x01garbage\r\n\r\n"]),
+            cycle([b"", upgrade(server.url), b"\x16\x03\x01garbage\r\n\r\n"]),
             cycle(SOURCES),
         )
         while not over.is_set():
             with socket.socket() as sock:
                 sock.bind((next(sources), 0))
-                sock.connect(address(subject.url))
+                sock.connect(address(server.url))
                 sock.send(next(says))
             next(opened)
 
@@ -156,22 +157,22 @@ def flood() -> Figures:
 
 
 def churn(per_second: int, clients: int = 100) -> Figures:
-    """Subscriptions that change all the time, each to a filter that nobody else has."""
+    """Change subscriptions continuously, each to a filter that no other client has."""
     made = Churn(per_second, clients)
     found = under(made.run, "--command-limit", MANY, "--address-command-limit", MANY)
     return found | {"changes/s": made.changes / made.seconds}
 
 
 class Churn:
-    """Clients that cannot make up their minds."""
+    """Clients that change their subscriptions at a steady rate."""
 
     def __init__(self, per_second: int, clients: int) -> None:
         self._per_second, self._count = per_second, clients
         self.changes = 0
         self.seconds = 0.0
 
-    def run(self, subject: Subject, over: threading.Event) -> None:
-        clients = [Client(subject.url) for _ in range(self._count)]
+    def run(self, server: Server, over: threading.Event) -> None:
+        clients = [Client(server.url) for _ in range(self._count)]
         began = clock()
         for client in cycle(clients):
             if over.is_set():
@@ -199,7 +200,7 @@ def _discard(sock: socket.socket) -> None:
 
 
 def distinct_filters(few: int, many: int) -> Figures:
-    """What a message costs the server, by how many filters there are that it does not match."""
+    """CPU of a message, by the number of filters that it does not match."""
     cost = {number: _cost_of_a_message(number) for number in (few, many)}
     return {
         f"CPU us/message, {few} filters": cost[few],
@@ -209,16 +210,16 @@ def distinct_filters(few: int, many: int) -> Figures:
 
 
 def _cost_of_a_message(filters: int, rate: float = 500, seconds: float = 10) -> float:
-    with started("livelog", "--store", "memory") as subject:
+    with started("livelog", "--store", "memory") as server:
         pump = Pump()
-        listening = [_with_filter(subject.url, number) for number in range(filters)]
-        publisher = Publisher(Client(subject.url), Traffic(TEXT_LENGTH))
+        listening = [_with_filter(server.url, number) for number in range(filters)]
+        publisher = Publisher(Client(server.url), Traffic(TEXT_LENGTH))
         pump.watch(publisher, [])
         publisher.plan(clock(), rate, round(rate * seconds))
         pump.run(clock() + SECOND)
-        began, sent = subject.cpu_ns(), publisher.acknowledged
+        began, sent = server.cpu_ns(), publisher.acknowledged
         pump.run(clock() + round((seconds - 1) * SECOND))
-        spent, done = subject.cpu_ns() - began, publisher.acknowledged - sent
+        spent, done = server.cpu_ns() - began, publisher.acknowledged - sent
         for client in listening:
             client.sock.close()
     return spent / 1000 / done
@@ -235,8 +236,8 @@ def _with_filter(url: str, number: int) -> Client:
     return client
 
 
-def signing_in(connections: int) -> Figures:
-    """The CPU of a connection, from the handshake to the greeting, with and without a token."""
+def token_check(connections: int) -> Figures:
+    """CPU of a connection from the handshake to the greeting, with and without a token."""
     secret, key = secrets.token_hex(32), ec.generate_private_key(ec.SECP256R1())
     opened = _cost_of_a_connection(connections, "", ())
     hs256 = _cost_of_a_connection(connections, "HS256", ("--jwt-secret", secret), secret)
@@ -265,19 +266,19 @@ def _public(key: ec.EllipticCurvePrivateKey) -> Iterator[str]:
 def _cost_of_a_connection(
     connections: int, algorithm: str, options: tuple[str, ...], key: Any = None
 ) -> float:
-    with started("livelog", "--store", "memory", *options) as subject:
-        urls = [subject.url] * connections
+    with started("livelog", "--store", "memory", *options) as server:
+        urls = [server.url] * connections
         if algorithm:
             urls = [f"{url}?token={_token(n, key, algorithm)}" for n, url in enumerate(urls)]
         Client(urls[0]).close()
-        began = subject.cpu_ns()
+        began = server.cpu_ns()
         clients = []
         for url in urls:
             client = Client(url)
             if algorithm:
                 client.read_until(b'"authenticated"')
             clients.append(client)
-        spent = subject.cpu_ns() - began
+        spent = server.cpu_ns() - began
         for client in clients:
             client.sock.close()
     return spent / 1e6 / connections

@@ -1,7 +1,7 @@
-"""Who is connected during a load: subscribers, sampled subscribers and the publisher.
+"""Connections of a load: subscribers, sampled subscribers and the publisher.
 
-The rule: `read` takes all there is and returns; it is called when epoll says so, edge-triggered,
-on sockets that do not block. Ballast is counted and thrown away, only samples are looked at.
+`read` takes all there is and returns; it is called when epoll says so, edge-triggered, on sockets
+that do not block. Most subscribers only count bytes (ballast); a sample parses what it reads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from bench.traffic import STAMP_DIGITS
-from bench.wire import CLOSE, PING, PONG, TEXT, Client, Parser, frame
+from bench.websocket import CLOSE, PING, PONG, TEXT, Client, Parser, frame
 
 clock = time.monotonic_ns
 SECOND = 1_000_000_000
@@ -24,7 +24,7 @@ SINK = bytearray(1 << 18)  # what ballast is read into; the kernel leaves it unt
 
 
 class Subscriber:
-    """Ballast: counts the bytes of the stream, which begins after the marker."""
+    """Subscriber that only counts the bytes of the stream, which begins after the marker."""
 
     def __init__(self, client: Client) -> None:
         self.sock = client.sock
@@ -37,7 +37,7 @@ class Subscriber:
         self.received += size
 
     def read_secure(self) -> None:
-        """The same over TLS, a record at a time; that there is no more is an `OSError`."""
+        """Read over TLS, a record at a time; an `OSError` says that no more has come."""
         while data := self.sock.recv(len(SINK)):
             self.take(data)
 
@@ -46,7 +46,7 @@ class Subscriber:
 
 
 class Sampled(Subscriber):
-    """Parses every frame and times every read."""
+    """Subscriber that parses every frame and times every read."""
 
     def __init__(self, client: Client, frame_size: int, stamp_at: int) -> None:
         super().__init__(client)
@@ -76,14 +76,14 @@ class Sampled(Subscriber):
 
 
 class Frames(Protocol):
-    """What is published."""
+    """Source of publish commands."""
 
     def frame(self, number: int, due: int) -> bytes:
-        """The command that publishes the message of this number, which is due then."""
+        """Return the command that publishes message `number`, stamped with its due time."""
 
 
 class Publisher:
-    """Sends what is due, several in one write when late, and counts the acknowledgements."""
+    """Publisher at a steady rate; when late, it sends several messages in one write."""
 
     def __init__(self, client: Client, traffic: Frames) -> None:
         self.sock, self._traffic = client.sock, traffic
@@ -98,7 +98,7 @@ class Publisher:
         self.dues = [start + round(number * SECOND / rate) for number in range(count)]
 
     def send_due(self, now: int) -> int:
-        """Send, and say when to come again."""
+        """Send the messages that are due; return the time of the next call."""
         first, dues = self.sent, self.dues
         while self.sent < len(dues) and dues[self.sent] <= now:
             self._outbox += self._traffic.frame(self.sent, dues[self.sent])
@@ -131,7 +131,7 @@ class Publisher:
 
 
 class Pump:
-    """The one loop that publishes what is due and reads what has come."""
+    """Event loop that publishes what is due and reads what has come."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()  # before the sockets: select() takes descriptors below 1024
@@ -153,7 +153,7 @@ class Pump:
         self._epoll.unregister(each.sock)
 
     def run(self, until: int) -> None:
-        """Serve everyone until the time has come."""
+        """Publish and read until the time `until`."""
         readers, publisher, poll = self._readers, self._publisher, self._epoll.poll
         while (now := clock()) < until:
             next_due = publisher.send_due(now)
@@ -169,9 +169,9 @@ class Pump:
 
 
 def farewell(each: Subscriber, frame_size: int, deadline: int) -> tuple[bool, int]:
-    """Read on where a stalled subscriber stopped: was it told and closed by the policy?
+    """Read on where a stalled subscriber stopped; return whether the policy told and closed it.
 
-    Also says how many frames it found, the two of the farewell among them.
+    The second value is the number of frames read, with the error and the close frame.
     """
     each.sock.settimeout(max(SECOND // 100, deadline - clock()) / SECOND)
     parser, frames = Parser(), []

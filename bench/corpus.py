@@ -1,6 +1,6 @@
-"""A million messages that read like speech: what searches are measured on.
+"""Messages that read like speech, to measure searches on.
 
-The rule: the same every time, and natural where an index would notice. Words are made by a chain of
+They are the same every time, and natural where an index would notice. Words are made by a chain of
 letters learnt from English, so that parts of words are as common as in speech; how often each
 occurs follows Zipf's law, so that the most common ones are in most messages and most are rare.
 Every message is delivered in `SIZE` bytes.
@@ -15,7 +15,7 @@ from itertools import accumulate
 
 import msgspec
 
-from bench.wire import Json
+from bench.websocket import Json
 from livelog.log.ingest import decode
 from livelog.wire.messages import encoder
 from livelog.wire.moments import timestamp
@@ -55,7 +55,7 @@ BEGIN, STEP = 1_764_000_000_000, 500  # milliseconds
 
 
 def vocabulary(dice: random.Random, size: int) -> list[str]:
-    """Words, most of them made up, the most common ones first."""
+    """Return words, most of them made up, the most common ones first."""
     known = _ENGLISH.split()
     letters = [*"".join(known), *"$" * len(known)]
     follows = defaultdict[str, list[str]](lambda: letters)
@@ -99,7 +99,7 @@ class Corpus:
         self._added = {kind: _added(_message(kind, 0, 0, "", random.Random(0))) for kind in _SHARES}
 
     def messages(self) -> Iterator[Json]:
-        """All of them, the same each time."""
+        """Yield all messages, the same each time."""
         dice = random.Random(self.count)
         kinds = dice.choices(list(_SHARES), list(_SHARES.values()), k=self.count)
         for number, kind in enumerate(kinds):
@@ -112,7 +112,7 @@ class Corpus:
 
 
 Draft = tuple[Json, Json, str]
-"""A message, and where its text is to be put: an object in it, and the field."""
+"""Message without its text, the object in it that takes the text, and the field."""
 
 
 def _message(kind: str, number: int, user: int, name: str, dice: random.Random) -> Draft:
@@ -193,6 +193,6 @@ _KINDS: dict[str, Callable[[str, str, random.Random], Kind]] = {
 
 
 def _added(draft: Draft) -> int:
-    """Bytes that livelog adds to such a message, for what it leaves out."""
+    """Bytes that livelog adds to such a message, for fields that it leaves out."""
     written = msgspec.json.encode(draft[0])
     return len(encoder.encode(decode(written))) - len(written)

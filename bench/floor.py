@@ -1,4 +1,4 @@
-"""The floor: a bare uvloop server that hands prebuilt bytes to every transport and does no more.
+"""The floor: a bare uvloop server that writes prebuilt bytes to every transport and does no more.
 
 `python -m bench.floor`. Its CPU per delivery is what livelog's is compared with, so it writes in
 the same way (one shared `bytes`, `transport.write`, no write buffer) and under the same load. It
@@ -16,11 +16,11 @@ from typing import cast
 import uvloop
 from websockets.speedups import apply_mask
 
-from bench import wire
+from bench import websocket
 
 HEAD = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Accept: %b\r\n\r\n" % wire.ACCEPT
+    b"Sec-WebSocket-Accept: %b\r\n\r\n" % websocket.ACCEPT
 )
 
 
@@ -70,11 +70,11 @@ class Connection(asyncio.Protocol):
             self.transport.write(PUBLISHED)
 
     def _next(self) -> bytes | None:
-        """The payload of the next whole text frame; a close frame ends the connection."""
+        """Return the payload of the next whole text frame; a close frame ends the connection."""
         data = self.buffer
         if len(data) < 2:
             return None
-        if data[0] & 15 == wire.CLOSE:
+        if data[0] & 15 == websocket.CLOSE:
             self.transport.close()
             return None
         start = 4 if data[1] & 127 == 126 else 2

@@ -1,25 +1,34 @@
-"""One HTTP connection that asks and waits, by hand: no more than a measurement needs."""
+"""A blocking HTTP client with no more than a measurement needs."""
 
 from __future__ import annotations
 
 import socket
 
-from bench.wire import RefusedError, address
+from bench.websocket import RefusedError, address
+
+
+def publication(messages: list[bytes]) -> bytes:
+    """Return the request that publishes messages as NDJSON."""
+    body = b"\n".join(messages)
+    return (
+        b"POST /api/messages HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-ndjson\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
 
 
 class Http:
-    """Kept open from one request to the next."""
+    """HTTP connection that is kept open from one request to the next."""
 
     def __init__(self, url: str, patience: float = 60) -> None:
         self._sock = socket.create_connection(address(url), patience)
         self._answers = self._sock.makefile("rb")
 
     def ask(self, target: str) -> bytes:
-        """The body that GET gets."""
+        """Return the body of a GET."""
         return self.send(f"GET {target} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
 
     def send(self, request: bytes) -> bytes:
-        """The body of the answer to a whole request. Raises `RefusedError` for any but a 2xx."""
+        """Send a whole request and return the body; raise `RefusedError` for any but a 2xx."""
         self._sock.sendall(request)
         status, size = self._answers.readline(), 0
         while (line := self._answers.readline()) not in (b"\r\n", b""):

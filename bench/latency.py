@@ -1,6 +1,6 @@
 """Latencies as HdrHistogram keeps them: microseconds, three significant digits, to ten minutes.
 
-The rule: nothing is dropped. A value beyond the range counts as the highest of the range, because
+No value is dropped: a value beyond the range counts as the highest of the range, because
 the histogram would leave it out in silence.
 """
 
@@ -17,8 +17,8 @@ HIGHEST_US = 600_000_000
 
 
 @dataclass(frozen=True)
-class Spread:
-    """What is told of a distribution, in milliseconds."""
+class Percentiles:
+    """Percentiles of a distribution, in milliseconds."""
 
     count: int
     p50: float

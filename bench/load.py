@@ -30,12 +30,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.clients import SECOND, Publisher, Pump, Sampled, Subscriber, clock, farewell
-from bench.latency import Spread
-from bench.subjects import Subject, machine_cpu_ns
+from bench.latency import Percentiles
+from bench.report import Figures
+from bench.server import Server, machine_cpu_ns
 from bench.traffic import MARKER_DUE, STAMP, Traffic, calibrated
-from bench.wire import Client, listening
-
-Figures = dict[str, float]
+from bench.websocket import Client, listening
 
 DRAIN_SECONDS = 15
 HEADER = 4  # of every frame between 126 and 65535 bytes
@@ -44,7 +43,7 @@ MB = 1 << 20
 
 @dataclass(frozen=True)
 class Load:
-    """What to do to the server."""
+    """Settings of a load."""
 
     subscribers: int = 1000
     rate: float = 50.0
@@ -65,7 +64,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Mark:
-    """Where things stood at one moment."""
+    """Counters at one moment."""
 
     time: int
     cpu: int
@@ -75,14 +74,14 @@ class Mark:
     received: int
 
 
-class Crowd:
+class Connections:
     """The connections of one load and the loop that serves them."""
 
-    def __init__(self, load: Load, subject: Subject) -> None:
-        self._load, self._subject = load, subject
+    def __init__(self, load: Load, server: Server) -> None:
+        self._load, self._server = load, server
         self._pump = Pump()
-        clients = [Client(listening(subject.url)) for _ in range(load.subscribers)]
-        publishing = Client(subject.url)
+        clients = [Client(listening(server.url)) for _ in range(load.subscribers)]
+        publishing = Client(server.url)
         traffic = calibrated(publishing, clients[0], load.size)
         self.frame_size = load.size + HEADER
         self._start_stream(publishing, clients, traffic)
@@ -117,20 +116,20 @@ class Crowd:
         return [*self.ballast, *self.sampled]
 
     def pump(self, until: int) -> None:
-        """Serve everyone until the time has come."""
+        """Publish and read until the time `until`."""
         self._pump.run(until)
 
     def mark(self) -> Mark:
         received = sum(each.received for each in (*self.steady, *self.stalled))
-        cpu = (self._subject.cpu_ns(), time.process_time_ns(), machine_cpu_ns())
-        return Mark(clock(), *cpu, self._subject.memory(), received)
+        cpu = (self._server.cpu_ns(), time.process_time_ns(), machine_cpu_ns())
+        return Mark(clock(), *cpu, self._server.memory(), received)
 
     def stop_reading(self) -> None:
         for each in self.stalled:
             self._pump.forget(each)
 
     def drain(self) -> None:
-        """Serve until everyone has everything and every publish its answer, within bounds."""
+        """Wait, within bounds, until every message has arrived and every publish is answered."""
         messages = self._load.messages
         deadline = clock() + DRAIN_SECONDS * SECOND
         while clock() < deadline and (
@@ -140,52 +139,54 @@ class Crowd:
             self.pump(clock() + SECOND // 200)
 
 
-def run(load: Load, subject: Subject, streaming: Callable[[], None]) -> Figures:
+def run(load: Load, server: Server, streaming: Callable[[], None]) -> Figures:
     """Bring the load to the server; `streaming` is called when the warm-up is over."""
-    crowd = Crowd(load, subject)
+    connections = Connections(load, server)
     gc.collect()
     gc.disable()  # the load makes no cycles while it runs, and a pause would be the server's blame
     start = clock() + SECOND // 10
-    crowd.publisher.plan(start, load.rate, load.messages)
-    crowd.pump(start + round(load.warmup * SECOND))
-    begin = crowd.mark()
+    connections.publisher.plan(start, load.rate, load.messages)
+    connections.pump(start + round(load.warmup * SECOND))
+    begin = connections.mark()
     streaming()
-    crowd.stop_reading()
-    crowd.pump(start + round((load.warmup + load.seconds) * SECOND))
-    end, queues = crowd.mark(), subject.send_queues()
-    crowd.drain()
+    connections.stop_reading()
+    connections.pump(start + round((load.warmup + load.seconds) * SECOND))
+    end, queues = connections.mark(), server.send_queues()
+    connections.drain()
     figures = {
-        **latency_figures(load, crowd),
-        **delivery_figures(load, crowd),
-        **server_figures(subject, crowd.frame_size, begin, end),
+        **latency_figures(load, connections),
+        **delivery_figures(load, connections),
+        **server_figures(server, connections.frame_size, begin, end),
     }
-    return figures | stall_figures(crowd, queues) if crowd.stalled else figures
+    return figures | stall_figures(connections, queues) if connections.stalled else figures
 
 
-def latency_figures(load: Load, crowd: Crowd) -> Figures:
+def latency_figures(load: Load, connections: Connections) -> Figures:
     measured = slice(load.warmup_messages, None)
-    taken = [ns for each in crowd.sampled for ns in each.latencies[measured]]
+    taken = [ns for each in connections.sampled for ns in each.latencies[measured]]
     return {
-        **Spread.of(taken).figures(),
-        "publish late p99 ms": Spread.of(crowd.publisher.lateness[measured]).p99,
+        **Percentiles.of(taken).figures(),
+        "publish late p99 ms": Percentiles.of(connections.publisher.lateness[measured]).p99,
     }
 
 
-def delivery_figures(load: Load, crowd: Crowd) -> Figures:
-    """Frames, counted in bytes; the sampled must besides hold every due time in order."""
-    expected = load.messages * crowd.frame_size
-    odd = sum(list(each.dues) != crowd.publisher.dues for each in crowd.sampled)
-    for refusal in crowd.publisher.refusals[:3]:
+def delivery_figures(load: Load, connections: Connections) -> Figures:
+    """Count missing and surplus frames by bytes; samples must hold every due time in order."""
+    expected = load.messages * connections.frame_size
+    odd = sum(list(each.dues) != connections.publisher.dues for each in connections.sampled)
+    for refusal in connections.publisher.refusals[:3]:
         print(f"refused: {refusal}")
     return {
-        "missing": sum(max(0, expected - e.received) for e in crowd.steady) / crowd.frame_size,
-        "surplus": sum(max(0, e.received - expected) for e in crowd.steady) / crowd.frame_size,
+        "missing": sum(max(0, expected - e.received) for e in connections.steady)
+        / connections.frame_size,
+        "surplus": sum(max(0, e.received - expected) for e in connections.steady)
+        / connections.frame_size,
         "out of order": float(odd),
-        "unacknowledged": float(load.messages - crowd.publisher.acknowledged),
+        "unacknowledged": float(load.messages - connections.publisher.acknowledged),
     }
 
 
-def server_figures(subject: Subject, frame_size: int, begin: Mark, end: Mark) -> Figures:
+def server_figures(server: Server, frame_size: int, begin: Mark, end: Mark) -> Figures:
     deliveries = (end.received - begin.received) / frame_size
     elapsed, cpu = end.time - begin.time, end.cpu - begin.cpu
     load_cpu, machine_cpu = end.load_cpu - begin.load_cpu, end.machine_cpu - begin.machine_cpu
@@ -196,13 +197,13 @@ def server_figures(subject: Subject, frame_size: int, begin: Mark, end: Mark) ->
         "load's core %": 100 * load_cpu / elapsed,
         "others' core %": 100 * max(0, machine_cpu - load_cpu - cpu) / elapsed,
         "memory MB": end.memory / MB,
-        "memory growth MB": max(end.memory, subject.peak_memory()) / MB - begin.memory / MB,
+        "memory growth MB": max(end.memory, server.peak_memory()) / MB - begin.memory / MB,
     }
 
 
-def stall_figures(crowd: Crowd, queues: int) -> Figures:
+def stall_figures(connections: Connections, queues: int) -> Figures:
     deadline = clock() + DRAIN_SECONDS * SECOND
-    found = [farewell(each, crowd.frame_size, deadline) for each in crowd.stalled]
+    found = [farewell(each, connections.frame_size, deadline) for each in connections.stalled]
     return {
         "told and closed %": 100 * sum(told for told, _ in found) / len(found),
         "frames found by the stalled": sum(count for _, count in found) / len(found),

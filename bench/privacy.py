@@ -1,11 +1,11 @@
-"""Users who read their own direct messages beside what is said to all, on a server that asks who
-they are; against an open server on which as many listen to what is said to all.
+"""Users with tokens, who read public messages and their own direct ones, beside an open server.
 
-The rule: the same messages at the same moments are published to both, on the same core one after
-the other, and the CPU of the server over the same time is compared. So the ratio holds all that
-privacy costs while messages flow: who is concerned by a direct message, and its two deliveries.
-Signing in is not in it, see `bench.attack`. Everybody's bytes are counted, so a direct message that
-somebody else is sent shows as surplus.
+On the open server as many users read the public messages only. The same messages are published to
+both at the same moments, on the same core one after the other, and the CPU of the server over the
+same time is compared. So the ratio holds all that privacy costs while messages flow: finding the
+two users of a direct message, and its two deliveries. Authentication is left out; `bench.attack`
+measures it. The bytes of every user are counted, so a direct message sent to a wrong user shows as
+surplus.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from dataclasses import dataclass
 import jwt
 
 from bench.clients import SECOND, Publisher, Pump, Sampled, Subscriber, clock
-from bench.latency import Spread
-from bench.load import HEADER, Figures
-from bench.subjects import Subject, started
+from bench.latency import Percentiles
+from bench.load import HEADER
+from bench.report import Figures
+from bench.server import Server, started
 from bench.traffic import STAMP, Traffic
-from bench.wire import Client, command
+from bench.websocket import Client, command
 
 DRAIN_SECONDS = 15
 TEXT = "x" * 150
@@ -35,8 +36,8 @@ HOUR = 3600
 
 
 @dataclass(frozen=True)
-class Crowd:
-    """How many users, and how many of `rate` messages a second are for all of them."""
+class PrivateLoad:
+    """Number of users, and how many of `rate` messages a second are public."""
 
     users: int = 10_000
     rate: float = 500.0
@@ -50,26 +51,26 @@ class Crowd:
 
     @property
     def every(self) -> int:
-        """One message in so many is for all."""
+        """Distance between two public messages."""
         return round(self.rate / self.public)
 
     def concerned(self, number: int) -> tuple[int, int]:
-        """The two users whom a direct message concerns: all are in turn."""
+        """Return sender and recipient of a direct message; every user gets a turn."""
         sender = number * 7919 % self.users
         return sender, (sender + 1 + number % 97) % self.users
 
 
 class Mixture:
-    """The messages of a crowd, as commands."""
+    """Publish commands of a load."""
 
-    def __init__(self, crowd: Crowd) -> None:
-        self._crowd = crowd
+    def __init__(self, load: PrivateLoad) -> None:
+        self._load = load
         self._public = Traffic(TEXT_LENGTH)
 
     def frame(self, number: int, due: int) -> bytes:
-        if number % self._crowd.every == 0:
+        if number % self._load.every == 0:
             return self._public.frame(number, due)
-        sender, recipient = map(name, self._crowd.concerned(number))
+        sender, recipient = map(name, self._load.concerned(number))
         message = {
             "type": "dm",
             "from_user_id": sender,
@@ -84,8 +85,8 @@ def name(user: int) -> str:
     return f"user_{user:05}"
 
 
-class Door:
-    """The addresses at which a server lets in whom; with a secret it asks for tokens."""
+class Access:
+    """Connections to a server, with a token for each user if the server has a secret."""
 
     def __init__(self, url: str, secret: str) -> None:
         self._url, self._secret = url, secret
@@ -105,12 +106,12 @@ class Door:
         return f"&token={jwt.encode(claims, self._secret, 'HS256')}"
 
 
-def beside_the_open_server(crowd: Crowd) -> Figures:
-    """What it costs, what it would cost in the open, and the two compared."""
-    with _server("") as (subject, door):
-        without = Trial(crowd, subject, door, "user").figures()
-    with _server(secrets.token_hex(32)) as (subject, door):
-        found = Trial(crowd, subject, door, "user,dm").figures()
+def beside_the_open_server(load: PrivateLoad) -> Figures:
+    """Measure both servers and compare them."""
+    with _server("") as (server, access):
+        without = Run(load, server, access, "user").figures()
+    with _server(secrets.token_hex(32)) as (server, access):
+        found = Run(load, server, access, "user,dm").figures()
     return {
         **found,
         "open: p95 ms": without["p95 ms"],
@@ -120,30 +121,29 @@ def beside_the_open_server(crowd: Crowd) -> Figures:
 
 
 @contextmanager
-def _server(secret: str) -> Iterator[tuple[Subject, Door]]:
+def _server(secret: str) -> Iterator[tuple[Server, Access]]:
     options = ("--jwt-secret", secret) if secret else ()
-    with started("livelog", "--store", "memory", *options) as subject:
-        yield subject, Door(subject.url, secret)
+    with started("livelog", "--store", "memory", *options) as server:
+        yield server, Access(server.url, secret)
 
 
-class Trial:
-    """A crowd on one server. Its users listen to `types`."""
+class Run:
+    """Load on one server whose users subscribe to `types`."""
 
-    def __init__(self, crowd: Crowd, subject: Subject, door: Door, types: str) -> None:
-        self._crowd, self._subject, self._pump = crowd, subject, Pump()
+    def __init__(self, load: PrivateLoad, server: Server, access: Access, types: str) -> None:
+        self._load, self._server, self._pump = load, server, Pump()
         self._private = "dm" in types
-        publishing = door.client("game", scope="publish:any")
-        mixture = Mixture(crowd)
-        self._learn_sizes(publishing, door, mixture, types)
-        samples = [door.client(f"sample_{n}", "user") for n in range(SAMPLE)]
+        publishing = access.client("game", scope="publish:any")
+        mixture = Mixture(load)
+        self._learn_sizes(publishing, access.client(name(load.concerned(1)[0]), types), mixture)
+        samples = [access.client(f"sample_{n}", "user") for n in range(SAMPLE)]
         self._samples = [Sampled(each, self._public_size, self._stamp_at) for each in samples]
-        self._users = [Subscriber(door.client(name(n), types)) for n in range(crowd.users)]
+        self._users = [Subscriber(access.client(name(n), types)) for n in range(load.users)]
         self._publisher = Publisher(publishing, mixture)
         self._pump.watch(self._publisher, [*self._samples, *self._users])
 
-    def _learn_sizes(self, publishing: Client, door: Door, mixture: Mixture, types: str) -> None:
-        """Of what is delivered; ids, timestamps and seqs are always as long."""
-        sender = door.client(name(self._crowd.concerned(1)[0]), types)
+    def _learn_sizes(self, publishing: Client, sender: Client, mixture: Mixture) -> None:
+        """Measure both kinds of frames: ids, timestamps and seqs always have one length."""
         publishing.sock.sendall(mixture.frame(0, 0))
         public = sender.read_until(STAMP)
         self._public_size = HEADER + len(public)
@@ -159,25 +159,25 @@ class Trial:
     def figures(self) -> Figures:
         gc.collect()
         gc.disable()
-        crowd, start = self._crowd, clock() + SECOND // 10
-        self._publisher.plan(start, crowd.rate, crowd.messages)
-        self._pump.run(start + round(crowd.warmup * SECOND))
-        began, cpu = clock(), self._subject.cpu_ns()
-        self._pump.run(start + round((crowd.warmup + crowd.seconds) * SECOND))
-        core = 100 * (self._subject.cpu_ns() - cpu) / (clock() - began)
+        load, start = self._load, clock() + SECOND // 10
+        self._publisher.plan(start, load.rate, load.messages)
+        self._pump.run(start + round(load.warmup * SECOND))
+        began, cpu = clock(), self._server.cpu_ns()
+        self._pump.run(start + round((load.warmup + load.seconds) * SECOND))
+        core = 100 * (self._server.cpu_ns() - cpu) / (clock() - began)
         missing, surplus = self._drained()
         gc.enable()
         latencies = [ns for each in self._samples for ns in each.latencies]
         return {
-            **Spread.of(latencies).figures(),
+            **Percentiles.of(latencies).figures(),
             "core %": core,
             "missing bytes": float(missing),
             "surplus bytes": float(surplus),
-            "unacknowledged": float(crowd.messages - self._publisher.acknowledged),
+            "unacknowledged": float(load.messages - self._publisher.acknowledged),
         }
 
     def _drained(self) -> tuple[int, int]:
-        """Bytes that did not come, and that should not have come, after a while for the rest."""
+        """Return missing and surplus bytes, after a while for the rest to come."""
         expected = self._expected()
         deadline = clock() + DRAIN_SECONDS * SECOND
         while clock() < deadline and not self._complete(expected):
@@ -187,18 +187,18 @@ class Trial:
         return missing, sum(difference for difference in differences if difference > 0)
 
     def _complete(self, expected: Counter[int]) -> bool:
-        acknowledged = self._publisher.acknowledged >= self._crowd.messages
+        acknowledged = self._publisher.acknowledged >= self._load.messages
         return acknowledged and all(
             each.received >= expected[n] for n, each in enumerate(self._users)
         )
 
     def _expected(self) -> Counter[int]:
-        """How many bytes each user has to get."""
-        crowd = self._crowd
-        publics = len(range(0, crowd.messages, crowd.every))
-        expected = Counter(dict.fromkeys(range(crowd.users), publics * self._public_size))
-        for number in range(crowd.messages):
-            if number % crowd.every:
-                for user in crowd.concerned(number):
+        """Number of bytes that each user has to get."""
+        load = self._load
+        publics = len(range(0, load.messages, load.every))
+        expected = Counter(dict.fromkeys(range(load.users), publics * self._public_size))
+        for number in range(load.messages):
+            if number % load.every:
+                for user in load.concerned(number):
                     expected[user] += self._private_size
         return expected

@@ -1,6 +1,6 @@
-"""How fast messages are taken in, all acknowledged: as NDJSON, as pipelined commands, at a pace.
+"""Rates of acknowledged publishing: as NDJSON, as pipelined commands, at a steady rate.
 
-The rule: the time ends when the last acknowledgement has been read, and every message has to reach
+The time ends when the last acknowledgement has been read, and every message has to reach
 every subscriber. Bodies and frames are made before it begins.
 """
 
@@ -17,11 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic_ns as clock
 
-from bench.http import Http
-from bench.latency import Spread
-from bench.load import Figures
+from bench import http
+from bench.latency import Percentiles
+from bench.report import Figures
 from bench.traffic import publication, texts
-from bench.wire import Client, Json, Parser, command, listening
+from bench.websocket import Client, Json, Parser, command, listening
 
 SECOND = 1_000_000_000
 TEXT_LENGTH = 132  # characters, which makes a message of 350 bytes as it is delivered
@@ -46,18 +46,14 @@ def messages(count: int) -> list[Json]:
 
 def by_ndjson(url: str, work: Publishing) -> Figures:
     lines = [json.dumps(each, separators=(",", ":")) for each in messages(work.per_body)]
-    body = "\n".join(lines).encode()
-    request = (
-        f"POST /api/messages HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-ndjson\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    ).encode() + body
+    request = http.publication([line.encode() for line in lines])
     bodies = work.count // work.per_body // work.publishers
 
     def publish() -> int:
-        http = Http(url)
+        connection = http.Http(url)
         for _ in range(bodies):
-            http.send(request)
-        http.close()
+            connection.send(request)
+        connection.close()
         return bodies * work.per_body
 
     return _timed(url, work, publish)
@@ -90,7 +86,7 @@ def _await_acknowledgements(client: Client, count: int) -> None:
 
 
 def at_a_pace(url: str, rate: float, seconds: float) -> Figures:
-    """One publisher with a message due every 1/`rate` s; acknowledgements timed from then on."""
+    """Publish a message every 1/`rate` s; its acknowledgement is timed from when it was due."""
     count = round(rate * seconds)
     frames = [command({"action": "publish", "message": each}) for each in messages(TEXTS)]
     client = Client(url)
@@ -114,7 +110,7 @@ def at_a_pace(url: str, rate: float, seconds: float) -> Figures:
             taken += [now - dues[len(taken) + n] for n, _ in enumerate(answers)]
     client.sock.setblocking(True)
     client.close()
-    return {**Spread.of(taken).figures("ack "), "unacknowledged": float(count - len(taken))}
+    return {**Percentiles.of(taken).figures("ack "), "unacknowledged": float(count - len(taken))}
 
 
 def _timed(url: str, work: Publishing, publish: Callable[[], int]) -> Figures:
@@ -131,7 +127,7 @@ def _timed(url: str, work: Publishing, publish: Callable[[], int]) -> Figures:
 
 
 class _Audience:
-    """Subscribers that read in a thread of their own and count what they get."""
+    """Subscribers that read in a thread of their own and count bytes."""
 
     def __init__(self, url: str, count: int) -> None:
         self._clients = [Client(listening(url)) for _ in range(count)]
@@ -142,7 +138,7 @@ class _Audience:
         self._thread.start()
 
     def _measured(self, url: str) -> int:
-        """Bytes of each delivered frame: all messages are of one length."""
+        """Size of each delivered frame: all messages have one length."""
         publisher = Client(url)
         publisher.ask({"action": "publish", "message": messages(1)[0]})
         publisher.close()
@@ -162,7 +158,7 @@ class _Audience:
                 self._received[client] += client.sock.recv_into(sink, 0, socket.MSG_TRUNC)
 
     def missing(self, published: int) -> int:
-        """Messages that have not arrived, some seconds later."""
+        """Wait some seconds; return the number of messages that have not arrived."""
         deadline = clock() + 10 * SECOND
         expected = published * self._frame
         while min(self._received.values()) < expected and clock() < deadline:

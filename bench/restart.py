@@ -1,10 +1,9 @@
-"""Clients through a restart: the server ends politely, the next one follows, and all come back.
+"""Clients through a restart: one server drains, the next one starts, and all clients reconnect.
 
-The rule: the clients do what livelog's own do, on sockets of their own because thousands of those
-would measure themselves: they come back when they were told to, by the schedule of the
-specification where nobody listens yet, and resume from the last `seq` they have seen. Messages are
-published over HTTP all the while, each until it is acknowledged, and every client has to have
-exactly these, in their order.
+The clients behave like livelog's own, but are lighter, because thousands of those would measure
+themselves. They reconnect when the server told them to, or by the specification's schedule while no
+server listens, and resume from the last `seq` they have seen. Messages are published over HTTP all
+the while, each until it is acknowledged, and every client has to get exactly these, in order.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from bench.clients import SECOND, clock
-from bench.load import Figures
-from bench.subjects import started
+from bench.report import Figures
+from bench.server import started
 from bench.traffic import STAMP, STAMP_DIGITS, publication
-from bench.wire import CLOSE, Client, Parser, RefusedError, address, frame, upgrade, upgraded
+from bench.websocket import CLOSE, Client, Parser, RefusedError, address, frame, upgrade, upgraded
 
 TEXT = "x" * 80
 SILENT = 100  # one client in so many does not answer a close
@@ -38,8 +37,8 @@ SETTLE = 3 * SECOND
 
 
 @dataclass(frozen=True)
-class Crowd:
-    """How many come back, and what is said to them."""
+class RestartLoad:
+    """Settings of a restart: clients, message rate, drain time."""
 
     clients: int = 8000
     rate: float = 2.0
@@ -47,14 +46,14 @@ class Crowd:
 
 
 class Publisher(threading.Thread):
-    """Publishes at a steady rate, each message until it is acknowledged."""
+    """Thread that publishes at a steady rate, each message until it is acknowledged."""
 
     def __init__(self, url: str, rate: float) -> None:
         super().__init__(daemon=True)
         self._host, self._rate = urlsplit(url).netloc, rate
         self._ended = threading.Event()
         self.dues: list[int] = []
-        """Of the messages that were acknowledged, in their order."""
+        """Due times of the acknowledged messages, in order."""
 
     def end(self) -> None:
         self._ended.set()
@@ -85,7 +84,7 @@ class Publisher(threading.Thread):
 
 
 class Follower:
-    """A client that follows, is sent away, and comes back."""
+    """Client that follows the log, is disconnected, and reconnects."""
 
     __slots__ = ("_data", "_parser", "attempts", "back", "dues", "greeted", "number", "seq", "sock")
 
@@ -97,11 +96,11 @@ class Follower:
         self.dues = array("q")  # of the messages it got
         self.seq = 0  # of the last one
         self.attempts = 0
-        self.back = -1.0  # seconds until it may come back, once it is sent away
+        self.back = -1.0  # seconds until it may reconnect, once it is told to
         self.greeted = 0  # when it was let in again
 
     def dial(self, url: str) -> None:
-        """Begin another connection."""
+        """Begin the next connection."""
         self.sock = socket.socket()
         self.sock.setblocking(False)
         self.back, self._data, self._parser = -1.0, b"", None
@@ -109,14 +108,14 @@ class Follower:
         self.sock.connect_ex(address(url))
 
     def greet(self, url: str) -> bool:
-        """Ask for what came after the last message; False when nobody listens."""
+        """Send the handshake that resumes after the last message; False if no server listens."""
         if self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             return False
         self.sock.send(upgrade(f"{url}?message_types=user&since={self.seq}"))
         return True
 
     def read(self) -> bool:
-        """Take what has come; False when the connection has ended."""
+        """Read what has come; return False when the connection has ended."""
         data = self.sock.recv(1 << 18)
         if not data:
             return False
@@ -143,30 +142,30 @@ class Follower:
         return True
 
 
-class Crossing:
-    """All followers, from the one server to the next."""
+class Followers:
+    """All clients, from the first server to the next."""
 
-    def __init__(self, crowd: Crowd, url: str) -> None:
+    def __init__(self, load: RestartLoad, url: str) -> None:
         self._url = url
         self._epoll = select.epoll()
         self._dice = random.Random(0)
         self._away: list[tuple[int, int]] = []  # when who is due back
         self.refused = 0
-        """Attempts for which no server was there."""
-        clients = [Client(f"{url}?message_types=user") for _ in range(crowd.clients)]
+        """Attempts while no server was listening."""
+        clients = [Client(f"{url}?message_types=user") for _ in range(load.clients)]
         for client in clients:
             client.read_until(b'"subscribed"')
             client.sock.setblocking(False)
-        self.followers = [Follower(n, client.sock) for n, client in enumerate(clients)]
-        self._by_descriptor = {each.sock.fileno(): each for each in self.followers}
+        self.all = [Follower(n, client.sock) for n, client in enumerate(clients)]
+        self._by_descriptor = {each.sock.fileno(): each for each in self.all}
         for descriptor in self._by_descriptor:
             self._epoll.register(descriptor, select.EPOLLIN)
 
     def run(self, until: int) -> None:
-        """Serve everyone until the time has come."""
+        """Read and reconnect until the time `until`."""
         while (now := clock()) < until:
             while self._away and self._away[0][0] <= now:
-                self._dial(self.followers[heapq.heappop(self._away)[1]])
+                self._dial(self.all[heapq.heappop(self._away)[1]])
             next_ = min(until, self._away[0][0]) if self._away else until
             for descriptor, events in self._epoll.poll(max(0, next_ - clock()) / SECOND, 256):
                 self._serve(descriptor, events)
@@ -187,9 +186,9 @@ class Crossing:
         except (OSError, RefusedError):
             goes_on = False
         if not goes_on:
-            self._send_away(descriptor, follower)
+            self._disconnected(descriptor, follower)
 
-    def _send_away(self, descriptor: int, follower: Follower) -> None:
+    def _disconnected(self, descriptor: int, follower: Follower) -> None:
         self._epoll.unregister(descriptor)
         del self._by_descriptor[descriptor]
         follower.sock.close()
@@ -201,42 +200,42 @@ class Crossing:
 
     @property
     def complete(self) -> bool:
-        """Everybody has come back."""
-        return all(follower.greeted for follower in self.followers)
+        """Whether every client has reconnected."""
+        return all(follower.greeted for follower in self.all)
 
 
-def restarted(crowd: Crowd) -> Figures:
-    """What becomes of the crowd, and what the next server sees of it."""
-    with TemporaryDirectory() as folder, Succession(Path(folder), crowd) as servers:
-        crossing = Crossing(crowd, servers.url)
-        publisher = Publisher(servers.url, crowd.rate)
+def restarted(load: RestartLoad) -> Figures:
+    """Measure a restart: messages, reconnections, and the handshakes of the next server."""
+    with TemporaryDirectory() as folder, TwoServers(Path(folder), load) as servers:
+        followers = Followers(load, servers.url)
+        publisher = Publisher(servers.url, load.rate)
         publisher.start()
-        crossing.run(clock() + SETTLE)
+        followers.run(clock() + SETTLE)
         servers.change()
         deadline = clock() + LIMIT_SECONDS * SECOND
-        while not crossing.complete and clock() < deadline:
-            crossing.run(clock() + SECOND // 10)
+        while not followers.complete and clock() < deadline:
+            followers.run(clock() + SECOND // 10)
         publisher.end()
-        crossing.run(clock() + SETTLE)
-    return figures(crossing, publisher.dues, servers)
+        followers.run(clock() + SETTLE)
+    return figures(followers, publisher.dues, servers)
 
 
-class Succession:
-    """A server, and later the next one at the same address on the same file."""
+class TwoServers:
+    """One server, and later the next one at the same address on the same file."""
 
-    def __init__(self, folder: Path, crowd: Crowd) -> None:
+    def __init__(self, folder: Path, load: RestartLoad) -> None:
         self._options = (
             "--store",
             str(folder / "live.db"),
             "--drain-seconds",
-            f"{crowd.drain_seconds}",
+            f"{load.drain_seconds}",
         )
         self._changing, self._ending = threading.Event(), threading.Event()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.url = ""
         self.seconds_away = 0.0
-        """From the end of the one until the other was ready."""
+        """Seconds from the end of the first server until the next was ready."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -253,8 +252,8 @@ class Succession:
 
     def _run(self) -> None:
         try:
-            with started("livelog", *self._options) as subject:
-                self.url = subject.url
+            with started("livelog", *self._options) as server:
+                self.url = server.url
                 self._ready.set()
                 self._changing.wait()
             gone = clock()
@@ -266,22 +265,22 @@ class Succession:
             self._ready.set()
 
 
-def figures(crossing: Crossing, published: list[int], servers: Succession) -> Figures:
-    followers = crossing.followers
+def figures(followers: Followers, published: list[int], servers: TwoServers) -> Figures:
+    clients = followers.all
     wanted = set(published)
-    returns = sorted(each.greeted for each in followers if each.greeted)
+    returns = sorted(each.greeted for each in clients if each.greeted)
     middle = returns[len(returns) // 20 : -len(returns) // 20]
     mean = len(middle) / ((middle[-1] - middle[0]) / SECOND)
     peak = max(Counter((at - returns[0]) // SECOND for at in returns).values())
     return {
-        "missing": float(sum(len(wanted - set(each.dues)) for each in followers)),
-        "doubled": float(sum(len(each.dues) - len(set(each.dues)) for each in followers)),
-        "out of order": float(sum(list(each.dues) != sorted(each.dues) for each in followers)),
-        "not back": float(sum(not each.greeted for each in followers)),
+        "missing": float(sum(len(wanted - set(each.dues)) for each in clients)),
+        "doubled": float(sum(len(each.dues) - len(set(each.dues)) for each in clients)),
+        "out of order": float(sum(list(each.dues) != sorted(each.dues) for each in clients)),
+        "not back": float(sum(not each.greeted for each in clients)),
         "handshakes/s, mean": mean,
         "handshakes/s, peak": float(peak),
         "peak / mean": peak / mean,
-        "attempts in vain": float(crossing.refused),
+        "attempts in vain": float(followers.refused),
         "seconds without a server": servers.seconds_away,
         "seconds until all were back": (returns[-1] - returns[0]) / SECOND,
         "messages": float(len(published)),

@@ -1,7 +1,7 @@
-"""A flood of clients that resume: all ask at once for what they have missed, under live traffic.
+"""Many clients that resume at once, each asking for the messages it missed, under live traffic.
 
-The rule: they are connected and greeted before the clock starts, and a client is done when it has
-read every byte of what it missed. Live subscribers are measured beside them as under any load.
+All are connected and greeted before the clock starts, and a client is done when it has read every
+byte of what it missed. Live subscribers are measured beside them as under any load.
 """
 
 from __future__ import annotations
@@ -12,26 +12,27 @@ import socket
 from collections.abc import Sequence
 from time import monotonic_ns as clock
 
-from bench import running
+from bench import loadprocess
 from bench.http import Http
-from bench.load import Figures, Load
+from bench.load import Load
 from bench.publishing import Publishing, by_ndjson
-from bench.subjects import Subject
-from bench.wire import Client, command
+from bench.report import Figures
+from bench.server import Server
+from bench.websocket import Client, command
 
 SECOND = 1_000_000_000
 LIMIT_SECONDS = 60
 LIVE = Load(subscribers=100, rate=50, seconds=12, warmup=2)
 
 
-def flood(subject: Subject, clients: int, behind: int, kept: int) -> Figures:
-    """`clients` resume `behind` messages each; `kept` messages are published first."""
-    by_ndjson(subject.url, Publishing(count=kept, subscribers=1, publishers=1))
-    with running.running(LIVE, subject) as live:
-        live.wait_for_stream()
-        since, size = _place(subject.url, behind)
-        seconds = _resumed(subject.url, clients, since, behind * (size + 4))
-        found = live.figures()
+def flood(server: Server, clients: int, behind: int, kept: int, live: Load) -> Figures:
+    """Publish `kept` messages; let `clients` resume `behind` messages each."""
+    by_ndjson(server.url, Publishing(count=kept, subscribers=1, publishers=1))
+    with loadprocess.running(live, server) as beside:
+        beside.wait_for_stream()
+        since, size = _place(server.url, behind)
+        seconds = _resumed(server.url, clients, since, behind * (size + 4))
+        found = beside.figures()
     return {
         "seconds": seconds,
         "messages/s": clients * behind / seconds,
@@ -40,13 +41,13 @@ def flood(subject: Subject, clients: int, behind: int, kept: int) -> Figures:
 
 
 def _place(url: str, behind: int) -> tuple[int, int]:
-    """The seq that many messages back, and the size of a message."""
+    """Return the seq `behind` messages back, and the size of a message."""
     [message] = json.loads(Http(url).ask(f"/api/history?limit=1&offset={behind}"))["messages"]
     return message["seq"], len(json.dumps(message, separators=(",", ":")))
 
 
 def _resumed(url: str, count: int, since: int, size: int) -> float:
-    """Seconds until all of them have read what they missed."""
+    """Return the seconds until all clients have read what they missed."""
     clients = [Client(url) for _ in range(count)]
     ask = command({"action": "subscribe", "message_types": ["user"], "since": since})
     began = clock()

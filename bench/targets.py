@@ -1,7 +1,6 @@
-"""What is to be reached, as data: the specification's latencies and the table of loads.
+"""The targets as data: the specification's latencies and the rows of every table.
 
-The rule: a target that is missed is printed as missed. Nothing here knows how it is measured, and
-nothing that measures knows its target.
+A target that is missed is printed as missed. No measurement knows its target.
 """
 
 from __future__ import annotations
@@ -11,11 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import attack, fronting, privacy, restart
-from bench.load import Figures, Load
-from bench.publishing import Publishing
-from bench.trials import (
-    Against,
+from bench import attack, nginx, privacy, restart
+from bench.load import Load
+from bench.measurements import (
     fanout,
     fanout_and_floor,
     handshakes,
@@ -27,9 +24,12 @@ from bench.trials import (
     restarted,
     resume,
     resume_from_disk,
-    search_the_past,
+    search_on_disk,
     stall,
 )
+from bench.publishing import Publishing
+from bench.report import Figures
+from bench.server import Launch
 from bench.viewer import follow
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -57,10 +57,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Row:
-    """One load, how it is brought, and what is to be reached under it."""
+    """One load, its measurement, and the targets under it."""
 
     name: str
-    trial: Callable[[Against], Figures]
+    measure: Callable[[Launch], Figures]
     targets: tuple[Target, ...]
 
 
@@ -168,7 +168,7 @@ LOG_ROWS = (
     Row("the same from disk", partial(resume_from_disk, clients=1000, behind=5000), RESUMED),
     Row(
         "20 searches/s over 1 M messages on disk only",
-        partial(search_the_past, count=1_100_000),
+        partial(search_on_disk, count=1_100_000),
         (
             Target("ready s", "<", 1),
             Target("search p99 ms", "<", 250),
@@ -211,17 +211,17 @@ PRIVATE = (
 PRIVACY_ROWS = (
     Row(
         "10,000 users, 500 msg/s, 2 of them for all",
-        partial(private_messages, crowd=privacy.Crowd(public=2)),
+        partial(private_messages, load=privacy.PrivateLoad(public=2)),
         PRIVATE,
     ),
     Row(
         "10,000 users, 500 msg/s, 5 of them for all",
-        partial(private_messages, crowd=privacy.Crowd(public=5)),
+        partial(private_messages, load=privacy.PrivateLoad(public=5)),
         PRIVATE,
     ),
     Row(
         "2000 users, 500 msg/s, 50 of them for all",
-        partial(private_messages, crowd=privacy.Crowd(users=2000, public=50)),
+        partial(private_messages, load=privacy.PrivateLoad(users=2000, public=50)),
         PRIVATE,
     ),
 )
@@ -229,7 +229,7 @@ PRIVACY_ROWS = (
 NGINX_ROWS = (
     Row(
         "1000 x 10 msg/s on one core with nginx",
-        partial(fronting.fronted, load=fronting.LOAD),
+        partial(nginx.in_front, load=nginx.LOAD),
         tuple(
             Target(f"{way}: {figure}", relation, bound)
             for way in ("nginx", "nginx and TLS")
@@ -241,7 +241,7 @@ NGINX_ROWS = (
 RESTART_ROWS = (
     Row(
         "8000 clients through a restart",
-        partial(restarted, crowd=restart.Crowd()),
+        partial(restarted, load=restart.RestartLoad()),
         (
             Target("missing", "<=", 0),
             Target("doubled", "<=", 0),
@@ -256,23 +256,23 @@ UNHARMED = (Target("p95 ms", "<", 100), Target("missing", "<=", 0))
 ATTACK_ROWS = (
     Row(
         "10,000 half-open connections",
-        lambda against: attack.half_open(10_000),
+        lambda launch: attack.half_open(10_000),
         (*UNHARMED, Target("half-open", ">=", 9_000)),
     ),
-    Row("a flood of connections", lambda against: attack.flood(), UNHARMED),
+    Row("a flood of connections", lambda launch: attack.flood(), UNHARMED),
     Row(
         "10,000 changes of subscriptions a second",
-        lambda against: attack.churn(10_000),
+        lambda launch: attack.churn(10_000),
         (*UNHARMED, Target("changes/s", ">=", 9_000)),
     ),
     Row(
         "10,000 distinct filters",
-        lambda against: attack.distinct_filters(10, 10_000),
+        lambda launch: attack.distinct_filters(10, 10_000),
         (Target("CPU many / few", "<=", 1.5),),
     ),
     Row(
         "2000 connections with tokens",
-        lambda against: attack.signing_in(2000),
+        lambda launch: attack.token_check(2000),
         (Target("CPU ms more, HS256", "<", 1), Target("CPU ms more, ES256", "<", 1)),
     ),
 )

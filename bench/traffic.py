@@ -1,6 +1,6 @@
-"""What the load publishes: messages of one delivered size, each stamped with when it was due.
+"""Messages of a load, all of one delivered size, each stamped with the time it was due.
 
-The rule: every message is delivered as a frame of exactly the same length, so that completeness is
+Every message is delivered as a frame of exactly the same length, so that completeness is
 a matter of counting bytes. Texts differ from message to message, drawn from a vocabulary in which,
 as in speech, few words are common and most are rare; one text for all would flatter an index.
 """
@@ -11,7 +11,7 @@ import json
 import random
 from itertools import accumulate
 
-from bench.wire import Client, Json, frame
+from bench.websocket import Client, Json, frame
 
 STAMP = b'"due":"'
 STAMP_DIGITS = 19  # any clock of 64 bits, in nanoseconds
@@ -29,7 +29,7 @@ def vocabulary(dice: random.Random, size: int = 3000) -> list[str]:
 
 
 def texts(length: int, count: int) -> list[str]:
-    """`count` texts of exactly `length` characters, the same ones each time."""
+    """Return `count` texts of exactly `length` characters, the same ones each time."""
     dice = random.Random(20251203)
     words = vocabulary(dice)
     zipf = list(accumulate(1 / rank for rank in range(1, len(words) + 1)))
@@ -52,7 +52,7 @@ def publication(number: int, text: str) -> Json:
 
 
 class Traffic:
-    """Frames ready but for the stamp."""
+    """Frames that lack only the stamp."""
 
     def __init__(self, text_length: int, count: int = TEXTS) -> None:
         self._parts = [
@@ -72,7 +72,7 @@ class Traffic:
 
 
 def calibrated(publisher: Client, listener: Client, size: int) -> Traffic:
-    """Traffic of which each message is delivered in `size` bytes, whatever the server adds."""
+    """Return traffic whose messages are delivered in `size` bytes, whatever the server adds."""
     publisher.sock.sendall(Traffic(TRIAL_TEXT, 1).frame(0, MARKER_DUE))
     envelope = len(listener.read_until(STAMP)) - TRIAL_TEXT
     publisher.read()  # the acknowledgement

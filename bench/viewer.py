@@ -1,6 +1,6 @@
-"""The viewer's page under load: how even its frames come, and what it keeps in memory.
+"""The viewer's page under load: its frame times and its memory.
 
-The rule: the page is measured as it is, in a Chromium without a window and without a graphics card,
+The page is measured as it is, in a Chromium without a window and without a graphics card,
 while another process publishes. A frame's time is the distance between two callbacks of
 `requestAnimationFrame`, so what the page does and what the browser does for it are both in it. The
 heap is what is left after a collection of garbage; the half of the run in which the page has
@@ -16,10 +16,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import running
-from bench.load import MB, Figures, Load
-from bench.subjects import CORES
-from bench.trials import Against
+from bench import loadprocess
+from bench.load import MB, Load
+from bench.report import Figures
+from bench.server import CORES, Launch
 
 if TYPE_CHECKING:
     from playwright.sync_api import CDPSession, Page
@@ -41,12 +41,12 @@ START = """() => {
   requestAnimationFrame(frame);
 }"""
 FRAME_TIMES = "() => window.frameTimes.splice(0)"
-SHOWN = "() => Number(document.getElementById('place').textContent.replace(/\\D/g, ''))"
+SHOWN = "() => Number(document.getElementById('total').textContent.replace(/\\D/g, ''))"
 ELEMENTS = "() => document.querySelectorAll('*').length"
 
 
-class Sight:
-    """The open page."""
+class ViewerPage:
+    """The viewer's page in a browser."""
 
     def __init__(self, page: Page, tools: CDPSession) -> None:
         self._page = page
@@ -57,7 +57,7 @@ class Sight:
         self._page.wait_for_timeout(seconds * 1000)
 
     def frame_times(self) -> list[float]:
-        """Milliseconds since this was asked before."""
+        """Return the milliseconds of each frame since the last call."""
         times: list[float] = self._page.evaluate(FRAME_TIMES)
         return times
 
@@ -71,7 +71,7 @@ class Sight:
         return int(self._page.evaluate(ELEMENTS))
 
     def seconds_until(self, messages: int) -> float:
-        """How long until the page has taken that many."""
+        """Return the seconds until the page has taken `messages`."""
         start = time.monotonic()
         while self._page.evaluate(SHOWN) < messages:
             if time.monotonic() - start > CATCH_UP_SECONDS:
@@ -81,8 +81,8 @@ class Sight:
 
 
 @contextmanager
-def sight(url: str) -> Iterator[Sight]:
-    """The viewer of the server at `url`, in a browser of its own."""
+def opened(url: str) -> Iterator[ViewerPage]:
+    """Open the viewer of the server at `url` in a browser of its own."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -97,13 +97,16 @@ def sight(url: str) -> Iterator[Sight]:
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.goto(url.replace("ws://", "http://").removesuffix("ws/live-log"))
         page.wait_for_selector("#light[data-state=connected]")
-        yield Sight(page, page.context.new_cdp_session(page))
+        yield ViewerPage(page, page.context.new_cdp_session(page))
 
 
 @contextmanager
 def all_cores() -> Iterator[None]:
-    """What is started here may run anywhere: a browser draws with several threads, and beside the
-    load on one core it would be the wait for that core that is measured."""
+    """Let processes started in the block use all cores.
+
+    A browser draws with several threads; on the load's core alone, the wait for that core would
+    be measured.
+    """
     mine = os.sched_getaffinity(0)
     os.sched_setaffinity(0, CORES)
     try:
@@ -112,11 +115,11 @@ def all_cores() -> Iterator[None]:
         os.sched_setaffinity(0, mine)
 
 
-def follow(against: Against, rate: float) -> Figures:
-    """The page follows a log of this rate."""
+def follow(launch: Launch, rate: float) -> Figures:
+    """Measure the page while `rate` messages a second are published."""
     work = Load(1, rate, SECONDS, WARMUP, sample=1)
-    with against.subject() as subject, sight(subject.url) as page:
-        with running.running(work, subject) as load:
+    with launch.server() as server, opened(server.url) as page:
+        with loadprocess.running(work, server) as load:
             load.wait_for_stream()
             page.wait(WARMUP)
             page.frame_times()

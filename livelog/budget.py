@@ -1,7 +1,7 @@
-"""How much of the loop's time one piece of work may take before everything else has its turn.
+"""Time slices: how long one piece of work may hold the event loop.
 
-Commands, searches and catch-up share one loop with the fan-out. Work that may be long is cut into
-slices by time; the figures stand here, once.
+Commands, searches and catch-up share one loop with the fan-out. Long work is cut into slices by
+time, so that the fan-out runs in between; all figures stand here.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Generator
 from typing import TypeVar
 
 HOLD_SECONDS = 0.01
-"""Time that all commands together may hold the loop before the fan-out has its turn."""
+"""Seconds for which all commands together may hold the loop before the fan-out runs again."""
 
 TURN_SECONDS = 0.001
-"""Time of one connection's turn, while several wait."""
+"""Seconds of one connection's turn while several wait."""
 
 Result = TypeVar("Result")
 
 
 async def interleaved(steps: Generator[None, None, Result]) -> Result:
-    """Run `steps` to their end, with a turn of the loop for everything else between two of them."""
+    """Run `steps` to their end; between two of them the loop runs everything else that is ready."""
     while True:
         try:
             next(steps)

@@ -36,12 +36,12 @@ RATE_LIMIT_EXCEEDED = 4003
 
 
 class Code(NamedTuple):
-    """The meaning of one code, wherever it appears."""
+    """The meaning of one code, the same on WebSockets and over HTTP."""
 
     text: str
     """`error_message` of the `error` event."""
     reason: Reason
-    """`reason` of the `disconnected` event, unless the closing side knows better."""
+    """`reason` of the `disconnected` event, unless the server gives a more precise one."""
 
 
 CODES: dict[int, Code] = {
@@ -62,21 +62,39 @@ CODES: dict[int, Code] = {
 
 
 class LivelogError(Exception):
-    """The base of all errors that livelog raises on purpose."""
+    """The base of all errors that livelog raises on purpose.
+
+    >>> issubclass(RefusedError, LivelogError)
+    True
+    """
 
 
 class ConfigError(LivelogError):
-    """A setting that is not allowed: names it, its value and what is allowed."""
+    """An invalid setting; the text names it, its value and what is allowed.
+
+    >>> try:
+    ...     Config(port=70000)
+    ... except ConfigError as error:
+    ...     print(error)
+    --port: 70000 is not allowed: Expected int <= 65535
+    """
 
 
 class UnreachableError(LivelogError, ConnectionError):
-    """No connection could be opened. The text is fit for a user."""
+    """No connection could be opened; the text can be shown to a user.
+
+    >>> issubclass(UnreachableError, ConnectionError)
+    True
+    """
 
 
 class ConnectionEndedError(LivelogError, ConnectionError):
     """The server ended the connection in a way that makes another attempt useless.
 
     `code` is the WebSocket close code, or the HTTP status when the handshake was refused.
+
+    >>> ConnectionEndedError(4001, "the token is invalid")
+    ConnectionEndedError('the token is invalid (code 4001)')
     """
 
     def __init__(self, code: int, why: str) -> None:
@@ -85,11 +103,22 @@ class ConnectionEndedError(LivelogError, ConnectionError):
 
 
 class NotRunningError(LivelogError, RuntimeError):
-    """A call on a server or client before its start, after its end, or from another thread."""
+    """A call on a server or client before its start, after its end, or from another thread.
+
+    >>> try:
+    ...     Server(Config(store="memory")).url
+    ... except NotRunningError as error:
+    ...     print(error)
+    the server is not running: enter `async with`, or call `start` first
+    """
 
 
 class RefusedError(LivelogError):
-    """A request that cannot be granted: which rule (`code`), where (`field`), why (`issue`).
+    """A refused request: the rule (`code`), the place (`field`) and the reason (`issue`).
+
+    >>> refused = RefusedError(1002, "user_id", "required field is missing")
+    >>> refused.field, str(refused)
+    ('user_id', 'user_id: required field is missing')
 
     `details` holds what else helps the caller, such as `allowed`. Two of them have a name of their
     own here: `retry_after` is the number of seconds after which the same request may be granted,

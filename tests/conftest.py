@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support.follower import find_node_modules
+from tests.support.follower import find_node_modules, npm_install
+from tests.support.keeping import each_kind as each_kind
+from tests.support.keeping import no_reader_left as no_reader_left
+from tests.support.keeping import quick_retries as quick_retries
+from tests.support.keeping import quick_trims as quick_trims
 from tests.support.process import start as start
 
 settings.register_profile("livelog", deadline=None)
@@ -23,3 +27,9 @@ os.environ["LIVELOG_STORE"] = "memory"
 def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where Node finds a WebSocket."""
     return find_node_modules(tmp_path_factory.mktemp("node"))
+
+
+@pytest.fixture(scope="session")
+def tsc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The TypeScript compiler."""
+    return npm_install(tmp_path_factory.mktemp("tsc"), "typescript") / "node_modules/.bin/tsc"

@@ -116,7 +116,7 @@ async def test_what_a_server_sends_is_valid_and_looks_like_the_examples() -> Non
     settings: Json = {"message_limit": 20, "command_limit": 20, "jwt_secret": SECRET}
     async with serving(window_messages=6, **settings) as house:
         for sample in [user("this one is gone"), *SAMPLES]:
-            house.server.publish(sample)
+            house.append(sample)
         got = await conversation(house)
         for item in got:
             check(item)
@@ -150,3 +150,7 @@ async def conversation(house: House) -> list[Json]:
     await client.ended()
     client.close()
     return got
+
+
+def test_no_description_holds_an_example_in_python() -> None:
+    assert b">>>" not in asyncapi.document("/ws/live-log")

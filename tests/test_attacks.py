@@ -65,7 +65,7 @@ async def attacked(house: House, text: str) -> None:
     arrived = [await client.event() for _ in range(2)]
     [live] = [item for item in arrived if "type" in item]
     for message in SAMPLES:
-        house.server.publish(message)
+        house.append(message)
     asked: list[Json] = [
         await client.ask("get_history", filters={"user_id": text}),
         await client.ask("get_history", filters={"channel": text, "username": text}),
@@ -139,8 +139,8 @@ async def test_subscriptions_that_change_all_the_time_leave_nothing_behind() -> 
         for client in restless:
             for _ in range(20 * 20):
                 await client.reply("subscribed")
-        assert len(house.context.hub._audiences) == 1 + len(restless)
-        house.context.hub._check()
+        assert len(house.inside.audiences) == 1 + len(restless)
+        house.inside.check()
 
 
 def change(turn: int, number: int, step: int) -> bytes:

@@ -54,7 +54,7 @@ async def entered(house: House, who: str = "u1", scope: str = "read publish") ->
 async def refused(client: Client) -> tuple[int, str]:
     """The code and the issue with which a client is told off, and closed."""
     event = await client.reply("error")
-    assert (await client.goodbye()) == ("protocol_error", event["error_code"])
+    assert (await client.closed()) == ("protocol_error", event["error_code"])
     return event["error_code"], event["details"]["issue"]
 
 
@@ -281,15 +281,8 @@ async def test_a_token_that_expires_is_warned_of_and_ends_the_connection() -> No
         assert warning["action"] == "token_expiring"
         assert 50 < warning["expires_in_seconds"] < 60
         clock.now += 60
-        client_is_due(house)
+        house.inside.review_sessions()
         assert await refused(client) == (4002, "the token has expired")
-
-
-def client_is_due(house: House) -> None:
-    """Have every connection look at the clock, which a test has moved."""
-    for peer in house.context.peers:
-        peer.admission.due = 0.0  # type: ignore[attr-defined]  # all of them are WebSockets
-        house.context.timers.set(peer, 0.0)
 
 
 @on_uvloop
@@ -304,10 +297,10 @@ async def test_a_new_token_renews_the_connection() -> None:
             "authenticated"
         )
         clock.now += 100
-        client_is_due(house)
+        house.inside.review_sessions()
         assert await client.everything() == []
         clock.now += 350
-        client_is_due(house)
+        house.inside.review_sessions()
         assert (await client.event())["action"] == "token_expiring"
 
 
@@ -356,8 +349,7 @@ async def test_a_key_that_is_revoked_is_refused_from_then_on(tmp_path: Path) -> 
         late = await house.client()
         await late.tell("authenticate", api_key=secret)
         assert await refused(late) == (4001, "not a valid API key")
-        for peer in house.context.peers:
-            house.context.timers.set(peer, 0.0)
+        house.inside.deadlines_are_due()
         assert await refused(client) == (4001, "the API key was revoked")
         assert await stays.everything() == []
 
@@ -379,7 +371,7 @@ async def test_a_file_that_breaks_later_leaves_the_keys_as_they_were(tmp_path: P
     file, clock = tmp_path / "keys.json", Time()
     secret = api_key(file)
     async with serving(
-        clock=clock, api_keys=str(file), faults=["the API keys stay as they were"]
+        clock=clock, api_keys=str(file), faults=["keeping the old API keys"]
     ) as house:
         file.write_text("[{]")
         for _ in range(3):
@@ -416,7 +408,7 @@ def wrong(**settings: Any) -> str:
 
 
 def test_a_secret_that_is_too_short_is_refused() -> None:
-    assert wrong(jwt_secret="hunter2") == "--jwt-secret: has 7 bytes, at least 32 are needed"
+    assert wrong(jwt_secret="hunter2") == "--jwt-secret: must have at least 32 bytes, not 7"
 
 
 def test_a_key_file_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -430,7 +422,7 @@ def test_a_key_file_that_is_none_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["jwt_issuer", "jwt_audience", "introspection_client_id"])
 def test_what_protects_nothing_by_itself_is_refused(name: str) -> None:
-    assert "of use only with" in wrong(**{name: "x"})
+    assert "has an effect only with" in wrong(**{name: "x"})
 
 
 def test_without_the_extra_tokens_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -482,7 +474,7 @@ async def test_a_public_key_is_enough(tmp_path: Path) -> None:
 
 @on_uvloop
 async def test_an_open_server_that_others_can_reach_warns() -> None:
-    async with serving(host="0.0.0.0", faults=["open: everybody who reaches 0.0.0.0"]):
+    async with serving(host="0.0.0.0", faults=["open: all clients that reach 0.0.0.0"]):
         pass
     async with serving(host="0.0.0.0", **AUTH) as house:
         assert house.server.trust == "authenticated: JWT"

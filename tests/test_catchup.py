@@ -6,15 +6,17 @@ import json
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
+from livelog.auth.principal import ANYBODY
 from livelog.fanout.audience import Reader
 from livelog.fanout.catchup import CHUNK_BYTES, TURN_BYTES, CatchUp
 from livelog.fanout.hub import Hub
 from livelog.index.query import EVERYTHING, NOTHING, Subscription, compile_query
 from livelog.log.log import Log
 from livelog.log.window import Window
-from livelog.store.memory import MemoryStore
+from livelog.store.memory import open_memory
 from livelog.wire import frames
 from livelog.wire.commands import Filters
 from livelog.wire.record import Record
@@ -49,8 +51,8 @@ class Place:
 
     def __init__(self, window: int = 100_000, began: int = 0) -> None:
         self.hub = Hub(began)
-        store = MemoryStore((began + 1.5) / 1e6)
-        self.log = Log(Window(window, 10**9), store, [self.hub], began)
+        store = open_memory((began + 1.5) / 1e6)
+        self.log = Log(Window(window, 10**9), store, [self.hub])
         self.catch_up = CatchUp(self.log, self.hub)
 
     def fill(self, count: int, size: int = 0) -> list[Record]:
@@ -229,7 +231,7 @@ def test_a_change_while_blocked_holds_from_its_place_on_and_nothing_is_written()
     client = place.reader(SYSTEM)
     place.fill(1)
     place.catch_up.block(client.reader)
-    error = compile_query(Filters(severity="error"))
+    error = compile_query(ANYBODY, Filters(severity="error"))
     place.catch_up.move(client.reader, NOTHING.with_types({"system": error}))
     assert client.writes == []
     place.fill(1)
@@ -255,3 +257,73 @@ def test_all_readers_get_all_from_their_places(asked: list[tuple[int, int]]) -> 
         assert not gaps or gaps == client.messages[:1] == [
             {"action": "gap", "from": since, "to": lost}
         ]
+
+
+class CatchUpMachine(RuleBasedStateMachine):
+    """Readers that come, block and go in whatever order get each message once, in order."""
+
+    readers = Bundle("readers")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = Place()  # a window that loses nothing
+        self.sinces: dict[Client, int] = {}
+
+    @rule(count=st.integers(1, 4), large=st.booleans())
+    def publish(self, count: int, large: bool) -> None:
+        self.place.fill(count, size=CHUNK_BYTES if large else 0)
+
+    @rule(target=readers, back=st.integers(0, 6) | st.none())
+    def subscribe(self, back: int | None) -> Client:
+        head = self.place.hub.head
+        since = None if back is None else max(0, head - back)
+        client = self.place.reader(SYSTEM, since)
+        self.sinces[client] = head if since is None else since
+        return client
+
+    @rule(client=readers, back=st.integers(0, 6))
+    def resume(self, client: Client, back: int) -> None:
+        """Ask for some of it again."""
+        since = max(0, self.place.hub.head - back)
+        client.writes.clear()
+        self.place.catch_up.move(client.reader, SYSTEM, since)
+        self.sinces[client] = since
+
+    @rule(client=readers)
+    def block(self, client: Client) -> None:
+        self.place.catch_up.block(client.reader)
+
+    @rule(client=readers)
+    def unblock(self, client: Client) -> None:
+        if client.reader.blocked:
+            self.place.catch_up.unblock(client.reader)
+
+    @rule(client=consumes(readers))
+    def leave(self, client: Client) -> None:
+        self.place.catch_up.block(client.reader)
+        self.place.catch_up.move(client.reader, NOTHING)
+        del self.sinces[client]
+
+    @rule()
+    def tick(self) -> None:
+        self.place.tick()
+
+    @rule()
+    def settle(self) -> None:
+        self.place.settle()
+        for client in self.sinces:
+            if not client.reader.blocked:
+                assert client.reader.audience is not None, "live"
+                assert self.place.hub.position(client.reader) == self.place.hub.head
+
+    @invariant()
+    def each_has_what_is_before_its_place(self) -> None:
+        self.place.catch_up._check()
+        self.place.hub._check()
+        for client, since in self.sinces.items():
+            position = self.place.hub.position(client.reader)
+            assert client.seqs == [*range(since + 1, position + 1)]
+
+
+CatchUpMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestCatchUp = CatchUpMachine.TestCase

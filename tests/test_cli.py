@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 import signal
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
 from livelog import __version__
+from livelog.cli import COMMANDS, main
+from livelog.cli.options import Parser
 from tests.support.process import Start, ended, port_of, ready
 from tests.support.wire import PATIENCE, TYPES, Json
 
@@ -43,9 +48,9 @@ def test_it_says_where_it_is_serves_and_stops_in_good_order(
         client.send('{"action": "ping"}')
         assert json.loads(client.recv(PATIENCE))["action"] == "pong"
         process.send_signal(number)
-        [goodbye] = events_until_close(client)
-        assert goodbye.pop("reconnect_after_ms") >= 0
-        assert goodbye == {"action": "disconnected", "reason": "normal_closure"}
+        [last] = events_until_close(client)
+        assert last.pop("reconnect_after_ms") >= 0
+        assert last == {"action": "disconnected", "reason": "normal_closure"}
         assert client.protocol.close_code == 1001
     assert ended(process) == (0, "", "")
 
@@ -85,11 +90,38 @@ def test_a_wrong_setting_is_named_in_one_line(
     assert all(part in err for part in named), err
 
 
-def test_an_unknown_option_is_refused(start: Start) -> None:
-    code, out, err = ended(start("--colour", "red"))
-    assert (code, out) == (2, "")
-    assert "--colour" in err
-    assert "Traceback" not in err
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--colour red", "unknown option '--colour'; see livelog serve --help"),
+        ("--prot 80", "unknown option '--prot'; did you mean '--port'?"),
+        ("--tls_cret=x", "unknown option '--tls_cret'; did you mean '--tls-cert'?"),
+        ("--no-limit", "unknown option '--no-limit'; did you mean '--no-limits'?"),
+        ("serve here", "unexpected 'here'; see livelog serve --help"),
+        ("-p 80", "unknown option '-p'; see livelog serve --help"),
+        ("--ping-int 5", "unknown option '--ping-int'; did you mean '--ping-interval'?"),
+        ("tail --filtr channel=x", "unknown option '--filtr'; did you mean '--filter'?"),
+        ("search --limt 5 x", "unknown option '--limt'; did you mean '--limit'?"),
+        ("publish --keepgoing", "unknown option '--keepgoing'; did you mean '--keep-going'?"),
+        ("keys create --ownr x", "unknown option '--ownr'; did you mean '--owner'?"),
+        ("keys crate", "unknown 'crate'; did you mean 'create'?"),
+        ("keys x", "unknown 'x'; known are: create, list, revoke; see livelog keys --help"),
+        ("store rekey x --newkeyfile y", "did you mean '--new-key-file'?"),
+        ("stroe", "unknown command 'stroe'; did you mean 'store'?"),
+        ("metrics", "unknown command 'metrics'; known are: serve, tail"),
+    ],
+)
+def test_a_mistyped_name_is_one_line_with_a_suggestion(
+    arguments: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = main(arguments.split())
+    except SystemExit as exit:
+        code = int(exit.code or 0)
+    out, err = capsys.readouterr()
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("livelog: ")
+    assert said in err
 
 
 def test_a_wrong_variable_is_named(start: Start) -> None:
@@ -98,7 +130,7 @@ def test_a_wrong_variable_is_named(start: Start) -> None:
     assert "port" in err.lower()
     code, _, err = ended(start(LIVELOG_COLOUR="red"))
     assert (code, err.count("\n")) == (2, 1)
-    assert "colour" in err
+    assert "LIVELOG_COLOUR" in err
 
 
 @pytest.mark.parametrize(
@@ -240,7 +272,8 @@ def test_it_stops_with_many_clients_that_do_not_answer(start: Start) -> None:
 
 
 def test_it_tells_its_version(start: Start) -> None:
-    assert ended(start("--version")) == (0, f"livelog {__version__}\n", "")
+    for arguments in (["--version"], ["serve", "--version"]):
+        assert ended(start(*arguments)) == (0, f"livelog {__version__}\n", "")
 
 
 def test_help_fits_names_every_option_and_shows_examples(start: Start) -> None:
@@ -250,3 +283,44 @@ def test_help_fits_names_every_option_and_shows_examples(start: Start) -> None:
     assert "examples:" in out
     for option in ("--host", "--port", "--uds", "--demo", "--no-limits", "--config"):
         assert option in out
+
+
+def parsers(name: str) -> Iterator[Parser]:
+    """Yield the parser of a command, and those of its own commands."""
+    module = import_module(f"livelog.cli.{COMMANDS[name]}")
+    parser = module.make_parser(name)
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.values()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_help_text_stands_alone(name: str) -> None:
+    for parser in parsers(name):
+        assert not parser.allow_abbrev
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                continue
+            said = (action.option_strings, action.help)
+            assert action.help is not None, said
+            assert re.match(r"[A-Z].*\.$", action.help), said
+            if action.nargs != 0:
+                assert re.fullmatch(r"[A-Z]+(=[A-Z]+)?", str(action.metavar)), said
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_duration_says_its_unit(name: str) -> None:
+    for parser in parsers(name):
+        for action in parser._actions:
+            if re.search(r"(seconds|timeout|interval|max-age|leeway)$", action.dest):
+                assert action.metavar == "SECONDS", action.option_strings
+
+
+def test_the_help_of_the_server_is_grouped(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    titles = [line for line in lines if re.fullmatch(r"[A-Za-z][^:]*:", line)]
+    assert "listening, proxies, sizes and time-outs:" in titles
+    assert len(titles) == 2 + 7  # options and examples, and one for each group

@@ -90,8 +90,26 @@ def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allo
 
 
 def test_an_unknown_setting_is_told_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"unknown setting 'prot'.*port"):
+    with pytest.raises(ConfigError, match=r"unknown setting 'prot'; did you mean 'port'\?.*host"):
+        Config(prot=1)
+    with pytest.raises(ConfigError, match=r"LIVELOG_PROT: .*'prot'; did you mean 'port'\?.*host"):
         load({}, {"LIVELOG_PROT": "1"})
+
+
+def test_a_setting_that_resembles_none_gets_no_suggestion() -> None:
+    with pytest.raises(ConfigError, match="unknown setting 'colour'; known are: host, port"):
+        Config(colour="red")
+    with pytest.raises(ConfigError, match=r"LIVELOG_COLOUR: .*'colour'; known are: host"):
+        load({}, {"LIVELOG_COLOUR": "red"})
+
+
+def test_an_unknown_key_of_the_file_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "live.toml"
+    file.write_text("ping-intervall = 1")
+    with pytest.raises(ConfigError) as caught:
+        load({}, {}, str(file))
+    assert str(file) in str(caught.value)
+    assert "'ping-intervall'; did you mean 'ping_interval'?" in str(caught.value)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

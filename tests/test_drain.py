@@ -17,7 +17,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from livelog import Config, RefusedError, Server, connect
+from livelog import Config, NotRunningError, Server, connect
 from livelog.cli.serve import _serve
 from livelog.net import drain
 from livelog.net.drain import Schedule
@@ -25,6 +25,7 @@ from livelog.net.http.connection import HttpConnection
 from livelog.net.http.state import State
 from livelog.net.websocket.connection import Connection
 from livelog.wire.messages import UserMessage
+from tests.support.inside import Inside
 from tests.support.process import port_of
 from tests.support.tls import TlsHttp, make_certificate, secured, trusting
 from tests.support.wire import (
@@ -49,9 +50,9 @@ def test_everybody_is_told_in_time_and_asked_back_at_a_time_of_their_own(
     schedule = Schedule(clients, at_most, 3, random.Random(seed))
     assert schedule.seconds <= at_most
     steps = [schedule.seconds * step / 10 for step in range(11)]
-    told = [schedule.told(elapsed) for elapsed in steps]
-    assert told == sorted(told)
-    assert told[-1] == clients
+    due = [schedule.due(elapsed) for elapsed in steps]
+    assert due == sorted(due)
+    assert due[-1] == clients
     end = schedule.seconds
     back = sorted(end + schedule.back_in(end) for _ in range(clients))
     assert back[0] >= end
@@ -122,7 +123,7 @@ async def test_a_request_that_has_begun_is_answered(secure: bool, tmp_path: Path
         )
         asked = request("POST", "/api/messages", json.dumps(user("half of it was there")))
         await http.send(asked[:-10])
-        await until(lambda: any(begun(peer) for peer in house.context.peers), "the head to be read")
+        await until(lambda: any(map(begun, house.inside.connections)), "the head to be read")
         end = asyncio.create_task(house.server.close())
         await until(house.context.ending.is_set, "the end to begin")
         await http.send(asked[-10:])
@@ -146,9 +147,9 @@ async def test_each_gets_what_is_pending_and_then_a_time_of_its_own_to_come_back
         times = set()
         for client in clients:
             assert (await client.event())["content"] == "the last words"
-            goodbye = await client.event()
-            assert goodbye["reason"] == "normal_closure"
-            times.add(goodbye["reconnect_after_ms"])
+            last = await client.event()
+            assert last["reason"] == "normal_closure"
+            times.add(last["reconnect_after_ms"])
             assert await client.close_code() == 1001
             client.close()
         assert len(times) > 15
@@ -161,18 +162,18 @@ async def test_they_are_told_one_after_the_other(slowly: None) -> None:
     async with serving(drain_seconds=2) as house:
         clients = [await house.client("?message_types=user") for _ in range(10)]
         end = asyncio.create_task(house.server.close())
-        live = [each for each in house.context.peers if isinstance(each, Connection)]
+        live = [each for each in house.inside.connections if isinstance(each, Connection)]
         await until(lambda: any(each.closing for each in live), "the first to be told")
         staying = [each for each in live if not each.closing]
         assert staying
         house.publish("for those who are still here")
-        found = [[item.get("content") async for item in farewell(each)] for each in clients]
+        found = [[item.get("content") async for item in upto_end(each)] for each in clients]
         assert sum("for those who are still here" in each for each in found) == len(staying)
         await soon(end)
 
 
-async def farewell(client: Client) -> AsyncIterator[Json]:
-    """Everything up to the goodbye."""
+async def upto_end(client: Client) -> AsyncIterator[Json]:
+    """Return everything up to `disconnected`."""
     while (item := await client.event())[
         "action" if "action" in item else "type"
     ] != "disconnected":
@@ -187,7 +188,7 @@ async def test_a_server_in_a_hurry_waits_for_nobody(slowly: None) -> None:
         live = await house.client()
         house.server.hurry()
         end = asyncio.create_task(house.server.close())
-        assert (await live.goodbye())[1] == 1001
+        assert (await live.closed())[1] == 1001
         live.close()
         await soon(end)
 
@@ -196,8 +197,8 @@ async def test_a_server_in_a_hurry_waits_for_nobody(slowly: None) -> None:
 async def test_who_publishes_to_a_server_that_has_ended_is_told(tmp_path: Path) -> None:
     async with serving(store=str(tmp_path / "live.db")) as house:
         await house.server.close()
-        with pytest.raises(RefusedError, match="stopping"):
-            await house.server.commit(user("too late"))
+        with pytest.raises(NotRunningError, match="closed"):
+            await house.server.publish(user("too late"))
 
 
 def free_port() -> int:
@@ -224,12 +225,12 @@ async def test_nobody_misses_anything_when_a_server_follows_on_another(
                     return
 
     async def everybody(server: Server) -> None:
-        await until(lambda: len(server._context.peers) == len(heard), "everybody to be there")
+        await until(lambda: len(Inside(server).connections) == len(heard), "everybody to be there")
 
     async def publish(server: Server, count: int) -> None:
         for _ in range(count):
             said.append(str(len(said)))
-            await server.commit(user(said[-1]))
+            await server.publish(user(said[-1]))
             await asyncio.sleep(0.005)
 
     heard: list[list[str]] = [[] for _ in range(10)]
@@ -246,7 +247,7 @@ async def test_nobody_misses_anything_when_a_server_follows_on_another(
             await soon(end)
             server = Server(config)
             await server.start()
-        await server.commit(user("the end"))
+        await server.publish(user("the end"))
         await soon(asyncio.gather(*followers))
         await server.close()
     assert heard == [[*said, "the end"]] * 10
@@ -267,6 +268,6 @@ async def test_a_second_signal_ends_it_at_once(
     os.kill(os.getpid(), signal.SIGTERM)
     assert (await live.ask("ping"))["action"] == "pong"  # there is time
     os.kill(os.getpid(), signal.SIGTERM)
-    assert (await live.goodbye())[1] == 1001
+    assert (await live.closed())[1] == 1001
     live.close()
     await soon(running)

@@ -24,6 +24,7 @@ from urllib.parse import quote
 import pytest
 
 from livelog import Config, ConfigError, Server
+from livelog.auth.principal import ANYBODY
 from livelog.index.paging import Span
 from livelog.index.query import compile_query
 from livelog.store import rekey
@@ -151,7 +152,7 @@ def held(path: Path, key: bytes) -> list[bytes]:
     """All messages in a store that can be opened with this key."""
     disk = Disk(path, key)
     try:
-        page = disk.page(compile_query(Filters(text=MARKS[1])), 300, Span(1000))
+        page = disk.page(compile_query(ANYBODY, Filters(text=MARKS[1])), 300, Span(1000))
         assert page.total == 300
         return page.payloads
     finally:
@@ -357,7 +358,7 @@ def open_to_all(path: Path) -> None:
 NO_KEYS: list[tuple[Callable[[Path], None], str]] = [
     (no_file, "No such file"),
     (Path.mkdir, "Is a directory"),
-    (open_to_all, "open to everybody"),
+    (open_to_all, "accessible to all users"),
     (write(""), "64 hexadecimal"),
     (write("correct horse battery staple"), "64 hexadecimal"),
     (write(KEY.hex()[:-1]), "64 hexadecimal"),

@@ -37,3 +37,9 @@ def test_frames_put_together_are_read_one_by_one(texts: list[str]) -> None:
     joined = b"".join(map(frames.text, payloads))
     assert [frame.data for frame in read_by_a_client(joined)] == payloads
     assert [frames.payload(frames.text(payload)) for payload in payloads] == payloads
+    assert [*frames.payloads(joined)] == payloads
+
+
+def test_frames_of_every_length_are_told_apart() -> None:
+    payloads = [bytes([number]) * length for number, length in enumerate(EDGES)]
+    assert [*frames.payloads(b"".join(map(frames.text, payloads)))] == payloads

@@ -95,7 +95,7 @@ frames = st.builds(
     st.binary(min_size=4, max_size=4) | st.sampled_from([b"\0\0\0\0"] * 5 + [None]),
 )
 text_frames = payloads.map(frame)
-goodbyes = st.builds(close_frame, st.integers(0, 65535), st.text(max_size=10)) | st.just(
+close_frames = st.builds(close_frame, st.integers(0, 65535), st.text(max_size=10)) | st.just(
     close_frame()
 )
 upgrades = st.builds(
@@ -158,7 +158,7 @@ def with_damage(valid: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
 
 
 after_handshake = with_damage(
-    st.lists(text_frames | text_frames | frames | goodbyes, max_size=12).map(b"".join)
+    st.lists(text_frames | text_frames | frames | close_frames, max_size=12).map(b"".join)
 )
 from_the_start = with_damage(
     st.builds(

@@ -227,7 +227,7 @@ async def test_a_connection_is_kept_for_the_next_request() -> None:
             assert (answer.status, answer.headers["connection"]) == (200, "keep-alive")
             answer = await http.ask("POST", "/api/messages", json.dumps(user()))
             assert answer.status == 201
-        assert len(house.context.peers) == 1
+        assert len(house.inside.connections) == 1
 
 
 @on_each_loop
@@ -389,7 +389,7 @@ async def test_a_head_that_never_ends_is_refused(drip: bytes) -> None:
         http = await house.http()
         await http.send(b"GET /healthz HTTP/1.1\r\n")
         while not any(
-            getattr(peer, "state", None) is State.LINGERING for peer in house.context.peers
+            getattr(peer, "state", None) is State.LINGERING for peer in house.inside.connections
         ):
             await http.send(drip * 100)
             await asyncio.sleep(0)
@@ -513,8 +513,8 @@ async def test_who_asks_and_never_reads_is_read_no_further() -> None:
                 await asyncio.sleep(0.01)
             assert sent < 64 << 20, "the server takes whatever comes"
             await asyncio.sleep(0)
-        [peer] = house.context.peers
-        assert peer.transport.get_write_buffer_size() < 1 << 20  # type: ignore[attr-defined]  # it is a connection
+        peer = house.inside.connection
+        assert peer.transport.get_write_buffer_size() < 1 << 20
         for _ in range(1000):
             assert (await http.answer()).status == 200
 
@@ -606,9 +606,9 @@ async def test_connections_that_wait_for_a_request_are_closed_when_the_server_st
         silent, asked, dripping = [await house.http() for _ in range(3)]
         await asked.ask("GET", "/healthz")
         await dripping.send(b"GET /healthz HTTP/1.1\r\n")
-        await until(lambda: len(house.context.peers) == 3, "all connected")
+        await until(lambda: len(house.inside.connections) == 3, "all connected")
         await soon(house.server.close(), "the server to stop")
-        house.check_empty()
+        house.inside.check_empty()
         for http in (silent, asked):
             await http.ended()
 
@@ -619,7 +619,7 @@ async def test_a_request_that_is_being_answered_is_finished_when_the_server_stop
         http = await house.http()
         body = json.dumps([user() for _ in range(5000)])
         await http.send(request("POST", "/api/messages", body))
-        await until(lambda: any(_is_busy(peer) for peer in house.context.peers), "work")
+        await until(lambda: house.inside.busy, "work")
         closing = asyncio.create_task(house.server.close())
         answer = await http.answer()
         assert (answer.status, answer.json["count"]) == (201, 5000)
@@ -628,19 +628,15 @@ async def test_a_request_that_is_being_answered_is_finished_when_the_server_stop
         await soon(closing, "the server to stop")
 
 
-def _is_busy(peer: object) -> bool:
-    return getattr(peer, "task", None) is not None
-
-
 @on_each_loop
 async def test_who_vanishes_while_being_answered_is_forgotten_and_its_messages_are_whole() -> None:
     async with serving() as house:
         http = await house.http()
         body = json.dumps([user() for _ in range(5000)])
         await http.send(request("POST", "/api/messages", body))
-        await until(lambda: any(_is_busy(peer) for peer in house.context.peers), "work")
+        await until(lambda: house.inside.busy, "work")
         http.reset()
-        await until(lambda: not any(_is_busy(peer) for peer in house.context.peers), "an end")
+        await until(lambda: not house.inside.busy, "an end")
         await house.emptied()
         history = await (await house.client()).ask("get_history", limit=1)
         assert history["total_count"] in (0, 5000)

@@ -23,32 +23,33 @@ from hypothesis.stateful import (
     rule,
 )
 
+from livelog.auth.principal import ANYBODY
 from livelog.fanout.audience import Reader
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.hub import Hub
-from livelog.index.query import NOTHING, Query, Subscription, compile_query
+from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
 from livelog.log.log import Log
 from livelog.log.window import Window
-from livelog.store.memory import MemoryStore
+from livelog.store.memory import open_memory
 from livelog.wire import frames
 from livelog.wire.commands import Filters
 from livelog.wire.messages import MessageType
 from livelog.wire.record import Record
 from tests.support.strategies import Json, record, split
 
-EVERYTHING: dict[MessageType, Query] = {"user": Query(), "system": Query()}
+BOTH: dict[MessageType, Query] = {"user": EVERYTHING, "system": EVERYTHING}
 NOON = "2025-12-03T12:00:00Z"
 EVENING = "2025-12-03T20:00:00Z"
 
 
 def only(name: MessageType, **filters: Any) -> dict[MessageType, Query]:
-    return {name: compile_query(Filters(**filters))}
+    return {name: compile_query(ANYBODY, Filters(**filters))}
 
 
 SUBSCRIPTIONS = [
     NOTHING.with_types(queries)
     for queries in (
-        EVERYTHING,
+        BOTH,
         only("user"),
         only("system"),
         only("user", channel="general"),
@@ -172,7 +173,7 @@ class HubAgainstAModel(RuleBasedStateMachine):
         self.began = began
         self.hub = Hub(began)
         self.window = Window(window, 1 << 30)
-        self.log = Log(self.window, MemoryStore((began + 1.5) / 1e6), [self.hub], began)
+        self.log = Log(self.window, open_memory((began + 1.5) / 1e6), [self.hub])
         self.catch_up = CatchUp(self.log, self.hub)
         self.publish([system()] * head)
 
@@ -274,7 +275,7 @@ class HubAgainstAModel(RuleBasedStateMachine):
             self.catch_up.block(client.reader)
         routing = self.hub._routing
         assert (self.hub._audiences, routing._routes, routing._text_routes) == ({}, {}, 0)
-        assert not routing._persons
+        assert not routing._by_user
         assert not any(routing._unfiltered.values())
 
 
@@ -287,7 +288,7 @@ class Place:
 
     def __init__(self, clients: int) -> None:
         self.hub = Hub()
-        self.log = Log(Window(100, 1 << 20), MemoryStore(), [self.hub])
+        self.log = Log(Window(100, 1 << 20), open_memory(), [self.hub])
         self.catch_up = CatchUp(self.log, self.hub)
         self.transports = [Transport(self.catch_up) for _ in range(clients)]
         for transport in self.transports:

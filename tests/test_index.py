@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, TypeVar
+from typing import Any
 
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from livelog.index.query import Query, Subscription
+from livelog.auth.principal import ANYBODY
+from livelog.index.plan import finish
+from livelog.index.query import Query, Subscription, compile_query
 from livelog.index.terms import key, terms
 from livelog.log import window as window_module
 from livelog.log.ingest import convert
 from livelog.log.window import Window
+from livelog.wire.commands import Filters
 from livelog.wire.messages import TYPES, encoder
 from livelog.wire.record import Draft, Record, place
-
-T = TypeVar("T")
 
 WORDS = ["dragon", "dragonmaster", "lair", "drag", "on", "ancient", "x1", "été", "straße", "a"]
 PARTS = [*WORDS, "rag", "ai", "ß", "ss", "1", "zz", "dr"]
@@ -44,6 +44,7 @@ messages = st.one_of(
 phrases = st.lists(st.sampled_from(PARTS), min_size=1, max_size=2).map(tuple)
 queries = st.builds(
     Query,
+    reads_as=st.none() | st.sampled_from(USERS),
     types=st.sets(st.sampled_from(TYPES), min_size=1).map(frozenset),
     keys=st.lists(
         st.sampled_from([key("user_id", u) for u in USERS] + [key("channel", "general")]),
@@ -54,15 +55,6 @@ queries = st.builds(
     date_from=st.integers(0, 30),
     date_to=st.integers(0, 40),
 )
-
-
-def finish(steps: Generator[None, None, T]) -> T:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
 
 
 class WindowAgainstAList(RuleBasedStateMachine):
@@ -133,13 +125,14 @@ class WindowAgainstAList(RuleBasedStateMachine):
     def agree(self) -> None:
         self.window._check()
         assert len(self.window) == len(self.records)
-        assert all(self.window.seq_of(r.id) == r.seq for r in self.records)
+        for one in self.records:
+            assert self.window.lookup(one.id) == (one.seq, one.payload)
 
 
 TestWindowAgainstAList = WindowAgainstAList.TestCase
 
 
-def test_positions_are_counted_anew_before_they_grow_too_large(monkeypatch: Any) -> None:
+def test_positions_are_renumbered_before_they_grow_too_large(monkeypatch: Any) -> None:
     monkeypatch.setattr(window_module, "_RENUMBER_AT", 20)
     machine = WindowAgainstAList()
     for number in range(100):
@@ -147,11 +140,11 @@ def test_positions_are_counted_anew_before_they_grow_too_large(monkeypatch: Any)
             {"type": "user", "user_id": "u", "username": "n", "content": f"word{number}"}, number, 1
         )
         machine.agree()
-    machine.read(Query(phrases=(("word9",),)), 100, 0)
+    machine.read(compile_query(ANYBODY, Filters(text="word9")), 100, 0)
     assert machine.window._index.end <= 21
 
 
-def test_swept_words_are_found_no_more() -> None:
+def test_swept_words_are_dropped_from_the_index() -> None:
     window = Window(max_messages=50, max_bytes=1 << 20)
     machine = WindowAgainstAList()
     machine.window = window

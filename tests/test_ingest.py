@@ -1,7 +1,8 @@
-"""The way in: stamps, duplicates, all or nothing, and what a program may hand over."""
+"""Ingest: admission, stamps, duplicates, all or nothing, and what a program may hand over."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
@@ -12,15 +13,17 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import assume, given
 
+from livelog.auth.principal import PROGRAM, Principal
+from livelog.engine.base import Outcome
 from livelog.engine.local import LocalEngine
-from livelog.errors import MESSAGE_TOO_BIG, PROTOCOL_ERROR, RefusedError
+from livelog.errors import MESSAGE_TOO_BIG, POLICY_VIOLATION, PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.fanout.hub import Hub
-from livelog.index.query import NOTHING, Query
+from livelog.index.query import EVERYTHING, NOTHING
 from livelog.log.ingest import Ingest, convert, decode
 from livelog.log.log import Log
 from livelog.log.window import Window
-from livelog.store.memory import MemoryStore
+from livelog.store.memory import open_memory
 from livelog.wire import frames
 from livelog.wire.messages import TYPES, AnyMessage, MessageType, UserMessage
 from livelog.wire.moments import parse_moment, timestamp
@@ -38,21 +41,24 @@ class House:
     def __init__(self, window: int = 100, types: Sequence[MessageType] = ("user", "dm")) -> None:
         self.now = NOW
         self.hub = Hub()
-        self.log = Log(Window(window, 1 << 20), MemoryStore(), [self.hub])
-        self.ingest = Ingest(LocalEngine(), self.log, lambda: self.now, max_bytes=2000)
+        self.log = Log(Window(window, 1 << 20), open_memory(), [self.hub])
+        self.engine = LocalEngine(lambda: self.now)
+        self.engine.start(self.log)
+        self.ingest = Ingest(self.engine, lambda: self.now, max_bytes=2000)
         self.received: list[bytes] = []
         reader = Reader(self.received.append)
-        reader.subscription = self.wanted = NOTHING.with_types(dict.fromkeys(types, Query()))
+        reader.subscription = self.wanted = NOTHING.with_types(dict.fromkeys(types, EVERYTHING))
         self.hub.join(reader)
 
     def publish(self, *messages: dict[str, Any]) -> list[Receipt]:
-        drafts = [self.ingest.prepare(convert(message)) for message in messages]
-        told: list[list[Receipt]] = []
-        receipts = self.ingest.publish(drafts, lambda got, refused: told.append(got))
-        assert told == [receipts]
+        drafts = [self.ingest.admit(PROGRAM, convert(message)) for message in messages]
+        told: list[Sequence[Outcome]] = []
+        self.ingest.publish(drafts, told.append)
         self.hub.begin()
         self.hub.flush(100)
-        return receipts
+        [outcomes] = told
+        assert len(outcomes) == len(messages)
+        return [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
 
 
 def user(**fields: Any) -> dict[str, Any]:
@@ -115,12 +121,39 @@ def test_a_timestamp_that_is_none_is_refused(wrong: str) -> None:
 def test_an_id_again_gives_the_first_ones_seq_and_delivers_nothing() -> None:
     house = House()
     [first] = house.publish(user(id="a"))
-    again = house.publish(user(id="b"), user(id="a", content="other"), user(id="b"))
+    again = house.publish(user(id="b"), user(id="a", content="again"), user(id="b"))
     assert [receipt.id for receipt in again] == ["b", "a", "b"]
     assert again[1] == first
     assert again[0] == again[2]
     assert len(house.log._window) == 2
     assert len(house.received) == 2
+
+
+def test_a_principal_is_asked_before_anything_else() -> None:
+    house = House()
+    with pytest.raises(RefusedError) as caught:
+        house.ingest.admit(Principal("v", frozenset(["publish"])), convert(user(timestamp="no")))
+    assert caught.value.field == "user_id"
+    [receipt] = house.publish(user(id="a"))
+    own = Principal("u", frozenset(["publish"]))
+    assert house.ingest.admit(own, convert(user(id="a"))).id == receipt.id
+
+
+def test_an_id_of_somebody_else_is_refused_on_admission() -> None:
+    """So that a door can refuse a whole body before any of it is published."""
+    house = House()
+    house.publish(user(id="a"))
+    for taken in (user(id="a", user_id="v"), {"type": "system", "event": "error", "id": "a"}):
+        with pytest.raises(RefusedError) as caught:
+            house.ingest.admit(PROGRAM, convert(taken))
+        assert (caught.value.code, caught.value.field) == (POLICY_VIOLATION, "id")
+
+
+def test_nothing_is_admitted_once_the_engine_has_closed() -> None:
+    house = House()
+    asyncio.run(house.engine.close())
+    with pytest.raises(RefusedError, match="stopping"):
+        house.publish(user())
 
 
 def test_an_id_that_has_left_the_window_is_new_again() -> None:
@@ -133,7 +166,7 @@ def test_an_id_that_has_left_the_window_is_new_again() -> None:
 
 def test_a_message_that_is_too_big_is_refused() -> None:
     house = House()
-    draft = house.ingest.prepare(convert(user(content="")))
+    draft = house.ingest.admit(PROGRAM, convert(user(content="")))
     room = 2000 - len(draft.payload)
     assert house.publish(user(content="x" * room))
     with pytest.raises(RefusedError) as caught:
@@ -144,7 +177,7 @@ def test_a_message_that_is_too_big_is_refused() -> None:
 
 
 def test_dates_find_a_message_by_the_timestamp_that_was_made_for_it() -> None:
-    draft = House().ingest.prepare(convert(user()))
+    draft = House().ingest.admit(PROGRAM, convert(user()))
     assert draft.time == parse_moment(json.loads(draft.payload)["timestamp"], "")
 
 
@@ -221,7 +254,7 @@ def test_of_several_messages_one_of_which_is_wrong_none_is_taken() -> None:
     with pytest.raises(RefusedError):
         house.publish(user(id="a"), user(timestamp="today"), user(id="b"))
     assert house.received == []
-    assert [house.log.seq_of(id) for id in "ab"] == [None, None]
+    assert [house.log.lookup(id) for id in "ab"] == [None, None]
 
 
 @given(mutated())
@@ -267,7 +300,7 @@ def test_a_struct_that_json_cannot_hold_is_refused(field: str, value: Any) -> No
     message = UserMessage(**fields | {field: {"x": value} if field == "metadata" else value})
     house = House()
     with pytest.raises(RefusedError) as caught:
-        house.ingest.prepare(convert(message))
+        house.ingest.admit(PROGRAM, convert(message))
     assert caught.value.code == PROTOCOL_ERROR
 
 
@@ -285,5 +318,5 @@ def test_a_key_that_is_no_string_is_refused_in_the_name_of_its_object() -> None:
 
 def test_the_message_of_an_embedding_program_is_not_changed() -> None:
     message = UserMessage(user_id="u", username="Ann", content="hello")
-    House().ingest.prepare(convert(message))
+    House().ingest.admit(PROGRAM, convert(message))
     assert message == UserMessage(user_id="u", username="Ann", content="hello")

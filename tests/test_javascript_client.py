@@ -25,7 +25,7 @@ from tests.support.follower import CLIENT, NODE, Door, Follower, door, following
 from tests.support.wire import Client, House, Json, on_uvloop, serving, soon, user
 
 LIMITLESS: dict[str, Any] = {"limits": False}
-AT_ONCE: dict[str, Any] = {"lastingMs": 0}
+AT_ONCE: dict[str, Any] = {"stableMs": 0}
 """Every connection counts as one that lasted, so every reconnect is a first attempt."""
 
 
@@ -95,10 +95,10 @@ async def test_listeners_share_one_connection_and_each_has_its_filters(node_modu
         await follower.call("listen", name="rest", types=["system", "guild"])
         house.publish("no", metadata={"channel": "trade"})
         house.publish("yes", metadata=general)
-        house.server.publish({"type": "system", "event": "error"})
+        house.append({"type": "system", "event": "error"})
         await follower.until(lambda: follower.messages("rest"), "the last message")
         assert follower.contents("talk") == follower.contents("talk too") == ["yes"]
-        assert house.context.subscribers.total() == 1
+        assert house.inside.websockets.total() == 1
         refused = await follower.call("listen", name="other", types=["user"])
         assert "user is followed with other filters already" in refused["error"]["message"]
         refused = await follower.call("listen", name="other", types=["users"])
@@ -168,7 +168,7 @@ async def test_a_burst_of_messages_beyond_the_limit_arrives_whole(node_modules: 
         assert published == sorted(set(published))
         assert len(follower.said("state")) == 2, "it was not sent away for its haste"
         assert (await follower.call("history", limit=1))["total_count"] == 250
-        assert house.context.subscribers.total() == 1
+        assert house.inside.websockets.total() == 1
 
 
 @on_uvloop
@@ -281,7 +281,7 @@ async def test_types_with_filters_of_their_own_are_resumed_together(node_modules
             house.publish("no", metadata={"channel": "trade"})
             talk += house.publish(f"{number}", metadata=general)
             severity = "error" if number % 3 else "info"
-            told = house.server.publish({"type": "system", "event": "error", "severity": severity})
+            told = house.append({"type": "system", "event": "error", "severity": severity})
             alarms += [told.seq] if number % 3 else []
             if number % 10 == 0:
                 await asyncio.sleep(0.01)
@@ -366,7 +366,7 @@ async def test_a_log_that_is_behind_is_another_log_and_followed_from_now(
 
 @on_uvloop
 async def test_a_server_that_hangs_is_left_and_found_again(node_modules: Path) -> None:
-    quick = {"heartbeatMs": 50, "patienceMs": 150}
+    quick = {"heartbeatMs": 50, "timeoutMs": 150}
     async with cut_off(node_modules, **quick) as (house, proxy, follower):
         proxy.hold()
         house.publish("while it hangs")

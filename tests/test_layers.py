@@ -178,3 +178,8 @@ def test_importing_the_package_loads_no_demo_and_no_command_line() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_ingest_alone_asks_whether_a_principal_may_publish() -> None:
+    """So no door can forget to: admitting a message takes the principal."""
+    assert {name for name in INSIDE if "check_publishes" in called(name)} == {"log.ingest"}

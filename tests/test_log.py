@@ -8,19 +8,24 @@ from collections.abc import Sequence
 
 import pytest
 
-from livelog.engine.local import LocalEngine
+from livelog.auth.principal import ANYBODY
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.fanout.audience import Reader
+from livelog.fanout.catchup import CatchUp
+from livelog.fanout.flusher import Flusher
 from livelog.fanout.hub import Hub
+from livelog.fanout.pacing import Pacing
 from livelog.index.paging import Span
 from livelog.index.query import EVERYTHING, NOTHING, compile_query
 from livelog.log.log import Log
 from livelog.log.window import Window
-from livelog.store.base import Done, Store
-from livelog.store.memory import MemoryStore
+from livelog.store.base import Bounds, Done, Store
+from livelog.store.memory import MemoryJournal, open_memory
+from livelog.wire import frames
 from livelog.wire.commands import Filters
 from livelog.wire.record import Record
-from tests.support.strategies import record
+from tests.support.strategies import record, split
+from tests.support.wire import on_each_loop, until
 
 SYSTEM = NOTHING.with_types({"system": EVERYTHING})
 
@@ -30,11 +35,10 @@ def records(*seqs: int) -> list[Record]:
     return [record({"type": "system", "event": "error", "data": data}, seq) for seq in seqs]
 
 
-class LateStore(MemoryStore):
+class LateJournal(MemoryJournal):
     """Says that records are safe, or not, when a test wants it to."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.kept: list[Record] = []
         self.waiting: list[Done] = []
 
@@ -46,12 +50,12 @@ class LateStore(MemoryStore):
 class Place:
     """A log and what has happened around it."""
 
-    def __init__(self, store: Store | None = None, window: int = 10_000) -> None:
+    def __init__(self, journal: MemoryJournal | None = None, window: int = 10_000) -> None:
         self.hub = Hub()
         self.wakes = 0
         self.told: list[RefusedError | None] = []
         self.received: list[bytes] = []
-        store = MemoryStore() if store is None else store
+        store = Store(journal or MemoryJournal(), None, Bounds())
         self.log = Log(Window(window, 10**9), store, [self.hub])
         self.hub.on_work = self.wake
         reader = Reader(self.received.append)
@@ -68,14 +72,14 @@ class Place:
 
 
 def test_what_is_committed_is_in_the_window_the_store_and_the_hub() -> None:
-    store = LateStore()
-    place = Place(store)
+    journal = LateJournal()
+    place = Place(journal)
     fresh = place.commit(1, 2, 5)
     assert place.log.head == 5
     chunk = place.log.read_after(0, SYSTEM, 10**6)
     assert chunk is not None
     assert chunk.frames == [one.frame for one in fresh]
-    assert store.kept == fresh
+    assert journal.kept == fresh
     assert place.wakes == 1
     place.hub.begin()
     place.hub.flush(10)
@@ -83,13 +87,13 @@ def test_what_is_committed_is_in_the_window_the_store_and_the_hub() -> None:
 
 
 def test_delivery_does_not_wait_for_the_store_but_the_receipt_does() -> None:
-    store = LateStore()
-    place = Place(store)
+    journal = LateJournal()
+    place = Place(journal)
     place.commit(1)
     assert not place.hub.idle
     assert place.told == []
     refused = RefusedError(SERVER_ERROR, "", "the disk is full")
-    for done, outcome in zip(store.waiting, [refused], strict=True):
+    for done, outcome in zip(journal.waiting, [refused], strict=True):
         done(outcome)
     assert place.told == [refused]
 
@@ -101,15 +105,48 @@ def test_without_a_store_a_message_is_safe_at_once() -> None:
 
 
 def test_what_an_earlier_process_gave_out_is_below_the_start_of_a_new_one() -> None:
-    engine = LocalEngine()
-    given = [engine.next(1_764_763_200.0 + n / 10) for n in range(5)]
-    assert given[-1] < MemoryStore(1_764_763_201.0).last_seq()
+    assert open_memory(1_764_763_201.5).bounds.last_seq > 1_764_763_200_999_999
 
 
 def test_an_id_is_known_as_long_as_the_window_has_it() -> None:
     place = Place(window=2)
-    place.commit(1, 2, 3)
-    assert [place.log.seq_of(f"id_{seq}") for seq in (1, 2, 3)] == [None, 2, 3]
+    fresh = place.commit(1, 2, 3)
+    known = [place.log.lookup(f"id_{seq}") for seq in (1, 2, 3)]
+    assert known == [None, (2, fresh[1].payload), (3, fresh[2].payload)]
+
+
+def test_a_publisher_that_goes_on_at_once_does_not_disturb_the_order() -> None:
+    """A journal may answer before `append` returns, and the one who is told may commit again."""
+    place = Place()
+
+    def go_on(refused: RefusedError | None) -> None:
+        place.told.append(refused)
+        if place.log.head < 12:
+            first = place.log.head + 1
+            place.log.commit(records(first, first + 1), go_on)
+
+    place.log.commit(records(1, 2, 3), go_on)
+    assert place.log.head == 13
+    assert place.told == [None] * 6
+    place.hub.begin()
+    place.hub.flush(10)
+    delivered = [json.loads(frames.payload(one))["seq"] for one in split(place.received[0])]
+    assert delivered == list(range(1, 14))
+    chunk = place.log.read_after(0, SYSTEM, 10**6)
+    assert chunk is not None
+    assert b"".join(chunk.frames) == place.received[0]
+
+
+@on_each_loop
+async def test_a_commit_of_a_later_turn_of_the_loop_is_flushed() -> None:
+    """As an engine makes that orders elsewhere: nobody has to wake the flusher for it."""
+    place = Place()
+    loop = asyncio.get_running_loop()
+    Flusher(loop, place.hub, CatchUp(place.log, place.hub), Pacing(0.5, 0.09))
+    for seq in (1, 2):
+        loop.call_later(0.01 * seq, place.commit, seq)
+        assert len(place.received) < seq
+        await until(lambda seq=seq: len(place.received) == seq, "flushed")  # type: ignore[misc]
 
 
 def test_a_page_of_history_has_the_bytes_that_were_delivered() -> None:
@@ -142,7 +179,9 @@ def test_others_get_their_turn_while_a_long_read_goes_on() -> None:
 
     async def read() -> int:
         busy = asyncio.create_task(others())
-        page = await place.log.read(compile_query(Filters(text='"red dragon"')), Span(10, 4000))
+        page = await place.log.read(
+            compile_query(ANYBODY, Filters(text='"red dragon"')), Span(10, 4000)
+        )
         busy.cancel()
         return page.total
 

@@ -178,7 +178,7 @@ async def test_everything_works_through_it(uds: bool, files: Files, tmp_path: Pa
         assert (await http.ask("GET", "/")).headers["content-type"].startswith("text/html")
         published = await client.ask("publish", message=user("by socket"))
         assert "by socket" in (published.get("content"), (await client.event()).get("content"))
-        assert [*front.house.context.subscribers] == [CLIENT]
+        assert [*front.house.inside.websockets] == [CLIENT]
         for wire in (client, http):
             wire.close()
 
@@ -195,7 +195,7 @@ async def test_nobody_can_lie_about_his_address(files: Files, tmp_path: Path) ->
         http = await front.http()
         await http.send(upgrade(**{name: lies[name] for name in [*lies][:3]}))
         await http.upto(b"\r\n\r\n")
-        assert [*front.house.context.subscribers] == [CLIENT]
+        assert [*front.house.inside.websockets] == [CLIENT]
         http.close()
 
 
@@ -316,7 +316,7 @@ async def test_the_proxy_protocol_comes_through_the_stream_module(
     async with fronted(tmp_path, files, more=more, proxy_header="proxy-protocol") as front:
         client = await Client.connect((HERE, port), source=CLIENT)
         await client.open("?message_types=user")
-        assert [*front.house.context.subscribers] == [CLIENT]
+        assert [*front.house.inside.websockets] == [CLIENT]
         await client.event()
         await client.event()
         front.house.publish("hello")

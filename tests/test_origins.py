@@ -77,5 +77,5 @@ def test_a_browser_that_asks_first_is_answered() -> None:
 
 @pytest.mark.parametrize("wrong", ["*", "null", "example.org", "https://example.org/", "ws://x"])
 def test_a_list_that_cannot_be_is_refused(wrong: str) -> None:
-    with pytest.raises(ValueError, match="no origin"):
+    with pytest.raises(ValueError, match="must be an origin"):
         Origins(origins(f"https://example.org, {wrong}"))

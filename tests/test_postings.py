@@ -1,4 +1,4 @@
-"""Words and where they occur, against a plain dictionary.
+"""Posting lists and n-grams against a plain dictionary.
 
 The bounds at which words are entered and joined bitmaps kept ready are made small, so that a few
 words pass them.
@@ -6,7 +6,7 @@ words pass them.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 import hypothesis.strategies as st
 import pytest
@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from pyroaring import BitMap
 
 from livelog.index import postings
-from livelog.index.ngrams import Vocabulary, matching
+from livelog.index.ngrams import NGrams, matching
+from livelog.index.plan import finish
 from livelog.index.postings import Postings
 
 
@@ -30,22 +31,13 @@ def small_bounds() -> Iterator[None]:
         yield
 
 
-def finish(steps: Generator[None, None, BitMap]) -> BitMap:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            found: BitMap = stop.value
-            return found
-
-
 words = st.text("abcß", min_size=1, max_size=5)
 
 
 class PostingsAgainstADictionary(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.postings = Postings(looked_through=3)
+        self.postings = Postings(max_queued=3)
         self.words: dict[int, set[str]] = {}
         self.start = self.end = 0
 
@@ -100,9 +92,9 @@ class PostingsAgainstADictionary(RuleBasedStateMachine):
 TestPostingsAgainstADictionary = PostingsAgainstADictionary.TestCase
 
 
-def test_a_vocabulary_finds_every_word_that_contains_a_part() -> None:
+def test_ngrams_find_every_word_that_contains_a_part() -> None:
     known = [f"word{number}" for number in range(2000)]
-    found = Vocabulary(looked_through=3)
+    found = NGrams(max_queued=3)
     numbers = {word: found.add(word) for word in known}
     list(found.enter(1500))
     found._check(numbers)

@@ -50,13 +50,13 @@ def publish(house: House, numbers: range) -> list[Json]:
     dice = random.Random(numbers.start)
     found = []
     for message in (said(dice, number) for number in numbers):
-        receipt = house.server.publish(message)
+        receipt = house.append(message)
         found.append(complete(message) | {"seq": receipt.seq})
     return found
 
 
 def seen(log: list[Json], who: str, **wanted: Any) -> list[int]:
-    """The seqs of what somebody may see of what they want, oldest first."""
+    """Return the seqs of the wanted messages that a user may see, oldest first."""
     return [one["seq"] for one in log if visible(one, who) and plainly(one, wanted)]
 
 
@@ -67,7 +67,7 @@ async def entered(house: House, who: str) -> Client:
 
 
 async def listening(house: House, who: str, wanted: Json, **since: int) -> Client:
-    """Somebody who hears what they want, and the message that ends it all."""
+    """Open a connection that gets the wanted messages, and the one that ends the test."""
     client = await entered(house, who)
     assert (await client.ask("subscribe", message_types=["system"]))["action"] == "subscribed"
     own = [name for name in TYPES if name != "system"]
@@ -77,7 +77,7 @@ async def listening(house: House, who: str, wanted: Json, **since: int) -> Clien
 
 
 async def heard(client: Client) -> list[int]:
-    """The seqs of all messages before the last one."""
+    """Return the seqs of all messages before the last one."""
     seqs: list[int] = []
     while LAST not in str(event := await client.event()):
         if "action" not in event:
@@ -86,7 +86,7 @@ async def heard(client: Client) -> list[int]:
 
 
 def end(house: House) -> None:
-    house.server.publish({"type": "system", "event": "error", "data": {"note": LAST}})
+    house.append({"type": "system", "event": "error", "data": {"note": LAST}})
 
 
 @pytest.fixture
@@ -97,7 +97,9 @@ def settings(tmp_path: Path) -> dict[str, Any]:
 
 
 @on_uvloop
-async def test_live_and_resumed_everybody_hears_their_own(settings: dict[str, Any]) -> None:
+async def test_live_and_on_resume_each_user_gets_only_own_direct_messages(
+    settings: dict[str, Any],
+) -> None:
     async with serving(**settings) as house:
         past = publish(house, range(200))
         askers = [(who, wanted) for who in [*USERS, STRANGER] for wanted in WANTED]
@@ -124,7 +126,9 @@ async def got(http: Http, who: str, path: str, **parameters: Any) -> Json:
 
 
 @on_uvloop
-async def test_the_past_and_its_counts_tell_nobody_more(settings: dict[str, Any]) -> None:
+async def test_history_and_its_counts_reveal_no_messages_of_others(
+    settings: dict[str, Any],
+) -> None:
     async with serving(**settings) as house:
         log, http = publish(house, range(200)), await house.http()
         for who in [*USERS, STRANGER]:
@@ -140,7 +144,9 @@ async def test_the_past_and_its_counts_tell_nobody_more(settings: dict[str, Any]
 
 
 @on_uvloop
-async def test_searches_and_their_counts_tell_nobody_more(settings: dict[str, Any]) -> None:
+async def test_searches_and_their_counts_reveal_no_messages_of_others(
+    settings: dict[str, Any],
+) -> None:
     async with serving(**settings) as house:
         log, http = publish(house, range(200)), await house.http()
         for who in [*USERS, STRANGER]:
@@ -159,7 +165,9 @@ async def test_searches_and_their_counts_tell_nobody_more(settings: dict[str, An
 
 
 @on_uvloop
-async def test_around_a_message_of_others_lie_ones_own(settings: dict[str, Any]) -> None:
+async def test_a_page_around_a_hidden_message_holds_visible_ones_only(
+    settings: dict[str, Any],
+) -> None:
     """A place in the log is no secret, what lies there is."""
     async with serving(**settings) as house:
         log = publish(house, range(200))
@@ -174,7 +182,7 @@ async def test_around_a_message_of_others_lie_ones_own(settings: dict[str, Any])
 
 
 @on_uvloop
-async def test_of_no_type_but_dm_a_stranger_gets_nothing(settings: dict[str, Any]) -> None:
+async def test_a_user_without_direct_messages_gets_none(settings: dict[str, Any]) -> None:
     async with serving(**settings) as house:
         publish(house, range(200))
         client = await entered(house, STRANGER)

@@ -13,12 +13,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from livelog.auth.principal import ANYBODY
 from livelog.errors import RefusedError
-from livelog.index.query import MAX_WORDS, NOTHING, Query, Subscription, compile_query
+from livelog.index.query import EVERYTHING, MAX_WORDS, NOTHING, Subscription, compile_query
 from livelog.wire.commands import KEY_FILTERS, Filters
 from livelog.wire.messages import TYPES, MessageType, encoder
 from tests.support import strategies
-from tests.support.strategies import Json, askers, decoded, filters, messages, record, subscriptions
+from tests.support.strategies import (
+    Json,
+    askers,
+    decoded,
+    filters,
+    messages,
+    principal,
+    record,
+    subscriptions,
+)
 from tests.test_messages import EXAMPLES
 
 NOON = "2025-12-03T12:00:00Z"
@@ -88,32 +98,41 @@ def complete(message: Json) -> Json:
 @given(messages, filters)
 def test_the_predicate_does_what_a_plain_loop_does(message: Json, wanted: Filters) -> None:
     expected = plainly(complete(message), msgspec.to_builtins(wanted))
-    assert compile_query(wanted).matches(record(message, 1)) == expected
+    assert compile_query(ANYBODY, wanted).matches(record(message, 1)) == expected
 
 
 def visible(message: Json, asker: str | None) -> bool:
-    """Whether somebody may see a message at all."""
+    """Tell whether a user may see a message at all."""
     private = message["type"] == "dm" and asker is not None
     return not private or asker in (message["from_user_id"], message["to_user_id"])
 
 
 @given(messages, filters, askers)
-def test_direct_messages_are_for_the_two_they_concern(
+def test_direct_messages_match_only_for_the_two_users_they_concern(
     message: Json, wanted: Filters, asker: str | None
 ) -> None:
     full, known = complete(message), record(message, 1)
     expected = visible(full, asker) and plainly(full, msgspec.to_builtins(wanted))
-    query = compile_query(wanted, reads_as=asker)
+    query = compile_query(principal(asker), wanted)
     assert query.matches(known) == expected
     assert query.of_type(known.type).matches(known) == expected
 
 
 @given(filters, askers, st.sampled_from(TYPES))
-def test_what_is_public_is_asked_for_alike_whoever_asks(
+def test_queries_for_public_types_are_the_same_for_every_principal(
     wanted: Filters, asker: str | None, name: MessageType
 ) -> None:
-    one, other = compile_query(wanted, reads_as=asker), compile_query(wanted)
+    one, other = compile_query(principal(asker), wanted), compile_query(ANYBODY, wanted)
     assert (one.of_type(name) == other.of_type(name)) == (name != "dm" or asker is None)
+
+
+def test_a_query_for_one_type_matches_no_other() -> None:
+    raids = compile_query(ANYBODY, Filters(type="raid"))
+    for name in TYPES:
+        matching = [
+            other for other in TYPES if raids.of_type(name).matches(record(EXAMPLES[other], 1))
+        ]
+        assert matching == (["raid"] if name == "raid" else [])
 
 
 @pytest.mark.parametrize("name", Filters.__struct_fields__)
@@ -123,7 +142,7 @@ def test_each_filter_alone_does_so(name: str, message: Json, wanted: Filters) ->
     if value is not msgspec.UNSET:
         alone = Filters(**{name: value})
         expected = plainly(complete(message), msgspec.to_builtins(alone))
-        assert compile_query(alone).matches(record(message, 1)) == expected
+        assert compile_query(ANYBODY, alone).matches(record(message, 1)) == expected
 
 
 @given(messages)
@@ -131,8 +150,8 @@ def test_a_message_is_found_by_each_of_its_fields_in_full(message: Json) -> None
     full, known = complete(message), record(message, 1)
     for name in KEY_FILTERS:
         for value in {full[place] for place in PLACES.get(name, {name}) if place in full}:
-            assert compile_query(msgspec.convert({name: value}, Filters)).matches(known)
-            near = compile_query(msgspec.convert({name: value + "?"}, Filters))
+            assert compile_query(ANYBODY, msgspec.convert({name: value}, Filters)).matches(known)
+            near = compile_query(ANYBODY, msgspec.convert({name: value + "?"}, Filters))
             assert near.matches(known) == has_value(full, name, value + "?")
 
 
@@ -161,7 +180,7 @@ def test_types_are_added_replaced_and_removed(one: Subscription, other: Subscrip
 @given(filters)
 def test_compiling_twice_makes_equal_queries(wanted: Filters) -> None:
     again = msgspec.convert(msgspec.to_builtins(wanted), Filters)
-    one, other = compile_query(wanted), compile_query(again)
+    one, other = compile_query(ANYBODY, wanted), compile_query(ANYBODY, again)
     assert one == other
     assert hash(one) == hash(other)
 
@@ -169,9 +188,9 @@ def test_compiling_twice_makes_equal_queries(wanted: Filters) -> None:
 def test_equal_filters_make_equal_queries_however_they_are_written() -> None:
     one = Filters(user_id="u", channel="c", text="Red  dragon")
     other = Filters(channel="c", user_id="u", text="RED DRAGON red")
-    assert compile_query(one) == compile_query(other)
-    assert hash(compile_query(one)) == hash(compile_query(other))
-    assert compile_query(Filters()) == Query()
+    assert compile_query(ANYBODY, one) == compile_query(ANYBODY, other)
+    assert hash(compile_query(ANYBODY, one)) == hash(compile_query(ANYBODY, other))
+    assert compile_query(ANYBODY, Filters()) == EVERYTHING
 
 
 @pytest.mark.parametrize(
@@ -186,35 +205,37 @@ def test_equal_filters_make_equal_queries_however_they_are_written() -> None:
         (Filters(text=" ".join(f"w{n}" for n in range(33))), "filters.text"),
     ],
 )
-def test_a_query_that_cannot_be_is_refused_by_field(wrong: Filters, field: str) -> None:
+def test_an_invalid_query_is_refused_by_field(wrong: Filters, field: str) -> None:
     with pytest.raises(RefusedError) as caught:
-        compile_query(wrong)
+        compile_query(ANYBODY, wrong)
     assert caught.value.field == field
 
 
 def test_the_words_of_a_search_are_counted_and_refused_by_field() -> None:
     words = [f"w{n}" for n in range(MAX_WORDS + 1)]
-    assert len(compile_query(Filters(), " ".join(words[1:])).phrases) == MAX_WORDS
+    assert len(compile_query(ANYBODY, Filters(), " ".join(words[1:])).phrases) == MAX_WORDS
     for wrong in (" ".join(words), f'"{" ".join(words)}"', "?!", '""'):
         with pytest.raises(RefusedError) as caught:
-            compile_query(Filters(text="dragon"), wrong)
+            compile_query(ANYBODY, Filters(text="dragon"), wrong)
         assert caught.value.field == "query"
         assert str(MAX_WORDS) in caught.value.issue
 
 
 def test_the_words_of_filter_and_search_must_both_occur() -> None:
     known = record(EXAMPLES["user"], 1)
-    assert compile_query(Filters(text="text"), "Message").matches(known)
-    assert not compile_query(Filters(text="dragons"), "Message").matches(known)
-    assert compile_query(Filters(text="text"), "Message") == compile_query(
-        Filters(), "text message"
+    assert compile_query(ANYBODY, Filters(text="text"), "Message").matches(known)
+    assert not compile_query(ANYBODY, Filters(text="dragons"), "Message").matches(known)
+    assert compile_query(ANYBODY, Filters(text="text"), "Message") == compile_query(
+        ANYBODY, Filters(), "text message"
     )
 
 
 def test_both_dates_are_included() -> None:
     at = EXAMPLES["user"]["timestamp"]
     known = record(EXAMPLES["user"], 1)
-    assert compile_query(Filters(date_from=at, date_to=at)).matches(known)
-    assert compile_query(Filters(date_from="2025-12-03T13:00:00+01:00")).matches(known)
-    assert not compile_query(Filters(date_to="2025-12-03T11:59:59.999999Z")).matches(known)
-    assert not compile_query(Filters(date_from="2025-12-03T12:00:00.000001Z")).matches(known)
+    assert compile_query(ANYBODY, Filters(date_from=at, date_to=at)).matches(known)
+    assert compile_query(ANYBODY, Filters(date_from="2025-12-03T13:00:00+01:00")).matches(known)
+    assert not compile_query(ANYBODY, Filters(date_to="2025-12-03T11:59:59.999999Z")).matches(known)
+    assert not compile_query(ANYBODY, Filters(date_from="2025-12-03T12:00:00.000001Z")).matches(
+        known
+    )

@@ -1,16 +1,19 @@
-"""What somebody may read and write: scopes, at both doors."""
+"""Scopes: the types a principal may read and publish, at both doors."""
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+import livelog
 from livelog.auth.principal import ANYBODY, NOBODY, SCOPES, Principal, scopes
 from livelog.errors import POLICY_VIOLATION, RefusedError
-from livelog.net import queries
-from livelog.wire.commands import Filters, GetHistory
+from livelog.index.query import compile_query
+from livelog.wire.commands import Filters
 from livelog.wire.messages import AnyMessage
 from tests.support.identity import token
 from tests.support.wire import SAMPLES, TYPES, Json, on_uvloop, serving, user
@@ -27,7 +30,7 @@ def message(kind: str, **fields: Any) -> AnyMessage:
 
 
 def may_publish(who: Principal, said: AnyMessage) -> str:
-    """The scope that is missing, or nothing."""
+    """Return the missing scope, or an empty string."""
     try:
         who.check_publishes(said)
     except RefusedError as error:
@@ -39,7 +42,7 @@ def may_publish(who: Principal, said: AnyMessage) -> str:
     return refused.scope
 
 
-def test_words_that_mean_nothing_here_are_left_out() -> None:
+def test_unknown_scopes_are_ignored() -> None:
     assert scopes("openid read  read:dm read:cat publish:any READ admin") == {
         "read",
         "read:dm",
@@ -74,7 +77,7 @@ def test_publishing_takes_the_scope_and_the_own_name(kind: str) -> None:
             assert missing == expected, (scope, who)
 
 
-def test_whoever_connects_to_an_open_server_may_do_all_and_nobody_nothing() -> None:
+def test_all_is_allowed_on_an_open_server_and_nothing_before_authentication() -> None:
     for kind in TYPES:
         assert may_publish(ANYBODY, message(kind)) == ""
         assert may_publish(NOBODY, message(kind)) == f"publish:{kind}"
@@ -90,46 +93,81 @@ def test_an_admin_reads_direct_messages_as_themselves() -> None:
 @pytest.mark.parametrize(
     ("scope", "named", "expected"),
     [
-        ("read", None, None),
-        ("admin", "dm", "dm"),
+        ("read", None, TYPES),
+        ("admin", "dm", ["dm"]),
         ("read:user", None, ["user"]),
         ("read:user read:dm", None, ["dm", "user"]),
-        ("read:user", "user", "user"),
+        ("read:user", "user", ["user"]),
         ("read:user read:dm", ["dm", "user"], ["dm", "user"]),
+        ("read", ["raid", "user"], ["raid", "user"]),
     ],
 )
-def test_a_question_is_narrowed_to_what_may_be_read(scope: str, named: Any, expected: Any) -> None:
-    who = Principal("u", scopes(scope))
-    asked = GetHistory(filters=Filters(user_id="x", **({"type": named} if named else {})))
-    filters = queries.allowed(who, asked).filters
-    assert filters.user_id == "x"
-    assert filters.type == (msgspec.UNSET if expected is None else expected)
+def test_a_query_is_limited_to_the_types_that_may_be_read(
+    scope: str, named: Any, expected: list[str]
+) -> None:
+    principal = Principal("u", scopes(scope))
+    filters = Filters(user_id="x", type=named or msgspec.UNSET)
+    query = compile_query(principal, filters)
+    assert sorted(query.types) == sorted(expected)
+    assert query.reads_as == "u"
+    assert query.keys == ("user_id=x",)
+    assert compile_query(ANYBODY, filters).reads_as is None
+    types: list[Any] = [named] if isinstance(named, str) else named or []
+    assert compile_query(principal, Filters(), message_types=types).types == query.types
 
 
 @pytest.mark.parametrize(
     ("scope", "named", "needed"),
     [
-        ("read:user", "dm", "read:dm"),
+        ("read:user", ["dm"], "read:dm"),
         ("read:user", ["user", "raid"], "read:raid"),
-        ("publish", None, "read:user"),
-        ("publish:any", "raid", "read:raid"),
+        ("publish", [], "read:user"),
+        ("publish:any", ["raid"], "read:raid"),
     ],
 )
-def test_a_question_about_what_may_not_be_read_is_refused(
-    scope: str, named: Any, needed: str
+def test_a_query_for_types_that_may_not_be_read_is_refused(
+    scope: str, named: list[Any], needed: str
 ) -> None:
-    asked = GetHistory(filters=Filters(**({"type": named} if named else {})))
+    principal = Principal("u", scopes(scope))
     with pytest.raises(RefusedError) as caught:
-        queries.allowed(Principal("u", scopes(scope)), asked)
+        compile_query(principal, Filters(type=named or msgspec.UNSET))
     assert caught.value.details == {"scope": needed}
     assert caught.value.field == "filters.type"
+    with pytest.raises(RefusedError) as caught:
+        compile_query(principal, Filters(), message_types=named)
+    assert caught.value.details == {"scope": needed}
+    assert caught.value.field == ("message_types" if named else "filters.type")
+
+
+DECIDING = {"check_reads", "reads_as", "Query", "EVERYTHING"}
+"""Names that decide what may be read, or make a query without a principal."""
+
+
+def deciding(module: Path) -> set[str]:
+    """Return the names of `DECIDING` that `module` calls or reads."""
+    nodes = list(ast.walk(ast.parse(module.read_text(encoding="utf-8"))))
+    called = [node.func for node in nodes if isinstance(node, ast.Call)]
+    found = {function.id for function in called if isinstance(function, ast.Name)}
+    found |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    found |= {node.id for node in nodes if isinstance(node, ast.Name)} & {"EVERYTHING"}
+    return found & DECIDING
+
+
+def test_the_query_compiler_alone_decides_what_a_principal_may_read() -> None:
+    root = Path(livelog.__file__).parent
+    found = {str(file.relative_to(root)): deciding(file) for file in root.rglob("*.py")}
+    assert {file: names for file, names in found.items() if names} == {
+        "index/query.py": DECIDING,
+        # The hub's table of audiences without filters.
+        "fanout/routing.py": {"EVERYTHING"},
+    }
 
 
 # At the doors.
 
 
 def error(field: str, issue: str, scope: str) -> Json:
-    """What a client is told whom a scope is missing."""
+    """Return the error for a missing scope."""
     return {
         "action": "error",
         "error_code": 1008,
@@ -142,7 +180,7 @@ def error(field: str, issue: str, scope: str) -> Json:
 async def test_a_websocket_keeps_to_the_scopes() -> None:
     async with serving(**AUTH) as house:
         for sample in SAMPLES:
-            house.server.publish(sample)
+            house.append(sample)
         client = await entered(house, "u1", "read:user read:raid publish")
         assert await client.ask("subscribe", message_types=["user", "guild"]) == error(
             "message_types", "the scope read:guild is missing", "read:guild"
@@ -171,7 +209,7 @@ async def test_a_websocket_keeps_to_the_scopes() -> None:
 async def test_http_keeps_to_the_scopes() -> None:
     async with serving(**AUTH) as house:
         for sample in SAMPLES:
-            house.server.publish(sample)
+            house.append(sample)
         http = await house.http()
         may = {"Authorization": f"Bearer {token('u1', 'read:user publish:user')}"}
         assert (await http.ask("GET", "/api/history", **may)).json["total_count"] == 1

@@ -35,10 +35,10 @@ from tests.support.wire import (
 @on_each_loop
 async def test_a_program_can_embed_the_server() -> None:
     async with Server(Config(port=0, store="memory")) as server:
-        receipt = server.publish(user("from a dict", id="m1"))
+        receipt = await server.publish(user("from a dict", id="m1"))
         assert receipt == Receipt("m1", receipt.seq)
-        server.publish(json.dumps(user("from JSON")).encode())
-        server.publish(UserMessage(user_id="u", username="n", content="from a struct"))
+        await server.publish(json.dumps(user("from JSON")).encode())
+        server.publish_nowait(UserMessage(user_id="u", username="n", content="from a struct"))
         async with connect(f"{server.url}?message_types=user&since=0") as client:
             got = [json.loads(await client.recv()) for _ in range(5)]
     assert [event["action"] for event in got[:2]] == ["connected", "subscribed"]
@@ -48,10 +48,10 @@ async def test_a_program_can_embed_the_server() -> None:
 @on_each_loop
 async def test_who_resumes_from_a_process_that_is_gone_is_told_the_gap() -> None:
     async with Server(Config(port=0, store="memory")) as server:
-        before = server.publish(user("lost with its process")).seq
+        before = (await server.publish(user("lost with its process"))).seq
     async with Server(Config(port=0, store="memory")) as server:
         async with connect(f"{server.url}?message_types=user&since={before}") as client:
-            kept = server.publish(user("kept")).seq
+            kept = (await server.publish(user("kept"))).seq
             got = [json.loads(await client.recv()) for _ in range(4)]
         async with connect(f"{server.url}?message_types=user&since=0") as client:
             fresh = [json.loads(await client.recv()) for _ in range(3)]
@@ -75,20 +75,23 @@ async def test_who_resumes_from_a_process_that_is_gone_is_told_the_gap() -> None
 async def test_a_wrong_message_raises_refused(message: Any, field: str) -> None:
     async with Server(Config(port=0, store="memory")) as server:
         with pytest.raises(RefusedError) as refused:
-            server.publish(message)
+            server.publish_nowait(message)
+        assert refused.value.field == field
+        with pytest.raises(RefusedError) as refused:
+            await server.publish(message)
         assert refused.value.field == field
 
 
 @on_uvloop
-async def test_who_commits_waits_for_the_disk(tmp_path: Path) -> None:
+async def test_publishing_waits_for_the_disk(tmp_path: Path) -> None:
     store = str(tmp_path / "live.db")
     async with Server(Config(port=0, store=store)) as server:
-        receipt = await server.commit(user("safe"))
+        receipt = await server.publish(user("safe"))
         with sqlite3.connect(store) as file:
             assert file.execute("SELECT id, seq FROM message").fetchall() == [receipt]
         file.close()
         with pytest.raises(RefusedError):
-            await server.commit({"type": "user"})
+            await server.publish({"type": "user"})
 
 
 @pytest.mark.parametrize("wrong", [{"port": 70_000}, {"port": "80"}, {"message_limit": 0}])
@@ -116,8 +119,8 @@ async def test_two_servers_live_side_by_side() -> None:
     ):
         await client.recv()
         await client.recv()
-        other.publish(user("elsewhere"))
-        one.publish(user("here"))
+        other.publish_nowait(user("elsewhere"))
+        one.publish_nowait(user("here"))
         assert json.loads(await client.recv())["content"] == "here"
 
 
@@ -132,7 +135,7 @@ async def test_an_address_in_use_is_an_error_of_the_system() -> None:
 async def test_the_clock_can_be_given() -> None:
     with no_faults():
         async with Server(Config(port=0, store="memory"), clock=lambda: 1_764_763_200.5) as server:
-            first, second = (server.publish(user()).seq for _ in range(2))
+            first, second = [(await server.publish(user())).seq for _ in range(2)]
             assert (first, second) == (1_764_763_200_500_000, 1_764_763_200_500_001)
             async with connect(f"{server.url}?message_types=user&since=0") as client:
                 events = [json.loads(await client.recv()) for _ in range(3)]
@@ -297,7 +300,7 @@ def _publish_by_http(server: Server, batch: list[Json]) -> None:
 
 async def _publish_inside(server: Server, batch: list[Json]) -> None:
     for message in batch:
-        server.publish(message)
+        server.publish_nowait(message)
         await asyncio.sleep(0)
 
 
@@ -317,7 +320,7 @@ async def test_many_clients_that_come_and_go_leave_nothing_behind() -> None:
 
         async def publish() -> None:
             while True:
-                house.server.publish({**dice.choice(SAMPLES), "id": str(dice.random())})
+                house.append({**dice.choice(SAMPLES), "id": str(dice.random())})
                 await asyncio.sleep(0.002)
 
         publishing = asyncio.create_task(publish())

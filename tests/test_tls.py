@@ -8,7 +8,6 @@ import signal
 import ssl
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -57,11 +56,11 @@ async def test_what_comes_right_behind_the_handshake_is_not_lost(files: Files) -
 
 
 @on_each_loop
-async def test_a_goodbye_is_said_in_full(files: Files) -> None:
+async def test_a_close_handshake_is_completed(files: Files) -> None:
     async with serving(**files.settings) as house:
         client = await client_of(house, files)
         await client.send(b"\xff\xff\xff")
-        assert await client.goodbye() == ("protocol_error", 1002)
+        assert await client.closed() == ("protocol_error", 1002)
         await client.ended()
         client.close()
 
@@ -84,7 +83,7 @@ async def test_old_versions_are_not_spoken(version: ssl.TLSVersion, files: Files
 async def test_who_does_not_shake_hands_is_dropped_and_counted(files: Files) -> None:
     async with serving(**files.settings, head_timeout=0.5, waiting_per_ip=3) as house:
         silent = [await house.wire() for _ in range(3)]
-        await until(lambda: len(house.context.limiter._waiting) == 3, "three that wait")
+        await until(lambda: house.inside.waiting.total() == 3, "three that wait")
         refused = await house.wire()
         with suppress(ConnectionResetError):
             await refused.ended()
@@ -97,7 +96,7 @@ async def test_who_does_not_shake_hands_is_dropped_and_counted(files: Files) -> 
             assert b"HTTP" not in await plain.rest()
         plain.close()
         await house.emptied()
-        assert not house.context.limiter._waiting
+        assert not house.inside.waiting
 
 
 @on_each_loop
@@ -112,8 +111,8 @@ async def test_a_slow_reader_is_noticed_and_later_gets_it_all(files: Files) -> N
         for start in range(0, len(texts), 50):
             house.publish(*texts[start : start + 50])
             assert await quick.contents(50) == texts[start : start + 50]
-        [blocked] = [peer for peer in house.context.peers if peer.reader.blocked]  # type: ignore[attr-defined]  # all are WebSockets
-        assert blocked.transport.get_write_buffer_size() < 2**20, "16 MB were sent"  # type: ignore[attr-defined]  # see above
+        [blocked] = house.inside.blocked
+        assert blocked.transport.get_write_buffer_size() < 2**20, "16 MB were sent"
         slow.resume_reading()
         assert await slow.contents(2000) == texts
         for client in (slow, quick):
@@ -127,8 +126,7 @@ async def test_who_asks_without_reading_is_read_no_further(files: Files) -> None
         client = await client_of(house, files)
         client.pause_reading()
         asking = asyncio.create_task(_ask_for_ever(client))
-        peers: Any = house.context.peers  # all are WebSockets
-        await until(lambda: any(peer.reader.blocked for peer in peers), "a full buffer")
+        await until(lambda: house.inside.blocked, "a full buffer")
         await until(lambda: client.writer.transport.get_write_buffer_size() > 2**16, "no reading")
         asking.cancel()
         client.close()
@@ -154,7 +152,7 @@ async def test_a_certificate_can_be_changed_and_nobody_is_disturbed(tmp_path: Pa
             target.write_bytes(source.read_bytes())
 
     show(old)
-    faults = ("was read again", "the old certificate stays")
+    faults = ("reloaded the certificate", "keeping the old certificate")
     async with serving(**shown.settings, faults=faults) as house:
         before = await secured(TlsClient, house.address, both)
         await before.open()
@@ -183,9 +181,9 @@ async def test_files_that_will_not_do_are_refused_by_name(wrong: str, tmp_path: 
         "no key": (one.cert, "", "--tls-key is missing"),
         "no cert": ("", one.key, "--tls-cert is missing"),
         "missing": (tmp_path / "none", one.key, "--tls-cert .*none: No such file"),
-        "mismatch": (one.cert, other.key, "--tls-key .*: they do not match"),
+        "mismatch": (one.cert, other.key, "--tls-key .*: do not match"),
         "text": (text, one.key, "--tls-cert .*text"),
-        "password": (locked.cert, locked.key, "--tls-key: is encrypted"),
+        "password": (locked.cert, locked.key, "--tls-key: must not be encrypted"),
     }[wrong]
     with pytest.raises(ConfigError, match=said):
         await Server(Config(port=0, store="memory", tls_cert=str(cert), tls_key=str(key))).start()
@@ -206,7 +204,7 @@ def test_the_command_reads_its_certificate_again_on_sighup(start: Start, tmp_pat
         os.replace(source, target)
     process.send_signal(signal.SIGHUP)
     assert process.stderr is not None
-    assert "was read again" in process.stderr.readline()
+    assert "reloaded the certificate" in process.stderr.readline()
     assert "BEGIN CERTIFICATE" in (shown := ssl.get_server_certificate(("127.0.0.1", port)))
     assert shown.strip() == old.cert.read_text().strip()
     process.send_signal(signal.SIGTERM)
@@ -226,9 +224,9 @@ async def test_a_server_with_tls_stops_in_good_order(files: Files) -> None:
     async with serving(**files.settings) as house:
         client = await client_of(house, files)
         waiting = await house.wire()
-        await until(lambda: house.context.limiter._waiting, "one in its handshake")
+        await until(lambda: house.inside.waiting, "one in its handshake")
         closing = asyncio.create_task(house.server.close())
-        assert await client.goodbye() == ("normal_closure", 1001)
+        assert await client.closed() == ("normal_closure", 1001)
         client.close()
         await soon(closing)
         waiting.close()

@@ -11,7 +11,9 @@ from tests.support.browser import Viewer, chromium, hosting
 from tests.support.follower import Follower, following
 from tests.support.identity import SECRET, token
 from tests.support.wire import on_uvloop, serving, user
-from tests.test_authentication import AUTH, Time, client_is_due
+from tests.test_authentication import AUTH, Time
+
+pytestmark = pytest.mark.browser
 
 
 async def entered(follower: Follower, times: int = 1) -> list[dict[str, object]]:
@@ -80,7 +82,7 @@ async def test_a_function_renews_a_token_that_expires(node_modules: Path) -> Non
         await follower.call("listen", name="all", types=["user"])
         await entered(follower, 2)
         clock.now += 100
-        client_is_due(house)
+        house.inside.review_sessions()
         house.publish("still here")
         await follower.until(lambda: follower.contents() == ["still here"], "the message")
         assert len(follower.said("state")) == connected_states(follower)
@@ -102,7 +104,7 @@ async def test_with_a_function_an_expired_connection_comes_back(node_modules: Pa
     ):
         await follower.call("listen", name="all", types=["user"])
         clock.now += 101  # past the warning: the computer was asleep
-        client_is_due(house)
+        house.inside.review_sessions()
         assert (await follower.state("waiting"))["code"] == 4002
         await entered(follower, 2)
         await follower.call("history")
@@ -125,21 +127,21 @@ def test_the_viewer_asks_who_looks_and_keeps_it_for_the_tab(viewer: Viewer) -> N
         page = viewer.page
         page.goto(f"{host.url}?type=user")
         page.locator("#token").wait_for()
-        assert "asks who you are" in viewer.text("#why")
+        assert "requires a token" in viewer.text("#login-reason")
         page.locator("#token").fill("nonsense")
-        page.locator("#proof button").click()
-        viewer.until("document.getElementById('why')?.textContent.includes('not valid')")
+        page.locator("#login-form button").click()
+        viewer.until("document.getElementById('login-reason')?.textContent.includes('not valid')")
         page.locator("#token").fill(token("u1", "read publish"))
-        page.locator("#proof button").click()
+        page.locator("#login-form button").click()
         viewer.until_connection("Connected")
         assert page.url == f"{host.url}?type=user"
         page.locator("#publish").click()
         for name, value in (("user_id", "u1"), ("username", "Ann"), ("content", "it is me")):
             page.locator(f"#message-fields [name={name}]").fill(value)
         page.locator("#message button[type=submit]").click()
-        viewer.until_line("it is me")
+        viewer.until_row("it is me")
         page.reload()
         viewer.until_connection("Connected")
-        viewer.until_line("it is me")
+        viewer.until_row("it is me")
         # What a browser says of a 401 by itself is no fault of the page.
         assert [fault for fault in viewer.faults if "401" not in fault] == []

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
 
 import hypothesis.strategies as st
 from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from livelog.auth.principal import ANYBODY
+from livelog.index.plan import finish
 from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
 from livelog.log.window import Matches, Window
 from livelog.wire.commands import Filters
-from livelog.wire.record import Record
+from livelog.wire.messages import TYPES
+from livelog.wire.record import Known, Record
 from tests.support.strategies import Json, messages, record, subscriptions
 from tests.support.strategies import queries as asked
 
 queries = st.just(EVERYTHING) | asked
-ALL = NOTHING.with_types(dict.fromkeys(["user", "system", "dm", "raid", "party", "guild"], Query()))
-
-
-def finish(steps: Generator[None, None, Matches]) -> Matches:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            matches: Matches = stop.value
-            return matches
+ALL = NOTHING.with_types(dict.fromkeys(TYPES, EVERYTHING))
 
 
 class WindowAgainstAList(RuleBasedStateMachine):
@@ -110,9 +103,9 @@ class WindowAgainstAList(RuleBasedStateMachine):
         assert len(self.window) == len(self.kept)
         assert self.window.evicted_upto == self.evicted_upto
         assert self.window.newest == (self.kept[-1].seq if self.kept else self.evicted_upto)
-        newest = {one.id: one.seq for one in self.kept}
+        newest = {one.id: Known(one.seq, one.payload) for one in self.kept}
         for id in {"a", "b", "c", *newest}:
-            assert self.window.seq_of(id) == newest.get(id)
+            assert self.window.lookup(id) == newest.get(id)
 
 
 def seqs_of(matches: Matches) -> list[int]:
@@ -144,8 +137,10 @@ def test_what_has_fallen_out_long_ago_is_not_kept_in_secret() -> None:
     window = filled(5000, kept=10)
     window._check()
     assert len(window._frames) < 10 + 4096
-    assert window.seq_of("s4990") is None
-    assert window.seq_of("s4991") == 4991
+    assert window.lookup("s4990") is None
+    known = window.lookup("s4991")
+    assert known is not None
+    assert known.seq == 4991
     assert seqs_of(finish(window.find(EVERYTHING))) == list(range(5000, 4990, -1))
 
 
@@ -155,7 +150,7 @@ def test_a_long_search_pauses_and_what_comes_and_goes_meanwhile_is_not_in_it() -
         window.append(
             record({"type": "system", "event": "error", "data": {"a": "red dragon"}}, seq)
         )
-    steps = window.find(compile_query(Filters(text='"red dragon"')))
+    steps = window.find(compile_query(ANYBODY, Filters(text='"red dragon"')))
     pauses = 0
     while True:
         try:
@@ -200,5 +195,5 @@ def test_dates_filter_on_the_timestamp_not_on_the_order() -> None:
     for seq, hour in enumerate([12, 9, 15, 10], start=1):
         at = f"2025-12-03T{hour:02}:00:00Z"
         window.append(record({"type": "system", "event": "error", "timestamp": at}, seq))
-    until_noon = compile_query(Filters(date_to="2025-12-03T12:00:00Z"))
+    until_noon = compile_query(ANYBODY, Filters(date_to="2025-12-03T12:00:00Z"))
     assert seqs_of(finish(window.find(until_noon))) == [4, 2, 1]

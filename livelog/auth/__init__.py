@@ -1,6 +1,6 @@
-"""How somebody proves who they are: tokens and API keys, and where the keys to them come from.
+"""Authentication: credentials go in, a principal comes out.
 
-What is pure stands low: `credentials` (where they are found), `tokens` (JWT), `apikeys` (their form
-and hash). What reaches out stands above it: `keyfile` (a file), `provider` (HTTP), `jwks` and
-`introspection`. `authenticator` puts together what is configured; the doors see only that.
+Pure modules stand low: `credentials` (where a request carries them), `tokens` (JWT), `apikeys`
+(form and hash). Modules with I/O stand above: `keyfile` (a file), `provider` (HTTP), `jwks` and
+`introspection`. `authenticator` combines the configured checks; the doors use nothing else.
 """

@@ -1,8 +1,8 @@
-"""API keys: what one looks like, what is kept of it, and how it is found again.
+"""API keys: their form, the record that is stored of each, and the lookup.
 
-A key is `lk_`, eight characters that name it, and 256 random bits. What is kept is the SHA-256 of
-the whole: with that much chance in it there is nothing to guess, so a slow hash would only cost the
-server. Names are public; they stand in lists and logs.
+A key is `lk_`, an id of eight characters, and 256 random bits. Only the SHA-256 of the whole key is
+stored: 256 random bits cannot be guessed, so a slow password hash would protect nothing and only
+cost the server time. Ids are public; they stand in lists and logs.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from livelog.errors import TOKEN_EXPIRED
 PREFIX = "lk_"
 _ID_LENGTH = 8
 RANDOM_BYTES = 32 + _ID_LENGTH // 2
-"""What `make` needs."""
+"""Random bytes that `make` takes."""
 
 Scope = Annotated[str, Meta(min_length=1)]
 
 
 class ApiKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is kept of a key."""
+    """The stored record of an API key; the key itself is not in it."""
 
     id: Annotated[str, Meta(min_length=1, max_length=64)]
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     owner: Annotated[str, Meta(min_length=1, max_length=128)]
-    """The id of the user who it speaks for."""
+    """Id of the user that requests with this key act as."""
     scopes: list[Scope]
     created: str
     expires: float | None = None
-    """Unix time."""
+    """Unix time; None for a key that does not expire."""
 
 
 Keys = Mapping[str, ApiKey]
@@ -47,17 +47,17 @@ _decoder = msgspec.json.Decoder(list[ApiKey])
 def make(
     random: bytes, owner: str, scopes: list[str], created: str, expires: float | None = None
 ) -> tuple[str, ApiKey]:
-    """A key as its user gets it, once, and what is kept. `random` has `RANDOM_BYTES`.
+    """Make a key: the secret, which is shown to its user once, and the record to store.
 
-    Raises `ValueError` for an owner or a scope that cannot be.
+    `random` has `RANDOM_BYTES` bytes. Raises `ValueError` for an invalid owner or scope.
     """
     assert len(random) == RANDOM_BYTES
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown or not scopes:
-        what = f"no scope {unknown[0]!r}" if unknown else "no key without a scope"
-        raise ValueError(f"there is {what}; there are {', '.join(SCOPES)}")
+        issue = f"unknown scope {unknown[0]!r}" if unknown else "a key needs a scope"
+        raise ValueError(f"{issue}; allowed: {', '.join(SCOPES)}")
     if not (1 <= len(owner) <= 128 and owner.isprintable()):
-        raise ValueError("an owner has 1 to 128 printable characters")
+        raise ValueError("the owner must have 1 to 128 printable characters")
     text = random.hex()
     name = text[:_ID_LENGTH]
     secret = f"{PREFIX}{name}_{text[_ID_LENGTH:]}"
@@ -73,15 +73,15 @@ def make(
 
 
 def looks_like_one(secret: str) -> bool:
-    """Whether it has the form of an API key."""
+    """Return whether `secret` has the form of an API key."""
     return secret.startswith(PREFIX)
 
 
 def find(keys: Keys, secret: str, now: float) -> Principal:
-    """Who shows this key. Raises `RefusedError` when it is not (or no longer) one."""
+    """Return the principal of an API key. Raises `RefusedError` for an unknown or expired key."""
     name = secret.removeprefix(PREFIX).partition("_")[0]
     kept = keys.get(name)
-    # A name that is not there costs the same comparison as a wrong key.
+    # An unknown id costs the same comparison as a wrong secret, so timing tells neither apart.
     wanted = kept.sha256 if kept is not None else "0" * 64
     if not hmac.compare_digest(_hash(secret), wanted) or kept is None:
         raise invalid("not a valid API key")
@@ -91,12 +91,12 @@ def find(keys: Keys, secret: str, now: float) -> Principal:
 
 
 def dump(keys: Keys) -> bytes:
-    """The content of the file that keeps them."""
+    """Encode the content of a key file."""
     return msgspec.json.format(msgspec.json.encode([*keys.values()])) + b"\n"
 
 
 def load(content: bytes) -> dict[str, ApiKey]:
-    """The keys in such a file. Raises `ValueError` when it is none."""
+    """Decode the content of a key file. Raises `ValueError` for anything else."""
     try:
         kept = _decoder.decode(content)
     except (ValueError, RecursionError):

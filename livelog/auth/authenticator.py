@@ -1,7 +1,7 @@
-"""Tells who somebody is by what they show: all kinds of proof that are in use, behind one door.
+"""The authenticator: all configured kinds of credentials behind one call.
 
-The form of a credential says which kind it is for: an API key begins with `lk_`, a JSON Web Token
-has three parts, and for anything else the provider is asked.
+The form of a credential decides which check gets it: an API key begins with `lk_`, a JSON Web Token
+has three parts, and anything else goes to the identity provider (introspection).
 """
 
 from __future__ import annotations
@@ -16,36 +16,39 @@ from livelog.auth.principal import Principal
 
 
 class Check(Protocol):
-    """One kind of proof."""
+    """The check of one kind of credential."""
 
     def takes(self, secret: str) -> bool:
-        """Whether it looks like one of this kind."""
+        """Return whether `secret` has the form of this kind."""
 
     async def check(self, secret: str, now: float) -> Principal:
-        """Who shows this. Raises `RefusedError`."""
+        """Return the principal of `secret`. Raises `RefusedError`."""
 
 
 class ApiKeyCheck:
-    """The keys in a file."""
+    """The check of API keys, against the keys in a file."""
 
     def __init__(self, file: KeyFile) -> None:
         self._file = file
 
     def takes(self, secret: str) -> bool:
-        """Whether it looks like an API key."""
+        """Return whether `secret` has the form of an API key."""
         return apikeys.looks_like_one(secret)
 
     async def check(self, secret: str, now: float) -> Principal:
-        """Who shows this. Raises `RefusedError`."""
+        """Return the principal of `secret`. Raises `RefusedError`."""
         return apikeys.find(self._file.keys(now), secret, now)
 
     def stands(self, principal: Principal, now: float) -> bool:
-        """Whether the key by which somebody came is still there."""
+        """Return whether the principal's API key, if it came with one, is still in the file."""
         return principal.key is None or principal.key in self._file.keys(now)
 
 
 class Authenticator:
-    """`checks` in the order in which they are asked. `clock` tells Unix time."""
+    """The configured checks: the first of `checks` that takes a credential decides.
+
+    `clock` returns Unix time, `end` releases what the checks hold.
+    """
 
     def __init__(
         self,
@@ -60,21 +63,27 @@ class Authenticator:
         self._end = end
 
     async def check(self, credential: Credential) -> Principal:
-        """Raises `RefusedError`: 4000, 4001 or 4002, and 1011 where it cannot be known now."""
+        """Return the principal of a credential.
+
+        Raises `RefusedError`: 4000, 4001 or 4002; 1011 while the provider does not answer.
+        """
         secret = credential.api_key or credential.token
         if not secret:
             raise failed("authenticate with a token or an API key")
         if len(secret) > MAX_BYTES:
-            raise invalid(f"it is longer than {MAX_BYTES} bytes")
+            raise invalid(f"the credential is longer than {MAX_BYTES} bytes")
         for check in self._checks:
             if check.takes(secret) and (not credential.api_key or check is self._api_keys):
                 return await check.check(secret, self._clock())
-        raise invalid("it is not of a kind that is taken here")
+        raise invalid("credentials of this kind are not accepted here")
 
     def stands(self, principal: Principal) -> bool:
-        """Whether what somebody has shown was not withdrawn since, as far as it is known here."""
+        """Return False once the principal's API key has been revoked.
+
+        Tokens cannot be revoked here: they are valid until they expire.
+        """
         return self._api_keys is None or self._api_keys.stands(principal, self._clock())
 
     async def close(self) -> None:
-        """Ask nobody any more."""
+        """Stop the checks and close their connections to the provider."""
         await self._end()

@@ -1,4 +1,4 @@
-"""What somebody shows to prove who they are: where it is found, and how its failure is told.
+"""Credentials of a request: where they stand in it, and the refusals for wrong ones.
 
 Codes: 4000 when there is nothing or nothing that could be believed, 4001 for what is not valid,
 4002 for what was valid once.
@@ -15,10 +15,10 @@ from livelog.errors import AUTHENTICATION_FAILED, INVALID_TOKEN, SERVER_ERROR, R
 from livelog.wire.commands import Authenticate
 
 MAX_BYTES = 8 * 1024
-"""Longest credential that is looked at; a request head has room for two of them."""
+"""Maximum size of a credential; a request head has room for two of them."""
 
 PARAMETERS = {"token": "token", "api_key": "api_key"}
-"""Parameters of a URL → field of the credential."""
+"""Parameter of the URL → field of `Credential`."""
 
 _BEARER = "bearer "
 _PROVIDER_AWAY = 10.0
@@ -26,17 +26,17 @@ _PROVIDER_AWAY = 10.0
 
 
 class Credential(NamedTuple):
-    """One of the two, as it was shown."""
+    """A token or an API key as it came, unchecked."""
 
     token: str = ""
     api_key: str = ""
 
     def command(self) -> Authenticate:
-        """The command that shows the same."""
+        """Return the `authenticate` command with this credential."""
         return Authenticate(token=self.token or UNSET, api_key=self.api_key or UNSET)
 
     def __repr__(self) -> str:
-        """Never the secret itself, wherever this is shown."""
+        """Name the kind only, so that logs and tracebacks never show the secret."""
         return "Credential(token=…)" if self.token else "Credential(api_key=…)"
 
 
@@ -46,7 +46,7 @@ NOTHING = Credential()
 def of_request(
     headers: Iterable[tuple[str, str]], parameters: Iterable[tuple[str, str]]
 ) -> Credential:
-    """The credential of a request: that of its headers (names in lower case), or of its URL."""
+    """Find the credential in the headers (names in lower case) or else in the URL's parameters."""
     for name, value in headers:
         if name == "authorization" and value[: len(_BEARER)].lower() == _BEARER:
             return Credential(token=value[len(_BEARER) :].strip())

@@ -1,5 +1,7 @@
-"""From settings to an authenticator. What can be found out about them is found out here, at the
-start: a key that is none, a provider that does not answer. Later nothing of that ends the server.
+"""The authenticator that the settings describe.
+
+All that can be checked is checked here, at the start: an invalid key, a provider that does not
+answer. Once the server runs, the same faults are logged and refuse requests, but do not end it.
 """
 
 from __future__ import annotations
@@ -19,23 +21,23 @@ _KINDS = {
     "introspection_url": "OAuth2",
     "api_keys": "API keys",
 }
-"""Settings that turn authentication on, and the kind of proof each stands for."""
+"""Settings that turn authentication on, and the kind of credential each of them allows."""
 _ADDITIONS = (
     "jwt_issuer",
     "jwt_audience",
     "introspection_client_id",
     "introspection_client_secret",
 )
-"""Settings that mean nothing without one of them."""
+"""Settings that only refine one of `_KINDS`."""
 
 
 def kinds(config: Config) -> list[str]:
-    """The kinds of proof that are in use; none, if the server is open."""
+    """Return the kinds of credentials in use; an empty list for a server without authentication."""
     return [*dict.fromkeys(kind for name, kind in _KINDS.items() if getattr(config.auth, name))]
 
 
 async def opened(config: Config, clock: Callable[[], float]) -> Authenticator | None:
-    """What is configured, None if nothing is. Raises `ConfigError` for what cannot be used."""
+    """Build the configured authenticator; None without authentication. Raises `ConfigError`."""
     given = [name for name in _KINDS if getattr(config.auth, name)]
     if not given:
         _refuse_additions(config)
@@ -57,7 +59,7 @@ async def _token_checks(
     config: Config, clock: Callable[[], float], first: str
 ) -> tuple[list[Check], Callable[[], Awaitable[None]]]:
     try:
-        from livelog.auth import jwtcheck  # only who asks for it needs the extra
+        from livelog.auth import jwtcheck  # only a server with tokens needs the extra
     except ImportError as missing:
         issue = f"needs {missing.name}, which comes with pip install 'livelog[auth]'"
         raise ConfigError(f"{flag(first)}: {issue}") from None
@@ -70,11 +72,11 @@ async def _token_checks(
 
 
 def _refuse_additions(config: Config) -> None:
-    """Who sets these means to have authentication, and must not get a server without it."""
+    """Refuse settings that have no effect: the operator meant to have authentication."""
     for name in _ADDITIONS:
         if getattr(config.auth, name):
             sources = ", ".join(map(flag, _KINDS))
-            raise ConfigError(f"{flag(name)}: of use only with one of {sources}")
+            raise ConfigError(f"{flag(name)}: has an effect only with one of {sources}")
 
 
 async def _nothing_to_end() -> None:

@@ -1,8 +1,8 @@
-"""Opaque tokens: the provider is asked what they are (RFC 7662).
+"""Opaque tokens: the identity provider tells whether they are active (RFC 7662).
 
-What it says is believed for a while, so that a client that comes back, or asks often over HTTP,
-does not cost a question each time. A token that is withdrawn is believed no longer than that by
-those who come anew, and until its end on a connection that is open.
+Its answers are cached, so that a client that reconnects, or sends many HTTP requests, does not cost
+a round trip each time. A revoked token is therefore accepted for up to `BELIEVED` seconds more on
+new connections, and until it expires on a connection that is open.
 """
 
 from __future__ import annotations
@@ -17,50 +17,50 @@ from livelog.auth.provider import NoAnswer, Provider
 from livelog.auth.tokens import Rules, principal
 
 BELIEVED = 60.0
-"""Seconds for which an answer holds."""
-_REMEMBERED = 10_000
-"""Tokens."""
+"""Seconds for which an answer is cached."""
+_CACHED = 10_000
+"""Maximum answers in the cache; the oldest is evicted."""
 UNBOUNDED = 3600.0
-"""Seconds for which a token is good about whose end the provider says nothing; then it is asked
-again."""
+"""Seconds for which a token without `exp` counts as valid before the provider is asked again."""
 
 
 class Endpoint(NamedTuple):
-    """Where to ask, and as whom."""
+    """The introspection endpoint, and the client credentials livelog uses there."""
 
     url: str
     client_id: str
     client_secret: str
 
     def __repr__(self) -> str:
-        """Never the secret."""
+        """Name the client only, so that logs and tracebacks never show the secret."""
         return f"Endpoint({self.client_id})"
 
 
 class IntrospectionCheck:
-    """Asks the provider, and remembers what it said."""
+    """The check of opaque tokens, with a cache of the provider's answers."""
 
     def __init__(self, provider: Provider, endpoint: Endpoint, rules: Rules) -> None:
         self._provider = provider
         self._endpoint = endpoint
         self._rules = rules
-        self._remembered: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
+        self._cache: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
+        """SHA-256 of a token → its principal and the Unix time up to which that is cached."""
 
     def takes(self, secret: str) -> bool:
-        """An opaque token has no form."""
+        """Return True: an opaque token has no form, so this check comes last."""
         return True
 
     async def check(self, secret: str, now: float) -> Principal:
-        """Who shows this. Raises `RefusedError`."""
+        """Return the principal of an opaque token. Raises `RefusedError`."""
         digest = hashlib.sha256(secret.encode(errors="surrogatepass")).digest()
-        who, until = self._remembered.get(digest, (None, 0.0))
-        if who is None or not now < until:
-            who = self._who(await self._ask(secret), now)
-            until = min(now + BELIEVED, who.expires or now)
-            self._remembered[digest] = (who, until)
-            if len(self._remembered) > _REMEMBERED:
-                self._remembered.popitem(last=False)
-        return who
+        found, until = self._cache.get(digest, (None, 0.0))
+        if found is None or not now < until:
+            found = self._principal(await self._ask(secret), now)
+            until = min(now + BELIEVED, found.expires or now)
+            self._cache[digest] = (found, until)
+            if len(self._cache) > _CACHED:
+                self._cache.popitem(last=False)
+        return found
 
     async def _ask(self, secret: str) -> dict[str, Any]:
         url, client_id, client_secret = self._endpoint
@@ -68,22 +68,23 @@ class IntrospectionCheck:
         try:
             return await self._provider.post(url, form, client_id, client_secret)
         except NoAnswer:
-            raise unavailable("it cannot be checked now: the identity provider is away") from None
+            issue = "the token cannot be checked now: the identity provider does not answer"
+            raise unavailable(issue) from None
 
-    def _who(self, answer: dict[str, Any], now: float) -> Principal:
+    def _principal(self, answer: dict[str, Any], now: float) -> Principal:
         if answer.get("active") is not True:
-            raise invalid("the identity provider does not know it, or not any more")
+            raise invalid("the identity provider says that the token is not active")
         if not self._meant_for_us(answer):
-            raise invalid("it is meant for another audience, or comes from another issuer")
+            raise invalid("the token is for another audience or from another issuer")
         # A client that acts for itself is its own subject (RFC 9068 section 2.2).
         named = {"sub": answer.get("sub") or answer.get("client_id")}
         ends = {"exp": answer.get("exp", now + UNBOUNDED)}
         return principal({**answer, **named, **ends}, self._rules, now)
 
     def _meant_for_us(self, answer: dict[str, Any]) -> bool:
-        """Both may be left out: the provider answers only those it means to (section 2.2)."""
+        """Compare issuer and audience, which are both optional in the answer (section 2.2)."""
         issuer, audience = self._rules.issuer, self._rules.audience
-        said = answer.get("aud", audience)
-        audiences = said if isinstance(said, list) else [said]
+        claim = answer.get("aud", audience)
+        audiences = claim if isinstance(claim, list) else [claim]
         from_issuer = issuer is None or answer.get("iss", issuer) == issuer
         return from_issuer and (audience is None or audience in audiences)

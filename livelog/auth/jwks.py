@@ -1,8 +1,12 @@
-"""The keys that a provider publishes: fetched, kept, and fetched again when they change.
+"""The JWK set that an identity provider publishes (RFC 7517), cached.
 
-A key that is not known is a reason to look again, though not more often than every `COOLDOWN`, so
-made-up key ids cost the provider nothing. Keys are looked at again now and then, in the background.
-While the provider does not answer, those that are known go on until they are `max_age` old.
+An unknown key id causes a fetch, because providers rotate their keys. Any client can send a token
+with a made-up key id, so there is a cool-down: at most one fetch every `COOLDOWN` seconds,
+successful or not, and requests that come during a fetch share it. The price is that a key published
+just after a fetch is accepted up to `COOLDOWN` seconds late.
+
+The set is also refreshed in the background. While the provider does not answer, cached keys stay
+valid until they are `max_age` old.
 """
 
 from __future__ import annotations
@@ -16,13 +20,13 @@ from livelog.auth.tokens import Key, published_keys
 
 _log = logging.getLogger(__name__)
 COOLDOWN = 10.0
-"""Seconds between two looks at the least."""
+"""Minimum seconds between two fetches."""
 REFRESH = 600.0
-"""Seconds after which keys are looked at again, at the latest at half of their age."""
+"""Seconds after which the set is refreshed in the background; half of `max_age` if that is less."""
 
 
 class KeySet:
-    """The keys at `url`. Timestamps are Unix time."""
+    """The JWK set at `url`. Times are Unix time."""
 
     def __init__(self, provider: Provider, url: str, max_age: float) -> None:
         self._provider = provider
@@ -30,59 +34,63 @@ class KeySet:
         self._max_age = max_age
         self._refresh = min(REFRESH, max_age / 2)
         self._keys: dict[str | None, Key] = {}
-        self._fetched = 0.0
-        self._tried = 0.0
-        self._failure = ""
+        self._fetched = 0.0  # time of the last fetch that succeeded
+        self._attempted = 0.0  # time of the last fetch
+        self._failure = ""  # of the last fetch; empty when it succeeded
         self._fetching: asyncio.Task[None] | None = None
 
     async def fetch(self, now: float) -> None:
-        """Raises `NoAnswer` or `ValueError` when there are no keys."""
-        self._tried = now
+        """Fetch the set. Raises `NoAnswer` or `ValueError` when there are no usable keys."""
+        self._attempted = now
         self._keys = published_keys(await self._provider.get(self._url))
         self._fetched = now
         self._failure = ""
 
     async def find(self, kid: str | None, now: float) -> Key:
-        """The key of this id; without an id the only one there is.
+        """Return the key with this id; without an id the only key of the set.
 
-        Raises `RefusedError`: 4001 when there is none, 1011 when that cannot be known.
+        Raises `RefusedError`: 4001 for an unknown key, 1011 while the provider does not answer.
         """
         too_old = now >= self._fetched + self._max_age
         key = None if too_old else self._known(kid)
         if key is None:
-            if fetching := self._look_again(now):
+            if fetching := self._refetch(now):
+                # Shielded: a client that leaves must not cancel the fetch that others wait for.
                 await asyncio.shield(fetching)
             key = self._known(kid) if now < self._fetched + self._max_age else None
         elif now >= self._fetched + self._refresh:
-            self._look_again(now)
+            self._refetch(now)
         if key is not None:
             return key
         if self._failure:
-            raise unavailable("the key cannot be looked up now: the identity provider is away")
-        raise invalid("the key that it names is not known")
+            issue = "the key cannot be fetched now: the identity provider does not answer"
+            raise unavailable(issue)
+        raise invalid("the token is signed with an unknown key")
 
     def _known(self, kid: str | None) -> Key | None:
         if kid is None and len(self._keys) == 1:
             return next(iter(self._keys.values()))
         return self._keys.get(kid)
 
-    def _look_again(self, now: float) -> asyncio.Task[None] | None:
-        """The look that is under way; a new one, unless the last one was just now."""
-        if self._fetching is None and not self._tried <= now < self._tried + COOLDOWN:
-            self._fetching = asyncio.get_running_loop().create_task(self._fetch_again(now))
+    def _refetch(self, now: float) -> asyncio.Task[None] | None:
+        """Return the fetch under way, or a new one; None during the cool-down."""
+        # A clock that was set back must not prolong the cool-down, hence the lower bound.
+        cooling_down = self._attempted <= now < self._attempted + COOLDOWN
+        if self._fetching is None and not cooling_down:
+            self._fetching = asyncio.get_running_loop().create_task(self._fetch_or_log(now))
         return self._fetching
 
-    async def _fetch_again(self, now: float) -> None:
+    async def _fetch_or_log(self, now: float) -> None:
         try:
             await self.fetch(now)
         except (NoAnswer, ValueError) as failure:
             self._failure = str(failure)
-            _log.warning("the keys at %s stay as they are: %s", shown(self._url), failure)
+            _log.warning("keeping the old keys of %s: %s", shown(self._url), failure)
         finally:
             self._fetching = None
 
     async def close(self) -> None:
-        """Look no more."""
+        """Cancel the fetch under way."""
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.gather(self._fetching, return_exceptions=True)

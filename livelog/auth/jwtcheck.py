@@ -1,6 +1,6 @@
-"""The checks of tokens that are configured, and the provider behind them.
+"""The checks of JSON Web Tokens and opaque tokens, and the identity provider behind them.
 
-What is imported here comes with the extra `auth`; who uses no tokens does not need it.
+The imports here need the extra `auth`; a server without tokens never imports this module.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from livelog.errors import ConfigError, RefusedError
 
 
 class JwtCheck:
-    """The keys that are configured, those that a provider publishes, or both."""
+    """The check of JWTs, with configured keys, those of a provider, or both."""
 
     def __init__(self, keys: Sequence[Key], published: KeySet | None, rules: Rules) -> None:
         self._keys = keys
@@ -29,28 +29,28 @@ class JwtCheck:
         self._rules = rules
 
     def takes(self, secret: str) -> bool:
-        """Whether it looks like a token of this kind."""
+        """Return whether `secret` has the form of a JWT."""
         return tokens.looks_like_one(secret)
 
     async def check(self, secret: str, now: float) -> Principal:
-        """Who shows this. Raises `RefusedError`."""
+        """Return the principal of a JWT. Raises `RefusedError`."""
         keys = await self._keys_for(tokens.header(secret), now)
         return tokens.verify(secret, keys, self._rules, now)
 
-    async def _keys_for(self, said: Header, now: float) -> list[Key]:
-        own = [key for key in self._keys if key.algorithm == said.algorithm]
-        if self._published is None or said.algorithm not in tokens.PUBLISHED_ALGORITHMS:
+    async def _keys_for(self, header: Header, now: float) -> list[Key]:
+        own = [key for key in self._keys if key.algorithm == header.algorithm]
+        if self._published is None or header.algorithm not in tokens.PUBLISHED_ALGORITHMS:
             return own
         try:
-            return [await self._published.find(said.kid, now), *own]
+            return [await self._published.find(header.kid, now), *own]
         except RefusedError:
             if not own:
                 raise
-            return own
+            return own  # one of the configured keys may have signed the token
 
 
 class TokenChecks:
-    """Must be used inside the running loop, and closed."""
+    """Builder of the configured checks. Use it inside the running loop, and `close` it."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -61,13 +61,13 @@ class TokenChecks:
         self._published: KeySet | None = None
 
     async def close(self) -> None:
-        """Ask the provider nothing any more."""
+        """Cancel what is under way and close the connections to the provider."""
         if self._published is not None:
             await self._published.close()
         await self._provider.close()
 
     async def open(self, now: float) -> list[Check]:
-        """All that is configured. Raises `ConfigError`."""
+        """Build the configured checks. Raises `ConfigError`."""
         found = await self._metadata()
         keys = self._own_keys()
         self._published = await self._published_keys(found, now)

@@ -1,8 +1,9 @@
 """The file of API keys: changed by `livelog keys`, read by a running server.
 
-A change is written beside the file and put in its place in one step, under a lock, so a reader sees
-the old file or the new one and two changes do not lose each other. The server looks at most once a
-second whether the file is another one: a key that was revoked is refused from then on.
+A change is written to a temporary file that replaces the old one in one step, under a lock: a
+reader sees the old file or the new one, and of two changes at a time none is lost. The server
+checks at most once a second whether the file has been replaced; from then on a revoked key is
+refused.
 """
 
 from __future__ import annotations
@@ -18,53 +19,53 @@ from pathlib import Path
 from livelog.auth.apikeys import ApiKey, Keys, dump, load
 
 _log = logging.getLogger(__name__)
-_LOOK_EVERY = 1.0
-"""Seconds."""
+_CHECK_EVERY = 1.0
+"""Minimum seconds between two checks for a change."""
 
-_Look = tuple[int, int, int]
+_Stamp = tuple[int, int, int]
+"""Inode, time of change and size: a replaced file differs in one of them."""
 
 
 class KeyFile:
-    """The keys in a file, as they are now. Raises `OSError` or `ValueError` for what is none."""
+    """The keys in a file, kept up to date. Raises `OSError` or `ValueError` for an invalid file."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._look = self._looks()
-        self._looked = 0.0
+        self._stamp = self._read_stamp()
+        self._checked = 0.0
         self._keys = _load(path)
 
     def keys(self, now: float) -> Keys:
-        """All keys. What cannot be read any more stays as it was, and is told in the log once."""
-        if now >= self._looked + _LOOK_EVERY or now < self._looked:
-            self._looked = now
-            self._read_again()
+        """Return all keys; while the file cannot be read the old ones, which is logged once."""
+        if now >= self._checked + _CHECK_EVERY or now < self._checked:
+            self._checked = now
+            self._refresh()
         return self._keys
 
-    def _read_again(self) -> None:
+    def _refresh(self) -> None:
         try:
-            look = self._looks()
-            if look != self._look:
-                self._look = look
+            stamp = self._read_stamp()
+            if stamp != self._stamp:
+                self._stamp = stamp
                 self._keys = _load(self._path)
         except (OSError, ValueError) as error:
-            if self._look != _GONE:
-                _log.error("the API keys stay as they were: %s", error)
-            self._look = _GONE
+            if self._stamp != _UNREADABLE:
+                _log.error("keeping the old API keys: %s", error)
+            self._stamp = _UNREADABLE
 
-    def _looks(self) -> _Look:
-        """What differs when the file is another one."""
+    def _read_stamp(self) -> _Stamp:
         found = os.stat(self._path)
         return found.st_ino, found.st_mtime_ns, found.st_size
 
 
-_GONE: _Look = (0, 0, 0)
+_UNREADABLE: _Stamp = (0, 0, 0)
 
 
 @contextmanager
 def changing(path: str) -> Iterator[dict[str, ApiKey]]:
-    """The keys in a file, to be changed: what they are at the end is what it holds from then on.
+    """Lock a key file and yield its keys, to be changed; write them back at the end.
 
-    A file that is not there has no keys. Raises `OSError` and `ValueError`.
+    A missing file counts as empty. Raises `OSError` and `ValueError`.
     """
     directory = os.path.dirname(path) or "."
     lock = os.open(directory, os.O_RDONLY)  # a lock on the file would be replaced with the file
@@ -79,7 +80,7 @@ def changing(path: str) -> Iterator[dict[str, ApiKey]]:
 
 
 def read(path: str) -> dict[str, ApiKey]:
-    """The keys in a file; none, if it is not there. Raises `OSError` and `ValueError`."""
+    """Read the keys in a file; a missing file counts as empty. Raises `OSError`, `ValueError`."""
     try:
         return _load(path)
     except FileNotFoundError:

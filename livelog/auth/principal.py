@@ -1,8 +1,9 @@
-"""Who somebody is to the server, and what that lets them see and do.
+"""Principals: an identity and its scopes, which decide what it may read and publish.
 
-A principal is a value: made where somebody proves who they are, asked wherever it matters. Scopes
-are the words of a token's `scope` claim (RFC 8693 section 4.2) or of an API key's list; those that
-mean nothing here are left out. Nobody reads the direct messages of others, whatever the scopes.
+A principal is a value: the authenticator makes it, and every check of a permission asks it. Scopes
+are the words of a token's `scope` claim (RFC 8693 section 4.2) or of an API key's list; unknown
+ones are ignored. Direct messages are readable by their sender and recipient only, whatever the
+scopes.
 """
 
 from __future__ import annotations
@@ -20,50 +21,49 @@ SCOPES: tuple[str, ...] = (
     ANYONE,
     ADMIN,
 )
-"""`read` and `publish`, also for one type only; `publish:any` publishes as anybody; `admin` is all
-of them."""
+"""`read` and `publish`, also for one type only; `publish:any` allows any author; `admin` is all of
+them."""
 
 _AUTHORS: dict[str, str] = {"user": "user_id", "dm": "from_user_id"}
-"""Who says a message of this type. The other types are the word of the game and not of a user, so
-`publish` alone does not reach them: they take `publish:TYPE` or `publish:any`."""
+"""Type of message → field of its author. Messages of the other types come from the game, not from a
+user: `publish` alone does not allow them, `publish:TYPE` or `publish:any` does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody with an id and scopes."""
+    """An id with scopes."""
 
     id: str
     """The `sub` of a token, or the owner of an API key."""
     scopes: frozenset[str] = frozenset()
     expires: float | None = None
-    """Unix time from which on it is no longer believed."""
+    """Unix time at which the credential expires; None for one that does not."""
     open: bool = False
-    """The server has no authentication: everything is public."""
+    """True on a server without authentication, where everything is public."""
     key: str | None = None
-    """The id of the API key, if it was one."""
+    """Id of the API key, if the credential was one."""
 
     @property
     def reads_as(self) -> str | None:
-        """Whose direct messages they may read: those from or to this id; anybody's if None."""
+        """The id whose direct messages, sent or received, are readable; None for everybody's."""
         return None if self.open else self.id
 
     @property
     def readable(self) -> frozenset[MessageType]:
-        """The types they may read."""
+        """The message types that may be read."""
         if self.open or not self.scopes.isdisjoint((READ, ADMIN)):
             return frozenset(TYPES)
         return frozenset(name for name in TYPES if f"{READ}:{name}" in self.scopes)
 
     def check_reads(self, types: Iterable[MessageType], field: str) -> None:
-        """Raises `RefusedError`, in the name of `field`, unless they may read all of these
-        types."""
+        """Check that all of `types` may be read. Raises `RefusedError`, which names `field`."""
         readable = self.readable
         for name in types:
             if name not in readable:
                 raise _missing(f"{READ}:{name}", field)
 
     def check_publishes(self, message: AnyMessage) -> None:
-        """Raises `RefusedError` unless they may publish this message, in the name it is in."""
+        """Check that `message` may be published under its author. Raises `RefusedError`."""
         if self.open or not self.scopes.isdisjoint((ANYONE, ADMIN)):
             return
         name = message.__struct_config__.tag
@@ -76,14 +76,17 @@ class Principal:
 
 
 ANYBODY = Principal("", frozenset([ADMIN]), open=True)
-"""Whoever connects to a server without authentication."""
+"""The principal of every client of a server without authentication."""
+
+PROGRAM = Principal("", frozenset([ADMIN]), open=True)
+"""The program that embeds the server: it may publish and read everything."""
 
 NOBODY = Principal("")
-"""Whoever has not yet said who they are."""
+"""The principal of a client that has not authenticated yet."""
 
 
 def scopes(words: str) -> frozenset[str]:
-    """Those of the space-separated `words` that mean something here."""
+    """Return the known scopes among the space-separated `words`."""
     return frozenset(words.split()).intersection(SCOPES)
 
 

@@ -1,7 +1,7 @@
 """HTTP to an identity provider: small JSON documents, within bounds.
 
-Every request is bounded in time and size, and a redirect is an error: keys come from the address
-that was configured, and from nowhere else.
+Every request is bounded in time and size, and a redirect is an error: keys come only from the
+configured URL.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
 _MAX_BYTES = 512 * 1024
 _CONNECTIONS = 16
-"""Open to the provider at a time; what is more waits its turn, within its time-out."""
+"""Maximum connections to the provider; further requests wait, within their time-out."""
 _LOCAL = ("localhost", "127.0.0.1", "::1")
 _METADATA = (
     ".well-known/openid-configuration",  # OpenID Connect Discovery 1.0 section 4
@@ -28,11 +28,11 @@ _METADATA = (
 
 
 class NoAnswer(ConnectionError):
-    """The provider did not say what it was asked for; the text says why, without secrets."""
+    """No usable answer from the provider; the text says why, without secrets."""
 
 
 class Provider:
-    """A client of the provider. Must be made and used inside the running loop."""
+    """An HTTP client for the provider. Make and use it inside the running loop."""
 
     def __init__(self) -> None:
         self._session = aiohttp.ClientSession(
@@ -43,20 +43,20 @@ class Provider:
         )
 
     async def close(self) -> None:
-        """Close what is open."""
+        """Close all connections."""
         await self._session.close()
 
     async def get(self, url: str) -> dict[str, Any]:
-        """A document. Raises `NoAnswer`."""
+        """Fetch a JSON object. Raises `NoAnswer`."""
         return await self._ask("GET", url)
 
     async def post(
         self, url: str, form: Mapping[str, str], user: str, secret: str
     ) -> dict[str, Any]:
-        """What a form is answered with, for a client that names itself. Raises `NoAnswer`."""
-        # RFC 6749 section 2.3.1: both are encoded as in a form.
-        who = b64encode(f"{quote_plus(user)}:{quote_plus(secret)}".encode()).decode()
-        headers = {"Authorization": f"Basic {who}"}
+        """Send a form as the client `user`, return the JSON object. Raises `NoAnswer`."""
+        # RFC 6749 section 2.3.1: id and secret are form-encoded before the base64.
+        basic = b64encode(f"{quote_plus(user)}:{quote_plus(secret)}".encode()).decode()
+        headers = {"Authorization": f"Basic {basic}"}
         return await self._ask("POST", url, data=form, headers=headers)
 
     async def _ask(self, method: str, url: str, **options: Any) -> dict[str, Any]:
@@ -86,7 +86,7 @@ async def _document(answer: aiohttp.ClientResponse, url: str) -> dict[str, Any]:
 
 
 async def metadata(provider: Provider, issuer: str) -> dict[str, Any]:
-    """What an issuer says about itself. Raises `NoAnswer`, also when it says it is another."""
+    """Fetch an issuer's metadata. Raises `NoAnswer`, also for the metadata of another issuer."""
     failures = []
     for url in _metadata_urls(issuer):
         try:
@@ -103,7 +103,7 @@ async def metadata(provider: Provider, issuer: str) -> dict[str, Any]:
 def _metadata_urls(issuer: str) -> list[str]:
     parts = urlsplit(issuer)
     path = parts.path.rstrip("/")
-    # OpenID Connect puts the well-known path behind that of the issuer, RFC 8414 before it.
+    # OpenID Connect puts the well-known path behind the path of the issuer, RFC 8414 before it.
     return [
         parts._replace(path=f"{path}/{_METADATA[0]}").geturl(),
         parts._replace(path=f"/{_METADATA[1]}{path}").geturl(),
@@ -111,22 +111,22 @@ def _metadata_urls(issuer: str) -> list[str]:
 
 
 def check_url(url: str) -> None:
-    """Raises `ValueError` for what is no address of a provider; warns of one without TLS."""
+    """Check the URL of a provider. Raises `ValueError`; logs a warning for one without TLS."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # checked only when it is looked at
+        _ = parts.port  # urllib checks the port only on access
     except ValueError:
-        raise ValueError("is not an address such as https://id.example.com/") from None
+        raise ValueError("must be a URL such as https://id.example.com/") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("is not an address such as https://id.example.com/")
+        raise ValueError("must be a URL such as https://id.example.com/")
     if parts.username or parts.password:
-        raise ValueError("must not hold a user or a password")
+        raise ValueError("must not contain a user or a password")
     if parts.scheme == "http" and parts.hostname not in _LOCAL:
-        _log.warning("%s is not https: whoever is on the way can forge what it says", shown(url))
+        _log.warning("%s does not use https: its answers can be forged on the way", shown(url))
 
 
 def shown(url: str) -> str:
-    """The address as it may be shown: without what could be a secret."""
+    """Return the URL without user, password and query, which may be secret."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     return parts._replace(netloc=f"{host}:{parts.port}" if parts.port else host, query="").geturl()

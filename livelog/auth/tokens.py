@@ -1,9 +1,9 @@
-"""JSON Web Tokens (RFC 7519): from their bytes to a principal, or to what is wrong with them.
+"""JSON Web Tokens (RFC 7519): from their bytes to a principal or a refusal.
 
-PyJWT and cryptography do the cryptography. The rules beside it are those of RFC 8725: a key is
-good for one algorithm, which was settled when it was configured, so a token cannot choose how it is
-verified (section 3.1); `sub` and `exp` are required; the audience and the issuer must be ours. The
-times are compared here, because the clock is passed in.
+PyJWT and cryptography do the cryptography. The other rules are those of RFC 8725: each key is
+configured for one algorithm, so a token cannot choose how it is verified (section 3.1); `sub` and
+`exp` are required; the audience and the issuer must be the configured ones. `exp`, `nbf` and `iat`
+are compared here, not by PyJWT, because the clock is passed in.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from livelog.auth.principal import Principal, scopes
 from livelog.errors import TOKEN_EXPIRED
 
 PUBLISHED_ALGORITHMS = ("RS256", "ES256", "EdDSA")
-"""Those for which a public key can be given or published."""
+"""Algorithms with a public key, configured or from a JWK set."""
 MIN_SECRET_BYTES = 32
-"""RFC 7518 section 3.2: as long as the hash."""
+"""As long as the hash (RFC 7518 section 3.2)."""
 MIN_RSA_BITS = 2048
 MAX_ID = 128
-"""Longest id of a user, as in messages."""
+"""Maximum characters of a user id, as in messages."""
 
 _OPTIONS: Any = {
     "require": ["sub", "exp"],
@@ -41,18 +41,18 @@ _OPTIONS: Any = {
 
 
 class Key(NamedTuple):
-    """A key, and the only algorithm it is good for."""
+    """A key, and the one algorithm it may be used with."""
 
     algorithm: str
     key: Any
 
     def __repr__(self) -> str:
-        """Never the key itself, wherever this is shown."""
+        """Name the algorithm only, so that logs and tracebacks never show the key."""
         return f"Key({self.algorithm})"
 
 
 class Rules(NamedTuple):
-    """What a token must say besides being signed."""
+    """Claims a token must have besides a valid signature; None accepts any value."""
 
     issuer: str | None = None
     audience: str | None = None
@@ -61,24 +61,24 @@ class Rules(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What a token says about its signature; not to be believed, only to be looked up."""
+    """The unverified header of a token: good for finding the key, not to be trusted."""
 
     algorithm: str
     kid: str | None
 
 
 def secret_key(secret: str) -> Key:
-    """The key for HS256. Raises `ValueError` for a secret that is too short."""
+    """Make the key for HS256. Raises `ValueError` for a secret that is too short."""
     data = secret.encode()
     if len(data) < MIN_SECRET_BYTES:
-        raise ValueError(f"has {len(data)} bytes, at least {MIN_SECRET_BYTES} are needed")
+        raise ValueError(f"must have at least {MIN_SECRET_BYTES} bytes, not {len(data)}")
     return Key("HS256", data)
 
 
 def public_key(pem: bytes, file: str) -> Key:
-    """The key in a PEM file. Raises `ValueError` for what is none, or is not safe or not known."""
+    """Make the key in a PEM file. Raises `ValueError` for an invalid, weak or unknown one."""
     if b"PRIVATE KEY" in pem:
-        raise ValueError(f"{file} holds a private key, and only the public one belongs here")
+        raise ValueError(f"{file} must hold the public key, not the private one")
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
@@ -94,10 +94,10 @@ def public_key(pem: bytes, file: str) -> Key:
 
 
 def published_keys(document: Any) -> dict[str | None, Key]:
-    """The keys of a JWK set (RFC 7517) that verify signatures, by `kid`.
+    """Return the usable keys of a JWK set (RFC 7517), by `kid`.
 
-    Symmetric ones have no business there, and what else cannot be used is passed over. Raises
-    `ValueError` when nothing is left.
+    Symmetric, weak, unknown and encryption keys are skipped. Raises `ValueError` when no key is
+    left.
     """
     found: dict[str | None, Key] = {}
     members = document.get("keys") if isinstance(document, dict) else None
@@ -111,7 +111,7 @@ def published_keys(document: Any) -> dict[str | None, Key]:
         if key.algorithm_name in PUBLISHED_ALGORITHMS and _is_safe(key.key):
             found[key.key_id] = Key(key.algorithm_name, key.key)
     if not found:
-        raise ValueError("has no key that can be used")
+        raise ValueError("has no usable key")
     return found
 
 
@@ -120,26 +120,25 @@ def _is_safe(key: Any) -> bool:
 
 
 def looks_like_one(token: str) -> bool:
-    """Whether it has the form of a JWT: three parts, the first of which is a JSON object."""
+    """Return whether a token has the form of a JWT: three parts, the first a JSON object."""
     return token.count(".") == 2 and token.startswith("ey")
 
 
 def header(token: str) -> Header:
-    """Raises `RefusedError` for what is not a JWT."""
+    """Read the header without verifying anything. Raises `RefusedError` for what is no JWT."""
     try:
-        said = jwt.get_unverified_header(token)
+        found = jwt.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError):
         raise invalid("not a JSON Web Token") from None
-    kid = said.get("kid")
-    return Header(str(said.get("alg")), kid)
+    return Header(str(found.get("alg")), found.get("kid"))
 
 
 def verify(token: str, keys: Iterable[Key], rules: Rules, now: float) -> Principal:
-    """Who the token speaks of, if one of the keys signed it and it obeys the rules at `now`.
+    """Return the principal of a token that one of `keys` signed and that obeys `rules` at `now`.
 
-    Raises `RefusedError`: 4002 when it has expired, 4001 for all else.
+    Raises `RefusedError`: 4002 for an expired token, 4001 for any other fault.
     """
-    issue = "its algorithm is not one of those in use here"
+    issue = "the token's algorithm is not accepted here"
     for key in keys:
         try:
             claims = jwt.decode(
@@ -162,19 +161,19 @@ def verify(token: str, keys: Iterable[Key], rules: Rules, now: float) -> Princip
 
 
 def principal(claims: Mapping[str, Any], rules: Rules, now: float) -> Principal:
-    """Who verified claims speak of at `now`. Raises `RefusedError`."""
+    """Return the principal that verified claims describe at `now`. Raises `RefusedError`."""
     for name in ("nbf", "iat"):
         if name in claims and _moment(claims, name) > now + rules.leeway:
             raise invalid(f"{name} is in the future")
     until = _moment(claims, "exp") + rules.leeway
     if now >= until:
         raise failed("the token has expired", TOKEN_EXPIRED)
-    who, words = claims["sub"], claims.get("scope", "")
-    if not (isinstance(who, str) and 1 <= len(who) <= MAX_ID and who.isprintable()):
+    user, words = claims["sub"], claims.get("scope", "")
+    if not (isinstance(user, str) and 1 <= len(user) <= MAX_ID and user.isprintable()):
         raise invalid(f"sub must be text of 1 to {MAX_ID} printable characters")
     if not isinstance(words, str):
-        raise invalid("scope must be words with spaces between them")
-    return Principal(who, scopes(words), until)
+        raise invalid("scope must be words separated by spaces")
+    return Principal(user, scopes(words), until)
 
 
 def _moment(claims: Mapping[str, Any], name: str) -> float:
@@ -186,11 +185,11 @@ def _moment(claims: Mapping[str, Any], name: str) -> float:
 
 _ISSUES: tuple[tuple[type[Exception], Callable[[Any], str]], ...] = (
     (jwt.MissingRequiredClaimError, lambda error: f"{error.claim} is missing"),
-    (jwt.InvalidAudienceError, lambda error: "it is meant for another audience"),
-    (jwt.InvalidIssuerError, lambda error: "it comes from another issuer"),
+    (jwt.InvalidAudienceError, lambda error: "the token is for another audience"),
+    (jwt.InvalidIssuerError, lambda error: "the token is from another issuer"),
     (InvalidSubjectError, lambda error: "sub must be text"),
 )
-"""What PyJWT finds, in words of ours: its own may quote the token."""
+"""PyJWT's errors in livelog's words: its own texts may quote the token."""
 
 
 def _plain(error: Exception) -> str:

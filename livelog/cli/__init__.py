@@ -1,6 +1,6 @@
-"""The command line: which command was meant. Each is a module that is loaded when it is asked for.
+"""The command line. Each command is a module that is loaded when the command is used.
 
-Without a command it is `serve`, so `python -m livelog --port 8000` starts a server.
+The default command is `serve`, so `python -m livelog --port 8000` starts a server.
 """
 
 from __future__ import annotations
@@ -9,27 +9,30 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from livelog.cli.exit import WRONG_USAGE, say
+from livelog.config.suggest import suggestion
+
 HELP = """\
 usage: livelog [COMMAND] [options]
 
-  serve      run a server (what happens without a command)
-  tail       follow messages as they come
-  history    show past messages
-  search     show past messages in which words occur
+  serve      run a server; the default command
+  tail       print new messages as they arrive
+  history    print past messages
+  search     print past messages that contain all given words
   publish    publish messages from a file or a pipe, one JSON object a line
-  keys       make, list and withdraw API keys
-  store      encrypt what a server has stored, or change its key
+  keys       create, list and revoke API keys
+  store      create encryption keys, encrypt a store or change its key
 
 examples:
-  livelog --demo                                a server with sample traffic
-  livelog tail                                  follow all messages
+  livelog --demo                                serve sample traffic
+  livelog tail                                  print all new messages
   livelog tail --type user,dm --filter channel=general
   livelog tail --url ws://logs.example.com --json | jq .content
   livelog history --limit 20 --filter user_id=user_1
   livelog search 'ancient dragon' --type raid
   livelog publish events.ndjson
 
-More about a command: livelog COMMAND --help. The version: livelog --version.
+Options of a command: livelog COMMAND --help. Version: livelog --version.
 """
 
 COMMANDS = {
@@ -43,11 +46,9 @@ COMMANDS = {
 }
 """Command → module in this package, whose `main` gets all arguments from the command on."""
 
-_WRONG_USAGE = 2
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+    """Run a command and return its exit code."""
     given = [*(sys.argv[1:] if arguments is None else arguments)]
     first = given[0] if given else ""
     if first in ("-h", "--help"):
@@ -56,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not first or first.startswith("-"):
         given.insert(0, "serve")
     elif first not in COMMANDS:
-        known = ", ".join(COMMANDS)
-        print(f"livelog: there is no command {first!r}; there are: {known}", file=sys.stderr)
-        return _WRONG_USAGE
+        meant = suggestion(first, COMMANDS) or f"; known are: {', '.join(COMMANDS)}"
+        say(f"unknown command {first!r}{meant}")
+        return WRONG_USAGE
     code: int = import_module(f"livelog.cli.{COMMANDS[given[0]]}").main(given)
     return code

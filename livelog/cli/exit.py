@@ -1,7 +1,7 @@
-"""How a command of a client ends: every failure is one line that says what, and what to do.
+"""The end of a command: an exit code, and one line on stderr that names a failure and its remedy.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. A reader who has gone (`| head`) is
-no failure.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. A closed output (`| head`) is not a
+failure.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ INTERRUPTED = 130
 
 
 class Failure(Exception):
-    """A command cannot go on; what it says is for the user."""
+    """Raised when a command cannot go on; the text is for the user."""
 
 
 def outcome(act: Callable[[], int]) -> int:
-    """Run `act`; returns its exit code, or reports why it failed and returns another."""
-    # What an encoding cannot express is shown as an escape, and is no reason to fail.
+    """Run `act` and return its exit code, or report why it failed and return another."""
+    # A character that the encoding of stdout lacks is printed as an escape instead of an error.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # it is a file
     try:
         code = act()
@@ -38,15 +38,17 @@ def outcome(act: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at its end, and would complain.
+        # The interpreter flushes stdout once more at its end, and would report the closed pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except RefusedError as refused:
         return _failed(explained(refused))
     except UnreachableError as unreachable:
-        return _failed(f"{unreachable}; start a server with `livelog`, or name another with --url")
+        return _failed(
+            f"{unreachable}; start one with `livelog`, or give another address with --url"
+        )
     except ConnectionEndedError as ended:
-        # An HTTP status, or no code of the server's at all: what answers is something else.
+        # An HTTP status, or not a code that livelog sends: the address is that of another program.
         elsewhere = ended.code < NORMAL_CLOSURE or ended.code == ABNORMAL_CLOSURE
         hint = "; is --url the address that the server printed?" if elsewhere else ""
         return _failed(f"{ended}{hint}")
@@ -56,12 +58,12 @@ def outcome(act: Callable[[], int]) -> int:
 
 
 def say(text: str) -> None:
-    """One line for the user, beside what a command prints."""
+    """Print one line on stderr for the user."""
     print(f"livelog: {harmless(text)}", file=sys.stderr, flush=True)
 
 
 def explained(refused: RefusedError) -> str:
-    """A refusal with what is allowed instead."""
+    """Describe a refusal, with the allowed values."""
     allowed = refused.details.get("allowed")
     if not allowed:
         return str(refused)

@@ -1,7 +1,7 @@
-"""Messages as lines: one each, in colour where somebody looks, or as JSON.
+"""Messages as lines of text, one each, in colour on a terminal, or as JSON.
 
-What a message says is a table: type → a function of its fields. Colour needs the `cli` extra (rich)
-and a terminal; without either the same lines come plain.
+The text of a message comes from a table: type → a function of its fields. Colour needs the `cli`
+extra (rich) and a terminal; without either the same lines are plain.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Printer = Callable[[Delivered], None]
 
 
 def printer(*, as_json: bool, with_seq: bool = False) -> Printer:
-    """What prints a message to stdout."""
+    """Return a function that prints a message to stdout."""
     if as_json:
         return _print_json
     coloured = _coloured() if sys.stdout.isatty() else None
@@ -48,13 +48,13 @@ def printer(*, as_json: bool, with_seq: bool = False) -> Printer:
 
 
 def print_header() -> None:
-    """Name the columns that `with_seq` makes, where somebody looks; programs are spared."""
+    """Print the names of the columns that `with_seq` makes, on a terminal only."""
     if sys.stdout.isatty():
         print(f"{'SEQ':<16}  {'TIME (UTC)':<19}  {'TYPE':<6}  TEXT")
 
 
 def text(message: Delivered) -> str:
-    """What a message says, on one line and harmless."""
+    """Return the text of a message, on one line and harmless."""
     return harmless(_TEXTS[str(message.__struct_config__.tag)](message))
 
 
@@ -72,7 +72,7 @@ def _coloured() -> Callable[[tuple[str, str, str], str], None] | None:
 
     def print_coloured(parts: tuple[str, str, str], style: str) -> None:
         before, kind, after = parts
-        # Made of parts, because text from others could hold rich's own markup.
+        # Assembled of parts, because the text of a message could contain rich's own markup.
         line = Text.assemble((before, "dim"), (kind, style), after)
         console.print(line, soft_wrap=True)
 
@@ -80,7 +80,7 @@ def _coloured() -> Callable[[tuple[str, str, str], str], None] | None:
 
 
 def _time(timestamp: str) -> str:
-    """Date and time in UTC, to the second."""
+    """Format a timestamp in UTC, to the second."""
     try:
         moment = datetime.fromisoformat(timestamp).astimezone(UTC)
     except (ValueError, OverflowError):  # RFC 3339 allows what Python does not read
@@ -119,7 +119,7 @@ def _guild(message: Any) -> str:
 
 
 def _free(data: dict[str, Any]) -> str:
-    """A free object, if there is something in it."""
+    """Format a free object; an empty one is left out."""
     return f" {msgspec.json.encode(data).decode()}" if data else ""
 
 

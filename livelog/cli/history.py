@@ -1,4 +1,4 @@
-"""`livelog history` and `livelog search`: a page of the past, newest first."""
+"""`livelog history` and `livelog search`: a page of past messages, newest first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 from livelog.cli import options
 from livelog.cli.exit import outcome, say
 from livelog.cli.format import print_header, printer
-from livelog.client import Page, connect
+from livelog.client.client import connect
+from livelog.client.decoding import Page
 from livelog.client.url import shown
 
 _HISTORY_EXAMPLES = """\
@@ -18,8 +19,8 @@ _HISTORY_EXAMPLES = """\
   livelog history --type dm --filter user_id=user_1 --json
   livelog history --around 1764763200000000
 
-The first column is the seq: the place in the log that --before, --after,
---around and `livelog tail --since` take.
+The first column is the seq, the place of a message in the log: the value of
+--before, --after, --around and `livelog tail --since`.
 """
 _SEARCH_EXAMPLES = """\
   livelog search ancient dragon
@@ -34,10 +35,8 @@ _TIMEOUT = 30
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Show a page; returns the exit code."""
-    name = arguments[0]
-    parser = _history_parser() if name == "history" else _search_parser()
-    given = parser.parse_args(arguments[1:])
+    """Print a page and return the exit code."""
+    given = make_parser(arguments[0]).parse_args(arguments[1:])
 
     def act() -> int:
         page = asyncio.run(_fetch(given))
@@ -53,28 +52,48 @@ def main(arguments: Sequence[str]) -> int:
     return outcome(act)
 
 
-def _history_parser() -> argparse.ArgumentParser:
-    parser = _parser("history", "Show past messages, newest first.", _HISTORY_EXAMPLES)
+def make_parser(name: str) -> options.Parser:
+    """Make the parser of `history` or `search`."""
+    return _history_parser() if name == "history" else _search_parser()
+
+
+def _history_parser() -> options.Parser:
+    parser = _parser("history", "Print past messages, newest first.", _HISTORY_EXAMPLES)
     beside = parser.add_mutually_exclusive_group()
-    beside.add_argument("--before", type=int, metavar="SEQ", help="the newest that are older")
-    beside.add_argument("--after", type=int, metavar="SEQ", help="those that follow directly")
-    beside.add_argument("--around", type=int, metavar="SEQ", help="those around it")
+    for option, which in (
+        ("--before", "the newest messages before"),
+        ("--after", "the messages that directly follow"),
+        ("--around", "the messages around"),
+    ):
+        beside.add_argument(option, type=int, metavar="SEQ", help=f"Print {which} this seq.")
     parser.set_defaults(query=None)
     return parser
 
 
-def _search_parser() -> argparse.ArgumentParser:
-    does = "Show past messages in which all words occur, newest first."
-    parser = _parser("search", does, _SEARCH_EXAMPLES)
-    parser.add_argument("query", nargs="+", metavar="WORDS", help="the words to look for")
+def _search_parser() -> options.Parser:
+    description = "Print past messages that contain all given words, newest first."
+    parser = _parser("search", description, _SEARCH_EXAMPLES)
+    parser.add_argument("query", nargs="+", metavar="WORDS", help="Words to look for.")
     return parser
 
 
-def _parser(name: str, does: str, examples: str) -> argparse.ArgumentParser:
-    parser = options.parser(name, does, examples)
+def _parser(name: str, description: str, examples: str) -> options.Parser:
+    parser = options.parser(name, description, examples)
     options.add_selection(parser)
-    parser.add_argument("--limit", type=int, default=100, help="how many messages (100)")
-    parser.add_argument("--offset", type=int, default=0, help="how many newer ones to skip (0)")
+    parser.add_argument(
+        "--limit",
+        type=int,
+        default=100,
+        metavar="N",
+        help="Number of messages to print, 1 to 1000 (default: 100).",
+    )
+    parser.add_argument(
+        "--offset",
+        type=int,
+        default=0,
+        metavar="N",
+        help="Number of newest matching messages to skip (default: 0).",
+    )
     return parser
 
 
@@ -95,6 +114,6 @@ async def _fetch(given: argparse.Namespace) -> Page:
 
 def _place(page: Page) -> str:
     if not page.messages:
-        return f"nothing to show; {page.total} messages match"
+        return f"no messages on this page; {page.total} messages match"
     first, last = page.offset + 1, page.offset + len(page.messages)
     return f"{first} to {last} of {page.total} messages, newest first"

@@ -1,4 +1,4 @@
-"""`livelog keys`: make, list and withdraw API keys. A running server notices within a second."""
+"""`livelog keys`: create, list and revoke API keys. A running server notices within a second."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from livelog.auth import apikeys, keyfile
 from livelog.auth.principal import SCOPES
 from livelog.cli.exit import Failure, outcome, say
+from livelog.cli.options import Parser
 from livelog.wire.moments import timestamp
 
 _EXAMPLES = """\
@@ -20,15 +21,15 @@ examples:
   livelog keys revoke --api-keys keys.json 3f9a01c2
   livelog serve --api-keys keys.json
 
-A key is shown once, when it is made; the file keeps only its hash. The file can
-also be named by LIVELOG_API_KEYS.
+A key is shown once, when it is created; the file contains only its hash. The
+variable LIVELOG_API_KEYS can name the file, too.
 """
 _DAY = 86_400
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Carry out one of the three; returns the exit code."""
-    given = _parser().parse_args(arguments[1:])
+    """Carry out a command on the file of keys, and return the exit code."""
+    given = make_parser(arguments[0]).parse_args(arguments[1:])
     act: Callable[[argparse.Namespace], None] = given.act
 
     def run() -> int:
@@ -64,40 +65,51 @@ def _list(given: argparse.Namespace) -> None:
 def _revoke(given: argparse.Namespace) -> None:
     with keyfile.changing(given.api_keys) as keys:
         if keys.pop(given.id, None) is None:
-            raise Failure(f"there is no key {given.id} in {given.api_keys}")
+            raise Failure(f"unknown key {given.id} in {given.api_keys}")
     say(f"key {given.id} is revoked")
 
 
-def _parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        prog="livelog keys",
-        description="Make, list and withdraw API keys.",
+def make_parser(name: str) -> Parser:
+    """Make the parser of `keys`."""
+    made = Parser(
+        prog=f"livelog {name}",
+        description="Create, list and revoke API keys.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    actions = made.add_subparsers(required=True, metavar="create | list | revoke")
-    create = _action(actions, "create", _create, "make a key")
-    create.add_argument("--owner", required=True, help="id of the user who the key speaks for")
+    actions = made.add_subparsers(required=True, metavar="COMMAND")
+    create = _action(actions, "create", _create, "Create a key.")
     create.add_argument(
-        "--scopes", required=True, help=f"what it may do, separated by spaces: {', '.join(SCOPES)}"
+        "--owner", required=True, metavar="USER", help="Id of the user the key authenticates."
     )
-    create.add_argument("--days", type=_days, default=0, help="how long it holds (for ever)")
-    _action(actions, "list", _list, "show all keys, without the secrets")
-    revoke = _action(actions, "revoke", _revoke, "withdraw a key")
-    revoke.add_argument("id", metavar="ID", help="its first column in the list")
+    create.add_argument(
+        "--scopes",
+        required=True,
+        metavar="SCOPES",
+        help=f"Scopes of the key, separated by spaces: {', '.join(SCOPES)}.",
+    )
+    create.add_argument(
+        "--days",
+        type=_days,
+        default=0,
+        metavar="DAYS",
+        help="Days until the key expires (default: it does not expire).",
+    )
+    _action(actions, "list", _list, "List all keys, without the secrets.")
+    revoke = _action(actions, "revoke", _revoke, "Revoke a key.")
+    revoke.add_argument("id", metavar="ID", help="Id of the key, the first column of the list.")
     return made
 
 
 def _action(
-    actions: argparse._SubParsersAction[argparse.ArgumentParser],
+    actions: argparse._SubParsersAction[Parser],
     name: str,
     act: Callable[[argparse.Namespace], None],
-    does: str,
-) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=does, description=does.capitalize() + ".")
+    description: str,
+) -> Parser:
+    parser = actions.add_parser(name, help=description, description=description)
     file = os.environ.get("LIVELOG_API_KEYS")
     parser.add_argument(
-        "--api-keys", metavar="FILE", default=file, required=not file, help="the file of API keys"
+        "--api-keys", metavar="FILE", default=file, required=not file, help="File of API keys."
     )
     parser.set_defaults(act=act)
     return parser
@@ -106,5 +118,5 @@ def _action(
 def _days(text: str) -> float:
     days = float(text)
     if not 0 < days <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days")
+        raise argparse.ArgumentTypeError(f"{text!r} is invalid: must be above 0, up to 100000")
     return days

@@ -1,15 +1,17 @@
-"""The flags that the client's commands share, and what they stand for."""
+"""The parser of all commands, and the options that the commands of the client share."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import textwrap
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+from livelog.cli.exit import WRONG_USAGE, say
 from livelog.client.url import shown
+from livelog.config.suggest import suggestion
 from livelog.wire import WEBSOCKET_PATH
 
 DEFAULT_URL = f"ws://127.0.0.1:8000{WEBSOCKET_PATH}"
@@ -17,41 +19,90 @@ _SCHEMES = {"http": "ws", "https": "wss"}
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Keep examples as they are written, and flags such as `--limit-window` on one line."""
+    """Keep examples as they are written, and options such as `--limit-window` on one line."""
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
-def parser(name: str, does: str, examples: str) -> argparse.ArgumentParser:
-    """A parser with the flags that all have."""
-    made = argparse.ArgumentParser(
-        prog=f"livelog {name}",
-        description=does,
-        epilog=f"examples:\n{examples}",
-        formatter_class=HelpFormatter,
-    )
+class Parser(argparse.ArgumentParser):
+    """A parser that takes options in full only, and suggests the one that was meant.
+
+    An error is one line on stderr.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            formatter_class=HelpFormatter, allow_abbrev=False, add_help=False, **settings
+        )
+        self.add_argument("-h", "--help", action="help", help="Print this help and exit.")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the options. Ends the process when one is unknown or invalid."""
+        given, rest = self.parse_known_args(args, namespace)
+        for word in rest:
+            self.error(self._unknown(word) if word.startswith("-") else f"unexpected {word!r}")
+        return given
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Find unknown options first: a mistyped one must not show as a missing one."""
+        for word in self._own_options(args or ()):
+            if word not in self._option_string_actions:
+                self.error(self._unknown(word))
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, and end the process."""
+        say(message if message.endswith("?") else f"{message}; see {self.prog} --help")
+        self.exit(WRONG_USAGE)
+
+    def _own_options(self, words: Iterable[str]) -> Iterator[str]:
+        """Yield the names of the long options that this parser and no other has to know."""
+        for word in words:
+            if word == "--" or (self._subparsers is not None and not word.startswith("-")):
+                return
+            if word.startswith("--"):
+                yield word.partition("=")[0]
+
+    def _unknown(self, word: str) -> str:
+        return f"unknown option {word!r}{suggestion(word, self._option_string_actions)}"
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            meant = suggestion(str(value), known) or f"; known are: {', '.join(known)}"
+            self.error(f"unknown {value!r}{meant}")
+
+
+def parser(name: str, description: str, examples: str) -> Parser:
+    """Make the parser of a command of the client, with the options that all of them have."""
+    made = Parser(prog=f"livelog {name}", description=description, epilog=f"examples:\n{examples}")
     made.add_argument(
-        "--url", type=_url, default=DEFAULT_URL, help=f"address of the server ({DEFAULT_URL})"
+        "--url",
+        type=_url,
+        default=DEFAULT_URL,
+        metavar="URL",
+        help=f"Address of the server (default: {DEFAULT_URL}).",
     )
     made.add_argument(
         "--token",
         type=_token,
         default=os.environ.get("LIVELOG_TOKEN") or None,
-        help="who you are: a token or an API key; other users of the machine do not see it in "
-        "the variable LIVELOG_TOKEN",
+        metavar="TOKEN",
+        help="Token or API key to authenticate with (default: the variable LIVELOG_TOKEN, which"
+        " other users of the machine do not see).",
     )
     return made
 
 
-def add_selection(made: argparse.ArgumentParser) -> None:
-    """Which messages, and how they are shown."""
+def add_selection(made: Parser) -> None:
+    """Add the options that select messages and say how to print them."""
     made.add_argument(
         "--type",
         action="append",
         default=[],
         metavar="TYPE",
-        help="only this type; may be repeated or list several: user,dm",
+        help="Select messages of this type; may be repeated, or list several: user,dm.",
     )
     made.add_argument(
         "--filter",
@@ -59,46 +110,47 @@ def add_selection(made: argparse.ArgumentParser) -> None:
         default=[],
         type=_condition,
         metavar="NAME=VALUE",
-        help="only messages for which this holds: channel=general, user_id=…, "
-        "date_from=…; may be repeated, and then all must hold",
+        help="Select messages for which this holds: channel=general, user_id=…, date_from=…; may"
+        " be repeated, and then all must hold.",
     )
-    made.add_argument("--json", action="store_true", help="print messages as JSON, one a line")
+    made.add_argument("--json", action="store_true", help="Print messages as JSON, one a line.")
 
 
 def types(given: Sequence[str]) -> list[str]:
-    """The types that `--type` names."""
+    """Return the types that `--type` names."""
     return [name for names in given for name in names.split(",") if name]
 
 
 def filters(given: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """The filters that `--filter` names."""
+    """Return the filters that `--filter` names."""
     return dict(given)
 
 
 def _condition(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not (name and equals):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+        raise argparse.ArgumentTypeError(f"{text!r} is invalid: must be NAME=VALUE")
     return name, value
 
 
 def _token(text: str) -> str:
     if not (text.isascii() and text.isprintable()) or " " in text:
-        raise argparse.ArgumentTypeError("that is not a token")  # and is not repeated here
+        raise argparse.ArgumentTypeError("invalid token")  # without the secret
     return text
 
 
 def _url(text: str) -> str:
-    """A WebSocket address; `http://…` and a missing path are what somebody meant."""
+    """Return a WebSocket address; `http://…` and a missing path are corrected."""
     try:
         parts = urlsplit(text)
-        _ = parts.port  # checked only when it is looked at
+        _ = parts.port  # checked only on access
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{shown(text)!r} is not an address: {error}") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)!r} is invalid: {error}") from None
     scheme = _SCHEMES.get(parts.scheme, parts.scheme)
     if scheme == "ws+unix":
         return text
     if scheme not in ("ws", "wss") or not parts.netloc:
-        raise argparse.ArgumentTypeError(f"{shown(text)!r} is not an address such as {DEFAULT_URL}")
+        issue = f"must be an address such as {DEFAULT_URL}"
+        raise argparse.ArgumentTypeError(f"{shown(text)!r} is invalid: {issue}")
     path = WEBSOCKET_PATH if parts.path in ("", "/") else parts.path
     return parts._replace(scheme=scheme, path=path).geturl()

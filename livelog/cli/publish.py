@@ -1,9 +1,9 @@
 """`livelog publish`: NDJSON from a file or a pipe into the log.
 
-What one read returns is one batch: a file goes in large ones, a pipe whose writer pauses goes on at
-once. A message without an id gets one made of the place and the content of its line, so running
-the same file again, after whatever went wrong, delivers nothing twice while the server remembers
-the ids. A pipe has no name; `--name` gives it one.
+Each read is one batch: large ones from a file, and from a pipe whatever its writer has written so
+far. A message without an id gets one made of the place and the content of its line. So publishing
+the same file again after a failure delivers no message twice, while the server remembers the ids. A
+pipe has no name; `--name` gives it one.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ from msgspec import UNSET, UnsetType
 
 from livelog.cli import options
 from livelog.cli.exit import FAILED, Failure, explained, outcome, say
-from livelog.client import Clock
-from livelog.client.backoff import DELAYS, Backoff
+from livelog.client.backoff import DELAYS, Backoff, Clock
 from livelog.client.errors import Lost, ResponseRefusedError
-from livelog.client.http import Poster, Unavailable
+from livelog.client.http import HttpPublisher, Unavailable
 from livelog.client.url import shown
 from livelog.errors import PROTOCOL_ERROR, RefusedError, UnreachableError
 from livelog.wire.ids import uuid7
@@ -46,42 +45,55 @@ its line, and an id is delivered once. For a pipe --name does the same.
 _READ = 256 * 2**10
 """Bytes of one read, and so of one batch, about."""
 _LONGEST = 8 * 2**20
-"""Bytes of a line, at most: what a server takes in one request unless it is told otherwise."""
+"""Largest line in bytes: the default limit of a server for one request."""
 _ATTEMPTS = len(DELAYS) - 1
-"""How often a batch is tried when the server is lost: some seconds."""
+"""Attempts to publish a batch before giving up, over some seconds."""
 
 _PREFIX = {kind.__struct_config__.tag: kind.prefix for kind in get_args(AnyMessage)}
 
 
 class Line(NamedTuple):
-    """A message on its way."""
+    """A message to publish."""
 
     number: int
     data: bytes
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Publish everything; returns the exit code."""
-    does = "Publish messages from a file or a pipe, one JSON object a line."
-    parser = options.parser("publish", does, _EXAMPLES)
-    parser.add_argument(
-        "file", nargs="?", default="-", metavar="FILE", help="what to read; - (default) is stdin"
-    )
-    parser.add_argument(
-        "--keep-going", action="store_true", help="pass over lines that are refused"
-    )
-    parser.add_argument("--name", metavar="NAME", help="stands for the file in ids that are made")
-    given = parser.parse_args(arguments[1:])
+    """Publish all messages and return the exit code."""
+    given = make_parser(arguments[0]).parse_args(arguments[1:])
     return outcome(lambda: _publish(given))
+
+
+def make_parser(name: str) -> options.Parser:
+    """Make the parser of `publish`."""
+    description = "Publish messages from a file or a pipe, one JSON object a line."
+    parser = options.parser(name, description, _EXAMPLES)
+    parser.add_argument(
+        "file",
+        nargs="?",
+        default="-",
+        metavar="FILE",
+        help="File of messages; '-', the default, is stdin.",
+    )
+    parser.add_argument(
+        "--keep-going", action="store_true", help="Skip lines that the server refuses."
+    )
+    parser.add_argument(
+        "--name",
+        metavar="NAME",
+        help="Name of the input, used to make ids; needed to publish a pipe again safely.",
+    )
+    return parser
 
 
 def _publish(given: argparse.Namespace) -> int:
     with ExitStack() as stack:
         source, size = _open(given.file, stack)
         advance = _progress(size, stack)
-        poster = Poster(given.url, given.token)
-        stack.callback(poster.close)
-        run = _Run(given.url, poster, _origin(given.file, given.name), given.keep_going)
+        publisher = HttpPublisher(given.url, given.token)
+        stack.callback(publisher.close)
+        run = _Run(given.url, publisher, _origin(given.file, given.name), given.keep_going)
         number = 1
         for lines in _batches(source):
             goes_on = run.batch(number, lines)
@@ -94,10 +106,10 @@ def _publish(given: argparse.Namespace) -> int:
 
 
 def _open(file: str, stack: ExitStack) -> tuple[int, int | None]:
-    """File descriptor and, if it is known, size."""
+    """Return the file descriptor and, if it is known, the size."""
     if file == "-":
         if sys.stdin.isatty():
-            say("reading what you type, one JSON object a line; Ctrl-D ends it")
+            say("reading from the terminal, one JSON object a line; Ctrl-D ends it")
         return sys.stdin.fileno(), None
     try:
         source = os.open(file, os.O_RDONLY)
@@ -108,14 +120,14 @@ def _open(file: str, stack: ExitStack) -> tuple[int, int | None]:
 
 
 def _origin(file: str, name: str | None) -> str:
-    """What tells lines of this input from the same lines of another."""
+    """Return a name that tells lines of this input from the same lines of another."""
     if name is not None:
         return name
     return uuid7(int(time.time() * 1000)) if file == "-" else str(Path(file).resolve())
 
 
 def _batches(source: int) -> Iterator[list[bytes]]:
-    """The lines of the input, as many at a time as one read brings."""
+    """Yield the lines of the input, as many at a time as one read returns."""
     rest = b""
     try:
         while data := os.read(source, _READ):
@@ -131,19 +143,19 @@ def _batches(source: int) -> Iterator[list[bytes]]:
 
 
 class _Run:
-    """One run of the command: what was published and what was wrong."""
+    """One run of the command: publishes, retries, and counts published and wrong lines."""
 
-    def __init__(self, url: str, poster: Poster, origin: str, keep_going: bool) -> None:
+    def __init__(self, url: str, publisher: HttpPublisher, origin: str, keep_going: bool) -> None:
         self.published = 0
         self.wrong = 0
         self._url = url
-        self._poster = poster
+        self._publisher = publisher
         self._origin = origin
         self._keep_going = keep_going
         self._reached = False
 
     def batch(self, first: int, lines: list[bytes]) -> bool:
-        """Publish lines, the first of which has this number; False when that is the end."""
+        """Publish lines, the first of which has the number `first`; False to stop."""
         good: list[Line] = []
         for number, line in enumerate(lines, first):
             if not line.strip():
@@ -151,7 +163,7 @@ class _Run:
             try:
                 good.append(Line(number, _identified(line.strip(), number, self._origin)))
             except RefusedError as refused:
-                if not self._pass_over(number, refused):
+                if not self._skip(number, refused):
                     self._send(good)
                     return False
         return self._send(good)
@@ -159,7 +171,7 @@ class _Run:
     def _send(self, lines: list[Line]) -> bool:
         while lines:
             try:
-                self.published += self._persistently([line.data for line in lines])
+                self.published += self._with_retries([line.data for line in lines])
                 return True
             except ResponseRefusedError as refused:
                 about_us = refused.status == HTTPStatus.UNAUTHORIZED
@@ -167,24 +179,24 @@ class _Run:
                     raise  # it is not about one message
                 index = int(refused.details.get("line", 1)) - 1
                 number = lines[index].number
-                if not self._pass_over(number, refused):
+                if not self._skip(number, refused):
                     self._send(lines[:index])
                     return False
                 del lines[index]
         return True
 
-    def _pass_over(self, number: int, refused: RefusedError) -> bool:
-        """Report a wrong line; whether to go on without it."""
+    def _skip(self, number: int, refused: RefusedError) -> bool:
+        """Report a wrong line, and tell whether to go on without it."""
         self.wrong += 1
-        end = "" if self._keep_going else " (--keep-going would pass over it)"
+        end = "" if self._keep_going else " (--keep-going would skip it)"
         say(f"line {number}: {explained(refused)}{end}")
         return self._keep_going
 
-    def _persistently(self, data: list[bytes]) -> int:
+    def _with_retries(self, data: list[bytes]) -> int:
         backoff = Backoff(Clock())
         for left in reversed(range(_ATTEMPTS)):
             try:
-                count = self._poster.post(data)
+                count = self._publisher.post(data)
             except Lost as lost:
                 if not (self._reached or isinstance(lost, Unavailable)):
                     raise UnreachableError(f"cannot reach {shown(self._url)}: {lost}") from None
@@ -198,7 +210,7 @@ class _Run:
                 time.sleep(wait)
         raise Failure(
             f"gave up: {why}. {self.published} messages were acknowledged; "
-            "run the same again to go on: nothing is delivered twice"
+            "run the same again to go on: no message is delivered twice"
         )
 
 
@@ -211,7 +223,7 @@ _peek = msgspec.json.Decoder(_Peek)
 
 
 def _identified(line: bytes, number: int, origin: str) -> bytes:
-    """The line with an id. Raises `RefusedError` when it is not a JSON object."""
+    """Return the line with an id. Raises `RefusedError` when it is not a JSON object."""
     try:
         peek = _peek.decode(line)
     except (ValueError, RecursionError) as error:
@@ -230,7 +242,7 @@ def _key(origin: str, number: int) -> bytes:
 
 
 def _progress(size: int | None, stack: ExitStack) -> Callable[[int], object]:
-    """What is to be called with the bytes that were published; shows a bar on a terminal."""
+    """Return a function to call with the number of published bytes; it may show a bar."""
     if not sys.stderr.isatty():
         return lambda done: None
     try:

@@ -1,8 +1,8 @@
-"""Text from others, made fit for a terminal.
+"""Text from messages, made safe for a terminal.
 
-Whoever can publish could otherwise move the cursor, rename the window or reverse the reading
-direction of whoever looks. What a terminal would act on is shown instead, as JSON writes it, which
-keeps one message on one line and JSON valid: such characters stand only inside of its strings.
+A message could otherwise move the cursor, rename the window or reverse the reading direction of the
+terminal that prints it. Characters that a terminal acts on are shown as JSON writes them. So a
+message stays on one line, and JSON stays valid, where they occur inside of strings only.
 """
 
 from __future__ import annotations
@@ -20,5 +20,5 @@ _ACTED_ON = re.compile(
 
 
 def harmless(text: str) -> str:
-    """`text` with nothing in it that a terminal would act on."""
+    """Return `text` with all characters escaped that a terminal would act on."""
     return _ACTED_ON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

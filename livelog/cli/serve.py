@@ -1,4 +1,4 @@
-"""`livelog serve`: flags from `Config`, then a server until a signal ends it."""
+"""`livelog serve`: a server with the options of `Config`, until a signal ends it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import logging
 import os
 import resource
 import signal
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 from livelog import __version__
-from livelog.cli.options import HelpFormatter
+from livelog.cli.exit import WRONG_USAGE, say
+from livelog.cli.options import Parser
 from livelog.config import OPTIONS, Config, flag, load
 from livelog.config.check import Option
 from livelog.errors import ConfigError, RefusedError
@@ -22,27 +22,24 @@ from livelog.server import Server
 
 _log = logging.getLogger(__name__)
 
-_WRONG_USAGE = 2
-"""Exit code for a setting that cannot be."""
-
 _EXAMPLES = """
 examples:
   livelog serve --demo                         sample traffic on ws://127.0.0.1:8000/ws/live-log
-  livelog serve --host 0.0.0.0 --port 80       for everybody
-  livelog serve --api-keys keys.json           for those who have a key, see livelog keys
+  livelog serve --host 0.0.0.0 --port 80       listen on all addresses
+  livelog serve --api-keys keys.json           require an API key, see livelog keys
   LIVELOG_PORT=9000 livelog --config live.toml options from the environment and a file
 
 Every option is also a variable (--ping-interval: LIVELOG_PING_INTERVAL) and a key of the TOML file
-(ping_interval). A flag beats a variable, a variable beats the file.
+(ping_interval). An option on the command line beats a variable, a variable beats the file.
 """
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the server; returns the exit code."""
-    flags = vars(_parser().parse_args(arguments[1:]))
+    """Run the server and return the exit code."""
+    flags = vars(make_parser(arguments[0]).parse_args(arguments[1:]))
     file = flags.pop("config", None) or os.environ.get("LIVELOG_CONFIG")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("livelog.audit").setLevel(logging.INFO)  # who was refused, and why
+    logging.getLogger("livelog.audit").setLevel(logging.INFO)  # refused clients, and reasons
     _allow_many_files()
     try:
         config = load(flags, os.environ, file)
@@ -57,15 +54,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _allow_many_files() -> None:
-    """Each connection is an open file; the usual soft limit of 1024 is for programs that select."""
+    """Raise the limit of open files: each connection is one, and 1024 is a usual soft limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # some systems name a hard limit that they do not allow
+    with suppress(ValueError, OSError):  # some systems report a hard limit that they do not allow
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _complain(issue: str) -> int:
-    print(f"livelog: {issue}", file=sys.stderr)
-    return _WRONG_USAGE
+    say(issue)
+    return WRONG_USAGE
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
@@ -81,7 +78,7 @@ async def _serve(config: Config) -> None:
     loop = asyncio.get_running_loop()
 
     def end() -> None:
-        if stop.is_set():  # asked twice
+        if stop.is_set():  # the second signal
             server.hurry()
         stop.set()
 
@@ -98,13 +95,13 @@ async def _serve(config: Config) -> None:
 
 
 async def _demo(server: Server) -> None:
-    from livelog.cli import demo  # only who asks for it loads it
+    from livelog.cli import demo  # not loaded without --demo
 
     def publish(message: dict[str, Any]) -> None:
         try:
-            server.publish(message)
+            server.publish_nowait(message)
         except RefusedError as refused:
-            _log.warning("a sample message was not taken: %s", refused)
+            _log.warning("a sample message was refused: %s", refused)
 
     config = server.config
     await demo.run(demo.World(config.demo.seed), publish, config.demo.rate)
@@ -122,18 +119,22 @@ _TITLES = {
 """Group of options → its title in the help."""
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="livelog serve",
+def make_parser(name: str) -> Parser:
+    """Make the parser of `serve`."""
+    parser = Parser(
+        prog=f"livelog {name}",
         usage="livelog [serve] [options]",
-        description="A live-log server: typed messages to WebSocket subscribers.",
+        description="Run a live-log server: typed messages to WebSocket subscribers.",
         epilog=_EXAMPLES,
-        formatter_class=HelpFormatter,
-        # Only what was given, so that variables and the file can speak where no flag does.
+        # Absent options stay absent, so that variables and the file can set them.
         argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"livelog {__version__}")
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"livelog {__version__}",
+        help="Print the version and exit.",
+    )
     parser.add_argument("--config", metavar="FILE", help="Read options from this TOML file.")
     groups = {group: parser.add_argument_group(title) for group, title in _TITLES.items()}
     for option in OPTIONS.values():
@@ -145,9 +146,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _help(option: Option) -> str:
-    """Return the description with the default, if there is one to tell."""
-    if isinstance(option.default, bool):
-        return f"{option.description} (default: {'on' if option.default else 'off'})"
+    """Return the description with the default, if it has one."""
     if option.read is not None or option.default == "":
         return option.description
-    return f"{option.description} (default: {option.default})"
+    default = option.default
+    if isinstance(default, bool):
+        default = "on" if default else "off"
+    return f"{option.description.removesuffix('.')} (default: {default})."

@@ -1,4 +1,4 @@
-"""`livelog tail`: follow messages as they come, over any number of connections."""
+"""`livelog tail`: print new messages as they arrive, over any number of connections."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import msgspec
 from livelog.cli import options
 from livelog.cli.exit import outcome, say
 from livelog.cli.format import printer
-from livelog.client import Gap, Status, connect
+from livelog.client.client import connect
+from livelog.client.reconnecting import Status
+from livelog.wire.events import Gap
 from livelog.wire.messages import TYPES
 
 _EXAMPLES = """\
@@ -24,31 +26,41 @@ _EXAMPLES = """\
   livelog tail --type raid,guild --search 'ancient dragon'
   livelog tail --since 0 --json > everything.ndjson
 
-When the connection is lost it comes back and goes on where it was; what the
-server no longer keeps is reported as a gap.
+A lost connection is opened again and resumed; messages that the server no
+longer stores are reported as a gap.
 """
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Follow until interrupted; returns the exit code."""
-    parser = options.parser("tail", "Follow messages as they come.", _EXAMPLES)
-    options.add_selection(parser)
-    parser.add_argument("--search", metavar="WORDS", help="only messages in which all words occur")
-    parser.add_argument(
-        "--since", type=int, metavar="SEQ", help="begin after this seq; 0 begins with the oldest"
-    )
-    given = parser.parse_args(arguments[1:])
+    """Print messages until interrupted, and return the exit code."""
+    given = make_parser(arguments[0]).parse_args(arguments[1:])
     filters = options.filters(given.filter)
     if given.search is not None:
         filters["text"] = given.search
     types = options.types(given.type) or list(TYPES)
 
     def act() -> int:
-        with suppress(asyncio.CancelledError):  # nobody reads our output any more
+        with suppress(asyncio.CancelledError):  # the output was closed
             asyncio.run(_follow(given, types, filters))
         return 0
 
     return outcome(act)
+
+
+def make_parser(name: str) -> options.Parser:
+    """Make the parser of `tail`."""
+    parser = options.parser(name, "Print new messages as they arrive.", _EXAMPLES)
+    options.add_selection(parser)
+    parser.add_argument(
+        "--search", metavar="WORDS", help="Select messages that contain all of these words."
+    )
+    parser.add_argument(
+        "--since",
+        type=int,
+        metavar="SEQ",
+        help="Start with the first message after this seq; 0 starts with the oldest.",
+    )
+    return parser
 
 
 async def _follow(given: argparse.Namespace, types: list[str], filters: dict[str, str]) -> None:
@@ -62,11 +74,11 @@ async def _follow(given: argparse.Namespace, types: list[str], filters: dict[str
                 print(msgspec.json.encode(item).decode(), flush=True)
             else:
                 sys.stdout.flush()
-                say(f"gap: what came after {item.from_} up to {item.to} is no longer kept")
+                say(f"gap: messages after {item.from_} and up to {item.to} are no longer stored")
 
 
 def _end_without_reader() -> None:
-    """End when whoever reads our output has gone, and not only with the next message."""
+    """End as soon as the reader of stdout is gone, and not only with the next message."""
     stdout, loop, task = sys.stdout.fileno(), asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
 
@@ -75,12 +87,12 @@ def _end_without_reader() -> None:
         task.cancel()
 
     if stat.S_ISFIFO(os.fstat(stdout).st_mode):
-        # The writing end of a pipe becomes readable only by the error that nobody reads.
+        # The writing end of a pipe becomes readable only when its reading end is closed.
         loop.add_reader(stdout, leave)
 
 
 class _Reporter:
-    """Says on stderr when the connection is lost, and when it is there again."""
+    """Reports on stderr when the connection is lost, and when it is open again."""
 
     def __init__(self) -> None:
         self._lost = False

@@ -1,6 +1,6 @@
-"""When to try again: the API's table, and the only places where the client meets time and chance.
+"""Backoff between attempts to connect, pacing of commands, and the client's clock.
 
-The first attempt after a loss comes at once; those after it wait a random part of the table's delay
+The first attempt after a loss comes at once; later ones wait a random part of the table's delay
 (full jitter), so that thousands of clients of a server that restarts do not come back together. A
 connection that lasted starts the table anew; one that did not goes on in it.
 """
@@ -14,51 +14,57 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 60.0)
-"""Seconds before attempts 1, 2, 3, …; the last one holds for all that follow."""
+"""Seconds before attempts 1, 2, 3, …; the last one holds for all later attempts."""
 LASTED = 10.0
 """Seconds a connection must live to count as a success."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Time and chance; tests bring their own."""
+    """Sources of time and randomness; tests replace them."""
 
     now: Callable[[], float] = time.monotonic
-    """Seconds since some moment."""
+    """Return seconds since an arbitrary moment."""
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     random: Callable[[], float] = random.random
-    """From 0 up to 1."""
+    """Return a number from 0 up to 1."""
 
 
 class Backoff:
-    """How long to wait before the next attempt."""
+    """Waiting times between attempts to connect.
+
+    >>> backoff = Backoff(Clock(random=lambda: 1.0))
+    >>> [backoff.next() for _ in range(4)]
+    [0.0, 1.0, 2.0, 4.0]
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._failures = 0
 
     def lived(self, seconds: float) -> None:
-        """A connection was open for so long."""
+        """Note for how long a connection was open."""
         if seconds >= LASTED:
             self._failures = 0
 
     def next(self) -> float:
-        """Seconds to wait before the next attempt."""
+        """Return the seconds to wait before the next attempt."""
         delay = DELAYS[min(self._failures, len(DELAYS) - 1)]
         self._failures += 1
         return delay * self._clock.random()
 
 
 FORGET = 60.0
-"""Seconds without a turn after which a limit is taken to be fresh again."""
+"""Seconds without a command after which a limit is taken to be fresh again."""
 
 
 class Pace:
-    """Keeps to a limit of the server once that has shown itself, one caller after the other.
+    """Spacing of commands under one of the server's rate limits.
 
-    Nothing waits until a command was refused for haste. From then on callers get their turns as
-    far apart as the server asked for: each of the many that were refused together would otherwise
-    come back at the same moment and be refused again, until the server closes the connection.
+    Commands do not wait until one was refused over the limit. From then on they are sent one after
+    the other, as far apart as the server asked for: commands that were refused together would
+    otherwise be sent again at the same moment and be refused again, until the server closes the
+    connection.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -67,12 +73,12 @@ class Pace:
         self._free_at = 0.0
 
     def refused(self, retry_after: float) -> None:
-        """The server wants `retry_after` seconds to pass."""
+        """Note that the server asked for `retry_after` seconds of silence."""
         self._interval = max(self._interval, retry_after)
         self._free_at = max(self._free_at, self._clock.now() + retry_after)
 
-    async def turn(self) -> None:
-        """Wait for a turn."""
+    async def wait(self) -> None:
+        """Wait until the next command may be sent."""
         now = self._clock.now()
         if now >= self._free_at + FORGET:
             self._interval = 0.0

@@ -1,9 +1,9 @@
-"""The client as its user sees it: follow, ask about the past, publish.
+"""The client as a program sees it: subscribe, read history, search, publish.
 
-Commands and the subscriptions that agree with each other share one connection. A subscription that
-differs (other filters for a type that is in use, a place of its own in the log) gets a connection
-of its own, and so does one whose user falls behind: only there may reading stop, since nobody else
-waits for what would be read next.
+Commands and the subscriptions that agree with each other share one link. A subscription that
+differs (other filters for a type that is in use, a place of its own in the log) gets a link of its
+own, and so does one whose consumer falls behind: only there may reading stop, since no other
+subscription waits for what would be read next.
 """
 
 from __future__ import annotations
@@ -12,24 +12,36 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import msgspec
 
+from livelog.client import commands
 from livelog.client.backoff import Clock
-from livelog.client.credentials import Proof, Token
+from livelog.client.commands import Command, FilterArgument
+from livelog.client.credentials import Credentials, Token
 from livelog.client.decoding import Page, page
-from livelog.client.reconnecting import Line, Status, Watch
+from livelog.client.reconnecting import Link, Status, Watch
 from livelog.client.subscription import Subscription
-from livelog.wire.commands import Filters
-from livelog.wire.events import History, Published, SearchResults
+from livelog.errors import NotRunningError
+from livelog.wire.events import AnyEvent, History, Published, SearchResults
 from livelog.wire.ids import uuid7
 from livelog.wire.messages import TYPES, AnyMessage, Message
+from livelog.wire.record import Receipt
 
 IN_FLIGHT = 16
-"""Messages that are published at a time: what a limit of the server can hit at once."""
+"""Messages that are published at a time, so that few are refused together over a rate limit."""
 
 _PREFIX = {kind.__struct_config__.tag: kind.prefix for kind in get_args(AnyMessage)}
+
+_NOT_RUNNING = {
+    "new": "the client is not connected: use it in `async with connect(…) as log`",
+    "closed": "the client is closed; connect another one",
+}
+_ELSEWHERE = (
+    "a client is used from the event loop it was connected in; from another thread, pass the"
+    " coroutine to `asyncio.run_coroutine_threadsafe`"
+)
 
 
 def connect(
@@ -39,44 +51,62 @@ def connect(
     watch: Watch | None = None,
     clock: Clock | None = None,
 ) -> Client:
-    """A client of the server at `url`, to be used with `async with`.
+    """Make a client of the server at `url`, to be used with `async with`.
 
-    `url` is the WebSocket address that the server prints at its start. `token` says who you are: a
-    JWT, an OAuth2 token or an API key, or a function, plain or async, that returns one. It is
-    called for every connection, and when a token is about to expire. `watch` is called with a
-    `Status` whenever a connection was lost or is there again. `clock` is for tests.
+        async with connect("ws://localhost:8000/ws/live-log", token="…") as log:
+            print(await log.history(limit=20))
+
+    `url` is the WebSocket address that the server prints at its start. `token` authenticates the
+    client: a JWT, an OAuth2 token or an API key, or a function, plain or async, that returns one.
+    The function is called for every connection, and when a token is about to expire. `watch` is
+    called with a `Status` whenever a connection is lost or open again. `clock` is for tests.
 
     Entering the block connects once; it raises `UnreachableError` when that fails and
-    `ConnectionEndedError` when it can never succeed. From then on the client reconnects by itself,
-    for as long as it takes: bound a call with `asyncio.timeout` if you would rather give up.
+    `ConnectionEndedError` when it can never succeed. From then on the client reconnects for as long
+    as it takes: bound a call with `asyncio.timeout` to give up earlier.
     """
-    proof = None if token is None else Proof(token)
-    return Client(url, proof, watch or _unwatched, clock or Clock())
+    credentials = None if token is None else Credentials(token)
+    return Client(url, credentials, watch or _unwatched, clock or Clock())
 
 
 def _unwatched(status: Status) -> None:
-    pass
+    """Stand in for a `watch`."""
 
 
 class Client:
-    """A connection to a livelog server that survives the end of connections. Made by `connect`.
+    """A client of a livelog server that survives the end of connections, made by `connect`.
 
-    All methods may be used at the same time. A command over a limit of the server is not lost: it
-    waits as long as the server says and is sent again.
+        async with connect("ws://localhost:8000/ws/live-log") as log:
+            await log.publish({"type": "system", "event": "raid_started"})
+            async for message in log.subscribe(["system"], since=0):
+                print(message)
+
+    All methods may be used at the same time. A command over a rate limit of the server is not lost:
+    it waits as long as the server says and is sent again. Methods raise `NotRunningError` outside
+    of the `async with` block and when they are called from another thread.
     """
 
-    def __init__(self, url: str, proof: Proof | None, watch: Watch, clock: Clock) -> None:
+    def __init__(self, url: str, credentials: Credentials | None, watch: Watch, clock: Clock):
         self._url = url
-        self._proof = proof
+        self._credentials = credentials
         self._watch = watch
         self._clock = clock
-        self._main = Line(url, proof, clock, watch, self._move_out)
-        self._own: dict[Subscription, Line] = {}
+        self._state: Literal["new", "running", "closed"] = "new"
+        self._loop: asyncio.AbstractEventLoop
+        self._shared = Link(url, credentials, clock, watch, self._move_out)
+        self._own: dict[Subscription, Link] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._in_flight = asyncio.Semaphore(IN_FLIGHT)
 
     async def __aenter__(self) -> Self:
-        await self._main.open()
+        if self._state != "new":
+            raise NotRunningError("a client connects once; make another one with `connect`")
+        self._state, self._loop = "running", asyncio.get_running_loop()
+        try:
+            await self._shared.open()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     async def __aexit__(
@@ -88,62 +118,72 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Say goodbye. Subscriptions end, and commands that are under way raise
+        """Close the connections. Subscriptions end, and commands under way raise
         `ConnectionEndedError`."""
-        for line in (self._main, *self._own.values()):
-            self._stop(line)
-        self._own.clear()
+        if self._state == "running":
+            self._check_running()
+            self._state = "closed"
+            for link in (self._shared, *self._own.values()):
+                self._stop(link)
+            self._own.clear()
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     def subscribe(
         self,
         types: Sequence[str] | str = TYPES,
         *,
-        filters: Filters | Mapping[str, Any] | None = None,
+        filters: FilterArgument = None,
         since: int | None = None,
     ) -> Subscription:
-        """Messages of these types that match the filters, from now on or after the seq `since`.
+        """Return a subscription to these types, from now on or from after the seq `since` on.
 
         Iterate over it: it yields messages with their `seq`, in order, each once, over any number
-        of connections. Where messages are gone for good it yields a `Gap`.
-        """
-        names = [types] if isinstance(types, str) else types
-        return Subscription(names, _plain(filters), since, self._place, self._dismiss)
+        of connections, and a `Gap` where messages are gone for good.
 
-    async def publish(self, message: Message | Mapping[str, Any]) -> Published:
-        """Append a message to the log and wait until it is safe; returns its `id` and `seq`.
+            async for message in log.subscribe(["user"], filters={"channel": "general"}):
+                print(message)
+        """
+        self._check_running()
+        plain = commands.plain(filters)
+        return Subscription(commands.names(types), plain, since, self._place, self._dismiss)
+
+    async def publish(self, message: Message | Mapping[str, Any]) -> Receipt:
+        """Append a message to the log, wait until it is on disk, and return its id and seq.
 
         A message without an id gets one here, so that repeating it after a connection was lost
-        cannot deliver it twice. Raises `RefusedError` when the server does not take it.
+        cannot deliver it twice. Raises `RefusedError` when the server refuses it.
+
+            receipt = await log.publish({"type": "system", "event": "raid_started"})
         """
+        self._check_running()
         plain = dict(msgspec.to_builtins(message))
-        plain.pop("seq", None)  # what was received can be sent on
+        plain.pop("seq", None)  # a message that was received can be sent on
         prefix = _PREFIX.get(plain.get("type"), "")
         plain.setdefault("id", prefix + uuid7(int(time.time() * 1000)))
         async with self._in_flight:
-            answer = await self._main.request({"action": "publish", "message": plain})
+            answer = await self._request({"action": "publish", "message": plain})
         assert isinstance(answer, Published)
-        return answer
+        return Receipt(answer.id, answer.seq)
 
     async def history(
         self,
         *,
-        filters: Filters | Mapping[str, Any] | None = None,
+        filters: FilterArgument = None,
         limit: int = 100,
         offset: int = 0,
         before: int | None = None,
         after: int | None = None,
         around: int | None = None,
     ) -> Page:
-        """Past messages that match, newest first: from `offset` on, or those beside a seq.
+        """Return past messages that match, newest first: from `offset` on, or beside a seq.
 
-        `before` asks for the newest that are older, `after` for those that follow directly,
-        `around` for the page with it in the middle. Raises `RefusedError`.
+        `before` asks for the newest older messages, `after` for those that follow directly,
+        `around` for the page with the seq in its middle. Raises `RefusedError`.
+
+            page = await log.history(filters={"type": "user"}, limit=20)
         """
-        command = {"action": "get_history", "limit": limit, "offset": offset}
         places = {"before": before, "after": after, "around": around}
-        command |= {name: seq for name, seq in places.items() if seq is not None}
-        answer = await self._main.request({**command, "filters": _plain(filters)})
+        answer = await self._request(commands.get_history(filters, limit, offset, **places))
         assert isinstance(answer, History)
         return page(answer.messages, answer.total_count, answer.offset)
 
@@ -151,47 +191,63 @@ class Client:
         self,
         query: str,
         *,
-        filters: Filters | Mapping[str, Any] | None = None,
+        filters: FilterArgument = None,
         limit: int = 100,
         offset: int = 0,
     ) -> Page:
-        """Past messages in which all words of `query` occur, newest first. Raises
-        `RefusedError`."""
-        command = {"action": "search", "query": query, "limit": limit, "offset": offset}
-        answer = await self._main.request({**command, "filters": _plain(filters)})
+        """Return past messages in which all words of `query` occur, newest first.
+
+        Raises `RefusedError`.
+
+            page = await log.search("ancient dragon", filters={"type": "raid"})
+        """
+        answer = await self._request(commands.search(query, filters, limit, offset))
         assert isinstance(answer, SearchResults)
         return page(answer.results, answer.count, answer.offset)
 
-    # Which connection a subscription is on.
+    async def _request(self, command: Command) -> AnyEvent:
+        self._check_running()
+        return await self._shared.request(command)
+
+    def _check_running(self) -> None:
+        """Raise `NotRunningError` unless the client may be used here."""
+        if self._state != "running":
+            raise NotRunningError(_NOT_RUNNING[self._state])
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            raise NotRunningError(_ELSEWHERE) from None
+        if here is not self._loop:
+            raise NotRunningError(_ELSEWHERE)
+
+    # The link of each subscription.
 
     def _place(self, subscription: Subscription) -> None:
-        if self._main.fits(subscription):
-            self._main.add(subscription)
+        self._check_running()
+        if self._shared.fits(subscription):
+            self._shared.add(subscription)
         else:
-            self._give_own_line(subscription)
+            self._give_own_link(subscription)
 
     def _move_out(self, subscription: Subscription) -> None:
-        self._main.remove(subscription)
-        self._give_own_line(subscription)
+        self._shared.remove(subscription)
+        self._give_own_link(subscription)
 
-    def _give_own_line(self, subscription: Subscription) -> None:
-        line = self._own[subscription] = Line(self._url, self._proof, self._clock, self._watch)
-        line.add(subscription)
-        line.start()
+    def _give_own_link(self, subscription: Subscription) -> None:
+        link = Link(self._url, self._credentials, self._clock, self._watch)
+        self._own[subscription] = link
+        link.add(subscription)
+        link.start()
 
     def _dismiss(self, subscription: Subscription) -> None:
-        line = self._own.pop(subscription, None)
-        if line is not None:
-            self._stop(line)
+        link = self._own.pop(subscription, None)
+        if link is not None:
+            self._stop(link)
         else:
-            self._main.remove(subscription)
+            self._shared.remove(subscription)
 
-    def _stop(self, line: Line) -> None:
-        task = line.stop()
+    def _stop(self, link: Link) -> None:
+        task = link.stop()
         if task is not None:
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
-
-
-def _plain(filters: Filters | Mapping[str, Any] | None) -> dict[str, Any]:
-    return {} if filters is None else dict(msgspec.to_builtins(filters))

@@ -1,8 +1,8 @@
-"""One WebSocket to the server, from its handshake to its end: questions, answers and the stream.
+"""One WebSocket to the server, from its handshake to its end: requests, answers and the stream.
 
-Questions go out with a `request_id`; answers find their question by it. Everything else, in the
-order it came, is what `items` yields. A channel never reconnects: when it ends, whoever waits on
-it is told with `Lost`, and the line behind it opens another.
+A request is sent with a `request_id`, and its answer repeats it. Everything else is yielded by
+`items`, in the order of arrival. A connection never reconnects: when it ends, all that wait on it
+get `Lost`, and the link above it opens another.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
@@ -28,7 +28,8 @@ from websockets.exceptions import (
 )
 
 from livelog.client import errors
-from livelog.client.credentials import Proof
+from livelog.client.commands import Command
+from livelog.client.credentials import Credentials
 from livelog.client.decoding import Unreadable, decode
 from livelog.client.errors import Loss, Lost
 from livelog.client.url import EXAMPLE, shown, unix_socket
@@ -36,36 +37,35 @@ from livelog.errors import ABNORMAL_CLOSURE, MESSAGE_TOO_BIG, ConnectionEndedErr
 from livelog.wire.events import AnyEvent, Authenticated, Disconnected, Error
 from livelog.wire.messages import Delivered, Message
 
-_OURS = Loss("the client has closed the connection")
+_CLOSED = Loss("the client has closed the connection")
 _OTHER_VERSION = "the server speaks another version of the protocol"
-_PATIENCE = 10
-"""Seconds for the answer to who we are."""
-_LONGEST_ABSENCE = 300
-"""Seconds for which a server may send us away."""
+_ANSWER_SECONDS = 10
+"""Seconds the server has to answer `authenticate`."""
+_MAX_WAIT = 300
+"""Longest time in seconds that a server may ask a client to stay away."""
 _MAX_BYTES = 128 * 2**20
-"""Bound of one incoming message: a page of 1000 messages of 64 KiB, with some room."""
-
-Command = Mapping[str, Any]
+"""Largest incoming message: a page of 1000 messages of 64 KiB, with some room."""
 
 
-class _Question(NamedTuple):
-    # An exception is a result here: whoever asked may have been cancelled, and then nobody looks.
+class _Request(NamedTuple):
+    # An exception is a result here: the caller may have been cancelled, and asyncio complains about
+    # an exception that is never retrieved.
     answer: asyncio.Future[AnyEvent | RefusedError | Lost]
     published: int
-    """Size of the message that it carries, if it does."""
+    """Size of the message that it publishes, 0 for other commands."""
     arrived: Callable[[AnyEvent], None] | None
 
 
-class Channel:
-    """An open connection. Made by `open`; `items` must be iterated for anything to arrive."""
+class Connection:
+    """An open connection. Made by `open_connection`; answers arrive while `items` is iterated."""
 
     def __init__(self, websocket: ClientConnection) -> None:
         self._websocket = websocket
-        self._questions: dict[int, _Question] = {}
+        self._requests: dict[int, _Request] = {}
         self._last_id = 0
         self.received = 0
-        """How much has arrived: what rises is alive."""
-        self._farewell: Disconnected | None = None
+        """Number of frames that have arrived; as long as it rises the server is alive."""
+        self._disconnected: Disconnected | None = None
         self._loss: Loss | None = None
 
     async def ask(
@@ -73,9 +73,9 @@ class Channel:
     ) -> AnyEvent:
         """Send a command and wait for its answer.
 
-        `arrived` is called with the answer before anything that came after it is looked at. Raises
-        `RefusedError` when the server does not grant it, `Lost` when the connection ends first:
-        then the command may have been carried out or not.
+        `arrived` is called with the answer before anything that came after it is handled. Raises
+        `RefusedError` when the server refuses it, `Lost` when the connection ends first: then the
+        command may have been carried out or not.
         """
         if self._loss is not None:
             raise Lost(self._loss)
@@ -83,24 +83,24 @@ class Channel:
         request_id = self._last_id
         text = msgspec.json.encode({**command, "request_id": request_id})
         published = len(text) if command["action"] == "publish" else 0
-        question = _Question(asyncio.get_running_loop().create_future(), published, arrived)
-        self._questions[request_id] = question
+        request = _Request(asyncio.get_running_loop().create_future(), published, arrived)
+        self._requests[request_id] = request
         try:
-            # A send that fails does so because the connection ended, and then that is the answer.
+            # A send fails only because the connection ended, and then the answer says so.
             with suppress(ConnectionClosed):
                 await self._websocket.send(text, text=True)
-            answer = await question.answer
+            answer = await request.answer
         finally:
-            del self._questions[request_id]
+            del self._requests[request_id]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def introduce(self, proof: Proof) -> None:
-        """Say who we are, before anything else. Raises `Lost` when that does not succeed."""
-        token = await proof.text()
+    async def authenticate(self, credentials: Credentials) -> None:
+        """Authenticate, before anything else is sent. Raises `Lost` when that fails."""
+        token = await credentials.text()
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_ANSWER_SECONDS):
                 await self._websocket.send(
                     msgspec.json.encode({"action": "authenticate", "token": token}), text=True
                 )
@@ -113,10 +113,10 @@ class Channel:
         except ConnectionClosed as closed:
             raise Lost(self._loss_of(closed)) from None
         except Unreadable as unreadable:
-            raise Lost(_hopeless(f"{_OTHER_VERSION}: {unreadable}")) from None
+            raise Lost(_final(f"{_OTHER_VERSION}: {unreadable}")) from None
 
     async def items(self) -> AsyncIterator[Delivered | AnyEvent]:
-        """Messages, and events that answer no question, until the connection ends: see `loss`."""
+        """Yield messages, and events that answer no request, until the connection ends."""
         try:
             while True:
                 item = decode(await self._websocket.recv())
@@ -128,110 +128,111 @@ class Channel:
                 elif item.request_id is not UNSET:
                     self._answered(item)
                 elif isinstance(item, Disconnected):
-                    self._farewell = item
+                    self._disconnected = item
                 else:
                     yield item
         except ConnectionClosed as closed:
             loss = self._loss_of(closed)
             if loss.fatal is not None and loss.fatal.code == MESSAGE_TOO_BIG:
-                loss = self._blamed(loss)
+                loss = self._charged(loss)
             self._end(loss)
         except Unreadable as unreadable:
-            self._end(_hopeless(f"{_OTHER_VERSION}: {unreadable}"))
+            self._end(_final(f"{_OTHER_VERSION}: {unreadable}"))
         finally:
-            self._end(_OURS)
+            self._end(_CLOSED)
 
     @property
     def loss(self) -> Loss:
-        """Why the connection has ended."""
+        """Reason why the connection has ended."""
         assert self._loss is not None
         return self._loss
 
     def abort(self, why: str) -> None:
-        """Drop the connection, which is dead."""
+        """Drop the connection without a close handshake."""
         self._end(Loss(why))
         self._websocket.transport.abort()
 
     async def close(self) -> None:
-        """Say goodbye, if the connection is still there."""
-        self._end(_OURS)
+        """Close the connection, unless it has ended."""
+        self._end(_CLOSED)
         await self._websocket.close()
 
     def _answered(self, event: AnyEvent) -> None:
-        question = self._questions.get(cast(int, event.request_id))
-        if question is None or question.answer.done():
+        request = self._requests.get(cast(int, event.request_id))
+        if request is None or request.answer.done():
             return
         if isinstance(event, Error):
-            question.answer.set_result(errors.refusal(event))
+            request.answer.set_result(errors.refusal(event))
             return
-        if question.arrived is not None:
-            question.arrived(event)
-        question.answer.set_result(event)
+        if request.arrived is not None:
+            request.arrived(event)
+        request.answer.set_result(event)
 
     def _loss_of(self, closed: ConnectionClosed) -> Loss:
         code, text = ABNORMAL_CLOSURE, ""
         if closed.rcvd is not None:
             code, text = closed.rcvd.code, closed.rcvd.reason
         reason, wait = "", None
-        if self._farewell is not None:
-            reason = self._farewell.reason
-            if self._farewell.reconnect_after_ms is not UNSET:
-                wait = min(max(0, self._farewell.reconnect_after_ms / 1000), _LONGEST_ABSENCE)
+        if self._disconnected is not None:
+            reason = self._disconnected.reason
+            if self._disconnected.reconnect_after_ms is not UNSET:
+                wait = min(max(0, self._disconnected.reconnect_after_ms / 1000), _MAX_WAIT)
         return errors.of_close(code, text, reason, wait)
 
-    def _blamed(self, loss: Loss) -> Loss:
-        """A message that is too big ends the connection, but need not end more than itself."""
-        questions = self._questions.values()
-        culprit = max(questions, key=lambda question: question.published, default=None)
-        if culprit is None or not culprit.published or culprit.answer.done():
+    def _charged(self, loss: Loss) -> Loss:
+        """Charge the largest message under way with a close for its size.
+
+        Such a message ends the connection; the next connection works without it.
+        """
+        requests = self._requests.values()
+        largest = max(requests, key=lambda request: request.published, default=None)
+        if largest is None or not largest.published or largest.answer.done():
             return loss
-        issue = f"{culprit.published} bytes are more than the server takes"
-        culprit.answer.set_result(RefusedError(MESSAGE_TOO_BIG, "message", issue))
+        issue = f"{largest.published} bytes are more than the server accepts"
+        largest.answer.set_result(RefusedError(MESSAGE_TOO_BIG, "message", issue))
         return loss._replace(fatal=None)
 
     def _end(self, loss: Loss) -> None:
         self._loss = self._loss or loss
-        for question in self._questions.values():
-            if not question.answer.done():
-                question.answer.set_result(Lost(self._loss))
+        for request in self._requests.values():
+            if not request.answer.done():
+                request.answer.set_result(Lost(self._loss))
 
 
-async def open_channel(url: str, proof: Proof | None = None) -> Channel:
-    """Connect, shake hands and say who we are. Raises `Lost` with the reason when that fails."""
-    channel = await _connected(url)
-    if proof is not None:
+async def open_connection(url: str, credentials: Credentials | None = None) -> Connection:
+    """Connect and authenticate. Raises `Lost` with the reason when that fails."""
+    connection = await _connected(url)
+    if credentials is not None:
         try:
-            await channel.introduce(proof)
+            await connection.authenticate(credentials)
         except BaseException:
-            await channel.close()
+            await connection.close()
             raise
-    return channel
+    return connection
 
 
-async def _connected(url: str) -> Channel:
+async def _connected(url: str) -> Connection:
     try:
-        return Channel(await _websocket(url))
+        return Connection(await _websocket(url))
     except InvalidURI:
-        raise Lost(
-            _hopeless(f"{shown(url)} is not a WebSocket address such as {EXAMPLE}")
-        ) from None
+        raise Lost(_final(f"{shown(url)} is not a WebSocket address such as {EXAMPLE}")) from None
     except InvalidStatus as refused:
         response = refused.response
         loss = errors.of_handshake(response.status_code, response.headers.get("Retry-After", ""))
         raise Lost(loss) from None
     except InvalidMessage:
-        raise Lost(Loss("what answers there does not speak HTTP")) from None
+        raise Lost(Loss("the answer is not HTTP")) from None
     except InvalidHandshake as refused:
-        raise Lost(_hopeless(f"what answers there is no WebSocket server: {refused}")) from None
+        raise Lost(_final(f"the answer is not that of a WebSocket server: {refused}")) from None
     except ssl.SSLError as error:
-        raise Lost(_hopeless(f"TLS failed: {error}")) from None
+        raise Lost(_final(f"TLS failed: {error}")) from None
     except OSError as error:
-        raise Lost(Loss(_plain(error))) from None
+        raise Lost(Loss(_described(error))) from None
 
 
 async def _websocket(url: str) -> ClientConnection:
-    # Compression would cost both sides more than it saves; frames that keep the connection alive
-    # are ours (`ping`), since those of the protocol count against the server's limits too.
+    # Compression would cost both sides more than it saves. The `ping` command keeps the connection
+    # alive, since ping frames count against the server's limits, too.
     options: dict[str, Any] = {
         "compression": None,
         "ping_interval": None,
@@ -244,17 +245,17 @@ async def _websocket(url: str) -> ClientConnection:
     return await connect(url, **options)
 
 
-def _hopeless(why: str) -> Loss:
+def _final(why: str) -> Loss:
     return Loss(why, fatal=ConnectionEndedError(ABNORMAL_CLOSURE, why))
 
 
-def _plain(error: OSError) -> str:
-    """What happened, without the addresses that asyncio wraps around it."""
+def _described(error: OSError) -> str:
+    """Describe an error of the system without the addresses that asyncio wraps around it."""
     if isinstance(error, TimeoutError):
         return "no answer"
     if isinstance(error, socket.gaierror):
-        return (error.strerror or "the name is not known").lower()
-    # Where a name has several addresses, asyncio's text is all that is left of their errors.
+        return (error.strerror or "the name is unknown").lower()
+    # Where a name has several addresses, only asyncio's text still holds the error numbers.
     found = _ERRNO.search(str(error))
     return os.strerror(int(found[1])).lower() if found else str(error)
 

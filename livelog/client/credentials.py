@@ -1,4 +1,4 @@
-"""What a client shows to prove who it is: a text, or a function that fetches a fresh one."""
+"""The token that a client authenticates with: a text, or a function that fetches a fresh one."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from livelog.client.errors import Loss, Lost
 from livelog.errors import TOKEN_EXPIRED
 
 Token = str | Callable[[], str | Awaitable[str]]
-"""A JWT, an OAuth2 access token or an API key; or what returns one, each time it is needed."""
+"""A JWT, an OAuth2 access token or an API key; or a function, plain or async, that returns one."""
 
 
-class Proof:
-    """A token, wherever it comes from."""
+class Credentials:
+    """Source of the client's token."""
 
     def __init__(self, token: Token) -> None:
         self._token = token
 
     @property
     def renews(self) -> bool:
-        """Whether there may be another one after this one has expired."""
+        """Whether a fresh token can be fetched when this one expires."""
         return callable(self._token)
 
     async def text(self) -> str:
-        """The token as it is now. Raises `Lost` when there is none for the moment."""
+        """Return the token, fetched anew if it can be. Raises `Lost` when that fails."""
         if isinstance(self._token, str):
             return self._token
         try:
             made = self._token()
             return await made if isawaitable(made) else made
         except Exception as error:
-            # It asks somebody else, who may be away as the server may be: it is tried again.
+            # The provider of tokens may be unreachable for a while, as the server may: try again.
             raise Lost(Loss(f"no token: {error}")) from error
 
     def outlives(self, loss: Loss) -> bool:
-        """Whether a new token makes another attempt worthwhile."""
+        """Tell whether a fresh token makes another attempt worthwhile."""
         return self.renews and loss.fatal is not None and loss.fatal.code == TOKEN_EXPIRED

@@ -1,4 +1,4 @@
-"""What a client receives, from bytes: messages, events, pages of the past."""
+"""Messages, events and pages of history, decoded from what the server sends."""
 
 from __future__ import annotations
 
@@ -12,22 +12,27 @@ from livelog.wire.events import AnyEvent, Gap
 from livelog.wire.messages import Delivered
 
 Item = Delivered | Gap
-"""What iterating over a subscription yields."""
+"""An item of a subscription: a message, or a gap where messages are gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of the past, newest first."""
+    """Past messages, newest first, as `history` and `search` return them.
+
+    >>> page = Page(messages=[], total=0, offset=0)
+    >>> page.total
+    0
+    """
 
     messages: list[Delivered]
     total: int
-    """How many messages match, on all pages."""
+    """Number of matching messages on all pages."""
     offset: int
-    """Place of the first of `messages` among all that match."""
+    """Position of the first of `messages` among all matches."""
 
 
 class Unreadable(Exception):
-    """What the server sent is not what this version of the protocol says it sends."""
+    """Data from the server that does not follow this version of the protocol."""
 
 
 class _Kind(msgspec.Struct):
@@ -43,7 +48,7 @@ _ACTIONS = {kind.__struct_config__.tag for kind in get_args(AnyEvent)}
 
 
 def decode(data: str | bytes) -> Delivered | AnyEvent | None:
-    """A message or an event; None for an event that is not known (yet). Raises `Unreadable`."""
+    """Decode a message or an event; None for an unknown event. Raises `Unreadable`."""
     try:
         action = _kind_decoder.decode(data).action
         if action is UNSET:
@@ -54,7 +59,7 @@ def decode(data: str | bytes) -> Delivered | AnyEvent | None:
 
 
 def page(messages: list[Raw], total: int, offset: int) -> Page:
-    """A page from what `get_history` or `search` was answered with. Raises `Unreadable`."""
+    """Decode the page in the answer to `get_history` or `search`. Raises `Unreadable`."""
     try:
         return Page([_message_decoder.decode(data) for data in messages], total, offset)
     except (ValueError, RecursionError) as error:

@@ -1,7 +1,7 @@
-"""How a connection can end, and whether another one would fare better.
+"""The ends of a connection, and whether it is worth to connect again.
 
-One table: close code → why a retry is useless. What is not in it is retried. Refusals of single
-commands are `livelog.errors.RefusedError`, the exception the server itself raises.
+One table: close code → why a retry is useless. All other ends are retried. A refused command is a
+`livelog.errors.RefusedError`, the exception that the server itself raises.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ AnyRefused = TypeVar("AnyRefused", bound=RefusedError)
 
 
 class Loss(NamedTuple):
-    """The end of one connection, as far as the next one is concerned."""
+    """Reason why a connection ended, and when to open the next."""
 
     why: str
     wait: float | None = None
-    """Seconds after which the server wants to see us again; None leaves it to the schedule."""
+    """Seconds after which the server asks for the next; None leaves it to the schedule."""
     fatal: ConnectionEndedError | None = None
     """Set when another connection would end the same way."""
 
 
 class Lost(Exception):
-    """The connection broke; carries the `Loss`."""
+    """Raised when a connection ended; carries the `Loss`."""
 
     def __init__(self, loss: Loss) -> None:
         super().__init__(loss.why)
@@ -70,7 +70,7 @@ _USELESS = {
     PROTOCOL_ERROR: "the server found a protocol error",
     UNSUPPORTED_DATA: "the server does not take this kind of data",
     1007: "the server found text that is not UTF-8",
-    POLICY_VIOLATION: "the server does not allow it",
+    POLICY_VIOLATION: "the server does not allow the connection",
     MESSAGE_TOO_BIG: "a message is larger than the server takes",
     1010: "the server lacks an extension",
     AUTHENTICATION_FAILED: "authentication failed",
@@ -80,8 +80,8 @@ _USELESS = {
 
 
 def of_close(code: int, text: str, reason: str = "", wait: float | None = None) -> Loss:
-    """What a close frame means; `reason` and `wait` are those of `disconnected`, if it came."""
-    # 1008 is also what a client is closed with that was slow or silent: it may come back.
+    """Interpret a close frame; `reason` and `wait` are those of `disconnected`, if it came."""
+    # A slow or silent client is closed with 1008, too, and may come back.
     if code in _USELESS and reason != "connection_timeout":
         why = f"{_USELESS[code]}: {text}" if text else _USELESS[code]
         return Loss(why, wait, ConnectionEndedError(code, why))
@@ -89,11 +89,11 @@ def of_close(code: int, text: str, reason: str = "", wait: float | None = None) 
 
 
 _BUSY = (408, 425, 429)
-"""HTTP statuses below 500 that pass."""
+"""HTTP statuses below 500 that are temporary."""
 
 
 def of_handshake(status: int, retry_after: str) -> Loss:
-    """What the refusal of a handshake means; `retry_after` is the header's value or empty."""
+    """Interpret a refused handshake; `retry_after` is the value of the header, or empty."""
     why = f"the server answered the handshake with HTTP status {status}"
     if 400 <= status < 500 and status not in _BUSY:
         return Loss(why, fatal=ConnectionEndedError(status, why))

@@ -1,10 +1,10 @@
-"""Messages in batches over HTTP: the way for programs that publish much and follow nothing.
+"""Publishing in batches over HTTP, for programs that publish much and follow nothing.
 
 `POST /api/messages` takes a batch as a whole or not at all, and does not count against the limits
 of a WebSocket, of which one message a frame would use up a minute's worth at once. Without limits
-it is faster too: 30 000 messages a second in batches of 100 or more, against 8 500 with 16
+it is faster, too: 30 000 messages a second in batches of 100 or more, against 8 500 with 16
 `publish` commands under way and 13 500 with 500 (on 2 cores, messages of 300 bytes, memory store).
-Blocking, since its user waits for each batch anyway. A batch whose messages have ids may be
+It blocks, since the caller waits for each batch anyway. A batch whose messages have ids may be
 repeated.
 """
 
@@ -26,21 +26,21 @@ _PATH = "/api/messages"
 _TIMEOUT = 30
 """Seconds the server has to answer."""
 _LATER = (408, 425, 429, 502, 503, 504)
-"""HTTP statuses that pass: the server is busy, its disk is full, or a proxy does not reach it."""
+"""Temporary HTTP statuses: the server is busy, its disk is full, or a proxy does not reach it."""
 
 
 class Unavailable(Lost):
-    """The server is there, but takes nothing for the moment."""
+    """Raised when the server answers, but takes no messages for the moment."""
 
 
-class Published(msgspec.Struct):
-    """What a batch is answered with."""
+class Accepted(msgspec.Struct):
+    """Answer to a batch."""
 
     count: int
 
 
-class Poster:
-    """A connection that is kept open between batches. `url` is that of the WebSocket."""
+class HttpPublisher:
+    """A connection that stays open between batches. `url` is that of the WebSocket."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self._headers = {"Content-Type": "application/x-ndjson"}
@@ -50,11 +50,11 @@ class Poster:
         self._path = _path(url)
 
     def post(self, lines: Sequence[bytes]) -> int:
-        """Publish messages, each one line of JSON; returns how many there were.
+        """Publish messages, each one line of JSON, and return their number.
 
-        Raises `RefusedError` when one of them is wrong, with its `line` in the details, and then
-        none is published; `Unavailable` when the server cannot take any now, and then none is
-        either; `Lost` when there was no answer, and then they may be or not.
+        Raises `RefusedError` when a message is wrong, with its `line` in the details; none is
+        published then. Raises `Unavailable` when the server takes none now, and `Lost` when it did
+        not answer; a part of the messages may have been published then.
         """
         try:
             self._connection.request("POST", self._path, b"\n".join(lines), self._headers)
@@ -73,10 +73,10 @@ class Poster:
 def _count(status: int, body: bytes) -> int:
     try:
         if status < 300:
-            return msgspec.json.decode(body, type=Published).count
+            return msgspec.json.decode(body, type=Accepted).count
         refused = refusal_of_response(msgspec.json.decode(body, type=Error), status)
     except ValueError:
-        why = f"what answers there is no livelog server (HTTP status {status})"
+        why = f"the answer is not that of a livelog server (HTTP status {status})"
         raise (Unavailable if status in _LATER else Lost)(Loss(why)) from None
     raise Unavailable(Loss(str(refused))) if status in _LATER else refused
 
@@ -89,7 +89,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        """Called by the first request."""
+        """Connect to the socket; the first request calls this."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
@@ -104,7 +104,7 @@ def _connection(url: str) -> http.client.HTTPConnection:
 
 
 def _path(url: str) -> str:
-    """Where to post: a proxy puts before this path what it puts before the WebSocket's."""
+    """Return the path to post to, with the prefix that a proxy gives the WebSocket's path."""
     found = unix_socket(url)
     path = found[1] if found else urlsplit(url).path
     return path.removesuffix(WEBSOCKET_PATH).rstrip("/") + _PATH

@@ -1,9 +1,9 @@
-"""What a user iterates over: the messages of one subscription, and the gaps between them.
+"""Subscriptions as a program iterates over them: messages, and the gaps between them.
 
 A subscription keeps a short queue and its place in the log, `seq`: everything it asks for up to
-there has been put into the queue. The place is what it resumes from, and what keeps a message that
-is sent twice from being seen twice. The queue is bounded; what happens when it is full is the
-line's to decide.
+there has been put into the queue. It resumes from its place, and passes over messages up to it, so
+that a message that is sent twice is seen once. The queue is bounded; its source decides what to do
+when it is full. The source is a link of the client, or the feed of a server in the same process.
 """
 
 from __future__ import annotations
@@ -14,20 +14,24 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from livelog.client import commands
+from livelog.client.commands import Command
 from livelog.client.decoding import Item
 from livelog.wire.events import Gap
 from livelog.wire.messages import Delivered
 
 QUEUE = 500
-"""Messages that wait for a user who is busy, at most."""
+"""Most messages that wait for a busy consumer."""
 
 
 class Subscription:
-    """Messages as they come: `async for message in subscription`.
+    """Messages as they come, made by `subscribe` of a client or a server.
 
-    Used as a context manager it is in force from the first line of the block on, and not only when
-    it is first iterated over; its end then ends the subscription. Without one it ends with the
-    loop.
+        async for item in log.subscribe(["user"]):
+            print("some are gone" if isinstance(item, Gap) else item.content)
+
+    Used as a context manager it is in force from the first line of the block on, and ends with the
+    block. Without one it starts and ends with the loop.
     """
 
     def __init__(
@@ -41,25 +45,25 @@ class Subscription:
         self.types = tuple(types)
         self.filters = filters
         self.seq = since
-        """Its place in the log; None while it starts from now on."""
+        """Place in the log; None while it starts from now on."""
         self.resumed_by_user = since is not None
-        """Whether it was given a place to start from."""
+        """The user has given a place to start from."""
         self.in_force = False
-        """Whether the server has confirmed it, on the present connection."""
+        """The server has confirmed it, on the present connection."""
         self.resumes = False
-        """Whether it has been in force before."""
+        """It has been in force before."""
         self._start = start
         self._stop = stop
         self._started = False
         self._items: deque[Item] = deque()
-        self._arrived = asyncio.Event()  # there is something to take, or nothing will come
+        self._arrived = asyncio.Event()  # an item can be taken, or the subscription has ended
         self._room = asyncio.Event()
         self._room.set()
         self._ready = asyncio.Event()  # in force for the first time, or never will be
         self._ended = False
         self._failure: Exception | None = None
 
-    # The user's side.
+    # For the consumer.
 
     async def __aenter__(self) -> Self:
         self._begin()
@@ -77,15 +81,16 @@ class Subscription:
         self.close()
 
     async def __aiter__(self) -> AsyncIterator[Item]:
-        """Messages and gaps. Ends when the client is closed.
+        """Yield messages and gaps, until the client or server is closed.
 
-        Raises `RefusedError` when the server does not grant the subscription,
-        `ConnectionEndedError` when the connection ended for good.
+        Raises `RefusedError` when the server refuses the subscription, `ConnectionEndedError` when
+        the connection ended for good, and `NotRunningError` when the client or server is not
+        running.
         """
         begun_here = not self._started
         self._begin()
         try:
-            while await self._something():
+            while await self._available():
                 yield self._take()
         finally:
             if begun_here:
@@ -102,8 +107,8 @@ class Subscription:
             self._started = True
             self._start(self)
 
-    async def _something(self) -> bool:
-        """Wait until there is something to take; False when nothing will come any more."""
+    async def _available(self) -> bool:
+        """Wait until an item can be taken; False when the subscription has ended."""
         while not self._items:
             if self._failure is not None:
                 raise self._failure
@@ -117,11 +122,11 @@ class Subscription:
         self._room.set()
         return self._items.popleft()
 
-    # The line's side.
+    # For the source.
 
     @property
     def full(self) -> bool:
-        """Whether the user has to take something first."""
+        """The consumer has to take an item before another is put."""
         return len(self._items) >= QUEUE
 
     async def room(self) -> None:
@@ -131,49 +136,44 @@ class Subscription:
             await self._room.wait()
 
     def contradicts(self, other: Subscription) -> bool:
-        """Whether both ask for a type with different filters."""
+        """Tell whether both ask for a type with different filters."""
         return self.filters != other.filters and not set(self.types).isdisjoint(other.types)
 
-    def command(self, since: int | None) -> dict[str, Any]:
-        """The command that puts it in force, from now on or from `since` on."""
-        command = {
-            "action": "subscribe",
-            "message_types": self.types,
-            "filters": self.filters,
-        }
-        return command if since is None else {**command, "since": since}
+    def command(self, since: int | None) -> Command:
+        """Build the command that puts it in force, from now on or after `since`."""
+        return commands.subscribe(self.types, self.filters, since)
 
     def confirm(self, seq: int) -> None:
-        """The server has put it in force; `seq` is where it starts, if it starts from now on."""
+        """Note that it is in force; `seq` is its place, if it starts from now on."""
         if self.seq is None:
             self.seq = seq
         self.in_force = self.resumes = True
         self._ready.set()
 
     def put(self, message: Delivered) -> None:
-        """A message of one of its types has arrived."""
+        """Queue a message of one of its types, unless it was queued before."""
         if self.seq is None or message.seq > self.seq:
             self.seq = message.seq
             self._put(message)
 
     def lose(self, gap: Gap) -> None:
-        """Messages are gone, among them perhaps some of its own."""
+        """Queue a gap, in which messages of its types may be gone."""
         if self.seq is not None and gap.to > self.seq:
             self._put(Gap(from_=max(gap.from_, self.seq), to=gap.to))
             self.seq = gap.to
 
     def advance(self, seq: int) -> None:
-        """All of it up to `seq` has arrived."""
+        """Note that all its messages up to `seq` have arrived."""
         self.seq = seq if self.seq is None else max(seq, self.seq)
 
     def start_over(self, seq: int) -> None:
-        """The server's log ends before our place: it is another log, and what we missed is lost."""
+        """Go on at `seq` of another log: the server's log ends before the place of this one."""
         assert self.seq is not None
         self._put(Gap(from_=self.seq, to=seq))
         self.seq = seq
 
     def end(self, failure: Exception | None = None) -> None:
-        """Nothing more will come."""
+        """Let the iteration end behind the queued items, with an error if one is given."""
         self._ended = True
         self._failure = self._failure or failure
         for event in (self._arrived, self._room, self._ready):

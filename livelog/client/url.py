@@ -1,4 +1,4 @@
-"""Addresses of servers: the URL of the WebSocket, from which all else follows."""
+"""Addresses of servers: the URL of the WebSocket, from which the others follow."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _UNIX = "ws+unix://"
 
 
 def shown(url: str) -> str:
-    """The address as it may be shown: the query can hold a token."""
+    """Return the address without its query, which can hold a token."""
     return url.partition("?")[0]
 
 
 def unix_socket(url: str) -> tuple[str, str] | None:
-    """Path of the socket and path of the WebSocket in `ws+unix://SOCKET:PATH`; else None."""
+    """Return the paths of socket and WebSocket in `ws+unix://SOCKET:PATH`, None for other URLs."""
     if not url.startswith(_UNIX):
         return None
     socket, _, path = url.removeprefix(_UNIX).rpartition(":")

@@ -1,5 +1,8 @@
-"""Every option, once: `options` declares them, `sources` collects values, `check` says what is
-allowed, and `config` is what a server reads."""
+"""Options, each declared once.
+
+`options` declares them, `sources` collects their values, `check` checks the values, and `config` is
+the configuration that a server reads.
+"""
 
 from livelog.config.check import blaming, flag
 from livelog.config.config import Config

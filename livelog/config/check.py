@@ -1,5 +1,4 @@
-"""What a setting may hold: lists of networks and origins, and the error that names a wrong
-value."""
+"""Checks of settings: lists of networks and origins, and errors that name a wrong setting."""
 
 from __future__ import annotations
 
@@ -13,6 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import FieldInfo
 
+from livelog.config.suggest import suggestion
 from livelog.errors import ConfigError
 
 UNIX = "unix"
@@ -44,7 +44,7 @@ def normal_origin(origin: str) -> str:
     """Return the origin as a browser writes it (RFC 6454 section 6.2). Raises `ValueError`."""
     match = _ORIGIN.fullmatch(origin.lower())
     if match is None:
-        raise ValueError(f"{origin!r} is no origin such as https://example.org")
+        raise ValueError(f"{origin!r} must be an origin such as https://example.org")
     scheme, host, port = match.groups()
     return f"{scheme}://{host}" + (f":{port}" if port and port != _PORTS[scheme] else "")
 
@@ -123,10 +123,17 @@ def checked(
     """
     values: dict[str, Any] = {}
     for name, value in settings.items():
-        if name not in options:
-            raise ConfigError(f"unknown setting {name!r}; known are: {', '.join(options)}")
+        check_name(name, options)
         values[name] = _checked(options[name], value, strict=strict)
     return values
+
+
+def check_name(name: str, options: Mapping[str, Option], source: str = "") -> None:
+    """Raise `ConfigError` with a suggestion for an unknown setting that `source` has named."""
+    if name not in options:
+        meant = suggestion(name, options)
+        rest = f"{' Known' if meant else '; known'} are: {', '.join(options)}"
+        raise ConfigError(f"{source}unknown setting {name!r}{meant}{rest}")
 
 
 def _checked(found: Option, value: Any, *, strict: bool) -> Any:

@@ -21,7 +21,11 @@ from livelog.config.options import (
 
 
 class Config:
-    """How a server is to run: `Config(port=9000, store="memory").net.port`.
+    """The configuration of a server: given by flat names, read by group.
+
+    >>> config = Config(port=9000, store="memory", message_limit=1000)
+    >>> config.net.port, config.limits.message_limit
+    (9000, 1000)
 
     Takes the options by their flat names, as keyword arguments. Raises `ConfigError` for an unknown
     name or a value that is not allowed.

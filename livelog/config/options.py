@@ -15,7 +15,7 @@ from msgspec import Struct
 from livelog.config.check import NetworkList, networks, option, options_of, origins
 
 _SECONDS = {"gt": 0, "le": 10_000_000}
-"""Bounds of a duration; a third of a year is for ever."""
+"""Bounds of a duration, up to a third of a year."""
 
 
 class Net(Struct, frozen=True, kw_only=True):
@@ -161,7 +161,7 @@ class Storage(Struct, frozen=True, kw_only=True):
 class Auth(Struct, frozen=True, kw_only=True):
     """Authentication. An option that is given must not be empty.
 
-    A variable that was forgotten must not open the server to all.
+    A variable without a value must not open the server to everyone.
     """
 
     jwt_secret: Annotated[

@@ -1,1 +1,1 @@
-"""Who gives messages their place in the log: `local` for one process."""
+"""The order of messages: the protocols of an engine, and `local`, the one for a single process."""

@@ -1,20 +1,86 @@
-"""Order within one process: seqs from the clock, strictly rising."""
+"""The engine of a single process: seqs from the clock, ids compared with the log's window."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+from livelog.engine.base import Done, Outcome, Sink, repeated
+from livelog.errors import GOING_AWAY, RefusedError
+from livelog.wire.record import Draft, Known, Receipt, Record, place
+
 
 class LocalEngine:
-    """Owner of the next seq."""
+    """Places drafts at once, and answers when the log says that they are safe.
 
-    def __init__(self, last: int = 0) -> None:
-        self.last = last
+    `clock` tells Unix time in seconds. A seq is the time in microseconds where that is free, and
+    one more than the last otherwise: a clock that stands still or jumps back cannot make it fall,
+    and a new process starts above every seq of an earlier one. It stays below 2**53 until the year
+    2255.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._sink: Sink
+        self._last = 0
         """The newest seq given out."""
+        self._closed = False
 
-    def next(self, now: float) -> int:
-        """The next seq: microseconds of `now` (Unix time in seconds), or one more than the last.
+    def start(self, sink: Sink) -> None:
+        """Begin to commit to `sink`, above its head."""
+        self._sink = sink
+        self._last = sink.head
 
-        A clock that stands still or jumps back cannot make it fall, and a new process starts
-        above every seq an earlier one has used. It stays below 2**53 until the year 2255.
-        """
-        self.last = max(int(now * 1_000_000), self.last + 1)
-        return self.last
+    def submit(self, drafts: Sequence[Draft], done: Done) -> None:
+        """Place `drafts` and commit the new ones; `done` is called when they are safe."""
+        if self._closed:
+            done([_closed()] * len(drafts))
+            return
+        fresh: dict[str, Record] = {}
+        outcomes = [self._outcome(draft, fresh) for draft in drafts]
+
+        def committed(refused: RefusedError | None) -> None:
+            done(outcomes if refused is None else [_unsafe(each, refused) for each in outcomes])
+
+        self._sink.commit(list(fresh.values()), committed)
+
+    def refusal(self, draft: Draft | None = None) -> RefusedError | None:
+        """Return why nothing can be taken now, or why `draft` cannot; None without a reason."""
+        refused = _closed() if self._closed else self._sink.refusal
+        if refused is not None or draft is None or not draft.named:
+            return refused
+        try:
+            known = self._sink.lookup(draft.id)
+        except RefusedError as unreadable:
+            return unreadable
+        outcome = None if known is None else repeated(draft, known)
+        return outcome if isinstance(outcome, RefusedError) else None
+
+    async def close(self) -> None:
+        """Take nothing more; what has been placed is answered by the store."""
+        self._closed = True
+
+    def _outcome(self, draft: Draft, fresh: dict[str, Record]) -> Outcome:
+        """Place `draft` among the `fresh` ones, unless its id is known."""
+        if draft.named:
+            try:
+                known = self._known(draft.id, fresh)
+            except RefusedError as unreadable:
+                return unreadable
+            if known is not None:
+                return repeated(draft, known)
+        self._last = max(int(self._clock() * 1_000_000), self._last + 1)
+        fresh[draft.id] = place(draft, self._last)
+        return Receipt(draft.id, self._last)
+
+    def _known(self, id: str, fresh: dict[str, Record]) -> Known | None:
+        first = fresh.get(id)
+        return self._sink.lookup(id) if first is None else Known(first.seq, first.payload)
+
+
+def _unsafe(outcome: Outcome, refused: RefusedError) -> Outcome:
+    """Return what becomes of `outcome` when the batch could not be made safe."""
+    return outcome if isinstance(outcome, RefusedError) else refused
+
+
+def _closed() -> RefusedError:
+    return RefusedError(GOING_AWAY, "", "the server is stopping", retry_after=1)

@@ -1,1 +1,1 @@
-"""Fan-out: which readers get which message, and when."""
+"""Fan-out: the choice of readers for each message, and the time of its delivery."""

@@ -1,8 +1,9 @@
 """Readers, and the audiences that readers with the same subscription share.
 
-A reader is a cursor into the log. An audience gathers the frames its members have not all been
-handed yet; what a member gets is decided when its turn comes. *Personal* frames, such as a reader's
-own direct messages, are kept for that member until its turn merges the two by seq.
+A reader is a cursor into the log. An audience gathers the frames that some of its members have not
+been sent yet; which of them a member gets is decided when it is written to. *Personal* frames, such
+as a reader's own direct messages, are kept for that member alone, and merged with the shared ones
+by seq when it is written to.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from livelog.index.query import NOTHING, Subscription
 from livelog.wire.messages import MessageType
 
 Route = tuple[MessageType, str]
-"""A type and a term: the key under which `routing` finds what a message with both concerns."""
+"""A type and a term, the key of `routing`'s tables: a message with both concerns what it finds."""
 
 
 class Reader:
-    """One connection's place in the log.
+    """One connection's position in the log.
 
-    `cursor` is the seq up to which everything it asked for has been written, exact while it is not
-    in an audience; `Hub.position` tells it for live readers too.
+    `cursor` is the seq up to which all subscribed messages have been written. It is exact while the
+    reader is in no audience; `Hub.position` is exact for live readers, too.
     """
 
     __slots__ = ("audience", "blocked", "cursor", "personal", "subscription", "write")
@@ -32,13 +33,13 @@ class Reader:
         self.subscription = NOTHING
         self.audience: Audience | None = None
         self.personal: tuple[Route, ...] = ()
-        """Routes of the parts that it shares with no audience, while it is live."""
+        """Routes of the parts of its subscription that no audience shares, while it is live."""
         self.blocked = False
         """The send buffer is full; nothing may be written until it has drained."""
 
 
 class Audience:
-    """The live readers of one subscription, and what not all of them have been handed yet."""
+    """The live readers of one subscription, and the frames that some of them still lack."""
 
     __slots__ = ("frames", "members", "personal", "seqs", "subscription", "turns")
 
@@ -47,36 +48,36 @@ class Audience:
         self.members: set[Reader] = set()
         self.seqs: list[int] = []
         self.frames: list[bytes] = []
-        """Frames that were gathered: `frames[i]` has the seq `seqs[i]`."""
+        """Gathered frames: `frames[i]` has the seq `seqs[i]`."""
         self.personal: dict[Reader, list[tuple[int, bytes]]] = {}
-        """Frames that were gathered for one member only, with their seqs."""
+        """Frames gathered for one member only, with their seqs."""
         self.turns: Iterator[Reader] = iter(())
-        """Members that are still to come in the round under way."""
+        """Members not yet written to in the round under way."""
 
     @property
     def pending(self) -> bool:
-        """Frames wait to be handed to a member."""
+        """True while frames wait to be written to a member."""
         return bool(self.seqs or self.personal)
 
     def after(self, cursor: int) -> bytes:
-        """Join the frames that every member at `cursor` has to be handed."""
+        """Join the frames that a member at `cursor` lacks, without personal ones."""
         frames = self.frames[bisect_right(self.seqs, cursor) :]
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
     def take_for(self, reader: Reader) -> bytes:
-        """Join the frames that `reader` has to be handed, and take out its personal ones."""
+        """Join the frames that `reader` lacks, in order of seq, and take out its personal ones."""
         start = bisect_right(self.seqs, reader.cursor)
         shared = zip(self.seqs[start:], self.frames[start:], strict=True)
         return b"".join(frame for _, frame in sorted([*shared, *self.personal.pop(reader)]))
 
     def first_for(self, reader: Reader) -> int | None:
-        """Return the seq of the first frame that `reader` has to be handed; None without one."""
+        """Return the seq of the first frame that `reader` lacks; None if it has all."""
         waiting = bisect_right(self.seqs, reader.cursor)
         first = [seq for seq, _ in self.personal.get(reader, ())[:1]]
         return min([*self.seqs[waiting : waiting + 1], *first], default=None)
 
     def drop(self, upto: int) -> None:
-        """Drop the frames up to this seq, which every member has been handed."""
+        """Drop the frames up to this seq, which every member has been sent."""
         handed = bisect_right(self.seqs, upto)
         del self.seqs[:handed], self.frames[:handed]
 

@@ -1,9 +1,9 @@
-"""Readers that are behind, on their way to the head.
+"""Catch-up: readers behind the head read the log until they are live.
 
-One that just subscribed, resumes from a `since`, or was too slow for a while: all read the log in
-chunks from their cursor, take turns, and join the live readers once they have it all. A slow
-reader costs its place in a queue, not a buffer. What is no longer in memory is fetched, for a few
-readers at a time, so that those on disk cost no more than those in the window.
+A reader that has just subscribed, resumes from a `since`, or was too slow for a while: each reads
+the log in chunks from its cursor, in turns with the others, and joins the live readers once it is
+at the head. So a slow reader costs a place in a queue, not a buffer. Chunks that are no longer in
+the window are fetched from the store, a few at a time, to bound the memory they take.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from livelog.wire import frames
 from livelog.wire.events import Gap, encoder, error
 
 CHUNK_BYTES = 256 * 1024
-"""What one reader gets in a turn: enough for efficient writes, little enough to take turns."""
+"""Bytes that one reader gets in a turn: enough for efficient writes, few enough for short turns."""
 
 TURN_BYTES = 4 * CHUNK_BYTES
 TURN_SCANNED = 4000
-"""What all get together, and how many records are looked at for it, before the live readers have
-theirs: some milliseconds."""
+"""Bytes that all readers get together, and records that are examined for them, before the live
+readers are written to again: some milliseconds of work."""
 
 MAX_FETCHES = 8
-"""Chunks that are fetched at the same time: what of them may be in memory."""
+"""Chunks that are fetched from the store at the same time, each of which takes memory."""
 
 
 class CatchUp:
@@ -47,14 +47,14 @@ class CatchUp:
 
     @property
     def idle(self) -> bool:
-        """Nobody waits for a turn."""
+        """True while no reader waits for a turn."""
         return not self._queue
 
     def move(self, reader: Reader, subscription: Subscription, since: int | None = None) -> int:
-        """Change what `reader` listens to; returns the seq after which the change holds.
+        """Change the subscription of `reader`; return the seq after which the change holds.
 
-        That is the head for a live reader and its cursor for one that is behind; with `since`, the
-        reader is moved there and reads everything after it (again).
+        The seq is the head for a live reader and the cursor for one that is behind. With `since`
+        the reader is moved to that seq, and gets what follows it, perhaps for the second time.
         """
         if since is None:
             self._hub.release(reader)
@@ -68,18 +68,18 @@ class CatchUp:
         return place
 
     def block(self, reader: Reader) -> None:
-        """Its send buffer is full, or it has gone: keep its place and write nothing more."""
+        """Stop writing to a reader whose send buffer is full or whose connection is lost."""
         reader.blocked = True
         self._hub.leave(reader)
         self.drop(reader)
 
     def unblock(self, reader: Reader) -> None:
-        """Its send buffer has drained: read on."""
+        """Resume a reader whose send buffer has drained."""
         reader.blocked = False
         self.add(reader)
 
     def add(self, reader: Reader) -> None:
-        """Bring `reader` to the head from its cursor; at once, if it is there."""
+        """Enqueue `reader`, or make it live if its cursor is at the head."""
         if reader.blocked or not reader.subscription.parts:
             return
         if reader.cursor < self._hub.head:
@@ -89,14 +89,14 @@ class CatchUp:
             self._hub.join(reader)
 
     def drop(self, reader: Reader) -> None:
-        """Forget `reader`: it has been blocked, has left, or its place has changed."""
+        """Remove `reader`, because it is blocked, has left, or its cursor has been moved."""
         self._queue.pop(reader, None)
         fetch = self._fetches.pop(reader, None)
         if fetch is not None:
             fetch.cancel()
 
     def turn(self) -> None:
-        """Give the readers in the queue their next chunks, in turn, one each at most."""
+        """Give each reader in the queue its next chunk, as long as the budgets last."""
         data_left, scans_left = TURN_BYTES, TURN_SCANNED
         for _ in range(len(self._queue)):
             if data_left <= 0 or scans_left <= 0:
@@ -111,7 +111,7 @@ class CatchUp:
             self.add(reader)
 
     async def _fetch(self, reader: Reader) -> None:
-        """Give `reader` a chunk of what is no longer in memory, and then its place in the queue."""
+        """Give `reader` a chunk from the store, and enqueue it again."""
         async with self._slots:
             try:
                 chunk = await self._log.fetch_after(reader.cursor, reader.subscription, CHUNK_BYTES)
@@ -123,7 +123,7 @@ class CatchUp:
             self.add(reader)
 
     def _write(self, reader: Reader, chunk: Chunk) -> int:
-        """Returns the number of bytes."""
+        """Write a chunk and return its size in bytes."""
         parts = chunk.frames
         if chunk.lost_upto:
             gap = Gap(from_=reader.cursor, to=chunk.lost_upto)
@@ -134,6 +134,15 @@ class CatchUp:
             reader.write(data)
         return len(data)
 
+    def _check(self) -> None:
+        """Assert that each reader behind is in one place, and may be written to."""
+        assert not self._queue.keys() & self._fetches.keys()
+        for reader in [*self._queue, *self._fetches]:
+            assert not reader.blocked
+            assert reader.audience is None
+            assert reader.subscription.parts
+            assert reader.cursor < self._hub.head
+
 
 def _ignored() -> None:
-    """Stand in until a flusher asks to be told of work."""
+    """Do nothing: the callback until a flusher sets its own."""

@@ -1,7 +1,7 @@
-"""The flusher: one round sends what has gathered, then rests as the pacing says.
+"""The flusher: the timer that starts the rounds of hub and catch-up.
 
-The only timer of the fan-out. It runs on demand: hub and catch-up signal that they have work, and
-when neither has any the flusher sleeps.
+A round sends what has gathered; then the flusher rests for as long as the pacing demands. It runs
+on demand: hub and catch-up signal that they have work, and without work no timer is set.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from livelog.fanout.pacing import Pacing
 _log = logging.getLogger(__name__)
 
 WRITES_PER_SLICE = 256
-"""About 2 ms of writing, after which the loop may do something else."""
+"""Writes after which the loop runs other work: about 2 ms."""
 
 
 class Flusher:
-    """Drives `hub` and `catch_up` on `loop`."""
+    """The driver of `hub` and `catch_up` on `loop`."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, hub: Hub, catch_up: CatchUp, pacing: Pacing
@@ -36,7 +36,7 @@ class Flusher:
         self._spent = 0.0
 
     def _wake(self) -> None:
-        """Send what there is as soon as the pace allows."""
+        """Schedule a round as soon as the pacing allows, unless one is scheduled or under way."""
         if self._next is None:
             if self._loop.time() < self._next_start:
                 self._next = self._loop.call_at(self._next_start, self._begin)
@@ -47,7 +47,7 @@ class Flusher:
         try:
             return self._hub.flush(WRITES_PER_SLICE)
         except Exception:
-            # One reader's fault must not end the fan-out; the flush goes on behind that reader.
+            # An error of one reader must not end the fan-out: the next slice continues behind it.
             _log.exception("a connection could not be written to")
             return True
 
@@ -57,17 +57,17 @@ class Flusher:
         try:
             self._catch_up.turn()
         except Exception:
-            # The reader has left the queue, and the beat goes on.
+            # The failed reader is out of the queue already, so the next round does not fail again.
             _log.exception("a connection could not catch up")
         self._spent = self._loop.time() - self._started
         self._slice()
 
     def _slice(self) -> None:
         started = self._loop.time()
-        goes_on = self._flush()
+        unfinished = self._flush()
         now = self._loop.time()
         self._spent += now - started
-        if goes_on:
+        if unfinished:
             self._next = self._loop.call_soon(self._slice)
             return
         self._next = None

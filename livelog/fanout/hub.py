@@ -1,15 +1,15 @@
 """The hub: live readers in audiences, and the rounds in which they are written to.
 
-Readers with the same subscription that are at the head share an audience. A message is appended to
-the audiences it concerns, once; what an audience has gathered is joined, and the same bytes are
-handed to every member. A reader that cannot be written to, or that starts in the past, is in no
-audience: the catch-up brings it to the head and `join`s it again.
+Readers at the head with the same subscription share an audience. A message is appended once to each
+audience it concerns; the frames that an audience has gathered are joined, and the same bytes are
+written to every member. A blocked reader, or one whose cursor is in the past, is in no audience:
+the catch-up brings it to the head and makes it live with `join`.
 
-Members are written to in rounds, and a round in slices, so that the loop breathes. What a member
-gets is decided when its turn comes: everything its audience has gathered after its cursor. So a
-message that arrives in the middle of a round reaches those who are still to come in that round, and
-the others in the next; nobody waits for more than one round. Members that had their turn in the
-same slice have the same cursor, so each slice joins once.
+Members are written to in rounds, and a round is cut into slices, between which the loop runs other
+work. A member gets everything its audience has gathered after its cursor, up to the moment it is
+written to. So a message that arrives in mid-round reaches the members that are still to come in
+that round, and the others in the next; no member waits for more than one round. Members that were
+written to in the same slice have the same cursor, so the frames are joined once for all of them.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from livelog.wire.record import Record
 
 
 class Hub:
-    """All audiences. Owns which readers are live, and the bytes that wait for them."""
+    """All audiences: the live readers, and the frames that wait for them."""
 
     def __init__(self, head: int = 0) -> None:
         self.head = head
-        """Seq of the last message it was told of."""
+        """Seq of the last published message."""
         self.on_work: Callable[[], object] = _ignored
-        """Called when frames begin to wait for a live reader."""
+        """Callback for the flusher: frames have begun to wait for a live reader."""
         self._audiences: dict[Subscription, Audience] = {}
         self._routing = Routing()
         self._dirty: set[Audience] = set()
-        """Audiences with frames that not every member has been handed."""
+        """Audiences with frames that some member lacks."""
         self._round: deque[Audience] = deque()
-        """Audiences whose members are still to be written to in the round under way."""
+        """Audiences with members not yet written to in the round under way."""
         self._round_head = 0
-        """The head when the round began: at its end everybody has everything up to here."""
+        """The head when the round began; at its end every live reader has all up to here."""
 
-    # Readers come and go.
+    # Readers join and leave.
 
     def position(self, reader: Reader) -> int:
-        """Return the seq up to which `reader` has been handed all it asked for."""
+        """Return the seq up to which `reader` has been sent all messages it subscribed to."""
         audience = reader.audience
         if audience is None:
             return reader.cursor if reader.subscription.parts else self.head
@@ -60,7 +60,7 @@ class Hub:
         self._routing.enter(reader)
 
     def leave(self, reader: Reader) -> None:
-        """Take `reader` out of the live set, with its cursor at the exact place."""
+        """Take `reader` out of the live set, and set its cursor to its exact position."""
         reader.cursor = self.position(reader)
         audience, reader.audience = reader.audience, None
         if audience is not None:
@@ -72,7 +72,7 @@ class Hub:
         reader.personal = ()
 
     def release(self, reader: Reader) -> None:
-        """Let a reader leave at the head: it is first handed what its audience has gathered."""
+        """Take a reader out of the live set at the head, after writing the frames it lacks."""
         audience = reader.audience
         if audience is not None and self.position(reader) < self.head:
             personal = reader in audience.personal
@@ -91,7 +91,7 @@ class Hub:
         self._dirty.discard(audience)
         self._routing.remove(audience)
 
-    # Messages come in and go out.
+    # Messages are gathered and written.
 
     def publish(self, record: Record) -> None:
         """Append `record` to the audiences it concerns."""
@@ -111,14 +111,11 @@ class Hub:
 
     @property
     def idle(self) -> bool:
-        """No frame waits to be written to a live reader."""
+        """True while no frame waits for a live reader."""
         return not self._dirty
 
     def begin(self) -> None:
-        """Start a round over all audiences that have gathered something.
-
-        The round before must have ended.
-        """
+        """Start a round over all audiences with frames; the previous one must have ended."""
         assert not self._round
         self._round_head = self.head
         for audience in self._dirty:
@@ -127,10 +124,12 @@ class Hub:
             self._round.append(audience)
 
     def flush(self, count: int) -> bool:
-        """Write to up to `count` readers; True when the round goes on.
+        """Write to up to `count` readers; return True while the round is unfinished.
 
-        This loop is where the server spends its time. Members with the same cursor get the same
-        joined bytes, and a member is skipped that has nothing to get or has left since `begin`.
+        The server spends most of its time in this loop, hence the local variables and the single
+        pass. Members with the same cursor get the same joined bytes. A member is skipped if it
+        lacks no frame, or if it has left since `begin`: `turns` is a snapshot, and readers leave
+        between slices and during writes.
         """
         while self._round:
             audience = self._round[0]
@@ -148,7 +147,7 @@ class Hub:
                         data = joined[cursor] = audience.after(cursor)
                     if cursor < upto:
                         reader.cursor = upto
-                    # Last, because a write can block the reader, which reads its cursor.
+                    # After the cursor is set: a full send buffer blocks the reader, which reads it.
                     reader.write(data)
                     count -= 1
                     if not count:
@@ -173,4 +172,4 @@ class Hub:
 
 
 def _ignored() -> None:
-    """Stand in until a flusher asks to be told of work."""
+    """Do nothing: the callback until a flusher sets its own."""

@@ -1,12 +1,12 @@
-"""Lookup tables: which audiences and which single readers a message concerns.
+"""Routing tables: from a message to the audiences and single readers it concerns.
 
-Audiences are looked up, not searched: those without filters by the message's type, the others by
-one of the terms they require, then asked once more with the one predicate. So distinct filters cost
-a lookup each, not a scan.
+Audiences without filters are found by the message's type, the others by one of the terms they
+require; the candidates are then checked with the full query. So distinct filters cost a lookup
+each, not a scan.
 
-A part of a subscription that requires a person's id would make every subscription different, and
-an audience of each reader. `split` cuts such *personal* parts off; their readers are found by the
-person.
+A part of a subscription that requires a user's id differs from reader to reader, and would make an
+audience of each reader. `split` takes such *personal* parts out; their readers are found by the
+user's id.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import TypeVar
 
 from livelog.fanout.audience import Audience, Reader, Route
 from livelog.index.query import EVERYTHING, Query, Subscription
-from livelog.wire.messages import MessageType
+from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
 
 _GRAM = 3
-"""Letters of its longest word by which a filter on text alone is found."""
+"""Letters of its longest word under which a filter on text alone stands in the table."""
 
-# Terms have the form `field=value`; the fewer messages share a value, the better it routes.
-_MOST_TELLING_FIRST = (
+# Terms have the form `field=value`; the fewer messages share a value, the fewer candidates.
+_MOST_SELECTIVE_FIRST = (
     "user_id=",
     "username=",
     "raid_id=",
@@ -36,28 +36,29 @@ _MOST_TELLING_FIRST = (
     "severity=",
     "server=",
 )
-_PERSON = "user_id="
+_USER = "user_id="
+_UNFILTERED = {name: EVERYTHING.of_type(name) for name in TYPES}
 _NO_AUDIENCES: frozenset[Audience] = frozenset()
 _NO_READERS: frozenset[Reader] = frozenset()
 
-Entry = TypeVar("Entry", bound=Hashable)
+Item = TypeVar("Item", bound=Hashable)
 
 
 class Routing:
-    """The tables of all audiences and of all live readers with personal parts."""
+    """The tables: all audiences, and all live readers with personal parts."""
 
     def __init__(self) -> None:
         self._unfiltered: defaultdict[MessageType, set[Audience]] = defaultdict(set)
         self._routes: dict[Route, set[Audience]] = {}
-        self._persons: dict[Route, set[Reader]] = {}
-        """Live readers with personal parts, by the person."""
+        self._by_user: dict[Route, set[Reader]] = {}
+        """Route with a user's id → live readers with that personal part."""
         self._text_routes = 0
-        """Entries of `_routes` that stand under letters of a text."""
+        """Number of audiences in `_routes` that stand under letters of a text."""
 
     def add(self, audience: Audience) -> None:
-        """Enter a new audience."""
+        """Add an audience."""
         for name, query in audience.subscription.parts:
-            if query == EVERYTHING:
+            if query == _UNFILTERED[name]:
                 self._unfiltered[name].add(audience)
             else:
                 term = _route(query)
@@ -67,7 +68,7 @@ class Routing:
     def remove(self, audience: Audience) -> None:
         """Remove an audience."""
         for name, query in audience.subscription.parts:
-            if query == EVERYTHING:
+            if query == _UNFILTERED[name]:
                 self._unfiltered[name].discard(audience)
             else:
                 term = _route(query)
@@ -75,14 +76,14 @@ class Routing:
                 _discard(self._routes, (name, term), audience)
 
     def enter(self, reader: Reader) -> None:
-        """Enter a live reader under the routes of its personal parts."""
+        """Add a live reader under the routes of its personal parts."""
         for route in reader.personal:
-            self._persons.setdefault(route, set()).add(reader)
+            self._by_user.setdefault(route, set()).add(reader)
 
     def leave(self, reader: Reader) -> None:
         """Remove a reader that is no longer live."""
         for route in reader.personal:
-            _discard(self._persons, route, reader)
+            _discard(self._by_user, route, reader)
 
     def audiences(self, record: Record) -> Iterator[Audience]:
         """Find the audiences that `record` concerns."""
@@ -96,10 +97,10 @@ class Routing:
     def readers(self, record: Record) -> set[Reader]:
         """Find the live readers for whom `record` is personal."""
         found: set[Reader] = set()
-        if self._persons:
+        if self._by_user:
             for term in record.keys:
-                if term.startswith(_PERSON):
-                    found |= self._persons.get((record.type, term), _NO_READERS)
+                if term.startswith(_USER):
+                    found |= self._by_user.get((record.type, term), _NO_READERS)
         return found
 
     def _terms(self, record: Record) -> Iterator[str]:
@@ -113,7 +114,7 @@ class Routing:
         """Assert that the tables hold these audiences, and live readers only."""
         tables = (self._unfiltered, self._routes)
         assert {a for table in tables for s in table.values() for a in s} == audiences
-        for route, readers in self._persons.items():
+        for route, readers in self._by_user.items():
             assert readers
             assert all(reader.audience and route in reader.personal for reader in readers)
 
@@ -124,26 +125,26 @@ def split(subscription: Subscription) -> tuple[Subscription, tuple[Route, ...]]:
     A subscription that is personal as a whole stays so: readers who share it are an audience.
     """
     routes = {name: _route(query) for name, query in subscription.parts}
-    personal = {name: term for name, term in routes.items() if term.startswith(_PERSON)}
+    personal = {name: term for name, term in routes.items() if term.startswith(_USER)}
     if len(personal) == len(routes):
         return subscription, ()
     return subscription.without(frozenset(personal)), tuple(personal.items())
 
 
-def _discard(table: dict[Route, set[Entry]], route: Route, entry: Entry) -> None:
-    """Remove `entry`, and its row in the table when no other is left there."""
-    entries = table[route]
-    entries.discard(entry)
-    if not entries:
+def _discard(table: dict[Route, set[Item]], route: Route, item: Item) -> None:
+    """Remove `item`, and its set when that becomes empty."""
+    items = table[route]
+    items.discard(item)
+    if not items:
         del table[route]
 
 
 def _route(query: Query) -> str:
-    """Return a term that every message `query` matches has: the most telling one it requires.
+    """Return the most selective term that every message matching `query` has.
 
-    Of several persons it is the last, which is the principal that asks.
+    Of several user ids it is the last, which is that of the principal.
     """
-    for field in _MOST_TELLING_FIRST:
+    for field in _MOST_SELECTIVE_FIRST:
         for term in reversed(query.keys):
             if term.startswith(field):
                 return term

@@ -1,1 +1,1 @@
-"""How messages are found: terms, words, posting lists and the query over them. Pure."""
+"""The search index: terms, words, posting lists, queries over them and their planner. Pure."""

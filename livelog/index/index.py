@@ -1,57 +1,45 @@
-"""What is where in the window: for each term a bitmap of the positions that have it.
+"""The index in memory: for each term a bitmap of the positions of the messages that have it.
 
 Counting, intersecting and turning to a deep page are then arithmetic on compressed bitmaps
 (roaring), whatever the number of hits. A position counts messages since the index began; forgotten
 positions are masked at once and swept out of the bitmaps later, a few thousand terms at a time.
-
-Searches are generators that pause between steps of some milliseconds at most, so that a long one
-can be interleaved with other work. Messages that come in meanwhile are not in its result.
+It is a `plan.Source`: `plan.find` searches it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Final
 
 from pyroaring import BitMap
 
-from livelog.index.ngrams import LOOKED_THROUGH
+from livelog.index.ngrams import MAX_QUEUED
+from livelog.index.plan import Steps
 from livelog.index.postings import Postings, shifted
-from livelog.index.query import BEGINNING_OF_TIME, END_OF_TIME, Query
-from livelog.index.text import Phrase
 from livelog.index.timestamps import Timestamps
 from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
-
-_VERIFIED_PER_STEP = 100
-"""Messages whose text is looked at between two pauses; their JSON has to be decoded for it."""
-
-_FEW = 32
-"""Candidates that are verified sooner than the words of a query are looked up."""
 
 _SWEPT_PER_STEP = 2048
 """Terms whose bitmaps are swept at a time."""
 
 _NOTHING: Final = BitMap()
 
-Mentions = Callable[[int, Phrase], bool]
-"""Tells whether a phrase stands in the text of the message at a position."""
-
 
 class Index:
     """Terms of the messages at the positions from `start` up to, not including, `end`.
 
-    Positions must stay below 2**32, which is what a bitmap holds: see `renumbered`. Up to
-    `looked_through` words are looked through one by one when a part of a word is searched.
+    Positions must stay below 2**32, which is what a bitmap holds: see `renumbered`. `max_queued`
+    is the number of words that wait for their n-grams: see `ngrams`.
     """
 
-    def __init__(self, looked_through: int = LOOKED_THROUGH) -> None:
+    def __init__(self, max_queued: int = MAX_QUEUED) -> None:
         self.start = 0
         self.end = 0
         self._types: dict[MessageType, BitMap] = {name: BitMap() for name in TYPES}
         self._keys: dict[str, BitMap] = {}
-        self._words = Postings(looked_through)
+        self._words = Postings(max_queued)
         self._times = Timestamps()
         self._swept = 0
         self._sweep: Iterator[None] | None = None
@@ -60,7 +48,7 @@ class Index:
         return self.end - self.start
 
     def add(self, record: Record) -> None:
-        """Give `record` the next position."""
+        """Index `record` at the next position."""
         position = self.end
         self.end += 1
         self._types[record.type].add(position)
@@ -80,50 +68,44 @@ class Index:
         if self._sweep is not None and next(self._sweep, self) is self:
             self._sweep = None
 
+    @property
+    def positions(self) -> range:
+        """Positions of the messages that are kept."""
+        return range(self.start, self.end)
+
     def of_type(self, name: MessageType) -> BitMap:
-        """The positions of one type, forgotten ones perhaps among them."""
+        """Positions of the messages of one type."""
         return self._types[name]
 
-    def find(self, query: Query, mentions: Mentions) -> Generator[None, None, BitMap]:
-        """The positions whose messages match `query`."""
-        found = self.select(query, range(self.start, self.end))
-        for part in sorted({word for phrase in query.phrases for word in phrase}, key=len):
-            if len(found) > _FEW:
-                found &= yield from self._words.containing(part)
-        few = len(found) <= _FEW
-        for phrase in query.phrases:
-            if few or len(phrase) > 1:
-                found = yield from self._verified(phrase, found, mentions)
-        return found & BitMap(range(self.start, self.end))
+    def of_key(self, key: str) -> BitMap:
+        """Positions of the messages with a key."""
+        return self._keys.get(key, _NOTHING)
 
-    def select(self, query: Query, within: range) -> BitMap:
-        """The positions in `within` that match all of `query` but its text."""
-        found = BitMap(range(max(within.start, self.start), min(within.stop, self.end)))
-        if len(query.types) < len(TYPES):
-            found &= BitMap.union(_NOTHING, *(self._types[name] for name in query.types))
-        for key in query.keys:
-            found &= self._keys.get(key, _NOTHING)
-        if query.own is not None:
-            found -= self._types["dm"] - self._keys.get(query.own, _NOTHING)
-        if query.date_from > BEGINNING_OF_TIME or query.date_to < END_OF_TIME:
-            found &= self._times.between(query.date_from, query.date_to)
-        return found
+    def between(self, first: int, last: int) -> BitMap:
+        """Positions of the messages with a timestamp from `first` to `last`, both included."""
+        return self._times.between(first, last)
+
+    def containing(self, part: str) -> Steps[BitMap]:
+        """Positions of the messages with a word that contains `part`, in steps."""
+        return self._words.containing(part)
 
     def vocabulary(self) -> Collection[str]:
-        """Every word that occurs."""
+        """Return every word that occurs."""
         return self._words.words()
 
     def postings(self) -> Iterator[tuple[str, BitMap]]:
-        """Every term with the positions that have it, types as `type=name`."""
+        """Iterate over every term and its positions, types as `type=name`."""
         for name, positions in self._types.items():
-            yield f"type={name}", positions
+            if positions:
+                yield f"type={name}", positions
         yield from self._keys.items()
         yield from self._words.items()
 
     def renumbered(self) -> Index:
-        """The same index, with positions counted from the oldest one that is kept.
+        """Return the same index with positions counted from the oldest one that is kept.
 
-        It takes some microseconds a term; searches under way go on with this one and are void.
+        It takes some microseconds a term. Searches under way continue on the old index, and their
+        result has to be thrown away.
         """
         distance = self.start
         fresh = Index()
@@ -135,19 +117,8 @@ class Index:
         fresh._times = self._times.shifted(distance)
         return fresh
 
-    def _verified(
-        self, phrase: Phrase, candidates: BitMap, mentions: Mentions
-    ) -> Generator[None, None, BitMap]:
-        """Those of `candidates` in which the words of `phrase` stand side by side."""
-        verified = BitMap()
-        positions = iter(candidates)
-        while batch := list(islice(positions, _VERIFIED_PER_STEP)):
-            verified.update([p for p in batch if mentions(p, phrase)])
-            yield
-        return verified
-
     def _sweeping(self, start: int) -> Iterator[None]:
-        """Take the positions below `start` out of all structures, in steps."""
+        """Remove the positions below `start` from all structures, in steps."""
         self._swept = start
         self._times.forget_before(start)
         for postings in self._types.values():
@@ -162,7 +133,7 @@ class Index:
         yield from self._words.sweep(start)
 
     def _check(self) -> None:
-        """Assert that what is kept is what the bitmaps say."""
+        """Assert that each kept position has one type, and that words and times hold."""
         kept = BitMap(range(self.start, self.end))
         assert BitMap.union(*self._types.values()) & kept == kept
         assert sum(len(postings & kept) for postings in self._types.values()) == len(self)

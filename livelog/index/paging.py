@@ -1,8 +1,8 @@
-"""What those who read the past ask for, and what they get.
+"""Pages and chunks: the two forms in which past messages are read.
 
 All messages that match a query form one list, newest first, wherever they are kept. A page is a
-piece of it: asked for by its offset, or by a seq it has to begin, end or lie around, which is an
-offset too once it is known how many matches are newer. Readers that follow the log get chunks
+slice of it: asked for by its offset, or by a seq that it has to begin, end or lie around, which
+becomes an offset once the number of newer matches is known. Readers that follow the log get chunks
 instead: frames in seq order, and the cursor behind them.
 """
 
@@ -15,12 +15,12 @@ from typing import Literal
 Anchor = Literal["before", "after", "around"]
 
 Newer = Callable[[int], int]
-"""How many matches have a seq above this one."""
+"""Count the matches with a seq above this one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Up to `limit` matches, from `offset` on or where `anchor` and `seq` say.
+    """Place of a page: up to `limit` matches, from `offset` on or beside the message of a seq.
 
     `before`: the newest ones that are older than `seq`. `after`: those that follow `seq` directly.
     `around`: those with `seq` in their middle.
@@ -32,7 +32,7 @@ class Span:
     seq: int = 0
 
     def resolve(self, newer: Newer) -> tuple[int, int]:
-        """Offset and limit of the page within all matches."""
+        """Return offset and limit of the page within all matches."""
         return _RESOLVE[self.anchor](self, newer)
 
 
@@ -59,23 +59,23 @@ _RESOLVE = {None: _from_offset, "before": _before, "after": _after, "around": _a
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some of the messages that match a query, newest first."""
+    """Messages that match a query, newest first."""
 
     payloads: list[bytes]
     total: int
-    """How many match in all."""
+    """Number of all matches."""
     offset: int
-    """Place of the first of `payloads` among all that match."""
+    """Place of the first of `payloads` among all matches."""
 
 
 @dataclass(slots=True)
 class Chunk:
-    """The next part of what a reader behind has to read."""
+    """The next messages for a reader that is behind."""
 
     frames: list[bytes]
     cursor: int
-    """Where the reader is once it has them."""
+    """Seq up to which the reader has been served once it has them."""
     scanned: int
-    """How many messages were looked at for it."""
+    """Number of messages that were read for it."""
     lost_upto: int = field(default=0)
-    """If not 0: messages after the old cursor and up to here are gone."""
+    """If not 0, messages after the old cursor and up to this seq are gone."""

@@ -1,18 +1,21 @@
-"""The one predicate: which messages somebody asks for.
+"""The one predicate: the messages that a principal asks for and may read.
 
 A `Query` means the same for a live subscription, for resume, for history and for search. All its
-parts must hold. A `Subscription` is what one connection listens to: a query for each message type
-it named. Both are values: equal ones are interchangeable, which is what lets connections with the
-same subscription share one audience.
+parts must hold. `compile_query` is the only way to one: it takes a principal, checks its scopes
+and limits the query to the types and the direct messages it may read, so no caller has to. A
+`Subscription` is one connection's set of queries, one for each message type it named. Both are
+values: equal ones are interchangeable, which is what lets connections with the same subscription
+share one audience.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from msgspec import UNSET, UnsetType
 
+from livelog.auth.principal import Principal
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.terms import key
 from livelog.index.text import Phrase, occurs, phrases
@@ -24,27 +27,34 @@ from livelog.wire.record import Record
 BEGINNING_OF_TIME = -(2**63)
 END_OF_TIME = 2**63
 MAX_WORDS = 32
-"""How many words a query may have."""
+"""Maximum number of words in a query."""
+
+_ALL_TYPES: frozenset[MessageType] = frozenset(TYPES)
+_ONLY: dict[MessageType, frozenset[MessageType]] = {name: frozenset([name]) for name in TYPES}
+_NO_TYPES: frozenset[MessageType] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Conditions on a message; the default has none."""
+    """Conditions on a message; `types` and `reads_as` have no default, lest one be forgotten.
 
-    types: frozenset[MessageType] = frozenset(TYPES)
+    Only `compile_query` makes one from what a client sends.
+    """
+
+    types: frozenset[MessageType]
+    reads_as: str | None
+    """Id of the user whose direct messages match, those from and to that id; None for all."""
     keys: tuple[str, ...] = ()
     """Terms made by `terms.key`, in the order of `KEY_FILTERS`."""
     phrases: tuple[Phrase, ...] = ()
     date_from: int = BEGINNING_OF_TIME
     date_to: int = END_OF_TIME
     """First and last moment that match, in microseconds since 1970."""
-    reads_as: str | None = None
-    """Who asks: of the direct messages only those from or to them match; any if None."""
     filters: Filters = field(default=Filters(), compare=False)
-    """How the client wrote it, to tell it what is in force."""
+    """The filters as the client wrote them, to tell it what is in force."""
 
     def matches(self, record: Record) -> bool:
-        """Whether `record` is asked for."""
+        """Tell whether `record` is asked for."""
         if record.type not in self.types or not self.date_from <= record.time <= self.date_to:
             return False
         if self.keys and not all(key in record.keys for key in self.keys):
@@ -59,34 +69,54 @@ class Query:
         return None if self.reads_as is None else key("user_id", self.reads_as)
 
     def of_type(self, name: MessageType) -> Query:
-        """What it means for messages of one type, where who asks is a key like any other.
+        """Return the query for messages of one type alone, where `reads_as` becomes a key.
 
-        So for all other types it is the same whoever asks.
+        So for all types but `dm` it is the same for every principal.
         """
         own = () if name != "dm" or self.own is None else (self.own,)
-        return replace(self, keys=(*self.keys, *own), reads_as=None)
+        types = _ONLY[name] if name in self.types else _NO_TYPES
+        return replace(self, types=types, keys=(*self.keys, *own), reads_as=None)
 
 
 def compile_query(
-    filters: Filters, text: str | UnsetType = UNSET, reads_as: str | None = None
+    principal: Principal,
+    filters: Filters,
+    text: str | UnsetType = UNSET,
+    message_types: Sequence[MessageType] = (),
 ) -> Query:
-    """The query that `filters` and the words of `text` describe, asked by `reads_as`.
+    """Compile `filters` and the words of `text` to what `principal` may read of them.
 
-    Raises `RefusedError` for dates that are none or reversed and for text without or with too many
-    words.
+    Types are named in `filters.type` or `message_types`; without any, all that are readable are
+    meant. Raises `RefusedError` for a type that `principal` may not read, for invalid or reversed
+    dates, and for text without words or with too many.
     """
+    types = _readable(principal, filters, message_types)
     date_from = _moment(filters, "date_from", BEGINNING_OF_TIME)
     date_to = _moment(filters, "date_to", END_OF_TIME)
     if date_from > date_to:
         raise RefusedError(PROTOCOL_ERROR, "filters.date_from", "is later than date_to")
     wanted = (*_phrases(filters.text, "filters.text"), *_phrases(text, "query"))
-    return Query(_types(filters), _keys(filters), wanted, date_from, date_to, reads_as, filters)
+    return Query(types, principal.reads_as, _keys(filters), wanted, date_from, date_to, filters)
 
 
-def _types(filters: Filters) -> frozenset[MessageType]:
+def _readable(
+    principal: Principal, filters: Filters, message_types: Sequence[MessageType]
+) -> frozenset[MessageType]:
+    """Return the types that are named, or all that `principal` may read if none is."""
+    field = "message_types" if message_types else "filters.type"
+    named = message_types or _named(filters)
+    readable = principal.readable
+    if named or not readable:
+        principal.check_reads(named or TYPES, field)
+    # One object for all: a server holds a query for each subscription.
+    types = frozenset(named) or readable
+    return _ALL_TYPES if types == _ALL_TYPES else types
+
+
+def _named(filters: Filters) -> Sequence[MessageType]:
     if filters.type is UNSET:
-        return frozenset(TYPES)
-    return frozenset([filters.type] if isinstance(filters.type, str) else filters.type)
+        return ()
+    return [filters.type] if isinstance(filters.type, str) else filters.type
 
 
 def _keys(filters: Filters) -> tuple[str, ...]:
@@ -108,12 +138,13 @@ def _phrases(text: str | UnsetType, field: str) -> tuple[Phrase, ...]:
     return found
 
 
-EVERYTHING = Query()
+EVERYTHING = Query(_ALL_TYPES, reads_as=None)
+"""No conditions, and no principal: for the tables of the hub and for tests, never for an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What a connection listens to: for each type it named, which messages of that type."""
+    """Queries of a connection, one for each message type it listens to."""
 
     parts: tuple[tuple[MessageType, Query], ...] = ()
     """In the order of `TYPES`, so that equal subscriptions are equal values."""
@@ -125,25 +156,26 @@ class Subscription:
 
     @property
     def types(self) -> list[MessageType]:
-        """The types it names, in the API's order."""
+        """Types it names, in the API's order."""
         return [name for name in TYPES if name in self._by_type]
 
     @property
     def filters(self) -> dict[MessageType, Filters]:
-        """The filters of each type that has some, as the client wrote them."""
+        """Filters of each type that has some, as the client wrote them."""
         return {name: query.filters for name, query in self.parts if query.filters != Filters()}
 
     def with_types(self, queries: Mapping[MessageType, Query]) -> Subscription:
-        """The same, with these types added or replaced."""
-        merged = {**self._by_type, **queries}
+        """Return the same with these types added or replaced, each query limited to its type."""
+        limited = {name: query.of_type(name) for name, query in queries.items()}
+        merged = {**self._by_type, **limited}
         return Subscription(tuple((name, merged[name]) for name in TYPES if name in merged))
 
     def without(self, types: frozenset[MessageType]) -> Subscription:
-        """The same, with these types removed."""
+        """Return the same with these types removed."""
         return Subscription(tuple(part for part in self.parts if part[0] not in types))
 
     def wants(self, record: Record) -> bool:
-        """Whether `record` is to be delivered."""
+        """Tell whether `record` is to be delivered."""
         query = self._by_type.get(record.type)
         return query is not None and query.matches(record)
 

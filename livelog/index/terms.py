@@ -1,4 +1,4 @@
-"""The one function that tells by which terms and words a message can be found.
+"""Terms of a message: the keys and the text by which filters and searches find it.
 
 `terms` is the only place that knows which field of which type a filter or a search looks at: the
 index in memory, the index on disk and live matching all use it.
@@ -17,7 +17,7 @@ from livelog.index.text import Phrase, fold, may_occur, occurs
 from livelog.wire.messages import AnyMessage, RaidMessage, decoder
 
 MAX_DEPTH = 32
-"""How deep a free object may be nested."""
+"""Maximum nesting of a free object."""
 
 # field of a message, or entry of a free object → the filter that finds it. `user_id` finds
 # everyone a message involves.
@@ -55,21 +55,21 @@ _TEXT_FIELDS = (
 
 
 class Terms(NamedTuple):
-    """What a message can be found by."""
+    """Keys and text of a message."""
 
     keys: tuple[str, ...]
     """`field=value` for every filter field the message has a value for."""
     text: str
-    """Everything a search looks into, folded by `fold`."""
+    """All text that is searched, folded by `fold`."""
 
 
 def key(field: str, value: str) -> str:
-    """The term that stands for `value` in `field`. Interned: many messages share few values."""
+    """Return the term for `value` in `field`; interned, since many messages share few values."""
     return sys.intern(f"{field}={value}")
 
 
 def terms(message: AnyMessage) -> Terms:
-    """What `message` can be found by.
+    """Return keys and text of `message`.
 
     Raises `RefusedError` when a free object is nested deeper than `MAX_DEPTH`.
     """
@@ -105,7 +105,7 @@ def _passages(message: AnyMessage) -> Iterator[str]:
 
 
 class _Fields(NamedTuple):
-    """Which fields of one message type are looked at."""
+    """Fields of one message type that filters and searches look at."""
 
     keys: tuple[tuple[str, str], ...]
     text: tuple[str, ...]
@@ -123,7 +123,7 @@ def _fields_of(message: type[AnyMessage]) -> _Fields:
 
 
 def _strings(free: Any, field: str) -> list[str]:
-    """All strings inside `free`, in their order, found without recursion."""
+    """Return all strings inside `free`, in their order, found without recursion."""
     found: list[str] = []
     stack = [(free, 1)]
     while stack:
@@ -142,13 +142,13 @@ def _strings(free: Any, field: str) -> list[str]:
 
 
 def mentions(payload: bytes, phrase: Phrase) -> bool:
-    """Whether `phrase` occurs in the text of the message in a record's payload."""
+    """Tell whether `phrase` occurs in the text of the message in a record's payload."""
     if payload.isascii() and not may_occur(phrase, payload):
         return False
     return occurs(phrase, _text(payload))
 
 
 def _text(payload: bytes) -> str:
-    """The text of `terms`, made again."""
+    """Make the text of `terms` again."""
     message = payload[: payload.rindex(b',"seq":')] + b"}"
     return fold(_passages(decoder.decode(message)))

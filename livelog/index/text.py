@@ -1,4 +1,4 @@
-"""The only tokenizer: how text becomes words, and when words of a query occur in it.
+"""The only tokenizer: it splits text into words and tells when words of a query occur in it.
 
 A word is a run of letters, digits and underscores, case-folded and in Unicode's compatibility
 form (NFKC), so that full-width letters, for one, count as the ordinary ones. Folded text keeps
@@ -22,19 +22,19 @@ _QUOTED_OR_WORD = re.compile(r'"([^"]*)"?|([^"\s]+)')
 
 
 def split(text: str) -> list[str]:
-    """The words of `text`, in order."""
+    """Return the words of `text`, in order."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     return _WORD.findall(text.casefold())
 
 
 def fold(passages: Iterable[str]) -> str:
-    """The form of a message's text that `occurs` looks into."""
+    """Fold the text of a message into the form that `occurs` searches."""
     return "\n".join(" ".join(split(passage)) for passage in passages)
 
 
 def phrases(query: str) -> tuple[Phrase, ...]:
-    """What must occur for `query` to match: quoted words together, all others on their own."""
+    """Return the phrases of `query`: quoted words together, all others on their own."""
     found: list[Phrase] = []
     for quoted, plain in _QUOTED_OR_WORD.findall(query):
         if quoted:
@@ -45,7 +45,7 @@ def phrases(query: str) -> tuple[Phrase, ...]:
 
 
 def occurs(phrase: Phrase, folded: str) -> bool:
-    """Whether `phrase` stands somewhere in text that went through `fold`."""
+    """Tell whether `phrase` stands somewhere in text that went through `fold`."""
     if len(phrase) == 1:
         return phrase[0] in folded
     first, others = _side_by_side(phrase)
@@ -53,9 +53,9 @@ def occurs(phrase: Phrase, folded: str) -> bool:
 
 
 def may_occur(phrase: Phrase, json: bytes) -> bool:
-    """False only if `phrase` does not stand in the text of this ASCII message.
+    """Return False only if `phrase` does not stand in the text of this ASCII message.
 
-    A look at its bytes takes a tenth of the time that it takes to read it.
+    A search in its bytes takes a tenth of the time that decoding takes.
     """
     if not all(word.isascii() for word in phrase):
         return False
@@ -66,7 +66,7 @@ def may_occur(phrase: Phrase, json: bytes) -> bool:
 
 @lru_cache(maxsize=1024)
 def _side_by_side(phrase: Phrase) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """A word that holds the first of `phrase`, to its end, and the words that must follow."""
+    """Compile the word that holds the first of `phrase`, and the words that must follow it."""
     first, *others = phrase
     # Atomic groups, because trying every place inside every word takes exponential time.
     following = "".join(rf" (?>\w*?{word}\w*)" for word in others)
@@ -75,7 +75,7 @@ def _side_by_side(phrase: Phrase) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 @lru_cache(maxsize=1024)
 def _side_by_side_in_json(phrase: Phrase) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """As `_side_by_side`, with whatever may stand between two words of a text in JSON."""
+    """Compile the same for text in JSON, with all that may stand between two words there."""
     first, *others = (word.encode() for word in phrase)
     between = rb"(?>(?:\\(?:[^u]|u[0-9a-f]{4})|[^0-9a-z_\\])+)"
     following = b"".join(rb"%b(?>\w*?%b\w*)" % (between, word) for word in others)

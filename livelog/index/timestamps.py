@@ -1,8 +1,8 @@
-"""Which positions have a timestamp within a range.
+"""Timestamps by position: they find the positions with a timestamp within a range.
 
-Timestamps nearly always come in order, since the server makes them; then an array of them is in
-order, too, and searched by bisection. A producer may send one that is earlier than one before it:
-such a stray goes into a sorted list of its own, and the array repeats the latest time instead.
+Timestamps nearly always rise, since the server makes them; then an array of them is sorted, too,
+and searched by bisection. A producer may send one that is earlier than one before it: such a stray
+goes into a sorted list of its own, and the array repeats the latest time instead.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ class Timestamps:
     def __init__(self) -> None:
         self._first = 0  # position of the first entry of the array
         self._latest = array("q")
-        """For each position the latest time up to there."""
+        """The latest time up to each position."""
         self._strays: SortedList[tuple[int, int]] = SortedList()
         self._stray_times: dict[int, int] = {}
 
     @classmethod
     def of(cls, times: array[int]) -> Timestamps:
-        """The times of the positions from 0 on."""
+        """Make them of the times of the positions from 0 on."""
         made = cls()
         made._latest = array("q", sorted(times))
-        if made._latest == times:  # the usual case, a fifth of the work
+        if made._latest == times:  # the usual case takes a fifth of the work
             return made
         made._latest = array("q", accumulate(times, max))
         strays = compress(count(), map(lt, times, made._latest))
@@ -40,7 +40,7 @@ class Timestamps:
         return made
 
     def add(self, time: int) -> None:
-        """Note the time of the next position."""
+        """Add the time of the next position."""
         latest = self._latest[-1] if self._latest else time
         if time < latest:
             position = self._first + len(self._latest)
@@ -49,7 +49,7 @@ class Timestamps:
         self._latest.append(max(time, latest))
 
     def between(self, first: int, last: int) -> BitMap:
-        """The positions whose time is from `first` to `last`, both included."""
+        """Return the positions with a time from `first` to `last`, both included."""
         low, high = bisect_left(self._latest, first), bisect_right(self._latest, last)
         found = BitMap(range(self._first + low, self._first + max(low, high)))
         if self._strays:
@@ -65,7 +65,7 @@ class Timestamps:
             self._strays.remove((self._stray_times.pop(stray), stray))
 
     def shifted(self, distance: int) -> Timestamps:
-        """The same times, every position lower by `distance`."""
+        """Return the same times with every position lower by `distance`."""
         lower = Timestamps()
         lower._first = self._first - distance
         lower._latest = self._latest[:]

@@ -1,9 +1,9 @@
-"""Which position has which id, in eight bytes a message, where a dictionary takes over a hundred.
+"""Positions by id, in eight bytes a message, where a dictionary takes over a hundred.
 
 Hash tables with open addressing, one for each run of 2**16 positions: a slot holds the position in
-the run and a few bits of the hash. A run that has been forgotten is dropped with its table, so
-nothing ever has to be deleted from one or moved to a larger one. The table gives candidates;
-whether the id is right, the caller sees in the message.
+the run and a few bits of the hash. A run is forgotten by dropping its table, so nothing is ever
+deleted from a table or moved to a larger one. The tables give candidates; the caller sees in the
+message whether it has the id.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ _HASH = (1 << 32) - 1
 
 
 class IdTable:
-    """Ids by position; positions are added in rising order without a hole."""
+    """Positions by id; they are added in rising order without a hole.
+
+    `add` takes constant time, `candidates` a look into each run.
+    """
 
     def __init__(self) -> None:
         self._end = 0
@@ -43,7 +46,7 @@ class IdTable:
         slots[slot] = hashed >> _POSITION_BITS << _POSITION_BITS | place + 1
 
     def candidates(self, id: str) -> Iterator[int]:
-        """Positions that may have `id`, those of the newest run first."""
+        """Yield positions that may have `id`, those of the newest run first."""
         hashed = hash(id) & _HASH
         mark = hashed >> _POSITION_BITS
         first = self._first + len(self._runs) * _RUN
@@ -56,7 +59,17 @@ class IdTable:
                 slot = (slot + 1) % _SLOTS
 
     def forget_before(self, position: int) -> None:
-        """Drop what can be dropped of the positions below."""
+        """Drop the runs whose positions are all below."""
         while self._runs and self._first + _RUN <= position:
             self._runs.popleft()
             self._first += _RUN
+
+    def _check(self) -> None:
+        """Assert that each run holds its positions, once each."""
+        assert self._first % _RUN == 0
+        left = self._end - self._first
+        for slots in self._runs:
+            held = sorted((entry & _POSITION) - 1 for entry in slots if entry)
+            assert held == list(range(min(left, _RUN)))
+            left -= len(held)
+        assert left == 0

@@ -1,9 +1,10 @@
 """The log: the one place where messages are added, and the one from which they are read.
 
 `commit` is the only way in: nothing else appends to the window or the store or publishes to the
-subscribers, so all of them see the same messages in the same order. Everything that reads, be it
-history, search, resume or a slow client that catches up, comes through here: the window answers
-first, and the store for what is older.
+subscribers, so all of them see the same messages in the same order. It is called by the engine
+(`livelog.engine.base.Sink`), in any turn of the loop. Everything that reads, be it history, search,
+resume or a slow client that catches up, comes through here: the window answers first, and the store
+for what is older.
 
 After a start the window is empty and the store answers. Meanwhile `fill` makes a second window out
 of what is on disk, adds what has come since, and puts it in the place of the first.
@@ -20,8 +21,8 @@ from livelog.errors import RefusedError
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
 from livelog.log.window import Matches, Window
-from livelog.store.base import Done, Store
-from livelog.wire.record import Record
+from livelog.store.base import Done, Store, StoreReader
+from livelog.wire.record import Known, Record
 
 _FILLED_PER_REQUEST = 500
 _FILLED_PER_STEP = 50
@@ -36,27 +37,36 @@ class Subscriber(Protocol):
 
 
 class Log:
-    """Window, store and subscribers, kept in step. Owns the head."""
+    """Window, store and subscribers, kept in step. Owner of the head."""
 
     def __init__(
-        self, window: Window, store: Store, subscribers: Sequence[Subscriber] = (), head: int = 0
+        self, window: Window, store: Store, subscribers: Sequence[Subscriber] = ()
     ) -> None:
-        self._window = window
-        self._store = store
+        # Given once, and kept.
+        self._journal = store.journal
+        self._reader = store.reader
         self._subscribers = subscribers
-        self.head = head
+        self._began = store.bounds.began
+        # The state of the log.
+        self._window = window
+        self.head = store.bounds.last_seq
         """Seq of the newest message."""
-        self.impaired = ""
-        """What does not work although messages can be taken."""
+        self._unpublished: list[Record] = []
+        """Records in the window that the subscribers have not been told of."""
         self._safe_upto = window.evicted_upto
         """Seq up to which the store has everything."""
-        self._filling: list[Record] | None = [] if store.keeps else None
-        """What has been committed while the window is still to be filled."""
+        self._trimmed_upto = store.bounds.trimmed_upto
+        """Seq up to which the store has given up its messages."""
+        # After a start.
+        self._filling: list[Record] | None = None if store.reader is None else []
+        """Records committed while the window is still to be filled; None once it is."""
+        self.impaired = ""
+        """A fault that does not keep messages from being taken, for `/healthz`; empty without."""
 
     @property
     def refusal(self) -> RefusedError | None:
-        """Why nothing can be committed now, None when it can."""
-        return self._store.refusal()
+        """The reason why nothing can be committed now, None when it can."""
+        return self._journal.refusal()
 
     # In.
 
@@ -64,8 +74,10 @@ class Log:
         """Append `records`, which the engine has ordered; `done` is called when they are safe."""
         for record in records:
             self._window.append(record)
+            self.head = record.seq
         if self._filling is not None:
             self._filling.extend(records)
+        self._unpublished.extend(records)
 
         def settled(refused: RefusedError | None) -> None:
             if records and refused is None:
@@ -73,59 +85,60 @@ class Log:
                 self._window.evict(self._safe_upto)
             done(refused)
 
-        self._store.append(records, settled)
-        for record in records:
-            self.head = record.seq
+        self._journal.append(records, settled)
+        self._publish()
+
+    def _publish(self) -> None:
+        """Tell the subscribers of all records they have not heard of, in order.
+
+        The journal may answer at once, and `done` may commit what follows: that commit, which ends
+        first, begins here with the records of the one around it.
+        """
+        fresh, self._unpublished = self._unpublished, []
+        for record in fresh:
             for subscriber in self._subscribers:
                 subscriber.publish(record)
 
     def trim(self, upto: int) -> None:
-        """The store gives up all messages up to this seq; so does the window."""
+        """Give up all messages up to this seq, as the store does."""
+        self._trimmed_upto = upto
         self._window.trim(upto)
 
-    def seq_of(self, id: str) -> int | None:
-        """The seq of the message with this id, None when there is none in the window."""
-        seq = self._window.seq_of(id)
-        return self._store.seq_of(id) if seq is None and self._filling is not None else seq
+    def lookup(self, id: str) -> Known | None:
+        """Return the message with this id, None when it is not in the window.
 
-    def payload_of(self, id: str) -> bytes | None:
-        """The message with this id as JSON, None when there is none in the window."""
-        found = self._window.payload_of(id)
-        return self._store.payload_of(id) if found is None and self._filling is not None else found
+        Until the window has been filled, the store answers for it. Raises `RefusedError` when the
+        store cannot be read.
+        """
+        known = self._window.lookup(id)
+        if known is None and self._filling is not None and self._reader is not None:
+            return self._reader.lookup(id)
+        return known
 
     # Out.
 
     async def read(self, query: Query, span: Span) -> Page:
-        """A page of history, newest first. Lets the loop breathe while it looks.
+        """Return a page of history, newest first. Let the loop breathe while it looks.
 
         Raises `RefusedError` when what is on disk cannot be read.
         """
         window = self._window
         matches = await interleaved(window.find(query))
         upto = window.evicted_upto
-        if not self._has_older(upto):
+        reader = self._reader if self._trimmed_upto < upto else None
+        if reader is None:
             offset, limit = span.resolve(matches.newer)
             return Page(matches.payloads(offset, limit), matches.total, offset)
         if span.anchor and span.seq <= upto:
-            return await self._read_around_the_past(query, span, matches, upto)
+            return await _read_around_the_past(reader, query, span, matches, upto)
         offset, limit = span.resolve(matches.newer)
         newer = matches.payloads(offset, limit)
         rest = Span(limit - len(newer), max(0, offset - matches.total))
-        older = await self._store.page(query, upto, rest)
+        older = await reader.page(query, upto, rest)
         return Page(newer + older.payloads, matches.total + older.total, offset)
 
-    async def _read_around_the_past(
-        self, query: Query, span: Span, matches: Matches, upto: int
-    ) -> Page:
-        """A page that lies around a seq on disk, and may reach into the window."""
-        first = max(0, matches.total - span.limit)
-        newer = matches.payloads(first, span.limit)
-        older = await self._store.page(query, upto, span, ahead=matches.total)
-        reaching = newer[older.offset - first :] if older.offset < matches.total else []
-        return Page(reaching + older.payloads, matches.total + older.total, older.offset)
-
     def read_after(self, cursor: int, wanted: Subscription, max_bytes: int) -> Chunk | None:
-        """The next chunk for a reader at `cursor`, None when it has to be fetched."""
+        """Return the next chunk for a reader at `cursor`, None when it has to be fetched."""
         lost = self._lost_upto(cursor)
         start = max(cursor, lost)
         if start < self._window.evicted_upto:
@@ -137,35 +150,32 @@ class Log:
         return chunk
 
     async def fetch_after(self, cursor: int, wanted: Subscription, max_bytes: int) -> Chunk:
-        """The next chunk for a reader whose `cursor` is at what the window no longer has.
+        """Fetch the next chunk for a reader whose `cursor` is at what the window no longer has.
 
         Raises `RefusedError` when what is on disk cannot be read.
         """
         lost = self._lost_upto(cursor)
         start, upto = max(cursor, lost), self._window.evicted_upto
-        if start >= upto:  # the window has been filled while the reader waited to fetch
+        # The window may have been filled while the reader waited to fetch.
+        if self._reader is None or start >= upto:
             return Chunk([], start, 0, lost)
-        chunk = await self._store.chunk(start, upto, wanted, max_bytes)
+        chunk = await self._reader.chunk(start, upto, wanted, max_bytes)
         return Chunk(chunk.frames, chunk.cursor, chunk.scanned, max(lost, chunk.lost_upto))
 
     def out_of_reach(self, cursor: int) -> Chunk:
-        """The chunk that tells a reader at `cursor` that it cannot have what is on disk."""
+        """Return the chunk that tells a reader at `cursor` that it cannot have what is on disk."""
         upto = max(cursor, self._window.evicted_upto)
         return Chunk([], upto, 0, lost_upto=upto)
 
-    def _has_older(self, upto: int) -> bool:
-        return self._store.keeps and self._store.trimmed_upto < upto
-
     def _lost_upto(self, cursor: int) -> int:
-        """Up to where a reader at `cursor` has missed something, 0 if it has not.
+        """Return the seq up to which a reader at `cursor` has missed messages, 0 without any.
 
         A cursor of 0 asks for all there is and has seen nothing of what was before.
         """
-        kept_by = self._store if self._store.keeps else None
-        gone = kept_by.trimmed_upto if kept_by else self._window.evicted_upto
+        gone = self._window.evicted_upto if self._reader is None else self._trimmed_upto
         if cursor < gone:
             return gone
-        return self._store.began if 0 < cursor < self._store.began else 0
+        return self._began if 0 < cursor < self._began else 0
 
     # After a start.
 
@@ -175,13 +185,15 @@ class Log:
         It takes at most half of the loop's time. Raises `RefusedError` when the file cannot be
         read.
         """
-        live = self._window
+        reader, live = self._reader, self._window
+        if reader is None:
+            return
         upto = live.evicted_upto
         try:
-            cursor = self._store.start_of_newest(live.max_messages)
-            follows = max(cursor, self._store.trimmed_upto)
+            cursor = reader.start_of_newest(live.max_messages)
+            follows = max(cursor, self._trimmed_upto)
             filled = Window(live.max_messages, live.max_bytes, follows)
-            while records := await self._store.records(cursor, upto, _FILLED_PER_REQUEST):
+            while records := await reader.records(cursor, upto, _FILLED_PER_REQUEST):
                 cursor = records[-1].seq
                 await self._refill(filled, records)
             if len(filled):
@@ -203,7 +215,7 @@ class Log:
         if live.evicted_upto == upto:
             for record in self._filling:
                 filled.append(record)
-            filled.trim(self._store.trimmed_upto)
+            filled.trim(self._trimmed_upto)
             self._window = filled
 
     async def _refill(self, filled: Window, records: list[Record]) -> None:
@@ -214,3 +226,14 @@ class Log:
                 filled.append(record)
             filled.evict(self._safe_upto)
             await asyncio.sleep(loop.time() - began)
+
+
+async def _read_around_the_past(
+    reader: StoreReader, query: Query, span: Span, matches: Matches, upto: int
+) -> Page:
+    """Return a page that lies around a seq in the store, and may reach into the window."""
+    first = max(0, matches.total - span.limit)
+    newer = matches.payloads(first, span.limit)
+    older = await reader.page(query, upto, span, ahead=matches.total)
+    reaching = newer[older.offset - first :] if older.offset < matches.total else []
+    return Page(reaching + older.payloads, matches.total + older.total, older.offset)

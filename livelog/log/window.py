@@ -1,8 +1,8 @@
 """The newest messages, in memory: where history, search and every reader that is behind look first.
 
-Frames in seq order, bounded by count and by bytes, with an index over them. What falls out at the
-old end is gone from memory. Reads are generators that pause now and then, so that a long one can be
-interleaved with other work.
+Frames in seq order, bounded by count and by bytes, with an index over them. The oldest are evicted
+and are then gone from memory. Reads are generators that pause now and then, so that a long one can
+be interleaved with other work.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Generator
 
 from pyroaring import BitMap
 
+from livelog.index import plan
 from livelog.index.index import Index
 from livelog.index.paging import Chunk
 from livelog.index.query import Query, Subscription
@@ -20,20 +21,20 @@ from livelog.index.terms import mentions
 from livelog.index.text import Phrase
 from livelog.log.idtable import IdTable
 from livelog.wire import frames
-from livelog.wire.record import Record, id_of
+from livelog.wire.record import Known, Record, id_of
 
 _SCANNED_PER_CHUNK = 1000
-"""Messages that one chunk for a reader behind reaches over."""
+"""Messages that one chunk for a reader that is behind reaches over."""
 
 _COMPACT_AT = 4096
-"""Evicted entries that the lists may drag along before they are cut."""
+"""Evicted messages whose places in the lists are kept before the lists are cut."""
 
 _RENUMBER_AT = 1 << 31
-"""Positions are counted anew long before they reach the 2**32 that the index can hold."""
+"""Position at which they are counted anew, long before the 2**32 that the index can hold."""
 
 
 class Matches:
-    """What a search has found. To be used before the window changes again."""
+    """The result of a search. To be used before the window changes again."""
 
     def __init__(self, window: Window, positions: BitMap) -> None:
         self._window = window
@@ -41,12 +42,12 @@ class Matches:
         self.total = len(positions)
 
     def newer(self, seq: int) -> int:
-        """How many have a seq above this one."""
+        """Return how many have a seq above this one."""
         position = self._window.position_after(seq)
         return self.total - (self._positions.rank(position - 1) if position else 0)
 
     def payloads(self, offset: int, limit: int) -> list[bytes]:
-        """Up to `limit` messages from `offset` on, newest first."""
+        """Return up to `limit` messages from `offset` on, newest first."""
         last = self.total - offset
         chosen = self._positions[max(0, last - limit) : max(0, last)]
         return [self._window.payload(position) for position in reversed(chosen)]
@@ -55,22 +56,28 @@ class Matches:
 class Window:
     """The newest `max_messages` messages, or fewer when they exceed `max_bytes` of frames.
 
-    It holds all that has a seq above `evicted_upto`, which starts as the seq it is to follow.
+    It holds all messages with a seq above `evicted_upto`; that starts at `follows`, the seq of the
+    message before the first one.
+
+    `append` and `evict` cost the same per message whatever the size; `lookup` a hash look-up and
+    one decoded message; `find` is bitmap arithmetic (`livelog.index.index`).
     """
 
     def __init__(self, max_messages: int, max_bytes: int, follows: int = 0) -> None:
         self.max_messages = max_messages
         self.max_bytes = max_bytes
         self.evicted_upto = follows
-        """Seq of the newest message that has fallen out."""
+        """Seq of the newest message that was evicted."""
         self._index = Index()
-        self._base = 0  # position of the first entry of the two lists
+        self._base = 0
+        """Position of the first element of `_frames` and `_seqs`, which run in parallel."""
         self._frames: list[bytes] = []
         self._seqs = array("q")
         self._bytes = 0
+        """Total size of the frames that are not evicted."""
         self._ids = IdTable()
         self._renumbered_by = 0
-        """What has been taken off the positions, which `_ids` does not know."""
+        """Count taken off the positions so far; those in `_ids` are the original ones."""
 
     def __len__(self) -> int:
         return len(self._index)
@@ -86,9 +93,9 @@ class Window:
             self._renumber()
 
     def evict(self, upto: int) -> None:
-        """Let the oldest messages fall out until the bounds hold, but none with a seq above `upto`.
+        """Evict the oldest messages until the bounds hold, but none with a seq above `upto`.
 
-        What is not yet on disk would be nowhere.
+        Above it are those that are not yet on disk: they would be nowhere.
         """
         while len(self) > self.max_messages or (self._bytes > self.max_bytes and len(self) > 1):
             if self._seqs[self._index.start - self._base] > upto:
@@ -96,7 +103,7 @@ class Window:
             self._evict()
 
     def trim(self, upto: int) -> None:
-        """Let all messages up to this seq fall out."""
+        """Evict all messages up to this seq."""
         while len(self) and self._seqs[self._index.start - self._base] <= upto:
             self._evict()
 
@@ -105,26 +112,18 @@ class Window:
         """Seq of the newest message, or the one that the first is to follow."""
         return self._seqs[-1] if len(self) else self.evicted_upto
 
-    def seq_of(self, id: str) -> int | None:
-        """The seq of the newest message with this id, None when it is not in the window."""
-        place = self._place_of(id)
-        return None if place is None else self._seqs[place - self._base]
-
-    def payload_of(self, id: str) -> bytes | None:
-        """The newest message with this id as JSON, None when it is not in the window."""
-        place = self._place_of(id)
-        return None if place is None else self.payload(place)
-
-    def _place_of(self, id: str) -> int | None:
-        places = [p - self._renumbered_by for p in self._ids.candidates(id)]
+    def lookup(self, id: str) -> Known | None:
+        """Return the newest message with this id, None when it is not in the window."""
+        places = [place - self._renumbered_by for place in self._ids.candidates(id)]
         kept = [place for place in places if place >= self._index.start]
         for place in sorted(kept, reverse=True):
-            if id_of(self.payload(place)) == id:
-                return place
+            payload = self.payload(place)
+            if id_of(payload) == id:
+                return Known(self._seqs[place - self._base], payload)
         return None
 
     def after(self, cursor: int, wanted: Subscription, max_bytes: int) -> Chunk:
-        """The messages after `cursor` that are wanted, up to about `max_bytes` of frames."""
+        """Return the wanted messages after `cursor`, up to about `max_bytes` of frames."""
         first = self.position_after(cursor)
         reach = range(first, min(first + _SCANNED_PER_CHUNK, self._index.end))
         found: list[bytes] = []
@@ -140,32 +139,29 @@ class Window:
         return Chunk(found, max(cursor, self.evicted_upto), len(reach))
 
     def find(self, query: Query) -> Generator[None, None, Matches]:
-        """All messages that match `query`."""
+        """Find all messages that match `query`."""
         index = self._index
-        found = yield from index.find(query, self._mentions)
+        found = yield from plan.find(index, query, self._mentions)
         if index is not self._index:  # positions have been counted anew meanwhile
             return (yield from self.find(query))
         return Matches(self, found)
 
     def position_after(self, seq: int) -> int:
-        """Position of the oldest message with a seq above this one."""
+        """Return the position of the oldest message with a seq above this one."""
         return self._base + bisect_right(self._seqs, seq, lo=self._index.start - self._base)
 
     def payload(self, position: int) -> bytes:
-        """The message at a position."""
+        """Return the message at a position."""
         return frames.payload(self._frames[position - self._base])
 
     def _wanted(self, wanted: Subscription, within: range) -> BitMap:
         found = BitMap()
-        for name, query in wanted.parts:
-            part = self._index.select(query, within) & self._index.of_type(name)
-            for phrase in query.phrases:
-                part = BitMap([p for p in part if self._mentions(p, phrase)])
-            found |= part
+        for _, query in wanted.parts:
+            found |= plan.scan(self._index, query, self._mentions, within)
         return found
 
     def _mentions(self, position: int, phrase: Phrase) -> bool:
-        """Whether the message at `position` is still there and `phrase` stands in its text."""
+        """Tell whether the message at `position` is still there and has `phrase` in its text."""
         return position >= self._index.start and mentions(self.payload(position), phrase)
 
     def _evict(self) -> None:
@@ -199,6 +195,7 @@ class Window:
         assert list(seqs) == sorted(set(seqs))
         assert all(seq > self.evicted_upto for seq in seqs)
         assert self._bytes == sum(map(len, frames_kept))
-        ids = [id_of(frames.payload(frame)) for frame in frames_kept]
-        newest = dict(zip(ids, seqs, strict=True))
-        assert all(self.seq_of(id) == seq for id, seq in newest.items())
+        payloads = [frames.payload(frame) for frame in frames_kept]
+        known = map(Known, seqs, payloads)
+        newest = dict(zip(map(id_of, payloads), known, strict=True))
+        assert all(self.lookup(id) == one for id, one in newest.items())

@@ -1,1 +1,1 @@
-"""The doors: everything that touches sockets or the event loop."""
+"""The doors, WebSocket and HTTP: everything that touches sockets or the event loop."""

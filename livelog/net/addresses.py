@@ -1,8 +1,8 @@
-"""Whose address counts when proxies stand in between.
+"""Addresses of clients, also of those behind proxies.
 
-The rule: an address is believed only from a peer that is listed as trusted. `X-Forwarded-For` is
-read from the right, where the nearest proxy has written, up to the first address that is not
-trusted (the idea of RFC 7239 section 8.1); what stands left of it a stranger may have made up.
+Only a peer that is listed as trusted may name another address. `X-Forwarded-For` is read from the
+right, where the nearest proxy has written, up to the first address that is not trusted (see RFC
+7239 section 8.1); the client itself may have made up what stands left of that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from livelog.config.check import NetworkList
 Address = IPv4Address | IPv6Address
 NOBODY = NetworkList()
 _NAT_PREFIX = 64
-"""Bits of an IPv6 address that one customer of a provider cannot change (RFC 6177)."""
+"""Bits of the IPv6 network that one site gets at least (RFC 6177): its hosts share their limits."""
 
 
 class Networks:
@@ -30,15 +30,16 @@ class Networks:
         return self._unix or bool(self._networks)
 
     def trusts(self, address: str) -> bool:
-        """True for an address in one of the networks; "" stands for a peer at a Unix socket."""
+        """Return whether a peer is a trusted proxy; "" stands for a peer at a Unix socket."""
         if not address:
             return self._unix
         return bool(self._networks) and self._holds(parse(address))
 
     def client(self, peer: str, forwarded: Iterable[str]) -> str:
-        """Who is behind the trusted `peer`; `forwarded` are its `X-Forwarded-For` headers.
+        """Return the client's address behind the trusted `peer`.
 
-        Raises `ValueError` when what the proxies have written is not an address.
+        `forwarded` are the request's `X-Forwarded-For` headers. Raises `ValueError` when one of the
+        hops that are read is not an address.
         """
         hops = [hop.strip() for hop in ",".join(forwarded).split(",")]
         client = peer
@@ -54,7 +55,7 @@ class Networks:
 
 
 def parse(text: str) -> Address:
-    """An address; an IPv4 one that is dressed as IPv6 is taken for what it is.
+    """Parse an address; an IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2) becomes IPv4.
 
     Raises `ValueError`.
     """
@@ -62,21 +63,21 @@ def parse(text: str) -> Address:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-@lru_cache(10_000)  # asked for every frame
+@lru_cache(10_000)  # called for every frame
 def limited_as(address: str) -> str:
-    """What limits are kept by: the address, of an IPv6 address its network of 64 bits."""
+    """Return the key under which limits count an address: IPv6 addresses share their /64."""
     if ":" not in address:
         return address
     return str(IPv6Network((address, _NAT_PREFIX), strict=False))
 
 
 def is_loopback(address: str) -> bool:
-    """True for this machine's own addresses, and for a peer at a Unix socket."""
+    """Return whether a peer is on this machine; "" stands for a peer at a Unix socket."""
     return not address or parse(address).is_loopback
 
 
 def _without_port(hop: str) -> str:
-    """Some proxies add the port: `203.0.113.9:4711`, `[2001:db8::1]:4711`."""
+    """Remove the port that some proxies add: `203.0.113.9:4711`, `[2001:db8::1]:4711`."""
     if hop.startswith("["):
         host, bracket, _ = hop[1:].partition("]")
         return host if bracket else hop
@@ -85,6 +86,6 @@ def _without_port(hop: str) -> str:
 
 
 def address_of(transport: asyncio.Transport) -> str:
-    """The peer's address; empty at a Unix socket."""
+    """Return the peer's address; "" at a Unix socket."""
     peer = transport.get_extra_info("peername")
     return str(parse(peer[0])) if isinstance(peer, tuple) else ""

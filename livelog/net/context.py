@@ -1,9 +1,8 @@
-"""What all connections share: the parts of the server, and who is connected."""
+"""The context: the parts of the server that all connections share."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -23,23 +22,17 @@ from livelog.net.timers import TimerWheel
 
 
 class Timed(Protocol):
-    """A connection, as the timers and the house see it."""
+    """A connection, as the timers see it."""
 
     def on_deadline(self, now: float) -> None:
-        """The time set for it has come."""
-
-    def shut_down(self, back_in: float) -> None:
-        """The server is about to stop: say goodbye, and in how many seconds to come back."""
-
-    def abort(self) -> None:
-        """Drop the connection at once."""
+        """Do what is due at the time that was set."""
 
     def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Built once by the house, handed to every connection."""
+    """Built once by the server, handed to every connection."""
 
     config: Config
     loop: asyncio.AbstractEventLoop
@@ -51,17 +44,14 @@ class Context:
     """Unix time in seconds; for durations `loop.time` is used."""
     started: float
     proxies: Networks
-    """Peers that are believed whose request it is that they pass on."""
+    """Peers that are trusted as proxies."""
     origins: Origins
     audit: Audit
     limiter: Limiter
+    """Keeps the limits, and counts the open connections."""
     scheduler: Scheduler
     auth: Authenticator | None = None
-    """Tells who somebody is; None where that does not matter, because everything is public."""
+    """Checks credentials; None where everything is public."""
     timers: TimerWheel[Timed] = field(default_factory=lambda: TimerWheel())
-    peers: set[Timed] = field(default_factory=set)
-    """Every open connection, HTTP ones included."""
     ending: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the server begins to stop: nobody is let in any more."""
-    subscribers: Counter[str] = field(default_factory=Counter)
-    """Open WebSockets by client address."""
+    """Set when the server begins to stop: no connection is upgraded any more."""

@@ -1,10 +1,11 @@
-"""A polite end: clients are sent away one by one, and asked to come back one by one.
+"""The drain: disconnect clients gradually, and spread their reconnects.
 
-Thousands that are disconnected together come back together, and the next server answers handshakes
-instead of delivering. So they are told in slices over `--drain-seconds`, each with a time of its
-own at which to come back: after this server is gone and the next one is up, spread over as long
-again. With few clients both take less. Meanwhile the server is unready: whoever asks `/healthz` is
-told, nobody else is let in, and those who are still connected are served as ever.
+Thousands of clients that are disconnected together reconnect together, and the next server is busy
+with handshakes instead of delivering. So the close frames go out in slices over `--drain-seconds`,
+each after a `disconnected` event with its own time to reconnect: after this server has ended and
+the next one is up, spread over as long again. With few clients both take less. During the drain
+`/healthz` answers that the server is not ready, new connections are refused, and connected clients
+are served as before.
 """
 
 from __future__ import annotations
@@ -16,69 +17,70 @@ from collections.abc import Iterator
 from livelog.net.context import Context
 
 _PER_CLIENT = 0.01
-"""Seconds that the drain takes for each client, unless there are too many."""
+"""Seconds of drain for each client, up to `--drain-seconds` in total."""
 
 _SLICE = 0.05
 """Seconds between two slices."""
 
 _SUCCESSION = 1.0
-"""Seconds from the end of this server until the next one is taken to be up."""
+"""Assumed seconds from the end of this server until the next one is up."""
 
 _PER_RETURN = 0.001
-"""Seconds for each client to come back in, at least."""
+"""Minimum seconds of the spread for each client."""
 
 
 class Schedule:
-    """Who is told when, and when they are to come back. `elapsed` is in seconds since the start."""
+    """The times of disconnects and reconnects. `elapsed` is in seconds since the drain began."""
 
     def __init__(
         self, clients: int, at_most: float, close_timeout: float, dice: random.Random
     ) -> None:
         self._clients = clients
         self.seconds = min(at_most, clients * _PER_CLIENT)
-        """How long the drain takes."""
+        """Duration of the drain."""
         self._spread = max(self.seconds, clients * _PER_RETURN)
-        # Some do not answer the close, and this server waits for them. Few clients may as well try
-        # sooner, and again.
+        # This server waits up to the close time-out for close frames. With few clients a reconnect
+        # that comes too early and is repeated costs nothing, hence the bound.
         self._gone = self.seconds + min(close_timeout + _SUCCESSION, self._spread)
         self._places: Iterator[int] = iter(dice.sample(range(clients), clients))
         self._dice = dice
 
-    def told(self, elapsed: float) -> int:
-        """How many have to have been told by then."""
+    def due(self, elapsed: float) -> int:
+        """Return the number of clients that are to be disconnected by `elapsed`."""
         part = elapsed / self.seconds if elapsed < self.seconds else 1
         return round(self._clients * part)
 
     def back_in(self, elapsed: float) -> float:
-        """In how many seconds the next one to be told is to come back.
+        """Return the seconds after which the next client to be disconnected is to reconnect.
 
-        The places are dealt out by chance, so a client's absence says nothing about when it came,
-        and each place is a time of its own.
+        The order is random, so the time says nothing about when a client had connected. Each client
+        has a place of its own in it.
         """
         place = next(self._places) + self._dice.random()
         return max(0.0, self._gone - elapsed) + self._spread * place / self._clients
 
 
 async def drain(context: Context, hurried: asyncio.Event) -> None:
-    """Send everybody away; at once, as soon as it is `hurried`."""
+    """Disconnect all clients over time; the rest at once when `hurried` is set."""
     context.ending.set()
-    peers = list(context.peers)
+    connections = context.limiter.connections
+    peers = list(connections)
     net = context.config.net
     schedule = Schedule(len(peers), net.drain_seconds, net.close_timeout, random.Random())
     started = context.loop.time()
     remaining = iter(peers)
-    told = 0
-    while told < len(peers):
+    notified = 0
+    while notified < len(peers):
         elapsed = schedule.seconds if hurried.is_set() else context.loop.time() - started
-        due = schedule.told(elapsed)
-        for _ in range(due - told):
+        due = schedule.due(elapsed)
+        for _ in range(due - notified):
             peer = next(remaining)
-            if peer in context.peers:  # it has not left, nor handed over to another
+            if peer in connections:  # neither gone nor replaced, as a TLS door is by an HTTP door
                 peer.shut_down(schedule.back_in(elapsed))
-        told = due
-        if told < len(peers):
+        notified = due
+        if notified < len(peers):
             await _pause(hurried)
-    for peer in list(context.peers):  # requests that have come since
+    for peer in list(connections):  # connections made during the drain, such as for /healthz
         peer.shut_down(0)
 
 

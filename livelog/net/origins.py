@@ -1,10 +1,10 @@
-"""Which web pages may use the server: the check of the `Origin` header.
+"""The check of the `Origin` header: which web pages may use the server.
 
-A browser names the page's origin whenever a page connects, writes, or reads from elsewhere;
-programs that are no browsers name none and are not asked. Without a list the page must come from
-the host that it talks to; with one from an origin on it, and only then do answers carry the headers
-with which a browser lets a page of another site read them (CORS, the Fetch standard). There are no
-cookies, so a page can do nothing in the name of whoever looks at it.
+Browsers send a page's origin (RFC 6454) when it opens a WebSocket, writes, or reads from another
+origin. Other programs send none and are not checked. Without a list of allowed origins the page
+must come from the host it connects to. With a list its origin must be on the list, and answers
+carry the CORS headers of the Fetch standard that let the page read them. The server uses no
+cookies, so a page cannot act with the rights of the user who looks at it.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _PREFLIGHT = {
 
 
 class Origins:
-    """The origins that are listed as allowed; an empty list allows the own host's."""
+    """The allowed origins; an empty list allows the origin of the server's own host."""
 
     def __init__(self, listed: frozenset[str] = frozenset()) -> None:
         self._listed = listed
 
     def check(self, origin: str, host: str) -> None:
-        """Raises `RefusedError` unless a page from `origin` may talk to the server at `host`."""
+        """Check that a page from `origin` may use the server at `host`. Raises `RefusedError`."""
         if origin and not self._allows(origin, host):
-            issue = "pages from there may not use this server, see --allowed-origins"
+            issue = "pages of this origin may not use the server, see --allowed-origins"
             raise RefusedError(POLICY_VIOLATION, "origin", issue)
 
     def headers(self, origin: str) -> Mapping[str, str]:
-        """What an answer needs for a page from `origin` to read it; `check` has passed it."""
+        """Return the headers that let a page from `origin` read an answer; call `check` before."""
         if not self._listed:
             return {}
         if not origin:
@@ -46,7 +46,7 @@ class Origins:
         }
 
     def preflight(self, origin: str, wanted: str) -> Mapping[str, str] | None:
-        """The answer to a browser that asks before it uses the method `wanted`; None to others."""
+        """Return the answer to a CORS preflight for the method `wanted`, else None."""
         return _PREFLIGHT if self._listed and origin and wanted else None
 
     def _allows(self, origin: str, host: str) -> bool:
@@ -58,7 +58,10 @@ class Origins:
 
 
 def _of_host(origin: str, host: str) -> str:
-    """The origin of a page from `host`, read with the same scheme: TLS may end before us."""
+    """Return the origin of a page from `host`.
+
+    The scheme is that of `origin`, because TLS may end at a proxy and the server cannot tell.
+    """
     try:
         return normal_origin(f"{origin.partition(':')[0]}://{host}")
     except ValueError:

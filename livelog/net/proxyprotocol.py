@@ -1,8 +1,8 @@
-"""The PROXY protocol, versions 1 and 2: the preface in which a proxy names its client.
+"""The PROXY protocol, versions 1 and 2: the header a proxy sends ahead of a connection's own bytes.
 
-Source: https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. The rule of the protocol: a
-receiver knows from its settings that the preface comes, and never guesses. So `read` takes nothing
-else, and is strict. Bytes in, an address or an error out; no I/O.
+Specification: https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. A receiver must know
+from its settings that the header comes, and must never guess (section 2): a client that can choose
+whether to send one could claim any address. So `read` is strict and refuses everything else.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from livelog.net.addresses import parse
 _SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 _START = b"PROXY "
 _LONGEST_LINE = 107
-"""Of version 1, line end included (section 2.1)."""
+"""Maximum bytes of a version 1 header, with its CRLF (section 2.1)."""
 _LONGEST = 16 * 1024
-"""Of version 2; TLVs, such as a client's certificate, may make it long."""
+"""Maximum bytes of a version 2 header; its TLVs may hold the certificate of a client."""
 _LOCAL, _PROXY = 0x20, 0x21
-"""Version 2 with its commands (section 2.2)."""
+"""Version 2 in the high bits, the command in the low ones (section 2.2)."""
 _TCP4, _TCP6 = 0x11, 0x21
 _UNSPEC, _UDP4, _UDP6, _UNIX, _UNIX_DATAGRAM = 0x00, 0x12, 0x22, 0x31, 0x32
 _ADDRESSES = {_TCP4: 12, _UDP4: 12, _TCP6: 36, _UDP6: 36, _UNIX: 216, _UNIX_DATAGRAM: 216}
-"""Bytes of the two addresses and ports, by family and transport."""
+"""Family and transport → bytes of the two addresses and ports (section 2.2)."""
 
 
 class Preface(NamedTuple):
-    """The contents of a preface, and its size in bytes."""
+    """The content of a header, and its size."""
 
     address: str
-    """The client's; empty when the proxy speaks for itself or does not know."""
+    """The client's; empty for the proxy's own connection (LOCAL) or an unknown client (UNKNOWN)."""
     size: int
 
 
@@ -57,15 +57,16 @@ class PrefaceReader:
 
 
 def read(data: bytes | bytearray) -> Preface | None:
-    """Return the preface at the beginning of `data`; None while it is incomplete.
+    """Parse the header at the beginning of `data`; return None while it is incomplete.
 
-    Raises `ValueError` for anything else.
+    Raises `ValueError` for anything else, as early as a byte differs: the slices compare the bytes
+    that have arrived with as many of the signature.
     """
     if data[: len(_SIGNATURE)] == _SIGNATURE[: len(data)]:
         return _version_2(data)
     if data[: len(_START)] == _START[: len(data)]:
         return _version_1(data)
-    raise ValueError("a connection from a trusted proxy has to begin with a PROXY header")
+    raise ValueError("a connection from a trusted proxy must begin with a PROXY header")
 
 
 def _version_1(data: bytes | bytearray) -> Preface | None:
@@ -80,7 +81,7 @@ def _version_1(data: bytes | bytearray) -> Preface | None:
     if len(words) != 6 or words[1] not in ("TCP4", "TCP6") or not all(map(_is_port, words[4:])):
         raise ValueError("not a PROXY line")
     family = IPv4Address if words[1] == "TCP4" else IPv6Address
-    client, _ = family(words[2]), family(words[3])
+    client, _ = family(words[2]), family(words[3])  # the second one is only checked
     return Preface(str(parse(str(client))), end + 2)
 
 
@@ -99,6 +100,7 @@ def _version_2(data: bytes | bytearray) -> Preface | None:
         raise ValueError(f"a PROXY header of more than {_LONGEST} bytes")
     if len(data) < size:
         return None
+    # LOCAL is a health check of the proxy: its addresses must be ignored (section 2.2).
     if command == _LOCAL or kind == _UNSPEC:
         return Preface("", size)
     if length < _ADDRESSES.get(kind, _LONGEST):
@@ -113,4 +115,4 @@ def _address(kind: int, addresses: bytes) -> str:
         return str(parse(str(IPv6Address(addresses[:16]))))
     if kind in (_UNIX, _UNIX_DATAGRAM):
         return ""
-    raise ValueError("the PROXY header speaks of UDP")
+    raise ValueError("the PROXY header is for UDP")

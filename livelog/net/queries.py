@@ -1,4 +1,4 @@
-"""Pages of the past, for both doors: what a command or a URL asks for becomes the event it gets."""
+"""History and search for the doors: a command or the parameters of a URL become a page."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from livelog.log.log import Log
 from livelog.wire import validation
 from livelog.wire.commands import Filters, GetHistory, Search
 from livelog.wire.events import History, SearchResults
-from livelog.wire.messages import TYPES, MessageType
 
 _ANCHORS: tuple[Anchor, ...] = ("before", "after", "around")
 
 Reading = TypeVar("Reading", GetHistory, Search)
 
 
-async def history(log: Log, command: GetHistory, reads_as: str | None) -> History:
-    """Raises `RefusedError` for a query or a place that cannot be."""
-    query = compile_query(command.filters, reads_as=reads_as)
+async def history(log: Log, principal: Principal, command: GetHistory) -> History:
+    """Read a page of what `principal` may read.
+
+    Raises `RefusedError` for an invalid query or place, or a type that it may not read.
+    """
+    query = compile_query(principal, command.filters)
     page = await log.read(query, _span(command))
     return History(
         messages=[Raw(payload) for payload in page.payloads],
@@ -34,9 +36,12 @@ async def history(log: Log, command: GetHistory, reads_as: str | None) -> Histor
     )
 
 
-async def search(log: Log, command: Search, reads_as: str | None) -> SearchResults:
-    """Raises `RefusedError` for a query that cannot be."""
-    query = compile_query(command.filters, command.query, reads_as)
+async def search(log: Log, principal: Principal, command: Search) -> SearchResults:
+    """Read a page of what `principal` may read and in which the words of the query occur.
+
+    Raises `RefusedError` for an invalid query or a type that `principal` may not read.
+    """
+    query = compile_query(principal, command.filters, command.query)
     page = await log.read(query, Span(command.limit, command.offset))
     return SearchResults(
         query=command.query,
@@ -47,33 +52,11 @@ async def search(log: Log, command: Search, reads_as: str | None) -> SearchResul
     )
 
 
-def allowed(principal: Principal, command: Reading) -> Reading:
-    """The command, narrowed to the types that somebody may read if it names none.
-
-    Raises `RefusedError` when it names one that they may not, or there are none.
-    """
-    readable = principal.readable
-    named = _named(command.filters)
-    if named or not readable:
-        principal.check_reads(named or TYPES, "filters.type")
-        return command
-    if len(readable) == len(TYPES):
-        return command
-    narrowed = msgspec.structs.replace(command.filters, type=sorted(readable))
-    return msgspec.structs.replace(command, filters=narrowed)
-
-
-def _named(filters: Filters) -> list[MessageType]:
-    if filters.type is UNSET:
-        return []
-    return [filters.type] if isinstance(filters.type, str) else filters.type
-
-
 def command_of(shape: type[Reading], parameters: list[tuple[str, str]]) -> Reading:
-    """The command that the parameters of a URL stand for.
+    """Make the command that the parameters of a URL stand for.
 
-    Those that are no fields of the command are filters; `type` may be repeated or list several.
-    Raises `RefusedError`.
+    Parameters that are not fields of the command are filters; `type` may be repeated or list
+    several. Raises `RefusedError`.
     """
     own: set[str] = set(shape.__struct_fields__) - {"filters", "request_id"}
     fields: dict[str, Any] = {"action": shape.__struct_config__.tag}
@@ -97,7 +80,7 @@ def command_of(shape: type[Reading], parameters: list[tuple[str, str]]) -> Readi
 
 
 def _span(command: GetHistory) -> Span:
-    """Which page is asked for. Raises `RefusedError` when several are."""
+    """Return the place of the page that is asked for. Raises `RefusedError` when several are."""
     places = [(anchor, getattr(command, anchor)) for anchor in _ANCHORS]
     given = [(anchor, seq) for anchor, seq in places if seq is not UNSET]
     if not given:

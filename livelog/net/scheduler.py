@@ -1,10 +1,10 @@
-"""Turns for those who send much: nobody is held up by how much others have to say.
+"""The scheduler: fair shares of the loop's time for connections that send many commands.
 
-What arrives is carried out at once as long as there is time in this turn of the loop. When there is
-not, or others wait already, a connection waits in line, with what it has sent; the line is served
-in turns of a millisecond each, a few in every turn of the loop. So the fan-out goes on whatever is
-asked of the server, and who sends little waits for a turn of each of those who send much, not for
-all that they have sent.
+A command is executed at once while there is time left in this iteration of the loop. If there is
+none, or connections wait already, the connection is queued with the input it has. The queue is
+served in turns of a millisecond, a few in every iteration. So the fan-out goes on under any load,
+and a connection that sends little waits for one turn of each busy connection, not for all of their
+input.
 """
 
 from __future__ import annotations
@@ -18,53 +18,53 @@ from livelog.budget import HOLD_SECONDS, TURN_SECONDS
 
 
 class Busy(Protocol):
-    """A connection that has more to do."""
+    """A connection with unprocessed input."""
 
     def go_on(self, until: float) -> bool:
-        """Do some of it, up to this time of `perf_counter`; is there more?"""
+        """Process input until this time of `perf_counter`; return whether some is left."""
 
     def __hash__(self) -> int: ...
 
 
 class Scheduler:
-    """The line, and the time that is left."""
+    """The queue of busy connections, and the time left in this iteration of the loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._line: OrderedDict[Busy, None] = OrderedDict()
+        self._queue: OrderedDict[Busy, None] = OrderedDict()
         self._until = 0.0
-        """When the time is over in this turn of the loop; 0 while nobody has used any."""
+        """End of the time for commands in this iteration of the loop; 0 before the first one."""
 
     def is_free(self) -> bool:
-        """Whether there is time now, and nobody waits for it."""
-        if self._line:
+        """Return whether a command may run at once: time is left and the queue is empty."""
+        if self._queue:
             return False
         now = perf_counter()
         if not self._until:
             self._until = now + HOLD_SECONDS
-            self._loop.call_soon(self._begin_anew)
+            self._loop.call_soon(self._reset)
         return now < self._until
 
     def wait(self, busy: Busy) -> None:
-        """Get in line."""
-        if not self._line:
+        """Enqueue a connection, unless it is in the queue."""
+        if not self._queue:
             self._loop.call_soon(self._serve)
-        self._line.setdefault(busy)
+        self._queue.setdefault(busy)
 
     def drop(self, busy: Busy) -> None:
-        """It does not wait any more."""
-        self._line.pop(busy, None)
+        """Remove a connection from the queue."""
+        self._queue.pop(busy, None)
 
-    def _begin_anew(self) -> None:
+    def _reset(self) -> None:
         self._until = 0.0
 
     def _serve(self) -> None:
         now = perf_counter()
         until = now + HOLD_SECONDS
-        while self._line and now < until:
-            busy, _ = self._line.popitem(last=False)
+        while self._queue and now < until:
+            busy, _ = self._queue.popitem(last=False)
             if busy.go_on(now + TURN_SECONDS):
-                self._line[busy] = None
+                self._queue[busy] = None
             now = perf_counter()
-        if self._line:
+        if self._queue:
             self._loop.call_soon(self._serve)

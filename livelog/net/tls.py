@@ -1,11 +1,18 @@
-"""TLS for those without a proxy: the certificate, and the door in front of the HTTP door.
+"""TLS without a proxy: the certificate, and the handshake before the HTTP door.
 
-A connection arrives in the clear, so that it can be counted, and refused, before the handshake has
-cost anything; then its transport is wrapped. The context is picked for each connection, so a
-certificate that is read again holds for whoever comes next and disturbs nobody who is there.
+A connection is accepted as plain TCP, so that it can be counted, and refused, before a handshake
+has cost anything; then `start_tls` wraps its transport. Each handshake uses the context of the
+moment, so a reloaded certificate holds for new connections and does not disturb open ones.
 
-Back-pressure: the transport below keeps nothing that the kernel does not take, and the one above
-reports what it holds from the first byte on.
+The hand-over has two moments in which bytes arrive and nobody reads them yet:
+1. Before the wrapper is in place. The client's hello may arrive before the task has called
+   `start_tls`. `data_received` keeps it, and `_pass_on` feeds it to the wrapper.
+2. After the handshake, before the HTTP door is in place. The wrapper decrypts what follows at once
+   and hands it to this protocol, because `start_tls` returns only in a later iteration of the loop.
+   `data_received` keeps those bytes, too, and `_hand_over` passes them on.
+
+Backpressure: the TCP transport keeps no bytes that the kernel does not take, and the TLS transport
+above it reports what it holds from the first byte on.
 """
 
 from __future__ import annotations
@@ -23,24 +30,24 @@ from livelog.net.context import Context
 _log = logging.getLogger(__name__)
 
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2 those with forward secrecy and authenticated encryption (RFC 9325 section 4.2)."""
+"""For TLS 1.2: forward secrecy and authenticated encryption only (RFC 9325 section 4.2)."""
 
 
 class Certificate:
-    """What clients are shown. Raises `ConfigError` for files that will not do."""
+    """The server's certificate. Raises `ConfigError` for unusable files."""
 
     def __init__(self, cert: str, key: str) -> None:
         self._files = cert, key
         self.context = _context(cert, key)
 
     def reload(self) -> None:
-        """Read the files again; what is wrong with them is logged, and the old ones stay."""
+        """Read the files again; if they are unusable, log why and keep the old certificate."""
         try:
             self.context = _context(*self._files)
         except ConfigError as wrong:
-            _log.error("the old certificate stays: %s", wrong)
+            _log.error("keeping the old certificate: %s", wrong)
         else:
-            _log.warning("the certificate was read again: %s", self._files[0])
+            _log.warning("reloaded the certificate: %s", self._files[0])
 
 
 def _context(cert: str, key: str) -> ssl.SSLContext:
@@ -53,14 +60,14 @@ def _context(cert: str, key: str) -> ssl.SSLContext:
     try:
         context.load_cert_chain(cert, key, password=_no_password)
     except ssl.SSLError as error:
-        why = "they do not match" if "MISMATCH" in str(error.reason) else "not certificate and key"
+        why = "do not match" if "MISMATCH" in str(error.reason) else "not a certificate and a key"
         raise ConfigError(f"--tls-cert {cert} and --tls-key {key}: {why} ({error})") from None
     return context
 
 
 def _check_readable(flag: str, file: str) -> None:
     if not file:
-        raise ConfigError(f"{flag} is missing, the other of --tls-cert and --tls-key is given")
+        raise ConfigError(f"{flag} is missing: --tls-cert and --tls-key must be given together")
     try:
         with open(file, "rb"):
             pass
@@ -69,8 +76,8 @@ def _check_readable(flag: str, file: str) -> None:
 
 
 def _no_password() -> str:
-    """Instead of OpenSSL's question at the terminal, which would hang a service."""
-    raise ConfigError("--tls-key: is encrypted with a password, it has to be without one")
+    """Refuse a key with a password: OpenSSL would ask for it at the terminal and hang a service."""
+    raise ConfigError("--tls-key: must not be encrypted with a password")
 
 
 class TlsDoor(asyncio.Protocol):
@@ -86,13 +93,13 @@ class TlsDoor(asyncio.Protocol):
         self.tls = certificate.context
         self.behind = behind
         self.address = ""
-        self.early = bytearray()  # what came before there was anybody to take it
+        self.early = bytearray()  # bytes that arrived before the next protocol was in place
         self.lost = False
         self.transport: asyncio.Transport
         self.task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has connected."""
+        """Count the connection, and start its handshake or refuse it."""
         # A cast, because uvloop's transports are not registered as asyncio's.
         self.transport = cast(asyncio.Transport, transport)
         self.address = address_of(self.transport)
@@ -102,40 +109,40 @@ class TlsDoor(asyncio.Protocol):
             self.context.audit.refused(self.address, refused)
             self.transport.abort()
             return
-        self.context.peers.add(self)
         self.transport.set_write_buffer_limits(high=0)
         self.task = self.context.loop.create_task(self._shake_hands())
 
     def data_received(self, data: bytes) -> None:
-        """Bytes before the wrapper has taken over, then decrypted ones before the HTTP door has."""
+        """Keep early bytes: encrypted ones before the wrapper, decrypted ones after it."""
         self.early += data
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection has gone."""
+        """Note that the connection is lost, and stop counting it."""
         self.lost = True
         self._leave()
 
     def on_deadline(self, now: float) -> None:
-        """The handshake has its own."""
+        """Ignore the deadline: `start_tls` has one of its own."""
 
     def shut_down(self, back_in: float = 0.0) -> None:
-        """The server stops, and nothing was asked yet."""
+        """Drop the connection, since no request has come yet."""
         self.transport.abort()
 
     def abort(self) -> None:
-        """Drop the connection at once."""
+        """Drop the connection at once, without a close_notify."""
         self.transport.abort()
 
     def give_way(self) -> bool:
-        """Too many are waiting, and this one longest."""
+        """Drop the connection, which the limiter evicts in favour of a newer one."""
         self.transport.abort()
         return True
 
     async def _shake_hands(self) -> None:
         config = self.context.config
-        self.context.loop.call_soon(
-            self._pass_on, self.early
-        )  # after the first step of what follows
+        # Before it first waits, `start_tls` pauses reading, sets its wrapper as the protocol, and
+        # schedules the handshake and the end of the pause. This callback is scheduled ahead of
+        # those two, so the wrapper gets the early bytes first and in order.
+        self.context.loop.call_soon(self._pass_on, self.early)
         self.early = bytearray()
         try:
             wrapped = await self.context.loop.start_tls(
@@ -148,17 +155,17 @@ class TlsDoor(asyncio.Protocol):
             )
         except (OSError, EOFError) as error:  # an SSLError is an OSError
             why = getattr(error, "reason", None) or type(error).__name__
-            self.context.audit.report("TLS", self.address, f"did not shake hands: {why}")
+            self.context.audit.report("TLS", self.address, f"handshake failed: {why}")
             self.transport.abort()
         else:
-            # uvloop does not call it an error when the connection goes during the handshake.
+            # uvloop raises no error when the connection is lost during the handshake.
             if wrapped is not None and not (self.lost or self.transport.is_closing()):
                 self._hand_over(wrapped)
         finally:
             self._leave()
 
     def _pass_on(self, hello: bytearray) -> None:
-        """Give the wrapper what was read before it was there, as a transport would do it."""
+        """Feed the wrapper the bytes that came before it was in place, as a transport would."""
         wrapper = cast(asyncio.BufferedProtocol, self.transport.get_protocol())
         while hello:
             buffer = memoryview(cast(bytearray, wrapper.get_buffer(len(hello))))
@@ -176,5 +183,4 @@ class TlsDoor(asyncio.Protocol):
             door.data_received(bytes(self.early))
 
     def _leave(self) -> None:
-        self.context.peers.discard(self)
         self.context.limiter.leave(self)

@@ -1,9 +1,9 @@
-"""Token buckets: how often something may happen.
+"""Token buckets: rate limits in one float.
 
-A bucket holds up to `limit` tokens and is refilled evenly within `window` seconds. Its whole
-state is the moment at which it will be full again: tokens missing = (full_at - now) / interval.
-One float per bucket keeps ten thousand connections cheap, and nothing has to be refilled by a
-timer. The form is known as the generic cell rate algorithm (ITU-T I.371).
+A bucket holds up to `limit` tokens and is refilled evenly within `window` seconds. Its whole state
+is the time at which it will be full again: tokens missing = (full_at - now) / interval. One float
+per bucket keeps ten thousand connections cheap, and no timer has to refill them. This is the
+generic cell rate algorithm (ITU-T I.371).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 _SLACK = 1e-3
-"""Part of an interval that is overlooked: the rounding of many small additions to a large clock."""
+"""Part of an interval that is ignored: many small additions to a large clock round up to it."""
 
 
 class Rate(NamedTuple):
@@ -28,7 +28,7 @@ class Rate(NamedTuple):
 
 
 class TokenBucket:
-    """One caller's tokens. `now` is any clock that does not go backwards, in seconds."""
+    """One caller's tokens. `now` is the time of any monotonic clock, in seconds."""
 
     __slots__ = ("full_at", "rate", "warned")
 
@@ -38,33 +38,33 @@ class TokenBucket:
         self.warned = False
 
     def take(self, now: float) -> bool:
-        """Take one token; False, and nothing taken, when there is none."""
+        """Take one token; return False, and take none, when the bucket is empty."""
         if self.retry_after(now) > 0:
             return False
         self.charge(now)
         return True
 
     def charge(self, now: float, count: int = 1) -> None:
-        """Take `count` tokens, even more than there are: what is owed has to come back first."""
+        """Take `count` tokens, even more than there are; the debt is refilled first."""
         self.full_at = max(self.full_at, now) + self.rate.interval * count
 
     def used(self, now: float) -> int:
-        """How many tokens are missing, a token that is partly back counted as missing."""
+        """Return the number of tokens that are missing; a partly refilled one is missing."""
         missing = (self.full_at - now) / self.rate.interval
         return max(0, math.ceil(missing - _SLACK)) if missing > 0 else 0
 
     def nearly_empty(self, now: float) -> bool:
-        """True once each time use reaches 95 % of the limit, False until it has been below."""
+        """Return True when use reaches 95 % of the limit; again only after it has been below."""
         reached = self.used(now) >= 0.95 * self.rate.limit
         first = reached and not self.warned
         self.warned = reached
         return first
 
     def reset_in(self, now: float) -> float:
-        """Seconds until the bucket is full."""
+        """Return the seconds until the bucket is full."""
         return max(0.0, self.full_at - now)
 
     def retry_after(self, now: float) -> float:
-        """Seconds until there is a token to take; 0 when there is one."""
+        """Return the seconds until there is a token; 0 when there is one now."""
         wait = self.full_at - now - self.rate.interval * (self.rate.limit - 1)
         return wait if wait > self.rate.interval * _SLACK else 0.0

@@ -1,64 +1,75 @@
-"""Where messages are kept beyond the window: `memory` keeps nothing, `sqlite` a file."""
+"""The seam between the log and what outlives the window: a journal, and a reader or none.
+
+The journal takes records in; every store has one. The reader finds what the window no longer has;
+the memory store has none, since its window is all there is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from livelog.errors import RefusedError
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
-from livelog.wire.record import Record
+from livelog.wire.record import Known, Record
 
 Done = Callable[[RefusedError | None], None]
 """Called once when the records are safe, or with the reason why they are not (yet)."""
 
 
-class Store(Protocol):
-    """What the log asks of a store. Called from the loop's thread only."""
+class Bounds(NamedTuple):
+    """Seqs that bound a log at the moment its store is opened."""
 
-    keeps: bool
-    """Whether it has what the window has not."""
-    began: int
-    """This log's seqs are above; one from 1 up to here comes from another log."""
-    trimmed_upto: int
-    """Seq up to which messages have been given up to keep within the retention."""
+    began: int = 0
+    """The seqs of this log are above; one from 1 up to here comes from another log."""
+    trimmed_upto: int = 0
+    """Messages up to this seq have been given up to keep within the retention."""
+    last_seq: int = 0
+    """New seqs are above: none given out before is higher, not even one lost in a crash."""
 
-    def last_seq(self) -> int:
-        """A seq that none given out before this process began is above."""
 
-    def refusal(self) -> RefusedError | None:
-        """Why nothing can be taken now, None when it can."""
+class Journal(Protocol):
+    """The writing half of a store. Called from the loop's thread only."""
 
     def append(self, records: Sequence[Record], done: Done) -> None:
-        """Keep `records`, which follow all earlier ones; returns before they are safe.
+        """Keep `records`, which follow all earlier ones; return before they are safe.
 
-        Records that could not be written stay in line, and are written as soon as it is possible.
+        Records that could not be written stay in the queue, and are written as soon as possible.
         """
 
-    def seq_of(self, id: str) -> int | None:
-        """The seq of the newest message with this id.
+    def refusal(self) -> RefusedError | None:
+        """Return why nothing can be taken now, None when it can."""
 
-        Raises `RefusedError`, as everything that follows does, when the file cannot be read.
-        """
+    async def close(self) -> None:
+        """Make everything safe and stop, the reader included."""
 
-    def payload_of(self, id: str) -> bytes | None:
-        """The newest message with this id as JSON."""
+
+class StoreReader(Protocol):
+    """The reading half of a store. All methods raise `RefusedError` for a file they cannot read."""
+
+    def lookup(self, id: str) -> Known | None:
+        """Return the newest message with this id."""
 
     def start_of_newest(self, count: int) -> int:
-        """Seq of the message before the `count` newest ones, 0 when there are no more."""
+        """Return the seq of the message before the `count` newest ones, 0 without more."""
 
     async def page(self, query: Query, upto: int, span: Span, ahead: int = 0) -> Page:
-        """A page of the matches with a seq of at most `upto`, behind `ahead` newer ones.
+        """Return a page of the matches with a seq of at most `upto`, behind `ahead` newer ones.
 
         `total` counts the former, `offset` and an anchor in `span` all of them.
         """
 
     async def chunk(self, cursor: int, upto: int, wanted: Subscription, max_bytes: int) -> Chunk:
-        """What is wanted of the messages after `cursor` and up to `upto`."""
+        """Return what is wanted of the messages after `cursor` and up to `upto`."""
 
     async def records(self, cursor: int, upto: int, limit: int) -> list[Record]:
-        """The first `limit` messages after `cursor`, none above `upto`."""
+        """Return the first `limit` messages after `cursor`, none above `upto`."""
 
-    async def close(self) -> None:
-        """Make everything safe and stop."""
+
+class Store(NamedTuple):
+    """The two halves of a store, and the state in which it was opened."""
+
+    journal: Journal
+    reader: StoreReader | None
+    bounds: Bounds

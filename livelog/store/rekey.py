@@ -18,7 +18,7 @@ from livelog.store.reader.segments import remove
 _SUFFIX = "-rekeyed"
 
 _BUSY_SECONDS = 10.0
-"""How long the reading process of a server that was killed may take to end."""
+"""Seconds that the reading process of a killed server may take to end."""
 
 
 def change_key(path: str, key: bytes, new_key: bytes) -> None:

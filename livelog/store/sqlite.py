@@ -11,111 +11,133 @@ import os
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
-from livelog.store.base import Done
-from livelog.store.database.file import Lock, connect, open_file
+from livelog.store.base import Bounds, Done, Store
+from livelog.store.database.file import Contents, Lock, connect, open_file
 from livelog.store.reader.calls import ChunkCall, PageCall, RecordsCall
 from livelog.store.reader.client import ReaderClient
 from livelog.store.writer import Retention, Writer
-from livelog.wire.record import Record
+from livelog.wire.record import Known, Record
 
 _HOUR = 3600 * 1_000_000
 _SHARED_CHUNKS = 32
-"""Chunks that are remembered for the next who asks for the same: at most 8 MiB."""
+"""Chunks that are remembered for the next reader that asks for the same: at most 8 MiB."""
+
+_LOOKUP = """
+    SELECT seq, CAST(payload AS BLOB) FROM message WHERE id = ? AND seq > ?
+    ORDER BY position DESC LIMIT 1
+"""
+_SEQ_AT = "SELECT seq FROM message WHERE position = ?"
 
 
-class SqliteStore:
-    """Keeps everything, or what `retention` says. Must be made inside of a running loop.
+def open_sqlite(
+    path: str,
+    retention: Retention,
+    clock: Callable[[], float],
+    trimmed: Callable[[int], None],
+    key: bytes = b"",
+) -> Store:
+    """Open the store at `path`, inside of a running loop.
 
-    `trimmed` is called with the seq up to which messages have been given up; with a `key` the file
-    is encrypted. Raises `ConfigError` when it cannot be used.
+    `trimmed` is called with the seq up to which messages are given up to keep within `retention`;
+    with a `key` the file is encrypted. Raises `ConfigError` when the file cannot be used.
     """
+    path = os.path.realpath(path)
+    lock = Lock(path)
+    try:
+        connection, contents = open_file(path, key)
+    except BaseException:
+        lock.release()
+        raise
+    reader = SqliteReader(path, key, contents)
 
-    keeps = True
+    def trim(upto: int) -> None:
+        reader.trimmed_upto = upto
+        trimmed(upto)
 
-    def __init__(
-        self,
-        path: str,
-        retention: Retention,
-        clock: Callable[[], float],
-        trimmed: Callable[[int], None],
-        key: bytes = b"",
-    ) -> None:
-        path = os.path.realpath(path)
-        self._lock = Lock(path)
-        try:
-            connection, contents = open_file(path, key)
-        except BaseException:
-            self._lock.release()
-            raise
-        self.began = contents.began
-        self.trimmed_upto = contents.trimmed_upto
-        self._clock = clock
-        self._contents = contents
-        self._trimmed = trimmed
-        self._loop = asyncio.get_running_loop()
-        self._lookup = connect(path, key)
-        self._chunks: OrderedDict[tuple[int, Subscription], asyncio.Task[Chunk]] = OrderedDict()
-        self._archive = ReaderClient(path, key)
-        self._writer = Writer(
-            connection, contents, retention, clock, self._loop.call_soon_threadsafe, self._trim
-        )
+    call = asyncio.get_running_loop().call_soon_threadsafe
+    writer = Writer(connection, contents, retention, clock, call, trim)
+    bounds = Bounds(contents.began, contents.trimmed_upto, _last_seq(contents, clock()))
+    return Store(SqliteJournal(writer, reader, lock), reader, bounds)
 
-    def last_seq(self) -> int:
-        """All that was given out is in the file or, if it was lost in a crash, before now.
 
-        A clock that has been set back says nothing about what was lost: an hour is left for it.
-        """
-        now = int(self._clock() * 1_000_000) - 1
-        last = self._contents.last_seq
-        return now if now > last else last + _HOUR
+def _last_seq(contents: Contents, now: float) -> int:
+    """Return a seq that is above all that were given out: those in the file, and those lost.
 
-    def refusal(self) -> RefusedError | None:
-        """Why nothing can be taken now, None when it can."""
-        return self._writer.refusal()
+    What was lost in a crash was given out before now. A clock that has been set back says nothing
+    about it: an hour is left for it.
+    """
+    before = int(now * 1_000_000) - 1
+    return before if before > contents.last_seq else contents.last_seq + _HOUR
+
+
+class SqliteJournal:
+    """The writing half, and the owner of the file's lock."""
+
+    def __init__(self, writer: Writer, reader: SqliteReader, lock: Lock) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._lock = lock
 
     def append(self, records: Sequence[Record], done: Done) -> None:
-        """Put `records` in line to be written."""
+        """Put `records` into the writer's queue."""
         self._writer.append(records, done)
 
-    def seq_of(self, id: str) -> int | None:
-        """The seq of the newest message with this id."""
-        seq: int | None = self._one("max(seq)", "id = ? AND seq > ?", id, self.trimmed_upto)
-        return seq
+    def refusal(self) -> RefusedError | None:
+        """Return why nothing can be taken now, None when it can."""
+        return self._writer.refusal()
 
-    def payload_of(self, id: str) -> bytes | None:
-        """The newest message with this id as JSON."""
-        seq = self.seq_of(id)
-        return None if seq is None else self._one("CAST(payload AS BLOB)", "seq = ?", seq)
+    async def close(self) -> None:
+        """Write what is in the queue and stop; another server can then use the file."""
+        self._writer.end()  # here, so that nothing is queued behind the last commit
+        await asyncio.to_thread(self._writer.close)
+        await self._reader.close()
+        self._lock.release()
+
+
+class SqliteReader:
+    """The reading half: short look-ups in this thread, everything else in the reading process."""
+
+    def __init__(self, path: str, key: bytes, contents: Contents) -> None:
+        self.trimmed_upto = contents.trimmed_upto
+        """Messages up to this seq are not found any more."""
+        self._last_position = contents.last_position
+        self._connection = connect(path, key)
+        self._process = ReaderClient(path, key)
+        self._chunks: OrderedDict[tuple[int, Subscription], asyncio.Task[Chunk]] = OrderedDict()
+
+    def lookup(self, id: str) -> Known | None:
+        """Return the newest message with this id."""
+        row = self._first_row(_LOOKUP, id, self.trimmed_upto)
+        return None if row is None else Known(*row)
 
     def start_of_newest(self, count: int) -> int:
-        """Seq of the message before the `count` newest ones, 0 when there are no more."""
-        return self._one("seq", "position = ?", self._contents.last_position - count) or 0
+        """Return the seq of the message before the `count` newest ones, 0 without more."""
+        row = self._first_row(_SEQ_AT, self._last_position - count)
+        return 0 if row is None else int(row[0])
 
-    def _one(self, what: str, condition: str, *values: int | str) -> Any:
-        sql = f"SELECT {what} FROM message WHERE {condition}"
+    def _first_row(self, sql: str, *values: int | str) -> tuple[int, bytes] | None:
         try:
-            row = self._lookup.execute(sql, values).fetchone()
+            row: tuple[int, bytes] | None = self._connection.execute(sql, values).fetchone()
         except sqlite3.Error as error:
             raise RefusedError(SERVER_ERROR, "", f"the store cannot be read: {error}") from None
-        return row[0] if row else None
+        return row
 
     async def page(self, query: Query, upto: int, span: Span, ahead: int = 0) -> Page:
-        """A page of the matches up to `upto`."""
+        """Return a page of the matches up to `upto`."""
         call = PageCall(query, self.trimmed_upto, upto, span, ahead)
-        return await self._archive.ask(call, Page)
+        return await self._process.ask(call, Page)
 
     async def chunk(self, cursor: int, upto: int, wanted: Subscription, max_bytes: int) -> Chunk:
-        """What is wanted of the messages after `cursor` and up to `upto`."""
+        """Return what is wanted of the messages after `cursor` and up to `upto`."""
         key = (cursor, wanted)
         asked = self._chunks.get(key)
         if asked is None:
             call = ChunkCall(cursor, upto, wanted.parts, max_bytes)
-            asked = self._chunks[key] = asyncio.create_task(self._archive.ask(call, Chunk))
+            asked = self._chunks[key] = asyncio.create_task(self._process.ask(call, Chunk))
             asked.add_done_callback(_outcome)
             if len(self._chunks) > _SHARED_CHUNKS:
                 self._chunks.popitem(last=False)
@@ -124,28 +146,21 @@ class SqliteStore:
         except RefusedError:
             self._chunks.pop(key, None)
             raise
-        if chunk.cursor >= upto:  # more may follow by the time the next one asks
+        if chunk.cursor >= upto:  # more may follow by the time the next reader asks
             self._chunks.pop(key, None)
         return chunk
 
     async def records(self, cursor: int, upto: int, limit: int) -> list[Record]:
-        """The first `limit` messages after `cursor`, none above `upto`."""
-        return await self._archive.ask(RecordsCall(cursor, upto, limit), list[Record])
+        """Return the first `limit` messages after `cursor`, none above `upto`."""
+        return await self._process.ask(RecordsCall(cursor, upto, limit), list[Record])
 
     async def close(self) -> None:
-        """Write what is in line and stop; the file can then be used by another."""
-        self._writer.end()  # here, so that nobody gets in line behind the last commit
-        await asyncio.to_thread(self._writer.close)
-        await self._archive.close()
-        self._lookup.close()
-        self._lock.release()
-
-    def _trim(self, upto: int) -> None:
-        self.trimmed_upto = upto
-        self._trimmed(upto)
+        """End the reading process and let go of the file."""
+        await self._process.close()
+        self._connection.close()
 
 
 def _outcome(task: asyncio.Task[Chunk]) -> None:
-    """Look at what became of a task, for which nobody may be waiting any more."""
+    """Look at the result of a task, which may have no reader waiting any more."""
     if not task.cancelled():
         task.exception()

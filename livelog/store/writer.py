@@ -2,8 +2,11 @@
 
 One commit is one SQL statement, whatever it holds: the rows are cut out of one long value inside
 SQLite, which runs without the interpreter lock, so that the loop goes on meanwhile. What cannot be
-written (a full disk) stays in line and is tried again; until it is in, nothing new is taken.
+written (a full disk) stays in the queue and is tried again; until it is in, nothing new is taken.
 Retention is the work of the same thread, in small steps between commits.
+
+Each `done` is called exactly once. When a commit fails, every publisher in the queue is told so,
+once, and its records wait on: they are delivered, so they are written when that is possible.
 """
 
 from __future__ import annotations
@@ -29,8 +32,8 @@ _log = logging.getLogger(__name__)
 
 _INSERT = """
     INSERT INTO message(position, seq, id, payload)
-    SELECT ?3 + key, value ->> 0, value ->> 1, CAST(substr(?1, value ->> 2, value ->> 3) AS TEXT)
-    FROM json_each(?2)
+    SELECT ? + key, value ->> 0, value ->> 1, CAST(substr(?, value ->> 2, value ->> 3) AS TEXT)
+    FROM json_each(?)
 """
 # The newest row stays, so that positions go on from it.
 _TRIM = """
@@ -42,10 +45,10 @@ _COMMIT_RECORDS = 5000
 """Records in one statement, at most; some 50 milliseconds."""
 
 _PENDING_BYTES = 64 * 2**20
-"""What may wait to be written before publishers are told to wait."""
+"""Bytes that may wait to be written before publishers are told to wait."""
 
 _STALL_SECONDS = 10.0
-"""How long a commit may take before they are."""
+"""Seconds that a commit may take before publishers are told to wait."""
 
 _RETRY_SECONDS = 1.0
 
@@ -54,7 +57,7 @@ _DAY = 86_400_000_000
 
 
 class Retention(NamedTuple):
-    """How much is kept: the newest `messages`, and those of the last `days`; 0 is no limit."""
+    """Bounds of what is kept: the newest `messages`, those of the last `days`; 0 is no bound."""
 
     messages: int = 0
     days: float = 0.0
@@ -89,30 +92,37 @@ class Writer:
         self._call = call
         self._trimmed = trimmed
         self._trim_due = 0.0
-        self._leftover = contents.trimmed_upto > 0  # rows that were given up may still be there
-        # Shared by both threads: what is in line, and how the writing goes.
+        self._leftover = contents.trimmed_upto > 0
+        """Rows that were given up may still be in the file."""
+        # Shared by both threads: the queue, and how the writing goes.
         self._lock = threading.Lock()
         self._waiting: list[_Entry] = []
         self._pending_bytes = 0
+        """Size of the frames that are not written, those of the commit under way included."""
         self._work = threading.Event()
         self._stop = threading.Event()
         self._failure = ""
+        """The error of the last commit, empty when it went well."""
         self._commit_began = 0.0
+        """Monotonic time at which the commit under way began, 0 without one."""
         self._thread = threading.Thread(target=self._run, name="livelog-writer", daemon=True)
         self._thread.start()
 
     def append(self, records: Sequence[Record], done: Done) -> None:
-        """Put `records` in line; `done` is called in the loop's thread."""
-        size = sum(len(record.frame) for record in records)
+        """Put `records` into the queue; `done` is called in the loop's thread."""
+        entry = _Entry(records, done, sum(len(record.frame) for record in records))
+        if self._stop.is_set():  # the thread may have ended
+            self._tell([entry], _stopping())
+            return
         with self._lock:
-            self._waiting.append(_Entry(records, done, size))
-            self._pending_bytes += size
+            self._waiting.append(entry)
+            self._pending_bytes += entry.size
         self._work.set()
 
     def refusal(self) -> RefusedError | None:
-        """Why nothing more can be taken now."""
+        """Return why nothing more can be taken now."""
         if self._stop.is_set():
-            return _refused("the server is stopping")
+            return _stopping()
         if self._failure:
             return _refused(f"the store cannot be written to: {self._failure}")
         began = self._commit_began  # read once: the thread may end its commit at any moment
@@ -122,7 +132,7 @@ class Writer:
         return None
 
     def end(self) -> None:
-        """Take nothing more; what is in line is written, if that can be done."""
+        """Take nothing more; the queue is written, if that can be done."""
         self._stop.set()
         self._work.set()
 
@@ -147,7 +157,7 @@ class Writer:
             self._guarded_trim()
 
     def _taken(self) -> list[_Entry]:
-        """The first in line, as many as one statement may hold."""
+        """Take the first entries of the queue, as many as one statement may hold."""
         with self._lock:
             counts = accumulate(len(entry.records) for entry in self._waiting)
             taken = max(
@@ -157,14 +167,14 @@ class Writer:
         return entries
 
     def _warned(self) -> list[_Entry]:
-        """All in line, as they have to be told that they wait; later they are told nothing more."""
+        """Return all of the queue, to be told that they wait; they are told nothing later."""
         with self._lock:
             entries = self._waiting
-            self._waiting = [entry._replace(done=_tell_nobody) for entry in entries]
+            self._waiting = [entry._replace(done=_told_already) for entry in entries]
         return entries
 
     def _write(self, entries: list[_Entry]) -> None:
-        """Commit `entries`, again and again if need be; tell who waits for them."""
+        """Commit `entries`, again and again if need be, and tell their publishers."""
         records = [record for entry in entries for record in entry.records]
         untold = list(entries)
         self._commit_began = time.monotonic()
@@ -175,7 +185,7 @@ class Writer:
             untold += self._warned()
             self._tell(untold, _refused(f"delivered, but not stored yet: {failure}"))
             untold = []
-            self._guarded_trim()  # which may make room
+            self._guarded_trim()  # which may free some of the disk
             if self._stop.wait(_RETRY_SECONDS):
                 self._give_up(entries)
                 return
@@ -187,10 +197,12 @@ class Writer:
         self._tell(untold, None)
 
     def _give_up(self, entries: list[_Entry]) -> None:
-        """Nor is anything written that comes after `entries`: the log has no holes."""
+        """Write neither `entries` nor what comes after them: the log has no holes."""
         with self._lock:
-            lost, self._waiting = entries + self._waiting, []
-        count = sum(len(entry.records) for entry in lost)
+            after, self._waiting = self._waiting, []
+            self._pending_bytes = 0
+        self._tell(after, _stopping())
+        count = sum(len(entry.records) for entry in entries + after)
         _log.error("%d messages could not be written to the store", count)
 
     def _tell(self, entries: list[_Entry], outcome: RefusedError | None) -> None:
@@ -205,7 +217,7 @@ class Writer:
         self._call(tell)
 
     def _commit(self, records: list[Record]) -> str:
-        """Write `records` in one go; returns what went wrong, and then nothing is written."""
+        """Write `records` in one go; return what went wrong, and then nothing is written."""
         spans, end = [], 1  # SQL counts from 1
         for record in records:
             head = frames.head_size(record.frame)
@@ -214,7 +226,7 @@ class Writer:
         data = b"".join([record.frame for record in records])
         try:
             self._connection.execute(
-                _INSERT, (data, msgspec.json.encode(spans), self._last_position + 1)
+                _INSERT, (self._last_position + 1, data, msgspec.json.encode(spans))
             )
         except Exception as error:  # whatever it is, this thread has to go on
             return str(error) or type(error).__name__
@@ -244,7 +256,7 @@ class Writer:
             self._leftover = changed(self._connection) > 0
 
     def _cut(self) -> int:
-        """Seq up to which messages are to be given up."""
+        """Return the seq up to which messages are to be given up."""
         upto = self._trimmed_upto
         if self._retention.messages:
             oldest = self._last_position - self._retention.messages
@@ -260,9 +272,25 @@ class Writer:
         ).fetchone()
         return int(row[0]) if row else 0
 
+    def _check(self) -> None:
+        """Assert that the books agree with the file; to be called while nothing is written."""
+        with self._lock:
+            assert self._pending_bytes == sum(entry.size for entry in self._waiting)
+        [[last, count, first]] = self._connection.execute(
+            "SELECT max(position), count(*), min(position) FROM message"
+        )
+        if count:
+            assert (last, count) == (self._last_position, last - first + 1)
+        [[trimmed_upto]] = self._connection.execute("SELECT trimmed_upto FROM log")
+        assert trimmed_upto >= self._trimmed_upto  # the thread may be in between
 
-def _tell_nobody(refused: RefusedError | None) -> None:
-    """Who waited has been told already."""
+
+def _told_already(refused: RefusedError | None) -> None:
+    """Do nothing: the publisher has had its answer."""
+
+
+def _stopping() -> RefusedError:
+    return _refused("the server is stopping")
 
 
 def _refused(issue: str) -> RefusedError:

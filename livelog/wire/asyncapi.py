@@ -1,9 +1,9 @@
-"""The WebSocket's protocol as an AsyncAPI 3.0 document, made from the structs.
+"""The WebSocket protocol as an AsyncAPI 3.0 document, made from the structs.
 
-Nothing is described twice: names, fields, bounds and sentences come from `messages`, `delivered`
-and `protocol`. What the structs cannot say is the one table here: which event answers which
-command. Operations are told from the server's side, as AsyncAPI wants it: it receives commands and
-sends messages and events.
+Names, fields, bounds and descriptions come from `messages`, `commands` and `events`, so the
+document cannot disagree with the code. The tables here add what the structs do not hold, such as
+which event answers which command. Operations are described from the server's side, as AsyncAPI
+requires: the server receives commands and sends messages and events.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ _ANSWERS: dict[type, type] = {
     Publish: Published,
     Authenticate: Authenticated,
 }
-"""Command → the event that grants it; `error` refuses it."""
-_UNASKED = (Connected, TokenExpiring, Gap, RateLimit, Disconnected)
-"""Events that come by themselves."""
+"""Command → event of its success; a refused command is answered with `error`."""
+_UNSOLICITED = (Connected, TokenExpiring, Gap, RateLimit, Disconnected)
+"""Events that answer no command."""
 _PAGES = {History: "messages", SearchResults: "results"}
-"""Events with messages in a field, which are raw bytes to the server."""
+"""Event → its field of messages, which the struct declares as raw bytes."""
 
 _CHANNEL = "liveLog"
 _SCHEMAS = "#/components/schemas/"
@@ -66,7 +66,7 @@ _SCHEMAS = "#/components/schemas/"
 
 @cache
 def document(path: str) -> bytes:
-    """The document as JSON; `path` is where the WebSocket is."""
+    """Return the document as JSON; `path` is the path of the WebSocket."""
     structs = (*get_args(AnyCommand), *get_args(AnyEvent), *get_args(Delivered))
     return msgspec.json.encode(
         {
@@ -102,7 +102,7 @@ def _operations() -> Json:
     return {
         **commands,
         "deliver": _operation("send", *get_args(Delivered)),
-        "tell": _operation("send", *_UNASKED),
+        "tell": _operation("send", *_UNSOLICITED),
     }
 
 
@@ -128,21 +128,29 @@ def _message(kind: type) -> Json:
 
 
 def _name(kind: Any) -> str:
-    """The `action` or the `type`."""
+    """Return the tag of a struct: its `action` or `type`."""
     return str(kind.__struct_config__.tag)
 
 
 def _schemas(structs: tuple[type, ...]) -> Json:
     _, schemas = msgspec.json.schema_components(structs, ref_template=_SCHEMAS + "{name}")
+    for schema in schemas.values():
+        if "description" in schema:  # the docstring, which ends with an example in Python
+            schema["description"] = schema["description"].partition(">>> ")[0].rstrip()
     delivered = [{"$ref": _SCHEMAS + kind.__name__} for kind in get_args(Delivered)]
     for page, field in _PAGES.items():
         schemas[page.__name__]["properties"][field]["items"] = {"oneOf": delivered}
+    for kind in get_args(Delivered):  # the server fills in every field before it delivers
+        schemas[kind.__name__]["required"] = list(schemas[kind.__name__]["properties"])
     plain: Json = _without_discriminators(schemas)
     return plain
 
 
 def _without_discriminators(part: Any) -> Any:
-    """OpenAPI's object of that name is an error in AsyncAPI; `type` tells the schemas apart."""
+    """Remove `discriminator` objects: valid in OpenAPI, an error in AsyncAPI, and not needed.
+
+    The schemas differ in the constant of their tag field.
+    """
     if isinstance(part, list):
         return [_without_discriminators(each) for each in part]
     if not isinstance(part, dict):

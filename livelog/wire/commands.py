@@ -1,8 +1,8 @@
 """Commands a client sends, as structs.
 
-The classes are the protocol: fields, bounds and defaults stand here and nowhere else. Commands
-refuse unknown fields. Every command may carry a `request_id`, which its reply or its `error`
-repeats. `seq` is always a position in the log.
+The classes are the protocol: fields, bounds and defaults are declared only here. Commands refuse
+unknown fields. Every command may carry a `request_id`, which its reply or its `error` repeats. A
+`seq` is always a position in the log.
 """
 
 from __future__ import annotations
@@ -26,11 +26,15 @@ Proof = Annotated[str, Meta(min_length=1)]
 
 
 class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Conditions on a message; all that are given must hold."""
+    """Conditions on a message; a message matches when all given ones hold.
+
+    >>> Filters(channel="general", date_from="2025-12-03T00:00:00Z").channel
+    'general'
+    """
 
     type: MessageType | Types | UnsetType = UNSET
     user_id: Value | UnsetType = UNSET
-    """Anyone the message involves: author, sender, recipient, participant, leader, member."""
+    """A user the message involves: author, sender, recipient, participant, leader or member."""
     username: Value | UnsetType = UNSET
     channel: Value | UnsetType = UNSET
     server: Value | UnsetType = UNSET
@@ -41,10 +45,11 @@ class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     party_id: Value | UnsetType = UNSET
     guild_id: Value | UnsetType = UNSET
     date_from: Date | UnsetType = UNSET
-    """RFC 3339 with a time zone, inclusive, as is `date_to`; compared with `timestamp`."""
+    """Earliest `timestamp`, inclusive: RFC 3339 with a time zone."""
     date_to: Date | UnsetType = UNSET
+    """Latest `timestamp`, inclusive."""
     text: Text | UnsetType = UNSET
-    """Words that must all occur, words in double quotes side by side."""
+    """Words that must all occur; words in double quotes must stand side by side."""
 
 
 KEY_FILTERS = tuple(
@@ -56,13 +61,13 @@ KEY_FILTERS = tuple(
 
 
 class Command(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="action"):
-    """What all commands share."""
+    """Base of all commands."""
 
     request_id: RequestId | UnsetType = UNSET
 
 
 class Subscribe(Command, kw_only=True, tag="subscribe"):
-    """Listen to these types, with these filters, from now or from `since` on."""
+    """Subscribe to these types, with these filters, from now on or from after `since`."""
 
     message_types: Types
     filters: Filters = Filters()
@@ -70,27 +75,27 @@ class Subscribe(Command, kw_only=True, tag="subscribe"):
 
 
 class Unsubscribe(Command, kw_only=True, tag="unsubscribe"):
-    """Stop listening to these types."""
+    """Unsubscribe from these types."""
 
     message_types: Types
 
 
 class GetHistory(Command, kw_only=True, tag="get_history"):
-    """A page of past messages, newest first: from `offset` on, or beside the message of a seq."""
+    """Ask for a page of past messages, newest first: from `offset` on, or next to a seq."""
 
     limit: Limit = 100
     offset: Offset = 0
     before: Seq | UnsetType = UNSET
-    """The newest ones that are older."""
+    """A seq: the page holds the newest messages older than it."""
     after: Seq | UnsetType = UNSET
-    """Those that follow it directly."""
+    """A seq: the page holds the messages that directly follow it."""
     around: Seq | UnsetType = UNSET
-    """Those with it in their middle."""
+    """A seq: the page holds the messages around it."""
     filters: Filters = Filters()
 
 
 class Search(Command, kw_only=True, tag="search"):
-    """A page of the past messages in which words occur, newest first."""
+    """Ask for a page of past messages that contain the words of `query`, newest first."""
 
     query: Text
     limit: Limit = 100
@@ -109,7 +114,7 @@ class Publish(Command, kw_only=True, tag="publish"):
 
 
 class Authenticate(Command, kw_only=True, tag="authenticate"):
-    """Say who you are, or show a new token before the old one expires; takes one of the two."""
+    """Authenticate, or renew a token before it expires; takes one of the two fields."""
 
     token: Proof | UnsetType = UNSET
     """A JWT or an OAuth2 access token."""
@@ -129,7 +134,7 @@ _envelope_decoder = msgspec.json.Decoder(_Envelope)
 
 
 def request_id_of(data: bytes | bytearray | memoryview) -> RequestId | UnsetType:
-    """The `request_id` of a command that is otherwise wrong, as far as it can be read."""
+    """Return the `request_id` of an invalid command, if it can be read."""
     try:
         return _envelope_decoder.decode(data).request_id
     except (ValueError, RecursionError):

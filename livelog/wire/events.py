@@ -1,6 +1,7 @@
 """Events the server sends, as structs; `encoder` writes them as JSON.
 
-Every event that answers a command repeats its `request_id`. `seq` is always a position in the log.
+Every event that answers a command repeats its `request_id`. A `seq` is always a position in the
+log.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from livelog.wire.messages import MessageType
 
 
 class Event(Struct, kw_only=True, omit_defaults=True, tag_field="action"):
-    """What all events share."""
+    """Base of all events."""
 
     request_id: RequestId | UnsetType = UNSET
 
@@ -29,49 +30,49 @@ class Connected(Event, kw_only=True, tag="connected"):
 
 
 class Authenticated(Event, kw_only=True, tag="authenticated"):
-    """The server knows who you are."""
+    """The connection is authenticated."""
 
     id: str
-    """Whose messages are yours: `user_id` and `from_user_id` of what you publish."""
+    """Your user id: the `user_id` or `from_user_id` of what you publish."""
     scopes: list[str]
-    """Those that mean something here."""
+    """Your scopes, without those that livelog does not know."""
     expires: str | UnsetType = UNSET
-    """Until when, if not for good."""
+    """Time at which the credential expires, if it does."""
 
 
 class TokenExpiring(Event, kw_only=True, tag="token_expiring"):
-    """A minute ahead, at the most: without another `authenticate` the connection is closed then."""
+    """The token expires within a minute; without a new `authenticate` the connection is closed."""
 
     expires: str
     expires_in_seconds: float
 
 
 class Subscribed(Event, kw_only=True, tag="subscribed"):
-    """The whole set now in force.
+    """The whole subscription now in force.
 
-    `seq`: all the connection asked for up to here has been sent, the set holds for what follows,
-    and it is a safe `since`.
+    `seq`: all subscribed messages up to here have been sent, the subscription holds for those after
+    it, and it is a safe `since`.
     """
 
     message_types: list[MessageType]
     filters: dict[MessageType, Filters] = {}
-    """For each type that has them."""
+    """Type → its filters; types without filters are left out."""
     seq: int
 
 
 class Unsubscribed(Subscribed, kw_only=True, tag="unsubscribed"):
-    """The whole set now in force."""
+    """The whole subscription now in force."""
 
 
 class Published(Event, kw_only=True, tag="published"):
-    """The message is in the log."""
+    """The message has been appended to the log."""
 
     id: str
     seq: int
 
 
 class Pong(Event, kw_only=True, tag="pong"):
-    """`seq`: all the connection asked for up to here has been sent."""
+    """The answer to `ping`; `seq`: all subscribed messages up to here have been sent."""
 
     timestamp: str
     seq: int
@@ -82,10 +83,10 @@ class History(Event, kw_only=True, tag="history"):
 
     messages: list[Raw]
     total_count: int
-    """How many messages match, on all pages."""
+    """Number of messages that match, on all pages."""
     limit: int
     offset: int
-    """Place of the first of `messages` among all that match, newest first."""
+    """Number of newer messages that match, before the first of `messages`."""
 
 
 class SearchResults(Event, kw_only=True, tag="search_results"):
@@ -94,13 +95,18 @@ class SearchResults(Event, kw_only=True, tag="search_results"):
     query: str
     results: list[Raw]
     count: int
-    """How many messages match, on all pages."""
+    """Number of messages that match, on all pages."""
     limit: int
     offset: int
 
 
 class Gap(Event, kw_only=True, tag="gap"):
-    """Messages after `from` and up to `to` are no longer kept; what follows comes after them."""
+    """Messages after `from` and up to `to` are no longer stored; later ones follow.
+
+    >>> gap = Gap(from_=1764763200000000, to=1764763260000000)
+    >>> gap.to - gap.from_
+    60000000
+    """
 
     from_: int = msgspec.field(name="from")
     to: int
@@ -110,7 +116,7 @@ class RateLimit(Event, kw_only=True, tag="rate_limit"):
     """A warning: use has reached 95 % of a limit."""
 
     scope: str
-    """`messages` or `commands`: which of the two limits it is."""
+    """The limit: `messages` or `commands`."""
     current_requests: int
     limit: int
     window_seconds: float
@@ -118,7 +124,7 @@ class RateLimit(Event, kw_only=True, tag="rate_limit"):
 
 
 class Error(Event, kw_only=True, tag="error"):
-    """A command was refused; the connection goes on unless `disconnected` follows."""
+    """A command was refused; the connection stays open unless `disconnected` follows."""
 
     error_code: int
     error_message: str
@@ -126,7 +132,7 @@ class Error(Event, kw_only=True, tag="error"):
 
 
 def error(refused: RefusedError, request_id: RequestId | UnsetType = UNSET) -> Error:
-    """The event that tells a client why it was refused."""
+    """Make the `error` event of a refused command."""
     return Error(
         error_code=refused.code,
         error_message=CODES[refused.code].text,
@@ -140,7 +146,7 @@ class Disconnected(Event, kw_only=True, tag="disconnected"):
 
     reason: Reason
     reconnect_after_ms: int | UnsetType = UNSET
-    """When to come back, where the server knows better than the client's own schedule."""
+    """Milliseconds to wait before reconnecting, instead of the client's own back-off."""
 
 
 AnyEvent = (

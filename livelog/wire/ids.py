@@ -9,18 +9,18 @@ _REFILL = 256
 
 
 def uuid7(milliseconds: int) -> str:
-    """A new UUIDv7 for the given Unix time, in its usual 36-character form."""
+    """Make a UUIDv7 for the given Unix time, in its usual 36-character form."""
     time = f"{milliseconds & 0xFFFF_FFFF_FFFF:012x}"
     noise = _noise()
-    variant = "89ab"[int(noise[3], 16) & 3]
+    variant = "89ab"[int(noise[3], 16) & 3]  # the two bits 10 of RFC 9562 section 4.1
     return f"{time[:8]}-{time[8:]}-7{noise[:3]}-{variant}{noise[4:7]}-{noise[8:]}"
 
 
 def _noise() -> str:
-    """20 random hexadecimal digits.
+    """Return 20 random hexadecimal digits.
 
-    The system is asked for many at a time: each call gives up the interpreter lock, and with a
-    thread that waits for it that takes milliseconds.
+    `os.urandom` is called for many at a time: each call releases the interpreter lock, and while
+    another thread (the store's writer) waits for the lock, getting it back takes milliseconds.
     """
     try:
         return _pool.pop()

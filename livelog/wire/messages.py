@@ -1,8 +1,8 @@
 """The six message types of the API, as structs.
 
-The classes are the schema: what is required, what a field may hold, what stands in when a
-producer leaves it out. Unknown fields are refused; `metadata`, `data` and `event_data` are free
-objects and kept whole. Every delivered message has every field of its type, in the order below.
+The classes are the schema: required fields, allowed values, defaults. Unknown fields are refused;
+`metadata`, `data` and `event_data` are free objects and kept as they are. Every delivered message
+has every field of its type, in the order below.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 Name = Annotated[str, Meta(max_length=256)]
 Url = Annotated[str, Meta(max_length=2048)]
-Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]  # what JavaScript keeps exactly
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]  # exact in JavaScript
 Percentage = Annotated[int, Meta(ge=0, le=100)] | Annotated[float, Meta(ge=0, le=100)]
 Seconds = Annotated[int, Meta(ge=0, le=2**53 - 1)] | Annotated[float, Meta(ge=0, le=2**53 - 1)]
 Free = dict[str, Any]
@@ -25,10 +25,10 @@ TYPES: tuple[MessageType, ...] = ("user", "system", "dm", "raid", "party", "guil
 
 
 class Message(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
-    """What all six share. `id` and `timestamp` are made by the server when left out."""
+    """Base of the six types. The server makes `id` and `timestamp` when they are absent."""
 
     prefix: ClassVar[str]
-    """How the ids made for this type begin."""
+    """Prefix of the ids that the server makes for this type."""
 
     id: Id | UnsetType = UNSET
     timestamp: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
@@ -36,7 +36,11 @@ class Message(Struct, kw_only=True, forbid_unknown_fields=True, tag_field="type"
 
 
 class UserMessage(Message, kw_only=True, tag="user"):
-    """Something a user said."""
+    """A chat message of a user.
+
+    >>> UserMessage(user_id="u1", username="Ann", content="hello", metadata={"channel": "general"})
+    UserMessage(id=UNSET, timestamp=UNSET, user_id='u1', username='Ann', ...)
+    """
 
     prefix: ClassVar[str] = "msg_"
 
@@ -49,7 +53,11 @@ class UserMessage(Message, kw_only=True, tag="user"):
 
 
 class SystemMessage(Message, kw_only=True, tag="system"):
-    """Something that happened on the server."""
+    """An event of the game server.
+
+    >>> SystemMessage(event="raid_started", data={"raid_id": "raid_7"}).severity
+    'info'
+    """
 
     prefix: ClassVar[str] = "sys_"
 
@@ -66,7 +74,11 @@ class SystemMessage(Message, kw_only=True, tag="system"):
 
 
 class DirectMessage(Message, kw_only=True, tag="dm"):
-    """From one user to another."""
+    """A private message from one user to another.
+
+    >>> DirectMessage(from_user_id="u1", from_username="Ann", to_user_id="u2", content="hi").read
+    False
+    """
 
     prefix: ClassVar[str] = "dm_"
 
@@ -78,7 +90,11 @@ class DirectMessage(Message, kw_only=True, tag="dm"):
 
 
 class Participant(Struct, kw_only=True, forbid_unknown_fields=True, rename={"class_": "class"}):
-    """One member of a raid."""
+    """One member of a raid; `class` is `class_` in Python.
+
+    >>> Participant(user_id="u1", username="Ann", role="tank", class_="warrior").class_
+    'warrior'
+    """
 
     user_id: Id
     username: Name
@@ -87,7 +103,17 @@ class Participant(Struct, kw_only=True, forbid_unknown_fields=True, rename={"cla
 
 
 class RaidMessage(Message, kw_only=True, tag="raid"):
-    """How a raid stands."""
+    """The state of a raid.
+
+    >>> RaidMessage(
+    ...     raid_id="raid_7",
+    ...     raid_name="Dragon's Lair",
+    ...     boss_name="Ancient Red Dragon",
+    ...     difficulty="mythic",
+    ...     status="in_progress",
+    ... ).participants
+    []
+    """
 
     prefix: ClassVar[str] = "raid_"
 
@@ -102,7 +128,13 @@ class RaidMessage(Message, kw_only=True, tag="raid"):
 
 
 class PartyMessage(Message, kw_only=True, tag="party"):
-    """Something that happened to a party."""
+    """An event in a party.
+
+    >>> PartyMessage(
+    ...     party_id="p1", leader_id="u1", leader_name="Ann", member_count=4, event="disbanded"
+    ... ).event
+    'disbanded'
+    """
 
     prefix: ClassVar[str] = "party_"
 
@@ -115,7 +147,11 @@ class PartyMessage(Message, kw_only=True, tag="party"):
 
 
 class GuildMessage(Message, kw_only=True, tag="guild"):
-    """Something that happened to a guild."""
+    """An event in a guild.
+
+    >>> GuildMessage(guild_id="g1", guild_name="Owls", guild_level=25, event="war_declared").event
+    'war_declared'
+    """
 
     prefix: ClassVar[str] = "guild_"
 
@@ -140,13 +176,13 @@ decoder = msgspec.json.Decoder(AnyMessage)
 encoder = msgspec.json.Encoder()
 
 
-# The six as they are delivered: with `id` and `timestamp` filled in, and `seq`. Subclasses, so that
-# `isinstance` and `match` work with the plain names. Unlike the way in, an unknown field is passed
-# over: a newer server may add one.
+# The six types as they are delivered: with `id`, `timestamp` and `seq`. They are subclasses, so
+# `isinstance` and `match` work with the plain names. Clients ignore unknown fields, since a newer
+# server may add one; the server refuses them in published messages.
 
 
 class DeliveredUser(UserMessage, kw_only=True, forbid_unknown_fields=False, tag="user"):
-    """A `UserMessage` at its place in the log."""
+    """A `UserMessage` with its position in the log."""
 
     id: str
     timestamp: str
@@ -154,7 +190,7 @@ class DeliveredUser(UserMessage, kw_only=True, forbid_unknown_fields=False, tag=
 
 
 class DeliveredSystem(SystemMessage, kw_only=True, forbid_unknown_fields=False, tag="system"):
-    """A `SystemMessage` at its place in the log."""
+    """A `SystemMessage` with its position in the log."""
 
     id: str
     timestamp: str
@@ -162,7 +198,7 @@ class DeliveredSystem(SystemMessage, kw_only=True, forbid_unknown_fields=False, 
 
 
 class DeliveredDirect(DirectMessage, kw_only=True, forbid_unknown_fields=False, tag="dm"):
-    """A `DirectMessage` at its place in the log."""
+    """A `DirectMessage` with its position in the log."""
 
     id: str
     timestamp: str
@@ -170,7 +206,7 @@ class DeliveredDirect(DirectMessage, kw_only=True, forbid_unknown_fields=False, 
 
 
 class DeliveredRaid(RaidMessage, kw_only=True, forbid_unknown_fields=False, tag="raid"):
-    """A `RaidMessage` at its place in the log."""
+    """A `RaidMessage` with its position in the log."""
 
     id: str
     timestamp: str
@@ -178,7 +214,7 @@ class DeliveredRaid(RaidMessage, kw_only=True, forbid_unknown_fields=False, tag=
 
 
 class DeliveredParty(PartyMessage, kw_only=True, forbid_unknown_fields=False, tag="party"):
-    """A `PartyMessage` at its place in the log."""
+    """A `PartyMessage` with its position in the log."""
 
     id: str
     timestamp: str
@@ -186,7 +222,7 @@ class DeliveredParty(PartyMessage, kw_only=True, forbid_unknown_fields=False, ta
 
 
 class DeliveredGuild(GuildMessage, kw_only=True, forbid_unknown_fields=False, tag="guild"):
-    """A `GuildMessage` at its place in the log."""
+    """A `GuildMessage` with its position in the log."""
 
     id: str
     timestamp: str

@@ -16,9 +16,9 @@ _Moment = Annotated[datetime, Meta(tz=True)]
 
 
 def parse_moment(text: str, field: str) -> int:
-    """An RFC 3339 date and time with a zone, in microseconds since 1970.
+    """Parse an RFC 3339 date and time with a zone to microseconds since 1970.
 
-    Raises `RefusedError` in the name of `field` for anything else.
+    Raises `RefusedError`, which names `field`, for anything else.
     """
     try:
         return microseconds(msgspec.convert(text, _Moment))
@@ -32,12 +32,12 @@ def parse_moment(text: str, field: str) -> int:
 
 
 def microseconds(moment: datetime) -> int:
-    """Microseconds between 1970 and `moment`, exactly."""
+    """Return the microseconds from 1970 to `moment`, exactly."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def timestamp(now: float) -> str:
-    """RFC 3339 in UTC with milliseconds, for Unix time in seconds."""
+    """Format Unix time, in seconds, as RFC 3339 in UTC with milliseconds."""
     seconds, milliseconds = divmod(int(now * 1000), 1000)
     return f"{_second(seconds)}.{milliseconds:03d}Z"
 

@@ -1,8 +1,8 @@
-"""One message on its way into the log, and at its place in it.
+"""A message before it has a position in the log, and after.
 
-A `Draft` is a checked message: encoded, but without a place. Once the engine has given it a `seq`
-it becomes a `Record`, whose frame is the very bytes every subscriber gets and every history page is
-cut from.
+A `Draft` is checked and encoded, but has no seq. Once the engine has given it one it becomes a
+`Record`. The frame of a record is made once: subscribers get these bytes, and history pages are cut
+from them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from livelog.wire.messages import MessageType
 
 
 class Draft(NamedTuple):
-    """A checked and encoded message that has no place in the log yet."""
+    """A checked and encoded message without a position in the log."""
 
     id: str
     type: MessageType
@@ -24,14 +24,14 @@ class Draft(NamedTuple):
     keys: tuple[str, ...]
     """`field=value` for every filter field that the message has a value for."""
     text: str
-    """Everything a search looks into, folded."""
+    """The searchable text, case-folded."""
     payload: bytes
     named: bool = True
-    """The producer has chosen the id, so that it may not be new."""
+    """True when the producer chose the id, so that it may be known already."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """A message at its place in the log."""
+    """A message with its position in the log."""
 
     seq: int
     id: str
@@ -49,7 +49,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 def place(draft: Draft, seq: int) -> Record:
-    """Give `draft` its place: the payload gets its last field, `seq`, and is framed once."""
+    """Make the record of `draft` at `seq`: append `seq` to its JSON as last field, and frame it."""
     frame = frames.text(b'%b,"seq":%d}' % (draft.payload[:-1], seq))
     return Record(seq, draft.id, draft.type, draft.time, draft.keys, draft.text, frame)
 
@@ -58,16 +58,42 @@ class _Identified(msgspec.Struct):
     id: str
 
 
+class Author(msgspec.Struct):
+    """The author of a message: the user who says it. Of the other types it is the game."""
+
+    type: str
+    user_id: str = ""
+    from_user_id: str = ""
+
+
 _id_decoder = msgspec.json.Decoder(_Identified)
+_author_decoder = msgspec.json.Decoder(Author)
 
 
 def id_of(payload: bytes) -> str:
-    """The id in a record's payload."""
+    """Return the id in a payload."""
     return _id_decoder.decode(payload).id
 
 
+def author_of(payload: bytes) -> Author:
+    """Return the author of a message, given as JSON with or without its seq."""
+    return _author_decoder.decode(payload)
+
+
+class Known(NamedTuple):
+    """A message that is in the log already, found by its id."""
+
+    seq: int
+    payload: bytes
+
+
 class Receipt(NamedTuple):
-    """Where a published message stands."""
+    """The id and the seq of a published message.
+
+    >>> receipt = Receipt("msg_1", 1764763200000000)
+    >>> receipt.seq
+    1764763200000000
+    """
 
     id: str
     seq: int

@@ -1,9 +1,9 @@
-"""Says what is wrong with bad input, where, and what is allowed.
+"""Refusals of invalid input: the field, the fault, and the allowed values.
 
-msgspec refuses input that does not fit a struct with one line of English and a path. Here this
-becomes a `RefusedError` that names the field and, where there is a choice, lists it. The list is
-read off the structs themselves, so it cannot disagree with them. Only bad input pays for any of
-this.
+msgspec reports input that does not fit a struct in one line of English with a path. This module
+turns that line into a `RefusedError` that names the field and lists the allowed values, if they are
+a fixed set. The list is read from the structs, so it cannot disagree with them. Valid input costs
+nothing here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _STEP = re.compile(r"\.?([^.\[\]]+)|\[(?:\d+|\.\.\.)?\]")
 
 
 def refusal(error: Exception, shape: Any, data: bytes | dict[str, Any]) -> RefusedError:
-    """The `RefusedError` for `error`, which was raised when `data` was decoded as `shape`."""
+    """Turn the `error` of decoding `data` as `shape` into a `RefusedError`."""
     if isinstance(error, RecursionError):
         return RefusedError(PROTOCOL_ERROR, "", "nested too deeply")
     if isinstance(error, UnicodeError):
@@ -37,8 +37,8 @@ def refusal(error: Exception, shape: Any, data: bytes | dict[str, Any]) -> Refus
     return _misfit(str(error), shape, data)
 
 
-def _misfit(line: str, shape: Any, data: bytes | dict[str, Any]) -> RefusedError:
-    match = _LINE.match(line)
+def _misfit(text: str, shape: Any, data: bytes | dict[str, Any]) -> RefusedError:
+    match = _LINE.match(text)
     assert match is not None  # the pattern matches any text
     issue, path = match["issue"], (match["path"] or "").lstrip(".")
     document = _parse(data)
@@ -67,7 +67,7 @@ def _parse(data: Any) -> Any:
         return data
     try:
         return msgspec.json.decode(data)
-    except (ValueError, RecursionError):  # broken behind the place where decoding stopped
+    except (ValueError, RecursionError):  # invalid JSON after the field that msgspec reported
         return None
 
 
@@ -76,7 +76,7 @@ def _lower(text: str) -> str:
 
 
 def _steps(path: str) -> list[str]:
-    """`message.participants[...].class` → ['message', 'participants', '', 'class']."""
+    """Split `message.participants[...].class` into ['message', 'participants', '', 'class']."""
     return [step[1] or "" for step in _STEP.finditer(path)]
 
 
@@ -89,7 +89,7 @@ def _value_at(document: Any, path: str) -> Any:
 
 
 def _follow(shape: Any, document: Any, path: str) -> Any:
-    """The type that the structs declare for the place `path`, None where they declare none."""
+    """Return the type that the structs declare at `path`, None for an undeclared path."""
     for name in _steps(path):
         if not name:
             shape = next((get_args(part)[0] for part in _parts(shape) if _is_list(part)), None)
@@ -109,7 +109,7 @@ def _follow(shape: Any, document: Any, path: str) -> Any:
 
 
 def _parts(shape: Any) -> Iterable[Any]:
-    """The members of a union, any annotation taken off."""
+    """Return the members of a union, without annotations."""
     origin = get_origin(shape)
     if origin is Annotated:
         return _parts(get_args(shape)[0])
@@ -127,7 +127,7 @@ def _structs(shape: Any) -> list[type[Struct]]:
 
 
 def _pick(shape: Any, document: Any) -> type[Struct] | None:
-    """The struct that `document` is meant to be: the only one, or the one its tag names."""
+    """Return the struct that `document` should fit: the only one, or the one its tag names."""
     structs = _structs(shape)
     if len(structs) == 1:
         return structs[0]
@@ -139,7 +139,7 @@ def _pick(shape: Any, document: Any) -> type[Struct] | None:
 
 
 def _choices(shape: Any) -> list[Any]:
-    """The values of a Literal, of a list of Literals too."""
+    """Return the values of a Literal, or of a list of Literals."""
     for part in _parts(shape):
         inner = get_args(part)[0] if _is_list(part) else part
         if get_origin(inner) is Literal:

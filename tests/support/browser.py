@@ -135,7 +135,7 @@ class Viewer:
         """Open it and wait until it is connected and has loaded."""
         self.page.goto(url)
         self.until_connection("Connected")
-        self.until("!document.getElementById('place').textContent.includes('loading')")
+        self.until("!document.getElementById('total').textContent.includes('loading')")
 
     def until(self, condition: str, argument: Any = None) -> Any:
         """Wait until an expression is true in the page; with an `argument` it is a function."""
@@ -151,23 +151,23 @@ class Viewer:
         """Wait until the state of the connection is told with these words."""
         self.until("w => document.getElementById('connection').textContent.includes(w)", words)
 
-    def until_line(self, words: str) -> None:
-        """Wait until a line with these words is in the document."""
+    def until_row(self, words: str) -> None:
+        """Wait until a row with these words is in the document."""
         self.until(
-            "w => [...document.querySelectorAll('.line')].some(l => l.textContent.includes(w))",
+            "w => [...document.querySelectorAll('.row')].some(l => l.textContent.includes(w))",
             words,
         )
 
-    def lines(self) -> list[str]:
-        """What the lines in sight say, from top to bottom."""
+    def rows(self) -> list[str]:
+        """The summaries of the rows in sight, from top to bottom."""
         found: list[str] = self.page.evaluate(
             """() => {
-              const box = document.getElementById('lines').getBoundingClientRect();
-              return [...document.querySelectorAll('.line')]
-                .map((line) => [line.getBoundingClientRect(), line])
+              const box = document.getElementById('rows').getBoundingClientRect();
+              return [...document.querySelectorAll('.row')]
+                .map((row) => [row.getBoundingClientRect(), row])
                 .filter(([at]) => at.bottom > box.top + 1 && at.top < box.bottom - 1)
                 .sort(([one], [other]) => one.top - other.top)
-                .map(([, line]) => line.querySelector('.what')?.textContent ?? '');
+                .map(([, row]) => row.querySelector('.summary')?.textContent ?? '');
             }"""
         )
         return found
@@ -177,6 +177,6 @@ class Viewer:
         return self.page.locator(selector).inner_text()
 
     def scroll(self, pixels: int) -> None:
-        """Turn the wheel over the lines."""
-        self.page.locator("#lines").hover()
+        """Turn the wheel over the rows."""
+        self.page.locator("#rows").hover()
         self.page.mouse.wheel(0, pixels)

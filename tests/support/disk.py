@@ -1,4 +1,4 @@
-"""A store's file and the archive that reads it, without processes: what tests of the disk share."""
+"""A store's file and the code that reads it, without processes: shared by tests of the disk."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from livelog.errors import RefusedError
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
 from livelog.store.database.file import connect, open_file
-from livelog.store.reader.answers import Archive
+from livelog.store.reader.answers import StoreReader
 from livelog.store.reader.calls import ChunkCall, PageCall
 from livelog.store.writer import _TRIM, Retention, Writer
 from livelog.wire.record import Record
 
 PATIENCE = 20.0
 KEY = bytes(range(32))
-"""Of stores that tests encrypt."""
+"""Key of the stores that tests encrypt."""
 
 
 def key_file(path: Path, key: bytes = KEY) -> str:
@@ -38,7 +38,7 @@ class Disk:
         self.writer = Writer(
             connection, contents, Retention(), lambda: 0.0, lambda call: call(), lambda upto: None
         )
-        self.archive = Archive(self.path, self.key)
+        self.reader = StoreReader(self.path, self.key)
         self.trimmed_upto = contents.trimmed_upto
 
     def write(self, records: Sequence[Record]) -> None:
@@ -48,29 +48,29 @@ class Disk:
         assert told.get(timeout=PATIENCE) is None
 
     def settle(self) -> None:
-        """Let the archive do all it would do in time."""
-        while self.archive.work():
+        """Do all the work that the reading process does in the background."""
+        while self.reader.work():
             pass
 
     def reopen(self) -> None:
-        """The reading process ends and another begins."""
-        self.archive.close()
-        self.archive = Archive(self.path, self.key)
+        """End the reading process and begin another."""
+        self.reader.close()
+        self.reader = StoreReader(self.path, self.key)
 
     def page(self, query: Query, upto: int, span: Span, ahead: int = 0) -> Page:
-        """A page, as the store would ask for it."""
-        answer = self.archive.answer(PageCall(query, self.trimmed_upto, upto, span, ahead))
+        """Ask for a page as the store does."""
+        answer = self.reader.answer(PageCall(query, self.trimmed_upto, upto, span, ahead))
         assert isinstance(answer, Page)
         return answer
 
     def chunk(self, cursor: int, upto: int, wanted: Subscription, max_bytes: int) -> Chunk:
-        """A chunk, as the store would ask for it."""
-        answer = self.archive.answer(ChunkCall(cursor, upto, wanted.parts, max_bytes))
+        """Ask for a chunk as the store does."""
+        answer = self.reader.answer(ChunkCall(cursor, upto, wanted.parts, max_bytes))
         assert isinstance(answer, Chunk)
         return answer
 
     def trim(self, upto: int, *, deleted: bool) -> None:
-        """Give up all messages up to a seq, and perhaps delete them, too."""
+        """Trim all messages up to a seq, and perhaps delete them, too."""
         connection = connect(self.path, self.key)
         connection.execute("UPDATE log SET trimmed_upto = ?", (upto,))
         if deleted:
@@ -79,8 +79,8 @@ class Disk:
         self.trimmed_upto = upto
 
     def close(self) -> None:
-        """Let go of everything."""
-        self.archive.close()
+        """Close all files."""
+        self.reader.close()
         self.writer.close()
 
 

@@ -31,15 +31,20 @@ def find_node_modules(place: Path) -> Path:
     probe = "process.exit(globalThis.WebSocket ? 0 : 1)"
     if subprocess.run([NODE, "-e", probe], check=False).returncode == 0:
         return place
+    return npm_install(place, "ws") / "node_modules"
+
+
+def npm_install(place: Path, package: str) -> Path:
+    """Fetch a package into `place`; the test is skipped if it cannot be had."""
     npm = shutil.which("npm")
     if npm is None:
-        pytest.skip("this Node has no WebSocket of its own, and there is no npm to get `ws`")
-    install = [npm, "install", "--prefix", str(place), "--no-audit", "--no-fund", "ws"]
+        pytest.skip(f"there is no npm to get `{package}`")
+    install = [npm, "install", "--prefix", str(place), "--no-audit", "--no-fund", package]
     try:
         subprocess.run(install, check=True, capture_output=True, timeout=60)
     except (subprocess.SubprocessError, OSError):
-        pytest.skip("this Node has no WebSocket of its own, and `npm install ws` failed")
-    return place / "node_modules"
+        pytest.skip(f"`npm install {package}` failed")
+    return place
 
 
 class Follower:
@@ -185,7 +190,7 @@ class Door:
         self._flowing.set()
 
     def cut(self) -> None:
-        """Cut all connections, without a goodbye."""
+        """Cut all connections, without a close frame."""
         self.passed = 0
         self.cuts += 1
         for pair in list(self._pairs):

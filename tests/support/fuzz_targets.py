@@ -15,11 +15,13 @@ from typing import Any, cast
 
 from livelog import Config, RefusedError, Server
 from livelog.auth import tokens
+from livelog.auth.principal import ANYBODY
 from livelog.log import ingest
 from livelog.net import proxyprotocol
 from livelog.net.context import Context
 from livelog.net.http.connection import HttpConnection
 from tests.support.identity import PRIVATE, SECRET, pem
+from tests.support.inside import Inside
 from tests.support.wire import frame, upgrade
 
 Target = Callable[[bytes], None]
@@ -92,13 +94,13 @@ class House:
         self._loop.set_exception_handler(lambda _, context: self._faults.found.append(str(context)))
         self.server = Server(Config(port=0, store="memory", limits=False, **settings))
         self._loop.run_until_complete(self.server.start())
-        self.context: Context = self.server._context
+        self.context: Context = Inside(self.server).context
 
     def feed(self, *pieces: bytes) -> None:
         """A connection on which these arrive, and then its end."""
         self._loop.run_until_complete(self._fed(pieces))
         assert not self._faults.found, self._faults.found
-        assert not self.context.peers, "somebody has stayed"
+        assert not self.context.limiter.connections, "somebody has stayed"
 
     async def _fed(self, pieces: tuple[bytes, ...]) -> None:
         transport = Memory(HttpConnection(self.context))
@@ -141,7 +143,7 @@ def targets(house: House) -> dict[str, Target]:
     def message(data: bytes) -> None:
         """A message, on its way in and out."""
         with suppress(RefusedError):
-            house.context.ingest.prepare(ingest.decode(data))
+            house.context.ingest.admit(ANYBODY, ingest.decode(data))
 
     def proxy(data: bytes) -> None:
         """The preface of a proxy."""

@@ -13,6 +13,7 @@ from typing import Any, get_args, get_type_hints
 import hypothesis.strategies as st
 import msgspec
 
+from livelog.auth.principal import ANYBODY, Principal
 from livelog.index.query import Subscription, compile_query
 from livelog.index.terms import terms
 from livelog.log.ingest import decode
@@ -32,7 +33,7 @@ from livelog.wire.record import Draft, Record, place
 Json = dict[str, Any]
 
 any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-"""What JSON can carry: anything but lone surrogates."""
+"""Text that JSON can carry: anything but lone surrogates."""
 
 message_ids = any_text.filter(lambda text: text and "\0" not in text)
 """U+0000 is refused in them."""
@@ -207,11 +208,18 @@ filters = st.builds(lambda some, dates: Filters(**some, **dates), few_filters, d
 """Mostly few conditions, so that there is something left to find."""
 
 askers = st.none() | ids | st.just("a stranger")
-"""Whose direct messages are seen; all of them if None."""
-queries = st.builds(lambda wanted, asker: compile_query(wanted, reads_as=asker), filters, askers)
+"""Ids of those who ask, and None for an open server, where direct messages are public."""
+
+
+def principal(asker: str | None) -> Principal:
+    """A principal that may read all types."""
+    return ANYBODY if asker is None else Principal(asker, frozenset(["read"]))
+
+
+queries = st.builds(lambda wanted, asker: compile_query(principal(asker), wanted), filters, askers)
 subscriptions = st.builds(
     lambda wanted, asker: Subscription().with_types(
-        {name: compile_query(each, reads_as=asker).of_type(name) for name, each in wanted.items()}
+        {name: compile_query(principal(asker), each) for name, each in wanted.items()}
     ),
     st.dictionaries(st.sampled_from(TYPES), filters, max_size=4),
     askers,

@@ -22,8 +22,12 @@ from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 import pytest
 import uvloop
 
-from livelog import Config, Server
+from livelog import Config, Receipt, Server, Subscription
+from livelog.engine.base import MakeEngine
+from livelog.engine.local import LocalEngine
 from livelog.net.context import Context
+from livelog.net.feed import Feed
+from tests.support.inside import Inside
 
 PATIENCE = 20.0
 """Seconds after which something that was expected is held to be missing."""
@@ -140,7 +144,7 @@ def command(action: str, **fields: Any) -> bytes:
 
 
 def close_frame(code: int = 1000, reason: str = "") -> bytes:
-    """The frame with which a client says goodbye."""
+    """A client's close frame."""
     return frame(struct.pack("!H", code) + reason.encode(), CLOSE)
 
 
@@ -237,7 +241,7 @@ class Wire:
         self.sock.close()
 
     def reset(self) -> None:
-        """Be gone as one who crashed is: without a goodbye, with a reset."""
+        """Close as a client that crashed does: without a close frame, with a reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
@@ -352,8 +356,8 @@ class Client(Wire):
             events.append(event)
         return events
 
-    async def goodbye(self) -> tuple[str, int]:
-        """The server's last words: the reason of `disconnected`, the code of the close frame."""
+    async def closed(self) -> tuple[str, int]:
+        """Read on to the reason of `disconnected` and the code of the close frame."""
         event = await self.reply("disconnected")
         return event["reason"], (await self.close_code())
 
@@ -369,17 +373,31 @@ class Client(Wire):
 AnyWire = TypeVar("AnyWire", bound=Wire)
 
 
+def append(server: Server, message: Any) -> Receipt:
+    """Publish a message without a wait, and look up its place in the log."""
+    id = server.publish_nowait(message)
+    known = Inside(server).context.log.lookup(id)
+    assert known is not None
+    return Receipt(id, known.seq)
+
+
 class House:
     """A running server, and the clients that a test has connected to it."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.inside = Inside(server)
         self._wires: list[Wire] = []
 
     @property
     def context(self) -> Context:
-        """The server's inside."""
-        return self.server._context
+        """What all connections share."""
+        return self.inside.context
+
+    @property
+    def feeds(self) -> dict[Subscription, Feed]:
+        """The subscriptions in process, and their feeds."""
+        return self.inside.feeds
 
     @property
     def address(self) -> Address:
@@ -408,22 +426,16 @@ class House:
 
     def publish(self, *contents: str, **fields: Any) -> list[int]:
         """Publish user messages from inside; returns their seqs."""
-        return [self.server.publish(user(content, **fields)).seq for content in contents]
+        return [self.append(user(content, **fields)).seq for content in contents]
+
+    def append(self, message: Any) -> Receipt:
+        """Publish a message from inside without a wait, and look up its place in the log."""
+        return append(self.server, message)
 
     async def emptied(self) -> None:
         """Nobody is connected any more, and nothing is left of those who were."""
-        await until(lambda: not self.context.peers, "all connections gone")
-        self.check_empty()
-
-    def check_empty(self) -> None:
-        """Assert that nothing is left of any connection."""
-        assert not self.context.peers
-        assert not self.context.subscribers
-        assert not len(self.context.timers)
-        assert not self.context.hub._audiences
-        assert self.context.catch_up.idle
-        self.context.hub._check()
-        self.context.timers._check()
+        await until(lambda: not self.inside.connections, "all connections gone")
+        self.inside.check_empty()
 
     async def close(self) -> None:
         """Let the clients vanish, then stop the server."""
@@ -434,17 +446,22 @@ class House:
 
 @asynccontextmanager
 async def serving(
-    *, clock: Callable[[], float] = time.time, faults: Sequence[str] = (), **settings: Any
+    *,
+    clock: Callable[[], float] = time.time,
+    engine: MakeEngine = LocalEngine,
+    faults: Sequence[str] = (),
+    **settings: Any,
 ) -> AsyncIterator[House]:
     """A server on a free port, which must end without a trace, but for the `faults` expected."""
     with only_faults(*faults):
-        house = House(Server(Config(**{"port": 0, "store": "memory", **settings}), clock))
+        config = Config(**{"port": 0, "store": "memory", **settings})
+        house = House(Server(config, clock, engine=engine))
         await house.server.start()
         try:
             yield house
         finally:
             await house.close()
-        house.check_empty()
+        house.inside.check_empty()
 
 
 def no_faults() -> AbstractContextManager[None]:

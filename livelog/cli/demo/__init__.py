@@ -1,6 +1,6 @@
-"""Sample traffic: what `--demo` publishes, so that who connects sees what a live log looks like.
+"""Sample traffic for `--demo`: messages of a made-up game, at a given average rate.
 
-`World` decides what happens, from its seed alone; `run` decides when, from the rate.
+`World` makes the messages, from its seed alone; `run` publishes them at that rate.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
-from livelog.cli.demo.world import Message, World
+from livelog.cli.demo.cast import Message
+from livelog.cli.demo.world import World
 
 __all__ = ["World", "run"]
 
 MOST_LATE = 1.0
-"""Seconds the traffic may lag before it skips ahead."""
+"""Seconds by which the traffic may lag before it skips ahead."""
 MOST_AT_ONCE = 100
-"""Messages published before the rest of the loop gets its turn."""
+"""Messages published in one iteration of the loop, so that other work runs in between."""
 
 
 async def run(world: World, publish: Callable[[Message], object], rate: float) -> None:

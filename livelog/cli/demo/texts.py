@@ -1,7 +1,6 @@
-"""What the sample world is made of, and what its people say.
+"""Tables of the sample world: names, chances, and lines of chat.
 
-Tables only. `{words}` in braces are filled in by the world: with what is going on, or with whatever
-comes to mind.
+The world replaces `{words}` in braces with facts of the event, or else with random ones.
 """
 
 # fmt: off

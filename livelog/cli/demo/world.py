@@ -1,19 +1,19 @@
-"""A small made-up world whose players chat, raid, band together and make war.
+"""A simulated game whose players chat, raid, form parties and fight guild wars.
 
-The rule of the room: the seed decides everything. There is no clock and no other chance in it.
-Every source of messages is an endless generator that tells one story after another, and the world
-deals out whose turn it is. Messages are plain dicts with every field of their type except `id` and
-`timestamp`, which the server stamps.
+The seed decides everything: there is no clock and no other source of chance. Every source of
+messages is an endless generator of one kind of story; the world draws the source of the next
+message. Messages are plain dicts with every field of their type except `id` and `timestamp`, which
+the server adds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import count
 from random import Random
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from livelog.cli.demo.cast import Guild, Message, Party, Player, system
 from livelog.cli.demo.texts import (
     BADGES,
     GUILDS,
@@ -35,82 +35,22 @@ from livelog.cli.demo.texts import (
     ZONES,
 )
 
-Message = dict[str, Any]
 Card = TypeVar("Card")
 
 MIN_ONLINE = 26
-"""More than all raids and parties hold at most, so that one can always be formed."""
+"""More players than all raids and parties can hold, so that a new one can always be formed."""
 MIN_LEVEL, MAX_LEVEL = 30, 80
 MAX_PARTY = 5
 
 
 def deck(rng: Random, cards: Sequence[Card]) -> Iterator[Card]:
-    """The cards, shuffled, over and over: as varied as chance, but none stays away for long."""
+    """Deal the cards shuffled, over and over: random, but no card is missing for long."""
     while True:
         yield from rng.sample(cards, len(cards))
 
 
-def system(event: str, data: Message, severity: str = "info") -> Message:
-    return {"type": "system", "event": event, "data": data, "severity": severity}
-
-
-@dataclass(eq=False, slots=True)
-class Guild:
-    id: str
-    name: str
-    level: int
-    treasury: int = 0
-
-    def tell(self, event: str, data: Message) -> Message:
-        me = {"guild_id": self.id, "guild_name": self.name, "guild_level": self.level}
-        return {"type": "guild", **me, "event": event, "event_data": data}
-
-
-@dataclass(eq=False, slots=True)
-class Player:
-    id: str
-    name: str
-    calling: str
-    level: int
-    server: str
-    badge: str | None
-    guild: Guild | None
-    online: bool
-    busy: bool = False
-    """In a raid or a party: not free for another, and not about to leave."""
-
-    def as_user(self) -> Message:
-        return {"user_id": self.id, "username": self.name}
-
-    def as_member(self) -> Message:
-        return {"member_id": self.id, "member_name": self.name}
-
-    def say(self, channel: str, text: str) -> Message:
-        avatar = f"https://api.example.com/avatars/{self.id}.png"
-        me = {**self.as_user(), "user_avatar": avatar, "user_badge": self.badge}
-        where = {"server": self.server, "channel": channel, "level": self.level}
-        return {"type": "user", **me, "content": text, "metadata": where}
-
-    def whisper(self, other: Player, text: str, read: bool) -> Message:
-        ends = {"from_user_id": self.id, "from_username": self.name, "to_user_id": other.id}
-        return {"type": "dm", **ends, "content": text, "read": read}
-
-
-@dataclass(eq=False, slots=True)
-class Party:
-    id: str
-    members: list[Player]
-    """The leader is the first."""
-
-    def tell(self, event: str, data: Message) -> Message:
-        leader = {"leader_id": self.members[0].id, "leader_name": self.members[0].name}
-        size = 0 if event == "disbanded" else len(self.members)
-        me = {"party_id": self.id, **leader, "member_count": size}
-        return {"type": "party", **me, "event": event, "event_data": data}
-
-
 class World(Iterator[Message]):
-    """All that goes on; `next(world)` is the next message about it."""
+    """The simulation; `next(world)` is its next message."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -121,7 +61,7 @@ class World(Iterator[Message]):
         self._players = self._settle()
         self._lines = {topic: deck(rng, lines) for topic, (_, lines) in TALK.items()}
         self._remarks: dict[str, tuple[str, list[Player], str]] = {}
-        """Channel, speakers and text of what is about to be said, by what it is about."""
+        """Subject → channel, possible speakers and text of a remark that is about to be made."""
         self._turns = deck(rng, TURNS)
         exchanges = deck(rng, WHISPERS)
         self._stories = {
@@ -149,7 +89,7 @@ class World(Iterator[Message]):
         return [player for player in self._players if player.online]
 
     def _team(self, roles: Sequence[str]) -> list[Player]:
-        """Idle players for `roles`, as far as there are any; they are busy from now on."""
+        """Pick idle players for `roles`, or others where a role is missing; mark them busy."""
         idle = [player for player in self._online() if not player.busy]
         self._rng.shuffle(idle)
         team = []
@@ -163,7 +103,7 @@ class World(Iterator[Message]):
         for player in team:
             player.busy = False
 
-    # What people say.
+    # Chat.
 
     def _chat(self) -> Iterator[Message]:
         lines = deck(self._rng, [(to, line) for to, lines in SMALL_TALK.items() for line in lines])
@@ -175,18 +115,18 @@ class World(Iterator[Message]):
                 channel, line = next(lines)
                 speakers = [one for one in self._players if one.guild or channel != "guild-chat"]
                 text = self._fill(line, {})
-            # Nobody calls themself by name.
+            # A player does not mention their own name.
             able = [player for player in speakers if player.online and player.name not in text]
             if able:
                 yield self._rng.choice(able).say(channel, text)
 
     def _note(self, about: str, topic: str, speakers: list[Player], words: Message) -> None:
-        """Give `speakers` something to say about what has just happened; it replaces older news."""
+        """Prepare a remark of one of `speakers`; it replaces an older one on the same subject."""
         text = self._fill(next(self._lines[topic]), words)
         self._remarks[about] = TALK[topic][0], speakers, text
 
     def _fill(self, line: str, words: Message) -> str:
-        """`line` with `words` put in, and whatever comes to mind where none is given."""
+        """Fill in `line` with `words`, and with random facts where `words` has none."""
         pick = self._rng.choice
         raid, boss = pick(RAIDS)
         things = {"zone": pick(ZONES), "item": pick(ITEMS), "friend": pick(self._online()).name}
@@ -199,11 +139,11 @@ class World(Iterator[Message]):
             for turn, text in enumerate(self._fill(exchange, {}).split(" | ")):
                 if not (one.online and other.online):
                     break
-                # Who has just written still has the window open and reads the answer at once.
+                # A player who has just written has the window open and reads the answer at once.
                 yield one.whisper(other, text, read=turn > 0)
                 one, other = other, one
 
-    # What the server reports.
+    # System messages.
 
     def _news(self) -> Iterator[Message]:
         kinds = [self._come_or_go] * 30 + [self._level_up] * 7 + [self._trouble]
@@ -217,7 +157,7 @@ class World(Iterator[Message]):
         player.online = not player.online
         if player.online:
             self._note("joined", "joined", self._players, {"name": player.name})
-            if player.level == MAX_LEVEL:  # starts over, or nobody would rise in the end
+            if player.level == MAX_LEVEL:  # starts over, or all players would end up at the maximum
                 player.level = MIN_LEVEL
         data = {**player.as_user(), "count_online": len(self._online())}
         return system("user_joined" if player.online else "user_left", data)
@@ -237,7 +177,7 @@ class World(Iterator[Message]):
         self._note("trouble", event, self._players, {})
         return system(event, {"message": text}, severity)
 
-    # Raids. Each is kept as the message that tells how it stands.
+    # Raids. The state of a raid is kept in the form of its message.
 
     def _raids(self, places: Sequence[tuple[str, str]]) -> Iterator[Message]:
         for name, boss in deck(self._rng, places):
@@ -275,7 +215,7 @@ class World(Iterator[Message]):
         yield self._scene(raid, team)
 
     def _scene(self, raid: Message, team: list[Player]) -> Message:
-        """How the raid stands now; it gives those who are there, or all, something to say."""
+        """Make the message of the raid's state, and prepare remarks on it."""
         present = team[: len(raid["participants"])]
         words = {**raid, "lead": team[0].name, "here": len(present), "size": len(team)}
         ready = present == team and raid["status"] == "preparing"
@@ -347,7 +287,7 @@ class World(Iterator[Message]):
         yield self._proclaim(guild, "conquest_complete", {**where, **points, **ranks})
 
     def _tier(self, guild: Guild) -> str:
-        """The more guilds hold more territories, the lower."""
+        """Return the rank of a guild by its number of territories."""
         held = list(self._owners.values())
         above = [one for one in self._guilds if held.count(one) > held.count(guild)]
         return f"Tier {len(above) + 1}"

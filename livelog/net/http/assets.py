@@ -1,8 +1,10 @@
-"""The files of the viewer and of the JavaScript client, and how they are to be treated.
+"""The files of the viewer and of the JavaScript client, and the headers they are served with.
 
-The rule: a table of every file that is served, read once from the package; nothing of a request's
-path ever reaches the file system. The policy lets the page run its own files and nothing else, so
-that a message could not do harm even if it got into the page as markup.
+The rule: a table of every file that is served, read once from the package; no part of a request's
+path ever reaches the file system. A file keeps its path below `livelog/web`, so that the imports
+between modules, all relative, hold on disk, over HTTP and below any prefix that a proxy adds; the
+page alone is served at `/`. The policy lets the page run its own files and no others, so that a
+message could do no harm even if it got into the page as markup.
 """
 
 from __future__ import annotations
@@ -19,7 +21,10 @@ CONTENT_TYPES = {
 }
 """By the end of a file's name; others are not served."""
 
-INDEX = "index.html"
+FOLDERS = ("", "client/", "viewer/")
+"""Below `livelog/web`; others, such as `deploy/`, are not served."""
+
+INDEX = "viewer/index.html"
 
 POLICY = "; ".join(
     [
@@ -53,11 +58,13 @@ class Asset(NamedTuple):
 
 def _load() -> dict[str, Asset]:
     found = {}
-    for file in (files("livelog") / "web").iterdir():
-        content_type = CONTENT_TYPES.get(f".{file.name.rpartition('.')[2]}")
-        if content_type is not None:
-            path = "/" if file.name == INDEX else f"/{file.name}"
-            found[path] = Asset(file.read_bytes(), content_type)
+    for folder in FOLDERS:
+        for file in (files("livelog") / "web" / folder).iterdir():
+            content_type = CONTENT_TYPES.get(f".{file.name.rpartition('.')[2]}")
+            if content_type is not None:
+                name = folder + file.name
+                path = "/" if name == INDEX else f"/{name}"
+                found[path] = Asset(file.read_bytes(), content_type)
     return dict(sorted(found.items()))
 
 

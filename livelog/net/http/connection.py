@@ -15,7 +15,7 @@ from collections import deque
 from email.utils import formatdate
 from typing import NamedTuple, cast
 
-from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
+from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.net.addresses import address_of
 from livelog.net.context import Context
 from livelog.net.http import upgrade
@@ -79,7 +79,6 @@ class HttpConnection(asyncio.Protocol):
         except RefusedError as refused:
             self._turn_away(refused)
             return
-        self.context.peers.add(self)
         self._enter(self._expect_proxy() if trusted else State.WAITING)
 
     def _expect_proxy(self) -> State:
@@ -252,8 +251,7 @@ class HttpConnection(asyncio.Protocol):
             return await answer(self.context, request)
         except RefusedError as refused:
             self.context.audit.refused(request.address, refused, quote=False)
-            if refused.code != PROTOCOL_ERROR:  # what is wrong with a message is no attack
-                self.context.limiter.refused(request.address, refused)
+            self.context.limiter.refused(request.address, refused, "http answer")
             return error_response(refused)
         except Exception:
             _log.exception("%s %s failed", request.method, request.path)
@@ -313,7 +311,6 @@ class HttpConnection(asyncio.Protocol):
     def _leave(self) -> None:
         self._enter(State.CLOSED)
         self.context.limiter.leave(self)
-        self.context.peers.discard(self)
         self.parser.close()
 
     def _enter(self, state: State) -> None:

@@ -7,18 +7,19 @@ Handlers take the whole request and return the whole response; what they cannot 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
 
 from livelog import __version__
-from livelog.errors import PROTOCOL_ERROR, RefusedError
+from livelog.engine.base import Outcome
+from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.log.ingest import decode
 from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.http.assets import ASSETS, HEADERS
-from livelog.net.http.body import messages
+from livelog.net.http.body import Place, messages
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request, Response
 from livelog.wire import WEBSOCKET_PATH, asyncapi
@@ -68,7 +69,7 @@ async def health(context: Context, request: Request) -> Response:
             "status": "draining" if ending else status,
             **({"issue": issue} if issue else {}),
             "version": __version__,
-            "connections": context.subscribers.total(),
+            "connections": len(context.limiter.connections.websockets),
             "head_seq": context.log.head,
             "uptime_seconds": round(context.loop.time() - context.started, 3),
         },
@@ -85,18 +86,16 @@ async def history(context: Context, request: Request) -> Response:
     """Return a page of history."""
     context.limiter.spend("commands", request.address, request.principal)
     with _parameters():
-        asked = queries.command_of(GetHistory, request.parameters)
-        command = queries.allowed(request.principal, asked)
-        return _event(await queries.history(context.log, command, request.principal.reads_as))
+        command = queries.command_of(GetHistory, request.parameters)
+        return _event(await queries.history(context.log, request.principal, command))
 
 
 async def search(context: Context, request: Request) -> Response:
     """Return a page of the messages in which words occur."""
     context.limiter.spend("commands", request.address, request.principal)
     with _parameters():
-        asked = queries.command_of(Search, request.parameters)
-        command = queries.allowed(request.principal, asked)
-        return _event(await queries.search(context.log, command, request.principal.reads_as))
+        command = queries.command_of(Search, request.parameters)
+        return _event(await queries.search(context.log, request.principal, command))
 
 
 @contextmanager
@@ -109,25 +108,30 @@ def _parameters() -> Iterator[None]:
 
 
 async def publish(context: Context, request: Request) -> Response:
-    """Append one message, a JSON array of them or NDJSON: all, or none if one is wrong."""
+    """Append one message, a JSON array of them or NDJSON.
+
+    A message that is invalid, not permitted, too big or under somebody else's id refuses the whole
+    body, and nothing is published. An engine may still refuse messages after that: if it refuses
+    all of them, the answer is that refusal; if it refuses some, the answer is a 503 whose details
+    say which ids are `acknowledged` and, by their place in the body and id, which are `refused`.
+    """
     context.limiter.spend("messages", request.address, request.principal)
+    places: list[Place] = []
     drafts: list[Draft] = []
     for place, raw in messages(request):
         try:
-            message = decode(raw)
-            request.principal.check_publishes(message)
-            drafts.append(context.ingest.prepare(message))
+            drafts.append(context.ingest.admit(request.principal, decode(raw)))
         except RefusedError as refused:
             raise refused.explain(place) from None
+        places.append(place)
         if len(drafts) % _MESSAGES_PER_STEP == 0:
             await asyncio.sleep(0)
     if not drafts:
         raise RefusedError(PROTOCOL_ERROR, "body", "there is no message in it")
     context.limiter.charge(len(drafts) - 1, request.address, request.principal)
-    # What has begun is carried through, even if the client leaves: all or nothing.
-    publishing = context.loop.create_task(_publish_all(context, drafts))
-    publishing.add_done_callback(_outcome)
-    receipts = await asyncio.shield(publishing)
+    # What has begun is carried through, even if the client leaves.
+    publishing = context.loop.create_task(_outcomes(context, drafts))
+    receipts = _acknowledged(places, drafts, await asyncio.shield(publishing))
     return _json(
         {
             "action": "published",
@@ -138,33 +142,41 @@ async def publish(context: Context, request: Request) -> Response:
     )
 
 
-def _outcome(task: asyncio.Task[list[Receipt]]) -> None:
-    """Look at what became of a task, for which nobody may be waiting any more."""
-    if not task.cancelled():
-        task.exception()
-
-
-async def _publish_all(context: Context, drafts: list[Draft]) -> list[Receipt]:
-    """Commit in steps, so that a large body does not hold up the loop."""
+async def _outcomes(context: Context, drafts: list[Draft]) -> list[Outcome]:
+    """Publish in steps, so that a large body does not hold up the loop; wait for all outcomes."""
     steps = []
     for start in range(0, len(drafts), _MESSAGES_PER_STEP):
-        steps.append(_published(context, drafts[start : start + _MESSAGES_PER_STEP]))
+        answered: asyncio.Future[Sequence[Outcome]] = context.loop.create_future()
+        context.ingest.publish(drafts[start : start + _MESSAGES_PER_STEP], answered.set_result)
+        steps.append(answered)
         await asyncio.sleep(0)
-    return [receipt for receipts in await asyncio.gather(*steps) for receipt in receipts]
+    return [outcome for step in steps for outcome in await step]
 
 
-def _published(context: Context, drafts: list[Draft]) -> asyncio.Future[list[Receipt]]:
-    """The receipts, once the messages are safe."""
-    safe: asyncio.Future[list[Receipt]] = context.loop.create_future()
-
-    def done(receipts: list[Receipt], refused: RefusedError | None) -> None:
-        if refused is None:
-            safe.set_result(receipts)
-        else:
-            safe.set_exception(refused)
-
-    context.ingest.publish(drafts, done)
-    return safe
+def _acknowledged(
+    places: list[Place], drafts: list[Draft], outcomes: list[Outcome]
+) -> list[Receipt]:
+    """Return the receipts of a whole body. Raises `RefusedError` unless there is one for each."""
+    receipts = [outcome for outcome in outcomes if not isinstance(outcome, RefusedError)]
+    refused = [
+        (outcome, {**place, "id": draft.id})
+        for place, draft, outcome in zip(places, drafts, outcomes, strict=True)
+        if isinstance(outcome, RefusedError)
+    ]
+    if not refused:
+        return receipts
+    first = refused[0][0]
+    if not receipts:
+        raise first
+    issue = f"{len(refused)} of {len(drafts)} messages are not acknowledged: {first}"
+    raise RefusedError(
+        SERVER_ERROR,
+        "",
+        issue,
+        retry_after=1,
+        acknowledged=[receipt.id for receipt in receipts],
+        refused=[which for _, which in refused],
+    )
 
 
 async def asset(context: Context, request: Request) -> Response:

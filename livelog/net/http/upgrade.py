@@ -17,8 +17,7 @@ from websockets.http11 import Response as Answer
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from livelog.errors import GOING_AWAY, RATE_LIMIT_EXCEEDED, RefusedError
-from livelog.net.addresses import limited_as
+from livelog.errors import GOING_AWAY, RefusedError
 from livelog.net.context import Context
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request
@@ -27,9 +26,6 @@ from livelog.wire import WEBSOCKET_PATH
 
 _log = logging.getLogger("livelog.websocket")
 _log.setLevel(logging.WARNING)  # it would report every connection
-
-_RETRY_FULL = 60.0
-"""Seconds after which a client may try again whose address has all the connections it may."""
 
 _RETRY_ENDING = 5.0
 """Seconds after which the next server is taken to be up."""
@@ -47,14 +43,7 @@ def check(context: Context, request: Request) -> None:
     if context.ending.is_set():
         issue = "the server is shutting down"
         raise RefusedError(GOING_AWAY, "", issue, retry_after=_RETRY_ENDING)
-    _check_connections(context, request.address)
-
-
-def _check_connections(context: Context, address: str) -> None:
-    limits, here = context.config.limits, limited_as(address)
-    if limits.enforced and here and context.subscribers[here] >= limits.connections_per_ip:
-        issue = f"{limits.connections_per_ip} connections are open from {address}"
-        raise RefusedError(RATE_LIMIT_EXCEEDED, "address", issue, retry_after=_RETRY_FULL)
+    context.limiter.check_upgrade(request.address)
 
 
 def accept(context: Context, request: Request) -> tuple[ServerProtocol | None, bytes]:

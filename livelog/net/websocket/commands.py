@@ -1,4 +1,4 @@
-"""What each command does. A table: struct → handler, and whether it counts as a command.
+"""The commands. A table: struct → handler, and whether it counts as a command.
 
 A handler answers with an event, or with a coroutine function where the answer takes time, or with
 nothing where the answer comes by itself. What it cannot grant it raises as `RefusedError`. The
@@ -8,7 +8,8 @@ caller is a connection, seen through as little as the handlers need.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -16,6 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from livelog.auth.credentials import Credential
 from livelog.auth.principal import Principal
+from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.index.query import compile_query
@@ -35,21 +37,20 @@ from livelog.wire.commands import (
 )
 from livelog.wire.events import Authenticated, Event, Pong, Published, Subscribed, Unsubscribed
 from livelog.wire.moments import timestamp
-from livelog.wire.record import Receipt
 
 
 class Caller(Protocol):
-    """Who sent the command."""
+    """The connection that sent a command."""
 
     context: Context
     reader: Reader
 
     @property
     def principal(self) -> Principal:
-        """Who it is."""
+        """The principal of its session."""
 
-    async def introduce(self, credential: Credential) -> Authenticated:
-        """Become who the credential proves. Raises `RefusedError`."""
+    def identify(self, principal: Principal) -> None:
+        """Begin or renew the session. Raises `RefusedError`."""
 
     def send(self, event: Event) -> None:
         """Send an event."""
@@ -68,15 +69,14 @@ def subscribe(caller: Caller, command: Subscribe) -> Reply:
     """Add types to what the caller listens to, or replace their filters."""
     if command.filters.type is not UNSET:
         raise RefusedError(PROTOCOL_ERROR, "filters.type", "name the types in message_types")
-    caller.principal.check_reads(command.message_types, "message_types")
-    query = compile_query(command.filters, reads_as=caller.principal.reads_as)
+    query = compile_query(caller.principal, command.filters, message_types=command.message_types)
     context, reader = caller.context, caller.reader
     since = None if command.since is UNSET else command.since
     if since is not None and since > context.log.head:
         raise RefusedError(
             PROTOCOL_ERROR, "since", f"is in the future, the log is at {context.log.head}"
         )
-    added = {name: query.of_type(name) for name in command.message_types}
+    added = dict.fromkeys(command.message_types, query)
     place = context.catch_up.move(reader, reader.subscription.with_types(added), since)
     return _in_force(Subscribed, reader, place)
 
@@ -115,15 +115,13 @@ def _in_force(event: type[Subscribed], reader: Reader, place: int) -> Subscribed
 
 
 def get_history(caller: Caller, command: GetHistory) -> Reply:
-    """A page of the past."""
-    allowed = queries.allowed(caller.principal, command)
-    return lambda: queries.history(caller.context.log, allowed, caller.principal.reads_as)
+    """Read a page of the past."""
+    return partial(queries.history, caller.context.log, caller.principal, command)
 
 
 def search(caller: Caller, command: Search) -> Reply:
-    """A page of the past messages in which words occur."""
-    allowed = queries.allowed(caller.principal, command)
-    return lambda: queries.search(caller.context.log, allowed, caller.principal.reads_as)
+    """Read a page of the past messages in which words occur."""
+    return partial(queries.search, caller.context.log, caller.principal, command)
 
 
 def ping(caller: Caller, command: Ping) -> Reply:
@@ -133,33 +131,51 @@ def ping(caller: Caller, command: Ping) -> Reply:
 
 
 def publish(caller: Caller, command: Publish) -> Reply:
-    """Append a message to the log; answered when it is safe."""
+    """Append a message to the log; answer with its outcome, once the engine has said it."""
     try:
-        caller.principal.check_publishes(command.message)
-        draft = caller.context.ingest.prepare(command.message)
+        draft = caller.context.ingest.admit(caller.principal, command.message)
     except RefusedError as refused:
         raise refused.at("message") from None
 
-    def acknowledge(receipts: list[Receipt], refused: RefusedError | None) -> None:
-        if refused is not None:
+    def answer(outcomes: Sequence[Outcome]) -> None:
+        [outcome] = outcomes
+        if isinstance(outcome, RefusedError):
+            refused = outcome.at("message") if outcome.field else outcome
             caller.refuse(refused, command.request_id)
             return
-        [receipt] = receipts
-        caller.send_soon(Published(id=receipt.id, seq=receipt.seq, request_id=command.request_id))
+        caller.send_soon(Published(id=outcome.id, seq=outcome.seq, request_id=command.request_id))
 
-    caller.context.ingest.publish([draft], acknowledge)
+    caller.context.ingest.publish([draft], answer)
     return None
 
 
 def authenticate(caller: Caller, command: Authenticate) -> Reply:
-    """Find out who the caller is; where everything is public, that is nobody in particular."""
+    """Check a credential and begin a session; without authentication there is one already."""
     token = "" if command.token is UNSET else command.token
     api_key = "" if command.api_key is UNSET else command.api_key
     if token and api_key:
         raise RefusedError(PROTOCOL_ERROR, "api_key", "cannot be combined with token")
     if caller.context.auth is None:
         return authenticated(caller.principal)
-    return lambda: caller.introduce(Credential(token, api_key))
+    return lambda: _identified(caller, Credential(token, api_key))
+
+
+async def _identified(caller: Caller, credential: Credential) -> Authenticated:
+    auth = caller.context.auth
+    assert auth is not None
+    caller.identify(await auth.check(credential))
+    _end_forbidden(caller)
+    return authenticated(caller.principal)
+
+
+def _end_forbidden(caller: Caller) -> None:
+    """Remove the types that a new token no longer allows, and tell the client."""
+    reader = caller.reader
+    forbidden = frozenset(reader.subscription.types) - caller.principal.readable
+    if forbidden:
+        left = reader.subscription.without(forbidden)
+        place = caller.context.catch_up.move(reader, left)
+        caller.send(_in_force(Unsubscribed, reader, place))
 
 
 class Entry(NamedTuple):
@@ -169,7 +185,7 @@ class Entry(NamedTuple):
     counts: bool
     """Takes one of the commands a connection may send, besides one of its messages."""
     anybody: bool = False
-    """Is open to those of whom it is not known yet who they are."""
+    """May be sent before the principal is known."""
 
 
 COMMANDS: dict[type, Entry] = {

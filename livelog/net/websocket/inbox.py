@@ -1,47 +1,153 @@
-"""Puts messages together from frames (RFC 6455 section 5.4).
+"""The inbox: frames become messages, now or in a later turn.
 
-`websockets` has checked the frames and their order, and bounds the sum of the fragments; what is
-left is to collect them. Control frames may stand between fragments and are not passed here.
+A frame is carried out as it arrives, unless a command that takes time is under way, or other
+connections have to have their turn first. Then it is held, reading stops, and the `scheduler` goes
+on when it is this connection's turn; so a client that sends without reading costs one read buffer
+and no more. Messages are carried out in the order they came.
+
+Fragments are put together here (RFC 6455 section 5.4). `websockets` has checked the frames and
+their order, and bounds the sum of the fragments; control frames may stand between them. Most
+connections never need an `Inbox`: it is made for the first frame that is held or is a fragment, and
+given up when it is empty.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import asyncio
+from collections import deque
+from time import perf_counter
+from typing import Protocol
 
 from websockets.frames import Frame, Opcode
 
+from livelog.net.scheduler import Busy
+from livelog.net.websocket import dispatch
 
-class Message(NamedTuple):
-    """A whole message."""
-
-    data: bytes
-    binary: bool
+_DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
 class Inbox:
-    """Collects the fragments of one connection's current message."""
+    """Frames of one connection that are held, and fragments of its current message."""
 
-    __slots__ = ("_binary", "_fragments")
+    __slots__ = ("binary", "fragments", "held")
 
     def __init__(self) -> None:
-        self._binary = False
-        self._fragments: bytearray | None = None
+        self.held: deque[Frame] | None = None
+        """Frames that wait; None while the connection is read from."""
+        self.fragments: bytearray | None = None
+        """Payload of a message that is not whole yet."""
+        self.binary = False
 
-    def add(self, frame: Frame) -> Message | None:
-        """The message that `frame` completes, if it does."""
+    def add(self, frame: Frame) -> bytes | None:
+        """Return the message that a fragment completes, if it does."""
         if frame.opcode is not Opcode.CONT:
-            self._binary = frame.opcode is Opcode.BINARY
-            if frame.fin:
-                return Message(bytes(frame.data), self._binary)
-            self._fragments = bytearray()
-        if self._fragments is None:
-            return None  # what is left of a message that was dropped
-        self._fragments += frame.data
+            self.binary = frame.opcode is Opcode.BINARY
+            self.fragments = bytearray()
+        if self.fragments is None:
+            return None  # the rest of a message that was dropped
+        self.fragments += frame.data
         if not frame.fin:
             return None
-        data, self._fragments = bytes(self._fragments), None
-        return Message(data, self._binary)
+        data, self.fragments = bytes(self.fragments), None
+        return data
 
-    def drop(self) -> None:
-        """Forget the current message; the fragments that still come are ignored."""
-        self._fragments = None
+
+class Receiver(dispatch.Sender, Busy, Protocol):
+    """The connection that received a frame."""
+
+    inbox: Inbox | None
+    transport: asyncio.Transport
+    closing: bool
+
+    @property
+    def ready(self) -> bool:
+        """Whether another frame can be carried out now."""
+
+    def resume_reading(self) -> None:
+        """Read on, unless the send buffer is full."""
+
+
+def receive(receiver: Receiver, frame: Frame) -> None:
+    """Carry out a frame, or hold it; it is no close frame."""
+    scheduler = receiver.context.scheduler
+    if receiver.closing:
+        return
+    if receiver.task is not None:
+        _hold(receiver, frame)
+    elif has_frames(receiver) or not scheduler.is_free():
+        _hold(receiver, frame)
+        scheduler.wait(receiver)
+    else:
+        _carry_out(receiver, frame)
+
+
+def go_on(receiver: Receiver, until: float) -> None:
+    """Carry out held frames up to this time of `perf_counter`; read on when none is left."""
+    while has_frames(receiver) and receiver.ready and perf_counter() < until:
+        _carry_out(receiver, _next(receiver))
+    if is_holding(receiver) and not has_frames(receiver) and receiver.task is None:
+        _made(receiver).held = None
+        _give_up_if_empty(receiver)
+        receiver.resume_reading()
+
+
+def finish(receiver: Receiver) -> None:
+    """Carry out what came before a close frame: it has no other time."""
+    while has_frames(receiver) and receiver.task is None and not receiver.closing:
+        _carry_out(receiver, _next(receiver))
+
+
+def is_holding(receiver: Receiver) -> bool:
+    """Return whether reading has stopped for frames that are, or were, held."""
+    return receiver.inbox is not None and receiver.inbox.held is not None
+
+
+def has_frames(receiver: Receiver) -> bool:
+    """Return whether frames are held."""
+    return receiver.inbox is not None and bool(receiver.inbox.held)
+
+
+def _hold(receiver: Receiver, frame: Frame) -> None:
+    inbox = _made(receiver)
+    if inbox.held is None:
+        inbox.held = deque()
+        receiver.transport.pause_reading()
+    inbox.held.append(frame)
+
+
+def _next(receiver: Receiver) -> Frame:
+    inbox = _made(receiver)
+    assert inbox.held
+    return inbox.held.popleft()
+
+
+def _made(receiver: Receiver) -> Inbox:
+    if receiver.inbox is None:
+        receiver.inbox = Inbox()
+    return receiver.inbox
+
+
+def _carry_out(receiver: Receiver, frame: Frame) -> None:
+    if not dispatch.spend(receiver, "messages", frame.data):
+        _drop_message(receiver)
+    elif frame.opcode is Opcode.TEXT and frame.fin:
+        dispatch.message(receiver, bytes(frame.data), binary=False)
+    elif frame.opcode in _DATA:
+        inbox = _made(receiver)
+        data = inbox.add(frame)
+        _give_up_if_empty(receiver)
+        if data is not None:
+            dispatch.message(receiver, data, binary=inbox.binary)
+
+
+def _drop_message(receiver: Receiver) -> None:
+    """Forget the current message; its fragments that are still to come are ignored."""
+    if receiver.inbox is not None:
+        receiver.inbox.fragments = None
+        _give_up_if_empty(receiver)
+
+
+def _give_up_if_empty(receiver: Receiver) -> None:
+    inbox = receiver.inbox
+    if inbox is not None and inbox.held is None and inbox.fragments is None:
+        receiver.inbox = None

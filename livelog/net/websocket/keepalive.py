@@ -1,7 +1,7 @@
-"""Signs of life: whether a connection is to be pinged, or given up, and when to look again.
+"""Keepalive: when to ping a connection, when to close it, and when to look again.
 
 A client that reads nothing is stalled; one that sends nothing is pinged, and dead if it does not
-answer. Timestamps are those of the loop, in seconds.
+answer. Times are those of the loop, in seconds.
 """
 
 from __future__ import annotations
@@ -12,43 +12,43 @@ from livelog.config import Config
 
 
 class Due(Enum):
-    """What is to be done now."""
+    """The thing to do now; for an end, the reason that the client is told."""
 
-    NOTHING = 0
-    PING = 1
-    END_STALLED = 2
-    END_SILENT = 3
+    NOTHING = ""
+    PING = "ping"
+    END_STALLED = "did not read what it asked for"
+    END_SILENT = "did not answer a ping"
 
 
 class Keepalive:
-    """Of one connection."""
+    """The signs of life of one connection."""
 
     __slots__ = ("_config", "blocked_since", "heard", "pinged")
 
     def __init__(self, config: Config, now: float) -> None:
         self._config = config
         self.heard = self.pinged = now
-        """When it last sent or took something, and when it was last pinged."""
+        """Times at which it last sent or took something, and at which it was last pinged."""
         self.blocked_since = now
-        """Since when its send buffer is full; has no meaning while it is not."""
+        """Time since which its send buffer is full; has no meaning while it is not."""
 
     def due(self, now: float, *, blocked: bool) -> Due:
-        """What is to be done; `blocked` tells that the send buffer is full."""
-        config = self._config
+        """Return what is to be done; `blocked` tells that the send buffer is full."""
+        net = self._config.net
         if blocked:
-            stalled = now >= self.blocked_since + config.net.stall_seconds
+            stalled = now >= self.blocked_since + net.stall_seconds
             return Due.END_STALLED if stalled else Due.NOTHING
         if self.pinged > self.heard:
-            return Due.END_SILENT if now >= self.pinged + config.net.ping_timeout else Due.NOTHING
-        return Due.PING if now >= self.heard + config.net.ping_interval else Due.NOTHING
+            return Due.END_SILENT if now >= self.pinged + net.ping_timeout else Due.NOTHING
+        return Due.PING if now >= self.heard + net.ping_interval else Due.NOTHING
 
     def deadline(self, now: float, *, blocked: bool) -> float:
-        """When to look again."""
-        config = self._config
+        """Return when to look again."""
+        net = self._config.net
         if blocked:
-            return self.blocked_since + config.net.stall_seconds
+            return self.blocked_since + net.stall_seconds
         if self.pinged <= self.heard:
-            return self.heard + config.net.ping_interval
+            return self.heard + net.ping_interval
         # An answer sets no timer, so look in time for the next ping.
-        soon = self.pinged + min(config.net.ping_interval, config.net.ping_timeout)
-        return soon if soon > now else self.pinged + config.net.ping_timeout
+        soon = self.pinged + min(net.ping_interval, net.ping_timeout)
+        return soon if soon > now else self.pinged + net.ping_timeout

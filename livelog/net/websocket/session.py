@@ -1,7 +1,8 @@
-"""Who a connection is: nobody yet, somebody for a while, or somebody for good.
+"""The session of a connection: its principal, and when to review it.
 
-Knows what is due next (to have authenticated, to be warned, to end) and when; the connection keeps
-the time. `now` is Unix time and `here` the loop's, which do not run alike.
+A connection without a principal has to authenticate in time; one whose principal expires is warned
+first. The session says what is due and when, the connection keeps the time. `now` is Unix time and
+`here` the loop's, which do not run alike.
 """
 
 from __future__ import annotations
@@ -9,46 +10,46 @@ from __future__ import annotations
 import math
 
 from livelog.auth.credentials import failed, invalid
-from livelog.auth.principal import NOBODY, Principal
+from livelog.auth.principal import ANYBODY, NOBODY, Principal
 from livelog.errors import TOKEN_EXPIRED
+from livelog.net.context import Context
 from livelog.wire.events import Authenticated, TokenExpiring
 from livelog.wire.moments import timestamp
 
 WARNING = 60.0
-"""Seconds ahead at which a client is told that its token expires."""
+"""Seconds before its token expires at which a client is warned."""
 
 
 class Session:
-    """Of one connection."""
+    """The principal of one connection."""
 
     __slots__ = ("_warned", "due", "principal")
 
     def __init__(self, principal: Principal, due: float = math.inf) -> None:
         self.principal = principal
         self.due = due
-        """When to `review`, in the loop's time."""
+        """Time of the next `review`, in the loop's time."""
         self._warned = False
 
     @property
-    def admitted(self) -> bool:
-        """Whether it is known who this is."""
+    def identified(self) -> bool:
+        """Whether the principal is known."""
         return self.principal is not NOBODY
 
-    def enter(self, principal: Principal, now: float, here: float) -> None:
-        """Take somebody in, or the new token of somebody who is in.
+    def identify(self, principal: Principal, now: float, here: float) -> None:
+        """Set the principal, or renew it with a new token.
 
-        Raises `RefusedError` when it is somebody else: what is subscribed to was granted to the
-        first.
+        Raises `RefusedError` for another principal: the subscriptions were granted to the first.
         """
-        if self.admitted and principal.id != self.principal.id:
+        if self.identified and principal.id != self.principal.id:
             raise invalid("it is of somebody else than the one who is connected")
         self.principal = principal
         self._warned = False
         self._plan(now, here)
 
     def review(self, now: float, here: float) -> TokenExpiring | None:
-        """What the client is to be told. Raises `RefusedError` when its time is over."""
-        if not self.admitted:
+        """Return the warning that is due. Raises `RefusedError` when the session is over."""
+        if not self.identified:
             raise failed("did not authenticate in time")
         ends = self.principal.expires
         if ends is None:
@@ -70,8 +71,28 @@ class Session:
             self.due = here + max(0.0, next_ - now)
 
 
+def begin(context: Context) -> Session:
+    """Begin the session of a new connection."""
+    if context.auth is None:
+        return Session(ANYBODY)
+    return Session(NOBODY, context.loop.time() + context.config.auth.auth_timeout)
+
+
+def review(session: Session, context: Context, here: float, *, busy: bool) -> TokenExpiring | None:
+    """Return the warning that is due. Raises `RefusedError` when the session is over.
+
+    `busy` tells that a command is under way: until there is a principal, the check of a credential.
+    """
+    if busy and not session.identified:
+        session.due = here + context.config.auth.auth_timeout
+    warning = session.review(context.clock(), here) if here >= session.due else None
+    if context.auth is not None and not context.auth.stands(session.principal):
+        raise invalid("the API key was revoked")
+    return warning
+
+
 def authenticated(principal: Principal) -> Authenticated:
-    """What somebody is told who has been recognized."""
+    """Build the answer to a client whose credential was accepted."""
     event = Authenticated(id=principal.id, scopes=sorted(principal.scopes))
     if principal.expires is not None:
         event.expires = timestamp(principal.expires)

@@ -1,1 +1,1 @@
-"""One SQLite file: how it is opened, encrypted, locked and migrated."""
+"""One SQLite file: opening, encryption, locking, migration."""

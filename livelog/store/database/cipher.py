@@ -1,9 +1,9 @@
 """Encrypted SQLite files, by the package apsw-sqlite3mc (SQLite3 Multiple Ciphers).
 
-The cipher is its `chacha20`: ChaCha20-Poly1305, a fresh nonce for every page that is written and a
-tag by which damage and forgery are noticed, fast without help from the processor. The key is used
-as it is, without the derivation that a password would need, so it must be random. Pages are
-encrypted before they get into the file, its WAL or a journal; the rest stays in memory.
+The cipher is `chacha20`: ChaCha20-Poly1305, fast on processors without AES instructions. Every
+written page gets a new nonce, and a tag that reveals damage and forgery. The key is used as it is,
+without the derivation a password would need, so it must be random. Pages are encrypted before they
+are written to the file, its WAL or a journal; temporary tables stay in memory.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ from urllib.parse import quote
 
 import apsw
 
-if not hasattr(apsw, "mc_version"):  # the package apsw would take a key, and ignore it
+if not hasattr(apsw, "mc_version"):  # plain apsw would accept a key, and ignore it
     raise ImportError("the package apsw is installed instead of apsw-sqlite3mc")
 
 _FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
 _CIPHER = "chacha20"
 
-# As Python's sqlite3 tells errors apart: those that pass, those of the file, and faults of ours.
+# The classes of Python's sqlite3: OperationalError for what may pass (busy, disk full),
+# DatabaseError for a damaged file, the others for an internal error.
 _KINDS: dict[int | None, type[sqlite3.Error]] = {
     apsw.SQLITE_CORRUPT: sqlite3.DatabaseError,
     apsw.SQLITE_NOTADB: sqlite3.DatabaseError,
     apsw.SQLITE_CONSTRAINT: sqlite3.IntegrityError,
     apsw.SQLITE_MISMATCH: sqlite3.IntegrityError,
-    None: sqlite3.ProgrammingError,  # not SQLite's own: closed, or used by two threads
+    None: sqlite3.ProgrammingError,  # from apsw, not SQLite: closed, or used by two threads
 }
 
 
 class _AsSqlite3:
-    """Lets `apsw` errors out as those of `sqlite3`."""
+    """A context that turns errors of `apsw` into those of `sqlite3`."""
 
     def __enter__(self) -> None:
         pass
@@ -53,18 +54,18 @@ _as_sqlite3 = _AsSqlite3()
 
 
 class CipheredRows:
-    """What a statement found: see `opening.Rows`."""
+    """The rows of a statement: see `connection.Rows`."""
 
     def __init__(self, cursor: apsw.Cursor) -> None:
         self._cursor = cursor
 
     def fetchone(self) -> Any:
-        """The next row, None at the end."""
+        """Return the next row, None at the end."""
         with _as_sqlite3:
             return self._cursor.fetchone()
 
     def fetchall(self) -> list[Any]:
-        """All that are left."""
+        """Return the remaining rows."""
         with _as_sqlite3:
             return self._cursor.fetchall()
 
@@ -74,7 +75,10 @@ class CipheredRows:
 
 
 class Ciphered:
-    """A connection to an encrypted file, without a key to a plain one: see `opening.Connection`."""
+    """A connection to an encrypted file, or without a key to a plain one.
+
+    It has the methods of `connection.Connection`.
+    """
 
     def __init__(self, path: str, key: bytes, timeout: float) -> None:
         with _as_sqlite3:
@@ -87,7 +91,7 @@ class Ciphered:
 
     @property
     def in_transaction(self) -> bool:
-        """Whether there is something to commit or to roll back."""
+        """True while a transaction is open."""
         return self._connection.in_transaction
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> CipheredRows:
@@ -96,7 +100,7 @@ class Ciphered:
             return CipheredRows(self._connection.execute(sql, parameters))
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]]) -> None:
-        """Run one statement with each of these."""
+        """Run one statement once for each of `parameters`."""
         with _as_sqlite3:
             self._connection.executemany(sql, parameters)
 
@@ -105,17 +109,17 @@ class Ciphered:
         self.execute(sql).fetchall()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with _as_sqlite3:
             self._connection.close()
 
     def leave_wal(self) -> None:
-        """Move nothing from the WAL into the file at `close`."""
+        """Turn off the checkpoint at `close`, so that closing does not write to the file."""
         self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
 
 def prove(path: str, key: bytes, timeout: float) -> None:
-    """Read a file's head, change nothing. Raises `sqlite3.DatabaseError` for a wrong key."""
+    """Check the key without writing to the file. Raises `sqlite3.DatabaseError` for a wrong one."""
     connection = Ciphered(path, key, timeout)
     try:
         connection.leave_wal()
@@ -125,18 +129,18 @@ def prove(path: str, key: bytes, timeout: float) -> None:
 
 
 def copy(path: str, key: bytes, target: str, new_key: bytes, timeout: float) -> None:
-    """Write what a file holds into an empty one with another key; `b""` opens a plain file.
+    """Copy a database into an empty file with another key; `b""` as `key` reads a plain file.
 
-    Nothing is left in a WAL beside `path`. Raises `sqlite3.OperationalError` when another uses it.
+    No WAL is left beside `path`. Raises `sqlite3.OperationalError` while another process uses it.
     """
     connection = Ciphered(path, key, timeout)
     try:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-        connection.execute("BEGIN IMMEDIATE")  # takes the lock, which stays
+        connection.execute("BEGIN IMMEDIATE")  # takes the lock; the exclusive mode keeps it
         connection.execute("COMMIT")
         into = f"file:{quote(target)}?cipher={_CIPHER}&key={_raw(new_key)}"
         connection.execute("VACUUM INTO ?", (into,))
-    except sqlite3.Error as error:  # it may name the target as it was told, with the key
+    except sqlite3.Error as error:  # SQLite may quote the URI of the target, with the key
         raise type(error)(str(error).replace(_raw(new_key), "…")) from None
     finally:
         connection.close()
@@ -144,5 +148,5 @@ def copy(path: str, key: bytes, target: str, new_key: bytes, timeout: float) -> 
 
 
 def _raw(key: bytes) -> str:
-    """A key as SQLite3 Multiple Ciphers writes one that is no password."""
+    """Write a key in the form that SQLite3 Multiple Ciphers uses without derivation."""
     return f"x'{key.hex()}'"

@@ -1,8 +1,8 @@
-"""How an SQLite file is opened: by Python's own SQLite, or with a key by one that encrypts.
+"""Connections to an SQLite file: Python's `sqlite3`, or with a key an SQLite that encrypts.
 
-Everything else goes through `Connection`, which is what is used of `sqlite3`'s, and meets
-`sqlite3`'s errors, whichever it is. Without a key it is `sqlite3` itself, with nothing in between,
-and the other one (the extra `encryption`) is not even imported.
+All other modules use the protocol `Connection`, a subset of `sqlite3.Connection`, and get errors of
+`sqlite3` from both. Without a key the connection is `sqlite3`'s own, with no wrapper, and the
+encrypting library (the extra `encryption`) is not imported.
 """
 
 from __future__ import annotations
@@ -15,46 +15,46 @@ from typing import Any, Protocol
 from livelog.errors import ConfigError
 
 MAGIC = b"SQLite format 3\0"
-"""What a file begins with that is not encrypted: see sqlite.org/fileformat.html."""
+"""First bytes of a file that is not encrypted (sqlite.org/fileformat.html section 1.3)."""
 
 
 class Rows(Protocol):
-    """What a statement found."""
+    """The rows of a statement."""
 
     def fetchone(self) -> Any:
-        """The next row, None at the end."""
+        """Return the next row, None at the end."""
 
     def fetchall(self) -> list[Any]:
-        """All that are left."""
+        """Return the remaining rows."""
 
     def __iter__(self) -> Iterator[Any]: ...
 
 
 class Connection(Protocol):
-    """A connection in autocommit mode that is not bound to a thread. Raises `sqlite3.Error`."""
+    """A connection in autocommit mode that any thread may use. Raises `sqlite3.Error`."""
 
     @property
     def in_transaction(self) -> bool:
-        """Whether there is something to commit or to roll back."""
+        """True while a transaction is open."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ..., /) -> Rows:
         """Run one statement."""
 
     def executemany(self, sql: str, parameters: Iterable[Sequence[Any]], /) -> object:
-        """Run one statement with each of these."""
+        """Run one statement once for each of the parameters."""
 
     def executescript(self, sql: str, /) -> object:
         """Run several statements."""
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
 
 def open_connection(path: str, key: bytes, timeout: float) -> Connection:
-    """Open or make a file; `timeout` is how many seconds another may hold it. No key is `b""`.
+    """Open or create a file; without encryption `key` is `b""`.
 
-    Whether it is the right key shows when the file is first read. Raises `ConfigError` when a key
-    is given and the extra is not installed.
+    `timeout` is the number of seconds to wait for a lock of another process. A wrong key is noticed
+    at the first read. Raises `ConfigError` when a key is given and the extra is not installed.
     """
     if key:
         encrypted: Connection = ciphering().Ciphered(path, key, timeout)
@@ -63,7 +63,7 @@ def open_connection(path: str, key: bytes, timeout: float) -> Connection:
 
 
 def ciphering() -> ModuleType:
-    """The module that encrypts. Raises `ConfigError` when what it needs is not installed."""
+    """Import the module that encrypts. Raises `ConfigError` when its extra is not installed."""
     try:
         from livelog.store.database import cipher
     except ImportError as error:
@@ -73,6 +73,6 @@ def ciphering() -> ModuleType:
 
 
 def changed(connection: Connection) -> int:
-    """How many rows the last statement has changed."""
+    """Return the number of rows that the last statement changed."""
     [[count]] = connection.execute("SELECT changes()")
     return int(count)

@@ -1,8 +1,8 @@
-"""The database file: who may use it, what is in it, and what is wrong with it.
+"""The database file: its lock, its checks at the start, its tables and their migration.
 
-A file belongs to one server at a time, held by a lock that ends with the process, however that
-ends. Its tables have a version; an older one is brought up to date by the steps in
-`_MIGRATIONS`, a newer one, a stranger's and a damaged one are refused by name and left alone.
+One server uses a file at a time, by a lock that the system releases when the process ends, even by
+a crash. The tables have a version: older ones are migrated by the steps in `_MIGRATIONS`; a newer
+version, another program's database and a damaged file are refused with the reason and not changed.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import ClassVar, NamedTuple
 from livelog.errors import ConfigError
 from livelog.store.database.connection import MAGIC, Connection, ciphering, open_connection
 
-APPLICATION_ID = 0x6C6C6F67  # "llog", in the header of every SQLite file of ours
+APPLICATION_ID = 0x6C6C6F67  # "llog", in the header of every livelog database
 
-# Each step leads from the version of its index to the next. Positions are dense, so that counting
-# is a subtraction; `seq` is the message's place in the log.
+# The step at index N migrates from version N to N + 1. Positions are dense, so that counting is a
+# subtraction; `seq` is the message's position in the log, which is not dense.
 _MIGRATIONS = (
     """
     CREATE TABLE message(
@@ -40,33 +40,34 @@ _MIGRATIONS = (
 VERSION = len(_MIGRATIONS)
 
 _SQLITE = (3, 38)
-"""The version that brought `->>`."""
+"""First version with the operator `->>`."""
 
 _BUSY_SECONDS = 5.0
-"""How long another program, say a backup, may hold the file before a write counts as failed."""
+"""Seconds a write waits for another program's lock, such as a backup's, before it fails."""
 
 
 def connect(path: str, key: bytes = b"") -> Connection:
-    """A connection to the file, which is encrypted if there is a key."""
+    """Connect to the file, which is encrypted if there is a key."""
     return open_connection(path, key, _BUSY_SECONDS)
 
 
 def index_path(path: str) -> str:
-    """Where the index over the file at `path` is."""
+    """Return the path of the index that belongs to the database at `path`."""
     return f"{path}-index"
 
 
 class Lock:
-    """The right to use a file, until `release` or the end of the process.
+    """The exclusive use of a file, until `release` or the end of the process.
 
-    It is a lock on the file itself, whatever its name, and none of those SQLite uses: see flock(2).
+    A lock of flock(2): it holds for the file under all its names, and does not interfere with the
+    locks of SQLite, which are those of fcntl(2).
     """
 
     _held: ClassVar[set[tuple[int, int]]] = set()
     """Device and inode of the files this process has locked."""
 
     def __init__(self, path: str) -> None:
-        """Makes the file if there is none. Raises `ConfigError` when it is locked or cannot be."""
+        """Lock the file, create it if there is none. Raises `ConfigError` for a locked one."""
         try:
             self._refuse_own(path)
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -86,7 +87,8 @@ class Lock:
         self._held.add(self._file)
 
     def _refuse_own(self, path: str) -> None:
-        # Not even opened, since closing a file takes away all locks SQLite has on it: see fcntl(2).
+        # Checked before opening: to close a second descriptor of a file drops all locks that SQLite
+        # holds on it in this process, see fcntl(2).
         if os.path.exists(path):
             found = os.stat(path)
             if (found.st_dev, found.st_ino) in self._held:
@@ -100,7 +102,7 @@ class Lock:
 
 
 def _owner(inode: int) -> str:
-    """Which process has a file locked, where the system tells."""
+    """Name the process that holds the lock, on systems with /proc/locks."""
     with suppress(OSError), open("/proc/locks", encoding="ascii") as locks:
         for line in locks:
             fields = line.split()
@@ -110,19 +112,19 @@ def _owner(inode: int) -> str:
 
 
 class Contents(NamedTuple):
-    """What a file holds."""
+    """The state of the log in a file."""
 
     name: str
-    """Of the log, made up when the file was."""
+    """Random name of the log, made with the file."""
     began: int
-    """Seq below which there was no log."""
+    """Seq at which the log began: every message in it has a higher one."""
     trimmed_upto: int
     last_seq: int
     last_position: int
 
 
 def open_file(path: str, key: bytes = b"") -> tuple[Connection, Contents]:
-    """Open the file, or make it. Raises `ConfigError` for one that cannot be used."""
+    """Open or create the file. Raises `ConfigError` for an unusable one."""
     if not key and sqlite3.sqlite_version_info < _SQLITE:
         needed = ".".join(map(str, _SQLITE))
         raise ConfigError(f"--store {path}: needs SQLite {needed}, not {sqlite3.sqlite_version}")
@@ -141,19 +143,19 @@ def open_file(path: str, key: bytes = b"") -> tuple[Connection, Contents]:
 
 
 class _Unusable(Exception):
-    """The file is not what it should be."""
+    """A file that this server cannot use."""
 
 
 def _explained(error: Exception) -> str:
     damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
         error, sqlite3.OperationalError
     )
-    advice = "; move it away or restore a copy, it has been left as it is" if damaged else ""
+    advice = "; move it away or restore a copy, it has not been changed" if damaged else ""
     return f"{error}{advice}"
 
 
 def _check_key(path: str, key: bytes) -> None:
-    """Before anything is opened in earnest, since even closing a file writes to it."""
+    """Check the key before SQLite opens the file, because even closing would write to it."""
     head = _head(path)
     if not key and head and head != MAGIC[: len(head)]:
         raise _Unusable("is encrypted and needs --store-key-file, or is not a database")
@@ -169,7 +171,7 @@ def _check_key(path: str, key: bytes) -> None:
         except sqlite3.DatabaseError:
             raise _Unusable(
                 "is encrypted with another key than that of --store-key-file, or not a database;"
-                " it has been left as it is"
+                " it has not been changed"
             ) from None
 
 
@@ -191,7 +193,7 @@ def _check(connection: Connection) -> None:
             f"has format {version}, this livelog knows up to {VERSION}; use a newer one"
         )
     if tables:
-        # Reads the ends of the tables; the whole would take seconds for a large file.
+        # Only the ends of the tables: an integrity check of a large file would take seconds.
         for table in ("message", "log"):
             connection.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1").fetchall()
 

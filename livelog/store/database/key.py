@@ -1,7 +1,7 @@
-"""The key of an encrypted store: 32 random bytes, as text in a file of their own.
+"""The key of an encrypted store: 32 random bytes, as text in a file of its own.
 
-What the file holds is never shown. It must not be readable by everybody; a group may, since that is
-how secrets are handed to services.
+The content of the file never appears in an error or a log. Other users must not have access to the
+file; its group may, because service managers hand over secrets that way.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from livelog.errors import ConfigError
 _BYTES = 32
 _LARGEST_FILE = 1024
 _DISTINCT = 12
-"""Different bytes that a key has: fewer come from a hand, not from chance (one in 10 ** 13)."""
+"""Minimum of different bytes in a key: a random one has fewer once in 10 ** 13."""
 
 _ALLOWED = (
     "must hold 32 random bytes, as 64 hexadecimal digits or 44 characters of base64;"
@@ -26,7 +26,7 @@ _ALLOWED = (
 
 
 def read_key(path: str, setting: str = "--store-key-file") -> bytes:
-    """The key in a file. Raises `ConfigError`, which names `setting`, when there is none."""
+    """Read the key in a file. Raises `ConfigError`, which names `setting`, for an invalid one."""
     try:
         with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -34,7 +34,7 @@ def read_key(path: str, setting: str = "--store-key-file") -> bytes:
     except OSError as error:
         raise ConfigError(f"{setting} {path}: {error.strerror}") from None
     if mode & stat.S_IRWXO:
-        raise ConfigError(f"{setting} {path}: is open to everybody; `chmod o= {path}` closes it")
+        raise ConfigError(f"{setting} {path}: is accessible to all users; run `chmod o= {path}`")
     key = _decoded(text)
     if len(key) != _BYTES or len(set(key)) < _DISTINCT:
         raise ConfigError(f"{setting} {path}: {_ALLOWED}")
@@ -42,19 +42,19 @@ def read_key(path: str, setting: str = "--store-key-file") -> bytes:
 
 
 def make_key(path: str) -> None:
-    """Put a new key into a new file that only its owner can read. Raises `ConfigError`."""
+    """Write a new key to a new file that only its owner can read. Raises `ConfigError`."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "w", encoding="ascii") as file:
             file.write(f"{secrets.token_hex(_BYTES)}\n")
             file.flush()
-            os.fsync(descriptor)  # what it encrypts must not outlive it
+            os.fsync(descriptor)  # a database must not survive a crash that its key does not
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
 
 
 def _decoded(text: bytes) -> bytes:
-    """The bytes of a key; none when it is written in neither way."""
+    """Decode a key in hexadecimal or base64; return no bytes for other text."""
     try:
         return (
             bytes.fromhex(text.decode())

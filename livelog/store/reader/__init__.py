@@ -1,6 +1,7 @@
-"""The past on disk, read by a process of its own so that no search holds up the live traffic.
+"""Reading process: searches of the messages on disk, apart from the live traffic.
 
-`client` is the server's end, `__main__` the process, `calls` what they say to each other. `rows`
-reads the messages, `catalog` keeps the index over them: `segment` by sealed segment, in a file
-beside the store.
+A search of a large file takes milliseconds that the server's loop does not have, so a process of
+its own does it. `client` is the server's end, `__main__` the process, `calls` the messages between
+them, `answers` computes the replies. `rows` reads the stored messages; `segments` is the index of
+them, a list of `segment`s in a file beside the store.
 """

@@ -1,8 +1,7 @@
-"""The reading process: `python -m livelog.store.reader PATH`, the key and its calls on standard
-input.
+"""Entry point of the reading process: `python -m livelog.store.reader PATH`.
 
-It ends when the server's end of the socket does, whatever happened to the server, and not before:
-signals meant for the server's process group are left to the server.
+The key and the calls come over standard input, which is a socket. The process ends when the server
+closes the socket or dies, and not before: signals to the server's process group are ignored.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import sys
 from functools import cache
 
 from livelog.store.database.file import index_path
-from livelog.store.reader.answers import Archive
+from livelog.store.reader.answers import StoreReader
 from livelog.store.reader.calls import FAULT, LENGTH, OK, call_decoder, encoder, framed
 from livelog.store.reader.rows import Unreadable
 from livelog.store.reader.segments import remove
@@ -25,14 +24,14 @@ from livelog.store.reader.segments import remove
 _log = logging.getLogger(__name__)
 
 _IDLE_SECONDS = 0.5
-"""How often new messages are looked for when nothing is asked."""
+"""Seconds between two looks for new messages while no call comes."""
 
 _NICENESS = 5
-"""Searching the past gives way to the live traffic where they share a core."""
+"""Lets live traffic go before searches where they share a core."""
 
 
 def main(path: str) -> int:
-    """Answer until the server is gone; returns the exit code."""
+    """Answer calls until the server is gone; return the exit code."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -41,14 +40,14 @@ def main(path: str) -> int:
         try:
             key = _receive(server)
             if key is not None:
-                _serve(server, Archive(path, key))
-        except ConnectionError:  # it has been killed
+                _serve(server, StoreReader(path, key))
+        except ConnectionError:  # the server has been killed
             return 0
-        except sqlite3.OperationalError as error:  # nothing is wrong with the file
+        except sqlite3.OperationalError as error:  # locked or full: the file itself may be good
             _log.warning("the index of %s has failed: %s", path, error)
             return 1
         except sqlite3.Error as error:
-            # The next process makes it again.
+            # The file is damaged; the next process makes it again.
             _log.warning("the index of %s has failed: %s", path, error)
             remove(index_path(path))
             return 1
@@ -58,43 +57,43 @@ def main(path: str) -> int:
     return 0
 
 
-def _serve(server: socket.socket, archive: Archive) -> None:
+def _serve(server: socket.socket, reader: StoreReader) -> None:
     busy = True
     while True:
         readable, _, _ = select.select([server], [], [], 0 if busy else _IDLE_SECONDS)
         if not readable:
-            busy = _work(archive)
+            busy = _work(reader)
             continue
         data = _receive(server)
         if data is None:
             return
-        server.sendall(framed(_answer(archive, data)))
+        server.sendall(framed(_answer(reader, data)))
 
 
-def _work(archive: Archive) -> bool:
+def _work(reader: StoreReader) -> bool:
     try:
-        return archive.work()
+        return reader.work()
     except Unreadable as unreadable:
-        _say(str(unreadable))
+        _log_once(str(unreadable))
         return False
 
 
-def _answer(archive: Archive, data: bytes) -> bytes:
+def _answer(reader: StoreReader, data: bytes) -> bytes:
     try:
-        return OK + encoder.encode(archive.answer(call_decoder.decode(data)))
+        return OK + encoder.encode(reader.answer(call_decoder.decode(data)))
     except Unreadable as unreadable:
-        _say(str(unreadable))
+        _log_once(str(unreadable))
         return FAULT + str(unreadable).encode()
 
 
 @cache
-def _say(issue: str) -> None:
-    """Log an issue, but not again with every call that meets it."""
+def _log_once(issue: str) -> None:
+    """Log an issue once, not with every call that meets it."""
     _log.error("%s", issue)
 
 
 def _receive(server: socket.socket) -> bytes | None:
-    """The next call, None when the server is gone."""
+    """Receive the next call; None when the server is gone."""
     head = server.recv(LENGTH.size, socket.MSG_WAITALL)
     if len(head) < LENGTH.size:
         return None

@@ -1,9 +1,11 @@
-"""The answers to the server's calls, from the rows and the catalog. Positions stay in here."""
+"""Answers to the server's calls, from the rows and the segments of the index.
+
+The server speaks of seqs; positions are used in the reading process alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from pyroaring import BitMap
@@ -13,46 +15,46 @@ from livelog.index.query import Query
 from livelog.store.database.file import index_path
 from livelog.store.reader.calls import Call, ChunkCall, PageCall, RecordsCall
 from livelog.store.reader.rows import Rows
-from livelog.store.reader.segments import Catalog, Part
+from livelog.store.reader.segments import Part, Segments
 from livelog.wire import frames
 from livelog.wire.messages import MessageType
 from livelog.wire.record import Record
 
 _FETCHED_PER_CHUNK = 1000
 _PARTS_PER_CHUNK = 8
-"""Parts that are looked into for one chunk, although nothing was found in them."""
+"""Parts that are searched for one chunk until something is found."""
 
 Found = list[tuple[Part, BitMap]]
 
 
-class Archive:
-    """Answers calls about the store at `path`. Raises `rows.Unreadable` when that fails."""
+class StoreReader:
+    """Rows and index of the store at `path`; methods raise `rows.Unreadable` when reading fails."""
 
     def __init__(self, path: str, key: bytes) -> None:
         self._rows = Rows(path, key)
-        self._catalog = Catalog(index_path(path), self._rows, key)
+        self._segments = Segments(index_path(path), self._rows, key)
 
     def answer(self, call: Call) -> Page | Chunk | list[Record]:
-        """What is asked for, as of now."""
+        """Answer a call from one snapshot of the store."""
         with self._rows.snapshot():
             return _ANSWERS[type(call)](self, call)
 
     def work(self) -> bool:
-        """Do a step of the work in the background; False when there is none."""
-        return self._catalog.work()
+        """Do a step of the work in the background; return False when there is none."""
+        return self._segments.work()
 
     def close(self) -> None:
-        """Let go of the files."""
-        self._catalog.close()
+        """Close the files."""
+        self._segments.close()
         self._rows.close()
 
     def page(self, call: PageCall) -> Page:
-        """A page of matches, newest first."""
+        """Return a page of matches, newest first."""
         first = self._rows.position_upto(max(call.after, self._rows.trimmed_upto)) + 1
         last = self._rows.position_upto(call.upto)
-        self._catalog.cover(last)
-        parts = self._catalog.parts(first, last)
-        found = [(part, self._catalog.matches(part, call.query, first, last)) for part in parts]
+        self._segments.cover(last)
+        parts = self._segments.parts(first, last)
+        found = [(part, self._segments.matches(part, call.query, first, last)) for part in parts]
         offset, limit = call.span.resolve(lambda seq: call.ahead + self._newer(found, seq))
         skipped = max(0, offset - call.ahead)
         wanted = limit - max(0, min(limit, call.ahead - offset))
@@ -61,9 +63,9 @@ class Archive:
         return Page(payloads, sum(len(positions) for _, positions in found), offset)
 
     def chunk(self, call: ChunkCall) -> Chunk:
-        """The next messages for a reader, oldest first.
+        """Return the next messages for a reader that is behind, oldest first.
 
-        Some may have been given up since the server asked: then that is told.
+        `lost_upto` of the chunk tells of messages that were trimmed since the server asked.
         """
         gone = self._rows.trimmed_upto
         chunk = self._chunk(call, max(call.cursor, gone))
@@ -74,8 +76,8 @@ class Archive:
     def _chunk(self, call: ChunkCall, cursor: int) -> Chunk:
         first = self._rows.position_upto(cursor) + 1
         last = self._rows.position_upto(call.upto)
-        self._catalog.cover(last)
-        parts = self._catalog.parts(first, last)
+        self._segments.cover(last)
+        parts = self._segments.parts(first, last)
         for part in parts[:_PARTS_PER_CHUNK]:
             found = self._wanted(part, call.parts, first, last)
             if found:
@@ -84,12 +86,12 @@ class Archive:
         return Chunk([], self._seq_behind(passed[-1], call.upto) if passed else call.upto, 0)
 
     def records(self, call: RecordsCall) -> list[Record]:
-        """Whole messages, oldest first."""
+        """Return whole messages, oldest first."""
         rows = self._rows.after(self._rows.position_upto(call.cursor), call.limit)
         return [row.record() for row in rows if row.seq <= call.upto]
 
     def _newer(self, found: Found, seq: int) -> int:
-        """How many matches have a seq above this one."""
+        """Count the matches with a seq above this one."""
         position = self._rows.position_upto(seq)
         return sum(
             len(positions) - positions.rank(position - part.first)
@@ -101,12 +103,11 @@ class Archive:
     def _wanted(
         self, part: Part, wanted: tuple[tuple[MessageType, Query], ...], first: int, last: int
     ) -> BitMap:
-        queries = (replace(query, types=query.types & {name}) for name, query in wanted)
-        matches = (self._catalog.matches(part, query, first, last) for query in queries)
+        matches = (self._segments.matches(part, query, first, last) for _, query in wanted)
         return BitMap.union(BitMap(), *matches)
 
     def _filled(self, part: Part, found: BitMap, call: ChunkCall) -> Chunk:
-        """The chunk with the first of what was `found`, as much as fits."""
+        """Make the chunk of the first of the `found` positions, as many as fit."""
         rows = self._rows.at([part.first + p for p in found[:_FETCHED_PER_CHUNK]])
         parts: list[bytes] = []
         room = call.max_bytes
@@ -117,16 +118,16 @@ class Archive:
                 break
         whole = len(parts) == len(found)
         cursor = self._seq_behind(part, call.upto) if whole else rows[len(parts) - 1].seq
-        # In one piece: they are only passed on.
+        # In one piece, since the server only passes them on.
         return Chunk([b"".join(parts)], cursor, len(parts))
 
     def _seq_behind(self, part: Part, upto: int) -> int:
-        """Where a reader is that has had everything in a part."""
+        """Return the cursor of a reader that has had everything in a part."""
         return min(upto, self._rows.seq_at(part.end - 1) or upto)
 
 
 def _newest(found: Found, skipped: int, wanted: int) -> list[int]:
-    """Positions of `wanted` matches, behind the `skipped` newest ones."""
+    """Return the positions of `wanted` matches behind the `skipped` newest ones."""
     positions: list[int] = []
     for part, inside in reversed(found):
         count = len(inside) - skipped
@@ -136,8 +137,8 @@ def _newest(found: Found, skipped: int, wanted: int) -> list[int]:
     return positions
 
 
-_ANSWERS: dict[type, Callable[[Archive, Any], Page | Chunk | list[Record]]] = {
-    PageCall: Archive.page,
-    ChunkCall: Archive.chunk,
-    RecordsCall: Archive.records,
+_ANSWERS: dict[type, Callable[[StoreReader, Any], Page | Chunk | list[Record]]] = {
+    PageCall: StoreReader.page,
+    ChunkCall: StoreReader.chunk,
+    RecordsCall: StoreReader.records,
 }

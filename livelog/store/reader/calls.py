@@ -1,8 +1,9 @@
-"""What the server asks its reading process, and how both put it on the wire.
+"""Calls from the server to its reading process, and their form on the wire.
 
-MessagePack behind a length of four bytes. An answer begins with a byte that tells whether it is one
-(`OK`) or the reason why there is none (`FAULT`). One call at a time. What is sent first is the key
-of the store, empty if it is not encrypted: among the arguments others could read it.
+MessagePack behind a length of four bytes. An answer begins with a byte that tells whether it is the
+result (`OK`) or the reason why there is none (`FAULT`). One call is under way at a time. The first
+thing sent is the key of the store, empty if it is not encrypted: among the arguments of a process
+every user of the machine could read it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ OK, FAULT = b"\0", b"\1"
 
 
 class PageCall(Struct, frozen=True, tag="page", array_like=True):
-    """A page of the matches with a seq above `after` and up to `upto`: see `Store.page`."""
+    """Ask for a page of the matches with a seq above `after` and up to `upto`: see `Store.page`."""
 
     query: Query
     after: int
@@ -31,7 +32,7 @@ class PageCall(Struct, frozen=True, tag="page", array_like=True):
 
 
 class ChunkCall(Struct, frozen=True, tag="chunk", array_like=True):
-    """The next part for a reader at `cursor`: see `Store.chunk`."""
+    """Ask for the next messages after `cursor`: see `Store.chunk`."""
 
     cursor: int
     upto: int
@@ -40,7 +41,7 @@ class ChunkCall(Struct, frozen=True, tag="chunk", array_like=True):
 
 
 class RecordsCall(Struct, frozen=True, tag="records", array_like=True):
-    """Whole messages in their order: see `Store.records`."""
+    """Ask for whole messages in their order: see `Store.records`."""
 
     cursor: int
     upto: int
@@ -54,5 +55,5 @@ call_decoder = msgspec.msgpack.Decoder(Call)
 
 
 def framed(data: bytes) -> bytes:
-    """`data` behind its length."""
+    """Return `data` behind its length."""
     return LENGTH.pack(len(data)) + data

@@ -1,4 +1,4 @@
-"""The server's end of the reading process: starts it, asks it, and starts it again if it dies."""
+"""Client of the reading process: it starts the process, sends calls, and restarts it if it dies."""
 
 from __future__ import annotations
 
@@ -20,47 +20,48 @@ _log = logging.getLogger(__name__)
 _END_SECONDS = 5.0
 
 _ATTEMPTS = 2
-"""Processes a call may take: one that was killed is replaced, a call that kills is given up."""
+"""Processes that a call may use: one that was killed is replaced once, since the call itself may
+have been the cause."""
 
 Answer = TypeVar("Answer")
 
 
 class ReaderClient:
-    """Asks about the store at `path`; one call at a time, in the order they come."""
+    """Sends calls about the store at `path`, one at a time, in the order they come."""
 
     def __init__(self, path: str, key: bytes) -> None:
         self._path = path
         self._key = key
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
 
     async def ask(self, call: Call, shape: type[Answer]) -> Answer:
-        """The answer to `call`. Raises `RefusedError` when the past cannot be read."""
-        # Shielded, because an answer that nobody takes would be taken for that of the next call.
+        """Send `call`, return its answer. Raises `RefusedError` when the store cannot be read."""
+        # Shielded, because an answer left unread would be taken for the answer to the next call.
         data = await asyncio.shield(asyncio.create_task(self._exchange(call)))
         if data[:1] == FAULT:
             raise RefusedError(SERVER_ERROR, "", data[1:].decode())
         return msgspec.msgpack.decode(memoryview(data)[1:], type=shape)
 
     async def close(self) -> None:
-        """Let the process end; what is still waiting for its turn is not answered."""
+        """End the process; calls that are still queued are refused."""
         self._closed = True
         try:
             async with asyncio.timeout(_END_SECONDS):
-                await self._turn.acquire()
+                await self._lock.acquire()
         except TimeoutError:
             if self._process is not None:
                 self._process.kill()
-            await self._turn.acquire()
+            await self._lock.acquire()
         if self._process is not None:
             await self._end(self._process)
-        self._turn.release()
+        self._lock.release()
 
     async def _exchange(self, call: Call) -> bytes:
-        async with self._turn:
+        async with self._lock:
             for _ in range(_ATTEMPTS):
                 if self._closed:
                     return FAULT + b"the server is stopping"

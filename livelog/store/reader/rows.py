@@ -1,4 +1,4 @@
-"""The messages in the store's file, by position, seq or range. Reads only."""
+"""Messages in the store's file, read by position, seq or range; never written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from livelog.wire.moments import parse_moment
 from livelog.wire.record import Record
 
 _POSITION_UPTO = "SELECT position FROM message WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
-_PAYLOAD = "CAST(payload AS BLOB)"  # it stays the bytes that it is
+_PAYLOAD = "CAST(payload AS BLOB)"  # as bytes, without decoding
 _POSITION_BEFORE_ALL = "SELECT coalesce(min(position), 1) - 1 FROM message"
 
 
@@ -33,7 +33,7 @@ class Row(NamedTuple):
     payload: bytes
 
     def record(self) -> Record:
-        """What the log made of it when it came in."""
+        """Make the record again that the log made of the message when it came in."""
         message = decoder.decode(self.payload[: self.payload.rindex(b',"seq":')] + b"}")
         time = parse_moment(message.timestamp, "timestamp")
         tag = message.__struct_config__.tag
@@ -41,7 +41,7 @@ class Row(NamedTuple):
 
 
 class Rows:
-    """Reads the file at `path`. Every method raises `Unreadable` when that fails."""
+    """A connection to the file at `path`; every method raises `Unreadable` when reading fails."""
 
     def __init__(self, path: str, key: bytes) -> None:
         self._connection = connect(path, key)
@@ -49,13 +49,13 @@ class Rows:
 
     @property
     def name(self) -> str:
-        """The name of the log."""
+        """Name of the log."""
         [[name]] = self._ask("SELECT name FROM log")
         return str(name)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """What is written or deleted meanwhile is not seen."""
+        """Read from one snapshot: later writes and deletions are not seen."""
         self._ask("BEGIN")
         try:
             yield
@@ -65,32 +65,32 @@ class Rows:
 
     @property
     def trimmed_upto(self) -> int:
-        """Seq up to which messages have been given up; some of them may still be there."""
+        """Seq up to which messages have been trimmed; some of them may not be deleted yet."""
         [[trimmed_upto]] = self._ask("SELECT trimmed_upto FROM log")
         return int(trimmed_upto)
 
     @property
     def first_position(self) -> int:
-        """Position of the oldest message that has not been given up."""
+        """Position of the oldest message that has not been trimmed."""
         return self.position_upto(self.trimmed_upto) + 1
 
     def position_upto(self, seq: int) -> int:
-        """Position of the newest message up to this seq, or the one before the first message."""
+        """Return the position of the newest message up to this seq, or the one before the first."""
         rows = self._ask(_POSITION_UPTO, seq) or self._ask(_POSITION_BEFORE_ALL)
         return int(rows[0][0])
 
     def seq_at(self, position: int) -> int:
-        """Seq of the message at a position, 0 if there is none."""
+        """Return the seq of the message at a position, 0 if there is none."""
         rows = self._ask("SELECT seq FROM message WHERE position = ?", position)
         return int(rows[0][0]) if rows else 0
 
     def payload(self, position: int) -> bytes:
-        """The message at a position; empty if there is none."""
+        """Return the message at a position, empty if there is none."""
         rows = self._ask(f"SELECT {_PAYLOAD} FROM message WHERE position = ?", position)
         return bytes(rows[0][0]) if rows else b""
 
     def at(self, positions: Iterable[int]) -> list[Row]:
-        """The messages at these positions, oldest first."""
+        """Return the messages at these positions, oldest first."""
         sql = (
             f"SELECT position, seq, {_PAYLOAD} FROM message"
             " WHERE position IN (SELECT value FROM json_each(?)) ORDER BY position"
@@ -98,7 +98,7 @@ class Rows:
         return [Row(*row) for row in self._ask(sql, msgspec.json.encode(list(positions)))]
 
     def after(self, position: int, limit: int) -> list[Row]:
-        """The first `limit` messages behind a position."""
+        """Return the first `limit` messages behind a position."""
         sql = (
             f"SELECT position, seq, {_PAYLOAD} FROM message WHERE position > ?"
             " ORDER BY position LIMIT ?"
@@ -106,7 +106,7 @@ class Rows:
         return [Row(*row) for row in self._ask(sql, position, limit)]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def _ask(self, sql: str, *values: Any) -> list[Any]:

@@ -1,10 +1,13 @@
-"""A sealed part of the index on disk: for each term the positions that have it, as in memory.
+"""A sealed segment of the index on disk: a posting list for each term, as in memory.
 
 A segment covers a run of positions and is never changed; positions in it count from 0. Neighbours
-are merged into larger ones, so that a search has few to look into. With the first merge the joined
-positions of the grams (and letters) that stand in very many words are stored, too: to fetch those
-of every word would take a search hundreds of milliseconds. All of it is derived from the messages
-and can be made again from them.
+are merged into larger ones, so that a search reads few. It is a `plan.Source`, as the index in
+memory is. All of it is derived from the messages and can be made again from them.
+
+A part of a word stands for all the words that contain it. To read the posting list of each would
+take hundreds of milliseconds where very many do, so a merge also stores joined lists: one for each
+n-gram or single letter that stands in that many words, under `=` and the n-gram. (A segment that
+has just been sealed is too small to need them.)
 """
 
 from __future__ import annotations
@@ -20,12 +23,11 @@ from typing import NamedTuple
 
 from pyroaring import BitMap
 
-from livelog.index.index import Mentions
 from livelog.index.ngrams import grams, matching
-from livelog.index.query import Query
+from livelog.index.plan import Steps
 from livelog.index.timestamps import Timestamps
 from livelog.store.database.connection import Connection, Rows, changed
-from livelog.wire.messages import TYPES
+from livelog.wire.messages import TYPES, MessageType
 
 SCHEMA = """
     CREATE TABLE segment(
@@ -40,7 +42,7 @@ SCHEMA = """
     ) STRICT;
     CREATE TABLE posting(
         segment INTEGER NOT NULL,
-        term TEXT NOT NULL,         -- a word, `field=value`, or `=` and a gram
+        term TEXT NOT NULL,         -- a word, `field=value`, or `=` and an n-gram
         positions BLOB NOT NULL,    -- roaring bitmap
         PRIMARY KEY (segment, term)
     ) STRICT, WITHOUT ROWID;
@@ -58,22 +60,19 @@ _TERMS_PER_STEP = 500
 """Terms that are merged between two pauses."""
 
 _JOINED_FROM = 1000
-"""Words from which on the joined positions of a gram are stored."""
+"""Words from which on the joined list of an n-gram is stored."""
 
 _COUNTED_PER_STEP = 2000
-"""Words whose grams are counted between two pauses."""
+"""Words whose n-grams are counted between two pauses."""
 
-_FEW = 32
-"""Candidates that are verified sooner than the words of a query are looked up."""
-
-_REMEMBERED = 16
-"""Joined bitmaps that a segment keeps for parts of words asked for lately."""
+_CACHED = 16
+"""Parts of words whose joined positions a segment caches."""
 
 Posting = tuple[str, BitMap]
 
 
 class Segment:
-    """One row of the table, with its postings."""
+    """One row of the table `segment`, with its postings."""
 
     def __init__(self, connection: Connection, id: int) -> None:
         self._connection = connection
@@ -84,35 +83,42 @@ class Segment:
         [[self.first, self.count, self._earliest, self._latest, self.last_seq]] = self._columns(
             "first, count, earliest, latest, last_seq"
         )
-        # What was read is kept, since it never changes.
+        # Cached without end, since a segment never changes.
         self._moments = lru_cache(1)(self._read_moments)
         self._vocabulary = lru_cache(1)(self._read_vocabulary)
-        self._containing = lru_cache(_REMEMBERED)(self._join)
+        self._containing = lru_cache(_CACHED)(self._join)
 
     @property
     def end(self) -> int:
-        """The position behind it."""
+        """Position behind the last message."""
         return self.first + self.count
 
-    def find(self, query: Query, mentions: Mentions) -> BitMap:
-        """What matches `query`; `mentions` tells of a position of the whole log."""
-        found = BitMap(range(self.count))
-        if len(query.types) < len(TYPES):
-            found &= self._any_of(f"type={name}" for name in query.types)
-        for key in query.keys:
-            found &= self._any_of([key])
-        if query.own is not None:
-            found -= self._any_of(["type=dm"]) - self._any_of([query.own])
-        if query.date_from > self._earliest or query.date_to < self._latest:
-            found &= self._between(query.date_from, query.date_to)
-        for part in sorted({word for phrase in query.phrases for word in phrase}, key=len):
-            if len(found) > _FEW:
-                found &= self._containing(part)
-        few = len(found) <= _FEW
-        for phrase in query.phrases:
-            if few or len(phrase) > 1:
-                found = BitMap([p for p in found if mentions(self.first + p, phrase)])
-        return found
+    @property
+    def positions(self) -> range:
+        """Positions of its messages, counted from 0."""
+        return range(self.count)
+
+    def of_type(self, name: MessageType) -> BitMap:
+        """Positions of the messages of one type."""
+        return self._any_of([f"type={name}"])
+
+    def of_key(self, key: str) -> BitMap:
+        """Positions of the messages with a key."""
+        return self._any_of([key])
+
+    def between(self, first: int, last: int) -> BitMap:
+        """Positions of the messages with a timestamp from `first` to `last`, both included."""
+        # Most segments lie within a range or outside of it, and their times need not be read.
+        if first <= self._earliest and self._latest <= last:
+            return BitMap(self.positions)
+        if last < self._earliest or first > self._latest:
+            return BitMap()
+        return self._moments().between(first, last)
+
+    def containing(self, part: str) -> Steps[BitMap]:
+        """Positions of the messages with a word that contains `part`, in one step."""
+        yield
+        return self._containing(part)
 
     def _any_of(self, terms: Iterable[str]) -> BitMap:
         found, remaining = BitMap(), iter(terms)
@@ -126,7 +132,7 @@ class Segment:
         return found
 
     def _join(self, part: str) -> BitMap:
-        stored = self._any_of([f"={part}"])  # none is stored empty
+        stored = self._any_of([f"={part}"])  # empty if there is none: no list is stored empty
         return stored or self._any_of(matching(self._vocabulary(), part))
 
     def _columns(self, names: str) -> Rows:
@@ -140,11 +146,11 @@ class Segment:
         return Timestamps.of(array("q", self.times()))
 
     def words(self) -> list[str]:
-        """Every word that occurs."""
+        """Return every word that occurs."""
         return self._vocabulary().split()
 
     def postings(self, offset: int) -> Iterator[Posting]:
-        """Those of words and fields in their order, as if the segment began `offset` later."""
+        """Read the lists of words and keys, in order, as if the segment began `offset` later."""
         rows = self._connection.execute(
             "SELECT term, positions FROM posting"
             " WHERE segment = ? AND (term < '=' OR term >= '>') ORDER BY term",
@@ -154,18 +160,28 @@ class Segment:
             yield term, BitMap.deserialize(positions).shift(offset)
 
     def times(self) -> bytes:
-        """The times as they are stored."""
+        """Return the times as they are stored."""
         [[times]] = self._columns("times")
         return bytes(times)
 
-    def _between(self, first: int, last: int) -> BitMap:
-        if last < self._earliest or first > self._latest:
-            return BitMap()
-        return self._moments().between(first, last)
+    def _check(self) -> None:
+        """Assert that what is stored of the segment agrees with itself."""
+        times, words = array("q", self.times()), self.words()
+        assert (len(times), min(times), max(times)) == (self.count, self._earliest, self._latest)
+        assert sum(len(self.of_type(name)) for name in TYPES) == self.count
+        stored = dict(self.postings(0))
+        assert all(positions and positions[-1] < self.count for positions in stored.values())
+        assert sorted(words) == sorted(term for term in stored if "=" not in term)
+        joined = self._connection.execute(
+            "SELECT term FROM posting WHERE segment = ? AND term >= '=' AND term < '>'", (self.id,)
+        )
+        for [term] in joined.fetchall():
+            found = [stored[word] for word in words if term[1:] in word]
+            assert self._any_of([term]) == BitMap.union(*found)
 
 
 class Origin(NamedTuple):
-    """The messages that a segment covers: their first position, their times, their last seq."""
+    """Run of messages that a segment covers: first position, times, last seq."""
 
     first: int
     times: bytes
@@ -178,7 +194,7 @@ def write(
     words: Collection[str],
     postings: Iterable[Posting],
 ) -> Generator[None, None, Segment]:
-    """Write a segment, in steps of one transaction. `postings` hold each term once."""
+    """Write a segment in steps of one transaction; `postings` hold each term once."""
     id = _insert_row(connection, origin, words)
     yield from _insert(connection, id, postings)
     return Segment(connection, id)
@@ -197,7 +213,7 @@ def _insert_row(connection: Connection, origin: Origin, words: Collection[str]) 
 
 
 def _widespread(words: Iterable[str]) -> Generator[None, None, dict[str, BitMap]]:
-    """The grams and letters that stand in very many of these words, without positions yet."""
+    """Find the n-grams and letters that stand in very many of `words`; give each an empty list."""
     counts, remaining = Counter[str](), iter(words)
     while some := list(islice(remaining, _COUNTED_PER_STEP)):
         counts.update(chain.from_iterable(map(_letters_and_grams, some)))
@@ -210,9 +226,11 @@ def _letters_and_grams(word: str) -> set[str]:
 
 
 def _with_joined(postings: Iterable[Posting], joined: dict[str, BitMap]) -> Iterator[Posting]:
-    """The same postings, and behind them those of `joined`, which are added up on the way."""
+    """Pass `postings` on, joining those of each n-gram on the way, and then the joined lists."""
+    # Joined while the lists stream past, which saves a second pass over the file; of all the lists
+    # only the joined ones are in memory at once.
     for term, positions in postings:
-        if "=" not in term:
+        if "=" not in term:  # a word
             for gram in joined.keys() & _letters_and_grams(term):
                 joined[gram] |= positions
         yield term, positions
@@ -232,7 +250,8 @@ def _insert(
 
 
 def merge(connection: Connection, segments: Sequence[Segment]) -> Generator[None, None, Segment]:
-    """Write one segment with all that these neighbours have, in steps of one transaction."""
+    """Write one segment with all messages of these neighbours, in steps of one transaction."""
+    # Each stream is in the order of its terms, so the lists of a term meet without sorting.
     first = segments[0].first
     streams = [segment.postings(segment.first - first) for segment in segments]
     by_term = groupby(heapq.merge(*streams, key=itemgetter(0)), key=itemgetter(0))
@@ -245,7 +264,7 @@ def merge(connection: Connection, segments: Sequence[Segment]) -> Generator[None
 
 
 def delete(connection: Connection, segment: Segment) -> Generator[None, None, None]:
-    """Take a segment out of the file, in steps of one transaction."""
+    """Delete a segment from the file, in steps of one transaction."""
     connection.execute("DELETE FROM segment WHERE id = ?", (segment.id,))
     while _delete_some(connection, segment.id):
         yield

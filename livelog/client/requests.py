@@ -1,0 +1,95 @@
+"""Commands and their answers, over any number of connections.
+
+A request waits for a connection, is sent at the pace of the server's rate limits, and is sent again
+on the next connection if its connection ends first. All commands may be repeated, since a message
+that is published has an id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from livelog.client.backoff import Clock, Pace
+from livelog.client.commands import Command
+from livelog.client.connection import Connection
+from livelog.client.errors import Lost
+from livelog.errors import RATE_LIMIT_EXCEEDED, RefusedError
+from livelog.wire.events import AnyEvent
+
+_NOT_COMMANDS = ("ping", "publish")
+"""Actions that the server counts as messages only, and not as commands."""
+
+
+class Requests:
+    """The requests of one link, and the connection that they are sent on."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.failure: Exception | None = None
+        """Reason why there will never be a connection again."""
+        self._connection: Connection | None = None
+        self._changed = asyncio.Event()  # a connection is open, or will never be again
+        self._paces: dict[str, Pace] = {}
+
+    def attach(self, connection: Connection) -> None:
+        """Send on this connection from now on; its limits are fresh."""
+        self._paces = {"messages": Pace(self._clock), "commands": Pace(self._clock)}
+        self._connection = connection
+        self._changed.set()
+
+    def detach(self, connection: Connection) -> None:
+        """Stop sending on this connection, which has ended."""
+        if self._connection is connection:
+            self._connection = None
+
+    def fail(self, failure: Exception) -> None:
+        """Let all requests fail with this error."""
+        self.failure = failure
+        self._changed.set()
+
+    async def connection(self) -> Connection:
+        """Wait for a connection. Raises the error of `fail`."""
+        while self.failure is None:
+            if self._connection is not None:
+                return self._connection
+            self._changed.clear()
+            await self._changed.wait()
+        raise self.failure
+
+    async def request(self, command: Command) -> AnyEvent:
+        """Return the answer to `command`, however many connections it takes.
+
+        Raises `RefusedError`, and the error of `fail`.
+        """
+        while True:
+            connection = await self.connection()
+            try:
+                return await self.ask(connection, command)
+            except Lost:
+                self.detach(connection)  # its reader may not have noticed yet
+
+    async def ask(
+        self,
+        connection: Connection,
+        command: Command,
+        arrived: Callable[[AnyEvent], None] | None = None,
+    ) -> AnyEvent:
+        """Return the answer to `command` on this connection, within the rate limits.
+
+        A command that is refused over a limit is sent again when the server allows it. Raises
+        `RefusedError` for other reasons, and `Lost`.
+        """
+        paces = self._paces
+        counted = command["action"] not in _NOT_COMMANDS
+        while True:
+            await paces["messages"].wait()
+            if counted:
+                await paces["commands"].wait()
+            try:
+                return await connection.ask(command, arrived)
+            except RefusedError as refused:
+                wait = refused.details.get("retry_after_seconds")
+                if refused.code != RATE_LIMIT_EXCEEDED or wait is None:
+                    raise
+                paces["commands" if refused.field == "commands" else "messages"].refused(wait)

@@ -1,0 +1,92 @@
+"""The seam between checking messages and keeping them: an engine gives drafts their order.
+
+`Engine` is what ingest asks of an engine, `Sink` is what an engine asks of the log. An engine
+imports neither, so one that orders elsewhere and answers later (a broker) takes the place of the
+local one without a change on either side.
+
+The rules every engine keeps, and `tests/test_engine_contract.py` checks:
+
+- Seqs rise strictly and are never used twice. Records reach the sink in the order of their seqs.
+- Batches that are submitted in some order are placed in that order; batches submitted elsewhere may
+  come between.
+- Each `submit` is answered by one call of `done`, in the loop's thread, perhaps before `submit`
+  returns, with one outcome per draft, in the order of the drafts.
+- An id belongs to its first author. A draft with a known id is not placed again: `repeated` says
+  how it is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from livelog.errors import POLICY_VIOLATION, RefusedError
+from livelog.wire.record import Draft, Known, Receipt, Record, author_of
+
+Outcome = Receipt | RefusedError
+"""The end of one draft: its place, or the reason why it is not acknowledged."""
+
+Done = Callable[[Sequence[Outcome]], None]
+"""Called once per batch, with the outcomes in the order of the drafts."""
+
+Committed = Callable[[RefusedError | None], None]
+"""Called once when records are safe, or with the reason why they are not (yet)."""
+
+
+class Engine(Protocol):
+    """Owner of the order and of deduplication."""
+
+    def start(self, sink: Sink) -> None:
+        """Begin to commit to `sink`, above its head."""
+
+    def submit(self, drafts: Sequence[Draft], done: Done) -> None:
+        """Place `drafts` and commit them; `done` is called with the outcomes."""
+
+    def refusal(self, draft: Draft | None = None) -> RefusedError | None:
+        """Return why nothing can be taken now, or why `draft` cannot; None without a reason.
+
+        It says what is known without asking elsewhere; `submit` may still refuse. A door that takes
+        several messages asks before it submits any.
+        """
+
+    async def close(self) -> None:
+        """Take nothing more.
+
+        A batch under way is answered at the latest when the store has been closed, too.
+        """
+
+
+class Sink(Protocol):
+    """The log, as an engine sees it."""
+
+    @property
+    def head(self) -> int:
+        """Seq of the newest record."""
+
+    @property
+    def refusal(self) -> RefusedError | None:
+        """The reason why records cannot be kept now, None when they can."""
+
+    def commit(self, records: Sequence[Record], done: Committed) -> None:
+        """Append `records`, whose seqs rise and are above the head."""
+
+    def lookup(self, id: str) -> Known | None:
+        """Return the message with this id, None when it is not in the window.
+
+        Raises `RefusedError` when the store cannot be read.
+        """
+
+
+MakeEngine = Callable[[Callable[[], float]], Engine]
+"""Makes an engine, given a clock that tells Unix time in seconds."""
+
+
+def repeated(draft: Draft, known: Known) -> Outcome:
+    """Return the outcome of a draft whose id is that of a message which is `known`.
+
+    Its author gets the first receipt again; delivering it again would only repeat it. Anybody
+    else's message would be lost behind an acknowledgement, so it is refused.
+    """
+    if author_of(known.payload) != author_of(draft.payload):
+        return RefusedError(POLICY_VIOLATION, "id", "is that of a message by somebody else")
+    return Receipt(draft.id, known.seq)

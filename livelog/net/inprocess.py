@@ -1,0 +1,223 @@
+"""The methods with which a program that embeds the server publishes and reads.
+
+They check what comes in as strictly as a connection does. Reads are asked by the principal
+`PROGRAM`, which may read everything, or by a user whom the program names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from livelog.auth.principal import PROGRAM, READ, Principal
+from livelog.client import commands
+from livelog.client.commands import Command, FilterArgument
+from livelog.client.decoding import Page, page
+from livelog.client.subscription import Subscription
+from livelog.engine.base import Done, Outcome
+from livelog.errors import PROTOCOL_ERROR, NotRunningError, RefusedError
+from livelog.index.query import NOTHING, compile_query
+from livelog.index.query import Subscription as Queries
+from livelog.log import ingest
+from livelog.net import queries
+from livelog.net.context import Context
+from livelog.net.feed import Feed
+from livelog.wire import validation
+from livelog.wire.commands import GetHistory, Search, Subscribe
+from livelog.wire.messages import TYPES, Message
+from livelog.wire.record import Receipt
+
+Shape = TypeVar("Shape", Subscribe, GetHistory, Search)
+
+NOT_RUNNING = {
+    "new": "the server is not running: enter `async with`, or call `start` first",
+    "starting": "the server has not finished starting",
+    "closed": "the server is closed; start another one",
+}
+_ELSEWHERE = (
+    "a server is used from the event loop it was started in; from another thread, pass the call to"
+    " `loop.call_soon_threadsafe` or the coroutine to `asyncio.run_coroutine_threadsafe`"
+)
+
+
+class InProcess:
+    """Publishing and reading of a server, in its process and event loop."""
+
+    def __init__(self) -> None:
+        self._state: Literal["new", "starting", "running", "closed"] = "new"
+        self._context: Context
+        self._feeds: dict[Subscription, Feed] = {}
+
+    # Publishing.
+
+    async def publish(self, message: Message | dict[str, Any] | bytes) -> Receipt:
+        """Append a message, given as a struct, a dict or JSON, and wait until it is on disk.
+
+        Returns its id and seq. Raises `RefusedError` when it is invalid or cannot be stored (yet).
+
+            receipt = await server.publish({"type": "system", "event": "raid_started"})
+        """
+        context = self._running()
+        stored: asyncio.Future[Receipt] = context.loop.create_future()
+
+        def done(outcomes: Sequence[Outcome]) -> None:
+            [outcome] = outcomes
+            if stored.cancelled():
+                return
+            if isinstance(outcome, RefusedError):
+                stored.set_exception(outcome)
+            else:
+                stored.set_result(outcome)
+
+        self._publish(context, message, done)
+        return await stored
+
+    def publish_nowait(self, message: Message | dict[str, Any] | bytes) -> str:
+        """Append a message, given as a struct, a dict or JSON, and return its id at once.
+
+        Delivery follows; soon the message is on disk. Raises `RefusedError` when it is invalid or
+        when it is known already that it cannot be stored.
+
+            id = server.publish_nowait({"type": "system", "event": "raid_started"})
+        """
+        known: list[Outcome] = []
+        id = self._publish(self._running(), message, known.extend)
+        for outcome in known:
+            if isinstance(outcome, RefusedError):
+                raise outcome
+        return id
+
+    def _publish(
+        self, context: Context, message: Message | dict[str, Any] | bytes, done: Done
+    ) -> str:
+        checked = ingest.decode(message) if isinstance(message, bytes) else ingest.convert(message)
+        draft = context.ingest.admit(PROGRAM, checked)
+        context.ingest.publish([draft], done)
+        return draft.id
+
+    # Reading.
+
+    async def history(
+        self,
+        *,
+        filters: FilterArgument = None,
+        limit: int = 100,
+        offset: int = 0,
+        before: int | None = None,
+        after: int | None = None,
+        around: int | None = None,
+        as_user: str | None = None,
+    ) -> Page:
+        """Return past messages that match, newest first: from `offset` on, or beside a seq.
+
+        `before` asks for the newest older messages, `after` for those that follow directly,
+        `around` for the page with the seq in its middle. The program reads everything; `as_user`
+        leaves out the direct messages of other users. Raises `RefusedError`.
+
+            page = await server.history(filters={"type": "dm"}, as_user="u1")
+        """
+        context = self._running()
+        places = {"before": before, "after": after, "around": around}
+        command = commands.get_history(filters, limit, offset, **places)
+        checked = _checked(GetHistory, command)
+        found = await queries.history(context.log, _principal(as_user), checked)
+        return page(found.messages, found.total_count, found.offset)
+
+    async def search(
+        self,
+        query: str,
+        *,
+        filters: FilterArgument = None,
+        limit: int = 100,
+        offset: int = 0,
+        as_user: str | None = None,
+    ) -> Page:
+        """Return past messages in which all words of `query` occur, newest first.
+
+        `as_user` is that of `history`. Raises `RefusedError`.
+
+            page = await server.search("ancient dragon", filters={"type": "raid"})
+        """
+        context = self._running()
+        command = commands.search(query, filters, limit, offset)
+        checked = _checked(Search, command)
+        found = await queries.search(context.log, _principal(as_user), checked)
+        return page(found.results, found.count, found.offset)
+
+    def subscribe(
+        self,
+        types: Sequence[str] | str = TYPES,
+        *,
+        filters: FilterArgument = None,
+        since: int | None = None,
+        as_user: str | None = None,
+    ) -> Subscription:
+        """Return a subscription to these types, from now on or from after the seq `since` on.
+
+        Iterate over it for messages with their `seq`, and a `Gap` where messages are gone. A slow
+        consumer delays no other reader: it reads on from the log. `as_user` is that of `history`.
+        Raises `RefusedError`.
+
+            async for message in server.subscribe(["user"], since=0):
+                print(message)
+        """
+        head = self._running().log.head
+        names, plain = commands.names(types), commands.plain(filters)
+        command = _checked(Subscribe, commands.subscribe(names, plain, since))
+        if since is not None and since > head:
+            issue = f"is in the future, the log is at {head}"
+            raise RefusedError(PROTOCOL_ERROR, "since", issue)
+        wanted = _queries(_principal(as_user), command)
+
+        def start(subscription: Subscription) -> None:
+            self._feeds[subscription] = Feed(self._running(), subscription, wanted)
+
+        return Subscription(names, plain, since, start, self._stop_feed)
+
+    # State.
+
+    def _running(self) -> Context:
+        """Return the parts of the server. Raises `NotRunningError` unless it may be used here."""
+        if self._state != "running":
+            raise NotRunningError(NOT_RUNNING[self._state])
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            raise NotRunningError(_ELSEWHERE) from None
+        if here is not self._context.loop:
+            raise NotRunningError(_ELSEWHERE)
+        return self._context
+
+    def _end_subscriptions(self) -> None:
+        for subscription in list(self._feeds):
+            subscription.end()
+            self._stop_feed(subscription)
+
+    def _stop_feed(self, subscription: Subscription) -> None:
+        feed = self._feeds.pop(subscription, None)
+        if feed is not None:
+            feed.close()
+
+
+def _principal(as_user: str | None) -> Principal:
+    """Return the program itself, or a user with all types and the user's own direct messages."""
+    return PROGRAM if as_user is None else Principal(as_user, frozenset([READ]))
+
+
+def _checked(shape: type[Shape], command: Command) -> Shape:
+    """Check a command as strictly as one from outside. Raises `RefusedError`."""
+    try:
+        return msgspec.convert(command, shape)
+    except ValueError as error:
+        raise validation.refusal(error, shape, dict(command)) from None
+
+
+def _queries(principal: Principal, command: Subscribe) -> Queries:
+    """Compile a subscription. Raises `RefusedError`."""
+    if command.filters.type is not msgspec.UNSET:
+        raise RefusedError(PROTOCOL_ERROR, "filters.type", "must be left out; name the types")
+    query = compile_query(principal, command.filters, message_types=command.message_types)
+    return NOTHING.with_types(dict.fromkeys(command.message_types, query))

@@ -1,0 +1,56 @@
+/* One listener: the messages it asked for, and the seq up to which it has got them. */
+import { callGuarded } from "./emitter.js";
+import { LiveLogError } from "./errors.js";
+
+export const TYPES = ["user", "system", "dm", "raid", "party", "guild"];
+
+export class Listener {
+  started = false;
+
+  constructor({ types = TYPES, filters = {}, since = null }, onMessage) {
+    checkTypes(types);
+    this.types = [...types];
+    this.filters = JSON.stringify(sorted(filters)); // equal filters are equal texts
+    this.since = since;
+    this.position = since; // seq of the last message delivered
+    this.onMessage = onMessage;
+    this.ready = new Promise((resolve, reject) => Object.assign(this, { resolve, reject }));
+    this.ready.catch(() => {}); // an application that ignores it gets the `error` event
+  }
+
+  start(cursor) {
+    this.position ??= cursor;
+    this.started = true;
+    this.resolve();
+  }
+
+  /** Forget the position: the log has been replaced by another one. */
+  reset() {
+    this.position = null;
+    this.since = null;
+    this.started = false;
+  }
+
+  /** Deliver a message, unless it came before; a connection may read a part of the log again. */
+  deliver(message) {
+    if (!this.started || message.seq <= this.position) return;
+    this.position = message.seq;
+    callGuarded(this.onMessage, message);
+  }
+
+  fail(error) {
+    this.reject(error);
+  }
+}
+
+function checkTypes(types) {
+  const unknown = types.find((type) => !TYPES.includes(type));
+  if (unknown === undefined) return;
+  const issue = `${unknown} is no message type; there are ${TYPES.join(", ")}`;
+  throw new LiveLogError(1002, issue, { field: "types" });
+}
+
+function sorted(object) {
+  const entries = Object.entries(object).sort(([one], [other]) => (one < other ? -1 : 1));
+  return Object.fromEntries(entries);
+}

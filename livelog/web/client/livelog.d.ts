@@ -1,0 +1,142 @@
+/* The client's classes and options, for TypeScript; `livelog.js` describes the behaviour.
+ * Messages and events of the server are declared in `protocol.d.ts`. */
+import type {
+  AuthenticatedEvent,
+  Filters,
+  GetHistoryCommand,
+  HistoryEvent,
+  Message,
+  MessageType,
+  PublishCommand,
+  PublishedEvent,
+  RateLimitEvent,
+  SearchCommand,
+  SearchResultsEvent,
+} from "./protocol.js";
+
+export * from "./protocol.js";
+
+/** Fields that tell commands and answers apart on the wire; the client fills them in itself. */
+type Envelope = "action" | "request_id";
+
+/** A message to be published; the server fills in the optional fields. */
+export type NewMessage = PublishCommand["message"];
+
+/** Part of the matches: by count from the newest, or beside a seq. */
+export type Page = Omit<GetHistoryCommand, Envelope> & { signal?: AbortSignal };
+
+/** Part of the matches of a search. */
+export type SearchPage = Omit<SearchCommand, Envelope | "query"> & { signal?: AbortSignal };
+
+export type History = Omit<HistoryEvent, Envelope>;
+export type SearchResults = Omit<SearchResultsEvent, Envelope>;
+export type Receipt = Omit<PublishedEvent, Envelope>;
+
+/** State of the connection; `attempt` counts those to reconnect since the last stable one. */
+export type State =
+  | { name: "connecting" | "connected"; attempt: number }
+  | {
+      name: "waiting";
+      attempt: number;
+      /** When the next attempt is due, by the clock's `now`. */
+      retryAt: number;
+      /** The close code, and the reason as far as it is known. */
+      code: number;
+      reason: string;
+    }
+  | { name: "stopped"; attempt: number; code: number; reason: string };
+
+/** Messages after `from` and up to `to` are gone; `to` is null when the log itself was replaced. */
+export interface Gap {
+  from: number;
+  to: number | null;
+}
+
+export interface Latency {
+  latencyMs: number;
+  seq: number;
+}
+
+/** Event of the client → its detail. */
+export interface Events {
+  state: State;
+  gap: Gap;
+  /** Back after a lost connection, with the gaps that could not be filled. */
+  resumed: { from: number; gaps: Gap[] };
+  latency: Latency;
+  /** A limit was reached; the command goes out after `seconds`. */
+  throttled: { seconds: number; action: string };
+  rate_limit: RateLimitEvent;
+  /** The token was accepted; `expires` is missing when it holds for good. */
+  authenticated: Omit<AuthenticatedEvent, Envelope>;
+  /** The token expires in so many seconds; with a function as `token` it is renewed by itself. */
+  token_expiring: { expires: string; seconds: number };
+  error: LiveLogError;
+}
+
+export interface Clock {
+  now(): number;
+  setTimeout(call: () => void, ms: number): unknown;
+  clearTimeout(timer: unknown): void;
+}
+
+export interface Options {
+  /** For Node before 22: the class that the package `ws` exports. */
+  WebSocket?: unknown;
+  clock?: Clock;
+  /** From 0 up to 1, as `Math.random`. */
+  random?: () => number;
+  /** Milliseconds of silence after which the server is pinged. */
+  heartbeatMs?: number;
+  /** Milliseconds that a pong may take, and that it may take to connect. */
+  timeoutMs?: number;
+  /** Milliseconds after which a connection is stable: the next loss starts a new schedule. */
+  stableMs?: number;
+  /** A token or an API key, or a function that returns one. The function is called for every
+   * connection, and when a token is about to expire. */
+  token?: string | (() => string | Promise<string>) | null;
+}
+
+/** Messages to follow. */
+export interface Wanted<Type extends MessageType> {
+  /** All types when left out. */
+  types?: readonly Type[];
+  filters?: Omit<Filters, "type">;
+  /** A seq: the messages after it come first. */
+  since?: number | null;
+}
+
+export interface Subscription {
+  /** Resolves when the server has confirmed it, rejects when the server has refused it. */
+  ready: Promise<void>;
+  stop(): void;
+}
+
+export const TYPES: MessageType[];
+export const BACKOFF_MS: number[];
+export const FINAL_CODES: Record<number, string>;
+
+export class LiveLogError extends Error {
+  constructor(code: number, issue: string, details?: Record<string, unknown>);
+  code: number;
+  field: string;
+  details: Record<string, unknown>;
+}
+
+export class LiveLog {
+  /** Without a `url`: the server that the page came from. */
+  constructor(url?: string | URL, options?: Options);
+  readonly state: State;
+  readonly seq: number | null;
+  on<Name extends keyof Events>(name: Name, handler: (detail: Events[Name]) => void): () => void;
+  listen<Type extends MessageType = MessageType>(
+    wanted: Wanted<Type>,
+    onMessage: (message: Extract<Message, { type: Type }>) => void,
+  ): Subscription;
+  history(page?: Page): Promise<History>;
+  search(query: string, page?: SearchPage): Promise<SearchResults>;
+  publish(message: NewMessage, options?: { signal?: AbortSignal }): Promise<Receipt>;
+  ping(): Promise<Latency>;
+  reconnect(): void;
+  close(): void;
+}

@@ -1,0 +1,220 @@
+/* The client: one connection to a livelog server, kept up, for browsers and for Node.
+ *
+ * A listener gets each message once, in the order of `seq`, whatever happens to the connection
+ * (`subscriptions.js`). Requests without an answer are sent again on the next connection
+ * (`requestqueue.js`); a message to be published carries an `id`, so that publishing it again
+ * cannot double it. Clock and random numbers are options, so that the schedule can be tested.
+ */
+import { Authentication } from "./authentication.js";
+import { Emitter } from "./emitter.js";
+import { defaultUrl, systemClock, watchBrowser } from "./environment.js";
+import { ABNORMAL, FINAL_CODES, LiveLogError, TOKEN_EXPIRED, errorOf } from "./errors.js";
+import { messageId, requestIds } from "./ids.js";
+import { Pings } from "./pings.js";
+import { ReconnectingConnection } from "./reconnecting.js";
+import { RequestQueue } from "./requestqueue.js";
+import { Subscriptions } from "./subscriptions.js";
+
+export { BACKOFF_MS } from "./backoff.js";
+export { FINAL_CODES, LiveLogError } from "./errors.js";
+export { TYPES } from "./listener.js";
+
+const DEFAULTS = {
+  clock: systemClock,
+  random: Math.random,
+  heartbeatMs: 20_000,
+  timeoutMs: 10_000,
+  stableMs: 10_000,
+  token: null,
+};
+
+export class LiveLog {
+  #emitter = new Emitter();
+  #nextId = requestIds();
+  #connection;
+  #authentication;
+  #subscriptions;
+  #commands;
+  #publishes;
+  #pings;
+  #unwatch;
+
+  constructor(url = defaultUrl(), options = {}) {
+    const all = { WebSocket: globalThis.WebSocket, ...DEFAULTS, ...options };
+    if (!all.WebSocket) throw new TypeError("no WebSocket here, pass one: { WebSocket }");
+    this.#connection = this.#makeConnection(String(url), all);
+    this.#authentication = new Authentication(all.token, this.#nextId);
+    this.#makeParts(all.clock);
+    this.#unwatch = watchBrowser({
+      online: () => this.reconnect(),
+      visible: () => this.#connection.check(),
+    });
+    this.#connection.connect();
+  }
+
+  /** `{ name, attempt, retryAt, code, reason }`; the name is one of `connecting`, `connected`,
+   * `waiting` (for the next attempt) and `stopped` (for good). */
+  get state() {
+    return this.#connection.state;
+  }
+
+  /** Everything asked for up to this seq has been delivered; null before the first subscription. */
+  get seq() {
+    return this.#subscriptions.cursor;
+  }
+
+  /** Call `handler` on each event of this name; return a function that removes it. */
+  on(name, handler) {
+    return this.#emitter.on(name, handler);
+  }
+
+  /** Follow messages of these types and filters, from now on or from after `since`. */
+  listen({ types, filters, since } = {}, onMessage) {
+    if (this.state.name === "stopped") throw this.#stoppedError();
+    return this.#subscriptions.add({ types, filters, since }, onMessage);
+  }
+
+  /** Fetch a page of the past, newest first: `limit`, `filters`, and `offset` or one of `before`,
+   * `after`, `around`. */
+  history({ signal, ...page } = {}) {
+    return this.#commands.ask({ action: "get_history", ...page }, this.#nextId(), signal);
+  }
+
+  /** Fetch a page of the past messages in which words occur, newest first. */
+  search(query, { signal, ...page } = {}) {
+    return this.#commands.ask({ action: "search", query, ...page }, this.#nextId(), signal);
+  }
+
+  /** Append a message; resolve to its `id` and `seq` once it is stored. */
+  publish(message, { signal } = {}) {
+    const named = message.id === undefined ? { ...message, id: messageId() } : message;
+    return this.#publishes.ask({ action: "publish", message: named }, this.#nextId(), signal);
+  }
+
+  /** Measure the connection; resolve to `{ latencyMs, seq }`. */
+  ping() {
+    return this.#pings.ping();
+  }
+
+  /** Connect now instead of waiting for the next attempt. */
+  reconnect() {
+    this.#connection.retry();
+  }
+
+  /** Close the connection for good. */
+  close() {
+    this.#connection.stop(1000, "closed by this client");
+  }
+
+  // Parts.
+
+  #makeConnection(url, options) {
+    return new ReconnectingConnection(url, options, {
+      event: (event) => this.#receive(event),
+      opened: () => this.#parts().forEach((part) => part.open()),
+      closed: () => this.#parts().forEach((part) => part.shut()),
+      stopped: () => this.#stopped(),
+      state: (state) => this.#emit("state", state),
+      ping: () => this.#pings.ping().catch(() => {}),
+      final: (code) => code in FINAL_CODES && !(code === TOKEN_EXPIRED && this.#renewable()),
+    });
+  }
+
+  #makeParts(clock) {
+    const send = (command) => this.#connection.send(command);
+    const throttled = (seconds, action) => this.#emit("throttled", { seconds, action });
+    this.#pings = new Pings(clock, this.#nextId, send);
+    this.#commands = new RequestQueue(clock, send, throttled);
+    this.#publishes = new RequestQueue(clock, send, throttled);
+    this.#subscriptions = new Subscriptions(clock, this.#nextId, {
+      send,
+      ping: () => this.#pings.ping(),
+      emit: (name, detail) => this.#emit(name, detail),
+    });
+  }
+
+  /** The parts that exchange commands and answers, in the order in which they use a connection. */
+  #parts() {
+    return [this.#pings, this.#subscriptions, this.#commands, this.#publishes];
+  }
+
+  #stopped() {
+    this.#unwatch();
+    const error = this.#stoppedError();
+    for (const part of [this.#commands, this.#publishes, this.#subscriptions]) part.fail(error);
+  }
+
+  #stoppedError() {
+    return new LiveLogError(this.state.code, `stopped: ${this.state.reason}`);
+  }
+
+  #emit(name, detail) {
+    this.#emitter.emit(name, detail);
+  }
+
+  // Events of the server.
+
+  #receive(event) {
+    if (event.action === undefined) return this.#subscriptions.deliver(event);
+    const handler = this.#handlers[event.action] ?? this.#settle;
+    return handler(event);
+  }
+
+  /** Resolve the request that an event answers. */
+  #settle = (event) => {
+    this.#commands.settle(event);
+    this.#publishes.settle(event);
+  };
+
+  #handlers = {
+    connected: () => this.#connected(),
+    authenticated: (event) => this.#authenticated(event),
+    token_expiring: (event) => this.#expiring(event),
+    subscribed: (event) => this.#subscriptions.confirm(event),
+    unsubscribed: (event) => this.#subscriptions.confirm(event),
+    gap: ({ from, to }) => this.#subscriptions.gap({ from, to }),
+    rate_limit: (event) => this.#emit("rate_limit", event),
+    pong: (event) => this.#pong(event),
+    error: (event) => this.#error(event),
+  };
+
+  #pong(event) {
+    this.#subscriptions.reached(event.seq);
+    const latency = this.#pings.settle(event);
+    if (latency) this.#emit("latency", latency);
+  }
+
+  #error(event) {
+    const error = errorOf(event);
+    const known = this.#parts().some((part) => part.refuse(event.request_id, error));
+    if (!known) this.#emit("error", error);
+  }
+
+  // Authentication.
+
+  #connected() {
+    if (!this.#authentication.needed) return this.#connection.accepted();
+    const failed = ({ message }) => this.#connection.lost(ABNORMAL, `no token: ${message}`);
+    return this.#authenticate(failed);
+  }
+
+  #authenticated({ id, scopes, expires }) {
+    this.#connection.accepted();
+    this.#emit("authenticated", { id, scopes, expires });
+  }
+
+  #expiring({ expires, expires_in_seconds: seconds }) {
+    this.#emit("token_expiring", { expires, seconds });
+    if (!this.#renewable()) return undefined;
+    const failed = ({ message }) => new LiveLogError(TOKEN_EXPIRED, `not renewed: ${message}`);
+    return this.#authenticate((error) => this.#emit("error", failed(error)));
+  }
+
+  #authenticate(failed) {
+    return this.#authentication.send(() => this.#connection.current, failed);
+  }
+
+  #renewable() {
+    return this.#authentication.renewable;
+  }
+}

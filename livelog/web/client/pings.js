@@ -1,0 +1,60 @@
+/* Pings that wait for their pong. */
+import { notConnected } from "./errors.js";
+
+export class Pings {
+  #clock;
+  #nextId;
+  #send;
+  #pending = new Map(); // request id → { sentAt, resolve, reject }
+  #open = false;
+
+  constructor(clock, nextId, send) {
+    this.#clock = clock;
+    this.#nextId = nextId;
+    this.#send = send;
+  }
+
+  open() {
+    this.#open = true;
+  }
+
+  shut() {
+    this.#open = false;
+    for (const ping of this.#pending.values()) ping.reject(notConnected());
+    this.#pending.clear();
+  }
+
+  /** Send a ping; resolve to `{ latencyMs, seq }`. */
+  ping() {
+    if (!this.#open) return Promise.reject(notConnected());
+    const id = this.#nextId();
+    const sentAt = this.#clock.now();
+    const pong = new Promise((resolve, reject) => {
+      this.#pending.set(id, { sentAt, resolve, reject });
+    });
+    this.#send({ action: "ping", request_id: id });
+    return pong;
+  }
+
+  /** Resolve the ping of a pong and return its latency; undefined if it was not sent here. */
+  settle({ request_id: id, seq }) {
+    const ping = this.#take(id);
+    if (!ping) return undefined;
+    const latency = { latencyMs: this.#clock.now() - ping.sentAt, seq };
+    ping.resolve(latency);
+    return latency;
+  }
+
+  /** Reject the ping with this id; return whether there is one. */
+  refuse(id, error) {
+    const ping = this.#take(id);
+    ping?.reject(error);
+    return ping !== undefined;
+  }
+
+  #take(id) {
+    const ping = this.#pending.get(id);
+    this.#pending.delete(id);
+    return ping;
+  }
+}

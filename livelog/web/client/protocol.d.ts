@@ -1,0 +1,429 @@
+/* Commands, events and messages as they are on the wire. Generated, do not edit. */
+
+export type Command =
+  | SubscribeCommand
+  | UnsubscribeCommand
+  | GetHistoryCommand
+  | SearchCommand
+  | PingCommand
+  | PublishCommand
+  | AuthenticateCommand;
+
+export type ServerEvent =
+  | ConnectedEvent
+  | AuthenticatedEvent
+  | TokenExpiringEvent
+  | SubscribedEvent
+  | UnsubscribedEvent
+  | PublishedEvent
+  | PongEvent
+  | HistoryEvent
+  | SearchResultsEvent
+  | GapEvent
+  | RateLimitEvent
+  | ErrorEvent
+  | DisconnectedEvent;
+
+export type Message =
+  | DeliveredUser
+  | DeliveredSystem
+  | DeliveredDirect
+  | DeliveredRaid
+  | DeliveredParty
+  | DeliveredGuild;
+
+export type MessageType =
+  | "user"
+  | "system"
+  | "dm"
+  | "raid"
+  | "party"
+  | "guild";
+
+/** Subscribe to these types, with these filters, from now on or from after `since`. */
+export interface SubscribeCommand {
+  action: "subscribe";
+  request_id?: string | number;
+  message_types: MessageType[];
+  filters?: Filters;
+  since?: number;
+}
+
+/** Conditions on a message; a message matches when all given ones hold. */
+export interface Filters {
+  type?: MessageType | MessageType[];
+  user_id?: string;
+  username?: string;
+  channel?: string;
+  server?: string;
+  event?: string;
+  severity?: string;
+  status?: string;
+  raid_id?: string;
+  party_id?: string;
+  guild_id?: string;
+  date_from?: string;
+  date_to?: string;
+  text?: string;
+}
+
+/** Unsubscribe from these types. */
+export interface UnsubscribeCommand {
+  action: "unsubscribe";
+  request_id?: string | number;
+  message_types: MessageType[];
+}
+
+/** Ask for a page of past messages, newest first: from `offset` on, or next to a seq. */
+export interface GetHistoryCommand {
+  action: "get_history";
+  request_id?: string | number;
+  limit?: number;
+  offset?: number;
+  before?: number;
+  after?: number;
+  around?: number;
+  filters?: Filters;
+}
+
+/** Ask for a page of past messages that contain the words of `query`, newest first. */
+export interface SearchCommand {
+  action: "search";
+  request_id?: string | number;
+  query: string;
+  limit?: number;
+  offset?: number;
+  filters?: Filters;
+}
+
+/** Ask for a `pong`. */
+export interface PingCommand {
+  action: "ping";
+  request_id?: string | number;
+}
+
+/** Append a message to the log. */
+export interface PublishCommand {
+  action: "publish";
+  request_id?: string | number;
+  message: UserMessage | SystemMessage | DirectMessage | RaidMessage | PartyMessage | GuildMessage;
+}
+
+/** A chat message of a user. */
+export interface UserMessage {
+  type: "user";
+  id?: string;
+  timestamp?: string;
+  user_id: string;
+  username: string;
+  user_avatar?: string | null;
+  user_badge?: string | null;
+  content: string;
+  metadata?: Record<string, unknown>;
+}
+
+/** An event of the game server. */
+export interface SystemMessage {
+  type: "system";
+  id?: string;
+  timestamp?: string;
+  event:
+    | "error"
+    | "raid_started"
+    | "server_maintenance"
+    | "user_joined"
+    | "user_left"
+    | "user_leveled_up";
+  data?: Record<string, unknown>;
+  severity?: "critical" | "error" | "info" | "warning";
+}
+
+/** A private message from one user to another. */
+export interface DirectMessage {
+  type: "dm";
+  id?: string;
+  timestamp?: string;
+  from_user_id: string;
+  from_username: string;
+  to_user_id: string;
+  content: string;
+  read?: boolean;
+}
+
+/** The state of a raid. */
+export interface RaidMessage {
+  type: "raid";
+  id?: string;
+  timestamp?: string;
+  raid_id: string;
+  raid_name: string;
+  boss_name: string;
+  difficulty: string;
+  participants?: Participant[];
+  status: "in_progress" | "preparing" | "victory" | "wipe";
+  health_percentage?: number | null;
+  duration_seconds?: number | null;
+}
+
+/** One member of a raid; `class` is `class_` in Python. */
+export interface Participant {
+  user_id: string;
+  username: string;
+  role?: string | null;
+  class?: string | null;
+}
+
+/** An event in a party. */
+export interface PartyMessage {
+  type: "party";
+  id?: string;
+  timestamp?: string;
+  party_id: string;
+  leader_id: string;
+  leader_name: string;
+  member_count: number;
+  event: "disbanded" | "level_bonus" | "member_joined" | "member_left" | "member_promoted";
+  event_data?: Record<string, unknown>;
+}
+
+/** An event in a guild. */
+export interface GuildMessage {
+  type: "guild";
+  id?: string;
+  timestamp?: string;
+  guild_id: string;
+  guild_name: string;
+  guild_level: number;
+  event:
+    | "conquest_complete"
+    | "conquest_started"
+    | "member_joined"
+    | "member_left"
+    | "treasury_deposit"
+    | "upgrade_complete"
+    | "war_declared";
+  event_data?: Record<string, unknown>;
+}
+
+/** Authenticate, or renew a token before it expires; takes one of the two fields. */
+export interface AuthenticateCommand {
+  action: "authenticate";
+  request_id?: string | number;
+  token?: string;
+  api_key?: string;
+}
+
+/** The first event on every connection. */
+export interface ConnectedEvent {
+  action: "connected";
+  request_id?: string | number;
+  connection_id: string;
+  message: string;
+}
+
+/** The connection is authenticated. */
+export interface AuthenticatedEvent {
+  action: "authenticated";
+  request_id?: string | number;
+  id: string;
+  scopes: string[];
+  expires?: string;
+}
+
+/** The token expires within a minute; without a new `authenticate` the connection is closed. */
+export interface TokenExpiringEvent {
+  action: "token_expiring";
+  request_id?: string | number;
+  expires: string;
+  expires_in_seconds: number;
+}
+
+/**
+ * The whole subscription now in force.
+ *
+ * `seq`: all subscribed messages up to here have been sent, the subscription holds for those after
+ * it, and it is a safe `since`.
+ */
+export interface SubscribedEvent {
+  action: "subscribed";
+  request_id?: string | number;
+  message_types: MessageType[];
+  filters?: Record<string, Filters>;
+  seq: number;
+}
+
+/** The whole subscription now in force. */
+export interface UnsubscribedEvent {
+  action: "unsubscribed";
+  request_id?: string | number;
+  message_types: MessageType[];
+  filters?: Record<string, Filters>;
+  seq: number;
+}
+
+/** The message has been appended to the log. */
+export interface PublishedEvent {
+  action: "published";
+  request_id?: string | number;
+  id: string;
+  seq: number;
+}
+
+/** The answer to `ping`; `seq`: all subscribed messages up to here have been sent. */
+export interface PongEvent {
+  action: "pong";
+  request_id?: string | number;
+  timestamp: string;
+  seq: number;
+}
+
+/** A page of `get_history`. */
+export interface HistoryEvent {
+  action: "history";
+  request_id?: string | number;
+  messages: Message[];
+  total_count: number;
+  limit: number;
+  offset: number;
+}
+
+/** A page of `search`. */
+export interface SearchResultsEvent {
+  action: "search_results";
+  request_id?: string | number;
+  query: string;
+  results: Message[];
+  count: number;
+  limit: number;
+  offset: number;
+}
+
+/** Messages after `from` and up to `to` are no longer stored; later ones follow. */
+export interface GapEvent {
+  action: "gap";
+  request_id?: string | number;
+  from: number;
+  to: number;
+}
+
+/** A warning: use has reached 95 % of a limit. */
+export interface RateLimitEvent {
+  action: "rate_limit";
+  request_id?: string | number;
+  scope: string;
+  current_requests: number;
+  limit: number;
+  window_seconds: number;
+  reset_in_seconds: number;
+}
+
+/** A command was refused; the connection stays open unless `disconnected` follows. */
+export interface ErrorEvent {
+  action: "error";
+  request_id?: string | number;
+  error_code: number;
+  error_message: string;
+  details?: Record<string, unknown>;
+}
+
+/** The last event on a connection that the server closes. */
+export interface DisconnectedEvent {
+  action: "disconnected";
+  request_id?: string | number;
+  reason: "connection_timeout" | "normal_closure" | "protocol_error" | "server_error";
+  reconnect_after_ms?: number;
+}
+
+/** A `UserMessage` with its position in the log. */
+export interface DeliveredUser {
+  type: "user";
+  id: string;
+  timestamp: string;
+  user_id: string;
+  username: string;
+  user_avatar: string | null;
+  user_badge: string | null;
+  content: string;
+  metadata: Record<string, unknown>;
+  seq: number;
+}
+
+/** A `SystemMessage` with its position in the log. */
+export interface DeliveredSystem {
+  type: "system";
+  id: string;
+  timestamp: string;
+  event:
+    | "error"
+    | "raid_started"
+    | "server_maintenance"
+    | "user_joined"
+    | "user_left"
+    | "user_leveled_up";
+  data: Record<string, unknown>;
+  severity: "critical" | "error" | "info" | "warning";
+  seq: number;
+}
+
+/** A `DirectMessage` with its position in the log. */
+export interface DeliveredDirect {
+  type: "dm";
+  id: string;
+  timestamp: string;
+  from_user_id: string;
+  from_username: string;
+  to_user_id: string;
+  content: string;
+  read: boolean;
+  seq: number;
+}
+
+/** A `RaidMessage` with its position in the log. */
+export interface DeliveredRaid {
+  type: "raid";
+  id: string;
+  timestamp: string;
+  raid_id: string;
+  raid_name: string;
+  boss_name: string;
+  difficulty: string;
+  participants: Participant[];
+  status: "in_progress" | "preparing" | "victory" | "wipe";
+  health_percentage: number | null;
+  duration_seconds: number | null;
+  seq: number;
+}
+
+/** A `PartyMessage` with its position in the log. */
+export interface DeliveredParty {
+  type: "party";
+  id: string;
+  timestamp: string;
+  party_id: string;
+  leader_id: string;
+  leader_name: string;
+  member_count: number;
+  event: "disbanded" | "level_bonus" | "member_joined" | "member_left" | "member_promoted";
+  event_data: Record<string, unknown>;
+  seq: number;
+}
+
+/** A `GuildMessage` with its position in the log. */
+export interface DeliveredGuild {
+  type: "guild";
+  id: string;
+  timestamp: string;
+  guild_id: string;
+  guild_name: string;
+  guild_level: number;
+  event:
+    | "conquest_complete"
+    | "conquest_started"
+    | "member_joined"
+    | "member_left"
+    | "treasury_deposit"
+    | "upgrade_complete"
+    | "war_declared";
+  event_data: Record<string, unknown>;
+  seq: number;
+}

@@ -1,0 +1,133 @@
+/* A connection that is kept up: connects, watches, reconnects on a schedule, or stops for good. */
+import { Backoff, requestedAbsence } from "./backoff.js";
+import { Connection } from "./connection.js";
+import { ABNORMAL, FINAL_CODES, RATE_LIMITED } from "./errors.js";
+import { Heartbeat } from "./heartbeat.js";
+
+export class ReconnectingConnection {
+  #url;
+  #options;
+  #on;
+  #backoff;
+  #heartbeat;
+  #state = { name: "connecting", attempt: 0 };
+
+  // True for one connection only.
+  #current = null;
+  #openedAt = 0;
+  #disconnected = null; // the server's last event, which says when to come back
+
+  #timer = 0; // until the connection has to be open, or until the next attempt
+
+  /** `on`: handlers for event (of the server), opened, closed, stopped, state (the new one), ping
+   * (send one), and final (return whether a close code ends it for good). */
+  constructor(url, options, on) {
+    this.#url = url;
+    this.#options = options;
+    this.#on = on;
+    this.#backoff = new Backoff(options.random);
+    this.#heartbeat = new Heartbeat(options, {
+      ping: on.ping,
+      dead: () => this.lost(ABNORMAL, "the server does not answer"),
+    });
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** The `Connection` of now; null while there is none. */
+  get current() {
+    return this.#current;
+  }
+
+  send(command) {
+    this.#current.send(command);
+  }
+
+  connect() {
+    const { WebSocket, clock, timeoutMs } = this.#options;
+    clock.clearTimeout(this.#timer);
+    this.#setState({ name: "connecting", attempt: this.#backoff.attempt });
+    this.#disconnected = null;
+    this.#current = new Connection(WebSocket, this.#url, {
+      event: (event) => this.#receive(event),
+      closed: (code, reason) => this.lost(code, reason),
+    });
+    const giveUp = () => this.lost(ABNORMAL, "the server did not answer in time");
+    this.#timer = clock.setTimeout(giveUp, timeoutMs);
+  }
+
+  /** Connect now instead of waiting for the next attempt. */
+  retry() {
+    if (this.#state.name === "waiting") this.connect();
+  }
+
+  /** The server has accepted this client: requests may be sent. */
+  accepted() {
+    if (this.#state.name !== "connecting") return;
+    const { clock } = this.#options;
+    clock.clearTimeout(this.#timer);
+    this.#openedAt = clock.now();
+    this.#state = { name: "connected", attempt: this.#backoff.attempt };
+    this.#heartbeat.start();
+    this.#on.opened();
+    this.#on.state(this.#state);
+  }
+
+  /** Ping now, to learn whether the connection has survived a sleep. */
+  check() {
+    if (this.#state.name === "connected") this.#heartbeat.check();
+  }
+
+  /** The connection has ended, or is given up: wait for the next attempt, or stop. */
+  lost(code, reason) {
+    const disconnected = this.#disconnected;
+    if (this.#wasStable()) this.#backoff.reset();
+    this.#drop();
+    if (this.#on.final(code)) return this.stop(code, FINAL_CODES[code]);
+    // A client that is asked to stay away for a while has not failed: the attempt does not count.
+    const wait = requestedAbsence(disconnected) ?? this.#backoff.next(code === RATE_LIMITED);
+    return this.#wait(wait, code, reason || (disconnected?.reason ?? ""));
+  }
+
+  /** Close the connection for good. */
+  stop(code, reason) {
+    if (this.#state.name === "stopped") return;
+    this.#drop();
+    this.#setState({ name: "stopped", attempt: 0, code, reason });
+    this.#on.stopped();
+  }
+
+  #receive(event) {
+    this.#heartbeat.heard();
+    if (event.action === "disconnected") this.#disconnected = event;
+    else this.#on.event(event);
+  }
+
+  #wasStable() {
+    const { clock, stableMs } = this.#options;
+    return this.#state.name === "connected" && clock.now() - this.#openedAt >= stableMs;
+  }
+
+  #drop() {
+    const connection = this.#current;
+    this.#options.clock.clearTimeout(this.#timer);
+    this.#current = null;
+    this.#heartbeat.stop();
+    this.#on.closed();
+    connection?.close();
+  }
+
+  #wait(wait, code, reason) {
+    const { clock } = this.#options;
+    const attempt = Math.max(1, this.#backoff.attempt);
+    this.#timer = clock.setTimeout(() => this.connect(), wait);
+    this.#setState({ name: "waiting", attempt, retryAt: clock.now() + wait, code, reason });
+  }
+
+  #setState(state) {
+    this.#state = state;
+    this.#on.state(state);
+  }
+}

@@ -1,0 +1,281 @@
+/* The subscriptions of all listeners together, brought into force on one connection.
+ *
+ * The rule: a listener gets each message once, in the order of `seq`, and a message is left out
+ * only with a `gap` event that says so. All of it rests on one number, the cursor: everything asked
+ * for up to this seq has been delivered. A new connection subscribes with `since: cursor`; until
+ * the server has confirmed that, messages are dropped, because they are sent again, in order.
+ */
+import { subscriptionCommands } from "./commands.js";
+import { LiveLogError, RATE_LIMITED } from "./errors.js";
+import { Listener } from "./listener.js";
+
+/** Between the two pings that prove the end of a resume. */
+const CONFIRM_MS = 500;
+
+export class Subscriptions {
+  #clock;
+  #nextId;
+  #on;
+
+  #listeners = new Set();
+  #cursor = null; // everything asked for up to here has been delivered
+  #changeDue = false; // a change is queued as a microtask
+
+  // True for one connection only.
+  #open = false;
+  #inForce = new Map(); // type → its filters as JSON, as the server has confirmed them
+  #resumeFrom = null; // `since` to be confirmed; until it is, messages are dropped
+  #resumed = null; // report on the resume under way: { from, gaps }
+  #pending = null; // request id → command, for the commands without an answer
+  #timer = 0; // until commands may go again after a rate limit
+
+  /** `on`: handlers for send (a command), ping (returns a promise), emit (an event's name and
+   * detail). */
+  constructor(clock, nextId, on) {
+    this.#clock = clock;
+    this.#nextId = nextId;
+    this.#on = on;
+  }
+
+  /** Everything asked for up to this seq has been delivered; null before the first subscription. */
+  get cursor() {
+    return this.#cursor;
+  }
+
+  // Listeners.
+
+  /** Follow messages; return the listener's `ready` and a function that ends it. */
+  add(wanted, onMessage) {
+    const listener = new Listener(wanted, onMessage);
+    this.#refuseConflict(listener);
+    this.#listeners.add(listener);
+    this.#changeSoon();
+    return {
+      ready: listener.ready,
+      stop: () => {
+        if (this.#listeners.delete(listener)) this.#changeSoon();
+      },
+    };
+  }
+
+  /** Reject and remove all listeners. */
+  fail(error) {
+    for (const listener of this.#listeners) listener.fail(error);
+    this.#listeners.clear();
+  }
+
+  #refuseConflict({ types, filters }) {
+    for (const other of this.#listeners) {
+      const shared = other.types.find((type) => types.includes(type));
+      if (shared && other.filters !== filters) {
+        const issue = `${shared} is followed with other filters already; use another LiveLog`;
+        throw new LiveLogError(1002, issue, { field: "filters" });
+      }
+    }
+  }
+
+  #anyStarted() {
+    return [...this.#listeners].some(({ started }) => started);
+  }
+
+  // The connection.
+
+  /** Resume on a new connection. */
+  open() {
+    this.#open = true;
+    if (!this.#anyStarted()) this.#cursor = null;
+    this.#resumeFrom = this.#cursor;
+    if (this.#cursor !== null) this.#resumed = { from: this.#cursor, gaps: [] };
+    this.#change();
+  }
+
+  /** The connection is lost, and all that was in force on it. */
+  shut() {
+    this.#open = false;
+    this.#clock.clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#inForce.clear();
+    this.#pending = null;
+    this.#resumed = null;
+  }
+
+  // Messages and positions.
+
+  deliver(message) {
+    if (this.#resumeFrom !== null) return; // it is sent again, in order
+    this.#cursor = message.seq;
+    for (const listener of [...this.#listeners]) {
+      if (this.#inForce.get(message.type) === listener.filters) listener.deliver(message);
+    }
+  }
+
+  /** The server has no longer the messages after `from` and up to `to`. */
+  gap(gap) {
+    if (this.#resumeFrom !== null) return;
+    this.#advance(gap.to);
+    this.#reportGap(gap);
+  }
+
+  /** A pong: everything asked for up to `seq` has been sent. */
+  reached(seq) {
+    if (this.#resumeFrom === null && this.#inForce.size) this.#advance(seq);
+  }
+
+  #advance(seq) {
+    this.#cursor = Math.max(this.#cursor ?? 0, seq);
+  }
+
+  #reportGap(gap) {
+    this.#resumed?.gaps.push(gap);
+    this.#on.emit("gap", gap);
+  }
+
+  // Changes.
+
+  /** Several calls in one turn of the event loop become one change: commands are limited. */
+  #changeSoon() {
+    if (this.#changeDue) return;
+    this.#changeDue = true;
+    queueMicrotask(() => {
+      this.#changeDue = false;
+      this.#change();
+    });
+  }
+
+  #change() {
+    if (!this.#open || this.#pending || this.#timer) return;
+    this.#moveBackForNewListeners();
+    const commands = subscriptionCommands(this.#wanted(), this.#inForce, this.#resumeFrom);
+    if (commands.length) this.#request(commands);
+    else this.#startListeners();
+  }
+
+  #request(commands) {
+    this.#pending = new Map();
+    for (const command of commands) {
+      const id = this.#nextId();
+      this.#pending.set(id, command);
+      this.#on.send({ ...command, request_id: id });
+    }
+  }
+
+  #wanted() {
+    const wanted = new Map();
+    for (const { types, filters } of this.#listeners) {
+      for (const type of types) wanted.set(type, filters);
+    }
+    return wanted;
+  }
+
+  /** A listener that wants older messages moves the connection back; the others skip those that
+   * they had. */
+  #moveBackForNewListeners() {
+    // Before any listener has started, none needs the messages on the way to the cursor.
+    const served = this.#anyStarted() ? this.#cursor : null;
+    for (const listener of this.#listeners) {
+      const { started, since } = listener;
+      if (started || since === null) continue;
+      if (served !== null && since >= served && this.#isInForce(listener)) continue;
+      this.#resumeFrom = Math.min(since, this.#resumeFrom ?? served ?? since);
+    }
+  }
+
+  #isInForce({ types, filters }) {
+    return types.every((type) => this.#inForce.get(type) === filters);
+  }
+
+  #startListeners() {
+    for (const listener of this.#listeners) {
+      if (this.#resumeFrom === null && this.#isInForce(listener)) listener.start(this.#cursor);
+    }
+  }
+
+  // Answers.
+
+  /** `subscribed` or `unsubscribed`: a command is in force from `seq` on. */
+  confirm({ request_id: id, seq }) {
+    const command = this.#take(id);
+    if (!command) return;
+    for (const type of command.message_types) {
+      if (command.action === "unsubscribe") this.#inForce.delete(type);
+      else this.#inForce.set(type, JSON.stringify(command.filters));
+    }
+    if (command.since !== undefined) this.#resumeFrom = null;
+    if (this.#resumeFrom === null) this.#cursor = seq;
+    this.#answered();
+  }
+
+  /** Handle the refusal of a command; return whether it was sent here. */
+  refuse(id, error) {
+    const command = this.#take(id);
+    if (!command) return false;
+    if (error.code === RATE_LIMITED) this.#hold(error, command.action);
+    else if (error.field === "since") this.#startAnew(command.since);
+    else this.#reject(command, error);
+    this.#answered();
+    return true;
+  }
+
+  #take(id) {
+    const command = this.#pending?.get(id);
+    this.#pending?.delete(id);
+    return command;
+  }
+
+  #answered() {
+    if (this.#pending.size) return;
+    this.#pending = null;
+    this.#startListeners();
+    if (this.#resumed && this.#resumeFrom === null) this.#confirmResume();
+    this.#change();
+  }
+
+  #hold(error, action) {
+    const seconds = error.details.retry_after_seconds ?? 1;
+    this.#clock.clearTimeout(this.#timer);
+    this.#timer = this.#clock.setTimeout(() => {
+      this.#timer = 0;
+      this.#change();
+    }, seconds * 1000);
+    this.#on.emit("throttled", { seconds, action });
+  }
+
+  /** The log ends before the cursor, so it is another log: report a gap and follow from now on. */
+  #startAnew(since) {
+    this.#resumeFrom = null;
+    this.#cursor = null;
+    for (const listener of this.#listeners) listener.reset();
+    this.#reportGap({ from: since, to: null });
+  }
+
+  /** Remove the listeners that asked for a refused command. */
+  #reject(command, error) {
+    const filters = JSON.stringify(command.filters);
+    for (const listener of [...this.#listeners]) {
+      const concerned = listener.types.some((type) => command.message_types.includes(type));
+      if (listener.filters !== filters || !concerned) continue;
+      this.#listeners.delete(listener);
+      listener.fail(error);
+    }
+    if (command.since !== undefined && !this.#listeners.size) this.#resumeFrom = null;
+    this.#on.emit("error", error);
+  }
+
+  /** Report a resume once all of it has arrived. It takes two pings, because the first may overtake
+   * the messages that the server is about to read from the log. */
+  async #confirmResume() {
+    const report = this.#resumed;
+    try {
+      await this.#on.ping();
+      if (this.#cursor === report.from) {
+        await new Promise((resolve) => this.#clock.setTimeout(resolve, CONFIRM_MS));
+        await this.#on.ping();
+      }
+    } catch {
+      return; // the connection is lost again
+    }
+    if (this.#resumed !== report) return;
+    this.#resumed = null;
+    this.#on.emit("resumed", report);
+  }
+}

@@ -1,0 +1,110 @@
+/* Texts of the page: a message in one row (subject, summary, badges), times, counts.
+ *
+ * The rule: plain strings only, whatever the message holds; markup is made elsewhere.
+ */
+
+const SEVERITIES = { info: "calm", warning: "warn", error: "bad", critical: "worst" };
+const STATUSES = { preparing: "calm", in_progress: "busy", wipe: "bad", victory: "good" };
+const DIFFICULTIES = { normal: "calm", heroic: "busy", hard: "busy", mythic: "rare" };
+
+const MAX_LENGTH = 400; // characters of a text in a row; the details show all of it
+
+/** Type → the parts of its row. */
+const DESCRIPTIONS = {
+  user: ({ username, content, user_badge: badge, metadata = {} }) => ({
+    subject: username,
+    summary: content,
+    badges: [badge && [badge, "rare"], metadata.channel && [`#${text(metadata.channel)}`, "calm"]],
+  }),
+  system: ({ event, severity, data = {} }) => ({
+    subject: text(data.username ?? "server"),
+    summary: `${words(event)} ${facts(data, ["username"])}`,
+    badges: [[severity, SEVERITIES[severity]]],
+  }),
+  dm: ({ from_username: from, to_user_id: to, content, read }) => ({
+    subject: `${from} → ${to}`,
+    summary: content,
+    badges: [!read && ["unread", "calm"]],
+  }),
+  raid: (raid) => ({
+    subject: raid.raid_name,
+    summary: [
+      raid.boss_name,
+      raid.participants?.length ? count(raid.participants.length, "player") : "",
+      raid.duration_seconds == null ? "" : duration(raid.duration_seconds),
+    ]
+      .filter(Boolean)
+      .join(" · "),
+    badges: [
+      [raid.difficulty, DIFFICULTIES[raid.difficulty] ?? "calm"],
+      [words(raid.status), STATUSES[raid.status]],
+      raid.health_percentage != null && [`${raid.health_percentage} %`, health(raid)],
+    ],
+  }),
+  party: ({ leader_name: leader, member_count: members, event, event_data: data = {} }) => ({
+    subject: leader,
+    summary: `${words(event)} ${facts(data)}`,
+    badges: [[count(members, "member"), "calm"]],
+  }),
+  guild: ({ guild_name: guild, guild_level: level, event, event_data: data = {} }) => ({
+    subject: guild,
+    summary: `${words(event)} ${facts(data)}`,
+    badges: [[`level ${level}`, "calm"]],
+  }),
+};
+
+/** Return the texts of a message's row: `{ subject, summary, badges }`. */
+export function describe(message) {
+  const { subject, summary, badges } = DESCRIPTIONS[message.type](message);
+  return {
+    subject: short(text(subject)),
+    summary: short(text(summary)),
+    badges: badges.filter(Boolean).map(([label, kind = "calm"]) => ({ label: short(label), kind })),
+  };
+}
+
+/** The local time of day, to the millisecond. */
+export function clock(timestamp) {
+  const date = new Date(timestamp);
+  if (Number.isNaN(date.getTime())) return text(timestamp);
+  const two = (number) => String(number).padStart(2, "0");
+  const time = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":");
+  return `${time}.${String(date.getMilliseconds()).padStart(3, "0")}`;
+}
+
+/** The local day and time. */
+export function moment(timestamp) {
+  const date = new Date(timestamp);
+  return Number.isNaN(date.getTime()) ? text(timestamp) : date.toLocaleString();
+}
+
+export function words(name) {
+  return text(name).replaceAll("_", " ");
+}
+
+export function count(number, thing) {
+  return `${number.toLocaleString("en")} ${thing}${number === 1 ? "" : "s"}`;
+}
+
+function facts(data, except = []) {
+  const shown = Object.entries(data).filter(([name]) => !except.includes(name));
+  return shown.map(([name, value]) => `· ${words(name)} ${text(value)}`).join(" ");
+}
+
+function duration(seconds) {
+  const whole = Math.floor(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")} min`;
+}
+
+function health({ health_percentage: percentage, status }) {
+  if (percentage > 50 || status === "victory") return "good";
+  return percentage > 20 ? "warn" : "bad";
+}
+
+function text(value) {
+  return typeof value === "string" ? value : JSON.stringify(value) ?? "";
+}
+
+function short(words) {
+  return words.length > MAX_LENGTH ? `${words.slice(0, MAX_LENGTH)}…` : words;
+}

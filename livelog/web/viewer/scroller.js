@@ -1,0 +1,268 @@
+/* The list of rows: only those in sight, and a margin, are in the document.
+ *
+ * All rows are equally high, so the place of a row is its number times that height, and tens of
+ * thousands cost no more than a screenful. At the newest row the list follows; anywhere else the
+ * rows in sight stay where they are, whatever is added or dropped above or below. While following
+ * it draws eight times a second, and half as often when each time more comes than can be read: the
+ * page stays idle.
+ */
+import { element } from "./row.js";
+
+const MARGIN = 8; // rows drawn beyond the edges
+const FOLLOW_MS = 125;
+const FLOOD_MS = 250; // when half of the rows in sight are new each time
+const INPUTS = ["wheel", "touchmove", "pointerdown", "keydown"];
+/** Within this time after an input the reader has scrolled; later, the layout has changed. */
+const INPUT_MS = 2000;
+
+export class Scroller {
+  following = true;
+  selected = null;
+
+  #box;
+  #sheet;
+  #timeline;
+  #draw;
+  #on;
+  #drawn = new Map(); // message → its element
+  #generation = -1;
+  #first = 0;
+  #target = null; // a seq to bring into sight
+  #height = 24;
+  #boxHeight = 0;
+  #top = 0; // pixels above the visible part
+  #touched = -Infinity; // time of the reader's last input
+  #due = 0;
+  #timer = 0;
+  #drawnAt = 0;
+  #interval = FOLLOW_MS; // between two drawings
+  #end = 0; // number of the row after the last
+
+  /** `draw(message)` makes a row; `on`: handlers for moved, drawn, selected, nearTop, nearBottom. */
+  constructor(box, timeline, draw, on) {
+    this.#box = box;
+    this.#timeline = timeline;
+    this.#draw = draw;
+    this.#on = on;
+    this.#sheet = element("div", "sheet");
+    this.#sheet.setAttribute("role", "presentation");
+    box.append(this.#sheet);
+    box.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    const touched = () => {
+      this.#touched = performance.now();
+    };
+    for (const input of INPUTS) box.addEventListener(input, touched, { passive: true });
+    box.addEventListener("click", (event) => this.#clicked(event));
+    new ResizeObserver(() => this.#resized()).observe(box);
+  }
+
+  /** The timeline has changed. */
+  update() {
+    if (this.#timer || this.#due) return;
+    const wait = this.following ? this.#drawnAt + this.#interval - performance.now() : 0;
+    this.#timer = setTimeout(() => {
+      this.#timer = 0;
+      this.#soon();
+    }, Math.max(0, wait));
+  }
+
+  /** Draw all rows again. */
+  redraw() {
+    this.#sheet.replaceChildren();
+    this.#drawn.clear();
+    this.#soon();
+  }
+
+  toEnd() {
+    this.select(null);
+    this.#follow(true);
+    this.#soon();
+  }
+
+  toStart() {
+    this.#follow(false);
+    this.#box.scrollTop = 0;
+  }
+
+  /** A screen up (-1) or down (1). */
+  page(direction) {
+    if (direction < 0) this.#follow(false);
+    this.#box.scrollBy(0, direction * (this.#boxHeight - this.#height));
+  }
+
+  /** Bring a message into sight as soon as it is loaded. */
+  show(seq) {
+    this.#target = seq;
+    this.following = false;
+    this.#soon();
+  }
+
+  /** Select the row `step` further on; the newest one in sight if none is selected. */
+  step(step) {
+    const { rows } = this.#timeline;
+    if (!rows.length) return;
+    this.#box.focus({ preventScroll: true }); // so that a screen reader reads the selected row
+    const place = this.selected ? rows.indexOf(this.selected) : -1;
+    const next = place < 0 ? this.#range().end - 1 : place + step;
+    this.select(rows[Math.max(0, Math.min(rows.length - 1, next))]);
+  }
+
+  /** Select a message, or none (null). A selected row is being read, so the list stops following. */
+  select(message) {
+    this.#mark(false);
+    this.selected = message;
+    this.#mark(true);
+    if (!message) return;
+    this.#follow(false);
+    this.#reveal(this.#timeline.rows.indexOf(message));
+    this.#on.selected(message);
+    this.#soon();
+  }
+
+  /** Select none, and follow if the newest row is in sight. */
+  release() {
+    this.select(null);
+    this.#scrolled();
+  }
+
+  #follow(following) {
+    if (following === this.following) return;
+    this.following = following;
+    this.#on.moved();
+  }
+
+  #mark(selected) {
+    this.#drawn.get(this.selected)?.setAttribute("aria-selected", String(selected));
+    if (selected && this.selected) {
+      this.#box.setAttribute("aria-activedescendant", `row-${this.selected.seq}`);
+    } else this.#box.removeAttribute("aria-activedescendant");
+  }
+
+  #reveal(place) {
+    const top = place * this.#height;
+    const bottom = top + this.#height - this.#boxHeight;
+    const revealed = Math.min(top, Math.max(bottom, this.#top));
+    if (revealed === this.#top) return;
+    this.#top = revealed;
+    this.#box.scrollTop = revealed;
+  }
+
+  #clicked({ target }) {
+    const row = target.closest(".row");
+    if (!row || target.closest("button")) return;
+    const found = [...this.#drawn].find(([, drawn]) => drawn === row);
+    if (found && found[0].type !== "gap") this.select(found[0]);
+  }
+
+  #scrolled() {
+    const { scrollTop, clientHeight, scrollHeight } = this.#box;
+    this.#top = scrollTop;
+    const atEnd = scrollTop + clientHeight >= scrollHeight - 2;
+    const free = this.#target === null && this.selected === null;
+    this.#soon();
+    if (atEnd && free && this.#timeline.complete) this.#follow(true);
+    else if (!atEnd && performance.now() - this.#touched < INPUT_MS) this.#follow(false);
+  }
+
+  #resized() {
+    this.#boxHeight = this.#box.clientHeight;
+    const height = parseFloat(getComputedStyle(this.#box).getPropertyValue("--row-height"));
+    if (height && height !== this.#height) {
+      this.#top *= height / this.#height;
+      this.#height = height;
+      this.redraw();
+    }
+    this.#soon();
+  }
+
+  #soon() {
+    this.#due ||= requestAnimationFrame(() => {
+      this.#due = 0;
+      this.#frame();
+    });
+  }
+
+  /** The scroll position is computed first and set last: to read it in between costs a layout. */
+  #frame() {
+    this.#drawnAt = performance.now();
+    const before = this.#top;
+    this.#keepPlace();
+    this.#goToTarget();
+    const end = Math.max(0, this.#timeline.rows.length * this.#height - this.#boxHeight);
+    this.#top = this.following ? end : Math.max(0, Math.min(end, this.#top));
+    this.#fill();
+    if (this.#top !== before) this.#box.scrollTop = this.#top;
+    this.#setPace();
+    this.#askForMore();
+    this.#on.drawn();
+  }
+
+  #setPace() {
+    const end = this.#timeline.first + this.#timeline.rows.length;
+    const fresh = (end - this.#end) * this.#height;
+    this.#interval = fresh > this.#boxHeight / 2 ? FLOOD_MS : FOLLOW_MS;
+    this.#end = end;
+  }
+
+  /** Keep the rows in sight where they are when rows above are added or dropped. */
+  #keepPlace() {
+    const { first, generation } = this.#timeline;
+    if (generation !== this.#generation) {
+      this.#generation = generation;
+      this.select(null);
+    } else this.#top += (this.#first - first) * this.#height;
+    this.#first = first;
+  }
+
+  #goToTarget() {
+    const { rows } = this.#timeline;
+    if (this.#target === null || !rows.length) return;
+    const place = Math.max(0, rows.findIndex(({ seq }) => seq >= this.#target));
+    this.#top = (place + 0.5) * this.#height - this.#boxHeight / 2;
+    this.#target = null;
+    this.select(rows[place]);
+  }
+
+  #range() {
+    const begin = Math.floor(this.#top / this.#height);
+    const end = Math.ceil((this.#top + this.#boxHeight) / this.#height);
+    return { begin: Math.max(0, begin), end: Math.min(end, this.#timeline.rows.length) };
+  }
+
+  #fill() {
+    const { rows, older, unseen } = this.#timeline;
+    const { begin, end } = this.#range();
+    this.#sheet.style.height = `${rows.length * this.#height}px`;
+    const from = Math.max(0, begin - MARGIN);
+    const wanted = new Map();
+    for (let place = from; place < Math.min(end + MARGIN, rows.length); place += 1) {
+      wanted.set(rows[place], place);
+    }
+    for (const [message, row] of this.#drawn) {
+      if (wanted.has(message)) continue;
+      row.remove();
+      this.#drawn.delete(message);
+    }
+    for (const [message, place] of wanted) {
+      const row = this.#drawn.get(message) ?? this.#add(message);
+      row.style.transform = `translateY(${place * this.#height}px)`;
+      row.setAttribute("aria-posinset", String(older + place + 1));
+      row.setAttribute("aria-setsize", String(older + rows.length + unseen));
+    }
+  }
+
+  #add(message) {
+    const row = this.#draw(message);
+    row.setAttribute("aria-selected", String(message === this.selected));
+    this.#drawn.set(message, row);
+    this.#sheet.append(row);
+    return row;
+  }
+
+  #askForMore() {
+    const { begin, end } = this.#range();
+    const screen = Math.max(20, end - begin);
+    if (begin < screen) this.#on.nearTop();
+    if (end > this.#timeline.rows.length - screen && !this.following) this.#on.nearBottom();
+  }
+}

@@ -1,0 +1,17 @@
+/* Keyboard shortcuts: a table, key → action. Keys typed into a field stay there, but for Escape. */
+
+export function listenToKeys(actions) {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { target, key } = event;
+    // A dialog closes itself; once closed it may still have the focus, until the page is drawn.
+    if (target.closest("dialog[open]")) return;
+    const typing = target.matches("input:not([type=checkbox]), select, textarea");
+    if (key === "Escape" && typing) target.blur();
+    else if (typing) return;
+    else if (key === "Enter" && target.matches("button, summary, a")) return;
+    else if (key in actions) actions[key]();
+    else return;
+    event.preventDefault();
+  });
+}

@@ -1,0 +1,64 @@
+/* The view: types, filters, words, dates, and the place; to and from the page's address.
+ *
+ * The rule: a view is plain data, equal views have equal addresses, and the address holds all of
+ * it, so that a view can be bookmarked and shared. Other parameters of an address are ignored.
+ */
+import { TYPES } from "../client/livelog.js";
+
+/** The filters that compare one field with one value. */
+export const FIELDS = [
+  "user_id",
+  "username",
+  "channel",
+  "server",
+  "event",
+  "severity",
+  "status",
+  "raid_id",
+  "party_id",
+  "guild_id",
+];
+
+export const EVERYTHING = { types: TYPES, text: "", fields: {}, from: "", to: "", at: null };
+
+export function fromAddress(search) {
+  const given = new URLSearchParams(search);
+  const named = (given.get("types") ?? "").split(",");
+  const types = TYPES.filter((type) => named.includes(type));
+  const fields = FIELDS.filter((name) => given.get(name)).map((name) => [name, given.get(name)]);
+  const at = Number(given.get("at"));
+  return {
+    types: types.length ? types : TYPES,
+    text: (given.get("q") ?? "").trim(),
+    fields: Object.fromEntries(fields),
+    from: dateOf(given.get("from")),
+    to: dateOf(given.get("to")),
+    at: Number.isSafeInteger(at) && at > 0 ? at : null,
+  };
+}
+
+export function toAddress({ types, text, fields, from, to, at }) {
+  const all = types.length === TYPES.length;
+  const parts = { types: all ? "" : types.join(), q: text, ...fields, from, to, at: at ?? "" };
+  const given = Object.entries(parts).filter(([, value]) => value !== "");
+  // A comma and a colon are allowed in a query, and are easier to read so.
+  const encoded = new URLSearchParams(given).toString();
+  const search = encoded.replaceAll("%2C", ",").replaceAll("%3A", ":");
+  return search ? `?${search}` : "";
+}
+
+/** The conditions besides the types, as the protocol names them. */
+export function filtersOf({ text, fields, from, to }) {
+  const filters = { ...fields, text, date_from: from, date_to: to };
+  return Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== ""));
+}
+
+/** Count the conditions besides types and words. */
+export function countFilters({ fields, from, to }) {
+  return Object.keys(fields).length + (from ? 1 : 0) + (to ? 1 : 0);
+}
+
+function dateOf(text) {
+  const date = new Date(text ?? "");
+  return Number.isNaN(date.getTime()) ? "" : date.toISOString();
+}

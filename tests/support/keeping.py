@@ -1,0 +1,199 @@
+"""Servers that keep their log on disk: messages that differ, pages of them, and what is awaited."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from livelog.store import writer
+from livelog.store.database import file
+from livelog.store.database.connection import Connection
+from livelog.store.sqlite import SqliteJournal
+from tests.support.disk import KEY, key_file, reading_processes
+from tests.support.wire import Client, House, Http, Json, serving, user
+from tests.test_query import complete, plainly
+
+SHORT = user("short")
+WORDS = ["red dragon", "blue dragon", "gate closed", "the gate of dragons", "quiet"]
+SETTINGS: Json = {"limits": False, "window_messages": 50}
+"""Of every server; the fixture `each_kind` adds a key."""
+
+
+def foreign(path: Path) -> closing[Connection]:
+    """What another program has that uses the file, and has its key."""
+    return closing(file.connect(str(path), KEY if "store_key_file" in SETTINGS else b""))
+
+
+@asynccontextmanager
+async def keeping(folder: Path, **settings: Any) -> AsyncIterator[House]:
+    """A server that keeps its log in `folder`, and little in memory."""
+    usual = {"store": str(folder / "live.db"), **SETTINGS}
+    async with serving(**{**usual, **settings}) as house:
+        yield house
+
+
+def sample(number: int) -> Json:
+    """Messages that differ in what is filtered and searched."""
+    words, who = WORDS[number % 5], f"u{number % 7}"
+    timestamp = f"2026-01-{1 + number % 28:02d}T12:00:00.000Z"
+    common = {"id": f"m{number}", "timestamp": timestamp}
+    if number % 3 == 0:
+        return {
+            "type": "system",
+            "event": "error",
+            "data": {"note": words},
+            "severity": "info",
+            **common,
+        }
+    return user(f"{words} {number}", user_id=who, metadata={"channel": f"c{number % 2}"}, **common)
+
+
+def batch(numbers: range) -> str:
+    """The body that publishes samples."""
+    return json.dumps([sample(number) for number in numbers])
+
+
+async def post(http: Http, numbers: range) -> list[Json]:
+    """Publish samples and wait until they are safe; returns them as they are kept."""
+    answer = await http.ask("POST", "/api/messages", batch(numbers))
+    assert answer.status == 201, answer
+    seqs = [receipt["seq"] for receipt in answer.json["messages"]]
+    return [
+        complete(sample(number)) | {"seq": seq} for number, seq in zip(numbers, seqs, strict=True)
+    ]
+
+
+async def page(http: Http, **parameters: Any) -> Json:
+    """A page of history."""
+    answer = await http.ask("GET", f"/api/history?{urlencode(parameters)}")
+    assert answer.status == 200, answer
+    return answer.json
+
+
+async def everything(http: Http, **filters: Any) -> list[Json]:
+    """All of history by pages, oldest first."""
+    found: list[Json] = []
+    while True:
+        part = await page(http, limit=1000, offset=len(found), **filters)
+        found += part["messages"]
+        assert part["messages"] or len(found) == part["total_count"]
+        if len(found) >= part["total_count"]:
+            return found[::-1]
+
+
+def filled(house: House) -> bool:
+    """The window has been filled after the start."""
+    task = house.inside.filling
+    return task is not None and task.done()
+
+
+async def resumed(client: Client, upto: int) -> tuple[list[int], list[Json]]:
+    """Read to the message with seq `upto`: the seqs of the messages, and the events in between."""
+    seqs: list[int] = []
+    events: list[Json] = []
+    while not seqs or seqs[-1] < upto:
+        event = await client.event()
+        if "action" in event:
+            events.append(event)
+        else:
+            seqs.append(event["seq"])
+    return seqs, events
+
+
+FILTERS: list[Json] = [
+    {},
+    {"type": "system"},
+    {"user_id": "u3"},
+    {"type": "user", "channel": "c1"},
+    {"date_from": "2026-01-10T00:00:00Z", "date_to": "2026-01-12T23:00:00Z"},
+    {"text": "dragon"},
+    {"text": '"red dragon"'},
+    {"text": "nowhere"},
+]
+
+
+async def check_history(http: Http, messages: list[Json]) -> None:
+    """Pages of every kind, with every filter, are what a plain list gives."""
+    for wanted in FILTERS:
+        hits = [one for one in reversed(messages) if plainly(one, wanted)]
+        assert await everything(http, **wanted) == hits[::-1]
+        for offset, limit in [(0, 10), (10, 25), (40, 30), (49, 2), (300, 200), (len(hits), 5)]:
+            got = await page(http, offset=offset, limit=limit, **wanted)
+            assert got["messages"] == hits[offset : offset + limit], (wanted, offset)
+            assert (got["total_count"], got["offset"]) == (len(hits), offset)
+        # In the window, on disk, and where the two meet.
+        for place in (-1, -20, -48, -50, -52, -55, -200, 0):
+            await check_beside(http, hits, wanted, messages[place]["seq"])
+
+
+async def check_beside(http: Http, hits: list[Json], wanted: Json, seq: int) -> None:
+    newer = sum(one["seq"] > seq for one in hits)
+    upto = sum(one["seq"] >= seq for one in hits)
+    expected = {
+        "before": hits[upto : upto + 20],
+        "after": hits[max(0, newer - 20) : newer],
+        "around": hits[max(0, newer - 10) : max(0, newer - 10) + 20],
+    }
+    for anchor, messages in expected.items():
+        got = await page(http, limit=20, **{anchor: seq}, **wanted)
+        assert got["messages"] == messages, (wanted, anchor)
+        assert got["total_count"] == len(hits)
+
+
+def killed_reader(folder: Path) -> int:
+    """Kill the process that reads; returns which it was."""
+    [reader] = reading_processes(folder)
+    os.kill(reader, signal.SIGKILL)
+    return reader
+
+
+def pragma(house: House, text: str) -> int:
+    """Ask or tell the connection that writes."""
+    journal = house.inside.store.journal
+    assert isinstance(journal, SqliteJournal)
+    [[value]] = journal._writer._connection.execute(f"PRAGMA {text}")
+    return int(value)
+
+
+FULL = ["the store cannot be written to", "the store can be written to again"]
+"""Logged by a server whose disk was full for a while."""
+
+
+# Fixtures, which `conftest` hands on.
+
+
+@pytest.fixture
+def no_reader_left(tmp_path: Path) -> Iterator[None]:
+    """The processes that read have ended when the test has."""
+    yield
+    assert not reading_processes(tmp_path)
+
+
+@pytest.fixture(params=["plain", "encrypted"])
+def each_kind(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once with a plain file, once with an encrypted one."""
+    if request.param == "encrypted":
+        monkeypatch.setitem(SETTINGS, "store_key_file", key_file(tmp_path / "live.key"))
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer tries again soon, and gives up early."""
+    monkeypatch.setattr(writer, "_RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(file, "_BUSY_SECONDS", 0.05)
+
+
+@pytest.fixture
+def quick_trims(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is old is looked for all the time."""
+    monkeypatch.setattr(writer, "_TRIM_SECONDS", 0.02)

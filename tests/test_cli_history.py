@@ -1,0 +1,132 @@
+"""`livelog history` and `search` as processes, and errors that all commands of the client share."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+
+import pytest
+
+from livelog.cli import COMMANDS
+from tests.support.command import done, ndjson
+from tests.support.process import Start, ended
+from tests.support.wire import on_uvloop, serving, user
+
+
+@on_uvloop
+async def test_history_and_search_show_pages() -> None:
+    async with serving() as house:
+        seqs = house.publish(*(f"dragon {n}" for n in range(10)))
+        url = ["--url", house.server.url]
+        code, out, err = await done("history", *url, "--limit", "3", "--offset", "2")
+        assert (code, err) == (0, "livelog: 3 to 5 of 10 messages, newest first\n")
+        assert [line.split()[0] for line in out.splitlines()] == [str(seqs[n]) for n in (7, 6, 5)]
+        assert out.splitlines()[0].endswith("user    Ann: dragon 7")
+
+        for flag, expected in [("--before", [3, 2]), ("--after", [6, 5]), ("--around", [5, 4])]:
+            asked = [*url, flag, str(seqs[4]), "--limit", "2", "--json"]
+            code, out, err = await done("history", *asked)
+            assert (code, err) == (0, "")
+            assert {json.loads(line)["seq"] for line in out.splitlines()} == {
+                seqs[n] for n in expected
+            }, flag
+
+        _, out, err = await done("search", "dragon", "7", *url, "--type", "user", "--json")
+        assert [json.loads(line)["content"] for line in out.splitlines()] == ["dragon 7"]
+        code, out, err = await done("search", "unicorn", *url)
+        assert (code, out, err) == (0, "", "livelog: no messages on this page; 0 messages match\n")
+
+
+# Help.
+
+
+def test_help_fits_a_screen_and_shows_examples(start: Start) -> None:
+    code, out, err = ended(start("--help"))
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) <= 24
+    assert max(map(len, out.splitlines())) <= 80
+    assert "examples:" in out
+    assert all(f"\n  {name} " in out for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help_with_examples(start: Start, name: str) -> None:
+    code, out, err = ended(start(name, "--help", COLUMNS="80"))
+    assert (code, err) == (0, "")
+    assert "examples:" in out
+    assert f"livelog {name}" in out
+
+
+def test_an_unknown_command_is_named(start: Start) -> None:
+    code, out, err = ended(start("tial"))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "'tial'" in err
+    assert "tail" in err
+
+
+# Errors.
+
+
+@on_uvloop
+async def test_what_is_no_livelog_server_is_called_so() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        for name in ("publish", "history"):
+            code, out, err = await done(
+                name, "--url", f"http://127.0.0.1:{port}", given=ndjson(user())
+            )
+            assert (code, out, err.count("\n")) == (1, "", 1)
+            assert "200" in err
+
+
+@pytest.mark.parametrize("name", ["tail", "history", "search x", "publish"])
+def test_where_nobody_listens_it_says_so_in_one_line(start: Start, name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    url = f"ws://127.0.0.1:{port}"
+    code, out, err = ended(start(*name.split(), "--url", url), ndjson(user()))
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert url in err
+    assert "refused" in err
+    assert "--url" in err
+
+
+@pytest.mark.parametrize("name", ["tail", "history", "search x", "publish"])
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://here", "ws://", "ws://here:port"])
+def test_what_is_no_address_is_wrong_usage(start: Start, name: str, url: str) -> None:
+    code, out, err = ended(start(*name.split(), "--url", url), "")
+    assert (code, out) == (2, "")
+    assert url in err.splitlines()[-1]
+
+
+@on_uvloop
+async def test_wrong_requests_are_one_line_with_what_is_allowed() -> None:
+    async with serving() as house:
+        elsewhere = house.server.url.replace("live-log", "elsewhere")
+        for arguments, said in [
+            (["tail", "--filter", "colour=red"], "channel"),
+            (["tail", "--type", "usr"], "user"),
+            (["tail", "--since", "9000000000000000"], "future"),
+            (["history", "--limit", "0"], "limit"),
+            (["search", '""'], "query"),
+            (["tail", "--url", elsewhere], "404"),
+            (["history", "--url", elsewhere], "404"),
+            (["publish", "/nowhere/events.ndjson"], "/nowhere/events.ndjson"),
+            (["publish", "."], "director"),
+        ]:
+            code, out, err = await done(arguments[0], "--url", house.server.url, *arguments[1:])
+            assert (code, out, err.count("\n")) == (1, "", 1), err
+            assert said in err
+
+
+def test_wrong_flags_are_wrong_usage(start: Start) -> None:
+    for arguments in (["tail", "--filter", "channel"], ["history", "--before", "x"], ["search"]):
+        code, out, err = ended(start(*arguments))
+        assert (code, out) == (2, "")
+        assert arguments[-1] in err

@@ -1,0 +1,169 @@
+"""`livelog tail` as a process, against a real server; some on a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from livelog.cli.sanitize import harmless
+from tests.support.command import done, followed, running, seen
+from tests.support.process import CLEAN, ROOT, Start, ended, port_of, ready
+from tests.support.wire import PATIENCE, SAMPLES, on_uvloop, serving, user
+
+
+@on_uvloop
+async def test_tail_prints_a_line_for_each_message() -> None:
+    async with serving() as house, running("tail", "--url", house.server.url) as tail:
+        await followed(house)
+        for sample in SAMPLES:
+            house.append(sample)
+        lines = [await tail.line() for _ in SAMPLES]
+        assert lines[0] == (
+            "2025-12-03 12:00:00  user    [general] DragonMaster: Message text here\n"
+        )
+        assert [line.split()[2] for line in lines] == [sample["type"] for sample in SAMPLES]
+        assert "45 % left" in lines[3]
+        tail.process.send_signal(signal.SIGINT)
+        assert await tail.end() == (130, "", "")
+
+
+@on_uvloop
+async def test_tail_selects() -> None:
+    flags = ["--type", "user,dm", "--filter", "channel=a", "--search", "dragon", "--since", "0"]
+    async with serving() as house:
+        house.publish("a dragon", "a bird", metadata={"channel": "a"})
+        house.publish("another dragon", metadata={"channel": "b"})
+        async with running("tail", "--url", house.server.url, *flags, "--json") as tail:
+            house.publish("late dragon", metadata={"channel": "a"})
+            got = [json.loads(await tail.line()) for _ in range(2)]
+            assert [message["content"] for message in got] == ["a dragon", "late dragon"]
+            assert got[0]["seq"] < got[1]["seq"]
+
+
+EVIL = "\x1b]0;owned\x07 \x9b31m \x7f \r\n two \u202e lines \u2028 [red]markup[/red]"
+
+
+@on_uvloop
+async def test_messages_cannot_act_on_the_terminal() -> None:
+    async with serving() as house:
+        house.publish(EVIL, username=EVIL, metadata={"channel": EVIL})
+        house.append({**SAMPLES[1], "data": {EVIL: EVIL}})
+        for flags in ([], ["--json"]):
+            _, out, _ = await done("history", "--url", house.server.url, *flags)
+            assert out.count("\n") == 2
+            assert re.fullmatch("[ -~→\u00a0-\u024f\n]*", out), out
+            assert "\\u001b]0;owned\\u0007" in out
+        texts = [json.loads(line) for line in out.splitlines()]
+        assert texts[1]["content"] == EVIL
+
+
+def test_plain_text_stays_as_it_is() -> None:
+    assert harmless("Grüße, 世界 👋🏽 [x]") == "Grüße, 世界 👋🏽 [x]"
+
+
+@on_uvloop
+async def test_tail_goes_on_when_the_server_comes_back() -> None:
+    async with serving() as house:
+        port = house.server.port
+        async with running("tail", "--url", house.server.url, "--type", "user") as tail:
+            await followed(house)
+            house.publish("before")
+            assert "before" in await tail.line()
+            await house.server.close()
+            assert "connection lost: the server is shutting down" in await tail.note()
+            async with serving(port=port) as again:
+                note = await tail.note()
+                while "again" not in note:
+                    assert "next attempt" in note
+                    note = await tail.note()
+                again.publish("after")
+                assert "gap" in await tail.note()
+                assert "after" in await tail.line()
+
+
+def test_nothing_acknowledged_is_lost_when_the_server_is_killed(
+    start: Start, tmp_path: Path
+) -> None:
+    options = ["--store", str(tmp_path / "log.db"), "--no-limits"]
+    server = start("--port", "0", *options)
+    url = ready(server)
+    tail = start("tail", "--url", url, "--json", "--since", "0")
+    lines = "".join(json.dumps(user(str(n))) + "\n" for n in range(100))
+    assert ended(start("publish", "--url", url), lines)[0] == 0
+    assert tail.stdout is not None
+    got = [json.loads(tail.stdout.readline()) for _ in range(100)]
+    server.kill()
+    ended(server)
+    server = start("--port", str(port_of(url)), *options)
+    ready(server)
+    assert ended(start("publish", "--url", url), lines)[0] == 0
+    got += [json.loads(tail.stdout.readline()) for _ in range(100)]
+    assert [message["content"] for message in got] == [str(n) for n in range(100)] * 2
+    tail.send_signal(signal.SIGINT)
+    code, _, err = ended(tail)
+    assert code == 130
+    assert "connected again" in err
+    assert "gap" not in err
+
+
+@on_uvloop
+async def test_a_reader_who_leaves_ends_it_quietly() -> None:
+    async with serving() as house:
+        house.publish(*map(str, range(5000)))
+        command = f"{sys.executable} -m livelog tail --url {house.server.url} --since 0 | head -n 2"
+        shell = await asyncio.create_subprocess_shell(
+            command, cwd=ROOT, env=CLEAN, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        out, err = await asyncio.wait_for(shell.communicate(), PATIENCE)
+        assert out.count(b"\n") == 2
+        assert err == b""
+        await house.emptied()
+
+
+@on_uvloop
+async def test_a_reader_who_leaves_need_not_wait_for_the_next_message() -> None:
+    async with serving() as house:
+        reader, writer = os.pipe()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "livelog", "tail", "--url", house.server.url),
+            cwd=ROOT,
+            env=CLEAN,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+        )
+        os.close(writer)
+        await followed(house)
+        os.close(reader)
+        _, err = await asyncio.wait_for(process.communicate(), PATIENCE)
+        assert (process.returncode, err) == (0, b"")
+
+
+@on_uvloop
+async def test_on_a_terminal_it_is_in_colour_and_still_harmless() -> None:
+    async with serving() as house:
+        house.publish(EVIL)
+        leader, follower = pty.openpty()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "livelog", "history", "--url", house.server.url),
+            cwd=ROOT,
+            env={**CLEAN, "TERM": "xterm-256color", "COLUMNS": "80"},
+            stdout=follower,
+            stderr=subprocess.PIPE,
+        )
+        os.close(follower)
+        assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
+        out = seen(leader)
+        assert "\x1b[32muser" in out
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", out)
+        assert re.fullmatch("[ -~\r\n]*", plain), plain
+        assert "[red]markup[/red]" in plain
+        header, line = plain.split("\r\n")[:2]
+        assert header.split() == ["SEQ", "TIME", "(UTC)", "TYPE", "TEXT"]
+        assert header.index("TYPE") == line.index("user")

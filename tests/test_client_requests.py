@@ -1,0 +1,178 @@
+"""Commands of the client against real servers: pages, publishing, rate limits, lifecycle."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from livelog import (
+    Client,
+    ConnectionEndedError,
+    Delivered,
+    NotRunningError,
+    RefusedError,
+    UserMessage,
+    connect,
+)
+from tests.support.following import IMPATIENT, contents, take
+from tests.support.wire import on_uvloop, serving, soon, until, user
+
+
+@on_uvloop
+async def test_history_and_search_answer_with_pages() -> None:
+    async with serving() as house, connect(house.server.url) as log:
+        house.publish("red dragon", "blue bird", "red bird")
+        past = await log.history(limit=2, filters={"type": "user"})
+        assert (contents(past.messages), past.total, past.offset) == (
+            ["red bird", "blue bird"],
+            3,
+            0,
+        )
+        found = await log.search("red", offset=1)
+        assert (contents(found.messages), found.total, found.offset) == (["red dragon"], 2, 1)
+        with pytest.raises(RefusedError, match="limit"):
+            await log.history(limit=0)
+
+
+@on_uvloop
+async def test_publishing_waits_for_the_acknowledgement() -> None:
+    async with serving() as house, connect(house.server.url) as log:
+        struct = await log.publish(UserMessage(user_id="u", username="Ann", content="one"))
+        assert struct.id.startswith("msg_")
+        plain = await log.publish(user("two", id="mine"))
+        again = await log.publish(user("two", id="mine"))
+        assert (plain.id, plain.seq) == ("mine", again.seq)
+        received: Delivered = (await log.history()).messages[0]
+        assert (await log.publish(received)).seq == plain.seq
+        assert house.context.log.head == plain.seq
+        with pytest.raises(RefusedError, match="content") as caught:
+            await log.publish({"type": "user", "user_id": "u", "username": "Ann"})
+        assert caught.value.field == "message.content"
+
+
+@on_uvloop
+async def test_commands_over_the_limit_wait_and_are_sent_again() -> None:
+    async with (
+        serving(command_limit=3, message_limit=30, limit_window=1) as house,
+        connect(house.server.url) as log,
+    ):
+        pages = await soon(asyncio.gather(*(log.history() for _ in range(8))))
+        assert len(pages) == 8
+        await soon(asyncio.gather(*(log.publish(user(str(n))) for n in range(60))))
+        assert (await log.history()).total == 60
+        assert len(house.inside.connections) == 1
+
+
+@on_uvloop
+async def test_a_message_that_is_too_big_ends_nothing_but_itself() -> None:
+    async with (
+        serving() as house,
+        connect(house.server.url, clock=IMPATIENT) as log,
+        log.subscribe(["user"]) as messages,
+    ):
+        small = asyncio.ensure_future(log.publish(user("small")))
+        with pytest.raises(RefusedError, match="message: 70") as caught:
+            await soon(log.publish(user("x" * 70_000)))
+        assert caught.value.code == 1009
+        await soon(small)
+        assert contents(await take(aiter(messages), 1)) == ["small"]
+        assert (await log.history()).total == 1
+
+
+# Outside of the block, and elsewhere.
+
+CALLS: list[Callable[[Client], object]] = [
+    lambda log: log.publish(user()),
+    lambda log: log.history(),
+    lambda log: log.search("x"),
+    lambda log: log.subscribe(),
+]
+
+
+async def refusal(call: Callable[[Client], object], log: Client) -> str:
+    """Return the text with which the client says that it is not running."""
+    try:
+        made = call(log)
+        if asyncio.iscoroutine(made):
+            await soon(made)
+    except NotRunningError as error:
+        return str(error)
+    raise AssertionError("was not refused")
+
+
+@pytest.mark.parametrize("call", CALLS)
+@on_uvloop
+async def test_a_call_outside_of_the_block_says_so(call: Callable[[Client], object]) -> None:
+    async with serving() as house:
+        log = connect(house.server.url)
+        assert "async with" in await refusal(call, log)
+        async with log:
+            pass
+        assert "closed" in await refusal(call, log)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@on_uvloop
+async def test_a_call_from_another_thread_says_what_to_use(
+    call: Callable[[Client], object],
+) -> None:
+    async with serving() as house, connect(house.server.url) as log:
+
+        def from_there() -> str:
+            async def in_a_loop() -> str:
+                return await refusal(call, log)
+
+            return asyncio.run(in_a_loop())
+
+        assert "run_coroutine_threadsafe" in await asyncio.to_thread(from_there)
+        with pytest.raises(NotRunningError, match="run_coroutine_threadsafe"):
+            await asyncio.to_thread(log.subscribe)
+        assert (await log.history()).total == 0
+
+
+@on_uvloop
+async def test_a_client_connects_once() -> None:
+    async with serving() as house, connect(house.server.url) as log:
+        with pytest.raises(NotRunningError, match="once"):
+            await log.__aenter__()
+        assert (await log.history()).total == 0
+
+
+@on_uvloop
+async def test_a_client_that_could_not_connect_is_closed() -> None:
+    async with serving() as house:
+        log = connect(house.server.url.replace("live-log", "elsewhere"))
+        with pytest.raises(ConnectionEndedError, match="404"):
+            await log.__aenter__()
+        assert "closed" in await refusal(CALLS[0], log)
+
+
+@on_uvloop
+async def test_a_client_that_is_cancelled_while_it_connects_leaves_nothing() -> None:
+    connected = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        before = asyncio.all_tasks()
+        entering = asyncio.ensure_future(connect(f"ws://127.0.0.1:{port}/ws/live-log").__aenter__())
+        await soon(connected.wait())
+        entering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await soon(entering)
+        await until(lambda: len(asyncio.all_tasks()) <= len(before), "no task is left")
+
+
+@on_uvloop
+async def test_a_subscription_made_in_time_is_entered_too_late() -> None:
+    async with serving() as house:
+        async with connect(house.server.url) as log:
+            messages = log.subscribe()
+        with pytest.raises(NotRunningError, match="closed"):
+            await anext(aiter(messages))

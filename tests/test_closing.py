@@ -1,0 +1,268 @@
+"""The close handshake: breaches of RFC 6455, clients that leave or vanish, a server that stops."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from tests.support.slow import publish_until_blocked
+from tests.support.wire import (
+    CLOSE,
+    CONTINUATION,
+    PING,
+    Client,
+    Json,
+    close_frame,
+    command,
+    frame,
+    on_each_loop,
+    on_uvloop,
+    serving,
+    soon,
+    until,
+)
+
+# Breaches of RFC 6455, and messages that are too big.
+
+BROKEN = {
+    "unmasked": frame(b"{}", mask=None),
+    "reserved bit 1": frame(b"{}", reserved=4),
+    "reserved bit 2": frame(b"{}", reserved=2),
+    "reserved bit 3": frame(b"{}", reserved=1),
+    "unknown data frame": frame(b"{}", 3),
+    "unknown control frame": frame(b"", 11),
+    "fragmented control frame": frame(b"", PING, fin=False),
+    "long control frame": frame(bytes(126), PING),
+    "continuation of nothing": frame(b"{}", CONTINUATION),
+    "message within a message": frame(b"{", fin=False) + frame(b"{}"),
+    "close frame of one byte": frame(b"\x03", CLOSE),
+    "close code that may not be sent": close_frame(1005),
+    "close code that does not exist": close_frame(999),
+    "close within a message": frame(b"{", fin=False) + close_frame(),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN.keys())
+@on_each_loop
+async def test_who_breaks_the_protocol_is_told_and_disconnected(broken: bytes) -> None:
+    async with serving() as house:
+        client = await house.client("?message_types=user")
+        await client.event()
+        await client.send(broken)
+        error = await client.event()
+        assert (error["action"], error["error_code"]) == ("error", 1002)
+        assert error["details"]["issue"]
+        assert await client.closed() == ("protocol_error", 1002)
+        await client.ended()
+        client.close()
+        await house.emptied()
+
+
+@on_uvloop
+async def test_a_close_frame_that_is_not_utf8_is_answered_with_1007_as_the_rfc_has_it() -> None:
+    async with serving() as house:
+        client = await house.client()
+        await client.send(frame(b"\x03\xe8\xff", CLOSE))
+        assert (await client.event())["error_code"] == 1002
+        assert await client.closed() == ("protocol_error", 1007)
+        await client.ended()
+
+
+@on_each_loop
+async def test_what_came_before_the_breach_is_still_answered() -> None:
+    async with serving() as house:
+        client = await house.client()
+        await client.send(command("ping", request_id=1), BROKEN["unmasked"], command("ping"))
+        assert (await client.event())["request_id"] == 1
+        assert (await client.event())["error_code"] == 1002
+        assert await client.closed() == ("protocol_error", 1002)
+        await client.ended()
+
+
+TOO_BIG = {
+    "one frame": [frame(b" " * 1025)],
+    "the head of a frame": [frame(b" " * 1025)[:8]],
+    "a length of 64 bits": [b"\x81\xff" + (1 << 62).to_bytes(8, "big")],
+    "fragments together": [
+        frame(b" " * 500, fin=False),
+        frame(b" " * 500, CONTINUATION, fin=False),
+        frame(b" " * 25, CONTINUATION),
+    ],
+}
+
+
+@pytest.mark.parametrize("frames", TOO_BIG.values(), ids=TOO_BIG.keys())
+@on_each_loop
+async def test_a_message_that_is_too_big_ends_the_connection(frames: list[bytes]) -> None:
+    async with serving(max_frame_bytes=1024) as house:
+        client = await house.client()
+        await client.send(*frames)
+        error = await client.event()
+        assert (error["error_code"], error["error_message"]) == (1009, "Message Too Big")
+        assert await client.closed() == ("protocol_error", 1009)
+        await client.ended()
+
+
+@on_each_loop
+async def test_the_close_frame_is_not_lost_although_the_client_is_still_sending() -> None:
+    async with serving(max_frame_bytes=1024) as house:
+        client = await house.client()
+        await client.send(frame(b" " * (4 << 20)))
+        assert (await client.event())["error_code"] == 1009
+        assert await client.closed() == ("protocol_error", 1009)
+        await client.ended()
+
+
+# Clients that leave or vanish.
+
+
+@pytest.mark.parametrize("close", [close_frame(1000, "bye"), close_frame(4321), frame(b"", CLOSE)])
+@on_each_loop
+async def test_a_close_frame_is_answered_with_disconnected_and_the_same_code(close: bytes) -> None:
+    async with serving() as house:
+        client = await house.client("?message_types=user")
+        await client.event()
+        await client.send(command("ping"), close, command("ping"))
+        assert (await client.event())["action"] == "pong"
+        assert await client.event() == {"action": "disconnected", "reason": "normal_closure"}
+        opcode, payload, _ = await client.frame()
+        unmasked = bytes(b ^ close[2 + i % 4] for i, b in enumerate(close[6:]))
+        assert (opcode, payload) == (CLOSE, unmasked)
+        await client.ended()
+        client.close()
+        await house.emptied()
+
+
+# Words side by side have to be looked up message by message: that takes a while.
+SEARCHING: dict[str, Json] = {
+    "get_history": {"filters": {"text": '"red dragon"'}},
+    "search": {"query": '"red dragon"'},
+}
+
+
+@pytest.mark.parametrize("action", ["get_history", "search"])
+@on_each_loop
+async def test_who_asks_and_leaves_in_one_breath_leaves_no_trace(action: str) -> None:
+    async with serving() as house:
+        client = await house.client()
+        await client.send(command(action, **SEARCHING[action]), close_frame())
+        assert await client.closed() == ("normal_closure", 1000)
+        await client.ended()
+
+
+@pytest.mark.parametrize("action", ["get_history", "search"])
+@on_each_loop
+async def test_who_asks_and_vanishes_leaves_no_trace(action: str) -> None:
+    async with serving(window_messages=20_000) as house:
+        house.publish(*["red dragon"] * 10_000)
+        client = await house.client()
+        await client.tell(action, **SEARCHING[action])
+        await until(lambda: house.inside.busy, "a search under way")
+        client.reset()
+        await house.emptied()
+
+
+@pytest.mark.parametrize("cut", [1, 3, 8, 20])
+@pytest.mark.parametrize("how", ["close", "finish", "reset"])
+@on_each_loop
+async def test_who_vanishes_within_a_frame_is_forgotten(how: str, cut: int) -> None:
+    async with serving() as house:
+        client = await house.client("?message_types=user")
+        stays = await house.client("?message_types=user")
+        await client.event()
+        await client.send(command("ping", request_id="never whole")[:cut])
+        await until(lambda: house.inside.websockets["127.0.0.1"] == 2, "both connected")
+        getattr(client, how)()
+        await until(lambda: len(house.inside.connections) == 1, "one connection gone")
+        assert house.inside.websockets == {"127.0.0.1": 1}
+        house.publish("for who stays")
+        await stays.event()
+        assert await stays.contents(1) == ["for who stays"]
+        stays.close()
+        await house.emptied()
+
+
+@on_each_loop
+async def test_who_sends_a_lot_and_vanishes_before_it_is_answered_causes_no_stir() -> None:
+    async with serving(limits=False) as house:
+        for _ in range(5):
+            client = await house.client()
+            client.sock.send(command("ping") * 1000)
+            client.reset()
+        await house.emptied()
+
+
+@on_each_loop
+async def test_who_vanishes_while_messages_are_on_their_way_is_forgotten() -> None:
+    async with serving() as house:
+        clients = [await house.client("?message_types=user") for _ in range(5)]
+        for number, client in enumerate(clients):
+            house.publish(*["x" * 10_000] * 20)
+            (client.reset if number % 2 else client.close)()
+            house.publish("x")
+        await house.emptied()
+
+
+# When the server stops.
+
+
+@on_each_loop
+async def test_a_server_that_stops_delivers_all_it_has_and_then_closes() -> None:
+    async with serving() as house:
+        clients = [await house.client("?message_types=user") for _ in range(3)]
+        for client in clients:
+            await client.event()
+
+        async def speak_and_stop() -> None:
+            house.publish("first words", "last words")
+            await house.server.close()
+
+        closing = asyncio.create_task(speak_and_stop())
+        for client in clients:
+            assert await client.contents(2) == ["first words", "last words"]
+            last = await client.event()
+            assert last.pop("reconnect_after_ms") >= 0
+            assert last == {"action": "disconnected", "reason": "normal_closure"}
+            assert await client.close_code() == 1001
+            assert not closing.done()
+            await client.send(close_frame(1001))
+            await client.ended()
+            client.close()
+        await soon(closing, "the server to stop")
+        house.inside.check_empty()
+
+
+@on_each_loop
+async def test_a_server_that_stops_takes_no_new_connections() -> None:
+    async with serving() as house:
+        client = await house.client()
+        address = house.address
+        closing = asyncio.create_task(house.server.close())
+        await client.closed()
+        with pytest.raises(OSError, match=r"refused|111"):
+            await Client.connect(address)
+        client.close()
+        await soon(closing, "the server to stop")
+
+
+@on_each_loop
+async def test_a_server_that_stops_does_not_wait_for_the_dead() -> None:
+    async with serving(close_timeout=0.3) as house:
+        silent = await house.client()
+        stalled = await house.client("?message_types=user", receive_buffer=4096)
+        await publish_until_blocked(house, readers=[])
+        await soon(house.server.close(), "the server to stop")
+        house.inside.check_empty()
+        assert await silent.closed() == ("normal_closure", 1001)
+        assert stalled.sock.fileno() >= 0
+
+
+@on_each_loop
+async def test_a_client_may_shut_its_half_of_the_connection() -> None:
+    async with serving() as house:
+        client = await house.client()
+        client.sock.shutdown(socket.SHUT_WR)
+        await client.rest()
+        await house.emptied()

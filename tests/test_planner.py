@@ -1,0 +1,198 @@
+"""The planner over all its sources: memory, open end, sealed and merged segments find the same.
+
+The oracle is a loop over `Query.matches`, and one written from the words of the design. The bound
+below which candidates are read instead of looked up is set low and high, so that both ways are
+taken with few messages.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis.strategies as st
+import msgspec
+import pytest
+from hypothesis import given, settings
+
+from livelog.fanout.audience import Reader
+from livelog.fanout.hub import Hub
+from livelog.index import plan, postings
+from livelog.index.index import Index
+from livelog.index.paging import Span
+from livelog.index.query import NOTHING, Query, compile_query
+from livelog.index.terms import mentions
+from livelog.index.text import Phrase
+from livelog.log.window import Window
+from livelog.store.reader import segment, segments
+from livelog.wire.commands import Filters
+from livelog.wire.record import Record
+from tests.support.disk import Disk
+from tests.support.strategies import Json, askers, filters, messages, principal, record, split
+from tests.test_query import complete, plainly, visible
+
+UNBOUNDED = 10**6
+
+
+@pytest.fixture(autouse=True, scope="module", params=[0, 2, 32], ids="few={}".format)
+def small_bounds(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "_FEW", request.param)
+        patch.setattr(plan, "_VERIFIED_PER_STEP", 2)
+        patch.setattr(postings, "_READY_FROM", 4)
+        patch.setattr(postings, "_JOINED_PER_STEP", 2)
+        patch.setattr(postings, "_RARE", 3)
+        patch.setattr(segment, "_JOINED_FROM", 2)
+        patch.setattr(segment, "_TERMS_PER_QUERY", 3)
+        patch.setattr(segments, "_INDEXED_PER_STEP", 1)
+        yield
+
+
+class Disks:
+    """One store on disk, whose messages are brought from an open end into larger segments."""
+
+    def __init__(self, folder: str, records: list[Record]) -> None:
+        self.disk = Disk(Path(folder) / "live.db")
+        self.disk.write(records)
+        self.records = records
+
+    def stages(self) -> Iterator[str]:
+        """Yield the name of each state that the index is in."""
+        for name, sealed_at, merged_at_once in [
+            ("open end", UNBOUNDED, UNBOUNDED),
+            ("sealed", 2, UNBOUNDED),
+            ("merged", 2, 2),
+        ]:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(segments, "SEALED_AT", sealed_at)
+                patch.setattr(segments, "_MERGED_AT_ONCE", merged_at_once)
+                patch.setattr(segments, "_LARGEST", UNBOUNDED)
+                if name == "sealed":  # by twos, not all messages of the open end in one
+                    self.reopen_without_index()
+                self.disk.settle()
+                self.disk.reader._segments._check()
+            yield name
+
+    def reopen_without_index(self) -> None:
+        self.disk.reader.close()
+        segments.remove(f"{self.disk.path}-index")
+        self.disk.reopen()
+
+    def counts(self) -> list[int]:
+        """Return the sizes of the sealed segments."""
+        return [one.count for one in self.disk.reader._segments._sealed]
+
+    def page(self, query: Query, limit: int, offset: int) -> tuple[int, list[bytes]]:
+        page = self.disk.page(query, len(self.records), Span(limit, offset))
+        return page.total, page.payloads
+
+
+def in_memory(records: list[Record], query: Query, within: range) -> tuple[set[int], set[int]]:
+    """Return the seqs that a search and a scan of a part of the index find."""
+    index = Index(max_queued=3)
+    for one in records:
+        index.add(one)
+
+    def mentioned(position: int, phrase: Phrase) -> bool:
+        return mentions(records[position].payload, phrase)
+
+    found = plan.finish(plan.find(index, query, mentioned))
+    scanned = plan.scan(index, query, mentioned, within)
+    return {records[p].seq for p in found}, {records[p].seq for p in scanned}
+
+
+def of_window(
+    records: list[Record], query: Query, limit: int, offset: int
+) -> tuple[int, list[bytes]]:
+    window = Window(100, 1 << 20)
+    for one in records:
+        window.append(one)
+    matches = plan.finish(window.find(query))
+    return matches.total, matches.payloads(offset, limit)
+
+
+def live(records: list[Record], query: Query) -> list[bytes]:
+    """Return the frames that a subscriber with this query gets."""
+    hub, received = Hub(), list[bytes]()
+    reader = Reader(received.append)
+    reader.subscription = NOTHING.with_types(dict.fromkeys(sorted(query.types), query))
+    hub.join(reader)
+    for one in records:
+        hub.publish(one)
+    hub.begin()
+    hub.flush(100)
+    return split(b"".join(received))
+
+
+Question = tuple[Filters, str | None]
+"""Filters, and the id of the principal that asks."""
+
+
+def agree(sources: list[Json], asked: list[Question], limit: int, offset: int) -> None:
+    """Assert that all sources have the same answers, and the right ones."""
+    records = [record(one | {"id": f"id_{seq}"}, seq) for seq, one in enumerate(sources, 1)]
+    expected: list[tuple[Query, list[Record]]] = []
+    for wanted, asker in asked:
+        query, plain = compile_query(principal(asker), wanted), msgspec.to_builtins(wanted)
+        matching = [one for one in records if query.matches(one)]
+        assert matching == [
+            one
+            for one, source in zip(records, sources, strict=True)
+            if visible(source, asker) and plainly(source, plain)
+        ]
+        expected.append((query, matching))
+
+    def page_of(matching: list[Record]) -> tuple[int, list[bytes]]:
+        newest_first = [one.payload for one in reversed(matching)]
+        return len(matching), newest_first[offset : offset + limit]
+
+    for query, matching in expected:
+        within = range(offset, offset + limit)
+        seqs = {one.seq for one in matching}
+        parted = seqs & {one.seq for one in records[offset : offset + limit]}
+        assert in_memory(records, query, within) == (seqs, parted)
+        assert of_window(records, query, limit, offset) == page_of(matching)
+        assert live(records, query) == [one.frame for one in matching]
+    with tempfile.TemporaryDirectory() as folder:
+        disks = Disks(folder, records)
+        try:
+            for stage in disks.stages():
+                for query, matching in expected:
+                    assert disks.page(query, limit, offset) == page_of(matching), stage
+        finally:
+            disks.disk.close()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(messages.map(complete), min_size=1, max_size=12),
+    st.lists(st.tuples(filters, askers), min_size=1, max_size=4),
+    st.integers(1, 12),
+    st.integers(0, 6),
+)
+def test_all_sources_find_what_a_plain_loop_finds(
+    sources: list[Json], asked: list[Question], limit: int, offset: int
+) -> None:
+    agree(sources, asked, limit, offset)
+
+
+def test_all_sources_tell_a_phrase_from_its_words() -> None:
+    """With more candidates than are read, the words of a phrase are looked up, and then read."""
+    notes = ["red dragon", "dragon red", "a red dragon", "red or dragon"] * 20
+    sources = [
+        complete({"type": "system", "event": "error", "data": {"note": note}}) for note in notes
+    ]
+    texts = ['"red dragon"', "red dragon", "drag", '"ed dra"', '"a red" dragon', "dr re ag"]
+    agree(sources, [(Filters(text=text), None) for text in texts], limit=50, offset=10)
+
+
+def test_the_stages_on_disk_are_what_they_are_called(tmp_path: Path) -> None:
+    sample = {"type": "system", "event": "error", "data": {"note": "red dragon"}}
+    disks = Disks(str(tmp_path), [record(sample, seq) for seq in range(1, 10)])
+    assert [(stage, disks.counts()) for stage in disks.stages()] == [
+        ("open end", []),
+        ("sealed", [2, 2, 2, 2]),
+        ("merged", [8]),
+    ]
+    disks.disk.close()

@@ -1,0 +1,196 @@
+"""Segments of the index on disk against a list of records, and on a disk that fails.
+
+Segments are made very small, so that sealing and merging happen all the time.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import invariant, rule
+
+from livelog.auth.principal import ANYBODY
+from livelog.index.paging import Span
+from livelog.index.query import EVERYTHING, Query, compile_query
+from livelog.store.database.connection import Connection, Rows
+from livelog.store.reader.segments import Segments
+from livelog.wire.commands import Filters
+from tests.support.disk import KEY, Disk
+from tests.support.segments import SAMPLE, DiskMachine, queries, small_segments
+from tests.support.strategies import record
+
+__all__ = ["small_segments"]  # a fixture
+
+each_key = pytest.mark.parametrize("key", [b"", KEY], ids=["plain", "encrypted"])
+
+
+class SegmentsAgainstAList(DiskMachine):
+    """Sealing, merging, dropping and reopening in any order leave every message to be found."""
+
+    @property
+    def segments(self) -> Segments:
+        return self.disk.reader._segments
+
+    @rule()
+    def settle(self) -> None:
+        """Finish all work: no open end is left to seal, and no neighbours to merge."""
+        self.disk.settle()
+        assert not self.segments._sealing
+        assert len(self.segments._open.index) < 4
+
+    @rule(steps=st.integers(1, 60))
+    def fail(self, steps: int) -> None:
+        """Let a job fail in the middle, as on a full disk."""
+        while steps and self.disk.reader.work():
+            steps -= 1
+        if self.segments._job is not None:
+            self.segments._abandon(sqlite3.OperationalError("database or disk is full"))
+
+    @rule(query=queries)
+    def find(self, query: Query) -> None:
+        reader, rows = self.segments, self.disk.reader._rows
+        first, last = rows.first_position, rows.position_upto(self.last)
+        reader.cover(last)
+        found = [
+            rows.seq_at(part.first + place)
+            for part in reader.parts(first, last)
+            for place in reader.matches(part, query, first, last)
+        ]
+        assert found == [one.seq for one in self.kept if query.matches(one)]
+
+    @invariant()
+    def agree(self) -> None:
+        self.segments._check()
+
+
+SegmentsAgainstAList.TestCase.settings = settings(
+    max_examples=40, stateful_step_count=30, phases=[Phase.reuse, Phase.generate]
+)
+TestSegmentsAgainstAList = SegmentsAgainstAList.TestCase
+
+
+@each_key
+def test_segments_are_merged_so_that_few_are_left(tmp_path: Path, key: bytes) -> None:
+    disk = Disk(tmp_path / "live.db", key)
+    disk.write([record(SAMPLE, seq) for seq in range(1, 201)])
+    disk.settle()
+    counts = [part.end - part.first for part in disk.reader._segments.parts(0, 1000)]
+    assert sum(counts) == 200
+    assert max(counts) > 50
+    assert len(counts) < 12
+    assert disk.page(compile_query(ANYBODY, Filters(text="dragon")), 200, Span(1, 150)).total == 200
+    disk.close()
+
+
+@each_key
+def test_an_index_that_is_damaged_or_of_another_log_is_made_again(
+    tmp_path: Path, key: bytes
+) -> None:
+    disk = Disk(tmp_path / "live.db", key)
+    disk.write([record(SAMPLE, seq) for seq in range(1, 31)])
+    disk.settle()
+    other = Disk(tmp_path / "other.db", key)
+    other.write([record(SAMPLE, seq) for seq in range(1, 11)])
+    for disk_again in (disk, other):
+        disk_again.reader.close()
+    shutil.copy(tmp_path / "live.db-index", tmp_path / "other.db-index")
+    other.reopen()
+    assert other.page(EVERYTHING, 100, Span(100)).total == 10
+    index = tmp_path / "live.db-index"
+    index.write_bytes(b"not an index at all" + index.read_bytes()[19:])
+    disk.reopen()
+    assert disk.page(EVERYTHING, 100, Span(100)).total == 30
+    disk.close()
+    other.close()
+
+
+@each_key
+def test_an_index_that_cannot_be_written_is_kept_in_memory_until_it_can(
+    tmp_path: Path, key: bytes
+) -> None:
+    disk = Disk(tmp_path / "live.db", key)
+    disk.write([record(SAMPLE, seq) for seq in range(1, 41)])
+    disk.settle()
+    index = disk.reader._segments._connection
+    [[pages]] = index.execute("PRAGMA page_count")
+    index.execute(f"PRAGMA max_page_count = {pages}")
+    for first in range(41, 161, 20):
+        notes = [(seq, {"note": f"red dragon {seq}"}) for seq in range(first, first + 20)]
+        disk.write([record(SAMPLE | {"data": note}, seq) for seq, note in notes])
+        for _ in range(20):
+            disk.reader.work()
+        found = disk.page(compile_query(ANYBODY, Filters(text="dragon")), 1000, Span(1000))
+        assert [seq_of(payload) for payload in found.payloads] == [*range(first + 19, 0, -1)]
+    assert disk.reader._segments._sealing
+    index.execute("PRAGMA max_page_count = 100000")
+    disk.settle()
+    assert not disk.reader._segments._sealing
+    assert disk.page(EVERYTHING, 1000, Span(1000)).total == 160
+    disk.reopen()
+    assert disk.page(EVERYTHING, 1000, Span(1000)).total == 160
+    disk.close()
+
+
+def seq_of(payload: bytes) -> int:
+    return int(json.loads(payload)["seq"])
+
+
+class FullOnce:
+    """A connection to the index; one of its commits finds the disk full, after some that do not."""
+
+    def __init__(self, connection: Connection, good: int) -> None:
+        self._connection = connection
+        self._good = good
+        self.failed = False
+
+    def execute(self, sql: str, *values: Any) -> Rows:
+        if sql == "COMMIT" and not self.failed:
+            self._good -= 1
+            if self._good < 0:
+                self.failed = True
+                self._connection.execute("ROLLBACK")
+                raise sqlite3.OperationalError("database or disk is full")
+        return self._connection.execute(sql, *values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+@each_key
+@pytest.mark.parametrize("good", range(8))
+def test_a_commit_that_fails_leaves_all_messages_to_be_found(
+    tmp_path: Path, key: bytes, good: int
+) -> None:
+    """The segments that were trimmed are dropped first, then new ones are sealed and merged."""
+    disk = Disk(tmp_path / "live.db", key)
+    disk.write([record(SAMPLE, seq) for seq in range(1, 31)])
+    disk.settle()
+    disk.trim(25, deleted=False)
+    index = disk.reader._segments
+    index._connection = failing = FullOnce(index._connection, good)
+    disk.write([record(SAMPLE, seq) for seq in range(31, 71)])
+    for _ in range(200):
+        disk.reader.work()
+        assert disk.page(EVERYTHING, 70, Span(1)).total == 45
+    assert failing.failed
+    disk.settle()
+    assert disk.page(EVERYTHING, 70, Span(1)).total == 45
+    index._check()
+    disk.close()
+
+
+@each_key
+def test_a_value_with_a_nul_is_found_on_disk(tmp_path: Path, key: bytes) -> None:
+    disk = Disk(tmp_path / "live.db", key)
+    message = {"type": "user", "user_id": "u", "username": "a\0b", "content": "c"}
+    disk.write([record(message, seq) for seq in range(1, 11)])
+    disk.settle()
+    assert disk.page(compile_query(ANYBODY, Filters(username="a\0b")), 10, Span(1)).total == 10
+    disk.close()
