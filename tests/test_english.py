@@ -7,6 +7,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -62,14 +63,18 @@ def prose(source: str) -> list[tuple[int, str]]:
     """Line and text of every string, and of every run of comments, without line breaks."""
     texts: list[tuple[int, str]] = []
     last = -1  # line of the comment that the next one may continue
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+    tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    for token, following in pairwise(tokens):
         line, text = token.start[0], " ".join(token.string.split())
         if token.type == tokenize.COMMENT:
             first, before = texts.pop() if line == last + 1 else (line, "")
             texts.append((first, f"{before} {text.lstrip('# ')}".strip()))
             last = line
-        elif token.type == tokenize.STRING or tokenize.tok_name[token.type] == "FSTRING_MIDDLE":
+        elif token.type == tokenize.STRING:
             texts.append((line, text))
+            last = -1
+        elif tokenize.tok_name[token.type] == "FSTRING_MIDDLE":  # from Python 3.12 on
+            texts.append((line, f"{text} {{" if following.string == "{" else text))
             last = -1
     return texts
 

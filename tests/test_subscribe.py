@@ -79,7 +79,9 @@ async def test_a_change_of_subscription_holds_from_its_answer_on() -> None:
                 seq = house.append(sample).seq
                 published[seq] = sample["type"]
                 expected.extend([seq] if sample["type"] in listens else [])
-        await _answered(client, "pong", published, expected)
+        # A pong can overtake messages that wait for the next round: its seq says so.
+        while (await _answered(client, "pong", published, expected))["seq"] < max(published):
+            pass
         assert not expected
 
 

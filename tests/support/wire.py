@@ -309,6 +309,9 @@ def upgrade(target: str = "/ws/live-log", method: str = "GET", **headers: str) -
 class Client(Wire):
     """A WebSocket client."""
 
+    head: Callable[[], int] = staticmethod(lambda: 0)
+    """Tells the server's head."""
+
     async def open(self, query: str = "") -> None:
         """Shake hands."""
         await self.send(upgrade(f"/ws/live-log{query}"))
@@ -349,11 +352,17 @@ class Client(Wire):
         return [(await self.event())["content"] for _ in range(count)]
 
     async def everything(self) -> list[Json]:
-        """All that was sent to this client up to now."""
-        await self.tell("ping", request_id="that is all")
-        events = []
-        while (event := await self.event()).get("request_id") != "that is all":
-            events.append(event)
+        """All that this client is to get up to now.
+
+        A pong can overtake messages that wait for the next round; its seq says up to where all has
+        been sent.
+        """
+        head, sent, events = self.head(), -1, []
+        while sent < head:
+            await self.tell("ping", request_id="that is all")
+            while (event := await self.event()).get("request_id") != "that is all":
+                events.append(event)
+            sent = event["seq"]
         return events
 
     async def closed(self) -> tuple[str, int]:
@@ -415,6 +424,7 @@ class House:
     async def client(self, query: str = "", receive_buffer: int = 0, source: str = "") -> Client:
         """A WebSocket client that has been greeted."""
         client = self._kept(await Client.connect(self.address, receive_buffer, source))
+        client.head = lambda: self.inside.context.log.head
         await client.open(query)
         greeting = await client.event()
         assert greeting["action"] == "connected", greeting

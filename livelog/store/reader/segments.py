@@ -221,21 +221,27 @@ def _opened(path: str, rows: Rows, key: bytes) -> tuple[Connection, list[Segment
     """Open the index file; make it again if it does not fit the store or cannot be read."""
     for _ in range(2):
         try:
-            connection = _connect(path, rows.name, key)
-            segments = _segments(connection)
-            if all(_fits(each, rows) for each in segments):
-                return connection, segments
-            issue = "does not fit the store"
-            connection.close()
+            return _read(_connect(path, rows.name, key), rows)
         except sqlite3.OperationalError as error:  # locked, or no room: it may be good
             _log.warning("the index %s cannot be used now: %s", path, error)
             break
         except sqlite3.DatabaseError as error:
-            issue = str(error)
-        _log.warning("the index %s is made again: %s", path, issue)
+            _log.warning("the index %s is made again: %s", path, error)
         remove(path)
     _log.warning("the index is kept in memory")
     return _connect(":memory:", rows.name, b""), []
+
+
+def _read(connection: Connection, rows: Rows) -> tuple[Connection, list[Segment]]:
+    """Return the connection with its segments, or close it and raise `sqlite3.DatabaseError`."""
+    try:
+        segments = _segments(connection)
+        if not all(_fits(each, rows) for each in segments):
+            raise sqlite3.DatabaseError("does not fit the store")
+    except BaseException:
+        connection.close()
+        raise
+    return connection, segments
 
 
 def _segments(connection: Connection) -> list[Segment]:
@@ -245,6 +251,15 @@ def _segments(connection: Connection) -> list[Segment]:
 
 def _connect(path: str, name: str, key: bytes) -> Connection:
     connection = open_connection(path, key, _LOCK_SECONDS)
+    try:
+        _prepare(connection, name)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: Connection, name: str) -> None:
     # One process at a time; if the one before is about to end, wait for it.
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA journal_mode = WAL")
@@ -255,9 +270,7 @@ def _connect(path: str, name: str, key: bytes) -> Connection:
         connection.executescript(segment.SCHEMA)
         connection.execute("INSERT INTO owner VALUES (?, ?)", (name, FORMAT))
     elif owner != (name, FORMAT):
-        connection.close()
         raise sqlite3.DatabaseError("it belongs to another log or version")
-    return connection
 
 
 def _fits(each: Segment, rows: Rows) -> bool:
