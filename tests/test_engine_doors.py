@@ -196,7 +196,7 @@ async def test_an_engine_that_takes_nothing_says_so_at_every_door() -> None:
     async with serving(engine=broker.engine) as house:
         client, http = await house.client(), await house.http()
         first = await house.server.publish(user("first"))
-        broker.away = RefusedError(SERVER_ERROR, "", "the broker is away", status=503)
+        broker.away = RefusedError(SERVER_ERROR, "", "the broker is away", retry_after=1)
         error = await client.ask("publish", message=user())
         assert (error["error_code"], error["details"]["issue"]) == (1011, "the broker is away")
         answer = await http.ask("POST", "/api/messages", body(user(), user()))
