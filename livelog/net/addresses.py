@@ -7,7 +7,6 @@ right, where the nearest proxy has written, up to the first address that is not 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -83,9 +82,3 @@ def _without_port(hop: str) -> str:
         return host if bracket else hop
     host, colon, port = hop.partition(":")
     return host if colon and port.isdigit() and "." in host else hop
-
-
-def address_of(transport: asyncio.Transport) -> str:
-    """Return the peer's address; "" at a Unix socket."""
-    peer = transport.get_extra_info("peername")
-    return str(parse(peer[0])) if isinstance(peer, tuple) else ""

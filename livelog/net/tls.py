@@ -24,8 +24,8 @@ from collections.abc import Callable
 from typing import cast
 
 from livelog.errors import ConfigError, RefusedError
-from livelog.net.addresses import address_of
 from livelog.net.context import Context
+from livelog.net.transport import address_of
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ from email.utils import formatdate
 from typing import NamedTuple, cast
 
 from livelog.errors import SERVER_ERROR, RefusedError
-from livelog.net.addresses import address_of
 from livelog.net.context import Context
 from livelog.net.http import upgrade
 from livelog.net.http.admission import admit
@@ -34,6 +33,7 @@ from livelog.net.http.parser import (
 )
 from livelog.net.http.state import RECEIVING, RULES, State
 from livelog.net.proxyprotocol import PrefaceReader
+from livelog.net.transport import address_of, half_close
 
 _log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class HttpConnection(asyncio.Protocol):
         self.transport.abort()
 
     def give_way(self) -> bool:
-        """Make room for another connection, unless there is something to answer."""
+        """Be evicted for another connection, unless there is something to answer."""
         if self.rule.busy:
             return False
         self.transport.abort()
@@ -302,11 +302,11 @@ class HttpConnection(asyncio.Protocol):
         if self.transport.is_closing():
             return
         self._enter(State.LINGERING)
-        if self.half_closed or not self.transport.can_write_eof():  # TLS closes in its own steps
+        if self.half_closed:
             self.transport.close()
         else:
             self.transport.resume_reading()
-            self.transport.write_eof()
+            half_close(self.transport)
 
     def _leave(self) -> None:
         self._enter(State.CLOSED)

@@ -38,6 +38,7 @@ from livelog.errors import (
 )
 from livelog.fanout.audience import Reader
 from livelog.net.context import Context
+from livelog.net.transport import half_close
 from livelog.net.websocket import dispatch, inbox, session
 from livelog.net.websocket.inbox import Inbox
 from livelog.net.websocket.keepalive import Due, Keepalive
@@ -224,10 +225,8 @@ class Connection(asyncio.Protocol):
             if data:
                 if not only_the_end:
                     self.transport.write(data)
-            elif self.transport.can_write_eof():
-                self.transport.write_eof()
             else:
-                self.transport.close()  # TLS knows no half of a connection
+                half_close(self.transport)
 
     # Backpressure.
 
