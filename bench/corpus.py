@@ -18,7 +18,7 @@ import msgspec
 from bench.websocket import Json
 from livelog.log.ingest import decode
 from livelog.wire.messages import encoder
-from livelog.wire.moments import timestamp
+from livelog.wire.timestamps import timestamp
 
 SIZE = 350
 VOCABULARY = 65_000

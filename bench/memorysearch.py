@@ -27,8 +27,8 @@ from livelog.log.log import Log
 from livelog.log.window import Window
 from livelog.store.memory import open_memory
 from livelog.wire.commands import Filters
-from livelog.wire.moments import timestamp
 from livelog.wire.record import Record, place
+from livelog.wire.timestamps import timestamp
 
 DEEP = 200_000
 SEED = 7

@@ -26,7 +26,7 @@ Glossary, in the order in which a message meets the parts:
     store          the records on disk, for everything older than the window
     position       number of a record in the window or the store, without gaps: good for counting
     segment        a sealed part of the search index on disk, for a run of positions
-    term           `field=value` of a record, by which the index and the routing find it
+    term           `field=value`, `type=name` or a word of a record, by which the index finds it
     posting list   the positions of all records that contain a term or an n-gram, as a bitmap
     subscription   the types a client listens to, with filters for each
     reader         a connection as the fan-out sees it: a subscription and a cursor
@@ -37,6 +37,7 @@ Glossary, in the order in which a message meets the parts:
     audience       the live readers that share a subscription, and the frames they still lack
     round          one pass over all audiences with frames; each member is written to once
     pacing         the rest between two rounds, which makes batches grow with the load
+    command        a client's request over the WebSocket; its message there is a *WebSocket message*
     turn           the time one busy connection gets before the next one is served
     backpressure   a full send buffer makes a reader leave its audience, and catch up later
     drain          the end of a server: it disconnects clients gradually and spreads their return

@@ -138,7 +138,7 @@ class Server(InProcess):
             self._filling = self._context.loop.create_task(self._fill())
 
     async def close(self) -> None:
-        """Refuse new connections, close those there are over `drain_seconds`, and stop.
+        """Refuse new WebSockets, close those there are over `drain_seconds`, and stop.
 
         Has no effect on a server that is not running or is being closed already.
         """
@@ -220,7 +220,7 @@ class Server(InProcess):
         Flusher(loop, hub, catch_up, pacing)
         engine = self._engine = self._make_engine(self._clock)
         engine.start(log)
-        proxies, incidents = Networks(config.net.trusted_proxies), Audit(loop.time)
+        proxies, audit = Networks(config.net.trusted_proxies), Audit(loop.time)
         return Context(
             config=config,
             loop=loop,
@@ -232,8 +232,8 @@ class Server(InProcess):
             started=loop.time(),
             proxies=proxies,
             origins=Origins(config.net.allowed_origins),
-            audit=incidents,
-            limiter=Limiter(config, proxies, loop.time, incidents),
+            audit=audit,
+            limiter=Limiter(config, proxies, loop.time, audit),
             scheduler=Scheduler(loop),
             auth=self._auth,
         )

@@ -26,8 +26,8 @@ from livelog.log.window import Window
 from livelog.store.memory import open_memory
 from livelog.wire import frames
 from livelog.wire.messages import TYPES, AnyMessage, MessageType, UserMessage
-from livelog.wire.moments import parse_moment, timestamp
 from livelog.wire.record import Receipt
+from livelog.wire.timestamps import parse_moment, timestamp
 from tests.support.strategies import Json, messages, split
 from tests.test_explain import mutated
 from tests.test_messages import EXAMPLES

@@ -17,8 +17,8 @@ from livelog.index.terms import MAX_DEPTH, key, mentions, terms
 from livelog.log.ingest import convert
 from livelog.wire import frames
 from livelog.wire.messages import encoder
-from livelog.wire.moments import microseconds
 from livelog.wire.record import Draft, Record, place
+from livelog.wire.timestamps import microseconds
 from tests.support.strategies import Json, decoded, messages, record
 
 seqs = st.integers(0, 2**53 - 1)

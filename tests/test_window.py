@@ -40,7 +40,7 @@ class WindowAgainstAList(RuleBasedStateMachine):
 
     @rule(message=messages, step=st.integers(1, 3), id=st.sampled_from(["a", "b", "c"]))
     def append(self, message: Json, step: int, id: str) -> None:
-        """Timestamps are out of order and ids come again: both are no concern of the window."""
+        """TimeIndex are out of order and ids come again: both are no concern of the window."""
         self.last += step
         new = record({"id": id, **message}, self.last)
         self.window.append(new)

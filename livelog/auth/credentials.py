@@ -1,7 +1,6 @@
 """Credentials of a request: where they stand in it, and the refusals for wrong ones.
 
-Codes: 4000 when there is nothing or nothing that could be believed, 4001 for what is not valid,
-4002 for what was valid once.
+Codes: 4000 without a usable credential, 4001 for an invalid one, 4002 for an expired one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The checks of JSON Web Tokens and opaque tokens, and the identity provider behind them.
+"""The token checks that are configured: their keys, and the identity provider behind them.
+
+The claims of a token, of an introspected one too, are checked in `tokens`.
 
 The imports here need the extra `auth`; a server without tokens never imports this module.
 """

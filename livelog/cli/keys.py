@@ -12,7 +12,7 @@ from livelog.auth import apikeys, keyfile
 from livelog.auth.principal import SCOPES
 from livelog.cli.exit import Failure, outcome, say
 from livelog.cli.options import Parser
-from livelog.wire.moments import timestamp
+from livelog.wire.timestamps import timestamp
 
 _EXAMPLES = """\
 examples:

@@ -1,12 +1,13 @@
 """A link to the server: one connection after the other, and the subscriptions that outlive them.
 
-When a connection breaks, the link opens another by the schedule, resumes its subscriptions from
-where they were, and repeats the requests that were not answered. Only an end that makes another
-attempt useless ends a link; then all that wait on it get the reason.
+When a connection breaks, the link opens another after the delays of `Backoff`, resumes its
+subscriptions from where they were, and repeats the requests that were not answered. Only an end
+that makes another attempt useless ends a link; then all that wait on it get the reason.
 
-A subscription gets messages only after the server has confirmed it on this connection: earlier ones
-were sent for others. Subscribing with `since` moves the whole connection there, so it always names
-the earliest place of all subscriptions; each passes over the messages it has had.
+A subscription gets messages only after the server has confirmed it on this connection: messages
+before that belong to other subscriptions. Subscribing with `since` moves the whole connection
+there, so it always names the earliest place of all subscriptions; each passes over the messages it
+has had.
 
 A link reads while it can. When a subscription is full and stays so, a shared link hands it to
 `overflow`. A link of one subscription has no `overflow` and stops reading, which makes the server

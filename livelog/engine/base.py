@@ -43,7 +43,7 @@ class Engine(Protocol):
         """Place `drafts` and commit them; `done` is called with the outcomes."""
 
     def refusal(self, draft: Draft | None = None) -> RefusedError | None:
-        """Return why nothing can be taken now, or why `draft` cannot; None without a reason.
+        """Return why nothing can be taken now, or why `draft` cannot; None if it can.
 
         It says what is known without asking elsewhere; `submit` may still refuse. A door that takes
         several messages asks before it submits any.

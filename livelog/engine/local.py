@@ -44,7 +44,7 @@ class LocalEngine:
         self._sink.commit(list(fresh.values()), committed)
 
     def refusal(self, draft: Draft | None = None) -> RefusedError | None:
-        """Return why nothing can be taken now, or why `draft` cannot; None without a reason."""
+        """Return why nothing can be taken now, or why `draft` cannot; None if it can."""
         refused = _closed() if self._closed else self._sink.refusal
         if refused is not None or draft is None or not draft.named:
             return refused

@@ -19,7 +19,7 @@ Route = tuple[MessageType, str]
 
 
 class Reader:
-    """One connection's position in the log.
+    """One connection's place in the log.
 
     `cursor` is the seq up to which all subscribed messages have been written. It is exact while the
     reader is in no audience; `Hub.position` is exact for live readers, too.

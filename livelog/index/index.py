@@ -17,7 +17,7 @@ from pyroaring import BitMap
 from livelog.index.ngrams import MAX_QUEUED
 from livelog.index.plan import Steps
 from livelog.index.postings import Postings, shifted
-from livelog.index.timestamps import Timestamps
+from livelog.index.timeindex import TimeIndex
 from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
 
@@ -40,7 +40,7 @@ class Index:
         self._types: dict[MessageType, BitMap] = {name: BitMap() for name in TYPES}
         self._keys: dict[str, BitMap] = {}
         self._words = Postings(max_queued)
-        self._times = Timestamps()
+        self._times = TimeIndex()
         self._swept = 0
         self._sweep: Iterator[None] | None = None
 

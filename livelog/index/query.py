@@ -1,11 +1,11 @@
 """The one predicate: the messages that a principal asks for and may read.
 
 A `Query` means the same for a live subscription, for resume, for history and for search. All its
-parts must hold. `compile_query` is the only way to one: it takes a principal, checks its scopes
-and limits the query to the types and the direct messages it may read, so no caller has to. A
-`Subscription` is one connection's set of queries, one for each message type it named. Both are
-values: equal ones are interchangeable, which is what lets connections with the same subscription
-share one audience.
+parts must hold. `compile_query` is the only way from a client's filters to one: it takes a
+principal, checks its scopes and limits the query to the types and the direct messages it may read,
+so no caller has to. A `Subscription` is one connection's set of queries, one for each message type
+it named. Both are values: equal ones are interchangeable, which is what lets connections with the
+same subscription share one audience.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from livelog.index.terms import key
 from livelog.index.text import Phrase, occurs, phrases
 from livelog.wire.commands import KEY_FILTERS, Filters
 from livelog.wire.messages import TYPES, MessageType
-from livelog.wire.moments import parse_moment
 from livelog.wire.record import Record
+from livelog.wire.timestamps import parse_moment
 
 BEGINNING_OF_TIME = -(2**63)
 END_OF_TIME = 2**63

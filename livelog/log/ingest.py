@@ -1,9 +1,10 @@
-"""The way in: from a decoded message to its place in the log. All doors end here.
+"""Ingest: every message passes here before the log, wherever it came in.
 
-`admit` does what needs no order: it checks who may say this and what the schema cannot say, stamps
-what is missing and encodes. `publish` hands admitted messages to the engine, which gives them their
-order and answers with their places. A door that takes several messages admits them all before it
-publishes any, so that one wrong message refuses them all.
+`admit` does what needs no order: it checks who may publish the message and what the schema cannot
+express, stamps what is missing and encodes. `publish` hands admitted messages to the engine, which
+recognizes repeated ids, gives the others their order and answers with their places. A door that
+takes several messages admits them all before it publishes any, so that one wrong message refuses
+them all.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from livelog.index.terms import terms
 from livelog.wire import validation
 from livelog.wire.ids import uuid7
 from livelog.wire.messages import AnyMessage, Message, decoder, encoder
-from livelog.wire.moments import parse_moment, timestamp
 from livelog.wire.record import Draft
+from livelog.wire.timestamps import parse_moment, timestamp
 
 
 class Ingest:
@@ -67,7 +68,7 @@ class Ingest:
         return draft
 
     def publish(self, drafts: Sequence[Draft], done: Done) -> None:
-        """Have `drafts` placed and committed; delivery follows in the next turn of the loop.
+        """Have `drafts` placed and committed; delivery follows in the next iteration of the loop.
 
         `done` is called once, with one outcome per draft: perhaps before this returns, perhaps much
         later. A message whose id is known is not taken again: its receipt is the first one's.

@@ -2,9 +2,9 @@
 
 `commit` is the only way in: nothing else appends to the window or the store or publishes to the
 subscribers, so all of them see the same messages in the same order. It is called by the engine
-(`livelog.engine.base.Sink`), in any turn of the loop. Everything that reads, be it history, search,
-resume or a slow client that catches up, comes through here: the window answers first, and the store
-for what is older.
+(`livelog.engine.base.Sink`), in any iteration of the loop. Everything that reads, be it history,
+search, resume or a slow client that catches up, comes through here: the window answers first, and
+the store for what is older.
 
 After a start the window is empty and the store answers. Meanwhile `fill` makes a second window out
 of what is on disk, adds what has come since, and puts it in the place of the first.
@@ -118,7 +118,7 @@ class Log:
     # Out.
 
     async def read(self, query: Query, span: Span) -> Page:
-        """Return a page of history, newest first. Let the loop breathe while it looks.
+        """Return a page of history, newest first. Yields to the loop while it searches.
 
         Raises `RefusedError` when what is on disk cannot be read.
         """

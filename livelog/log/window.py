@@ -30,7 +30,7 @@ _COMPACT_AT = 4096
 """Evicted messages whose places in the lists are kept before the lists are cut."""
 
 _RENUMBER_AT = 1 << 31
-"""Position at which they are counted anew, long before the 2**32 that the index can hold."""
+"""Position at which all are renumbered from 0, long before the 2**32 that the index can hold."""
 
 
 class Matches:

@@ -1,4 +1,4 @@
-"""The audit log: refused requests and failed connections, with address and reason.
+"""The audit log: refusals, blocks, evictions and failed connections. Callers give the text.
 
 No client may fill the disk by repeating itself: each kind of incident is logged once a minute per
 address, with the number of repetitions, and all addresses together get a limited number of lines a

@@ -2,10 +2,10 @@
 
 Thousands of clients that are disconnected together reconnect together, and the next server is busy
 with handshakes instead of delivering. So the close frames go out in slices over `--drain-seconds`,
-each after a `disconnected` event with its own time to reconnect: after this server has ended and
-the next one is up, spread over as long again. With few clients both take less. During the drain
-`/healthz` answers that the server is not ready, new connections are refused, and connected clients
-are served as before.
+each after a `disconnected` event with its own time to reconnect. These times begin when the next
+server should be up, and are spread over as long as the drain. With few clients both take less.
+During the drain `/healthz` answers that the server is not ready, new WebSockets are refused, and
+connected clients are served as before.
 """
 
 from __future__ import annotations

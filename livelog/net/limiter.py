@@ -64,8 +64,8 @@ HELD_AGAINST: dict[Door, frozenset[int]] = {
     "websocket": frozenset({AUTHENTICATION_FAILED, INVALID_TOKEN, RATE_LIMIT_EXCEEDED}),
 }
 """Codes that lead to a block of the address when there are many: of requests refused before and
-after their body was looked at, and of WebSockets that the server closes. A breach of RFC 6455 does
-always; internal errors, big bodies, slow and silent clients do not."""
+after their body was looked at, and of WebSockets that the server closes. A breach of RFC 6455
+always counts; internal errors, big bodies, slow and silent clients do not."""
 
 _SERVICES = {"publish:any", "admin"}
 """Scopes of programs that work for many users; their address is limited, their user is not."""
@@ -105,10 +105,10 @@ class Limiter:
     # Connections.
 
     def enter(self, connection: Waiting, address: str) -> None:
-        """Count a connection that was accepted. Raises `RefusedError` when it is too many.
+        """Count a connection that was accepted.
 
-        It is when as many of its address are waiting already. With too many waiting in all, the
-        least recently active one is evicted instead.
+        With too many waiting in all, the least recently active one is evicted. Raises
+        `RefusedError` when `waiting_per_ip` connections of its address wait already.
         """
         here, limit = self._limited(address), self._limits.waiting_per_ip
         waiting = self.connections.waiting
@@ -125,7 +125,7 @@ class Limiter:
         self.connections.waiting.touch(connection)
 
     def check_upgrade(self, address: str) -> None:
-        """Raise `RefusedError` when as many WebSockets of `address` are open as may be."""
+        """Raise `RefusedError` when `address` has its maximum of open WebSockets."""
         here, limit = self._limited(address), self._limits.connections_per_ip
         if here and self.connections.websockets.by_address[here] >= limit:
             issue = f"{limit} connections are open from {address}"
@@ -136,7 +136,7 @@ class Limiter:
         self.connections.websockets.add(connection, address)
 
     def leave(self, connection: Peer) -> None:
-        """Count a connection no longer that has gone, or has become a WebSocket."""
+        """Stop counting a connection that has gone or has become a WebSocket."""
         self.connections.discard(connection)
 
     def _evict_one(self) -> None:
@@ -178,7 +178,8 @@ class Limiter:
         return warning
 
     def charge(self, count: int, address: str, principal: Principal = ANYBODY) -> None:
-        """Take `count` messages more of a request that was let in, though it be on credit."""
+        """Take `count` messages more of a request that was admitted, even if that overdraws the
+        quota."""
         now = self._clock()
         for _, quota in self._shared(address, principal):
             quota.messages.charge(now, count)

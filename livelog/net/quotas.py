@@ -17,9 +17,9 @@ from livelog.wire.events import RateLimit
 Scope = Literal["messages", "commands"]
 
 REMEMBERED = 50_000
-"""Addresses, and users; some 600 bytes each."""
+"""Maximum of addresses, and of users, that are remembered; about 600 bytes each."""
 _SWEPT = 500
-"""Addresses, and users, that are looked at in one turn."""
+"""Addresses, and users, that are looked at in one sweep."""
 
 
 class ConnectionQuota:
@@ -100,7 +100,7 @@ class Quotas(Generic[AnyQuota]):
         return self._quota_of.get(name)
 
     def sweep(self, now: float) -> None:
-        """Look at some, and forget those that are idle."""
+        """Check the least recently used ones, `_SWEPT` of them, and forget the idle."""
         for _ in range(min(_SWEPT, len(self._quota_of))):
             name, quota = self._quota_of.popitem(last=False)
             if not quota.idle(now):

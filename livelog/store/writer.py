@@ -1,4 +1,4 @@
-"""The writing thread: takes what has gathered and commits it, then says that it is safe.
+"""The writing thread: commits the queued records, and reports when they are safe.
 
 One commit is one SQL statement, whatever it holds: the rows are cut out of one long value inside
 SQLite, which runs without the interpreter lock, so that the loop goes on meanwhile. What cannot be

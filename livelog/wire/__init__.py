@@ -1,7 +1,7 @@
 """The wire format: messages, commands and events as structs, and the frames that carry them.
 
 Pure: no asyncio, no clock, no I/O. `messages` holds the six message types, `commands` and `events`
-the rest of the protocol, `record` a message with its position in the log.
+the rest of the protocol, `record` a message with its place in the log.
 """
 
 WEBSOCKET_PATH = "/ws/live-log"

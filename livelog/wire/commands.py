@@ -2,7 +2,7 @@
 
 The classes are the protocol: fields, bounds and defaults are declared only here. Commands refuse
 unknown fields. Every command may carry a `request_id`, which its reply or its `error` repeats. A
-`seq` is always a position in the log.
+`seq` is always a place in the log.
 """
 
 from __future__ import annotations

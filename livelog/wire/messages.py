@@ -182,7 +182,7 @@ encoder = msgspec.json.Encoder()
 
 
 class DeliveredUser(UserMessage, kw_only=True, forbid_unknown_fields=False, tag="user"):
-    """A `UserMessage` with its position in the log."""
+    """A `UserMessage` with its place in the log."""
 
     id: str
     timestamp: str
@@ -190,7 +190,7 @@ class DeliveredUser(UserMessage, kw_only=True, forbid_unknown_fields=False, tag=
 
 
 class DeliveredSystem(SystemMessage, kw_only=True, forbid_unknown_fields=False, tag="system"):
-    """A `SystemMessage` with its position in the log."""
+    """A `SystemMessage` with its place in the log."""
 
     id: str
     timestamp: str
@@ -198,7 +198,7 @@ class DeliveredSystem(SystemMessage, kw_only=True, forbid_unknown_fields=False, 
 
 
 class DeliveredDirect(DirectMessage, kw_only=True, forbid_unknown_fields=False, tag="dm"):
-    """A `DirectMessage` with its position in the log."""
+    """A `DirectMessage` with its place in the log."""
 
     id: str
     timestamp: str
@@ -206,7 +206,7 @@ class DeliveredDirect(DirectMessage, kw_only=True, forbid_unknown_fields=False, 
 
 
 class DeliveredRaid(RaidMessage, kw_only=True, forbid_unknown_fields=False, tag="raid"):
-    """A `RaidMessage` with its position in the log."""
+    """A `RaidMessage` with its place in the log."""
 
     id: str
     timestamp: str
@@ -214,7 +214,7 @@ class DeliveredRaid(RaidMessage, kw_only=True, forbid_unknown_fields=False, tag=
 
 
 class DeliveredParty(PartyMessage, kw_only=True, forbid_unknown_fields=False, tag="party"):
-    """A `PartyMessage` with its position in the log."""
+    """A `PartyMessage` with its place in the log."""
 
     id: str
     timestamp: str
@@ -222,7 +222,7 @@ class DeliveredParty(PartyMessage, kw_only=True, forbid_unknown_fields=False, ta
 
 
 class DeliveredGuild(GuildMessage, kw_only=True, forbid_unknown_fields=False, tag="guild"):
-    """A `GuildMessage` with its position in the log."""
+    """A `GuildMessage` with its place in the log."""
 
     id: str
     timestamp: str

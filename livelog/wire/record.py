@@ -1,4 +1,4 @@
-"""A message before it has a position in the log, and after.
+"""A message before it has a place in the log, and after.
 
 A `Draft` is checked and encoded, but has no seq. Once the engine has given it one it becomes a
 `Record`. The frame of a record is made once: subscribers get these bytes, and history pages are cut
@@ -16,7 +16,7 @@ from livelog.wire.messages import MessageType
 
 
 class Draft(NamedTuple):
-    """A checked and encoded message without a position in the log."""
+    """A checked and encoded message without a place in the log."""
 
     id: str
     type: MessageType
@@ -31,7 +31,7 @@ class Draft(NamedTuple):
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """A message with its position in the log."""
+    """A message with its place in the log."""
 
     seq: int
     id: str

@@ -11,7 +11,7 @@ from livelog.errors import RefusedError
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
 from livelog.store.database.file import connect, open_file
-from livelog.store.reader.answers import StoreReader
+from livelog.store.reader.answers import StoredMessages
 from livelog.store.reader.calls import ChunkCall, PageCall
 from livelog.store.writer import _TRIM, Retention, Writer
 from livelog.wire.record import Record
@@ -38,7 +38,7 @@ class Disk:
         self.writer = Writer(
             connection, contents, Retention(), lambda: 0.0, lambda call: call(), lambda upto: None
         )
-        self.reader = StoreReader(self.path, self.key)
+        self.reader = StoredMessages(self.path, self.key)
         self.trimmed_upto = contents.trimmed_upto
 
     def write(self, records: Sequence[Record]) -> None:
@@ -55,7 +55,7 @@ class Disk:
     def reopen(self) -> None:
         """End the reading process and begin another."""
         self.reader.close()
-        self.reader = StoreReader(self.path, self.key)
+        self.reader = StoredMessages(self.path, self.key)
 
     def page(self, query: Query, upto: int, span: Span, ahead: int = 0) -> Page:
         """Ask for a page as the store does."""

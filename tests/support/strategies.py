@@ -27,8 +27,8 @@ from livelog.wire.messages import (
     RaidMessage,
     SystemMessage,
 )
-from livelog.wire.moments import parse_moment
 from livelog.wire.record import Draft, Record, place
+from livelog.wire.timestamps import parse_moment
 
 Json = dict[str, Any]
 

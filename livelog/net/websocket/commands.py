@@ -1,8 +1,8 @@
-"""The commands. A table: struct → handler, and whether it counts as a command.
+"""The table of commands: the handler of each, and whether it takes from the command limit.
 
-A handler answers with an event, or with a coroutine function where the answer takes time, or with
-nothing where the answer comes by itself. What it cannot grant it raises as `RefusedError`. The
-caller is a connection, seen through as little as the handlers need.
+A handler returns an event, a coroutine function where the answer takes time, or None where the
+answer is sent later by a callback. It raises `RefusedError` for what it does not grant. `Caller` is
+the part of a connection that handlers use.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from livelog.wire.commands import (
     Unsubscribe,
 )
 from livelog.wire.events import Authenticated, Event, Pong, Published, Subscribed, Unsubscribed
-from livelog.wire.moments import timestamp
+from livelog.wire.timestamps import timestamp
 
 
 class Caller(Protocol):
@@ -125,7 +125,7 @@ def search(caller: Caller, command: Search) -> Reply:
 
 
 def ping(caller: Caller, command: Ping) -> Reply:
-    """Show life, and tell how far the caller has been served."""
+    """Answer with the seq up to which the caller has everything."""
     context = caller.context
     return Pong(timestamp=timestamp(context.clock()), seq=context.hub.position(caller.reader))
 

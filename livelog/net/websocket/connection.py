@@ -1,12 +1,9 @@
-"""One WebSocket connection: its transport, backpressure, deadlines and close handshake.
+"""One WebSocket connection: its transport, deadlines and close handshake.
 
 Bytes that arrive go through `websockets`' Sans-I/O protocol, which knows framing (RFC 6455) and the
-close handshake; its frames go to the `inbox`, messages from there to `dispatch`. Delivery does not
-pass here: the hub writes shared frames straight to the transport.
-
-Backpressure: when the transport reports a full send buffer, the connection stops reading and its
-reader leaves the live set; when the buffer has drained, both go on. A connection that stays full
-for too long is closed.
+close handshake; its frames go to the `inbox`, messages from there to `dispatch`; `backpressure`
+handles slow clients. Delivery does not pass here: the hub writes shared frames straight to the
+transport.
 
 Closing: `disconnected` and the close frame go out, then the peer has a while to answer, because
 closing the socket at once could reset data that is still in flight (RFC 6455 section 7.1.1).
@@ -39,7 +36,7 @@ from livelog.errors import (
 from livelog.fanout.audience import Reader
 from livelog.net.context import Context
 from livelog.net.transport import half_close
-from livelog.net.websocket import dispatch, inbox, session
+from livelog.net.websocket import backpressure, dispatch, inbox, session
 from livelog.net.websocket.inbox import Inbox
 from livelog.net.websocket.keepalive import Due, Keepalive
 from livelog.wire import frames
@@ -95,7 +92,7 @@ class Connection(asyncio.Protocol):
         # A write goes out at once, and what the kernel does not take is reported at once. Not 0,
         # at which TLS transports report every write.
         self.transport.set_write_buffer_limits(high=1, low=0)
-        self._set_timer()
+        self.set_timer()
         self.send(Connected(connection_id=self.id, message="Successfully connected to live log"))
         if message_types or since:
             self.asked_by_url = message_types, since
@@ -178,7 +175,7 @@ class Connection(asyncio.Protocol):
     def identify(self, principal: Principal) -> None:
         """Begin or renew the session. Raises `RefusedError`."""
         self.session.identify(principal, self.context.clock(), self.context.loop.time())
-        self._set_timer()
+        self.set_timer()
 
     def _review(self, now: float) -> None:
         """Warn of a session that ends soon, and close the connection when it has ended."""
@@ -199,7 +196,7 @@ class Connection(asyncio.Protocol):
         self._empty_outbox()
 
     def send_soon(self, event: Event) -> None:
-        """Send an event in one write with all that is sent so in this turn of the loop."""
+        """Send an event in one write with all that is sent so in this iteration of the loop."""
         if not self.outbox:
             self.context.loop.call_soon(self._empty_outbox)
         self.outbox.append(frames.text(encoder.encode(event)))
@@ -232,23 +229,11 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop, because the send buffer is full."""
-        self.keepalive.blocked_since = self.context.loop.time()
-        self.context.catch_up.block(self.reader)
-        if not self.closing:
-            self.transport.pause_reading()
-            self._set_timer()
+        backpressure.pause(self)
 
     def resume_writing(self) -> None:
-        """Go on, because the send buffer has drained."""
-        if self.closing:
-            return
-        self.keepalive.heard = self.context.loop.time()  # taking data is a sign of life, too
-        self.context.catch_up.unblock(self.reader)
-        self._set_timer()
-        if not inbox.is_holding(self):
-            self.resume_reading()
-        elif self.task is None:
-            self.context.scheduler.wait(self)
+        """Go on, because the send buffer has room again."""
+        backpressure.resume(self)
 
     def resume_reading(self) -> None:
         """Read on, unless the send buffer is full."""
@@ -266,7 +251,7 @@ class Connection(asyncio.Protocol):
         if not self.closing:
             self._keep_alive(self.keepalive.due(now, blocked=self.reader.blocked))
         if not self.closing:
-            self._set_timer()
+            self.set_timer()
 
     def _keep_alive(self, due: Due) -> None:
         if due is Due.PING:
@@ -276,7 +261,8 @@ class Connection(asyncio.Protocol):
         elif due is not Due.NOTHING:
             self.close(POLICY_VIOLATION, due.value, "connection_timeout")
 
-    def _set_timer(self) -> None:
+    def set_timer(self) -> None:
+        """Set the deadline anew, after something that moves it."""
         now = self.context.loop.time()
         deadline = self.keepalive.deadline(now, blocked=self.reader.blocked)
         self.context.timers.set(self, min(deadline, self.session.due))

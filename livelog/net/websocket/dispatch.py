@@ -1,4 +1,4 @@
-"""Dispatch: a message becomes a command, the command a reply or an error.
+"""Dispatch: a WebSocket message becomes a command, the command a reply or an error.
 
 Stateless: these functions take the connection, seen as a `Sender`. Limits come first, then the
 decoder, then the session, then the handler in the table of `commands`. A handler that takes time

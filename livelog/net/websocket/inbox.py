@@ -1,4 +1,4 @@
-"""The inbox: frames become messages, now or in a later turn.
+"""The inbox: WebSocket frames become WebSocket messages, now or in a later turn.
 
 A frame is carried out as it arrives, unless a command that takes time is under way, or other
 connections have to have their turn first. Then it is held, reading stops, and the `scheduler` goes
@@ -92,7 +92,7 @@ def go_on(receiver: Receiver, until: float) -> None:
 
 
 def finish(receiver: Receiver) -> None:
-    """Carry out what came before a close frame: it has no other time."""
+    """Carry out what came before a close frame: there is no later chance."""
     while has_frames(receiver) and receiver.task is None and not receiver.closing:
         _carry_out(receiver, _next(receiver))
 

@@ -14,7 +14,7 @@ from livelog.auth.principal import ANYBODY, NOBODY, Principal
 from livelog.errors import TOKEN_EXPIRED
 from livelog.net.context import Context
 from livelog.wire.events import Authenticated, TokenExpiring
-from livelog.wire.moments import timestamp
+from livelog.wire.timestamps import timestamp
 
 WARNING = 60.0
 """Seconds before its token expires at which a client is warned."""

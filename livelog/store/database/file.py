@@ -19,7 +19,7 @@ from livelog.store.database.connection import MAGIC, Connection, ciphering, open
 APPLICATION_ID = 0x6C6C6F67  # "llog", in the header of every livelog database
 
 # The step at index N migrates from version N to N + 1. Positions are dense, so that counting is a
-# subtraction; `seq` is the message's position in the log, which is not dense.
+# subtraction; `seq` is the message's place in the log, which is not dense.
 _MIGRATIONS = (
     """
     CREATE TABLE message(

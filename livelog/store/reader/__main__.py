@@ -16,7 +16,7 @@ import sys
 from functools import cache
 
 from livelog.store.database.file import index_path
-from livelog.store.reader.answers import StoreReader
+from livelog.store.reader.answers import StoredMessages
 from livelog.store.reader.calls import FAULT, LENGTH, OK, call_decoder, encoder, framed
 from livelog.store.reader.rows import Unreadable
 from livelog.store.reader.segments import remove
@@ -40,7 +40,7 @@ def main(path: str) -> int:
         try:
             key = _receive(server)
             if key is not None:
-                _serve(server, StoreReader(path, key))
+                _serve(server, StoredMessages(path, key))
         except ConnectionError:  # the server has been killed
             return 0
         except sqlite3.OperationalError as error:  # locked or full: the file itself may be good
@@ -57,7 +57,7 @@ def main(path: str) -> int:
     return 0
 
 
-def _serve(server: socket.socket, reader: StoreReader) -> None:
+def _serve(server: socket.socket, reader: StoredMessages) -> None:
     busy = True
     while True:
         readable, _, _ = select.select([server], [], [], 0 if busy else _IDLE_SECONDS)
@@ -70,7 +70,7 @@ def _serve(server: socket.socket, reader: StoreReader) -> None:
         server.sendall(framed(_answer(reader, data)))
 
 
-def _work(reader: StoreReader) -> bool:
+def _work(reader: StoredMessages) -> bool:
     try:
         return reader.work()
     except Unreadable as unreadable:
@@ -78,7 +78,7 @@ def _work(reader: StoreReader) -> bool:
         return False
 
 
-def _answer(reader: StoreReader, data: bytes) -> bytes:
+def _answer(reader: StoredMessages, data: bytes) -> bytes:
     try:
         return OK + encoder.encode(reader.answer(call_decoder.decode(data)))
     except Unreadable as unreadable:

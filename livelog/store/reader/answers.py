@@ -27,7 +27,7 @@ _PARTS_PER_CHUNK = 8
 Found = list[tuple[Part, BitMap]]
 
 
-class StoreReader:
+class StoredMessages:
     """Rows and index of the store at `path`; methods raise `rows.Unreadable` when reading fails."""
 
     def __init__(self, path: str, key: bytes) -> None:
@@ -137,8 +137,8 @@ def _newest(found: Found, skipped: int, wanted: int) -> list[int]:
     return positions
 
 
-_ANSWERS: dict[type, Callable[[StoreReader, Any], Page | Chunk | list[Record]]] = {
-    PageCall: StoreReader.page,
-    ChunkCall: StoreReader.chunk,
-    RecordsCall: StoreReader.records,
+_ANSWERS: dict[type, Callable[[StoredMessages, Any], Page | Chunk | list[Record]]] = {
+    PageCall: StoredMessages.page,
+    ChunkCall: StoredMessages.chunk,
+    RecordsCall: StoredMessages.records,
 }

@@ -13,8 +13,8 @@ from livelog.index.terms import terms
 from livelog.store.database.file import connect
 from livelog.wire import frames
 from livelog.wire.messages import decoder
-from livelog.wire.moments import parse_moment
 from livelog.wire.record import Record
+from livelog.wire.timestamps import parse_moment
 
 _POSITION_UPTO = "SELECT position FROM message WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
 _PAYLOAD = "CAST(payload AS BLOB)"  # as bytes, without decoding

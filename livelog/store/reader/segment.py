@@ -25,7 +25,7 @@ from pyroaring import BitMap
 
 from livelog.index.ngrams import grams, matching
 from livelog.index.plan import Steps
-from livelog.index.timestamps import Timestamps
+from livelog.index.timeindex import TimeIndex
 from livelog.store.database.connection import Connection, Rows, changed
 from livelog.wire.messages import TYPES, MessageType
 
@@ -84,7 +84,7 @@ class Segment:
             "first, count, earliest, latest, last_seq"
         )
         # Cached without end, since a segment never changes.
-        self._moments = lru_cache(1)(self._read_moments)
+        self._time_index = lru_cache(1)(self._read_time_index)
         self._vocabulary = lru_cache(1)(self._read_vocabulary)
         self._containing = lru_cache(_CACHED)(self._join)
 
@@ -113,7 +113,7 @@ class Segment:
             return BitMap(self.positions)
         if last < self._earliest or first > self._latest:
             return BitMap()
-        return self._moments().between(first, last)
+        return self._time_index().between(first, last)
 
     def containing(self, part: str) -> Steps[BitMap]:
         """Positions of the messages with a word that contains `part`, in one step."""
@@ -142,8 +142,8 @@ class Segment:
         [[vocabulary]] = self._columns("vocabulary")
         return str(vocabulary)
 
-    def _read_moments(self) -> Timestamps:
-        return Timestamps.of(array("q", self.times()))
+    def _read_time_index(self) -> TimeIndex:
+        return TimeIndex.of(array("q", self.times()))
 
     def words(self) -> list[str]:
         """Return every word that occurs."""

@@ -334,7 +334,7 @@ export interface DisconnectedEvent {
   reconnect_after_ms?: number;
 }
 
-/** A `UserMessage` with its position in the log. */
+/** A `UserMessage` with its place in the log. */
 export interface DeliveredUser {
   type: "user";
   id: string;
@@ -348,7 +348,7 @@ export interface DeliveredUser {
   seq: number;
 }
 
-/** A `SystemMessage` with its position in the log. */
+/** A `SystemMessage` with its place in the log. */
 export interface DeliveredSystem {
   type: "system";
   id: string;
@@ -365,7 +365,7 @@ export interface DeliveredSystem {
   seq: number;
 }
 
-/** A `DirectMessage` with its position in the log. */
+/** A `DirectMessage` with its place in the log. */
 export interface DeliveredDirect {
   type: "dm";
   id: string;
@@ -378,7 +378,7 @@ export interface DeliveredDirect {
   seq: number;
 }
 
-/** A `RaidMessage` with its position in the log. */
+/** A `RaidMessage` with its place in the log. */
 export interface DeliveredRaid {
   type: "raid";
   id: string;
@@ -394,7 +394,7 @@ export interface DeliveredRaid {
   seq: number;
 }
 
-/** A `PartyMessage` with its position in the log. */
+/** A `PartyMessage` with its place in the log. */
 export interface DeliveredParty {
   type: "party";
   id: string;
@@ -408,7 +408,7 @@ export interface DeliveredParty {
   seq: number;
 }
 
-/** A `GuildMessage` with its position in the log. */
+/** A `GuildMessage` with its place in the log. */
 export interface DeliveredGuild {
   type: "guild";
   id: string;

@@ -16,7 +16,7 @@ from pyroaring import BitMap
 from sortedcontainers import SortedList
 
 
-class Timestamps:
+class TimeIndex:
     """Timestamps (microseconds since 1970) by position; positions are added in rising order."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Timestamps:
         self._stray_times: dict[int, int] = {}
 
     @classmethod
-    def of(cls, times: array[int]) -> Timestamps:
+    def of(cls, times: array[int]) -> TimeIndex:
         """Make them of the times of the positions from 0 on."""
         made = cls()
         made._latest = array("q", sorted(times))
@@ -64,9 +64,9 @@ class Timestamps:
         for stray in [p for p in self._stray_times if p < position]:
             self._strays.remove((self._stray_times.pop(stray), stray))
 
-    def shifted(self, distance: int) -> Timestamps:
+    def shifted(self, distance: int) -> TimeIndex:
         """Return the same times with every position lower by `distance`."""
-        lower = Timestamps()
+        lower = TimeIndex()
         lower._first = self._first - distance
         lower._latest = self._latest[:]
         lower._stray_times = {p - distance: time for p, time in self._stray_times.items()}
