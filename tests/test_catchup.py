@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 
 import hypothesis.strategies as st
@@ -10,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from livelog.auth.principal import ANYBODY
+from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.fanout.catchup import CHUNK_BYTES, TURN_BYTES, CatchUp
 from livelog.fanout.hub import Hub
+from livelog.index.paging import Chunk
 from livelog.index.query import EVERYTHING, NOTHING, Subscription, compile_query
 from livelog.log.log import Log
 from livelog.log.window import Window
@@ -21,6 +25,7 @@ from livelog.wire import frames
 from livelog.wire.commands import Filters
 from livelog.wire.record import Record
 from tests.support.strategies import Json, record, split
+from tests.support.wire import no_faults, on_uvloop, until
 
 SYSTEM = NOTHING.with_types({"system": EVERYTHING})
 USERS = NOTHING.with_types({"user": EVERYTHING})
@@ -327,3 +332,33 @@ class CatchUpMachine(RuleBasedStateMachine):
 
 CatchUpMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 TestCatchUp = CatchUpMachine.TestCase
+
+
+@on_uvloop
+async def test_an_error_that_fills_the_send_buffer_ends_no_fetch() -> None:
+    """A write that blocks the reader cancels what is fetched for it."""
+    place = Place(window=1)
+    place.fill(3)
+
+    async def unreadable(*asked: object) -> Chunk:
+        raise RefusedError(SERVER_ERROR, "", "the store cannot be read")
+
+    def write(data: bytes) -> None:
+        written.append(data)
+        place.catch_up.block(reader)
+
+    written: list[bytes] = []
+    reader = Reader(write)
+    with pytest.MonkeyPatch.context() as patch, no_faults():
+        patch.setattr(place.log, "read_after", lambda *asked: None)
+        patch.setattr(place.log, "fetch_after", unreadable)
+        place.catch_up.move(reader, SYSTEM, since=0)
+        place.tick()
+        await until(lambda: written, "the error")
+        await asyncio.sleep(0)
+        gc.collect()
+    [data] = written
+    actions = [json.loads(frames.payload(frame))["action"] for frame in split(data)]
+    assert actions == ["error", "gap"]
+    assert reader.blocked
+    place.catch_up._check()

@@ -50,7 +50,8 @@ def test_a_flag_beats_a_variable_beats_the_file_beats_the_default(tmp_path: Path
 
 def test_all_defaults_are_allowed() -> None:
     assert Config() == load({}, {})
-    defaults = {name: value(Config(), name) for name in FIELDS if not OPTIONS[name].read}
+    plain = [name for name in FIELDS if not (OPTIONS[name].read or OPTIONS[name].filled)]
+    defaults = {name: value(Config(), name) for name in plain}
     assert Config(**defaults) == Config()
 
 
@@ -120,6 +121,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
             load({}, {}, str(file))
 
 
+def test_a_config_cannot_be_changed() -> None:
+    config = Config()
+    with pytest.raises(AttributeError, match="read-only"):
+        config.net = Config(port=1).net
+    with pytest.raises(AttributeError):
+        config.net.port = 1  # type: ignore[misc]  # the mistake in question
+
+
 def test_a_config_made_by_a_program_is_checked_too() -> None:
     with pytest.raises(ConfigError, match="--port"):
         Config(port=-1)
@@ -186,6 +195,8 @@ def test_what_protects_the_server_cannot_be_set_to_nothing(name: str, tmp_path: 
     for flags, variables, source in ways:
         with pytest.raises(ConfigError, match=f"{flag(name)}: is empty"):
             load(flags, variables, source)
+    with pytest.raises(ConfigError, match=f"{flag(name)}: is empty"):
+        Config(**{name: ""})
     assert value(load({name: "x"}, {}), name) == "x"
 
 

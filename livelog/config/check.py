@@ -137,6 +137,8 @@ def check_name(name: str, options: Mapping[str, Option], source: str = "") -> No
 
 
 def _checked(found: Option, value: Any, *, strict: bool) -> Any:
+    if value == "" and found.filled:
+        raise ConfigError(f"{flag(found.name)}: is empty")
     try:
         converted = msgspec.convert(value, found.hint, strict=strict)
         return converted if found.read is None else found.read(converted)

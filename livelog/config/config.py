@@ -46,6 +46,7 @@ class Config:
     limits: Limits
     fanout: Fanout
     demo: Demo
+    _given: dict[str, Any]
 
     def __init__(self, **settings: Any) -> None:
         self._build(settings, strict=True)
@@ -59,13 +60,16 @@ class Config:
 
     def _build(self, settings: Mapping[str, Any], *, strict: bool) -> None:
         values = checked(OPTIONS, settings, strict=strict)
-        self._given = {
+        given = {
             name: settings[name] if OPTIONS[name].read else value
             for name, value in values.items()
             if value != OPTIONS[name].default
         }
-        for group, struct in grouped(OPTIONS, GROUPS, values).items():
-            setattr(self, group, struct)
+        for name, part in {"_given": given, **grouped(OPTIONS, GROUPS, values)}.items():
+            object.__setattr__(self, name, part)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Config is read-only; build another one to change {name!r}")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Config) and all(

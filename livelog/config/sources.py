@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from livelog.config.check import check_name, flag
+from livelog.config.check import check_name
 from livelog.config.config import Config
 from livelog.config.options import OPTIONS
 from livelog.errors import ConfigError
@@ -26,11 +26,7 @@ def load(
     Raises `ConfigError` for an unknown name, a value that is not allowed or an unreadable file.
     """
     from_file = _from_file(file) if file else {}
-    merged = {**from_file, **_from_environment(environment), **flags}
-    for name, value in merged.items():
-        if value == "" and name in OPTIONS and OPTIONS[name].filled:
-            raise ConfigError(f"{flag(name)}: is empty")
-    return Config.from_text(merged)
+    return Config.from_text({**from_file, **_from_environment(environment), **flags})
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -112,24 +112,27 @@ class CatchUp:
 
     async def _fetch(self, reader: Reader) -> None:
         """Give `reader` a chunk from the store, and enqueue it again."""
+        unreadable = b""
         async with self._slots:
             try:
                 chunk = await self._log.fetch_after(reader.cursor, reader.subscription, CHUNK_BYTES)
             except RefusedError as refused:
                 chunk = self._log.out_of_reach(reader.cursor)
-                reader.write(frames.text(encoder.encode(error(refused))))
+                unreadable = frames.text(encoder.encode(error(refused)))
+            # Before anything is written: a write that fills the buffer blocks the reader, and
+            # would cancel this task.
             del self._fetches[reader]
-            self._write(reader, chunk)
+            self._write(reader, chunk, before=unreadable)
             self.add(reader)
 
-    def _write(self, reader: Reader, chunk: Chunk) -> int:
-        """Write a chunk and return its size in bytes."""
+    def _write(self, reader: Reader, chunk: Chunk, before: bytes = b"") -> int:
+        """Write a chunk behind the frames in `before`, and return their size in bytes."""
         parts = chunk.frames
         if chunk.lost_upto:
             gap = Gap(from_=reader.cursor, to=chunk.lost_upto)
             parts = [frames.text(encoder.encode(gap)), *parts]
         reader.cursor = chunk.cursor
-        data = b"".join(parts)
+        data = b"".join([before, *parts])
         if data:
             reader.write(data)
         return len(data)

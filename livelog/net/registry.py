@@ -65,14 +65,15 @@ class Group(Generic[AnyPeer]):
         counted = self._address_of[peer] = limited_as(address)
         self.by_address[counted] += 1
 
-    def discard(self, peer: Peer) -> None:
-        """Count `peer` no longer, if it was."""
+    def discard(self, peer: Peer) -> bool:
+        """Stop counting `peer`; False if it was not counted."""
         counted = self._address_of.pop(cast(AnyPeer, peer), None)
         if counted is None:
-            return
+            return False
         self.by_address[counted] -= 1
         if not self.by_address[counted]:
             del self.by_address[counted]
+        return True
 
     def _check(self) -> None:
         """Assert that the counts are those of the connections."""
@@ -115,9 +116,9 @@ class Registry:
         return peer in self.waiting or peer in self.websockets
 
     def discard(self, peer: Peer) -> None:
-        """Count `peer` no longer, if it was."""
-        self.waiting.discard(peer)
-        self.websockets.discard(peer)
+        """Stop counting `peer`, if it was counted."""
+        if not self.waiting.discard(peer):
+            self.websockets.discard(peer)
 
     def _check(self) -> None:
         """Assert that no connection is counted twice, and the counts are right."""

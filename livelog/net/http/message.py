@@ -66,11 +66,14 @@ class Request:
 
     def _pairs(self) -> list[tuple[str, str]]:
         query = self.target.partition(b"?")[2].decode("latin-1")
-        return parse_qsl(query, keep_blank_values=True)
+        return parse_qsl(query, keep_blank_values=True) if query else []
 
     def header(self, name: str) -> str:
         """Return the first header of this name, or an empty string."""
-        return next((value for known, value in self.headers if known == name), "")
+        for known, value in self.headers:
+            if known == name:
+                return value
+        return ""
 
     def all(self, name: str) -> list[str]:
         """Return every header of this name, in their order."""
