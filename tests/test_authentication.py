@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +11,8 @@ from typing import Any
 
 import pytest
 
-from livelog import Config, Server
-from livelog.auth import apikeys, keyfile
-from livelog.errors import ConfigError
-from tests.support.identity import RSA_KEY, SECRET, handmade, pem, token
-from tests.support.process import ROOT
+from livelog.auth import keyfile
+from tests.support.identity import RSA_KEY, SECRET, api_key, handmade, pem, token
 from tests.support.wire import (
     Client,
     House,
@@ -32,15 +26,6 @@ from tests.support.wire import (
 )
 
 AUTH: dict[str, Any] = {"jwt_secret": SECRET}
-
-
-def api_key(file: Path, owner: str = "bot", scopes: str = "read publish", **more: Any) -> str:
-    """A new API key."""
-    random = os.urandom(apikeys.RANDOM_BYTES)
-    secret, kept = apikeys.make(random, owner, scopes.split(), "2025-12-03T12:00:00.000Z", **more)
-    with keyfile.changing(str(file)) as keys:
-        keys[kept.id] = kept
-    return secret
 
 
 async def entered(house: House, who: str = "u1", scope: str = "read publish") -> Client:
@@ -383,79 +368,6 @@ async def test_a_file_that_breaks_later_leaves_the_keys_as_they_were(tmp_path: P
         client = await house.client()
         await client.tell("authenticate", api_key=secret)
         assert (await refused(client))[0] == 4001
-
-
-def test_of_a_key_only_the_hash_is_kept(tmp_path: Path) -> None:
-    file = tmp_path / "keys.json"
-    secret = api_key(file)
-    assert secret.rpartition("_")[2] not in file.read_text()
-    assert file.stat().st_mode & 0o077 == 0
-
-
-# At the start.
-
-
-def wrong(**settings: Any) -> str:
-    """What is said of settings with which no server starts."""
-
-    async def start() -> None:
-        async with Server(Config(port=0, store="memory", **settings)):
-            pass
-
-    with pytest.raises(ConfigError) as caught:
-        asyncio.run(start())
-    return str(caught.value)
-
-
-def test_a_secret_that_is_too_short_is_refused() -> None:
-    assert wrong(jwt_secret="hunter2") == "--jwt-secret: must have at least 32 bytes, not 7"
-
-
-def test_a_key_file_that_is_none_is_refused(tmp_path: Path) -> None:
-    missing, empty = tmp_path / "missing", tmp_path / "empty"
-    empty.write_bytes(b"")
-    for name in ("jwt_public_key", "api_keys"):
-        for file in (missing, empty, tmp_path):
-            said = wrong(**{name: str(file)})
-            assert said.startswith(f"--{name.replace('_', '-')}: {file}")
-
-
-@pytest.mark.parametrize("name", ["jwt_issuer", "jwt_audience", "introspection_client_id"])
-def test_what_protects_nothing_by_itself_is_refused(name: str) -> None:
-    assert "has an effect only with" in wrong(**{name: "x"})
-
-
-def test_without_the_extra_tokens_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    extra = ("livelog.auth.tokens", "livelog.auth.jwtcheck")
-    for name in [name for name in sys.modules if name in extra]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr("livelog.auth.tokens", raising=False)
-    monkeypatch.delattr("livelog.auth.jwtcheck", raising=False)
-    monkeypatch.setitem(sys.modules, "jwt", None)
-    assert wrong(jwt_secret=SECRET) == (
-        "--jwt-secret: needs jwt, which comes with pip install 'livelog[auth]'"
-    )
-
-
-def test_who_uses_no_tokens_does_not_need_the_extra(tmp_path: Path) -> None:
-    file = tmp_path / "keys.json"
-    api_key(file)
-    code = f"""
-import asyncio, sys
-for name in ("jwt", "cryptography", "aiohttp"):
-    sys.modules[name] = None
-import livelog.cli.keys, livelog.client
-from livelog import Config, Server
-
-async def start(**settings):
-    async with Server(Config(port=0, store="memory", **settings)) as server:
-        print(server.trust)
-
-asyncio.run(start())
-asyncio.run(start(api_keys={str(file)!r}))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert done.stdout == "open: no authentication\nauthenticated: API keys\n", done.stderr
 
 
 @on_uvloop

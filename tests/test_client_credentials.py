@@ -10,10 +10,10 @@ import pytest
 
 from livelog import ConnectionEndedError, RefusedError, UnreachableError, connect
 from tests.support.following import IMPATIENT, contents, take
-from tests.support.identity import SECRET, token
+from tests.support.identity import SECRET, api_key, token
 from tests.support.process import Start, ended, ready
 from tests.support.wire import House, on_uvloop, serving, soon, until, user
-from tests.test_authentication import AUTH, Time, api_key
+from tests.test_authentication import AUTH, Time
 
 
 @on_uvloop

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -19,6 +21,8 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+from livelog.auth import apikeys, keyfile
 
 Json = dict[str, Any]
 SECRET = "a secret that has more than thirty-two bytes"
@@ -72,6 +76,15 @@ def handmade(header: Json, payload: Json, signature: bytes = b"") -> str:
     """A token as a forger writes it."""
     parts = [json.dumps(header).encode(), json.dumps(payload).encode(), signature]
     return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+
+
+def api_key(file: Path, owner: str = "bot", scopes: str = "read publish", **more: Any) -> str:
+    """A new API key."""
+    random = os.urandom(apikeys.RANDOM_BYTES)
+    secret, kept = apikeys.make(random, owner, scopes.split(), "2025-12-03T12:00:00.000Z", **more)
+    with keyfile.changing(str(file)) as keys:
+        keys[kept.id] = kept
+    return secret
 
 
 class Provider:
