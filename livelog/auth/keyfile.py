@@ -46,8 +46,8 @@ class KeyFile:
         try:
             stamp = self._read_stamp()
             if stamp != self._stamp:
-                self._stamp = stamp
                 self._keys = _load(self._path)
+                self._stamp = stamp
         except (OSError, ValueError) as error:
             if self._stamp != _UNREADABLE:
                 _log.error("keeping the old API keys: %s", error)
