@@ -289,6 +289,9 @@ def test_of_published_keys_the_good_ones_are_taken() -> None:
                 jwk(weak, "weak"),
                 symmetric,
                 {"kty": "RSA", "kid": "broken"},
+                jwk(RSA_KEY, "none", alg="none"),
+                {**jwk(RSA_KEY, ""), "kid": ["a list"]},
+                {**jwk(RSA_KEY, ""), "kid": 7},
                 "nonsense",
             ]
         }

@@ -106,7 +106,9 @@ def published_keys(document: Any) -> dict[str | None, Key]:
             continue
         try:
             key = jwt.PyJWK(member)
-        except (jwt.PyJWTError, ValueError, TypeError):
+        except (jwt.PyJWTError, ValueError, TypeError, NotImplementedError):
+            continue  # NotImplementedError: a key for the algorithm `none`
+        if not isinstance(key.key_id, str | None):
             continue
         if key.algorithm_name in PUBLISHED_ALGORITHMS and _is_safe(key.key):
             found[key.key_id] = Key(key.algorithm_name, key.key)
