@@ -67,6 +67,8 @@ class Provider:
                 if answer.status != 200:
                     raise NoAnswer(f"{shown(url)} answered with HTTP status {answer.status}")
                 return await _document(answer, url)
+        except NoAnswer:
+            raise  # it is an OSError, too
         except TimeoutError:
             raise NoAnswer(f"{shown(url)} did not answer in {_TIMEOUT.total:g} seconds") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
