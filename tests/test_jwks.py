@@ -106,6 +106,7 @@ async def test_a_fetch_that_fails_begins_a_cool_down_too(
         assert issuer.count("/keys") == 2
         issuer.status, issuer.keys = 200, [ONE, TWO]
         assert await keys.find("two", at + COOLDOWN)
+        assert (await refusal(keys, "three", at + COOLDOWN)).code == INVALID_TOKEN
     [record] = caplog.records
     assert record.levelname == "WARNING"
     assert record.getMessage() == (
@@ -130,7 +131,11 @@ async def test_requests_that_come_during_a_fetch_share_it() -> None:
     async with published(ONE) as (issuer, keys):
         issuer.keys.append(TWO)
         at = NOW + COOLDOWN
-        found = await soon(asyncio.gather(*(keys.find("two", at) for _ in range(5))))
+        first = asyncio.create_task(keys.find("two", at))
+        for _ in range(2):
+            await asyncio.sleep(0)  # the request begins, then its fetch
+        assert keys._attempted == at
+        found = await soon(asyncio.gather(first, *(keys.find("two", at) for _ in range(4))))
         assert [key.algorithm for key in found] == ["ES256"] * 5
         assert issuer.count("/keys") == 2
 
