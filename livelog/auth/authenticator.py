@@ -70,7 +70,7 @@ class Authenticator:
         secret = credential.api_key or credential.token
         if not secret:
             raise failed("authenticate with a token or an API key")
-        if len(secret) > MAX_BYTES:
+        if len(secret.encode(errors="surrogatepass")) > MAX_BYTES:
             raise invalid(f"the credential is longer than {MAX_BYTES} bytes")
         for check in self._checks:
             if check.takes(secret) and (not credential.api_key or check is self._api_keys):
