@@ -1,4 +1,7 @@
-"""The routes of plain HTTP. A table: path → method → handler.
+"""The routes of plain HTTP. A table: path → method → route.
+
+The rule: a route takes the principal unless its row opens it to anybody, so that one added without
+a thought is closed.
 
 Handlers take the whole request and return the whole response; what they cannot grant they raise as
 `RefusedError`, which the connection turns into the `error` object that a WebSocket client gets.
@@ -9,10 +12,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import msgspec
 
 from livelog import __version__
+from livelog.auth.principal import ANYBODY, Principal
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.log.ingest import decode
@@ -42,14 +47,19 @@ async def answer(context: Context, request: Request) -> Response:
     preflight = context.origins.preflight(request.header("origin"), wanted)
     if request.method == "OPTIONS" and preflight is not None:
         return Response(b"", headers=preflight)
-    handler = methods.get("GET" if request.method == "HEAD" else request.method)
-    if handler is None:
+    route = methods.get("GET" if request.method == "HEAD" else request.method)
+    if route is None:
         allowed = ", ".join(methods)
         issue = f"{request.method} is not offered here"
         raise HttpRefusedError(405, "method", issue, headers={"Allow": allowed}, allowed=allowed)
-    if context.auth is not None and request.path in IDENTIFIED:
-        request.principal = await context.auth.check(request.credential)
-    return await handler(context, request)
+    if not route.anybody:
+        request.principal = await _identify(context, request)
+    return await route.handler(context, request)
+
+
+async def _identify(context: Context, request: Request) -> Principal:
+    """Return the principal of the credential. Raises `RefusedError` without a good one."""
+    return ANYBODY if context.auth is None else await context.auth.check(request.credential)
 
 
 async def upgrade_required(context: Context, request: Request) -> Response:
@@ -187,17 +197,24 @@ async def asset(context: Context, request: Request) -> Response:
 
 Handler = Callable[[Context, Request], Awaitable[Response]]
 
-ROUTES: dict[str, dict[str, Handler]] = {
-    WEBSOCKET_PATH: {"GET": upgrade_required},
-    "/healthz": {"GET": health},
-    "/asyncapi.json": {"GET": asyncapi_document},
-    "/api/messages": {"POST": publish},
-    "/api/history": {"GET": history},
-    "/api/search": {"GET": search},
-    **{path: {"GET": asset} for path in ASSETS},
+
+class Route(NamedTuple):
+    """A handler, and the word that opens it to anybody."""
+
+    handler: Handler
+    anybody: bool = False
+    """No credential is looked at, on a server with authentication either."""
+
+
+ROUTES: dict[str, dict[str, Route]] = {
+    WEBSOCKET_PATH: {"GET": Route(upgrade_required, anybody=True)},
+    "/healthz": {"GET": Route(health, anybody=True)},
+    "/asyncapi.json": {"GET": Route(asyncapi_document, anybody=True)},
+    "/api/messages": {"POST": Route(publish)},
+    "/api/history": {"GET": Route(history)},
+    "/api/search": {"GET": Route(search)},
+    **{path: {"GET": Route(asset, anybody=True)} for path in ASSETS},
 }
-IDENTIFIED = ("/api/messages", "/api/history", "/api/search")
-"""Paths whose requests need a principal."""
 
 
 def _event(event: Event) -> Response:
