@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from livelog import __version__
 from livelog.auth.principal import ANYBODY, Principal
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
@@ -78,7 +77,7 @@ async def health(context: Context, request: Request) -> Response:
         {
             "status": "draining" if ending else status,
             **({"issue": issue} if issue else {}),
-            "version": __version__,
+            "version": context.version,
             "connections": len(context.limiter.connections.websockets),
             "head_seq": context.log.head,
             "uptime_seconds": round(context.loop.time() - context.started, 3),
@@ -89,7 +88,7 @@ async def health(context: Context, request: Request) -> Response:
 
 async def asyncapi_document(context: Context, request: Request) -> Response:
     """Return the protocol of the WebSocket as an AsyncAPI document."""
-    return Response(asyncapi.document(WEBSOCKET_PATH))
+    return Response(asyncapi.document(WEBSOCKET_PATH, context.version))
 
 
 async def history(context: Context, request: Request) -> Response:
