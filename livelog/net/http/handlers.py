@@ -122,7 +122,7 @@ async def publish(context: Context, request: Request) -> Response:
     A message that is invalid, not permitted, too big or under somebody else's id refuses the whole
     body, and nothing is published. An engine may still refuse messages after that: if it refuses
     all of them, the answer is that refusal; if it refuses some, the answer is a 503 whose details
-    say which ids are `acknowledged` and, by their place in the body and id, which are `refused`.
+    say which ids are `acknowledged`, and which messages are `refused` and why.
     """
     context.limiter.spend("messages", request.address, request.principal)
     places: list[Place] = []
@@ -168,7 +168,7 @@ def _acknowledged(
     """Return the receipts of a whole body. Raises `RefusedError` unless there is one for each."""
     receipts = [outcome for outcome in outcomes if not isinstance(outcome, RefusedError)]
     refused = [
-        (outcome, {**place, "id": draft.id})
+        (outcome, {**place, "id": draft.id, "error_code": outcome.code, "issue": outcome.issue})
         for place, draft, outcome in zip(places, drafts, outcomes, strict=True)
         if isinstance(outcome, RefusedError)
     ]
