@@ -137,6 +137,13 @@ async def test_each_refusal_of_a_part_says_whether_to_publish_the_message_again(
             {"index": 0, "id": "taken", "error_code": 1008, "issue": "is taken"},
             {"index": 2, "id": "late", "error_code": 1011, "issue": "the disk is full"},
         ]
+        answer = await http.ask("POST", "/api/messages", body(*messages[::2]))
+        assert (answer.status, answer.json["details"]["acknowledged"]) == (503, [])
+        codes = [one["error_code"] for one in answer.json["details"]["refused"]]
+        assert codes == [1008, 1011]
+        for message, status in zip(messages[::2], (403, 503), strict=True):
+            answer = await http.ask("POST", "/api/messages", body(message, message))
+            assert (answer.status, "refused" in answer.json["details"]) == (status, False)
 
 
 @on_uvloop

@@ -121,8 +121,8 @@ async def publish(context: Context, request: Request) -> Response:
 
     A message that is invalid, not permitted, too big or under somebody else's id refuses the whole
     body, and nothing is published. An engine may still refuse messages after that: if it refuses
-    all of them, the answer is that refusal; if it refuses some, the answer is a 503 whose details
-    say which ids are `acknowledged`, and which messages are `refused` and why.
+    all of them with one code, the answer is that refusal; otherwise it is a 503 whose details say
+    which ids are `acknowledged`, and which messages are `refused` and why.
     """
     context.limiter.spend("messages", request.address, request.principal)
     places: list[Place] = []
@@ -175,7 +175,7 @@ def _acknowledged(
     if not refused:
         return receipts
     first = refused[0][0]
-    if not receipts:
+    if not receipts and all(outcome.code == first.code for outcome, _ in refused):
         raise first
     issue = f"{len(refused)} of {len(drafts)} messages are not acknowledged: {first}"
     raise RefusedError(
