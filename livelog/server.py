@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from livelog import __version__
 from livelog.auth import factory
 from livelog.auth.authenticator import Authenticator
 from livelog.config import Config
@@ -235,6 +236,7 @@ class Server(InProcess):
             audit=audit,
             limiter=Limiter(config, proxies, loop.time, audit),
             scheduler=Scheduler(loop),
+            version=__version__,
             auth=self._auth,
         )
 

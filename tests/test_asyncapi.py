@@ -27,7 +27,7 @@ from tests.support.wire import (
 )
 from tests.test_readme import blocks
 
-DOCUMENT: Json = json.loads(asyncapi.document("/ws/live-log"))
+DOCUMENT: Json = json.loads(asyncapi.document("/ws/live-log", "1.2.3"))
 COMMANDS = [json.loads(block) for block in blocks("json")]
 EVENTS = [json.loads(line) for block in blocks("jsonl") for line in block.splitlines()]
 
@@ -62,10 +62,11 @@ def check(item: Json) -> None:
 
 def test_it_is_whole() -> None:
     assert DOCUMENT["asyncapi"] == "3.0.0"
+    assert DOCUMENT["info"]["version"] == "1.2.3"
     assert all(found(reference) for reference in references(DOCUMENT))
     messages = DOCUMENT["components"]["messages"]
     assert messages.keys() == tags(AnyCommand) | tags(AnyEvent) | tags(Delivered)
-    assert b"discriminator" not in asyncapi.document("/ws/live-log")
+    assert b"discriminator" not in asyncapi.document("/ws/live-log", "1.2.3")
     assert all(message["summary"] for message in messages.values())
     for schema in DOCUMENT["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
@@ -162,4 +163,4 @@ async def conversation(house: House) -> list[Json]:
 
 
 def test_no_description_holds_an_example_in_python() -> None:
-    assert b">>>" not in asyncapi.document("/ws/live-log")
+    assert b">>>" not in asyncapi.document("/ws/live-log", "1.2.3")

@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 
 from livelog.auth import keyfile
+from livelog.auth.principal import NOBODY
+from livelog.net.context import Context
+from livelog.net.http.handlers import ROUTES, Route
+from livelog.net.http.message import Request, Response
 from tests.support.identity import RSA_KEY, SECRET, api_key, handmade, pem, token
 from tests.support.wire import (
     Client,
@@ -239,6 +243,40 @@ async def test_http_says_what_is_wrong_with_a_token() -> None:
         # Where there is nothing, or nothing of the kind, that is said first.
         assert (await http.ask("GET", "/api/nothing")).status == 404
         assert (await http.ask("GET", "/api/messages")).status == 405
+
+
+async def _greet(context: Context, request: Request) -> Response:
+    return Response(request.principal.id.encode())
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@on_uvloop
+async def test_a_route_of_which_nothing_else_is_said_takes_a_token(
+    monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setitem(ROUTES, "/api/new", {"GET": Route(_greet)})
+    async with serving(**AUTH) as house:
+        http = await house.http()
+        assert (await http.ask(method, "/api/new")).status == 401
+        assert (await http.ask(method, "/api/new?token=wrong")).status == 401
+        answer = await http.ask("GET", f"/api/new?token={token('ann')}")
+        assert (answer.status, answer.body) == (200, b"ann")
+    async with serving() as house:
+        http = await house.http()
+        assert (await http.ask(method, "/api/new")).status == 200
+
+
+def test_a_request_is_nobodys_until_its_principal_is_known() -> None:
+    assert Request().principal is NOBODY
+
+
+def test_the_routes_that_are_open_to_anybody_tell_nothing_of_the_log() -> None:
+    closed = {
+        path
+        for path, methods in ROUTES.items()
+        if not all(route.anybody for route in methods.values())
+    }
+    assert closed == {"/api/messages", "/api/history", "/api/search"}
 
 
 # The end of a token.

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from livelog.errors import SERVER_ERROR, RefusedError
+from livelog.client.http import HttpPublisher, Unavailable
+from livelog.errors import POLICY_VIOLATION, SERVER_ERROR, RefusedError
+from livelog.wire.record import Draft
 from tests.support.toyengine import Broker, Make, each_calm_engine
 from tests.support.wire import TYPES, House, Json, on_uvloop, serving, soon, user
 
@@ -107,11 +109,58 @@ async def test_a_body_refused_in_part_says_which_ids_are_acknowledged(make: Make
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         details: dict[str, Any] = answer.json["details"]
         assert answer.json["error_code"] == 1011
-        assert details["refused"] == [{"line": 5, "id": "a"}]
+        issue = "is that of a message by somebody else"
+        assert details["refused"] == [{"line": 5, "id": "a", "error_code": 1008, "issue": issue}]
         assert details["issue"].startswith("1 of 4 messages are not acknowledged: id: is that of")
         stored = (await http.ask("GET", "/api/history")).json["messages"]
         assert [one["id"] for one in reversed(stored)] == details["acknowledged"]
         assert [one["content"] for one in reversed(stored)] == ["hello", "made", "hello"]
+
+
+def _refuse(draft: Draft) -> RefusedError | None:
+    return {
+        "late": RefusedError(SERVER_ERROR, "", "the disk is full", retry_after=1),
+        "taken": RefusedError(POLICY_VIOLATION, "id", "is taken"),
+    }.get(draft.id)
+
+
+@on_uvloop
+async def test_each_refusal_of_a_part_says_whether_to_publish_the_message_again() -> None:
+    broker = Broker()
+    broker.refuse = _refuse
+    async with serving(engine=broker.engine) as house:
+        http = await house.http()
+        messages = [user(id=name) for name in ("taken", "good", "late")]
+        answer = await http.ask("POST", "/api/messages", body(*messages))
+        assert (answer.status, answer.json["details"]["acknowledged"]) == (503, ["good"])
+        assert answer.json["details"]["refused"] == [
+            {"index": 0, "id": "taken", "error_code": 1008, "issue": "is taken"},
+            {"index": 2, "id": "late", "error_code": 1011, "issue": "the disk is full"},
+        ]
+        answer = await http.ask("POST", "/api/messages", body(*messages[::2]))
+        assert (answer.status, answer.json["details"]["acknowledged"]) == (503, [])
+        codes = [one["error_code"] for one in answer.json["details"]["refused"]]
+        assert codes == [1008, 1011]
+        for message, status in zip(messages[::2], (403, 503), strict=True):
+            answer = await http.ask("POST", "/api/messages", body(message, message))
+            assert (answer.status, "refused" in answer.json["details"]) == (status, False)
+
+
+@on_uvloop
+async def test_the_publisher_of_batches_is_told_of_a_refusal_in_part() -> None:
+    broker = Broker()
+    broker.refuse = _refuse
+    async with serving(engine=broker.engine) as house:
+        publisher = HttpPublisher(house.server.url)
+        lines = [json.dumps(user(id=name)).encode() for name in ("good", "late")]
+        with pytest.raises(Unavailable, match="1 of 2 messages are not acknowledged"):
+            await asyncio.to_thread(publisher.post, lines)
+        broker.refuse = lambda draft: None
+        assert await asyncio.to_thread(publisher.post, lines) == 2
+        publisher.close()
+        http = await house.http()
+        stored = (await http.ask("GET", "/api/history")).json["messages"]
+        assert [one["id"] for one in stored] == ["late", "good"]
 
 
 @on_uvloop

@@ -105,8 +105,10 @@ async def test_a_body_that_fills_the_disk_is_told_what_is_kept(
         kept = 10 + len(details["acknowledged"])
         assert 10 < kept < 1010
         assert ids[10:kept] == details["acknowledged"]
+        assert all("disk is full" in one.pop("issue") for one in details["refused"])
         assert details["refused"] == [
-            {"index": number - 10, "id": ids[number]} for number in range(kept, 1010)
+            {"index": number - 10, "id": ids[number], "error_code": 1011}
+            for number in range(kept, 1010)
         ]
         with foreign(tmp_path / "live.db") as other:
             rows = other.execute("SELECT id FROM message ORDER BY position").fetchall()

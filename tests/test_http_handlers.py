@@ -42,6 +42,14 @@ async def test_healthz_tells_how_the_server_is() -> None:
         }
 
 
+@on_uvloop
+async def test_the_document_of_the_protocol_has_the_version_of_the_server() -> None:
+    async with serving() as house:
+        http = await house.http()
+        answer = await http.ask("GET", "/asyncapi.json")
+        assert (answer.status, answer.json["info"]["version"]) == (200, __version__)
+
+
 @on_each_loop
 async def test_an_unknown_path_is_not_found_and_the_known_ones_are_named() -> None:
     async with serving() as house:

@@ -64,6 +64,12 @@ def test_a_client_that_expects_it_is_to_be_told_to_continue() -> None:
     assert kinds(events(head)) == [HeadComplete, Malformed]
 
 
+def test_a_client_of_http_1_0_is_not_told_to_continue() -> None:
+    """It knows no interim responses, and would take this one for the answer."""
+    whole = request("POST", "/x", b"body", Expect="100-continue").replace(b"HTTP/1.1", b"HTTP/1.0")
+    assert kinds(events(whole)) == [HeadComplete, RequestComplete]
+
+
 def test_an_upgrade_ends_the_stream_and_brings_what_follows() -> None:
     parser = RequestParser(MAX_BODY)
     [_, asked] = parser.feed(upgrade() + b"frames")

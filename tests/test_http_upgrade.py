@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from livelog.net.http.connection import HttpConnection
+from livelog.net.http.state import RULES, State
 from tests.support.wire import (
     command,
     on_each_loop,
     on_uvloop,
     request,
     serving,
+    until,
     upgrade,
 )
 
@@ -43,6 +46,30 @@ async def test_an_upgrade_that_cannot_be_is_refused(data: bytes, status: int) ->
         await http.ended()
         http.close()
         await house.emptied()
+
+
+@pytest.mark.parametrize(
+    ("data", "status"), [(upgrade(), 101), (upgrade(Sec_WebSocket_Version="12"), 400)]
+)
+@on_uvloop
+async def test_a_connection_that_is_upgraded_or_closing_does_not_go_on_with_http(
+    monkeypatch: pytest.MonkeyPatch, data: bytes, status: int
+) -> None:
+    states: list[State] = []
+    proceed = HttpConnection._proceed
+
+    def recorded(connection: HttpConnection) -> None:
+        states.append(connection.state)
+        proceed(connection)
+
+    monkeypatch.setattr(HttpConnection, "_proceed", recorded)
+    async with serving() as house:
+        http = await house.http()
+        await http.send(data[:20])
+        await until(lambda: len(states) == 1, "the head has begun")
+        await http.send(data[20:])
+        assert (await http.answer()).status == status
+        assert all(RULES[state].reads for state in states), states
 
 
 @on_uvloop

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,9 @@ FLOORS = [
     "server", "cli", "__main__",
 ]
 """From bottom to top: each may import those before it, and itself."""
+
+TOLD_THE_VERSION = {"server", "cli"}
+"""The packages that may import `__version__` from livelog itself; they pass it on to others."""
 
 NARROW = {
     "index": {"auth": {"auth.principal"}},
@@ -72,33 +76,48 @@ def is_pure(module: str) -> bool:
     return module in PURE or module.split(".")[0] in PURE
 
 
-def imports(module: str) -> set[str]:
-    """Full names of all that `module` imports, inside of functions too."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+def source(module: str) -> str:
+    return MODULES[module].read_text(encoding="utf-8")
+
+
+def imported(text: str) -> Iterator[tuple[str, str]]:
+    """Each import, inside of functions too: the module, and the name taken from it if one is."""
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                yield alias.name, ""
+                if not alias.asname:  # `import a.b` gives the name `a`
+                    yield alias.name.split(".")[0], ""
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, "imports are absolute"
             assert node.level == 0, "imports are absolute"
-            inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            modules = {name for name in inner if name.removeprefix("livelog.") in MODULES}
-            found |= modules or {node.module}
-    return found
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                is_module = inner.removeprefix("livelog.") in MODULES
+                yield (inner, "") if is_module else (node.module, alias.name)
+
+
+def imports(module: str) -> set[str]:
+    """Full names of the modules that `module` imports."""
+    return {name for name, _ in imported(source(module))}
+
+
+def public_names(text: str) -> set[str]:
+    """The names taken from the package itself, which loads them from any floor; "" for it all."""
+    return {taken for name, taken in imported(text) if name == "livelog"}
 
 
 def called(module: str) -> set[str]:
     """Names of the functions and methods that `module` calls."""
     calls = [
-        node.func
-        for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call)
+        node.func for node in ast.walk(ast.parse(source(module))) if isinstance(node, ast.Call)
     ]
     names = {call.attr for call in calls if isinstance(call, ast.Attribute)}
     return names | {call.id for call in calls if isinstance(call, ast.Name)}
 
 
 def own(module: str) -> set[str]:
-    """The modules of livelog that `module` imports; the package itself tells its version to all."""
+    """The modules of livelog that `module` imports; `public_names` has what the package gives."""
     names = {name for name in imports(module) if name.split(".")[0] == "livelog"}
     return {name.removeprefix("livelog").removeprefix(".") for name in names} - {""}
 
@@ -108,6 +127,27 @@ def test_imports_go_downward(module: str) -> None:
     here = FLOORS.index(floor_of(module))
     upward = {other for other in own(module) if FLOORS.index(floor_of(other)) > here}
     assert not upward
+
+
+@pytest.mark.parametrize("module", INSIDE)
+def test_nothing_comes_from_the_package_itself_but_its_version(module: str) -> None:
+    allowed = {"__version__"} if floor_of(module) in TOLD_THE_VERSION else set[str]()
+    assert public_names(source(module)) <= allowed
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("from livelog import Server", "Server"),
+        ("from livelog import Server as wire, wire", "Server"),
+        ("def later():\n    from livelog import connect", "connect"),
+        ("import livelog", ""),
+        ("import livelog as public", ""),
+        ("import livelog.errors", ""),
+    ],
+)
+def test_a_public_name_from_the_package_itself_is_found(text: str, taken: str) -> None:
+    assert public_names(f"from livelog import wire\nimport livelog.wire as same\n{text}") == {taken}
 
 
 @pytest.mark.parametrize("package", sorted(NARROW))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import Parameter, signature
 
 import pytest
 
@@ -64,24 +65,30 @@ def test_who_is_no_single_user_is_limited_by_address_only(make: Make, principal:
         limiter.spend("messages", FAR, principal)
 
 
+@pytest.mark.parametrize("call", [Limiter.spend, Limiter.charge])
+def test_no_principal_is_assumed(call: Callable[..., object]) -> None:
+    """A default would let a door that forgets it treat its clients as anybody."""
+    assert signature(call).parameters["principal"].default is Parameter.empty
+
+
 def test_an_ipv6_client_is_his_whole_network(make: Make) -> None:
     limiter = make(address_command_limit=2)
-    limiter.spend("commands", "2001:db8::1")
-    limiter.spend("commands", "2001:db8::2")
+    limiter.spend("commands", "2001:db8::1", ANYBODY)
+    limiter.spend("commands", "2001:db8::2", ANYBODY)
     with pytest.raises(RefusedError):
-        limiter.spend("commands", "2001:db8::3")
-    limiter.spend("commands", "2001:db8:0:1::3")
+        limiter.spend("commands", "2001:db8::3", ANYBODY)
+    limiter.spend("commands", "2001:db8:0:1::3", ANYBODY)
 
 
 def test_what_is_owed_has_to_come_back_first(make: Make, clock: Clock) -> None:
     limiter = make(address_message_limit=60)
-    limiter.spend("messages", FAR)
-    limiter.charge(99, FAR)
+    limiter.spend("messages", FAR, ANYBODY)
+    limiter.charge(99, FAR, ANYBODY)
     clock.now += 40
     with pytest.raises(RefusedError):
-        limiter.spend("messages", FAR)
+        limiter.spend("messages", FAR, ANYBODY)
     clock.now += 1.1
-    limiter.spend("messages", FAR)
+    limiter.spend("messages", FAR, ANYBODY)
 
 
 def test_a_block_ends_and_starts_with_a_clean_slate(make: Make, clock: Clock) -> None:
@@ -178,11 +185,11 @@ def test_no_number_of_addresses_fills_the_memory(
     limiter = make(address_message_limit=2)
     for number in range(1000):
         limiter.spend("messages", f"10.0.{number // 256}.{number % 256}", Principal(str(number)))
-        limiter.spend("messages", FAR)  # who comes again and again is not forgotten for them
+        limiter.spend("messages", FAR, ANYBODY)  # whoever comes again is not forgotten
         if number == 1:
             break
     with pytest.raises(RefusedError):
-        limiter.spend("messages", FAR)
+        limiter.spend("messages", FAR, ANYBODY)
     for number in range(1000):
         limiter.spend("messages", f"10.0.{number // 256}.{number % 256}", Principal(str(number)))
     assert known(limiter) == (100, 100)

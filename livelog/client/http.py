@@ -1,11 +1,13 @@
 """Publishing in batches over HTTP, for programs that publish much and follow nothing.
 
-`POST /api/messages` takes a batch as a whole or not at all, and does not count against the limits
-of a WebSocket, of which one message a frame would use up a minute's worth at once. Without limits
-it is faster, too: 30 000 messages a second in batches of 100 or more, against 8 500 with 16
-`publish` commands under way and 13 500 with 500 (on 2 cores, messages of 300 bytes, memory store).
-It blocks, since the caller waits for each batch anyway. A batch whose messages have ids may be
-repeated.
+`POST /api/messages` publishes none of a batch when one message is invalid or not permitted, and
+does not count against the limits of a WebSocket, of which one message a frame would use up a
+minute's worth at once. Without limits it is faster, too: 30 000 messages a second in batches of 100
+or more, against 8 500 with 16 `publish` commands under way and 13 500 with 500 (on 2 cores,
+messages of 300 bytes, memory store). It blocks, since the caller waits for each batch anyway.
+
+Only a part of a batch may be published when the server fails on the way. A batch whose messages
+have ids may be repeated: while the server remembers the ids, no message is delivered twice.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ _LATER = (408, 425, 429, 502, 503, 504)
 
 
 class Unavailable(Lost):
-    """Raised when the server answers, but takes no messages for the moment."""
+    """Raised when the server answers, but does not take all messages of a batch for the moment."""
 
 
 class Accepted(msgspec.Struct):
@@ -52,9 +54,10 @@ class HttpPublisher:
     def post(self, lines: Sequence[bytes]) -> int:
         """Publish messages, each one line of JSON, and return their number.
 
-        Raises `RefusedError` when a message is wrong, with its `line` in the details; none is
-        published then. Raises `Unavailable` when the server takes none now, and `Lost` when it did
-        not answer; a part of the messages may have been published then.
+        Raises `RefusedError` when the server refuses them all, with a `line` in the details when
+        one message is wrong; none is published then. Raises `Unavailable` when the server does not
+        take all of them now, and `Lost` when it did not answer; a part of the messages may have
+        been published then.
         """
         try:
             self._connection.request("POST", self._path, b"\n".join(lines), self._headers)

@@ -50,6 +50,8 @@ class Context:
     limiter: Limiter
     """Keeps the limits, and counts the open connections."""
     scheduler: Scheduler
+    version: str
+    """That of livelog, for `/healthz` and the document of the protocol."""
     auth: Authenticator | None = None
     """Checks credentials; None where everything is public."""
     timers: TimerWheel[Timed] = field(default_factory=lambda: TimerWheel())

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from livelog.auth.principal import ANYBODY, NOBODY, Principal
+from livelog.auth.principal import NOBODY, Principal
 from livelog.config import Config
 from livelog.errors import (
     AUTHENTICATION_FAILED,
@@ -159,7 +159,7 @@ class Limiter:
         self,
         scope: Scope,
         address: str,
-        principal: Principal = ANYBODY,
+        principal: Principal,
         own: ConnectionQuota | None = None,
     ) -> RateLimit | None:
         """Take one of `scope` from the connection's `own` quota, the address and the user.
@@ -177,7 +177,7 @@ class Limiter:
             raise
         return warning
 
-    def charge(self, count: int, address: str, principal: Principal = ANYBODY) -> None:
+    def charge(self, count: int, address: str, principal: Principal) -> None:
         """Take `count` messages more of a request that was admitted, even if that overdraws the
         quota."""
         now = self._clock()

@@ -14,7 +14,6 @@ from typing import Any, get_args
 
 import msgspec
 
-from livelog import __version__
 from livelog.wire.commands import (
     AnyCommand,
     Authenticate,
@@ -65,15 +64,18 @@ _SCHEMAS = "#/components/schemas/"
 
 
 @cache
-def document(path: str) -> bytes:
-    """Return the document as JSON; `path` is the path of the WebSocket."""
+def document(path: str, version: str) -> bytes:
+    """Return the document as JSON.
+
+    `path` is the path of the WebSocket, `version` the version of livelog.
+    """
     structs = (*get_args(AnyCommand), *get_args(AnyEvent), *get_args(Delivered))
     return msgspec.json.encode(
         {
             "asyncapi": "3.0.0",
             "info": {
                 "title": "livelog",
-                "version": __version__,
+                "version": version,
                 "description": "Typed messages to WebSocket subscribers.",
                 "license": {"name": "MIT"},
             },

@@ -172,7 +172,7 @@ class HttpConnection(asyncio.Protocol):
             if not self._take(event):
                 self.parser.close()
                 break
-        if not self.rule.busy:
+        if self.rule.reads and not self.rule.busy:  # neither upgraded nor closing
             self._proceed()
 
     def _take(self, event: Event) -> bool:

@@ -1,4 +1,7 @@
-"""The routes of plain HTTP. A table: path → method → handler.
+"""The routes of plain HTTP. A table: path → method → route.
+
+The rule: a route takes the principal unless its row opens it to anybody, so that one added without
+a thought is closed.
 
 Handlers take the whole request and return the whole response; what they cannot grant they raise as
 `RefusedError`, which the connection turns into the `error` object that a WebSocket client gets.
@@ -9,10 +12,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import msgspec
 
-from livelog import __version__
+from livelog.auth.principal import ANYBODY, Principal
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.log.ingest import decode
@@ -42,14 +46,19 @@ async def answer(context: Context, request: Request) -> Response:
     preflight = context.origins.preflight(request.header("origin"), wanted)
     if request.method == "OPTIONS" and preflight is not None:
         return Response(b"", headers=preflight)
-    handler = methods.get("GET" if request.method == "HEAD" else request.method)
-    if handler is None:
+    route = methods.get("GET" if request.method == "HEAD" else request.method)
+    if route is None:
         allowed = ", ".join(methods)
         issue = f"{request.method} is not offered here"
         raise HttpRefusedError(405, "method", issue, headers={"Allow": allowed}, allowed=allowed)
-    if context.auth is not None and request.path in IDENTIFIED:
-        request.principal = await context.auth.check(request.credential)
-    return await handler(context, request)
+    if not route.anybody:
+        request.principal = await _identify(context, request)
+    return await route.handler(context, request)
+
+
+async def _identify(context: Context, request: Request) -> Principal:
+    """Return the principal of the credential. Raises `RefusedError` without a good one."""
+    return ANYBODY if context.auth is None else await context.auth.check(request.credential)
 
 
 async def upgrade_required(context: Context, request: Request) -> Response:
@@ -68,7 +77,7 @@ async def health(context: Context, request: Request) -> Response:
         {
             "status": "draining" if ending else status,
             **({"issue": issue} if issue else {}),
-            "version": __version__,
+            "version": context.version,
             "connections": len(context.limiter.connections.websockets),
             "head_seq": context.log.head,
             "uptime_seconds": round(context.loop.time() - context.started, 3),
@@ -79,7 +88,7 @@ async def health(context: Context, request: Request) -> Response:
 
 async def asyncapi_document(context: Context, request: Request) -> Response:
     """Return the protocol of the WebSocket as an AsyncAPI document."""
-    return Response(asyncapi.document(WEBSOCKET_PATH))
+    return Response(asyncapi.document(WEBSOCKET_PATH, context.version))
 
 
 async def history(context: Context, request: Request) -> Response:
@@ -112,8 +121,8 @@ async def publish(context: Context, request: Request) -> Response:
 
     A message that is invalid, not permitted, too big or under somebody else's id refuses the whole
     body, and nothing is published. An engine may still refuse messages after that: if it refuses
-    all of them, the answer is that refusal; if it refuses some, the answer is a 503 whose details
-    say which ids are `acknowledged` and, by their place in the body and id, which are `refused`.
+    all of them with one code, the answer is that refusal; otherwise it is a 503 whose details say
+    which ids are `acknowledged`, and which messages are `refused` and why.
     """
     context.limiter.spend("messages", request.address, request.principal)
     places: list[Place] = []
@@ -159,14 +168,14 @@ def _acknowledged(
     """Return the receipts of a whole body. Raises `RefusedError` unless there is one for each."""
     receipts = [outcome for outcome in outcomes if not isinstance(outcome, RefusedError)]
     refused = [
-        (outcome, {**place, "id": draft.id})
+        (outcome, {**place, "id": draft.id, "error_code": outcome.code, "issue": outcome.issue})
         for place, draft, outcome in zip(places, drafts, outcomes, strict=True)
         if isinstance(outcome, RefusedError)
     ]
     if not refused:
         return receipts
     first = refused[0][0]
-    if not receipts:
+    if not receipts and all(outcome.code == first.code for outcome, _ in refused):
         raise first
     issue = f"{len(refused)} of {len(drafts)} messages are not acknowledged: {first}"
     raise RefusedError(
@@ -187,17 +196,24 @@ async def asset(context: Context, request: Request) -> Response:
 
 Handler = Callable[[Context, Request], Awaitable[Response]]
 
-ROUTES: dict[str, dict[str, Handler]] = {
-    WEBSOCKET_PATH: {"GET": upgrade_required},
-    "/healthz": {"GET": health},
-    "/asyncapi.json": {"GET": asyncapi_document},
-    "/api/messages": {"POST": publish},
-    "/api/history": {"GET": history},
-    "/api/search": {"GET": search},
-    **{path: {"GET": asset} for path in ASSETS},
+
+class Route(NamedTuple):
+    """A handler, and the word that opens it to anybody."""
+
+    handler: Handler
+    anybody: bool = False
+    """No credential is looked at, on a server with authentication either."""
+
+
+ROUTES: dict[str, dict[str, Route]] = {
+    WEBSOCKET_PATH: {"GET": Route(upgrade_required, anybody=True)},
+    "/healthz": {"GET": Route(health, anybody=True)},
+    "/asyncapi.json": {"GET": Route(asyncapi_document, anybody=True)},
+    "/api/messages": {"POST": Route(publish)},
+    "/api/history": {"GET": Route(history)},
+    "/api/search": {"GET": Route(search)},
+    **{path: {"GET": Route(asset, anybody=True)} for path in ASSETS},
 }
-IDENTIFIED = ("/api/messages", "/api/history", "/api/search")
-"""Paths whose requests need a principal."""
 
 
 def _event(event: Event) -> Response:

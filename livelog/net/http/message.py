@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from livelog.auth import credentials
 from livelog.auth.credentials import Credential
-from livelog.auth.principal import ANYBODY, Principal
+from livelog.auth.principal import NOBODY, Principal
 from livelog.errors import RefusedError
 from livelog.net.http.errors import HttpRefusedError, headers_of, status_of
 from livelog.wire.events import encoder, error
@@ -40,8 +40,8 @@ class Request:
     admitted: bool = False
     """Its head has passed the checks of `admission`."""
     body: bytearray = field(default_factory=bytearray)
-    principal: Principal = ANYBODY
-    """Filled in on the paths where it matters."""
+    principal: Principal = NOBODY
+    """Filled in before the handler is called, unless the route is open to anybody."""
 
     @property
     def path(self) -> str:

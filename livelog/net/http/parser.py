@@ -139,8 +139,8 @@ class RequestParser:
         length = request.header("content-length")
         if length.isdigit() and int(length) > self._max_body_bytes:
             self._refuse_body()
-        elif request.header("expect").lower() == "100-continue":
-            self._emit(ContinueExpected(request))
+        elif request.version != "1.0" and request.header("expect").lower() == "100-continue":
+            self._emit(ContinueExpected(request))  # HTTP/1.0 does not know it (RFC 9110 10.1.1)
 
     def on_body(self, body: bytes) -> None:
         """Add a part of the body."""
