@@ -109,7 +109,7 @@ def _searched(server: Server, corpus: Corpus, seconds: float) -> Figures:
     """Ask all kinds of questions in turn, `PER_SECOND` of them."""
     count = round(seconds - 1) * PER_SECOND
     each = [questions(kind, corpus, count // len(KINDS) + 1) for kind in KINDS]
-    asked = islice((question for turn in zip(*each, strict=True) for question in turn), count)
+    asked = islice((question for some in zip(*each, strict=True) for question in some), count)
     names = cycle(kind.name for kind in KINDS)
     http, due = Http(server.url), clock()
     taken: dict[str, list[int]] = {kind.name: [] for kind in KINDS}

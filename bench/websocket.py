@@ -149,9 +149,6 @@ class Client:
             raise RefusedError(str(answer))
         return answer
 
-    def is_drained(self) -> bool:
-        return not self._frames and not self._parser.rest
-
     def close(self) -> None:
         """Close as a browser does: send a close frame, wait for the server's and the end."""
         self.sock.sendall(frame((1000).to_bytes(2, "big"), CLOSE))

@@ -7,7 +7,8 @@ async with connect("ws://localhost:8000/ws/live-log") as log:
     async for message in log.subscribe(["user"]):
         print(message)
 
-Names are loaded on first use: a client does not load the server, nor the server the client.
+Names are loaded on first use: a client does not load the server, nor the server the client's
+connections.
 
 Glossary, in the order in which a message meets the parts:
 

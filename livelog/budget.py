@@ -1,7 +1,8 @@
 """Time slices: how long one piece of work may hold the event loop.
 
-Commands, searches and catch-up share one loop with the fan-out. Long work is cut into slices by
-time, so that the fan-out runs in between; all figures stand here.
+Commands, searches and catch-up share one loop with the fan-out, so long work is cut into slices,
+between which the fan-out runs. The slices of commands are bounded by time; their figures stand
+here. Steps of other work are bounded by a number of items or bytes, which stands in its module.
 """
 
 from __future__ import annotations

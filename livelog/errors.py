@@ -10,7 +10,8 @@
 Every way a request can fail or a connection can end has a code of the API's table. `CODES` says
 for each what it is called and what the `disconnected` event calls it. Code that finds something
 wrong raises `RefusedError`; the WebSocket turns it into an `error` event or a close, `net/http`
-into a response. The HTTP statuses and headers are in `net/http/errors.py`, and nowhere else.
+into a response. The statuses and headers of responses are in `net/http/errors.py`; the client has
+its own lists of statuses after which it tries again.
 """
 
 from __future__ import annotations

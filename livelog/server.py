@@ -68,8 +68,9 @@ class Server(InProcess):
     ['raid_started']
 
     Use it as an async context manager, or call `start` and `close`; a server starts once. `clock`
-    tells Unix time; `engine` makes the engine, which gives messages their order. Methods raise
-    `NotRunningError` before the start, after the end and when they are called from another thread.
+    tells Unix time; `engine` makes the engine, which gives messages their order. `publish`,
+    `publish_nowait`, `history`, `search` and `subscribe` raise `NotRunningError` before the start,
+    after the end and from another thread; `url` and `port` raise it before the start.
     """
 
     def __init__(

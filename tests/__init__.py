@@ -1,1 +1,1 @@
-"""What livelog promises, said in tests: one file per module."""
+"""The promises of livelog as tests: one file per module."""

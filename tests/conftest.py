@@ -1,4 +1,4 @@
-"""What holds for all tests: nothing is left in the directory they are started from, property tests
+"""Rules for all tests: nothing is left in the directory they are started from, property tests
 have no deadline, because how long an example takes depends on the machine, not on us, and what has
 to be fetched is fetched once.
 """

@@ -1,4 +1,4 @@
-"""Whose address counts: lists of networks, and the way back through `X-Forwarded-For`."""
+"""The client's address: lists of networks, and the way back through `X-Forwarded-For`."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def tags(union: Any) -> set[str]:
 
 
 def found(reference: str) -> Any:
-    """What a `$ref` in the document points at."""
+    """Return the part of the document that a `$ref` points at."""
     place: Any = DOCUMENT
     for step in reference.removeprefix("#/").split("/"):
         place = place[step]

@@ -1,4 +1,4 @@
-"""What a stranger may send to do harm: it is text, it is bounded, and nobody else notices."""
+"""Hostile input of unknown clients: it is text, it is bounded, and no other client notices."""
 
 from __future__ import annotations
 
@@ -130,12 +130,12 @@ async def test_subscriptions_that_change_all_the_time_leave_nothing_behind() -> 
         steady = await house.client("?message_types=user")
         assert (await steady.event())["action"] == "subscribed"
         restless = [await house.client() for _ in range(10)]
-        for turn in range(20):
+        for attempt in range(20):
             for number, client in enumerate(restless):
-                changes = [change(turn, number, step) for step in range(20)]
+                changes = [change(attempt, number, step) for step in range(20)]
                 await client.send(b"".join(changes))
-            house.publish(f"turn {turn}")
-        assert await steady.contents(20) == [f"turn {turn}" for turn in range(20)]
+            house.publish(f"attempt {attempt}")
+        assert await steady.contents(20) == [f"attempt {each}" for each in range(20)]
         for client in restless:
             for _ in range(20 * 20):
                 await client.reply("subscribed")
@@ -143,8 +143,8 @@ async def test_subscriptions_that_change_all_the_time_leave_nothing_behind() -> 
         house.inside.check()
 
 
-def change(turn: int, number: int, step: int) -> bytes:
-    filters = {"user_id": f"{turn} {number} {step}"}
+def change(attempt: int, number: int, step: int) -> bytes:
+    filters = {"user_id": f"{attempt} {number} {step}"}
     return command("subscribe", message_types=["user"], filters=filters)
 
 

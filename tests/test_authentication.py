@@ -1,4 +1,4 @@
-"""Who may connect: every way to say who one is, at both doors, and every way in which it fails."""
+"""Authentication: every kind of credential, at both doors, and every way in which it fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readers that are behind: they take turns, are told what is gone, and join at the head."""
+"""Readers that are behind: they alternate, are told what is gone, and join at the head."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from livelog.auth.principal import ANYBODY
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.fanout.audience import Reader
-from livelog.fanout.catchup import CHUNK_BYTES, TURN_BYTES, CatchUp
+from livelog.fanout.catchup import CHUNK_BYTES, STEP_BYTES, CatchUp
 from livelog.fanout.hub import Hub
 from livelog.index.paging import Chunk
 from livelog.index.query import EVERYTHING, NOTHING, Subscription, compile_query
@@ -52,7 +52,7 @@ class Client:
 
 
 class Place:
-    """Log, hub and catch-up, and the ticker's order of things."""
+    """Log, hub and catch-up, and the flusher's order of things."""
 
     def __init__(self, window: int = 100_000, began: int = 0) -> None:
         self.hub = Hub(began)
@@ -71,7 +71,7 @@ class Place:
 
     def tick(self) -> None:
         self.hub.begin()
-        self.catch_up.turn()
+        self.catch_up.step()
         while self.hub.flush(2):
             pass
         self.hub._check()
@@ -174,19 +174,19 @@ def test_a_gap_is_told_even_when_nothing_after_it_is_wanted() -> None:
     assert client.messages == [{"action": "gap", "from": 0, "to": 7}]
 
 
-def test_readers_take_turns_and_a_turn_is_bounded() -> None:
+def test_readers_alternate_and_a_step_is_bounded() -> None:
     place = Place()
     place.fill(64, size=CHUNK_BYTES // 8)
     clients = [place.reader(SYSTEM, 0) for _ in range(6)]
     place.hub.begin()
-    place.catch_up.turn()
+    place.catch_up.step()
     served = [client for client in clients if client.writes]
     total = sum(len(write) for client in clients for write in client.writes)
     assert len(served) < len(clients)
-    assert total < TURN_BYTES + 2 * CHUNK_BYTES
+    assert total < STEP_BYTES + 2 * CHUNK_BYTES
     assert all(len(client.writes) == 1 for client in served), "one chunk each"
-    place.catch_up.turn()
-    assert all(client.writes for client in clients), "who had no turn comes first"
+    place.catch_up.step()
+    assert all(client.writes for client in clients), "readers without a chunk come first"
     place.hub.flush(1)
     place.settle()
     assert all(client.seqs == list(range(1, 65)) for client in clients)
@@ -197,8 +197,8 @@ def test_a_reader_that_finds_nothing_pays_for_its_search_too() -> None:
     place.fill(6000)
     clients = [place.reader(USERS, 0) for _ in range(3)]
     place.hub.begin()
-    place.catch_up.turn()
-    place.catch_up.turn()
+    place.catch_up.step()
+    place.catch_up.step()
     assert sum(client.reader.cursor for client in clients) < 3 * 6000
     place.settle()
     assert all(place.hub.position(client.reader) == 6000 for client in clients)

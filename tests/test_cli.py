@@ -30,7 +30,7 @@ def events(client: ClientConnection) -> Iterator[Json]:
 
 
 def health(port: int) -> Json:
-    """What a server says about itself."""
+    """Ask a server for its health."""
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as http:
         http.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
         answer = b"".join(iter(lambda: http.recv(4096), b""))

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from livelog.cli.sanitize import harmless
+from livelog.cli.sanitize import sanitized
 from tests.support.command import done, followed, running, seen
 from tests.support.process import CLEAN, ROOT, Start, ended, port_of, ready
 from tests.support.wire import PATIENCE, SAMPLES, on_uvloop, serving, user
@@ -65,7 +65,7 @@ async def test_messages_cannot_act_on_the_terminal() -> None:
 
 
 def test_plain_text_stays_as_it_is() -> None:
-    assert harmless("Grüße, 世界 👋🏽 [x]") == "Grüße, 世界 👋🏽 [x]"
+    assert sanitized("Grüße, 世界 👋🏽 [x]") == "Grüße, 世界 👋🏽 [x]"
 
 
 @on_uvloop
@@ -146,7 +146,7 @@ async def test_a_reader_who_leaves_need_not_wait_for_the_next_message() -> None:
 
 
 @on_uvloop
-async def test_on_a_terminal_it_is_in_colour_and_still_harmless() -> None:
+async def test_on_a_terminal_it_is_in_colour_and_still_sanitized() -> None:
     async with serving() as house:
         house.publish(EVIL)
         leader, follower = pty.openpty()

@@ -132,7 +132,7 @@ async def test_one_that_ends_leaves_the_others_what_they_asked_for() -> None:
 
 
 def told(house: House) -> set[str]:
-    """What the one client is subscribed to."""
+    """The types that the one client is subscribed to."""
     [audience] = house.inside.audiences
     return set(audience.subscription.types)
 

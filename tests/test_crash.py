@@ -1,4 +1,4 @@
-"""What an acknowledgement is worth: a server that is killed again and again, under load.
+"""The worth of an acknowledgement: a server that is killed again and again, under load.
 
 Publishers publish with ids of their own, over both doors, and publish again what was not
 acknowledged; subscribers follow and resume. After every restart all that was acknowledged must be
@@ -80,7 +80,7 @@ class Victim:
 
 
 class Books:
-    """What was published, acknowledged and seen, and what must hold for it at any time."""
+    """Messages published, acknowledged and seen, and what must hold for them at any time."""
 
     def __init__(self) -> None:
         self.published: dict[str, Json] = {}

@@ -42,7 +42,7 @@ pytestmark = pytest.mark.usefixtures("no_reader_left")
 
 
 async def refusal(path: Path, **settings: Any) -> str:
-    """What a server says about a store that it cannot use."""
+    """Return the error of a server whose store cannot be used."""
     with pytest.raises(ConfigError) as wrong:
         await Server(Config(port=0, store=str(path), **settings)).start()
     assert str(path) in str(wrong.value)
@@ -67,7 +67,7 @@ def make_text(path: Path) -> None:
     path.write_text("Dear diary,\n" * 1000)
 
 
-def make_stranger(path: Path) -> None:
+def make_foreign(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE message(position INTEGER PRIMARY KEY, seq, id, payload)")
 
@@ -99,7 +99,7 @@ def make_filled(path: Path) -> None:
     ("make", "issue"),
     [
         (make_text, "not a database"),
-        (make_stranger, "not one of livelog"),
+        (make_foreign, "not one of livelog"),
         (make_newer, f"has format {VERSION + 1}"),
         (make_truncated, "malformed"),
         (make_beheaded, "malformed"),

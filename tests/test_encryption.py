@@ -339,7 +339,7 @@ def test_a_lock_on_a_file_that_was_replaced_meanwhile_is_no_lock(
 
 
 def no_file(path: Path) -> None:
-    """Nothing is there."""
+    """Leave the path without a file."""
 
 
 def write(text: str) -> Callable[[Path], None]:
@@ -443,8 +443,8 @@ def test_what_is_no_store_is_neither_encrypted_nor_made(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="not a database"):
             change_key(str(path), key, KEY)
     path.unlink()
-    with closing(sqlite3.connect(path)) as stranger:
-        stranger.execute("CREATE TABLE diary(day)")
+    with closing(sqlite3.connect(path)) as diary:
+        diary.execute("CREATE TABLE diary(day)")
     before = path.read_bytes()
     with pytest.raises(ConfigError, match="not one of livelog"):
         change_key(str(path), b"", KEY)

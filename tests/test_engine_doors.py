@@ -175,7 +175,7 @@ async def test_a_body_refused_as_a_whole_by_the_engine_is_answered_with_its_reas
 
 @on_uvloop
 async def test_a_large_body_can_be_published_again_after_a_refusal_in_part() -> None:
-    """What was acknowledged keeps its place; the rest follows."""
+    """Acknowledged messages keep their place; the rest follows."""
     broker = Broker(refusing=0.5, seed=3)
     async with serving(engine=broker.engine, limits=False) as house:
         http = await house.http()

@@ -38,7 +38,7 @@ PLAIN = {
 
 def sources() -> Iterator[tuple[str, str]]:
     """Every module: its path from the root, and its text."""
-    for package in ("livelog", "bench"):
+    for package in ("livelog", "bench", "tests"):
         for path in sorted((ROOT / package).rglob("*.py")):
             yield path.relative_to(ROOT).as_posix(), path.read_text()
 
@@ -97,7 +97,8 @@ def test_there_is_a_plain_word() -> None:
 
 def test_modules_are_looked_at() -> None:
     names = {name for name, _ in sources()}
-    assert {"livelog/errors.py", "livelog/wire/frames.py", "livelog/auth/tokens.py"} <= names
+    expected = {"livelog/errors.py", "livelog/wire/frames.py", "livelog/auth/tokens.py"}
+    assert expected | {"bench/load.py", "tests/test_log.py", "tests/support/wire.py"} <= names
 
 
 @pytest.mark.parametrize("word", ["What", "who", "Whoever", "Whose", "Whom", "Nothing", "nobody"])

@@ -25,7 +25,7 @@ from tests.support.wire import on_each_loop, on_uvloop, until, user
 
 
 class Stage:
-    """A ticker with what it drives, and readers that only note what they are given."""
+    """A flusher with what it drives, and readers that only note what they are given."""
 
     def __init__(self, share: float = 0.5, target: float = 0.09) -> None:
         self.hub = Hub()
@@ -99,7 +99,7 @@ async def test_what_is_published_between_two_slices_comes_second_to_everyone() -
     for own in pieces:
         stage.listen(own.append)
     stage.publish("first")
-    while not any(pieces):  # noqa: ASYNC110 - one turn of the loop at a time
+    while not any(pieces):  # noqa: ASYNC110 - one iteration of the loop at a time
         await asyncio.sleep(0)
     assert not all(pieces)
     stage.publish("second")

@@ -48,7 +48,7 @@ pytestmark = pytest.mark.usefixtures("no_reader_left")
 @pytest.mark.usefixtures("each_kind", "quick_retries")
 @on_uvloop
 async def test_a_full_disk_stops_publishers_and_nobody_else(tmp_path: Path) -> None:
-    """What was delivered and refused is stored once there is room, and once only."""
+    """Messages delivered and refused are stored once there is room, and once only."""
     async with keeping(tmp_path, faults=FULL) as house:
         http, client, live = await house.http(), await house.client(), await house.client()
         messages = await post(http, range(200))
@@ -151,7 +151,7 @@ async def publish_on(house: House) -> NoReturn:
 @pytest.mark.usefixtures("each_kind", "quick_retries")
 @on_uvloop
 async def test_a_server_stops_although_its_disk_is_full(tmp_path: Path) -> None:
-    """What it then cannot write is the end of the log, not a hole in it."""
+    """Messages it then cannot write are the end of the log, not a hole in it."""
     async with keeping(tmp_path, faults=[FULL[0], "could not be written to the store"]) as house:
         messages = await post(await house.http(), range(10))
         live = await house.client()

@@ -222,10 +222,10 @@ class HubAgainstAModel(RuleBasedStateMachine):
 
     @rule(size=st.integers(1, 3))
     def slice(self, size: int) -> None:
-        """What the ticker does: a round begins when the one before has ended."""
+        """Act as the flusher: a round begins when the one before has ended."""
         if not self.in_round:
             self.hub.begin()
-            self.catch_up.turn()
+            self.catch_up.step()
         self.in_round = self.hub.flush(size)
 
     @rule(client=clients)
@@ -408,4 +408,4 @@ def test_what_is_for_one_costs_the_others_nothing() -> None:
     place.hub.begin()
     [shared] = {owner.reader.audience, other.reader.audience}
     assert shared is not None
-    assert list(shared.turns) == [owner.reader]
+    assert list(shared.waiting) == [owner.reader]

@@ -166,15 +166,15 @@ def test_a_page_at_the_end_is_short_or_empty(limit: int, offset: int, seqs: list
     assert ([json.loads(payload)["seq"] for payload in page.payloads], page.total) == (seqs, 2)
 
 
-def test_others_get_their_turn_while_a_long_read_goes_on() -> None:
+def test_other_tasks_run_while_a_long_read_goes_on() -> None:
     place = Place()
     place.commit(*range(1, 5001))
-    turns = 0
+    iterations = 0
 
     async def others() -> None:
-        nonlocal turns
+        nonlocal iterations
         while True:
-            turns += 1
+            iterations += 1
             await asyncio.sleep(0)
 
     async def read() -> int:
@@ -186,4 +186,4 @@ def test_others_get_their_turn_while_a_long_read_goes_on() -> None:
         return page.total
 
     assert asyncio.run(read()) == 5000
-    assert turns >= 4
+    assert iterations >= 4

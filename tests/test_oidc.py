@@ -57,7 +57,7 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def asked(url: str, **form: str) -> Json:
-    """What the OAuth2 server answers the bot."""
+    """Ask the OAuth2 server as the bot, and return the answer."""
     who = base64.b64encode(b"bot:the+secret+of+the+bot").decode()
     body = urllib.parse.urlencode(form).encode()
     question = urllib.request.Request(url, body, {"Authorization": f"Basic {who}"})
@@ -75,7 +75,7 @@ def token(issuer: str, kind: str, scope: str = "read publish") -> str:
 
 
 def settings(issuer: str) -> dict[str, Any]:
-    """What a server needs to know."""
+    """The settings of a server that uses this issuer."""
     return {
         "oauth_issuer": issuer,
         "jwt_audience": "livelog",

@@ -21,7 +21,7 @@ from tests.test_query import complete, plainly, visible
 
 USERS = [f"u{number}" for number in range(5)]
 WORDS = ["red dragon", "blue dragon", "gate closed", "quiet"]
-STRANGER = "a stranger"
+OUTSIDER = "outsider"
 WANTED: list[Json] = [
     {},
     {"user_id": "u1"},
@@ -102,7 +102,7 @@ async def test_live_and_on_resume_each_user_gets_only_own_direct_messages(
 ) -> None:
     async with serving(**settings) as house:
         past = publish(house, range(200))
-        askers = [(who, wanted) for who in [*USERS, STRANGER] for wanted in WANTED]
+        askers = [(who, wanted) for who in [*USERS, OUTSIDER] for wanted in WANTED]
         live = [await listening(house, *asker) for asker in askers]
         cursors = [0, past[20]["seq"], past[180]["seq"]]
         back = [
@@ -131,7 +131,7 @@ async def test_history_and_its_counts_reveal_no_messages_of_others(
 ) -> None:
     async with serving(**settings) as house:
         log, http = publish(house, range(200)), await house.http()
-        for who in [*USERS, STRANGER]:
+        for who in [*USERS, OUTSIDER]:
             client = await entered(house, who)
             for wanted in WANTED:
                 expected = seen(log, who, **wanted)[::-1]
@@ -149,7 +149,7 @@ async def test_searches_and_their_counts_reveal_no_messages_of_others(
 ) -> None:
     async with serving(**settings) as house:
         log, http = publish(house, range(200)), await house.http()
-        for who in [*USERS, STRANGER]:
+        for who in [*USERS, OUTSIDER]:
             client = await entered(house, who)
             for wanted in WANTED:
                 expected = [
@@ -185,14 +185,15 @@ async def test_a_page_around_a_hidden_message_holds_visible_ones_only(
 async def test_a_user_without_direct_messages_gets_none(settings: dict[str, Any]) -> None:
     async with serving(**settings) as house:
         publish(house, range(200))
-        client = await entered(house, STRANGER)
+        client = await entered(house, OUTSIDER)
         page = await client.ask("get_history", filters={"type": "dm"})
         assert (page["messages"], page["total_count"]) == ([], 0)
 
 
 @on_uvloop
 async def test_on_an_open_server_everything_is_public(settings: dict[str, Any]) -> None:
-    async with serving(**settings | {"jwt_secret": ""}) as house:
+    del settings["jwt_secret"]
+    async with serving(**settings) as house:
         log, http = publish(house, range(100)), await house.http()
         answer = await http.ask("GET", "/api/history?type=dm&limit=1000")
         assert answer.json["total_count"] == sum(one["type"] == "dm" for one in log)

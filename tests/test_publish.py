@@ -143,7 +143,7 @@ async def test_an_id_that_was_published_already_is_answered_with_the_first_seq()
 
 @on_uvloop
 async def test_the_id_of_somebody_elses_message_is_refused(tmp_path: Path) -> None:
-    """Nobody can make what others will say vanish, or learn where a message of theirs stands."""
+    """A client can neither suppress messages of others nor learn where one of theirs stands."""
     store = str(tmp_path / "live.db")
     hers = user("hers", id="same", user_id="ann")
     stolen = [user("his", id="same", user_id="bob"), {**SAMPLES[2], "id": "same"}]

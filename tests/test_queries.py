@@ -13,7 +13,7 @@ CHANNELS = ("general", "trade")
 
 
 def filled(house: House, count: int) -> list[int]:
-    """`count` messages, by turns in one of two channels; their seqs, newest first."""
+    """`count` messages, alternating between two channels; their seqs, newest first."""
     seqs = []
     for number in range(count):
         metadata = {"channel": CHANNELS[number % 2]}

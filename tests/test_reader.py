@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("no_reader_left")
 @pytest.mark.usefixtures("each_kind")
 @on_uvloop
 async def test_a_reading_process_that_was_killed_is_replaced(tmp_path: Path) -> None:
-    """Whoever was reading reads on, without a gap."""
+    """Clients that were reading read on, without a gap."""
     failed = "the process that reads"
     async with keeping(tmp_path) as house:
         messages = await post(await house.http(), range(5000))

@@ -54,7 +54,7 @@ async def trimmed(http: Http, count: int) -> Json:
 @pytest.mark.parametrize("window", [50, 1000])
 @on_uvloop
 async def test_the_newest_messages_are_kept(tmp_path: Path, window: int) -> None:
-    """What has been given up is in no total and no page, and who wanted it is told."""
+    """Deleted messages are in no total and no page, and a client that wanted them is told."""
     settings = {"retention_messages": 300, "window_messages": window}
     async with keeping(tmp_path, **settings) as house:
         http = await house.http()

@@ -22,7 +22,7 @@ class Time:
 
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
-    """Ten milliseconds for all in one turn of the loop, one for each."""
+    """Ten milliseconds for all in one iteration of the loop, one for each."""
     time = Time()
     monkeypatch.setattr(module, "perf_counter", time)
     monkeypatch.setattr(module, "HOLD_SECONDS", 0.010)
@@ -44,20 +44,22 @@ class Busy:
         return self.work > 0
 
 
-async def turn() -> None:
-    """One turn of the loop."""
+async def iteration() -> None:
+    """Let the loop go through one iteration."""
     await asyncio.sleep(0)
 
 
 @on_uvloop
-async def test_there_is_time_until_it_is_used_up_and_again_in_the_next_turn(time: Time) -> None:
+async def test_there_is_time_until_it_is_used_up_and_again_in_the_next_iteration(
+    time: Time,
+) -> None:
     scheduler = Scheduler(asyncio.get_running_loop())
     assert scheduler.is_free()
     time.now = 0.009
     assert scheduler.is_free()
     time.now = 0.010
     assert not scheduler.is_free()
-    await turn()
+    await iteration()
     assert scheduler.is_free()
 
 
@@ -66,7 +68,7 @@ async def test_nothing_overtakes_the_queue(time: Time) -> None:
     scheduler, log = Scheduler(asyncio.get_running_loop()), list[str]()
     scheduler.wait(Busy("a", 1, time, log))
     assert not scheduler.is_free()
-    await turn()
+    await iteration()
     assert scheduler.is_free()
     assert log == ["a"]
 
@@ -76,7 +78,7 @@ async def test_turns_go_round_until_all_work_is_done(time: Time) -> None:
     scheduler, log = Scheduler(asyncio.get_running_loop()), list[str]()
     for name, work in {"a": 3, "b": 1, "c": 2}.items():
         scheduler.wait(Busy(name, work, time, log))
-    await turn()
+    await iteration()
     assert "".join(log) == "abcaca"
 
 
@@ -86,7 +88,7 @@ async def test_a_turn_of_the_loop_holds_so_many_turns_and_the_rest_waits(time: T
     scheduler.wait(Busy("a", 25, time, log))
     counts = []
     for _ in range(4):
-        await turn()
+        await iteration()
         counts.append(len(log))
     assert counts == [10, 20, 25, 25]
     assert scheduler.is_free()
@@ -98,7 +100,7 @@ async def test_a_client_that_sends_little_waits_for_one_turn_of_each_other(time:
     for number in range(5):
         scheduler.wait(Busy(f"{number}", 1000, time, log))
     scheduler.wait(Busy("little", 1, time, log))
-    await turn()
+    await iteration()
     assert log.index("little") == 5
 
 
@@ -110,6 +112,6 @@ async def test_waiting_twice_is_waiting_once_and_a_dropped_one_has_no_turn(time:
         scheduler.wait(busy)
     scheduler.drop(gone)
     scheduler.drop(gone)
-    await turn()
-    await turn()
+    await iteration()
+    await iteration()
     assert log == ["twice"]

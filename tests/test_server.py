@@ -201,7 +201,7 @@ SUBSCRIPTIONS: list[tuple[list[str], Json]] = [
 
 
 def wants(types: list[str], filters: Json, message: Json) -> bool:
-    """What a subscription means, said once more and plainly."""
+    """The meaning of a subscription, said once more and plainly."""
     if message["type"] not in types:
         return False
     holds = {

@@ -77,7 +77,7 @@ async def test_search_finds_the_same_over_both_doors(tmp_path: Path) -> None:
 async def test_what_is_published_right_after_the_start_is_kept_once(tmp_path: Path) -> None:
     async with keeping(tmp_path) as house:
         messages = await post(await house.http(), range(100))
-    async with keeping(tmp_path) as house:  # nothing has had a turn yet
+    async with keeping(tmp_path) as house:  # no other task has run yet
         house.append(sample(100))
         again = house.append(sample(99))
         assert again.seq == messages[-1]["seq"]
@@ -223,7 +223,7 @@ async def test_live_traffic_may_fill_the_window_by_itself(tmp_path: Path) -> Non
     async with keeping(tmp_path) as house:
         messages = await post(await house.http(), range(600))
     async with keeping(tmp_path, window_messages=20) as house:
-        for number in range(600, 700):  # before the filling has had a turn
+        for number in range(600, 700):  # before the filling has begun
             house.append(sample(number))
         http = await house.http()
         messages += await post(http, range(700, 800))

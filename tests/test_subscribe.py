@@ -67,7 +67,7 @@ async def test_a_change_of_subscription_holds_from_its_answer_on() -> None:
         expected: list[int] = []
         listens: set[str] = set()
         dice = random.Random(1)
-        for turn in range(40):
+        for attempt in range(40):
             name = dice.choice(["user", "dm", "guild"])
             action = dice.choice(["subscribe", "unsubscribe"])
             await client.tell(action, message_types=[name])
@@ -75,7 +75,7 @@ async def test_a_change_of_subscription_holds_from_its_answer_on() -> None:
             (listens.add if action == "subscribe" else listens.discard)(name)
             assert answer["message_types"] == [kind for kind in TYPES if kind in listens]
             for number in range(dice.randrange(4)):
-                sample = dict(dice.choice(SAMPLES), id=f"{turn}.{number}")
+                sample = dict(dice.choice(SAMPLES), id=f"{attempt}.{number}")
                 seq = house.append(sample).seq
                 published[seq] = sample["type"]
                 expected.extend([seq] if sample["type"] in listens else [])

@@ -30,7 +30,7 @@ class WheelAgainstADict(RuleBasedStateMachine):
         self.deadlines.pop(item, None)
 
     @rule(pause=tenths.map(abs) | st.floats(0, 10))
-    def turn(self, pause: float) -> None:
+    def advance(self, pause: float) -> None:
         self.now += pause
         came = self.wheel.expired(self.now)
         assert len(came) == len(set(came))

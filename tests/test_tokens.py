@@ -41,7 +41,7 @@ OURS = Rules("https://id", "livelog", leeway=5)
 
 
 def verify(text: str, keys: Any = None, rules: Rules = NO_RULES, now: float | None = None) -> Any:
-    """Who a token speaks of."""
+    """Verify a token, by default with one HS256 key and no rules."""
     at = time.time() if now is None else now
     return tokens.verify(text, [KEYS["HS256"]] if keys is None else keys, rules, at)
 

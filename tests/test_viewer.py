@@ -236,7 +236,7 @@ def test_a_pause_loses_nothing(host: Host, look: Look, missed: int) -> None:
 
 
 def downloaded(viewer: Viewer) -> list[str]:
-    """What the loaded lines say, from the file that the page makes of them."""
+    """Contents of the loaded lines, from the file that the page makes of them."""
     with viewer.page.expect_download() as download:
         viewer.page.locator("#download").click()
     lines = download.value.path().read_text().splitlines()

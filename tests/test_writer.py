@@ -147,7 +147,7 @@ class WriterAgainstAList(RuleBasedStateMachine):
 
     @rule()
     def wait(self) -> None:
-        """Nobody waits for the disk to have room."""
+        """Run callbacks until every publisher has its answer, whether or not the disk has room."""
         self.pump(self.answered, "answers for all")
 
     @precondition(lambda self: self.connection.broken)
@@ -177,7 +177,7 @@ class WriterAgainstAList(RuleBasedStateMachine):
 
     @rule(kept=st.sampled_from([0, 1, 3, 10]))
     def reopen(self, kept: int) -> None:
-        """What could not be written is lost, from some place on, and nobody was promised it."""
+        """Reopen the file: records not written are lost, but none of them was acknowledged."""
         self.writer.end()
         self.append(2)
         self.appended = self.appended[:-2]

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from livelog.cli.sanitize import harmless
+from livelog.cli.sanitize import sanitized
 from livelog.errors import (
     ABNORMAL_CLOSURE,
     NORMAL_CLOSURE,
@@ -59,7 +59,7 @@ def outcome(act: Callable[[], int]) -> int:
 
 def say(text: str) -> None:
     """Print one line on stderr for the user."""
-    print(f"livelog: {harmless(text)}", file=sys.stderr, flush=True)
+    print(f"livelog: {sanitized(text)}", file=sys.stderr, flush=True)
 
 
 def explained(refused: RefusedError) -> str:

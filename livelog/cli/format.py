@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from livelog.cli.sanitize import harmless
+from livelog.cli.sanitize import sanitized
 from livelog.wire.messages import Delivered
 
 STYLES = {
@@ -54,12 +54,12 @@ def print_header() -> None:
 
 
 def text(message: Delivered) -> str:
-    """Return the text of a message, on one line and harmless."""
-    return harmless(_TEXTS[str(message.__struct_config__.tag)](message))
+    """Return the text of a message, on one line and sanitized."""
+    return sanitized(_TEXTS[str(message.__struct_config__.tag)](message))
 
 
 def _print_json(message: Delivered) -> None:
-    print(harmless(msgspec.json.encode(message).decode()), flush=True)
+    print(sanitized(msgspec.json.encode(message).decode()), flush=True)
 
 
 def _coloured() -> Callable[[tuple[str, str, str], str], None] | None:
@@ -84,7 +84,7 @@ def _time(timestamp: str) -> str:
     try:
         moment = datetime.fromisoformat(timestamp).astimezone(UTC)
     except (ValueError, OverflowError):  # RFC 3339 allows what Python does not read
-        return harmless(timestamp)
+        return sanitized(timestamp)
     return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 

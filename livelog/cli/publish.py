@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from hashlib import blake2b
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -30,7 +30,7 @@ from livelog.client.http import HttpPublisher, Unavailable
 from livelog.client.url import shown
 from livelog.errors import PROTOCOL_ERROR, RefusedError, UnreachableError
 from livelog.wire.ids import uuid7
-from livelog.wire.messages import AnyMessage
+from livelog.wire.messages import PREFIXES
 
 _EXAMPLES = """\
   livelog publish events.ndjson
@@ -48,8 +48,6 @@ _LONGEST = 8 * 2**20
 """Largest line in bytes: the default limit of a server for one request."""
 _ATTEMPTS = len(DELAYS) - 1
 """Attempts to publish a batch before giving up, over some seconds."""
-
-_PREFIX = {kind.__struct_config__.tag: kind.prefix for kind in get_args(AnyMessage)}
 
 
 class Line(NamedTuple):
@@ -230,7 +228,7 @@ def _identified(line: bytes, number: int, origin: str) -> bytes:
         raise RefusedError(PROTOCOL_ERROR, "", f"not a JSON object: {error}") from None
     if not isinstance(peek.id, UnsetType):
         return line
-    prefix = _PREFIX.get(peek.type, "") if isinstance(peek.type, str) else ""
+    prefix = PREFIXES.get(peek.type, "") if isinstance(peek.type, str) else ""
     digest = blake2b(line, digest_size=16, key=_key(origin, number)).hexdigest()
     rest = line[1:].lstrip()
     comma = b"" if rest.startswith(b"}") else b","

@@ -19,6 +19,6 @@ _ACTED_ON = re.compile(
 )
 
 
-def harmless(text: str) -> str:
+def sanitized(text: str) -> str:
     """Return `text` with all characters escaped that a terminal would act on."""
     return _ACTED_ON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -26,13 +26,11 @@ from livelog.client.subscription import Subscription
 from livelog.errors import NotRunningError
 from livelog.wire.events import AnyEvent, History, Published, SearchResults
 from livelog.wire.ids import uuid7
-from livelog.wire.messages import TYPES, AnyMessage, Message
+from livelog.wire.messages import PREFIXES, TYPES, Message
 from livelog.wire.record import Receipt
 
 IN_FLIGHT = 16
 """Messages that are published at a time, so that few are refused together over a rate limit."""
-
-_PREFIX = {kind.__struct_config__.tag: kind.prefix for kind in get_args(AnyMessage)}
 
 _NOT_RUNNING = {
     "new": "the client is not connected: use it in `async with connect(…) as log`",
@@ -158,7 +156,7 @@ class Client:
         self._check_running()
         plain = dict(msgspec.to_builtins(message))
         plain.pop("seq", None)  # a message that was received can be sent on
-        prefix = _PREFIX.get(plain.get("type"), "")
+        prefix = PREFIXES.get(plain.get("type"), "")
         plain.setdefault("id", prefix + uuid7(int(time.time() * 1000)))
         async with self._in_flight:
             answer = await self._request({"action": "publish", "message": plain})

@@ -41,7 +41,7 @@ class Reader:
 class Audience:
     """The live readers of one subscription, and the frames that some of them still lack."""
 
-    __slots__ = ("frames", "members", "personal", "seqs", "subscription", "turns")
+    __slots__ = ("frames", "members", "personal", "seqs", "subscription", "waiting")
 
     def __init__(self, subscription: Subscription) -> None:
         self.subscription = subscription
@@ -51,7 +51,7 @@ class Audience:
         """Gathered frames: `frames[i]` has the seq `seqs[i]`."""
         self.personal: dict[Reader, list[tuple[int, bytes]]] = {}
         """Frames gathered for one member only, with their seqs."""
-        self.turns: Iterator[Reader] = iter(())
+        self.waiting: Iterator[Reader] = iter(())
         """Members not yet written to in the round under way."""
 
     @property

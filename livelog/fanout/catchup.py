@@ -1,9 +1,9 @@
 """Catch-up: readers behind the head read the log until they are live.
 
 A reader that has just subscribed, resumes from a `since`, or was too slow for a while: each reads
-the log in chunks from its cursor, in turns with the others, and joins the live readers once it is
-at the head. So a slow reader costs a place in a queue, not a buffer. Chunks that are no longer in
-the window are fetched from the store, a few at a time, to bound the memory they take.
+the log in chunks from its cursor, alternating with the others, and joins the live readers once it
+is at the head. So a slow reader costs a place in a queue, not a buffer. Chunks that are no longer
+in the window are fetched from the store, a few at a time, to bound the memory they take.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from livelog.wire import frames
 from livelog.wire.events import Gap, encoder, error
 
 CHUNK_BYTES = 256 * 1024
-"""Bytes that one reader gets in a turn: enough for efficient writes, few enough for short turns."""
+"""Bytes that one reader gets in a step: enough for efficient writes, few enough for short steps."""
 
-TURN_BYTES = 4 * CHUNK_BYTES
-TURN_SCANNED = 4000
+STEP_BYTES = 4 * CHUNK_BYTES
+STEP_SCANNED = 4000
 """Bytes that all readers get together, and records that are examined for them, before the live
 readers are written to again: some milliseconds of work."""
 
@@ -40,14 +40,14 @@ class CatchUp:
         self._log = log
         self._hub = hub
         self.on_work: Callable[[], object] = _ignored
-        """Called when a reader begins to wait for a turn."""
+        """Callback for the flusher: a reader has been enqueued."""
         self._queue: OrderedDict[Reader, None] = OrderedDict()
         self._fetches: dict[Reader, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(MAX_FETCHES)
 
     @property
     def idle(self) -> bool:
-        """True while no reader waits for a turn."""
+        """True while no reader is in the queue."""
         return not self._queue
 
     def move(self, reader: Reader, subscription: Subscription, since: int | None = None) -> int:
@@ -95,9 +95,9 @@ class CatchUp:
         if fetch is not None:
             fetch.cancel()
 
-    def turn(self) -> None:
+    def step(self) -> None:
         """Give each reader in the queue its next chunk, as long as the budgets last."""
-        data_left, scans_left = TURN_BYTES, TURN_SCANNED
+        data_left, scans_left = STEP_BYTES, STEP_SCANNED
         for _ in range(len(self._queue)):
             if data_left <= 0 or scans_left <= 0:
                 return

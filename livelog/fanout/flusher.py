@@ -55,7 +55,7 @@ class Flusher:
         self._started = self._loop.time()
         self._hub.begin()
         try:
-            self._catch_up.turn()
+            self._catch_up.step()
         except Exception:
             # The failed reader is out of the queue already, so the next round does not fail again.
             _log.exception("a connection could not catch up")

@@ -120,7 +120,7 @@ class Hub:
         self._round_head = self.head
         for audience in self._dirty:
             concerned = audience.members if audience.seqs else audience.personal
-            audience.turns = iter(tuple(concerned))
+            audience.waiting = iter(tuple(concerned))
             self._round.append(audience)
 
     def flush(self, count: int) -> bool:
@@ -128,7 +128,7 @@ class Hub:
 
         The server spends most of its time in this loop, hence the local variables and the single
         pass. Members with the same cursor get the same joined bytes. A member is skipped if it
-        lacks no frame, or if it has left since `begin`: `turns` is a snapshot, and readers leave
+        lacks no frame, or if it has left since `begin`: `waiting` is a snapshot, and readers leave
         between slices and during writes.
         """
         while self._round:
@@ -136,7 +136,7 @@ class Hub:
             upto = audience.seqs[-1] if audience.seqs else 0
             personal = audience.personal
             joined: dict[int, bytes] = {}
-            for reader in audience.turns:
+            for reader in audience.waiting:
                 cursor = reader.cursor
                 if (cursor < upto or reader in personal) and reader.audience is audience:
                     if reader in personal:

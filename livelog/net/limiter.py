@@ -64,8 +64,9 @@ HELD_AGAINST: dict[Door, frozenset[int]] = {
     "websocket": frozenset({AUTHENTICATION_FAILED, INVALID_TOKEN, RATE_LIMIT_EXCEEDED}),
 }
 """Codes that lead to a block of the address when there are many: of requests refused before and
-after their body was looked at, and of WebSockets that the server closes. A breach of RFC 6455
-always counts; internal errors, big bodies, slow and silent clients do not."""
+after their body was looked at, and of WebSockets that the server closes. A head or body that takes
+too long (408) counts as a `PROTOCOL_ERROR`. Frames that break RFC 6455 or are too big always count.
+Internal errors and big HTTP bodies do not, nor do slow and silent WebSockets."""
 
 _SERVICES = {"publish:any", "admin"}
 """Scopes of programs that work for many users; their address is limited, their user is not."""

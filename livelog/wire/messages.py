@@ -7,7 +7,7 @@ has every field of its type, in the order below.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -171,6 +171,9 @@ class GuildMessage(Message, kw_only=True, tag="guild"):
 
 
 AnyMessage = UserMessage | SystemMessage | DirectMessage | RaidMessage | PartyMessage | GuildMessage
+
+PREFIXES = {kind.__struct_config__.tag: kind.prefix for kind in get_args(AnyMessage)}
+"""Type → prefix of the ids made for it."""
 
 decoder = msgspec.json.Decoder(AnyMessage)
 encoder = msgspec.json.Encoder()

@@ -1,1 +1,1 @@
-"""What tests share: a wire-level client, servers and programs to talk to, strategies, files."""
+"""Parts that tests share: a wire-level client, servers, programs to talk to, strategies, files."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def audit_log() -> Iterator[list[str]]:
-    """What is said at the door meanwhile."""
+    """Collect the lines of the audit log while the block runs."""
     lines: list[str] = []
 
     class Listener(logging.Handler):

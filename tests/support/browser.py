@@ -173,7 +173,7 @@ class Viewer:
         return found
 
     def text(self, selector: str) -> str:
-        """What stands there."""
+        """Return the visible text of the element."""
         return self.page.locator(selector).inner_text()
 
     def scroll(self, pixels: int) -> None:

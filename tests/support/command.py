@@ -87,7 +87,7 @@ def ndjson(*messages: Json) -> str:
 
 
 def seen(leader: int) -> str:
-    """What has been written to a terminal whose writers are gone."""
+    """Read all that was written to a terminal whose writers are gone."""
     data = b""
     while select.select([leader], [], [], 1)[0]:
         try:

@@ -101,7 +101,7 @@ class Follower:
         return [event["message"] for event in self.said("message") if event["name"] == name]
 
     def contents(self, name: str = "all") -> list[str]:
-        """What these messages say."""
+        """The contents of these messages."""
         return [message["content"] for message in self.messages(name)]
 
     async def state(self, name: str, times: int = 1) -> Json:

@@ -1,4 +1,4 @@
-"""What is fuzzed: functions that take any bytes, and fail only when livelog is wrong.
+"""The targets of the fuzzers: functions that take any bytes, and fail only when livelog is wrong.
 
 `python -m tests.support.fuzz TARGET CORPUS` lets atheris look for such bytes, guided by coverage;
 `tests/test_corpus.py` replays those that were worth keeping. A server runs on a loop without
@@ -133,7 +133,7 @@ def targets(house: House) -> dict[str, Target]:
         house.feed(data[: len(data) // 2], data[len(data) // 2 :])
 
     def frames(data: bytes) -> None:
-        """What follows a handshake."""
+        """Feed frames behind a handshake."""
         house.feed(upgrade(), data)
 
     def command(data: bytes) -> None:

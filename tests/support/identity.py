@@ -51,7 +51,7 @@ def jwk(key: Any, kid: str, **fields: Any) -> Json:
 
 
 def claims(who: str = "u1", scope: str = "read publish", lasts: float = 3600, **more: Any) -> Json:
-    """What a token says; a claim that is None is left out."""
+    """Return the claims of a token; a claim that is None is left out."""
     said = {"sub": who, "scope": scope, "exp": time.time() + lasts, **more}
     return {name: value for name, value in said.items() if value is not None}
 

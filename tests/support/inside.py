@@ -22,7 +22,7 @@ class Inside:
 
     @property
     def context(self) -> Context:
-        """What all its connections share."""
+        """The context that all its connections share."""
         return self._server._context
 
     @property

@@ -28,7 +28,7 @@ SETTINGS: Json = {"limits": False, "window_messages": 50}
 
 
 def foreign(path: Path) -> closing[Connection]:
-    """What another program has that uses the file, and has its key."""
+    """Open the file as another program does that has its key."""
     return closing(file.connect(str(path), KEY if "store_key_file" in SETTINGS else b""))
 
 
@@ -195,5 +195,5 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def quick_trims(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is old is looked for all the time."""
+    """Trim old messages all the time."""
     monkeypatch.setattr(writer, "_TRIM_SECONDS", 0.02)

@@ -207,7 +207,7 @@ few_filters = st.lists(st.sampled_from(sorted(_FILTERS)), max_size=2, unique=Tru
 filters = st.builds(lambda some, dates: Filters(**some, **dates), few_filters, dates)
 """Mostly few conditions, so that there is something left to find."""
 
-askers = st.none() | ids | st.just("a stranger")
+askers = st.none() | ids | st.just("outsider")
 """Ids of those who ask, and None for an open server, where direct messages are public."""
 
 

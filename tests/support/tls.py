@@ -75,7 +75,7 @@ class _Secure(Wire):
 
     @property
     def peer_name(self) -> str:
-        """Whose certificate was shown."""
+        """The name in the certificate that the peer has shown."""
         shown = self.writer.get_extra_info("peercert")
         return str(dict(pair[0] for pair in shown["subject"])["commonName"])
 

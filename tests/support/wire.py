@@ -348,7 +348,7 @@ class Client(Wire):
         return event
 
     async def contents(self, count: int) -> list[str]:
-        """What the next `count` messages say."""
+        """Return the contents of the next `count` messages."""
         return [(await self.event())["content"] for _ in range(count)]
 
     async def everything(self) -> list[Json]:
@@ -400,7 +400,7 @@ class House:
 
     @property
     def context(self) -> Context:
-        """What all connections share."""
+        """The context that all connections share."""
         return self.inside.context
 
     @property
@@ -443,7 +443,7 @@ class House:
         return append(self.server, message)
 
     async def emptied(self) -> None:
-        """Nobody is connected any more, and nothing is left of those who were."""
+        """Wait until all connections are gone, and check that they leave nothing behind."""
         await until(lambda: not self.inside.connections, "all connections gone")
         self.inside.check_empty()
 

@@ -4,7 +4,7 @@ The world replaces `{words}` in braces with facts of the event, or else with ran
 """
 
 # fmt: off
-TURNS = ["user"] * 20 + ["raid"] * 6 + ["system"] * 5 + ["dm", "party", "guild"] * 3
+KINDS = ["user"] * 20 + ["raid"] * 6 + ["system"] * 5 + ["dm", "party", "guild"] * 3
 NAMES = """
     DragonMaster Aelwyn Brumhilda Cassio Dunmarrow Eirik Fennec Grimtooth Halvar Isolde Jinx Kestrel
     Lumi Moonpetal Nyx Oswin Pyra Quill Ragnvald Søren Tamsin Umbra Vesper Wulfgar Xanthe Yorick
@@ -20,7 +20,7 @@ RAIDS = [("Dragon's Lair", "Ancient Red Dragon"), ("Sunken Citadel", "Tidemother
          ("Gloomwood", "The Hollow Stag"), ("Halls of Dusk", "Queen Morvanna")]
 RAID_START = {"status": "preparing", "health_percentage": 100, "duration_seconds": 0}
 VICTORY_CHANCE = {"normal": 0.7, "heroic": 0.5, "mythic": 0.3}
-PARTY_TURNS = ["level_bonus", "member_promoted"] + ["member_left"] * 2 + ["member_joined"] * 4
+PARTY_EVENTS = ["level_bonus", "member_promoted"] + ["member_left"] * 2 + ["member_joined"] * 4
 GUILDS = ["The Dragonslayers", "Night Watch", "Iron Covenant", "Les Étoiles"]
 ZONES = ["Dragon Valley", "Ashen Pass", "Silverford", "Raven Hill", "Stormwatch", "Salt Marsh"]
 UPGRADES = ["War Room", "Great Hall", "Alchemy Lab", "Siege Workshop", "Griffin Roost"]

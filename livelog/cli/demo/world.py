@@ -18,8 +18,9 @@ from livelog.cli.demo.texts import (
     BADGES,
     GUILDS,
     ITEMS,
+    KINDS,
     NAMES,
-    PARTY_TURNS,
+    PARTY_EVENTS,
     RAID_START,
     RAID_TEAM,
     RAIDS,
@@ -28,7 +29,6 @@ from livelog.cli.demo.texts import (
     SMALL_TALK,
     TALK,
     TROUBLE,
-    TURNS,
     UPGRADES,
     VICTORY_CHANCE,
     WHISPERS,
@@ -62,7 +62,7 @@ class World(Iterator[Message]):
         self._lines = {topic: deck(rng, lines) for topic, (_, lines) in TALK.items()}
         self._remarks: dict[str, tuple[str, list[Player], str]] = {}
         """Subject → channel, possible speakers and text of a remark that is about to be made."""
-        self._turns = deck(rng, TURNS)
+        self._kinds = deck(rng, KINDS)
         exchanges = deck(rng, WHISPERS)
         self._stories = {
             "user": [self._chat()],
@@ -74,7 +74,7 @@ class World(Iterator[Message]):
         }
 
     def __next__(self) -> Message:
-        return next(self._rng.choice(self._stories[next(self._turns)]))
+        return next(self._rng.choice(self._stories[next(self._kinds)]))
 
     def _settle(self) -> list[Player]:
         rng = self._rng
@@ -136,11 +136,11 @@ class World(Iterator[Message]):
     def _whispers(self, exchanges: Iterator[str]) -> Iterator[Message]:
         for exchange in exchanges:
             one, other = self._rng.sample(self._online(), 2)
-            for turn, text in enumerate(self._fill(exchange, {}).split(" | ")):
+            for place, text in enumerate(self._fill(exchange, {}).split(" | ")):
                 if not (one.online and other.online):
                     break
                 # A player who has just written has the window open and reads the answer at once.
-                yield one.whisper(other, text, read=turn > 0)
+                yield one.whisper(other, text, read=place > 0)
                 one, other = other, one
 
     # System messages.
@@ -241,7 +241,7 @@ class World(Iterator[Message]):
             yield party.tell("disbanded", {})
 
     def _party_turn(self, party: Party) -> Message:
-        members, event = party.members, self._rng.choice(PARTY_TURNS)
+        members, event = party.members, self._rng.choice(PARTY_EVENTS)
         member = self._rng.choice(members[1:])
         match event:
             case "member_joined" if len(members) < MAX_PARTY:

@@ -258,7 +258,7 @@ class HttpConnection(asyncio.Protocol):
             return error_response(RefusedError(SERVER_ERROR, "", "the server failed, see its log"))
 
     async def _breathe(self) -> None:
-        """Let others have their turn, however many requests came at once; wait for the client."""
+        """Let the loop run other work between requests, and wait until the client reads."""
         if self.drained is None:
             await asyncio.sleep(0)
         else:

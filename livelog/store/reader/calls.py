@@ -22,7 +22,7 @@ OK, FAULT = b"\0", b"\1"
 
 
 class PageCall(Struct, frozen=True, tag="page", array_like=True):
-    """Ask for a page of the matches with a seq above `after` and up to `upto`: see `Store.page`."""
+    """Ask for a page of the matches with a seq in `(after, upto]`: see `StoreReader.page`."""
 
     query: Query
     after: int
@@ -32,7 +32,7 @@ class PageCall(Struct, frozen=True, tag="page", array_like=True):
 
 
 class ChunkCall(Struct, frozen=True, tag="chunk", array_like=True):
-    """Ask for the next messages after `cursor`: see `Store.chunk`."""
+    """Ask for the next messages after `cursor`: see `StoreReader.chunk`."""
 
     cursor: int
     upto: int
@@ -41,7 +41,7 @@ class ChunkCall(Struct, frozen=True, tag="chunk", array_like=True):
 
 
 class RecordsCall(Struct, frozen=True, tag="records", array_like=True):
-    """Ask for whole messages in their order: see `Store.records`."""
+    """Ask for whole messages in their order: see `StoreReader.records`."""
 
     cursor: int
     upto: int

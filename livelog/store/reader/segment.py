@@ -42,7 +42,7 @@ SCHEMA = """
     ) STRICT;
     CREATE TABLE posting(
         segment INTEGER NOT NULL,
-        term TEXT NOT NULL,         -- a word, `field=value`, or `=` and an n-gram
+        term TEXT NOT NULL,         -- `type=name`, `field=value`, a word, or `=` and an n-gram
         positions BLOB NOT NULL,    -- roaring bitmap
         PRIMARY KEY (segment, term)
     ) STRICT, WITHOUT ROWID;

@@ -132,7 +132,7 @@ export class Subscriptions {
 
   // Changes.
 
-  /** Several calls in one turn of the event loop become one change: commands are limited. */
+  /** Several calls in one task become one change: commands are limited. */
   #changeSoon() {
     if (this.#changeDue) return;
     this.#changeDue = true;
