@@ -289,6 +289,27 @@ async def test_a_subscription_made_in_time_is_entered_too_late() -> None:
 
 
 @on_uvloop
+async def test_each_attempt_after_the_end_says_so() -> None:
+    async with serving() as house:
+        messages = house.server.subscribe()
+    for _ in range(2):
+        with pytest.raises(NotRunningError, match="closed"):
+            await soon(anext(aiter(messages)))
+        with pytest.raises(NotRunningError, match="closed"):
+            await soon(messages.__aenter__())
+
+
+@on_uvloop
+async def test_one_that_is_closed_before_its_start_yields_nothing_and_leaves_nothing() -> None:
+    async with serving() as house:
+        house.publish("a")
+        messages = house.server.subscribe(since=0)
+        messages.close()
+        assert [item async for item in messages] == []
+        assert not house.feeds
+
+
+@on_uvloop
 async def test_a_server_starts_once() -> None:
     server = Server(Config(port=0, store="memory"))
     for name in ("port", "url"):

@@ -103,9 +103,9 @@ class Subscription:
             self._stop(self)
 
     def _begin(self) -> None:
-        if not self._started:
-            self._started = True
+        if not (self._started or self._ended):
             self._start(self)
+            self._started = True  # not before: a start that was refused can be repeated
 
     async def _available(self) -> bool:
         """Wait until an item can be taken; False when the subscription has ended."""
