@@ -221,6 +221,90 @@ async def test_the_end_of_the_server_ends_the_loop() -> None:
         assert await soon(reading) is None
 
 
+@on_uvloop
+async def test_a_loop_ends_behind_everything_that_was_acknowledged() -> None:
+    async with serving() as house:
+        reading = asyncio.ensure_future(everything(house.server.subscribe(["user"])))
+        await until(lambda: house.feeds, "the loop to begin")
+        for number in range(50):
+            await house.server.publish(user(str(number)))
+        await house.server.close()
+        assert contents(await soon(reading)) == [str(number) for number in range(50)]
+        assert not house.feeds
+
+
+@pytest.mark.parametrize("count", [2 * QUEUE, 20 * QUEUE])
+@on_uvloop
+async def test_a_consumer_behind_its_queue_gets_the_rest_or_a_gap(count: int) -> None:
+    async with serving() as house, house.server.subscribe(["user"]) as messages:
+        for start in range(0, count, 100):
+            house.publish(*(str(number) for number in range(start, start + 100)))
+            await asyncio.sleep(0.001)
+        await until(lambda: messages.full, "the queue to be full")
+        house.append(SAMPLES[3])  # no message of the subscription
+        head = house.context.log.head
+        await house.server.close()
+        got = await everything(messages)
+    texts = contents(got)
+    assert texts == [str(number) for number in range(len(texts))]
+    if count == 2 * QUEUE:
+        assert len(got) == len(texts) == count
+    else:
+        *_, newest, gap = got
+        assert isinstance(newest, UserMessage)
+        assert gap == Gap(from_=newest.seq, to=head)
+
+
+@on_uvloop
+async def test_what_only_the_store_has_is_a_gap_at_the_end(tmp_path: Path) -> None:
+    async with serving(store=str(tmp_path / "live.db"), window_messages=10) as house:
+        seqs = house.publish(*(str(number) for number in range(100)))
+        await house.server.publish(user("on disk"))
+        await until(lambda: len(house.inside.window) == 10, "evicted")
+        async with house.server.subscribe(since=seqs[0]) as messages:
+            house.server._end_subscriptions()  # before the store can be asked
+            gap = Gap(from_=seqs[0], to=house.context.log.head)
+            assert await everything(messages) == [gap]
+
+
+async def everything(messages: Subscription) -> list[Item]:
+    return [item async for item in messages]
+
+
+@on_uvloop
+async def test_a_failure_ends_the_loop_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as house:
+        async with house.server.subscribe(["user"]) as messages, house.server.subscribe() as other:
+            monkeypatch.setattr(messages, "put", failing)
+            house.publish("a")
+            with pytest.raises(ZeroDivisionError):
+                await soon(anext(aiter(messages)))
+            assert [*house.feeds] == [other]
+            assert contents(await take(aiter(other), 1)) == ["a"]
+        house.inside.check_empty()
+
+
+@on_uvloop
+async def test_a_failure_at_the_end_is_raised_and_ends_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with (
+        serving() as house,
+        house.server.subscribe(["user"]) as messages,
+        house.server.subscribe(["user"]) as other,
+    ):
+        monkeypatch.setattr(messages, "put", failing)
+        house.publish("a")
+        await house.server.close()
+        with pytest.raises(ZeroDivisionError):
+            await soon(anext(aiter(messages)))
+        assert contents(await everything(other)) == ["a"]
+
+
+def failing(message: Delivered) -> None:
+    raise ZeroDivisionError
+
+
 # Before the start, after the end, elsewhere.
 
 CALLS: list[Callable[[Server], object]] = [

@@ -179,6 +179,11 @@ class Subscription:
         for event in (self._arrived, self._room, self._ready):
             event.set()
 
+    def fail(self, failure: Exception) -> None:
+        """End with an error that keeps the source from going on, and dismiss the source."""
+        self.end(failure)
+        self._stop(self)
+
     def _put(self, item: Item) -> None:
         self._items.append(item)
         self._arrived.set()

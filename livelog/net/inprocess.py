@@ -158,8 +158,9 @@ class InProcess:
         """Return a subscription to these types, from now on or from after the seq `since` on.
 
         Iterate over it for messages with their `seq`, and a `Gap` where messages are gone. A slow
-        consumer delays no other reader: it reads on from the log. `as_user` is that of `history`.
-        Raises `RefusedError`.
+        consumer delays no other reader: it reads on from the log. When the server is closed, the
+        loop ends behind everything published, or behind a `Gap` up to the newest message for what a
+        slow consumer did not get any more. `as_user` is that of `history`. Raises `RefusedError`.
 
             async for message in server.subscribe(["user"], since=0):
                 print(message)
@@ -192,9 +193,8 @@ class InProcess:
         return self._context
 
     def _end_subscriptions(self) -> None:
-        for subscription in list(self._feeds):
-            subscription.end()
-            self._stop_feed(subscription)
+        for feed in list(self._feeds.values()):
+            feed.finish()
 
     def _stop_feed(self, subscription: Subscription) -> None:
         feed = self._feeds.pop(subscription, None)
