@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from livelog import (
@@ -427,3 +428,40 @@ async def test_publishing_without_a_wait_raises_what_is_known_at_once() -> None:
         assert house.server.publish_nowait(user()).startswith("msg_")
         with pytest.raises(RefusedError, match="somebody else"):
             house.server.publish_nowait(user(id="mine", user_id="u2"))
+
+
+@pytest.mark.parametrize("form", [lambda message: message, msgspec.to_builtins])
+@on_uvloop
+async def test_a_message_that_was_received_can_be_sent_on(
+    form: Callable[[Delivered], Delivered | dict[str, Any]],
+) -> None:
+    async with serving() as house, serving() as other:
+        receipts = [await house.server.publish(sample) for sample in SAMPLES]
+        received = (await house.server.history()).messages[::-1]
+        for message, receipt in zip(received, receipts, strict=True):
+            assert message.seq == receipt.seq
+            assert await house.server.publish(form(message)) == receipt  # its id is known
+            assert (await other.server.publish(form(message))).seq != receipt.seq
+            assert other.server.publish_nowait(form(message)) == message.id
+        copies = (await other.server.history()).messages[::-1]
+        assert [*map(without_seq, copies)] == [*map(without_seq, received)]
+
+
+def without_seq(message: Delivered) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(message)
+    del fields["seq"]
+    return fields
+
+
+@on_uvloop
+async def test_a_message_that_was_received_is_checked_again() -> None:
+    async with serving() as house:
+        await house.server.publish(SAMPLES[0])
+        [message] = (await house.server.history()).messages
+        for field, value in (("content", 5), ("metadata", {"x": object()})):
+            wrong = msgspec.structs.replace(message, **{field: value})
+            with pytest.raises(RefusedError):
+                await house.server.publish(wrong)
+        with pytest.raises(RefusedError) as refused:  # from outside it is refused
+            await house.server.publish(msgspec.json.encode(message))
+        assert refused.value.field == "seq"
