@@ -10,6 +10,7 @@ import ipaddress
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
@@ -94,6 +95,12 @@ class Server(InProcess):
         self._turning: asyncio.TimerHandle | None = None
         self._filling: asyncio.Task[None] | None = None
         self._hurried = asyncio.Event()
+        self._started: asyncio.Event
+        """Set when the start under way has ended, with or without success."""
+        self._parts: AsyncExitStack
+        """Closes the parts, in the reverse order of their start."""
+        self._closing: asyncio.Task[None] | None = None
+        """Closes the server, once for all callers of `close`."""
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -116,22 +123,31 @@ class Server(InProcess):
         if self._state != "new":
             raise NotRunningError(_NOT_STARTABLE[self._state])
         self._state = "starting"
+        self._started = asyncio.Event()
         try:
             await self._start()
+            self._state = "running"
         except BaseException:
             self._state = "new"
             raise
-        self._state = "running"
+        finally:
+            self._started.set()
 
     async def _start(self) -> None:
         self._certificate = _certificate(self.config)
-        self._auth = await factory.opened(self.config, self._clock)
-        try:
+        async with AsyncExitStack() as parts:  # closes what has been opened if the next part fails
+            self._auth = await factory.opened(self.config, self._clock)
+            if self._auth is not None:
+                parts.push_async_callback(self._auth.close)
+            self._store = self._open_store()
+            parts.push_async_callback(self._store.journal.close)
+            # Between engine and store: the engine may commit until it is closed.
+            parts.callback(self._end_subscriptions)
             self._context = self._build(asyncio.get_running_loop())
-            await self._start_listening()
-        except BaseException:
-            await self._close_auth()
-            raise
+            self._engine.start(self._log)
+            parts.push_async_callback(self._engine.close)
+            self._listener = await self._listen()
+            self._parts = parts.pop_all()
         if not self.config.net.uds:
             self._port = int(self._listener.sockets[0].getsockname()[1])
         self._warn_if_open()
@@ -142,41 +158,46 @@ class Server(InProcess):
     async def close(self) -> None:
         """Refuse new WebSockets, close those there are over `drain_seconds`, and stop.
 
-        Has no effect on a server that is not running or is being closed already.
+        Returns when the server has stopped, also when another call has begun that. It goes on when
+        a call is cancelled; call again to wait for its end. While the server starts, the start is
+        waited for first. Has no effect on a server that has not been started.
         """
-        if self._state != "running" or self._context.ending.is_set():
+        if self._state == "starting":
+            await self._started.wait()
+        if self._state in ("new", "starting"):  # the start has failed, and may be repeated already
             return
-        context = self._running()
-        await drain(context, self._hurried)
-        self._listener.close()
-        deadline = context.loop.time() + self.config.net.close_timeout
+        if self._closing is None:
+            self._closing = self._running().loop.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        try:
+            await drain(self._context, self._hurried)
+            self._listener.close()
+            await self._disconnect()
+        finally:
+            self._state = "closed"
+            self._listener.close()  # again, because the drain may have been cut short
+            if self._turning is not None:
+                self._turning.cancel()
+            if self._filling is not None:
+                self._filling.cancel()
+            await self._parts.aclose()
+
+    async def _disconnect(self) -> None:
+        """Wait for the close handshakes up to `close_timeout`, then cut the connections."""
+        loop, connections = self._context.loop, self._context.limiter.connections
+        deadline = loop.time() + self.config.net.close_timeout
         # Polled, because an event for this moment would cost every connection at every other one.
-        connections = context.limiter.connections
-        while connections and context.loop.time() < deadline:  # noqa: ASYNC110 - see above
+        while connections and loop.time() < deadline:  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.01)
         for peer in list(connections):
             peer.abort()
         await asyncio.sleep(0)  # lets the transports report that they have gone
-        self._state = "closed"
-        self._end_subscriptions()
-        if self._turning is not None:
-            self._turning.cancel()
-        if self._filling is not None:
-            self._filling.cancel()
-        await self._close_log()
-        await self._close_auth()
 
     def hurry(self) -> None:
         """Close all connections at once at the end, instead of over `drain_seconds`."""
         self._hurried.set()
-
-    async def _close_log(self) -> None:
-        await self._engine.close()
-        await self._store.journal.close()
-
-    async def _close_auth(self) -> None:
-        if self._auth is not None:
-            await self._auth.close()
 
     def reload(self) -> None:
         """Read the certificate again; an invalid one is logged, and the old one stays."""
@@ -211,7 +232,6 @@ class Server(InProcess):
 
     def _build(self, loop: asyncio.AbstractEventLoop) -> Context:
         config = self.config
-        self._store = self._open_store()
         last_seq = self._store.bounds.last_seq
         hub = Hub(last_seq)
         follows = 0 if self._store.reader is None else last_seq
@@ -221,7 +241,6 @@ class Server(InProcess):
         pacing = Pacing(config.fanout.share, config.fanout.latency_target)
         Flusher(loop, hub, catch_up, pacing)
         engine = self._engine = self._make_engine(self._clock)
-        engine.start(log)
         proxies, audit = Networks(config.net.trusted_proxies), Audit(loop.time)
         return Context(
             config=config,
@@ -275,13 +294,6 @@ class Server(InProcess):
             return plain()
 
         return await listen(self.config.net, door)
-
-    async def _start_listening(self) -> None:
-        try:
-            self._listener = await self._listen()
-        except BaseException:
-            await self._close_log()
-            raise
 
     def _warn_if_open(self) -> None:
         """Log that clients on other machines read and publish without authentication."""

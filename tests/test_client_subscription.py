@@ -81,6 +81,16 @@ async def test_closing_the_client_ends_the_loop() -> None:
 
 
 @on_uvloop
+async def test_each_iteration_over_one_of_a_closed_client_says_so() -> None:
+    async with serving() as house:
+        async with connect(house.server.url) as log:
+            messages = log.subscribe(["user"])
+        for _ in range(2):
+            with pytest.raises(NotRunningError, match="closed"):
+                await soon(anext(aiter(messages)))
+
+
+@on_uvloop
 async def test_closing_the_client_ends_what_waits_for_a_connection() -> None:
     async def sleep(seconds: float) -> None:
         await asyncio.Event().wait()

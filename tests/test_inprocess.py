@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from livelog import (
@@ -221,6 +222,90 @@ async def test_the_end_of_the_server_ends_the_loop() -> None:
         assert await soon(reading) is None
 
 
+@on_uvloop
+async def test_a_loop_ends_behind_everything_that_was_acknowledged() -> None:
+    async with serving() as house:
+        reading = asyncio.ensure_future(everything(house.server.subscribe(["user"])))
+        await until(lambda: house.feeds, "the loop to begin")
+        for number in range(50):
+            await house.server.publish(user(str(number)))
+        await house.server.close()
+        assert contents(await soon(reading)) == [str(number) for number in range(50)]
+        assert not house.feeds
+
+
+@pytest.mark.parametrize("count", [2 * QUEUE, 20 * QUEUE])
+@on_uvloop
+async def test_a_consumer_behind_its_queue_gets_the_rest_or_a_gap(count: int) -> None:
+    async with serving() as house, house.server.subscribe(["user"]) as messages:
+        for start in range(0, count, 100):
+            house.publish(*(str(number) for number in range(start, start + 100)))
+            await asyncio.sleep(0.001)
+        await until(lambda: messages.full, "the queue to be full")
+        house.append(SAMPLES[3])  # no message of the subscription
+        head = house.context.log.head
+        await house.server.close()
+        got = await everything(messages)
+    texts = contents(got)
+    assert texts == [str(number) for number in range(len(texts))]
+    if count == 2 * QUEUE:
+        assert len(got) == len(texts) == count
+    else:
+        *_, newest, gap = got
+        assert isinstance(newest, UserMessage)
+        assert gap == Gap(from_=newest.seq, to=head)
+
+
+@on_uvloop
+async def test_what_only_the_store_has_is_a_gap_at_the_end(tmp_path: Path) -> None:
+    async with serving(store=str(tmp_path / "live.db"), window_messages=10) as house:
+        seqs = house.publish(*(str(number) for number in range(100)))
+        await house.server.publish(user("on disk"))
+        await until(lambda: len(house.inside.window) == 10, "evicted")
+        async with house.server.subscribe(since=seqs[0]) as messages:
+            house.server._end_subscriptions()  # before the store can be asked
+            gap = Gap(from_=seqs[0], to=house.context.log.head)
+            assert await everything(messages) == [gap]
+
+
+async def everything(messages: Subscription) -> list[Item]:
+    return [item async for item in messages]
+
+
+@on_uvloop
+async def test_a_failure_ends_the_loop_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as house:
+        async with house.server.subscribe(["user"]) as messages, house.server.subscribe() as other:
+            monkeypatch.setattr(messages, "put", failing)
+            house.publish("a")
+            with pytest.raises(ZeroDivisionError):
+                await soon(anext(aiter(messages)))
+            assert [*house.feeds] == [other]
+            assert contents(await take(aiter(other), 1)) == ["a"]
+        house.inside.check_empty()
+
+
+@on_uvloop
+async def test_a_failure_at_the_end_is_raised_and_ends_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with (
+        serving() as house,
+        house.server.subscribe(["user"]) as messages,
+        house.server.subscribe(["user"]) as other,
+    ):
+        monkeypatch.setattr(messages, "put", failing)
+        house.publish("a")
+        await house.server.close()
+        with pytest.raises(ZeroDivisionError):
+            await soon(anext(aiter(messages)))
+        assert contents(await everything(other)) == ["a"]
+
+
+def failing(message: Delivered) -> None:
+    raise ZeroDivisionError
+
+
 # Before the start, after the end, elsewhere.
 
 CALLS: list[Callable[[Server], object]] = [
@@ -289,6 +374,27 @@ async def test_a_subscription_made_in_time_is_entered_too_late() -> None:
 
 
 @on_uvloop
+async def test_each_attempt_after_the_end_says_so() -> None:
+    async with serving() as house:
+        messages = house.server.subscribe()
+    for _ in range(2):
+        with pytest.raises(NotRunningError, match="closed"):
+            await soon(anext(aiter(messages)))
+        with pytest.raises(NotRunningError, match="closed"):
+            await soon(messages.__aenter__())
+
+
+@on_uvloop
+async def test_one_that_is_closed_before_its_start_yields_nothing_and_leaves_nothing() -> None:
+    async with serving() as house:
+        house.publish("a")
+        messages = house.server.subscribe(since=0)
+        messages.close()
+        assert [item async for item in messages] == []
+        assert not house.feeds
+
+
+@on_uvloop
 async def test_a_server_starts_once() -> None:
     server = Server(Config(port=0, store="memory"))
     for name in ("port", "url"):
@@ -322,3 +428,40 @@ async def test_publishing_without_a_wait_raises_what_is_known_at_once() -> None:
         assert house.server.publish_nowait(user()).startswith("msg_")
         with pytest.raises(RefusedError, match="somebody else"):
             house.server.publish_nowait(user(id="mine", user_id="u2"))
+
+
+@pytest.mark.parametrize("form", [lambda message: message, msgspec.to_builtins])
+@on_uvloop
+async def test_a_message_that_was_received_can_be_sent_on(
+    form: Callable[[Delivered], Delivered | dict[str, Any]],
+) -> None:
+    async with serving() as house, serving() as other:
+        receipts = [await house.server.publish(sample) for sample in SAMPLES]
+        received = (await house.server.history()).messages[::-1]
+        for message, receipt in zip(received, receipts, strict=True):
+            assert message.seq == receipt.seq
+            assert await house.server.publish(form(message)) == receipt  # its id is known
+            assert (await other.server.publish(form(message))).seq != receipt.seq
+            assert other.server.publish_nowait(form(message)) == message.id
+        copies = (await other.server.history()).messages[::-1]
+        assert [*map(without_seq, copies)] == [*map(without_seq, received)]
+
+
+def without_seq(message: Delivered) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(message)
+    del fields["seq"]
+    return fields
+
+
+@on_uvloop
+async def test_a_message_that_was_received_is_checked_again() -> None:
+    async with serving() as house:
+        await house.server.publish(SAMPLES[0])
+        [message] = (await house.server.history()).messages
+        for field, value in (("content", 5), ("metadata", {"x": object()})):
+            wrong = msgspec.structs.replace(message, **{field: value})
+            with pytest.raises(RefusedError):
+                await house.server.publish(wrong)
+        with pytest.raises(RefusedError) as refused:  # from outside it is refused
+            await house.server.publish(msgspec.json.encode(message))
+        assert refused.value.field == "seq"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 import sqlite3
+import threading
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 
-from livelog import Config, ConfigError, Receipt, RefusedError, Server
+from livelog import Config, ConfigError, NotRunningError, Receipt, RefusedError, Server
+from livelog.engine.base import Engine, MakeEngine, Sink
+from livelog.engine.local import LocalEngine
 from livelog.wire.messages import UserMessage
 from tests.support.wire import (
     PATIENCE,
@@ -129,6 +134,125 @@ async def test_an_address_in_use_is_an_error_of_the_system() -> None:
     async with Server(Config(port=0, store="memory")) as server:
         with pytest.raises(OSError, match="in use"):
             await Server(Config(port=server.port, store="memory")).start()
+
+
+class Fickle(LocalEngine):
+    """An engine whose first start fails."""
+
+    starts = itertools.count()
+
+    def start(self, sink: Sink) -> None:
+        """Fail, once."""
+        if not next(self.starts):
+            raise RuntimeError("no broker")
+        super().start(sink)
+
+
+def fickle() -> Callable[[Callable[[], float]], Engine]:
+    """A factory of engines that fails once."""
+    calls = itertools.count()
+
+    def make(clock: Callable[[], float]) -> Engine:
+        if not next(calls):
+            raise RuntimeError("no broker")
+        return LocalEngine(clock)
+
+    return make
+
+
+@pytest.mark.parametrize("engine", [Fickle, fickle()], ids=["start", "factory"])
+@on_uvloop
+async def test_an_engine_that_fails_leaves_the_store_to_the_next_start(
+    engine: MakeEngine, tmp_path: Path
+) -> None:
+    config = Config(port=0, store=str(tmp_path / "live.db"))
+    threads = threading.active_count()
+    server = Server(config, engine=engine)
+    with pytest.raises(RuntimeError, match="no broker"):
+        await server.start()
+    assert threading.active_count() <= threads + 1  # that of `asyncio.to_thread` stays
+    async with server:
+        await server.publish(user())
+    async with Server(config) as other:
+        assert (await other.history()).total == 1
+
+
+# The end.
+
+
+@on_each_loop
+async def test_every_call_of_close_returns_when_the_server_has_stopped(tmp_path: Path) -> None:
+    config = Config(port=0, store=str(tmp_path / "live.db"))
+    with no_faults():
+        server = Server(config)
+        await server.start()
+        first = asyncio.create_task(server.close())
+        await asyncio.sleep(0)
+        await soon(server.close())
+        async with Server(config):  # the store has been given back
+            pass
+        await soon(first)
+        await server.close()
+
+
+@on_each_loop
+async def test_a_cancelled_close_goes_on_and_can_be_waited_for(tmp_path: Path) -> None:
+    config = Config(port=0, store=str(tmp_path / "live.db"), close_timeout=0.2)
+    with no_faults():
+        server = Server(config)
+        await server.start()
+        async with connect(server.url) as client:
+            client.transport.pause_reading()  # no close handshake
+            end = asyncio.create_task(server.close())
+            await asyncio.sleep(0.05)
+            end.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await end
+            with pytest.raises(ConfigError):
+                await Server(config).start()
+            await soon(server.close())
+            client.transport.abort()
+        async with Server(config):
+            pass
+
+
+@on_each_loop
+async def test_a_close_that_its_loop_cancels_gives_the_store_back(tmp_path: Path) -> None:
+    """As `asyncio.run` does to all tasks when the main one has ended."""
+    config = Config(port=0, store=str(tmp_path / "live.db"))
+    server = Server(config)
+    await server.start()
+    async with connect(server.url) as client:
+        client.transport.pause_reading()
+        end = asyncio.create_task(server.close())
+        await asyncio.sleep(0.05)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        [closing] = [task for task in others if "Server._close" in repr(task.get_coro())]
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await soon(end)
+        client.transport.abort()
+    async with Server(config):
+        pass
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@on_uvloop
+async def test_a_close_during_the_start_waits_for_it(fails: bool, tmp_path: Path) -> None:
+    config = Config(port=0, store=str(tmp_path / "live.db"))
+    async with Server(Config(port=0, store="memory")) as other:
+        taken = Config(port=other.port, store=str(tmp_path / "live.db"))
+        server = Server(taken if fails else config)
+        start = asyncio.create_task(server.start())
+        await asyncio.sleep(0)
+        assert not start.done()
+        await soon(server.close())
+        assert start.done()
+        assert isinstance(start.exception(), OSError if fails else type(None))
+        with pytest.raises(NotRunningError, match="`start`" if fails else "closed"):
+            await server.publish(user())
+    async with Server(config):
+        pass
 
 
 @on_uvloop

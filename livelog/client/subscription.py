@@ -103,9 +103,9 @@ class Subscription:
             self._stop(self)
 
     def _begin(self) -> None:
-        if not self._started:
-            self._started = True
+        if not (self._started or self._ended):
             self._start(self)
+            self._started = True  # not before: a start that was refused can be repeated
 
     async def _available(self) -> bool:
         """Wait until an item can be taken; False when the subscription has ended."""
@@ -178,6 +178,11 @@ class Subscription:
         self._failure = self._failure or failure
         for event in (self._arrived, self._room, self._ready):
             event.set()
+
+    def fail(self, failure: Exception) -> None:
+        """End with an error that keeps the source from going on, and dismiss the source."""
+        self.end(failure)
+        self._stop(self)
 
     def _put(self, item: Item) -> None:
         self._items.append(item)

@@ -4,6 +4,9 @@ The feed stands where a connection has its transport: the hub writes frames to i
 them one by one into the bounded queue of the subscription. Once more than `HIGH_WATER` bytes of
 frames wait, the reader is blocked and keeps its place in the log; when they are used up it catches
 up from there. So a slow consumer costs its queue and at most one write beyond `HIGH_WATER`.
+
+At the end of the server the consumer gets everything that waits, whatever the size of its queue,
+and one chunk of what follows in memory; behind that a gap tells of the rest.
 """
 
 from __future__ import annotations
@@ -11,17 +14,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Iterable, Iterator
 
 from livelog.client.decoding import decode
 from livelog.client.subscription import Subscription
 from livelog.fanout.audience import Reader
+from livelog.fanout.catchup import CHUNK_BYTES
+from livelog.index.query import NOTHING
 from livelog.index.query import Subscription as Queries
 from livelog.net.context import Context
 from livelog.wire import frames
 from livelog.wire.events import Error, Gap
 from livelog.wire.messages import Message
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 HIGH_WATER = 64 * 1024
 """Bytes of frames that wait for a consumer before its reader is blocked."""
@@ -31,10 +37,13 @@ class Feed:
     """Frames on their way from the hub to one subscription."""
 
     def __init__(self, context: Context, subscription: Subscription, wanted: Queries) -> None:
+        self._log = context.log
         self._catch_up = context.catch_up
         self._subscription = subscription
+        self._wanted = wanted
         self._waiting: deque[bytes] = deque()
         self._bytes = 0
+        self._payloads = self._take()
         self._arrived = asyncio.Event()
         self._reader = Reader(self._write, context.log.head)
         subscription.confirm(self._catch_up.move(self._reader, wanted, subscription.seq))
@@ -45,6 +54,15 @@ class Feed:
         self._catch_up.block(self._reader)
         self._task.cancel()
 
+    def finish(self) -> None:
+        """Pass on what waits and what can be read at once, and end the subscription behind it."""
+        try:
+            self._pass_on_rest()
+        except Exception as failure:
+            self._subscription.fail(failure)
+        else:
+            self._subscription.close()
+
     def _write(self, data: bytes) -> None:
         self._waiting.append(data)
         self._bytes += len(data)
@@ -52,25 +70,54 @@ class Feed:
         if self._bytes > HIGH_WATER and not self._reader.blocked:
             self._catch_up.block(self._reader)
 
-    async def _run(self) -> None:
-        while True:
-            await self._arrived.wait()
-            while self._waiting:
-                data = self._waiting.popleft()
-                for payload in frames.payloads(data):
-                    await self._pass_on(payload)
-                self._bytes -= len(data)
-            self._arrived.clear()
-            if self._reader.blocked:
-                self._catch_up.unblock(self._reader)
+    def _take(self) -> Iterator[bytes]:
+        """Take payloads out of the frames that wait, until none is left."""
+        while self._waiting:
+            data = self._waiting.popleft()
+            yield from frames.payloads(data)
+            self._bytes -= len(data)
 
-    async def _pass_on(self, payload: bytes) -> None:
+    async def _run(self) -> None:
+        try:
+            while True:
+                await self._arrived.wait()
+                await self._pass_on_slowly()
+                if self._reader.blocked:
+                    self._catch_up.unblock(self._reader)
+        except Exception as failure:
+            self._subscription.fail(failure)
+
+    async def _pass_on_slowly(self) -> None:
+        """Pass on what waits, as the consumer takes it."""
+        self._payloads = self._take()
+        for payload in self._payloads:
+            self._pass_on(payload)
+            await self._subscription.room()
+        self._arrived.clear()
+
+    def _pass_on_rest(self) -> None:
+        """Pass on what waits and a chunk of what follows, and a gap up to the head behind it."""
+        cursor = self._catch_up.move(self._reader, NOTHING)
+        self._pass_on_all(self._payloads)  # the end of a write that is passed on slowly
+        self._pass_on_all(self._take())
+        chunk = self._log.read_after(cursor, self._wanted, CHUNK_BYTES)
+        if chunk is not None:
+            self._subscription.lose(Gap(from_=cursor, to=chunk.lost_upto))
+            cursor = chunk.cursor
+            for data in chunk.frames:
+                self._pass_on_all(frames.payloads(data))
+        if cursor < self._log.head:
+            self._subscription.lose(Gap(from_=cursor, to=self._log.head))
+
+    def _pass_on_all(self, payloads: Iterable[bytes]) -> None:
+        for payload in payloads:
+            self._pass_on(payload)
+
+    def _pass_on(self, payload: bytes) -> None:
         item = decode(payload)
         if isinstance(item, Message):
-            if self._subscription.full:
-                await self._subscription.room()
             self._subscription.put(item)
         elif isinstance(item, Gap):
             self._subscription.lose(item)
         elif isinstance(item, Error):  # a gap follows
-            _log.warning("a subscription could not read on: %s", item.details)
+            _logger.warning("a subscription could not read on: %s", item.details)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -27,10 +27,15 @@ from livelog.net.context import Context
 from livelog.net.feed import Feed
 from livelog.wire import validation
 from livelog.wire.commands import GetHistory, Search, Subscribe
-from livelog.wire.messages import TYPES, Message
+from livelog.wire.messages import TYPES, AnyMessage, Delivered, Message
 from livelog.wire.record import Receipt
 
 Shape = TypeVar("Shape", Subscribe, GetHistory, Search)
+
+_PLAIN: dict[str | int | None, type[Message]] = {
+    kind.__struct_config__.tag: kind for kind in get_args(AnyMessage)
+}
+"""Type → its struct without `seq`."""
 
 NOT_RUNNING = {
     "new": "the server is not running: enter `async with`, or call `start` first",
@@ -56,7 +61,8 @@ class InProcess:
     async def publish(self, message: Message | dict[str, Any] | bytes) -> Receipt:
         """Append a message, given as a struct, a dict or JSON, and wait until it is on disk.
 
-        Returns its id and seq. Raises `RefusedError` when it is invalid or cannot be stored (yet).
+        Returns its id and seq. The `seq` of a message that was received is left out. Raises
+        `RefusedError` when it is invalid or cannot be stored (yet).
 
             receipt = await server.publish({"type": "system", "event": "raid_started"})
         """
@@ -93,7 +99,10 @@ class InProcess:
     def _publish(
         self, context: Context, message: Message | dict[str, Any] | bytes, done: Done
     ) -> str:
-        checked = ingest.decode(message) if isinstance(message, bytes) else ingest.convert(message)
+        if isinstance(message, bytes):
+            checked = ingest.decode(message)
+        else:
+            checked = ingest.convert(_without_seq(message))
         draft = context.ingest.admit(PROGRAM, checked)
         context.ingest.publish([draft], done)
         return draft.id
@@ -158,8 +167,9 @@ class InProcess:
         """Return a subscription to these types, from now on or from after the seq `since` on.
 
         Iterate over it for messages with their `seq`, and a `Gap` where messages are gone. A slow
-        consumer delays no other reader: it reads on from the log. `as_user` is that of `history`.
-        Raises `RefusedError`.
+        consumer delays no other reader: it reads on from the log. When the server is closed, the
+        loop ends behind everything published, or behind a `Gap` up to the newest message for what a
+        slow consumer did not get any more. `as_user` is that of `history`. Raises `RefusedError`.
 
             async for message in server.subscribe(["user"], since=0):
                 print(message)
@@ -192,14 +202,24 @@ class InProcess:
         return self._context
 
     def _end_subscriptions(self) -> None:
-        for subscription in list(self._feeds):
-            subscription.end()
-            self._stop_feed(subscription)
+        for feed in list(self._feeds.values()):
+            feed.finish()
 
     def _stop_feed(self, subscription: Subscription) -> None:
         feed = self._feeds.pop(subscription, None)
         if feed is not None:
             feed.close()
+
+
+def _without_seq(message: Message | dict[str, Any]) -> Message | dict[str, Any]:
+    """Return a message that may have been received as one that can be sent on."""
+    if isinstance(message, dict):
+        return {name: value for name, value in message.items() if name != "seq"}
+    if isinstance(message, Delivered):
+        fields = msgspec.structs.asdict(message)
+        del fields["seq"]
+        return _PLAIN[message.__struct_config__.tag](**fields)
+    return message
 
 
 def _principal(as_user: str | None) -> Principal:
