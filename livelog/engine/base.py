@@ -37,7 +37,10 @@ class Engine(Protocol):
     """Owner of the order and of deduplication."""
 
     def start(self, sink: Sink) -> None:
-        """Begin to commit to `sink`, above its head."""
+        """Begin to commit to `sink`, above its head.
+
+        An engine whose start raises is not closed: it has nothing left to close.
+        """
 
     def submit(self, drafts: Sequence[Draft], done: Done) -> None:
         """Place `drafts` and commit them; `done` is called with the outcomes."""
