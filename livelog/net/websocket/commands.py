@@ -2,7 +2,7 @@
 
 A handler returns an event, a coroutine function where the answer takes time, or None where the
 answer is sent later by a callback. It raises `RefusedError` for what it does not grant. `Caller` is
-the part of a connection that handlers use.
+the part of a connection that handlers use. The structs are in `wire/commands`.
 """
 
 from __future__ import annotations
