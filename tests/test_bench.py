@@ -112,6 +112,7 @@ def test_a_folder_without_git_has_no_commit(tmp_path: Path) -> None:
 def test_a_server_is_started_from_its_checkout(tmp_path: Path) -> None:
     program = tmp_path / "livelog" / "__main__.py"
     program.parent.mkdir()
+    (program.parent / "__init__.py").touch()  # without it an installed livelog would be found
     program.write_text(
         "import os, signal\n"
         "signal.signal(signal.SIGTERM, lambda *_: os._exit(0))\n"

@@ -263,7 +263,7 @@ async def test_what_only_the_store_has_is_a_gap_at_the_end(tmp_path: Path) -> No
         await house.server.publish(user("on disk"))
         await until(lambda: len(house.inside.window) == 10, "evicted")
         async with house.server.subscribe(since=seqs[0]) as messages:
-            house.server._end_subscriptions()  # before the store can be asked
+            house.inside.end_subscriptions()  # before the store can be asked
             gap = Gap(from_=seqs[0], to=house.context.log.head)
             assert await everything(messages) == [gap]
 

@@ -40,6 +40,10 @@ class Inside:
         """The subscriptions in process, and their feeds."""
         return self._server._feeds
 
+    def end_subscriptions(self) -> None:
+        """End the subscriptions in process, as `close` does."""
+        self._server._end_subscriptions()
+
     # Connections. They are seen as `Any`: tests look at what only some kinds have.
 
     @property
