@@ -46,6 +46,7 @@ async def test_fifty_cuts_lose_nothing_and_double_nothing() -> None:
             for cut in range(50):
                 sent = [log.publish(user(str(20 * cut + n))) for n in range(20)]
                 publishing = asyncio.gather(*sent)
+                # mypy cannot infer a lambda with a default, which binds the number of this cut.
                 await until(lambda c=cut: proxy.accepted > c, "connected")  # type: ignore[misc]
                 for _ in range(cut % 7):
                     await asyncio.sleep(0)

@@ -146,6 +146,7 @@ async def test_a_commit_of_a_later_turn_of_the_loop_is_flushed() -> None:
     for seq in (1, 2):
         loop.call_later(0.01 * seq, place.commit, seq)
         assert len(place.received) < seq
+        # mypy cannot infer a lambda with a default, which binds the number of this round.
         await until(lambda seq=seq: len(place.received) == seq, "flushed")  # type: ignore[misc]
 
 
