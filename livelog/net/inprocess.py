@@ -18,9 +18,8 @@ from livelog.client.commands import Command, FilterArgument
 from livelog.client.decoding import Page, page
 from livelog.client.subscription import Subscription
 from livelog.engine.base import Done, Outcome
-from livelog.errors import PROTOCOL_ERROR, NotRunningError, RefusedError
-from livelog.index.query import NOTHING, compile_query
-from livelog.index.query import Subscription as Queries
+from livelog.errors import NotRunningError, RefusedError
+from livelog.index.query import NOTHING
 from livelog.log import ingest
 from livelog.net import queries
 from livelog.net.context import Context
@@ -174,13 +173,10 @@ class InProcess:
             async for message in server.subscribe(["user"], since=0):
                 print(message)
         """
-        head = self._running().log.head
+        log = self._running().log
         names, plain = commands.names(types), commands.plain(filters)
         command = _checked(Subscribe, commands.subscribe(names, plain, since))
-        if since is not None and since > head:
-            issue = f"is in the future, the log is at {head}"
-            raise RefusedError(PROTOCOL_ERROR, "since", issue)
-        wanted = _queries(_principal(as_user), command)
+        wanted = NOTHING.with_types(queries.subscription(log, _principal(as_user), command))
 
         def start(subscription: Subscription) -> None:
             self._feeds[subscription] = Feed(self._running(), subscription, wanted)
@@ -233,11 +229,3 @@ def _checked(shape: type[Shape], command: Command) -> Shape:
         return msgspec.convert(command, shape)
     except ValueError as error:
         raise validation.refusal(error, shape, dict(command)) from None
-
-
-def _queries(principal: Principal, command: Subscribe) -> Queries:
-    """Compile a subscription. Raises `RefusedError`."""
-    if command.filters.type is not msgspec.UNSET:
-        raise RefusedError(PROTOCOL_ERROR, "filters.type", "must be left out; name the types")
-    query = compile_query(principal, command.filters, message_types=command.message_types)
-    return NOTHING.with_types(dict.fromkeys(command.message_types, query))

@@ -1,4 +1,4 @@
-"""History and search for the doors: a command or the parameters of a URL become a page."""
+"""Reading for the doors: commands and URLs become the queries of a subscription, or a page."""
 
 from __future__ import annotations
 
@@ -10,15 +10,31 @@ from msgspec import UNSET, Raw
 from livelog.auth.principal import Principal
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.paging import Anchor, Span
-from livelog.index.query import compile_query
+from livelog.index.query import Query, compile_query
 from livelog.log.log import Log
 from livelog.wire import validation
-from livelog.wire.commands import Filters, GetHistory, Search
+from livelog.wire.commands import Filters, GetHistory, Search, Subscribe
 from livelog.wire.events import History, SearchResults
+from livelog.wire.messages import MessageType
 
 _ANCHORS: tuple[Anchor, ...] = ("before", "after", "around")
 
 Reading = TypeVar("Reading", GetHistory, Search)
+
+
+def subscription(log: Log, principal: Principal, command: Subscribe) -> dict[MessageType, Query]:
+    """Return the query of each type that `principal` subscribes to.
+
+    Raises `RefusedError` for an invalid query, a type that it may not read, or a `since` above the
+    head.
+    """
+    if command.filters.type is not UNSET:
+        raise RefusedError(PROTOCOL_ERROR, "filters.type", "name the types in message_types")
+    query = compile_query(principal, command.filters, message_types=command.message_types)
+    if command.since is not UNSET and command.since > log.head:
+        issue = f"is in the future, the log is at {log.head}"
+        raise RefusedError(PROTOCOL_ERROR, "since", issue)
+    return dict.fromkeys(command.message_types, query)
 
 
 async def history(log: Log, principal: Principal, command: GetHistory) -> History:

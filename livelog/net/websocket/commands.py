@@ -20,7 +20,6 @@ from livelog.auth.principal import Principal
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
-from livelog.index.query import compile_query
 from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.websocket.session import authenticated
@@ -67,16 +66,9 @@ Reply = Event | Callable[[], Awaitable[Event]] | None
 
 def subscribe(caller: Caller, command: Subscribe) -> Reply:
     """Add types to what the caller listens to, or replace their filters."""
-    if command.filters.type is not UNSET:
-        raise RefusedError(PROTOCOL_ERROR, "filters.type", "name the types in message_types")
-    query = compile_query(caller.principal, command.filters, message_types=command.message_types)
     context, reader = caller.context, caller.reader
+    added = queries.subscription(context.log, caller.principal, command)
     since = None if command.since is UNSET else command.since
-    if since is not None and since > context.log.head:
-        raise RefusedError(
-            PROTOCOL_ERROR, "since", f"is in the future, the log is at {context.log.head}"
-        )
-    added = dict.fromkeys(command.message_types, query)
     place = context.catch_up.move(reader, reader.subscription.with_types(added), since)
     return _in_force(Subscribed, reader, place)
 
