@@ -29,6 +29,7 @@ async def test_connected_comes_first_and_exactly_as_the_api_says() -> None:
             assert greeting == {
                 "action": "connected",
                 "message": "Successfully connected to live log",
+                "max_message_bytes": 65536,
             }
 
 

@@ -27,6 +27,9 @@ class Connected(Event, kw_only=True, tag="connected"):
 
     connection_id: str
     message: str
+    max_message_bytes: int | UnsetType = UNSET
+    """Bytes of the largest WebSocket message that the server takes; a larger one ends the
+    connection (close code 1009)."""
 
 
 class Authenticated(Event, kw_only=True, tag="authenticated"):

@@ -93,7 +93,13 @@ class Connection(asyncio.Protocol):
         # at which TLS transports report every write.
         self.transport.set_write_buffer_limits(high=1, low=0)
         self.set_timer()
-        self.send(Connected(connection_id=self.id, message="Successfully connected to live log"))
+        self.send(
+            Connected(
+                connection_id=self.id,
+                message="Successfully connected to live log",
+                max_message_bytes=self.context.config.net.max_frame_bytes,
+            )
+        )
         if message_types or since:
             self.asked_by_url = message_types, since
         if credential != credentials.NOTHING and not self.session.identified:

@@ -34,7 +34,8 @@ class Row(NamedTuple):
 
     def record(self) -> Record:
         """Make the record again that the log made of the message when it came in."""
-        message = decoder.decode(self.payload[: self.payload.rindex(b',"seq":')] + b"}")
+        # Any: what is stored has an id and a timestamp, which the types leave open.
+        message: Any = decoder.decode(self.payload[: self.payload.rindex(b',"seq":')] + b"}")
         time = parse_moment(message.timestamp, "timestamp")
         tag = message.__struct_config__.tag
         return Record(self.seq, message.id, tag, time, *terms(message), frames.text(self.payload))

@@ -219,6 +219,7 @@ export interface ConnectedEvent {
   request_id?: string | number;
   connection_id: string;
   message: string;
+  max_message_bytes?: number;
 }
 
 /** The connection is authenticated. */
