@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 
 import pytest
 
 from livelog.cli import COMMANDS
 from tests.support.command import done, ndjson
-from tests.support.process import Start, ended
-from tests.support.wire import on_uvloop, serving, user
+from tests.support.process import CLEAN, ROOT, Start, ended
+from tests.support.wire import PATIENCE, House, on_uvloop, serving, user
 
 
 @on_uvloop
@@ -36,6 +38,66 @@ async def test_history_and_search_show_pages() -> None:
         assert [json.loads(line)["content"] for line in out.splitlines()] == ["dragon 7"]
         code, out, err = await done("search", "unicorn", *url)
         assert (code, out, err) == (0, "", "livelog: no messages on this page; 0 messages match\n")
+
+
+def _shell(line: str, **environment: str) -> tuple[int, bytes, str]:
+    """Run a line of shell with `livelog` in it; exit code, stdout and stderr."""
+    done = subprocess.run(
+        ["bash", "-c", line.replace("livelog", f"{sys.executable} -m livelog", 1)],
+        cwd=ROOT,
+        env={**CLEAN, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+    return done.returncode, done.stdout, done.stderr.decode()
+
+
+async def _beside(house: House, line: str, **environment: str) -> tuple[int, bytes, str]:
+    return await asyncio.to_thread(_shell, f"{line} --url {house.server.url}", **environment)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
+@on_uvloop
+async def test_json_is_utf_8_in_every_locale(encoding: str) -> None:
+    async with serving() as house:
+        house.publish("Žluťoučký 🐉 日本")
+        locale = {"LC_ALL": "C", "PYTHONIOENCODING": encoding, "PYTHONCOERCECLOCALE": "0"}
+        code, out, _ = await _beside(house, "livelog history --json", **locale)
+        assert (code, json.loads(out)["content"]) == (0, "Žluťoučký 🐉 日本")
+        code, out, _ = await _beside(house, "livelog history", **locale)
+        assert (code, b"Ann: " in out) == (0, True)
+
+
+@pytest.mark.parametrize("output", [">&-", "> /dev/full"])
+@pytest.mark.parametrize("command", ["history", "history --json", "search hello", "tail --since 0"])
+@on_uvloop
+async def test_an_output_that_takes_nothing_ends_it_with_one_line(
+    command: str, output: str
+) -> None:
+    async with serving() as house:
+        house.publish("hello")
+        code, _, err = await _beside(house, f"livelog {command} {output}")
+        assert (code, err.count("\n")) == (1, 1), err
+        assert "Traceback" not in err
+
+
+@on_uvloop
+async def test_without_stderr_no_error_goes_to_stdout() -> None:
+    async with serving() as house:
+        code, out, _ = await _beside(house, "livelog search unicorn 2>&-")
+        assert (code, out) == (0, b"")
+        code, out, _ = await _beside(house, "livelog history --limit 0 2>/dev/full")
+        assert (code, out) == (1, b"")
+
+
+@on_uvloop
+async def test_times_are_local_and_say_so() -> None:
+    async with serving() as house:
+        house.publish("hello", timestamp="2025-12-03T23:30:00Z")
+        for zone, shown in [("UTC0", "23:30:00+00:00"), ("CET-1", "2025-12-04 00:30:00+01:00")]:
+            _, out, _ = await _beside(house, "livelog history", TZ=zone)
+            assert shown in out.decode()
 
 
 # Help.

@@ -26,7 +26,7 @@ async def test_tail_prints_a_line_for_each_message() -> None:
             house.append(sample)
         lines = [await tail.line() for _ in SAMPLES]
         assert lines[0] == (
-            "2025-12-03 12:00:00  user    [general] DragonMaster: Message text here\n"
+            "2025-12-03 12:00:00+00:00  user    [general] DragonMaster: Message text here\n"
         )
         assert [line.split()[2] for line in lines] == [sample["type"] for sample in SAMPLES]
         assert "45 % left" in lines[3]
@@ -165,5 +165,5 @@ async def test_on_a_terminal_it_is_in_colour_and_still_sanitized() -> None:
         assert re.fullmatch("[ -~\r\n]*", plain), plain
         assert "[red]markup[/red]" in plain
         header, line = plain.split("\r\n")[:2]
-        assert header.split() == ["SEQ", "TIME", "(UTC)", "TYPE", "TEXT"]
+        assert header.split() == ["SEQ", "TIME", "TYPE", "TEXT"]
         assert header.index("TYPE") == line.index("user")

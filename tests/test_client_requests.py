@@ -13,6 +13,7 @@ from livelog import (
     Delivered,
     NotRunningError,
     RefusedError,
+    Status,
     UserMessage,
     connect,
 )
@@ -176,3 +177,71 @@ async def test_a_subscription_made_in_time_is_entered_too_late() -> None:
             messages = log.subscribe()
         with pytest.raises(NotRunningError, match="closed"):
             await anext(aiter(messages))
+
+
+# What the client refuses itself, and what ends a connection.
+
+
+@on_uvloop
+async def test_a_message_that_is_too_large_is_refused_and_all_else_lives() -> None:
+    states: list[Status] = []
+    async with (
+        serving() as house,
+        connect(house.server.url, watch=states.append) as log,
+        log.subscribe(["user"]) as messages,
+    ):
+        calls = [log.publish(user("a")), log.publish(user("x" * 70_000)), log.publish(user("b"))]
+        first, large, last = await soon(asyncio.gather(*calls, return_exceptions=True))
+        assert isinstance(large, RefusedError)
+        assert (large.code, large.field) == (1009, "message")
+        assert "65536" in large.issue
+        with pytest.raises(RefusedError, match="65536"):
+            await log.search("x" * 70_000)
+        assert sorted(contents(await take(aiter(messages), 2))) == ["a", "b"]
+        assert not isinstance(first, BaseException)
+        assert not isinstance(last, BaseException)
+    assert [state.connected for state in states] == [True]
+
+
+_HALF = "\ud83d"  # the first half of an emoji: no Unicode text, but a Python string
+
+
+@on_uvloop
+async def test_half_a_character_is_refused_in_the_call_itself() -> None:
+    async with serving() as house, connect(house.server.url) as log:
+        for _ in range(30):  # more than may be under way
+            with pytest.raises(RefusedError, match="surrogate"):
+                await log.publish(user(_HALF))
+        with pytest.raises(RefusedError, match="surrogate"):
+            log.subscribe(["user"], filters={"username": _HALF})
+        with pytest.raises(RefusedError, match="surrogate"):
+            await log.search(_HALF)
+        with pytest.raises(RefusedError, match="surrogate"):
+            await log.history(filters={"channel": _HALF})
+        assert await soon(log.publish(user("whole")))
+
+
+@pytest.mark.parametrize("bad", [object(), {("a", "b"): 1}, b"\xff".decode("latin-1") + _HALF])
+@on_uvloop
+async def test_what_json_cannot_hold_is_refused_in_the_call_itself(bad: object) -> None:
+    async with serving() as house, connect(house.server.url) as log:
+        with pytest.raises(RefusedError, match="cannot be written as JSON") as caught:
+            await log.publish(user("x", metadata={"n": bad}))
+        assert (caught.value.code, caught.value.field) == (1002, "message")
+        with pytest.raises(RefusedError, match="cannot be written as JSON"):
+            log.subscribe(["user"], filters={"channel": bad})
+        assert await soon(log.publish(user("good", type="user", metadata={"n": 2**200})))
+
+
+@on_uvloop
+async def test_a_message_is_what_it_was_when_it_was_published() -> None:
+    async with serving() as house, connect(house.server.url) as log:
+        message = user("before", metadata={"n": 1})
+        publishing = asyncio.ensure_future(log.publish(message))
+        await asyncio.sleep(0)
+        message["content"] = "after"
+        message["metadata"]["n"] = 2
+        await soon(publishing)
+        [received] = (await log.history()).messages
+        assert isinstance(received, UserMessage)
+        assert (received.content, received.metadata) == ("before", {"n": 1})

@@ -1,7 +1,7 @@
 """The end of a command: an exit code, and one line on stderr that names a failure and its remedy.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. A closed output (`| head`) is not a
-failure.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. A reader of the output that has gone
+(`| head`) is not a failure; an output that cannot be written to (`>&-`, a full disk) is.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from livelog.cli.sanitize import sanitized
 from livelog.errors import (
@@ -28,8 +29,15 @@ class Failure(Exception):
     """Raised when a command cannot go on; the text is for the user."""
 
 
-def outcome(act: Callable[[], int]) -> int:
-    """Run `act` and return its exit code, or report why it failed and return another."""
+def outcome(act: Callable[[], int], *, prints: bool = True) -> int:
+    """Run `act` and return its exit code, or report why it failed and return another.
+
+    `prints` tells whether the command is useless without stdout.
+    """
+    if sys.stdout is None:  # closed before the start
+        if prints:
+            return _failed("stdout is closed")
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
     # A character that the encoding of stdout lacks is printed as an escape instead of an error.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # it is a file
     try:
@@ -38,8 +46,7 @@ def outcome(act: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at its end, and would report the closed pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
     except RefusedError as refused:
         return _failed(explained(refused))
@@ -54,12 +61,17 @@ def outcome(act: Callable[[], int]) -> int:
         return _failed(f"{ended}{hint}")
     except (Failure, TimeoutError) as failure:
         return _failed(str(failure))
+    except OSError as error:
+        _discard_output()
+        return _failed(f"reading or writing failed: {(error.strerror or str(error)).lower()}")
     return code
 
 
 def say(text: str) -> None:
-    """Print one line on stderr for the user."""
-    print(f"livelog: {sanitized(text)}", file=sys.stderr, flush=True)
+    """Print one line on stderr for the user, if it can be written to."""
+    if sys.stderr is not None:  # `print` would take stdout instead
+        with suppress(OSError):
+            print(f"livelog: {sanitized(text)}", file=sys.stderr, flush=True)
 
 
 def explained(refused: RefusedError) -> str:
@@ -69,6 +81,12 @@ def explained(refused: RefusedError) -> str:
         return str(refused)
     known = ", ".join(map(str, allowed)) if isinstance(allowed, list) else allowed
     return f"{refused}; allowed: {known}"
+
+
+def _discard_output() -> None:
+    """Send what is left of the output to nowhere: the interpreter flushes it at its end, and would
+    report the same fault again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _failed(issue: str) -> int:

@@ -1,14 +1,15 @@
 """Messages as lines of text, one each, in colour on a terminal, or as JSON.
 
 The text of a message comes from a table: type → a function of its fields. Colour needs the `cli`
-extra (rich) and a terminal; without either the same lines are plain.
+extra (rich) and a terminal; without either the same lines are plain. Times are local, with their
+distance from UTC. JSON is UTF-8 whatever the locale, since a program reads it.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -32,7 +33,7 @@ Printer = Callable[[Delivered], None]
 def printer(*, as_json: bool, with_seq: bool = False) -> Printer:
     """Return a function that prints a message to stdout."""
     if as_json:
-        return _print_json
+        return print_json
     coloured = _coloured() if sys.stdout.isatty() else None
 
     def print_line(message: Delivered) -> None:
@@ -50,16 +51,18 @@ def printer(*, as_json: bool, with_seq: bool = False) -> Printer:
 def print_header() -> None:
     """Print the names of the columns that `with_seq` makes, on a terminal only."""
     if sys.stdout.isatty():
-        print(f"{'SEQ':<16}  {'TIME (UTC)':<19}  {'TYPE':<6}  TEXT")
+        print(f"{'SEQ':<16}  {'TIME':<25}  {'TYPE':<6}  TEXT")
+
+
+def print_json(item: msgspec.Struct) -> None:
+    """Print a message or an event as one line of JSON, in UTF-8."""
+    sys.stdout.buffer.write(sanitized(msgspec.json.encode(item).decode()).encode() + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def text(message: Delivered) -> str:
     """Return the text of a message, on one line and sanitized."""
     return sanitized(_TEXTS[str(message.__struct_config__.tag)](message))
-
-
-def _print_json(message: Delivered) -> None:
-    print(sanitized(msgspec.json.encode(message).decode()), flush=True)
 
 
 def _coloured() -> Callable[[tuple[str, str, str], str], None] | None:
@@ -80,12 +83,12 @@ def _coloured() -> Callable[[tuple[str, str, str], str], None] | None:
 
 
 def _time(timestamp: str) -> str:
-    """Format a timestamp in UTC, to the second."""
+    """Format a timestamp in the local time zone, to the second."""
     try:
-        moment = datetime.fromisoformat(timestamp).astimezone(UTC)
-    except (ValueError, OverflowError):  # RFC 3339 allows what Python does not read
+        moment = datetime.fromisoformat(timestamp).astimezone()
+    except (ValueError, OverflowError, OSError):  # RFC 3339 allows what Python does not read
         return sanitized(timestamp)
-    return moment.strftime("%Y-%m-%d %H:%M:%S")
+    return moment.isoformat(" ", "seconds")
 
 
 def _user(message: Any) -> str:

@@ -60,7 +60,7 @@ class Line(NamedTuple):
 def main(arguments: Sequence[str]) -> int:
     """Publish all messages and return the exit code."""
     given = make_parser(arguments[0]).parse_args(arguments[1:])
-    return outcome(lambda: _publish(given))
+    return outcome(lambda: _publish(given), prints=False)
 
 
 def make_parser(name: str) -> options.Parser:
@@ -106,6 +106,8 @@ def _publish(given: argparse.Namespace) -> int:
 def _open(file: str, stack: ExitStack) -> tuple[int, int | None]:
     """Return the file descriptor and, if it is known, the size."""
     if file == "-":
+        if sys.stdin is None:
+            raise Failure("stdin is closed")
         if sys.stdin.isatty():
             say("reading from the terminal, one JSON object a line; Ctrl-D ends it")
         return sys.stdin.fileno(), None

@@ -10,11 +10,9 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-import msgspec
-
 from livelog.cli import options
 from livelog.cli.exit import outcome, say
-from livelog.cli.format import printer
+from livelog.cli.format import print_json, printer
 from livelog.client.client import connect
 from livelog.client.reconnecting import Status
 from livelog.wire.events import Gap
@@ -71,7 +69,7 @@ async def _follow(given: argparse.Namespace, types: list[str], filters: dict[str
             if not isinstance(item, Gap):
                 show(item)
             elif given.json:
-                print(msgspec.json.encode(item).decode(), flush=True)
+                print_json(item)
             else:
                 sys.stdout.flush()
                 say(f"gap: messages after {item.from_} and up to {item.to} are no longer stored")

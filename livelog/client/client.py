@@ -14,8 +14,6 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import msgspec
-
 from livelog.client import commands
 from livelog.client.backoff import Clock
 from livelog.client.commands import Command, FilterArgument
@@ -142,8 +140,9 @@ class Client:
                 print(message)
         """
         self._check_running()
-        plain = commands.plain(filters)
-        return Subscription(commands.names(types), plain, since, self._place, self._dismiss)
+        names, plain = commands.names(types), commands.plain(filters)
+        commands.encoded(commands.subscribe(names, plain, since))  # refused here, and not later
+        return Subscription(names, plain, since, self._place, self._dismiss)
 
     async def publish(self, message: Message | Mapping[str, Any]) -> Receipt:
         """Append a message to the log, wait until it is on disk, and return its id and seq.
@@ -154,12 +153,14 @@ class Client:
             receipt = await log.publish({"type": "system", "event": "raid_started"})
         """
         self._check_running()
-        plain = dict(msgspec.to_builtins(message))
+        plain = commands.builtins(message, "message")
         plain.pop("seq", None)  # a message that was received can be sent on
-        prefix = PREFIXES.get(plain.get("type"), "")
+        kind = plain.get("type")
+        prefix = PREFIXES.get(kind, "") if isinstance(kind, str) else ""
         plain.setdefault("id", prefix + uuid7(int(time.time() * 1000)))
+        command = commands.encoded({"action": "publish", "message": plain})
         async with self._in_flight:
-            answer = await self._request({"action": "publish", "message": plain})
+            answer = await self._shared.request(command)
         assert isinstance(answer, Published)
         return Receipt(answer.id, answer.seq)
 
@@ -205,7 +206,7 @@ class Client:
 
     async def _request(self, command: Command) -> AnyEvent:
         self._check_running()
-        return await self._shared.request(command)
+        return await self._shared.request(commands.encoded(command))
 
     def _check_running(self) -> None:
         """Raise `NotRunningError` unless the client may be used here."""
@@ -232,7 +233,7 @@ class Client:
         self._give_own_link(subscription)
 
     def _give_own_link(self, subscription: Subscription) -> None:
-        link = Link(self._url, self._credentials, self._clock, self._watch)
+        link = Link(self._url, self._credentials, self._clock, self._watch, worked=True)
         self._own[subscription] = link
         link.add(subscription)
         link.start()

@@ -1,20 +1,45 @@
 """Commands as plain objects, made of the arguments of a call.
 
-The client sends them; a server answers them in process, so both check the same things.
+The client sends them; a server answers them in process, so both check the same things. What is to
+be sent is encoded in the call itself: an argument that cannot be written as JSON is refused there,
+and what the caller changes afterwards changes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.wire.commands import Filters
 
 Command = Mapping[str, Any]
 FilterArgument = Filters | Mapping[str, Any] | None
 """Filters as a caller may give them."""
+_UNWRITABLE = (TypeError, ValueError, OverflowError, RecursionError)
+
+
+class Encoded(NamedTuple):
+    """A command as it is sent, but for its `request_id`."""
+
+    action: str
+    text: bytes
+    """A JSON object with at least the action."""
+
+    def numbered(self, request_id: int) -> bytes:
+        """Return the text with this `request_id`."""
+        return b'%b,"request_id":%d}' % (self.text[:-1], request_id)
+
+
+def encoded(command: Command) -> Encoded:
+    """Encode a command. Raises `RefusedError` when it cannot be written as JSON."""
+    try:
+        return Encoded(command["action"], msgspec.json.encode(command))
+    except _UNWRITABLE as error:
+        field = "message" if command["action"] == "publish" else ""
+        raise _unwritable(field, error) from None
 
 
 def subscribe(types: Sequence[str], filters: dict[str, Any], since: int | None) -> Command:
@@ -47,5 +72,17 @@ def names(types: Sequence[str] | str) -> Sequence[str]:
 
 
 def plain(filters: FilterArgument) -> dict[str, Any]:
-    """Return the filters as JSON has them."""
-    return {} if filters is None else dict(msgspec.to_builtins(filters))
+    """Return the filters as JSON has them. Raises `RefusedError` when JSON has no such thing."""
+    return {} if filters is None else builtins(filters, "filters")
+
+
+def builtins(given: Mapping[str, Any] | msgspec.Struct, field: str) -> dict[str, Any]:
+    """Return a copy of `given` as JSON has it. Raises `RefusedError` with this `field`."""
+    try:
+        return dict(msgspec.to_builtins(given))
+    except _UNWRITABLE as error:
+        raise _unwritable(field, error) from None
+
+
+def _unwritable(field: str, error: Exception) -> RefusedError:
+    return RefusedError(PROTOCOL_ERROR, field, f"cannot be written as JSON: {error}")

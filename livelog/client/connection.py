@@ -2,7 +2,8 @@
 
 A request is sent with a `request_id`, and its answer repeats it. Everything else is yielded by
 `items`, in the order of arrival. A connection never reconnects: when it ends, all that wait on it
-get `Lost`, and the link above it opens another.
+get `Lost`, and the link above it opens another. A message too large for the server or an answer too
+large for the client ends the connection; the command to blame is refused and not repeated.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
-import msgspec
 from msgspec import UNSET
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import (
@@ -28,31 +28,63 @@ from websockets.exceptions import (
 )
 
 from livelog.client import errors
-from livelog.client.commands import Command
+from livelog.client.backoff import held
+from livelog.client.commands import Encoded, encoded
 from livelog.client.credentials import Credentials
-from livelog.client.decoding import Unreadable, decode
+from livelog.client.decoding import decode
 from livelog.client.errors import Loss, Lost
 from livelog.client.url import EXAMPLE, shown, unix_socket
-from livelog.errors import ABNORMAL_CLOSURE, MESSAGE_TOO_BIG, ConnectionEndedError, RefusedError
-from livelog.wire.events import AnyEvent, Authenticated, Disconnected, Error
+from livelog.errors import (
+    ABNORMAL_CLOSURE,
+    MESSAGE_TOO_BIG,
+    PROTOCOL_ERROR,
+    ConnectionEndedError,
+    RefusedError,
+)
+from livelog.wire.events import (
+    AnyEvent,
+    Authenticated,
+    Connected,
+    Disconnected,
+    Error,
+    History,
+    Pong,
+    Published,
+    SearchResults,
+    Subscribed,
+)
 from livelog.wire.messages import Delivered, Message
 
 _CLOSED = Loss("the client has closed the connection")
-_OTHER_VERSION = "the server speaks another version of the protocol"
 _ANSWER_SECONDS = 10
 """Seconds the server has to answer `authenticate`."""
-_MAX_WAIT = 300
-"""Longest time in seconds that a server may ask a client to stay away."""
 _MAX_BYTES = 128 * 2**20
 """Largest incoming message: a page of 1000 messages of 64 KiB, with some room."""
+
+
+_ANSWERS: dict[str, type[AnyEvent]] = {
+    "authenticate": Authenticated,
+    "get_history": History,
+    "ping": Pong,
+    "publish": Published,
+    "search": SearchResults,
+    "subscribe": Subscribed,
+    "unsubscribe": Subscribed,
+}
+"""Action of a command → its answer, if it is not an error."""
+_TAKEN_BY_ALL = 1024
+"""Bytes of a command that is no reason to end a connection."""
+_PAGES = ("get_history", "search")
+"""Actions that are answered with a page of messages."""
 
 
 class _Request(NamedTuple):
     # An exception is a result here: the caller may have been cancelled, and asyncio complains about
     # an exception that is never retrieved.
     answer: asyncio.Future[AnyEvent | RefusedError | Lost]
-    published: int
-    """Size of the message that it publishes, 0 for other commands."""
+    action: str
+    size: int
+    """Bytes of the command."""
     arrived: Callable[[AnyEvent], None] | None
 
 
@@ -65,25 +97,29 @@ class Connection:
         self._last_id = 0
         self.received = 0
         """Number of frames that have arrived; as long as it rises the server is alive."""
+        self._max_bytes: int | None = None
+        """Largest message that the server takes, once it has said so."""
         self._disconnected: Disconnected | None = None
         self._loss: Loss | None = None
 
     async def ask(
-        self, command: Command, arrived: Callable[[AnyEvent], None] | None = None
+        self, command: Encoded, arrived: Callable[[AnyEvent], None] | None = None
     ) -> AnyEvent:
         """Send a command and wait for its answer.
 
         `arrived` is called with the answer before anything that came after it is handled. Raises
-        `RefusedError` when the server refuses it, `Lost` when the connection ends first: then the
-        command may have been carried out or not.
+        `RefusedError` when the server refuses it or it is larger than the server takes, `Lost` when
+        the connection ends first: then the command may have been carried out or not.
         """
         if self._loss is not None:
             raise Lost(self._loss)
         self._last_id += 1
         request_id = self._last_id
-        text = msgspec.json.encode({**command, "request_id": request_id})
-        published = len(text) if command["action"] == "publish" else 0
-        request = _Request(asyncio.get_running_loop().create_future(), published, arrived)
+        text = command.numbered(request_id)
+        if self._max_bytes is not None and len(text) > self._max_bytes:
+            raise _too_big(command.action, len(text), self._max_bytes)
+        answered = asyncio.get_running_loop().create_future()
+        request = _Request(answered, command.action, len(text), arrived)
         self._requests[request_id] = request
         try:
             # A send fails only because the connection ended, and then the answer says so.
@@ -101,22 +137,26 @@ class Connection:
         token = await credentials.text()
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
-                await self._websocket.send(
-                    msgspec.json.encode({"action": "authenticate", "token": token}), text=True
-                )
+                command = encoded({"action": "authenticate", "token": token})
+                await self._websocket.send(command.text, text=True)
                 while not isinstance(item := decode(await self._websocket.recv()), Authenticated):
-                    if isinstance(item, Error):
+                    if isinstance(item, Connected):
+                        self._connected(item)
+                    elif isinstance(item, Error):
                         refused = errors.refusal(item)
                         raise Lost(errors.of_close(refused.code, refused.issue))
         except TimeoutError:
             raise Lost(Loss("no answer")) from None
         except ConnectionClosed as closed:
             raise Lost(self._loss_of(closed)) from None
-        except Unreadable as unreadable:
-            raise Lost(_final(f"{_OTHER_VERSION}: {unreadable}")) from None
+        except RefusedError as refused:  # the token cannot be written as JSON
+            raise Lost(_final(str(refused))) from None
 
     async def items(self) -> AsyncIterator[Delivered | AnyEvent]:
-        """Yield messages, and events that answer no request, until the connection ends."""
+        """Yield messages, and events that answer no request, until the connection ends.
+
+        What this version does not know is passed over: a newer server may send it.
+        """
         try:
             while True:
                 item = decode(await self._websocket.recv())
@@ -129,15 +169,17 @@ class Connection:
                     self._answered(item)
                 elif isinstance(item, Disconnected):
                     self._disconnected = item
+                elif isinstance(item, Connected):
+                    self._connected(item)
                 else:
                     yield item
         except ConnectionClosed as closed:
             loss = self._loss_of(closed)
             if loss.fatal is not None and loss.fatal.code == MESSAGE_TOO_BIG:
                 loss = self._charged(loss)
+            elif closed.rcvd is None and closed.sent and closed.sent.code == MESSAGE_TOO_BIG:
+                self._refuse_pages()
             self._end(loss)
-        except Unreadable as unreadable:
-            self._end(_final(f"{_OTHER_VERSION}: {unreadable}"))
         finally:
             self._end(_CLOSED)
 
@@ -157,40 +199,52 @@ class Connection:
         self._end(_CLOSED)
         await self._websocket.close()
 
+    def _connected(self, event: Connected) -> None:
+        if event.max_message_bytes is not UNSET:
+            self._max_bytes = max(event.max_message_bytes, _TAKEN_BY_ALL)
+
     def _answered(self, event: AnyEvent) -> None:
         request = self._requests.get(cast(int, event.request_id))
         if request is None or request.answer.done():
             return
         if isinstance(event, Error):
             request.answer.set_result(errors.refusal(event))
-            return
-        if request.arrived is not None:
-            request.arrived(event)
-        request.answer.set_result(event)
+        elif not isinstance(event, _ANSWERS[request.action]):
+            issue = f"{request.action} was answered with {event.__struct_config__.tag}"
+            request.answer.set_result(RefusedError(PROTOCOL_ERROR, "", issue))
+        else:
+            if request.arrived is not None:
+                request.arrived(event)
+            request.answer.set_result(event)
 
     def _loss_of(self, closed: ConnectionClosed) -> Loss:
         code, text = ABNORMAL_CLOSURE, ""
         if closed.rcvd is not None:
             code, text = closed.rcvd.code, closed.rcvd.reason
-        reason, wait = "", None
-        if self._disconnected is not None:
-            reason = self._disconnected.reason
-            if self._disconnected.reconnect_after_ms is not UNSET:
-                wait = min(max(0, self._disconnected.reconnect_after_ms / 1000), _MAX_WAIT)
-        return errors.of_close(code, text, reason, wait)
+        wait = None
+        if self._disconnected is not None and self._disconnected.reconnect_after_ms is not UNSET:
+            asked = self._disconnected.reconnect_after_ms
+            wait = held(asked / 1000, 0) if isinstance(asked, (int, float)) else None
+        return errors.of_close(code, text, wait)
 
     def _charged(self, loss: Loss) -> Loss:
-        """Charge the largest message under way with a close for its size.
+        """Charge the largest command under way with a close for its size.
 
-        Such a message ends the connection; the next connection works without it.
+        Such a command ends the connection; the next connection works without it.
         """
-        requests = self._requests.values()
-        largest = max(requests, key=lambda request: request.published, default=None)
-        if largest is None or not largest.published or largest.answer.done():
+        waiting = [request for request in self._requests.values() if not request.answer.done()]
+        largest = max(waiting, key=lambda request: request.size, default=None)
+        if largest is None or largest.size <= _TAKEN_BY_ALL:
             return loss
-        issue = f"{largest.published} bytes are more than the server accepts"
-        largest.answer.set_result(RefusedError(MESSAGE_TOO_BIG, "message", issue))
+        largest.answer.set_result(_too_big(largest.action, largest.size))
         return loss._replace(fatal=None)
+
+    def _refuse_pages(self) -> None:
+        """Refuse what asks for pages: one was too large, and would be so again."""
+        issue = f"the answer is larger than {_MAX_BYTES} bytes; ask for fewer messages"
+        for request in self._requests.values():
+            if request.action in _PAGES and not request.answer.done():
+                request.answer.set_result(RefusedError(MESSAGE_TOO_BIG, "limit", issue))
 
     def _end(self, loss: Loss) -> None:
         self._loss = self._loss or loss
@@ -223,9 +277,9 @@ async def _connected(url: str) -> Connection:
     except InvalidMessage:
         raise Lost(Loss("the answer is not HTTP")) from None
     except InvalidHandshake as refused:
-        raise Lost(_final(f"the answer is not that of a WebSocket server: {refused}")) from None
+        raise Lost(_outage(f"the answer is not that of a WebSocket server: {refused}")) from None
     except ssl.SSLError as error:
-        raise Lost(_final(f"TLS failed: {error}")) from None
+        raise Lost(_outage(f"TLS failed: {error}")) from None
     except OSError as error:
         raise Lost(Loss(_described(error))) from None
 
@@ -245,8 +299,20 @@ async def _websocket(url: str) -> ClientConnection:
     return await connect(url, **options)
 
 
+def _too_big(action: str, size: int, bound: int | None = None) -> RefusedError:
+    field = "message" if action == "publish" else ""
+    allowed = "" if bound is None else f", at most {bound} are allowed"
+    return RefusedError(
+        MESSAGE_TOO_BIG, field, f"{size} bytes are too many for the server{allowed}"
+    )
+
+
 def _final(why: str) -> Loss:
     return Loss(why, fatal=ConnectionEndedError(ABNORMAL_CLOSURE, why))
+
+
+def _outage(why: str) -> Loss:
+    return _final(why)._replace(outage=True)
 
 
 def _described(error: OSError) -> str:

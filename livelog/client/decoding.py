@@ -1,15 +1,28 @@
-"""Messages, events and pages of history, decoded from what the server sends."""
+"""Messages, events and pages of history, decoded from what the server sends.
+
+A server may be newer than the client. So what is unknown here, be it an event, a message type, a
+reason or the form of a number, is read as far as it can be and passed over otherwise, with one
+line in the log.
+"""
 
 from __future__ import annotations
 
+import json
+import logging
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import get_args
+from functools import lru_cache
+from typing import Any, get_args
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from livelog.wire.events import AnyEvent, Gap
-from livelog.wire.messages import Delivered
+from livelog.errors import CODES, PROTOCOL_ERROR
+from livelog.wire.events import AnyEvent, Disconnected, Error, Gap, Subscribed, Unsubscribed
+from livelog.wire.messages import TYPES, Delivered, Message
+
+_log = logging.getLogger(__name__)
 
 Item = Delivered | Gap
 """An item of a subscription: a message, or a gap where messages are gone."""
@@ -31,10 +44,6 @@ class Page:
     """Position of the first of `messages` among all matches."""
 
 
-class Unreadable(Exception):
-    """Data from the server that does not follow this version of the protocol."""
-
-
 class _Kind(msgspec.Struct):
     action: str | UnsetType = UNSET
 
@@ -45,22 +54,84 @@ _event_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
 _ACTIONS = {kind.__struct_config__.tag for kind in get_args(AnyEvent)}
+_REASONS = [code.reason for code in CODES.values()]
+_UNREADABLE = (ValueError, RecursionError)
+_LAST_SEQ = 2**53 - 1
 
 
 def decode(data: str | bytes) -> Delivered | AnyEvent | None:
-    """Decode a message or an event; None for an unknown event. Raises `Unreadable`."""
+    """Decode a message or an event; return None for what is to be passed over."""
     try:
         action = _kind_decoder.decode(data).action
         if action is UNSET:
-            return _message_decoder.decode(data)
+            message = _message_decoder.decode(data)
+            return message if 0 <= message.seq <= _LAST_SEQ else None
         return _event_decoder.decode(data) if action in _ACTIONS else None
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(f"{error}, in {data[:200]!r}") from None
+    except _UNREADABLE as error:
+        return _loosely(data, error)
 
 
 def page(messages: list[Raw], total: int, offset: int) -> Page:
-    """Decode the page in the answer to `get_history` or `search`. Raises `Unreadable`."""
-    try:
-        return Page([_message_decoder.decode(data) for data in messages], total, offset)
-    except (ValueError, RecursionError) as error:
-        raise Unreadable(str(error)) from None
+    """Decode the page in the answer to `get_history` or `search`, without what is unknown."""
+    decoded = [decode(bytes(data)) for data in messages]
+    return Page([one for one in decoded if isinstance(one, Message)], total, offset)
+
+
+def _loosely(data: str | bytes, error: Exception) -> Delivered | AnyEvent | None:
+    """Decode as much as possible of what does not follow this version of the protocol."""
+    plain: Any = None
+    with suppress(*_UNREADABLE):
+        plain = json.loads(data)  # takes numbers of any size
+    if isinstance(plain, dict):
+        action, seq, request_id = (plain.get(name) for name in ("action", "seq", "request_id"))
+        with suppress(*_UNREADABLE):
+            if action is not None:
+                event: AnyEvent = msgspec.convert(plain, AnyEvent, strict=False)
+                return event
+            if type(seq) is int and 0 <= seq <= _LAST_SEQ:
+                message: Delivered = msgspec.convert(plain, Delivered, strict=False)
+                return message
+        with suppress(*_UNREADABLE):
+            if isinstance(action, str) and action in _LOOSE:
+                return _LOOSE[action](plain)
+        if isinstance(action, str) and action in _ACTIONS and type(request_id) is int:
+            return _unreadable_answer(request_id, error)  # without one the request waits for ever
+    _pass_over(str(error))
+    return None
+
+
+def _disconnected(event: dict[str, Any]) -> Disconnected:
+    reason, wait = event.get("reason"), event.get("reconnect_after_ms")
+    return Disconnected(
+        reason=reason if reason in _REASONS else "server_error",
+        reconnect_after_ms=UNSET if wait is None else wait,
+    )
+
+
+def _subscribed(event: dict[str, Any]) -> Subscribed:
+    known = [name for name in event.get("message_types", ()) if name in TYPES]
+    kept = {name: value for name, value in event.items() if name in ("action", "seq", "request_id")}
+    return msgspec.convert({**kept, "message_types": known}, Subscribed | Unsubscribed)
+
+
+_LOOSE: dict[str, Callable[[dict[str, Any]], AnyEvent]] = {
+    "disconnected": _disconnected,
+    "subscribed": _subscribed,
+    "unsubscribed": _subscribed,
+}
+"""Events that count even if a part of them is unknown."""
+
+
+def _unreadable_answer(request_id: int, error: Exception) -> Error:
+    return Error(
+        error_code=PROTOCOL_ERROR,
+        error_message=CODES[PROTOCOL_ERROR].text,
+        details={"field": "", "issue": f"the answer cannot be read: {error}"},
+        request_id=request_id,
+    )
+
+
+@lru_cache(maxsize=64)
+def _pass_over(why: str) -> None:
+    """Log what is passed over: once for each reason, since a server may send thousands."""
+    _log.warning("passed over what this version of the client does not know: %s", why)

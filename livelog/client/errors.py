@@ -1,18 +1,21 @@
 """The ends of a connection, and whether it is worth to connect again.
 
-One table: close code → why a retry is useless. All other ends are retried. A refused command is a
+One table: close code → why a retry is useless. All other ends are retried, 1008 (policy violation)
+among them: it is that of a slow or silent client, which may come back. A refused command is a
 `livelog.errors.RefusedError`, the exception that the server itself raises.
 """
 
 from __future__ import annotations
 
+import re
+from http import HTTPStatus
 from typing import NamedTuple, TypeVar
 
+from livelog.client.backoff import held
 from livelog.errors import (
     AUTHENTICATION_FAILED,
     INVALID_TOKEN,
     MESSAGE_TOO_BIG,
-    POLICY_VIOLATION,
     PROTOCOL_ERROR,
     TOKEN_EXPIRED,
     UNSUPPORTED_DATA,
@@ -32,6 +35,9 @@ class Loss(NamedTuple):
     """Seconds after which the server asks for the next; None leaves it to the schedule."""
     fatal: ConnectionEndedError | None = None
     """Set when another connection would end the same way."""
+    outage: bool = False
+    """The end may come from what stands in for the server for a while: a proxy, another program.
+    It is `fatal` only for a client that has never been connected."""
 
 
 class Lost(Exception):
@@ -70,7 +76,6 @@ _USELESS = {
     PROTOCOL_ERROR: "the server found a protocol error",
     UNSUPPORTED_DATA: "the server does not take this kind of data",
     1007: "the server found text that is not UTF-8",
-    POLICY_VIOLATION: "the server does not allow the connection",
     MESSAGE_TOO_BIG: "a message is larger than the server takes",
     1010: "the server lacks an extension",
     AUTHENTICATION_FAILED: "authentication failed",
@@ -79,10 +84,9 @@ _USELESS = {
 }
 
 
-def of_close(code: int, text: str, reason: str = "", wait: float | None = None) -> Loss:
-    """Interpret a close frame; `reason` and `wait` are those of `disconnected`, if it came."""
-    # A slow or silent client is closed with 1008, too, and may come back.
-    if code in _USELESS and reason != "connection_timeout":
+def of_close(code: int, text: str, wait: float | None = None) -> Loss:
+    """Interpret a close frame; `wait` is that of `disconnected`, if it came."""
+    if code in _USELESS:
         why = f"{_USELESS[code]}: {text}" if text else _USELESS[code]
         return Loss(why, wait, ConnectionEndedError(code, why))
     return Loss(text or f"the connection broke (code {code})", wait)
@@ -90,11 +94,16 @@ def of_close(code: int, text: str, reason: str = "", wait: float | None = None) 
 
 _BUSY = (408, 425, 429)
 """HTTP statuses below 500 that are temporary."""
+_DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+"""HTTP statuses that are about the client, whatever answers."""
 
 
 def of_handshake(status: int, retry_after: str) -> Loss:
     """Interpret a refused handshake; `retry_after` is the value of the header, or empty."""
     why = f"the server answered the handshake with HTTP status {status}"
-    if 400 <= status < 500 and status not in _BUSY:
-        return Loss(why, fatal=ConnectionEndedError(status, why))
-    return Loss(why, float(retry_after) if retry_after.isdigit() else None)
+    # Not `isdigit`, which takes other digits, too (RFC 9110 section 10.2.3).
+    named = re.fullmatch("[0-9]{1,9}", retry_after)
+    wait = held(int(retry_after), 0) if named else None
+    if not 400 <= status < 500 or status in _BUSY or (status == HTTPStatus.FORBIDDEN and named):
+        return Loss(why, wait)
+    return Loss(why, wait, ConnectionEndedError(status, why), outage=status not in _DENIED)

@@ -22,8 +22,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from livelog.client.backoff import Backoff, Clock
-from livelog.client.commands import Command
+from livelog.client.backoff import Backoff, Clock, held
+from livelog.client.commands import Encoded, encoded
 from livelog.client.connection import Connection, open_connection
 from livelog.client.credentials import Credentials
 from livelog.client.errors import Loss, Lost
@@ -32,6 +32,7 @@ from livelog.client.subscription import Subscription
 from livelog.client.url import shown
 from livelog.errors import (
     NORMAL_CLOSURE,
+    SERVER_ERROR,
     ConnectionEndedError,
     RefusedError,
     UnreachableError,
@@ -41,6 +42,9 @@ from livelog.wire.messages import Delivered, Message
 
 _log = logging.getLogger(__name__)
 
+_PING = encoded({"action": "ping"})
+_AGAIN = 1.0
+"""Seconds before a subscription is asked for again after an internal error of the server."""
 HEARTBEAT = 20.0
 """Seconds between two pings; a server that sends nothing in between is taken for dead."""
 PATIENCE = 1.0
@@ -76,6 +80,8 @@ class Link:
         clock: Clock,
         watch: Watch,
         overflow: Callable[[Subscription], None] | None = None,
+        *,
+        worked: bool = False,
     ) -> None:
         self._url = url
         self._credentials = credentials
@@ -84,7 +90,8 @@ class Link:
         self._overflow = overflow
         self._backoff = Backoff(clock)
         self._task: asyncio.Task[None] | None = None
-        self._ever_open = False
+        self._worked = worked
+        """Whether a connection to this server has been open before, on this link or another."""
         # Over all connections.
         self._requests = Requests(clock)
         self.subscriptions: list[Subscription] = []
@@ -106,7 +113,7 @@ class Link:
         self._task = asyncio.get_running_loop().create_task(self._run(impatient=True))
         await self._requests.connection()
 
-    async def request(self, command: Command) -> AnyEvent:
+    async def request(self, command: Encoded) -> AnyEvent:
         """Return the answer to `command`.
 
         Raises `RefusedError`, and `ConnectionEndedError` when the link has ended.
@@ -157,16 +164,18 @@ class Link:
         try:
             while True:
                 loss = await self._one_connection()
-                if loss.fatal is not None and not self._outlives(loss):
+                if loss.fatal is not None and not self._is_passing(loss):
                     raise loss.fatal
-                if impatient and not self._ever_open:
+                if impatient and not self._worked:
                     raise UnreachableError(f"cannot reach {shown(self._url)}: {loss.why}")
                 await self._pause(loss)
         except Exception as failure:
             self._fail(failure)
 
-    def _outlives(self, loss: Loss) -> bool:
-        return self._credentials is not None and self._credentials.outlives(loss)
+    def _is_passing(self, loss: Loss) -> bool:
+        """Tell whether an end that is final at first is worth another attempt."""
+        renewed = self._credentials is not None and self._credentials.outlives(loss)
+        return renewed or (loss.outage and self._worked)
 
     async def _one_connection(self) -> Loss:
         try:
@@ -215,7 +224,7 @@ class Link:
     def _begin(self, connection: Connection) -> None:
         for subscription in self.subscriptions:
             subscription.in_force = False
-        self._ever_open = True
+        self._worked = True
         self._told = set()
         self._expiring.clear()
         self._requests.attach(connection)
@@ -275,7 +284,7 @@ class Link:
         surplus = self._told - {name for wanted in self.subscriptions for name in wanted.types}
         if surplus:
             command = {"action": "unsubscribe", "message_types": sorted(surplus)}
-            await self._requests.ask(connection, command)
+            await self._requests.ask(connection, encoded(command))
             self._told -= surplus
 
     async def _subscribe(self, connection: Connection, wanted: Subscription) -> None:
@@ -289,6 +298,8 @@ class Link:
                 # The place is beyond the end of the log: this is another log.
                 await self._requests.ask(connection, wanted.command(None), _starts_over(wanted))
                 self._told.update(wanted.types)
+            elif refused.code == SERVER_ERROR:  # nothing is wrong with the subscription
+                await self._clock.sleep(held(refused.retry_after, _AGAIN))
             else:
                 self.remove(wanted)
                 wanted.end(refused)
@@ -302,7 +313,8 @@ class Link:
             self._expiring.clear()
             try:
                 token = await self._credentials.text()
-                await self._requests.ask(connection, {"action": "authenticate", "token": token})
+                command = encoded({"action": "authenticate", "token": token})
+                await self._requests.ask(connection, command)
             except (Lost, RefusedError) as failure:
                 _log.warning("the token could not be renewed: %s", failure)
 
@@ -324,7 +336,7 @@ class Link:
 
     async def _ping(self, connection: Connection) -> None:
         with suppress(Lost, RefusedError):
-            await connection.ask({"action": "ping"}, self._advance)
+            await connection.ask(_PING, self._advance)
 
     def _advance(self, answer: AnyEvent) -> None:
         assert isinstance(answer, Pong)

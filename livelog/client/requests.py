@@ -2,7 +2,8 @@
 
 A request waits for a connection, is sent at the pace of the server's rate limits, and is sent again
 on the next connection if its connection ends first. All commands may be repeated, since a message
-that is published has an id.
+that is published has an id. A command that has lost several connections in a row may be what ends
+them; it is given up.
 """
 
 from __future__ import annotations
@@ -10,15 +11,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from livelog.client.backoff import Clock, Pace
-from livelog.client.commands import Command
+from livelog.client.backoff import Clock, Pace, held
+from livelog.client.commands import Encoded
 from livelog.client.connection import Connection
 from livelog.client.errors import Lost
-from livelog.errors import RATE_LIMIT_EXCEEDED, RefusedError
+from livelog.errors import (
+    ABNORMAL_CLOSURE,
+    RATE_LIMIT_EXCEEDED,
+    ConnectionEndedError,
+    RefusedError,
+)
 from livelog.wire.events import AnyEvent
 
 _NOT_COMMANDS = ("ping", "publish")
 """Actions that the server counts as messages only, and not as commands."""
+_CONNECTIONS = 8
+"""Connections that may end while the same command waits for its answer."""
+_PAUSE = 1.0
+"""Seconds to wait after a refusal over a limit that names no time."""
 
 
 class Requests:
@@ -57,22 +67,26 @@ class Requests:
             await self._changed.wait()
         raise self.failure
 
-    async def request(self, command: Command) -> AnyEvent:
-        """Return the answer to `command`, however many connections it takes.
+    async def request(self, command: Encoded) -> AnyEvent:
+        """Return the answer to `command`, over several connections if need be.
 
-        Raises `RefusedError`, and the error of `fail`.
+        Raises `RefusedError`, the error of `fail`, and `ConnectionEndedError` when connections end
+        again and again before the answer: the command may have been carried out.
         """
-        while True:
+        for _ in range(_CONNECTIONS):
             connection = await self.connection()
             try:
                 return await self.ask(connection, command)
-            except Lost:
+            except Lost as lost:
                 self.detach(connection)  # its reader may not have noticed yet
+                why = lost.loss.why
+        issue = f"{_CONNECTIONS} connections ended before the answer to {command.action}: {why}"
+        raise ConnectionEndedError(ABNORMAL_CLOSURE, issue)
 
     async def ask(
         self,
         connection: Connection,
-        command: Command,
+        command: Encoded,
         arrived: Callable[[AnyEvent], None] | None = None,
     ) -> AnyEvent:
         """Return the answer to `command` on this connection, within the rate limits.
@@ -81,7 +95,7 @@ class Requests:
         `RefusedError` for other reasons, and `Lost`.
         """
         paces = self._paces
-        counted = command["action"] not in _NOT_COMMANDS
+        counted = command.action not in _NOT_COMMANDS
         while True:
             await paces["messages"].wait()
             if counted:
@@ -89,7 +103,7 @@ class Requests:
             try:
                 return await connection.ask(command, arrived)
             except RefusedError as refused:
-                wait = refused.details.get("retry_after_seconds")
-                if refused.code != RATE_LIMIT_EXCEEDED or wait is None:
+                if refused.code != RATE_LIMIT_EXCEEDED:
                     raise
-                paces["commands" if refused.field == "commands" else "messages"].refused(wait)
+                pace = paces["commands" if refused.field == "commands" else "messages"]
+                pace.refused(held(refused.retry_after, _PAUSE))

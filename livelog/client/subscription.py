@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from livelog.client import commands
-from livelog.client.commands import Command
+from livelog.client.commands import Encoded
 from livelog.client.decoding import Item
 from livelog.wire.events import Gap
 from livelog.wire.messages import Delivered
@@ -139,9 +139,9 @@ class Subscription:
         """Tell whether both ask for a type with different filters."""
         return self.filters != other.filters and not set(self.types).isdisjoint(other.types)
 
-    def command(self, since: int | None) -> Command:
-        """Build the command that puts it in force, from now on or after `since`."""
-        return commands.subscribe(self.types, self.filters, since)
+    def command(self, since: int | None) -> Encoded:
+        """Encode the command that puts it in force, from now on or after `since`."""
+        return commands.encoded(commands.subscribe(self.types, self.filters, since))
 
     def confirm(self, seq: int) -> None:
         """Note that it is in force; `seq` is its place, if it starts from now on."""
