@@ -32,7 +32,10 @@ BATCHES, PER_BATCH = 120, 15
 TEXT = "a power cut loses nothing " * 150
 """Long enough for two checkpoints of SQLite, which come every 4 MB."""
 
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is missing")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is missing"),
+]
 
 
 class Acknowledged(NamedTuple):
