@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
+import tarfile
 from posixpath import join, normpath
 
 import pytest
 
-from livelog.net.http.assets import ASSETS
+import livelog
+from livelog.net.http.assets import ASSETS, PACKAGE
 from tests.support.wire import on_uvloop, serving
 
 
@@ -53,6 +57,9 @@ REFERENCES = re.compile(r"""(?:\bfrom |\bimport |\bhref=|\bsrc=)"([^"]+)\"""")
 """Files that a module or the page names, to be loaded with it."""
 
 
+TEXTS = [path for path in ASSETS if path != PACKAGE]
+
+
 def loaded_by(path: str) -> list[str]:
     """The paths of the files that the file at `path` loads."""
     names = REFERENCES.findall(ASSETS[path].body.decode())
@@ -62,7 +69,7 @@ def loaded_by(path: str) -> list[str]:
     return [re.sub(r"\.js$", ".d.ts", name) if path.endswith(".d.ts") else name for name in found]
 
 
-@pytest.mark.parametrize("path", ASSETS)
+@pytest.mark.parametrize("path", TEXTS)
 def test_a_file_loads_only_others_that_are_served_and_names_them_relatively(path: str) -> None:
     assert set(loaded_by(path)) <= ASSETS.keys()
 
@@ -73,10 +80,26 @@ def test_every_file_is_part_of_the_page_or_of_the_client() -> None:
     while found:
         reached |= found
         found = {name for path in found for name in loaded_by(path)} - reached
-    assert reached == ASSETS.keys()
+    assert reached == {*TEXTS}
 
 
-@pytest.mark.parametrize("path", ASSETS)
+def test_the_package_has_the_whole_client_and_is_of_this_version() -> None:
+    with tarfile.open(fileobj=io.BytesIO(ASSETS[PACKAGE].body)) as package:
+        found = {
+            member.name.removeprefix("package"): package.extractfile(member)
+            for member in package.getmembers()
+        }
+        bodies = {name: file.read() for name, file in found.items() if file is not None}
+    description = json.loads(bodies.pop("/package.json"))
+    assert description["version"] == livelog.__version__
+    assert bodies == {
+        path: ASSETS[path].body
+        for path in TEXTS
+        if path.startswith("/client/") or path in ("/livelog.js", "/livelog.d.ts")
+    }
+
+
+@pytest.mark.parametrize("path", TEXTS)
 def test_the_page_needs_nothing_from_elsewhere(path: str) -> None:
     text = ASSETS[path].body.decode()
     addresses = re.findall(r"https?://[^\s\"'`]+", text)
@@ -97,6 +120,8 @@ def test_comments_name_their_subject_instead_of_pointing_at_it(path: str) -> Non
     assert openings, "every file says at its top what it is"
 
 
-@pytest.mark.parametrize("path", [path for path in ASSETS if not path.endswith((".css", ".d.ts"))])
+@pytest.mark.parametrize(
+    "path", [path for path in ASSETS if not path.endswith((".css", ".d.ts", ".tgz"))]
+)
 def test_no_file_is_long(path: str) -> None:
     assert ASSETS[path].body.count(b"\n") <= 350

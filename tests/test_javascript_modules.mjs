@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { BACKOFF_MS, Backoff, requestedAbsence } from "../livelog/web/client/backoff.js";
 import { subscriptionCommands } from "../livelog/web/client/commands.js";
+import { SizeLimit } from "../livelog/web/client/frames.js";
 import { Heartbeat } from "../livelog/web/client/heartbeat.js";
 import { LiveLog } from "../livelog/web/client/livelog.js";
 import { RequestQueue } from "../livelog/web/client/requestqueue.js";
@@ -75,7 +76,9 @@ test("the schedule of reconnects", () => {
 
 test("a server may send its clients away for a while, within limits", () => {
   const asked = (reconnect_after_ms) => requestedAbsence({ reconnect_after_ms });
-  assert.deepEqual([5, -5, 1e9, "5", undefined].map(asked), [5, 0, 300_000, undefined, undefined]);
+  assert.deepEqual([500, 5, 0, -5].map(asked), [500, 100, 100, 100]);
+  assert.deepEqual([1e9, 2 ** 31, Infinity].map(asked), [3_600_000, 3_600_000, 3_600_000]);
+  assert.deepEqual(["5", null, NaN, [], undefined].map(asked), Array(5).fill(undefined));
   assert.equal(requestedAbsence(null), undefined);
 });
 
@@ -98,9 +101,10 @@ test("a heartbeat gives up after silence, but not because its own timer was late
 test("after a rate limit the queue goes one by one, in order", async () => {
   const clock = new TestClock();
   const sent = [];
-  const queue = new RequestQueue(clock, ({ request_id: id }) => sent.push(id), () => {});
+  const send = (text) => sent.push(JSON.parse(text).request_id);
+  const queue = new RequestQueue(clock, new SizeLimit(), send, () => {});
   queue.open();
-  const answers = ["a", "b", "c"].map((id) => queue.ask({ action: "ping" }, id));
+  const answers = ["a", "b", "c"].map((id) => queue.ask({ action: "publish" }, id));
   const limited = Object.assign(new Error(), { code: 4003, details: { retry_after_seconds: 2 } });
   for (const id of ["b", "a", "c"]) assert.equal(queue.refuse(id, limited), true);
   assert.equal(queue.refuse("d", limited), false);
@@ -110,7 +114,7 @@ test("after a rate limit the queue goes one by one, in order", async () => {
     assert.notEqual(sent.at(-1), id);
     clock.advance(1);
     assert.equal(sent.at(-1), id);
-    queue.settle({ request_id: id, action: "pong", seq: 1 });
+    queue.settle({ request_id: id, action: "published", seq: 1 });
   }
   assert.deepEqual(sent, ["a", "b", "c"]);
   assert.deepEqual(await Promise.all(answers), [{ seq: 1 }, { seq: 1 }, { seq: 1 }]);

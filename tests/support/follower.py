@@ -21,6 +21,8 @@ from tests.support.wire import Json, soon
 
 NODE = shutil.which("node")
 CLIENT = Path(__file__).parents[2] / "livelog" / "web" / "livelog.js"
+FLAG = "--experimental-websocket"
+"""Gives Node 20.10 to 21 a WebSocket of its own; later ones have it anyway."""
 DRIVER = Path(__file__).parent / "js" / "follower.mjs"
 
 
@@ -29,7 +31,7 @@ def find_node_modules(place: Path) -> Path:
     if NODE is None:
         pytest.skip("Node is not installed")
     probe = "process.exit(globalThis.WebSocket ? 0 : 1)"
-    if subprocess.run([NODE, "-e", probe], check=False).returncode == 0:
+    if subprocess.run([NODE, FLAG, "-e", probe], check=False).returncode == 0:
         return place
     return npm_install(place, "ws") / "node_modules"
 
@@ -134,7 +136,7 @@ async def following(url: str, modules: Path, **settings: Any) -> AsyncIterator[F
     """A client that follows `url`; the settings are the options of LiveLog."""
     assert NODE is not None
     process = await asyncio.create_subprocess_exec(
-        *(NODE, str(DRIVER), str(CLIENT), str(modules), json.dumps({"url": url, **settings})),
+        *(NODE, FLAG, str(DRIVER), str(CLIENT), str(modules), json.dumps({"url": url, **settings})),
         env={**os.environ, "NODE_NO_WARNINGS": "1"},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -3,12 +3,17 @@
 The rule: a table of every file that is served, read once from the package; no part of a request's
 path ever reaches the file system. A file keeps its path below `livelog/web`, so that the imports
 between modules, all relative, hold on disk, over HTTP and below any prefix that a proxy adds; the
-page alone is served at `/`. The policy lets the page run its own files and no others, so that a
-message could do no harm even if it got into the page as markup.
+page alone is served at `/`. The client is also served as a package, for `npm install`. The policy
+lets the page run its own files and no others, so that a message could do no harm even if it got
+into the page as markup.
 """
 
 from __future__ import annotations
 
+import gzip
+import io
+import json
+import tarfile
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -20,6 +25,8 @@ CONTENT_TYPES = {
     ".svg": "image/svg+xml",
 }
 """By the end of a file's name; others are not served."""
+
+PACKAGE = "/livelog.tgz"
 
 FOLDERS = ("", "client/", "viewer/")
 """Below `livelog/web`; others, such as `deploy/`, are not served."""
@@ -65,7 +72,27 @@ def _load() -> dict[str, Asset]:
                 name = folder + file.name
                 path = "/" if name == INDEX else f"/{name}"
                 found[path] = Asset(file.read_bytes(), content_type)
-    return dict(sorted(found.items()))
+    served = dict(sorted(found.items()))
+    return served | {PACKAGE: Asset(_package(served), "application/gzip")}
+
+
+def _package(served: dict[str, Asset]) -> bytes:
+    """Return the npm package of the client: a tar file of what its `package.json` lists."""
+    description = (files("livelog") / "web" / "package.json").read_bytes()
+    listed = tuple(f"/{name}" for name in json.loads(description)["files"])
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        _add(archive, "/package.json", description)
+        for path, asset in served.items():
+            if path.startswith(listed):
+                _add(archive, path, asset.body)
+    return gzip.compress(tar.getvalue(), mtime=0)  # the same bytes at every start
+
+
+def _add(archive: tarfile.TarFile, path: str, body: bytes) -> None:
+    entry = tarfile.TarInfo(f"package{path}")
+    entry.size = len(body)
+    archive.addfile(entry, io.BytesIO(body))
 
 
 ASSETS = _load()

@@ -1,4 +1,5 @@
 /* The token of the client, sent in a command, so that none stands in an address. */
+import { encode } from "./frames.js";
 
 export class Authentication {
   #token;
@@ -27,7 +28,7 @@ export class Authentication {
       const token = this.renewable ? await this.#token() : this.#token;
       if (current() !== connection) return;
       const request_id = this.#nextId();
-      connection.send({ action: "authenticate", token: String(token), request_id });
+      connection.send(encode({ action: "authenticate", token: String(token), request_id }));
     } catch (error) {
       if (current() === connection) failed(error);
     }

@@ -3,8 +3,10 @@
 /** Milliseconds before each attempt to reconnect; all but the first are drawn from 0 up to it. */
 export const BACKOFF_MS = [0, 1000, 2000, 4000, 8000, 60_000];
 
-/** The longest time that a server may ask its clients to stay away. */
-const LONGEST_ABSENCE_MS = 300_000;
+/** Bounds of the times that a server may ask its clients to wait. */
+const SHORTEST_WAIT_MS = 100;
+const LONGEST_WAIT_MS = 3_600_000;
+const RETRY_MS = 1000; // after a rate limit that names no time
 
 export class Backoff {
   attempt = 0;
@@ -28,9 +30,20 @@ export class Backoff {
   }
 }
 
-/** Milliseconds after which a `disconnected` event asks the client to come back, within limits;
- * undefined if it does not ask, or asks for no finite number. */
+/** Milliseconds after which a `disconnected` event asks the client to come back; undefined if it
+ * does not ask, or asks for no number. */
 export function requestedAbsence(disconnected) {
-  const asked = disconnected?.reconnect_after_ms;
-  return Number.isFinite(asked) ? Math.min(Math.max(0, asked), LONGEST_ABSENCE_MS) : undefined;
+  return withinBounds(disconnected?.reconnect_after_ms);
+}
+
+/** Milliseconds after which a command may be sent again that a rate limit has refused. */
+export function retryDelay({ details }) {
+  const seconds = details.retry_after_seconds;
+  return (typeof seconds === "number" ? withinBounds(seconds * 1000) : undefined) ?? RETRY_MS;
+}
+
+/** Keep a server's wish to what neither floods it nor overflows a timer, which would fire at once. */
+function withinBounds(ms) {
+  if (typeof ms !== "number" || Number.isNaN(ms)) return undefined;
+  return Math.min(Math.max(SHORTEST_WAIT_MS, ms), LONGEST_WAIT_MS);
 }

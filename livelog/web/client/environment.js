@@ -6,10 +6,14 @@ export const systemClock = {
   clearTimeout: (timer) => clearTimeout(timer),
 };
 
-/** The WebSocket's address on the server that the page came from. */
-export function defaultUrl() {
-  const { protocol, host } = globalThis.location;
-  return `${protocol === "https:" ? "wss:" : "ws:"}//${host}/ws/live-log`;
+/** The WebSocket's address on the server that this module came from, below the same prefix; for a
+ * module that came from no server, as in a bundle, on the server that the page came from. */
+export function defaultUrl(module = import.meta.url, page = globalThis.location?.href) {
+  const served = /^https?:/.test(module);
+  if (!served && !/^https?:/.test(page)) throw new TypeError("no server here, pass its address");
+  const url = served ? new URL("../ws/live-log", module) : new URL("ws/live-log", page);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url.href;
 }
 
 /** Call `online` when the network is back and `visible` when the visibility of the page changes.

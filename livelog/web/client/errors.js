@@ -2,6 +2,8 @@
 
 /** The connection ended without a close frame, or there is none. */
 export const ABNORMAL = 1006;
+export const PROTOCOL_ERROR = 1002;
+export const TOO_BIG = 1009;
 export const AUTHENTICATION_FAILED = 4000;
 export const TOKEN_INVALID = 4001;
 export const TOKEN_EXPIRED = 4002;
@@ -29,10 +31,12 @@ export class LiveLogError extends Error {
   }
 }
 
-/** Make an error of the server's `error` event. */
-export function errorOf({ error_code, error_message, details = {} }) {
-  const field = details.field ? `${details.field}: ` : "";
-  return new LiveLogError(error_code, `${field}${details.issue ?? error_message}`, details);
+/** Make an error of the server's `error` event, whatever is missing in it. */
+export function errorOf({ error_code, error_message, details }) {
+  const known = details !== null && typeof details === "object" ? details : {};
+  const field = known.field ? `${known.field}: ` : "";
+  const issue = known.issue ?? error_message ?? "refused by the server";
+  return new LiveLogError(error_code ?? PROTOCOL_ERROR, `${field}${issue}`, known);
 }
 
 export function notConnected() {

@@ -1,6 +1,7 @@
 /* One listener: the messages it asked for, and the seq up to which it has got them. */
 import { callGuarded } from "./emitter.js";
 import { LiveLogError } from "./errors.js";
+import { encode, isSeq } from "./frames.js";
 
 export const TYPES = ["user", "system", "dm", "raid", "party", "guild"];
 
@@ -9,8 +10,9 @@ export class Listener {
 
   constructor({ types = TYPES, filters = {}, since = null }, onMessage) {
     checkTypes(types);
+    checkSince(since);
     this.types = [...types];
-    this.filters = JSON.stringify(sorted(filters)); // equal filters are equal texts
+    this.filters = encode(sorted(filters)); // equal filters are equal texts
     this.since = since;
     this.position = since; // seq of the last message delivered
     this.onMessage = onMessage;
@@ -48,6 +50,12 @@ function checkTypes(types) {
   if (unknown === undefined) return;
   const issue = `${unknown} is no message type; there are ${TYPES.join(", ")}`;
   throw new LiveLogError(1002, issue, { field: "types" });
+}
+
+function checkSince(since) {
+  if (since === null || isSeq(since)) return;
+  const issue = `must be the seq of a message, not ${String(since)}`;
+  throw new LiveLogError(1002, `since: ${issue}`, { field: "since", issue });
 }
 
 function sorted(object) {

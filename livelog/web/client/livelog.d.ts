@@ -81,7 +81,8 @@ export interface Clock {
 }
 
 export interface Options {
-  /** For Node before 22: the class that the package `ws` exports. */
+  /** By default that of the browser or of Node, which has one from version 22 on, and from 20.10 on
+   * with the flag `--experimental-websocket`. The class that the package `ws` exports will do. */
   WebSocket?: unknown;
   clock?: Clock;
   /** From 0 up to 1, as `Math.random`. */
@@ -124,7 +125,7 @@ export class LiveLogError extends Error {
 }
 
 export class LiveLog {
-  /** Without a `url`: the server that the page came from. */
+  /** Without a `url`: the server that this module came from, or else the page. */
   constructor(url?: string | URL, options?: Options);
   readonly state: State;
   readonly seq: number | null;

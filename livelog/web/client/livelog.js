@@ -6,9 +6,20 @@
  * cannot double it. Clock and random numbers are options, so that the schedule can be tested.
  */
 import { Authentication } from "./authentication.js";
+import { retryDelay } from "./backoff.js";
 import { Emitter } from "./emitter.js";
 import { defaultUrl, systemClock, watchBrowser } from "./environment.js";
-import { ABNORMAL, FINAL_CODES, LiveLogError, TOKEN_EXPIRED, errorOf } from "./errors.js";
+import {
+  ABNORMAL,
+  FINAL_CODES,
+  LiveLogError,
+  PROTOCOL_ERROR,
+  RATE_LIMITED,
+  TOKEN_EXPIRED,
+  TOO_BIG,
+  errorOf,
+} from "./errors.js";
+import { SizeLimit, byteLength, tooBig } from "./frames.js";
 import { messageId, requestIds } from "./ids.js";
 import { Pings } from "./pings.js";
 import { ReconnectingConnection } from "./reconnecting.js";
@@ -18,6 +29,9 @@ import { Subscriptions } from "./subscriptions.js";
 export { BACKOFF_MS } from "./backoff.js";
 export { FINAL_CODES, LiveLogError } from "./errors.js";
 export { TYPES } from "./listener.js";
+
+const NO_WEBSOCKET =
+  "no WebSocket here; start Node.js 20 with --experimental-websocket, or pass { WebSocket }";
 
 const DEFAULTS = {
   clock: systemClock,
@@ -33,6 +47,7 @@ export class LiveLog {
   #nextId = requestIds();
   #connection;
   #authentication;
+  #limit = new SizeLimit();
   #subscriptions;
   #commands;
   #publishes;
@@ -41,7 +56,7 @@ export class LiveLog {
 
   constructor(url = defaultUrl(), options = {}) {
     const all = { WebSocket: globalThis.WebSocket, ...DEFAULTS, ...options };
-    if (!all.WebSocket) throw new TypeError("no WebSocket here, pass one: { WebSocket }");
+    if (!all.WebSocket) throw new TypeError(NO_WEBSOCKET);
     this.#connection = this.#makeConnection(String(url), all);
     this.#authentication = new Authentication(all.token, this.#nextId);
     this.#makeParts(all.clock);
@@ -76,17 +91,18 @@ export class LiveLog {
 
   /** Fetch a page of the past, newest first: `limit`, `filters`, and `offset` or one of `before`,
    * `after`, `around`. */
-  history({ signal, ...page } = {}) {
+  async history({ signal, ...page } = {}) {
     return this.#commands.ask({ action: "get_history", ...page }, this.#nextId(), signal);
   }
 
   /** Fetch a page of the past messages in which words occur, newest first. */
-  search(query, { signal, ...page } = {}) {
+  async search(query, { signal, ...page } = {}) {
     return this.#commands.ask({ action: "search", query, ...page }, this.#nextId(), signal);
   }
 
   /** Append a message; resolve to its `id` and `seq` once it is stored. */
-  publish(message, { signal } = {}) {
+  async publish(message, { signal } = {}) {
+    if (message === null || typeof message !== "object") throw noMessage();
     const named = message.id === undefined ? { ...message, id: messageId() } : message;
     return this.#publishes.ask({ action: "publish", message: named }, this.#nextId(), signal);
   }
@@ -110,23 +126,25 @@ export class LiveLog {
 
   #makeConnection(url, options) {
     return new ReconnectingConnection(url, options, {
-      event: (event) => this.#receive(event),
+      event: (event, text) => this.#receive(event, text),
       opened: () => this.#parts().forEach((part) => part.open()),
-      closed: () => this.#parts().forEach((part) => part.shut()),
+      closed: (code) => this.#closed(code),
       stopped: () => this.#stopped(),
       state: (state) => this.#emit("state", state),
       ping: () => this.#pings.ping().catch(() => {}),
-      final: (code) => code in FINAL_CODES && !(code === TOKEN_EXPIRED && this.#renewable()),
+      final: (code) => {
+        return Object.hasOwn(FINAL_CODES, code) && !(code === TOKEN_EXPIRED && this.#renewable());
+      },
     });
   }
 
   #makeParts(clock) {
-    const send = (command) => this.#connection.send(command);
+    const send = (text) => this.#connection.send(text);
     const throttled = (seconds, action) => this.#emit("throttled", { seconds, action });
     this.#pings = new Pings(clock, this.#nextId, send);
-    this.#commands = new RequestQueue(clock, send, throttled);
-    this.#publishes = new RequestQueue(clock, send, throttled);
-    this.#subscriptions = new Subscriptions(clock, this.#nextId, {
+    this.#commands = new RequestQueue(clock, this.#limit, send, throttled);
+    this.#publishes = new RequestQueue(clock, this.#limit, send, throttled);
+    this.#subscriptions = new Subscriptions(clock, this.#limit, this.#nextId, {
       send,
       ping: () => this.#pings.ping(),
       emit: (name, detail) => this.#emit(name, detail),
@@ -136,6 +154,17 @@ export class LiveLog {
   /** The parts that exchange commands and answers, in the order in which they use a connection. */
   #parts() {
     return [this.#pings, this.#subscriptions, this.#commands, this.#publishes];
+  }
+
+  /** The connection is lost: what waits for an answer is sent again on the next one, except for
+   * the command that was too long. That is the longest, or the longest is too long as well. */
+  #closed(code) {
+    const sent = this.#parts().flatMap((part) => part.underWay());
+    for (const part of this.#parts()) part.shut();
+    if (code !== TOO_BIG || !sent.length) return;
+    const sized = sent.map(({ text, reject }) => ({ bytes: byteLength(text), reject }));
+    const longest = sized.reduce((one, other) => (other.bytes > one.bytes ? other : one));
+    longest.reject(tooBig(longest.bytes, "the server has closed the connection over its size"));
   }
 
   #stopped() {
@@ -154,20 +183,20 @@ export class LiveLog {
 
   // Events of the server.
 
+  /** Take an event or a message; those that are not known are passed over, for they are new. */
   #receive(event) {
     if (event.action === undefined) return this.#subscriptions.deliver(event);
-    const handler = this.#handlers[event.action] ?? this.#settle;
-    return handler(event);
+    return this.#handlers.get(event.action)?.(event);
   }
 
   /** Resolve the request that an event answers. */
-  #settle = (event) => {
+  #settle(event) {
     this.#commands.settle(event);
     this.#publishes.settle(event);
-  };
+  }
 
-  #handlers = {
-    connected: () => this.#connected(),
+  #handlers = new Map(Object.entries({
+    connected: (event) => this.#connected(event),
     authenticated: (event) => this.#authenticated(event),
     token_expiring: (event) => this.#expiring(event),
     subscribed: (event) => this.#subscriptions.confirm(event),
@@ -175,8 +204,11 @@ export class LiveLog {
     gap: ({ from, to }) => this.#subscriptions.gap({ from, to }),
     rate_limit: (event) => this.#emit("rate_limit", event),
     pong: (event) => this.#pong(event),
+    history: (event) => this.#settle(event),
+    search_results: (event) => this.#settle(event),
+    published: (event) => this.#settle(event),
     error: (event) => this.#error(event),
-  };
+  }));
 
   #pong(event) {
     this.#subscriptions.reached(event.seq);
@@ -186,13 +218,15 @@ export class LiveLog {
 
   #error(event) {
     const error = errorOf(event);
+    if (error.code === RATE_LIMITED) this.#connection.limited(retryDelay(error));
     const known = this.#parts().some((part) => part.refuse(event.request_id, error));
     if (!known) this.#emit("error", error);
   }
 
   // Authentication.
 
-  #connected() {
+  #connected(event) {
+    this.#limit.learn(event);
     if (!this.#authentication.needed) return this.#connection.accepted();
     const failed = ({ message }) => this.#connection.lost(ABNORMAL, `no token: ${message}`);
     return this.#authenticate(failed);
@@ -217,4 +251,9 @@ export class LiveLog {
   #renewable() {
     return this.#authentication.renewable;
   }
+}
+
+function noMessage() {
+  const issue = "must be an object";
+  return new LiveLogError(PROTOCOL_ERROR, `message: ${issue}`, { field: "message", issue });
 }

@@ -1,5 +1,6 @@
 /* Pings that wait for their pong. */
 import { notConnected } from "./errors.js";
+import { encode } from "./frames.js";
 
 export class Pings {
   #clock;
@@ -18,6 +19,11 @@ export class Pings {
     this.#open = true;
   }
 
+  /** Commands without an answer that can be given up: none. */
+  underWay() {
+    return [];
+  }
+
   shut() {
     this.#open = false;
     for (const ping of this.#pending.values()) ping.reject(notConnected());
@@ -32,7 +38,7 @@ export class Pings {
     const pong = new Promise((resolve, reject) => {
       this.#pending.set(id, { sentAt, resolve, reject });
     });
-    this.#send({ action: "ping", request_id: id });
+    this.#send(encode({ action: "ping", request_id: id }));
     return pong;
   }
 

@@ -16,11 +16,13 @@ export class ReconnectingConnection {
   #current = null;
   #openedAt = 0;
   #disconnected = null; // the server's last event, which says when to come back
+  #freeAt = 0; // when the last rate limit ends
 
   #timer = 0; // until the connection has to be open, or until the next attempt
 
-  /** `on`: handlers for event (of the server), opened, closed, stopped, state (the new one), ping
-   * (send one), and final (return whether a close code ends it for good). */
+  /** `on`: handlers for event (of the server, and its text), opened, closed (the close code),
+   * stopped, state (the new one), ping (send one), and final (return whether a close code ends it
+   * for good). */
   constructor(url, options, on) {
     this.#url = url;
     this.#options = options;
@@ -41,8 +43,9 @@ export class ReconnectingConnection {
     return this.#current;
   }
 
-  send(command) {
-    this.#current.send(command);
+  /** Send the text of a command. */
+  send(text) {
+    this.#current.send(text);
   }
 
   connect() {
@@ -50,8 +53,9 @@ export class ReconnectingConnection {
     clock.clearTimeout(this.#timer);
     this.#setState({ name: "connecting", attempt: this.#backoff.attempt });
     this.#disconnected = null;
-    this.#current = new Connection(WebSocket, this.#url, {
-      event: (event) => this.#receive(event),
+    this.#freeAt = 0;
+    this.#current = new Connection(WebSocket, this.#url, clock, {
+      frame: (event, text) => this.#receive(event, text),
       closed: (code, reason) => this.lost(code, reason),
     });
     const giveUp = () => this.lost(ABNORMAL, "the server did not answer in time");
@@ -75,6 +79,11 @@ export class ReconnectingConnection {
     this.#on.state(this.#state);
   }
 
+  /** Note a rate limit: a connection that ends over it is not replaced earlier. */
+  limited(ms) {
+    this.#freeAt = Math.max(this.#freeAt, this.#options.clock.now() + ms);
+  }
+
   /** Ping now, to learn whether the connection has survived a sleep. */
   check() {
     if (this.#state.name === "connected") this.#heartbeat.check();
@@ -84,25 +93,28 @@ export class ReconnectingConnection {
   lost(code, reason) {
     const disconnected = this.#disconnected;
     if (this.#wasStable()) this.#backoff.reset();
-    this.#drop();
+    this.#drop(code);
     if (this.#on.final(code)) return this.stop(code, FINAL_CODES[code]);
-    // A client that is asked to stay away for a while has not failed: the attempt does not count.
-    const wait = requestedAbsence(disconnected) ?? this.#backoff.next(code === RATE_LIMITED);
-    return this.#wait(wait, code, reason || (disconnected?.reason ?? ""));
+    // A server that names a short time again and again is not obeyed: the schedule goes on.
+    const limited = code === RATE_LIMITED;
+    const asked = requestedAbsence(disconnected) ?? 0;
+    const held = limited ? this.#freeAt - this.#options.clock.now() : 0;
+    const wait = Math.max(this.#backoff.next(limited), asked, held);
+    return this.#wait(wait, code, reason || String(disconnected?.reason ?? ""));
   }
 
   /** Close the connection for good. */
   stop(code, reason) {
     if (this.#state.name === "stopped") return;
-    this.#drop();
+    this.#drop(code);
     this.#setState({ name: "stopped", attempt: 0, code, reason });
     this.#on.stopped();
   }
 
-  #receive(event) {
+  #receive(event, text) {
     this.#heartbeat.heard();
-    if (event.action === "disconnected") this.#disconnected = event;
-    else this.#on.event(event);
+    if (event?.action === "disconnected") this.#disconnected = event;
+    else if (event) this.#on.event(event, text);
   }
 
   #wasStable() {
@@ -110,12 +122,12 @@ export class ReconnectingConnection {
     return this.#state.name === "connected" && clock.now() - this.#openedAt >= stableMs;
   }
 
-  #drop() {
+  #drop(code) {
     const connection = this.#current;
     this.#options.clock.clearTimeout(this.#timer);
     this.#current = null;
     this.#heartbeat.stop();
-    this.#on.closed();
+    this.#on.closed(code);
     connection?.close();
   }
 

@@ -1,38 +1,55 @@
 /* Requests of one kind: sent in order, a few at a time, and again after a lost connection. After a
  * rate limit the rest of the queue goes one by one, at the interval that the server has named. */
+import { retryDelay } from "./backoff.js";
 import { RATE_LIMITED } from "./errors.js";
+import { encode } from "./frames.js";
 
 /** Requests without an answer that may be under way at once. */
 const MAX_IN_FLIGHT = 20;
 
+/** Command → the event that answers it; other events are none, even if they repeat its id. */
+const ANSWERS = new Map([
+  ["get_history", "history"],
+  ["search", "search_results"],
+  ["publish", "published"],
+]);
+
 export class RequestQueue {
   #clock;
+  #limit;
   #send;
   #throttled;
   #queue = [];
   #count = 0;
   #inFlight = new Map(); // request id → request
-  #interval = 0; // seconds between two requests after a rate limit, otherwise 0
+  #interval = 0; // milliseconds between two requests after a rate limit, otherwise 0
   #timer = 0; // until the next request may go
   #open = false;
   #failure = null;
 
-  /** `throttled(seconds, action)` is called when a rate limit holds a request back. */
-  constructor(clock, send, throttled) {
+  /** `limit` is a `SizeLimit`; `throttled(seconds, action)` is called when a rate limit holds a
+   * request back. */
+  constructor(clock, limit, send, throttled) {
     this.#clock = clock;
+    this.#limit = limit;
     this.#send = send;
     this.#throttled = throttled;
   }
 
-  /** Queue a command; resolve to the fields of its answer. */
+  /** Queue a command; resolve to the fields of its answer. What is queued is text: it cannot fail
+   * later, and a message that is changed meanwhile is sent as it was. */
   ask(command, id, signal) {
     return new Promise((resolve, reject) => {
-      this.#count += 1;
-      const request = { id, command, place: this.#count, resolve, reject };
       if (this.#failure) throw this.#failure;
       signal?.throwIfAborted();
-      const abort = () => this.#abort(request, signal.reason);
-      signal?.addEventListener("abort", abort, { once: true });
+      const text = encode({ ...command, request_id: id });
+      const refusal = this.#limit.refusal(text);
+      if (refusal) throw refusal;
+      this.#count += 1;
+      const { action } = command;
+      const request = { id, action, text, place: this.#count, resolve, reject, signal };
+      request.abort = () => this.#giveUp(request, signal.reason);
+      signal?.addEventListener("abort", request.abort, { once: true });
       this.#queue.push(request);
       this.#sendNext();
     });
@@ -41,6 +58,13 @@ export class RequestQueue {
   open() {
     this.#open = true;
     this.#sendNext();
+  }
+
+  /** Requests without an answer: their texts, and a function that rejects each. */
+  underWay() {
+    return [...this.#inFlight.values()].map((request) => {
+      return { text: request.text, reject: (error) => this.#giveUp(request, error) };
+    });
   }
 
   /** The connection is lost: requests without an answer go back into the queue. */
@@ -55,16 +79,19 @@ export class RequestQueue {
   /** Reject all requests, now and from now on. */
   fail(error) {
     this.#failure = error;
-    for (const request of [...this.#queue, ...this.#inFlight.values()]) request.reject(error);
+    const all = [...this.#queue, ...this.#inFlight.values()];
     this.#queue = [];
     this.#inFlight.clear();
+    for (const request of all) reject(request, error);
   }
 
   /** Resolve the request that an event answers, if it is one of this queue. */
   settle(event) {
+    const asked = this.#inFlight.get(event.request_id);
+    if (!asked || ANSWERS.get(asked.action) !== event.action) return;
     const request = this.#take(event.request_id);
-    if (!request) return;
     const { action, request_id, ...answer } = event;
+    release(request);
     request.resolve(answer);
     if (!this.#queue.length) this.#interval = 0;
     if (this.#interval) this.#hold(this.#interval);
@@ -78,7 +105,7 @@ export class RequestQueue {
     if (!request) return false;
     if (error.code === RATE_LIMITED) this.#slowDown(request, error);
     else {
-      request.reject(error);
+      reject(request, error);
       this.#sendNext();
     }
     return true;
@@ -86,26 +113,30 @@ export class RequestQueue {
 
   #slowDown(request, error) {
     this.#requeue(request);
-    this.#interval = Math.max(this.#interval, error.details.retry_after_seconds ?? 1);
+    this.#interval = Math.max(this.#interval, retryDelay(error));
     this.#hold(this.#interval);
-    this.#throttled(this.#interval, request.command.action);
+    this.#throttled(this.#interval / 1000, request.action);
   }
 
   #sendNext() {
     const most = this.#interval ? 1 : MAX_IN_FLIGHT;
     while (this.#open && !this.#timer && this.#queue.length && this.#inFlight.size < most) {
       const request = this.#queue.shift();
-      this.#inFlight.set(request.id, request);
-      this.#send({ ...request.command, request_id: request.id });
+      const refusal = this.#limit.refusal(request.text); // it may have been queued before the limit
+      if (refusal) reject(request, refusal);
+      else {
+        this.#inFlight.set(request.id, request);
+        this.#send(request.text);
+      }
     }
   }
 
-  #hold(seconds) {
+  #hold(ms) {
     this.#clock.clearTimeout(this.#timer);
     this.#timer = this.#clock.setTimeout(() => {
       this.#timer = 0;
       this.#sendNext();
-    }, seconds * 1000);
+    }, ms);
   }
 
   #requeue(...requests) {
@@ -118,10 +149,20 @@ export class RequestQueue {
     return request;
   }
 
-  #abort(request, reason) {
+  #giveUp(request, reason) {
     this.#inFlight.delete(request.id);
     this.#queue = this.#queue.filter((other) => other !== request);
-    request.reject(reason);
+    reject(request, reason);
     this.#sendNext();
   }
+}
+
+function reject(request, error) {
+  release(request);
+  request.reject(error);
+}
+
+/** Let go of the signal, which may live longer than the request. */
+function release({ signal, abort }) {
+  signal?.removeEventListener("abort", abort);
 }

@@ -5,8 +5,10 @@
  * for up to this seq has been delivered. A new connection subscribes with `since: cursor`; until
  * the server has confirmed that, messages are dropped, because they are sent again, in order.
  */
+import { retryDelay } from "./backoff.js";
 import { subscriptionCommands } from "./commands.js";
 import { LiveLogError, RATE_LIMITED } from "./errors.js";
+import { encode, isSeq } from "./frames.js";
 import { Listener } from "./listener.js";
 
 /** Between the two pings that prove the end of a resume. */
@@ -14,6 +16,7 @@ const CONFIRM_MS = 500;
 
 export class Subscriptions {
   #clock;
+  #limit;
   #nextId;
   #on;
 
@@ -29,10 +32,11 @@ export class Subscriptions {
   #pending = null; // request id → command, for the commands without an answer
   #timer = 0; // until commands may go again after a rate limit
 
-  /** `on`: handlers for send (a command), ping (returns a promise), emit (an event's name and
-   * detail). */
-  constructor(clock, nextId, on) {
+  /** `limit` is a `SizeLimit`; `on`: handlers for send (a command's text), ping (returns a
+   * promise), emit (an event's name and detail). */
+  constructor(clock, limit, nextId, on) {
     this.#clock = clock;
+    this.#limit = limit;
     this.#nextId = nextId;
     this.#on = on;
   }
@@ -89,6 +93,13 @@ export class Subscriptions {
     this.#change();
   }
 
+  /** Commands without an answer: their texts, and a function that rejects each. */
+  underWay() {
+    return [...(this.#pending ?? [])].map(([, command]) => {
+      return { text: encode(command), reject: (error) => this.#reject(command, error) };
+    });
+  }
+
   /** The connection is lost, and all that was in force on it. */
   shut() {
     this.#open = false;
@@ -103,7 +114,8 @@ export class Subscriptions {
 
   deliver(message) {
     if (this.#resumeFrom !== null) return; // it is sent again, in order
-    this.#cursor = message.seq;
+    if (!isSeq(message.seq)) return;
+    this.#advance(message.seq);
     for (const listener of [...this.#listeners]) {
       if (this.#inForce.get(message.type) === listener.filters) listener.deliver(message);
     }
@@ -111,7 +123,7 @@ export class Subscriptions {
 
   /** The server has no longer the messages after `from` and up to `to`. */
   gap(gap) {
-    if (this.#resumeFrom !== null) return;
+    if (this.#resumeFrom !== null || !isSeq(gap.from) || !isSeq(gap.to)) return;
     this.#advance(gap.to);
     this.#reportGap(gap);
   }
@@ -122,7 +134,7 @@ export class Subscriptions {
   }
 
   #advance(seq) {
-    this.#cursor = Math.max(this.#cursor ?? 0, seq);
+    if (isSeq(seq)) this.#cursor = Math.max(this.#cursor ?? 0, seq);
   }
 
   #reportGap(gap) {
@@ -151,11 +163,17 @@ export class Subscriptions {
   }
 
   #request(commands) {
+    const texts = new Map();
     this.#pending = new Map();
     for (const command of commands) {
       const id = this.#nextId();
       this.#pending.set(id, command);
-      this.#on.send({ ...command, request_id: id });
+      texts.set(id, encode({ ...command, request_id: id }));
+    }
+    for (const [id, text] of texts) {
+      const refusal = this.#limit.refusal(text);
+      if (refusal) this.refuse(id, refusal);
+      else this.#on.send(text);
     }
   }
 
@@ -201,7 +219,7 @@ export class Subscriptions {
       else this.#inForce.set(type, JSON.stringify(command.filters));
     }
     if (command.since !== undefined) this.#resumeFrom = null;
-    if (this.#resumeFrom === null) this.#cursor = seq;
+    if (this.#resumeFrom === null && isSeq(seq)) this.#cursor = seq;
     this.#answered();
   }
 
@@ -231,13 +249,13 @@ export class Subscriptions {
   }
 
   #hold(error, action) {
-    const seconds = error.details.retry_after_seconds ?? 1;
+    const delay = retryDelay(error);
     this.#clock.clearTimeout(this.#timer);
     this.#timer = this.#clock.setTimeout(() => {
       this.#timer = 0;
       this.#change();
-    }, seconds * 1000);
-    this.#on.emit("throttled", { seconds, action });
+    }, delay);
+    this.#on.emit("throttled", { seconds: delay / 1000, action });
   }
 
   /** The log ends before the cursor, so it is another log: report a gap and follow from now on. */
