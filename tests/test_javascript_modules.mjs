@@ -7,43 +7,7 @@ import { SizeLimit } from "../livelog/web/client/frames.js";
 import { Heartbeat } from "../livelog/web/client/heartbeat.js";
 import { LiveLog } from "../livelog/web/client/livelog.js";
 import { RequestQueue } from "../livelog/web/client/requestqueue.js";
-
-class TestClock {
-  time = 0;
-  timers = new Map();
-
-  now = () => this.time;
-
-  setTimeout = (call, ms) => {
-    const id = this.timers.size + this.time + Math.random();
-    this.timers.set(id, { call, due: this.time + ms });
-    return id;
-  };
-
-  clearTimeout = (id) => this.timers.delete(id);
-
-  advance(ms, late = 0) {
-    this.time += ms + late;
-    for (const [id, { call, due }] of [...this.timers]) {
-      if (due <= this.time && this.timers.delete(id)) call();
-    }
-  }
-}
-
-class TestSocket {
-  static all = [];
-  sent = [];
-
-  constructor() {
-    TestSocket.all.push(this);
-  }
-
-  send = (text) => this.sent.push(JSON.parse(text));
-
-  close() {}
-
-  receive = (event) => this.onmessage({ data: JSON.stringify(event) });
-}
+import { TestClock, TestSocket } from "./support/js/doubles.mjs";
 
 const subscribe = (types, filters = {}) => {
   return { action: "subscribe", message_types: types, filters };

@@ -1,4 +1,4 @@
-"""Single modules of the JavaScript client: `test_javascript_modules.mjs`, run by Node."""
+"""Parts of the JavaScript client and of the viewer: `test_javascript_*.mjs`, run by Node."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import pytest
 
 from tests.support.follower import NODE
 
-TESTS = Path(__file__).with_suffix(".mjs")
+TESTS = sorted(Path(__file__).parent.glob("test_javascript_*.mjs"))
 
 
 @pytest.mark.skipif(NODE is None, reason="Node is not installed")
-def test_the_modules_do_what_they_say() -> None:
+@pytest.mark.parametrize("tests", TESTS, ids=lambda path: path.stem)
+def test_the_modules_do_what_they_say(tests: Path) -> None:
     assert NODE is not None
-    command = [NODE, "--test", "--test-reporter=tap", str(TESTS)]
+    command = [NODE, "--test", "--test-reporter=tap", str(tests)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "\n# fail 0\n" in done.stdout
