@@ -139,7 +139,7 @@ def test_node_imports_the_package_by_its_name(tmp_path: Path) -> None:
         [NODE, "--input-type=module", "-e", code], cwd=tmp_path, capture_output=True, check=True
     )
     declared = re.findall(
-        r"^export (?:const|class) (\w+)",
+        r"^export (?:const|class|function) (\w+)",
         (CLIENT.parent / "client" / "livelog.d.ts").read_text(encoding="utf-8"),
         re.MULTILINE,
     )

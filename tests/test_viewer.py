@@ -97,6 +97,28 @@ def test_the_raw_json_is_shown_on_demand(host: Host, look: Look) -> None:
     assert viewer.page.locator("#details").is_hidden()
 
 
+def test_numbers_keep_all_their_digits(host: Host, look: Look) -> None:
+    big = 9007199254740993
+    told = {"type": "system", "event": "error", "data": {"count": big}}
+    host.publish(told)
+    viewer = look(host)
+    viewer.until_row(f"error · count {big}")
+    host.publish({**told, "data": {"count": big + 2}})
+    viewer.until_row(f"error · count {big + 2}")
+    viewer.page.locator(".row").first.click()
+    assert f'"count": {big}' in viewer.text("#json")
+    with viewer.page.expect_download() as download:
+        viewer.page.locator("#download").click()
+    lines = download.value.path().read_text().splitlines()
+    assert [json.loads(line)["data"]["count"] for line in lines] == [big, big + 2]
+    viewer.page.keyboard.press("n")
+    for name, value in (("user_id", "u1"), ("username", "Ann"), ("content", "x")):
+        viewer.page.locator(f"#message-fields [name={name}]").fill(value)
+    viewer.page.locator("#message-fields [name=metadata]").fill(f'{{"n": {big}}}')
+    viewer.page.locator("#message button[type=submit]").click()
+    assert f"cannot send all digits of {big}" in viewer.text("#answer")
+
+
 def test_types_and_fields_filter_the_past_and_what_comes(host: Host, look: Look) -> None:
     trade = {"channel": "trade"}
     host.publish(*SAMPLES, user("old trade", metadata=trade))

@@ -117,6 +117,9 @@ export const TYPES: MessageType[];
 export const BACKOFF_MS: number[];
 export const FINAL_CODES: Record<number, string>;
 
+/** The JSON of a message as it was delivered, with all digits of its numbers. */
+export function rawOf(message: Message): string | undefined;
+
 export class LiveLogError extends Error {
   constructor(code: number, issue: string, details?: Record<string, unknown>);
   code: number;

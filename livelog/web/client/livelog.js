@@ -22,6 +22,7 @@ import {
 import { SizeLimit, byteLength, tooBig } from "./frames.js";
 import { messageId, requestIds } from "./ids.js";
 import { Pings } from "./pings.js";
+import { keepPage, keepText } from "./raw.js";
 import { ReconnectingConnection } from "./reconnecting.js";
 import { RequestQueue } from "./requestqueue.js";
 import { Subscriptions } from "./subscriptions.js";
@@ -29,6 +30,7 @@ import { Subscriptions } from "./subscriptions.js";
 export { BACKOFF_MS } from "./backoff.js";
 export { FINAL_CODES, LiveLogError } from "./errors.js";
 export { TYPES } from "./listener.js";
+export { rawOf } from "./raw.js";
 
 const NO_WEBSOCKET =
   "no WebSocket here; start Node.js 20 with --experimental-websocket, or pass { WebSocket }";
@@ -184,9 +186,10 @@ export class LiveLog {
   // Events of the server.
 
   /** Take an event or a message; those that are not known are passed over, for they are new. */
-  #receive(event) {
-    if (event.action === undefined) return this.#subscriptions.deliver(event);
-    return this.#handlers.get(event.action)?.(event);
+  #receive(event, text) {
+    if (event.action !== undefined) return this.#handlers.get(event.action)?.(event, text);
+    keepText(event, text);
+    return this.#subscriptions.deliver(event);
   }
 
   /** Resolve the request that an event answers. */
@@ -204,8 +207,14 @@ export class LiveLog {
     gap: ({ from, to }) => this.#subscriptions.gap({ from, to }),
     rate_limit: (event) => this.#emit("rate_limit", event),
     pong: (event) => this.#pong(event),
-    history: (event) => this.#settle(event),
-    search_results: (event) => this.#settle(event),
+    history: (event, text) => {
+      keepPage(event.messages, "messages", text);
+      this.#settle(event);
+    },
+    search_results: (event, text) => {
+      keepPage(event.results, "results", text);
+      this.#settle(event);
+    },
     published: (event) => this.#settle(event),
     error: (event) => this.#error(event),
   }));

@@ -1,4 +1,5 @@
 /* The panel with one whole message: its JSON as it was delivered. */
+import { indented, textOf } from "./exact.js";
 import { moment } from "./format.js";
 import { highlighted } from "./highlight.js";
 
@@ -23,7 +24,7 @@ export class Details {
     this.message = message;
     const { panel, title, json } = this.#parts;
     title.textContent = `${message.type} · ${moment(message.timestamp)}`;
-    json.replaceChildren(...highlighted(JSON.stringify(message, null, 2), marks));
+    json.replaceChildren(...highlighted(indented(textOf(message)), marks));
     json.scrollTop = 0;
     panel.hidden = false;
   }

@@ -1,8 +1,9 @@
-/* Export of messages as NDJSON, to the clipboard or into a file. */
+/* Export of messages as NDJSON, to the clipboard or into a file: each as it was delivered. */
+import { textOf } from "./exact.js";
 
 export function ndjson(rows) {
   const messages = rows.filter(({ type }) => type !== "gap");
-  return messages.map((message) => `${JSON.stringify(message)}\n`).join("");
+  return messages.map((message) => `${textOf(message)}\n`).join("");
 }
 
 export async function copy(text) {

@@ -53,14 +53,27 @@ const DESCRIPTIONS = {
   }),
 };
 
-/** Return the texts of a message's row: `{ subject, summary, badges }`. */
+/** Return the texts of a message's row: `{ subject, summary, badges }`. A message that is not as
+ * its type says, or of a type that is new, is shown with all its fields. */
 export function describe(message) {
-  const { subject, summary, badges } = DESCRIPTIONS[message.type](message);
+  const { subject, summary, badges } = describedByType(message) ?? {
+    subject: message.type,
+    summary: facts(message, ["type", "id", "seq", "timestamp"]),
+    badges: [],
+  };
   return {
     subject: short(text(subject)),
     summary: short(text(summary)),
     badges: badges.filter(Boolean).map(([label, kind = "calm"]) => ({ label: short(label), kind })),
   };
+}
+
+function describedByType(message) {
+  try {
+    return Object.hasOwn(DESCRIPTIONS, message.type) ? DESCRIPTIONS[message.type](message) : null;
+  } catch {
+    return null;
+  }
 }
 
 /** The local time of day, to the millisecond. */

@@ -3,6 +3,7 @@
  */
 import { authorization } from "./login.js";
 import { LiveLogError } from "../client/livelog.js";
+import { keepPage } from "../client/raw.js";
 import { filtersOf } from "./view.js";
 
 export class Pages {
@@ -11,7 +12,9 @@ export class Pages {
   async fetch(view, place = {}, limit = 500, signal = undefined) {
     const type = view.types.join();
     const asked = new URLSearchParams({ type, ...filtersOf(view), ...place, limit });
-    const { messages, total_count: total, offset } = await get(`./api/history?${asked}`, signal);
+    const [answer, text] = await get(`./api/history?${asked}`, signal);
+    const { messages, total_count: total, offset } = answer;
+    keepPage(messages, "messages", text);
     return {
       messages: messages.reverse(),
       newer: offset,
@@ -21,14 +24,17 @@ export class Pages {
 
   /** The seq of the newest message of all types. */
   async head(signal) {
-    return (await get("./healthz", signal)).head_seq;
+    const [health] = await get("./healthz", signal);
+    return health.head_seq;
   }
 }
 
+/** Return the answer as an object and as its text. */
 async function get(url, signal) {
   const response = await fetch(url, { signal, cache: "no-store", headers: authorization() });
-  const answer = await response.json();
-  if (response.ok) return answer;
+  const text = await response.text();
+  const answer = JSON.parse(text);
+  if (response.ok) return [answer, text];
   const { field, issue } = answer.details ?? {};
   const words = [field, issue ?? answer.error_message].filter(Boolean).join(": ");
   throw new LiveLogError(answer.error_code, words, answer.details);

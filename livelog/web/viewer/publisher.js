@@ -1,6 +1,7 @@
 /* The form that publishes a message of any type. The fields come from a table; the server checks
  * them, and its answer is shown as it is.
  */
+import { unsendable } from "./exact.js";
 import { element } from "./row.js";
 
 const JSON_FIELDS = new Set(["metadata", "data", "event_data", "participants"]);
@@ -134,12 +135,17 @@ function input(name, choices) {
 }
 
 function valueOf(name, text) {
-  if (JSON_FIELDS.has(name)) {
-    try {
-      return JSON.parse(text);
-    } catch (error) {
-      throw new Error(`${name}: not JSON: ${error.message}`);
-    }
-  }
+  if (JSON_FIELDS.has(name)) return objectOf(name, text);
   return NUMBERS.has(name) && !Number.isNaN(Number(text)) ? Number(text) : text;
+}
+
+function objectOf(name, text) {
+  try {
+    const value = JSON.parse(text);
+    const lost = unsendable(text);
+    if (lost === undefined) return value;
+    throw new Error(`a page cannot send all digits of ${lost}; write it as text, in quotes`);
+  } catch (error) {
+    throw new Error(`${name}: ${error instanceof SyntaxError ? "not JSON: " : ""}${error.message}`);
+  }
 }

@@ -3,12 +3,13 @@
  * Names and contents stand in <bdi>, so that letters that change the direction of writing have no
  * effect outside of it.
  */
+import { exactly } from "./exact.js";
 import { clock, describe, moment } from "./format.js";
 import { highlighted } from "./highlight.js";
 
 export function drawRow(message, { marks, pictures, onFill }) {
   if (message.type === "gap") return drawGap(message, onFill);
-  const { subject, summary, badges } = describe(message);
+  const { subject, summary, badges } = describe(exactly(message));
   const row = element("div", `row ${message.type}`);
   row.setAttribute("role", "option");
   row.id = `row-${message.seq}`;
