@@ -142,6 +142,39 @@ def test_types_and_fields_filter_the_past_and_what_comes(host: Host, look: Look)
     assert other.text("#filters") == "Filters (1)"
 
 
+TOGGLED = ("dm", "raid", "party", "guild", "dm", "raid", "party")
+
+
+def toggle(viewer: Viewer) -> None:
+    """Change the types one by one, so slowly that each is a change of its own."""
+    for kind in TOGGLED:
+        viewer.page.locator(f".toggle.{kind}").click()
+        viewer.page.wait_for_timeout(450)
+
+
+def test_some_clicks_on_types_stay_within_the_limit_of_commands(look: Look) -> None:
+    with hosting("--store", "memory") as host:
+        viewer = look(host)
+        viewer.until_connection("Connected")
+        toggle(viewer)
+        assert "only so many commands" not in viewer.text("#notice")
+        host.publish(*SAMPLES)
+        viewer.until("document.querySelectorAll('.row').length === 5")
+        assert viewer.page.locator(".row.guild").count() == 0
+
+
+def test_over_the_limit_of_commands_the_last_view_comes_at_last(look: Look) -> None:
+    limits = ("--command-limit", "3", "--limit-window", "4")
+    with hosting("--store", "memory", *limits) as host:
+        viewer = look(host)
+        viewer.until_connection("Connected")
+        toggle(viewer)
+        assert "only so many commands" in viewer.text("#notice")
+        host.publish(*SAMPLES)
+        viewer.until("document.querySelectorAll('.row').length === 5")
+        assert viewer.page.locator(".row.guild").count() == 0
+
+
 def test_search_finds_marks_and_goes_on_live(host: Host, look: Look) -> None:
     host.publish("a Dragon wakes", "nothing here", "two (dragons) fight", "three")
     viewer = look(host)

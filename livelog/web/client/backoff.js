@@ -38,7 +38,7 @@ export function requestedAbsence(disconnected) {
 
 /** Milliseconds after which a command may be sent again that a rate limit has refused. */
 export function retryDelay({ details }) {
-  const seconds = details.retry_after_seconds;
+  const seconds = details?.retry_after_seconds;
   return (typeof seconds === "number" ? withinBounds(seconds * 1000) : undefined) ?? RETRY_MS;
 }
 

@@ -26,6 +26,17 @@ export class Listener {
     this.resolve();
   }
 
+  /** Whether it gets messages of this type, as far as the subscription in force has them: a map of
+   * types to filters. */
+  wants(type, inForce) {
+    return this.types.includes(type) && inForce.get(type) === this.filters;
+  }
+
+  /** Whether all that it wants is in force. */
+  isServed(inForce) {
+    return this.types.every((type) => this.wants(type, inForce));
+  }
+
   /** Forget the position: the log has been replaced by another one. */
   reset() {
     this.position = null;

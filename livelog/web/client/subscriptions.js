@@ -13,6 +13,9 @@ import { Listener } from "./listener.js";
 
 /** Between the two pings that prove the end of a resume. */
 const CONFIRM_MS = 500;
+/** Types that nobody wants any more are unsubscribed after so long without another change: what
+ * replaces one listener by another costs one command, not two. */
+const UNWANTED_MS = 2000;
 
 export class Subscriptions {
   #clock;
@@ -31,6 +34,7 @@ export class Subscriptions {
   #resumed = null; // report on the resume under way: { from, gaps }
   #pending = null; // request id → command, for the commands without an answer
   #timer = 0; // until commands may go again after a rate limit
+  #unwanted = 0; // timer, until types that nobody wants are unsubscribed
 
   /** `limit` is a `SizeLimit`; `on`: handlers for send (a command's text), ping (returns a
    * promise), emit (an event's name and detail). */
@@ -104,6 +108,7 @@ export class Subscriptions {
   shut() {
     this.#open = false;
     this.#clock.clearTimeout(this.#timer);
+    this.#clock.clearTimeout(this.#unwanted);
     this.#timer = 0;
     this.#inForce.clear();
     this.#pending = null;
@@ -117,7 +122,7 @@ export class Subscriptions {
     if (!isSeq(message.seq)) return;
     this.#advance(message.seq);
     for (const listener of [...this.#listeners]) {
-      if (this.#inForce.get(message.type) === listener.filters) listener.deliver(message);
+      if (listener.wants(message.type, this.#inForce)) listener.deliver(message);
     }
   }
 
@@ -156,13 +161,28 @@ export class Subscriptions {
 
   #change() {
     if (!this.#open || this.#pending || this.#timer) return;
+    this.#clock.clearTimeout(this.#unwanted);
     this.#moveBackForNewListeners();
-    const commands = subscriptionCommands(this.#wanted(), this.#inForce, this.#resumeFrom);
-    if (commands.length) this.#request(commands);
-    else this.#startListeners();
+    const commands = this.#commands();
+    const urgent = commands.filter(({ action }) => action === "subscribe");
+    if (urgent.length) this.#request(urgent);
+    else {
+      this.#startListeners();
+      if (commands.length) this.#unsubscribeLater();
+    }
+  }
+
+  #commands() {
+    return subscriptionCommands(this.#wanted(), this.#inForce, this.#resumeFrom);
+  }
+
+  #unsubscribeLater() {
+    const unsubscribe = () => this.#pending || this.#timer || this.#request(this.#commands());
+    this.#unwanted = this.#clock.setTimeout(unsubscribe, UNWANTED_MS);
   }
 
   #request(commands) {
+    if (!commands.length) return;
     const texts = new Map();
     this.#pending = new Map();
     for (const command of commands) {
@@ -193,18 +213,16 @@ export class Subscriptions {
     for (const listener of this.#listeners) {
       const { started, since } = listener;
       if (started || since === null) continue;
-      if (served !== null && since >= served && this.#isInForce(listener)) continue;
+      if (served !== null && since >= served && listener.isServed(this.#inForce)) continue;
       this.#resumeFrom = Math.min(since, this.#resumeFrom ?? served ?? since);
     }
   }
 
-  #isInForce({ types, filters }) {
-    return types.every((type) => this.#inForce.get(type) === filters);
-  }
-
   #startListeners() {
     for (const listener of this.#listeners) {
-      if (this.#resumeFrom === null && this.#isInForce(listener)) listener.start(this.#cursor);
+      if (this.#resumeFrom === null && listener.isServed(this.#inForce)) {
+        listener.start(this.#cursor);
+      }
     }
   }
 

@@ -2,6 +2,7 @@
  * A page comes oldest first here, in the order of the rows.
  */
 import { authorization } from "./login.js";
+import { decode } from "../client/frames.js";
 import { LiveLogError } from "../client/livelog.js";
 import { keepPage } from "../client/raw.js";
 import { filtersOf } from "./view.js";
@@ -15,10 +16,13 @@ export class Pages {
     const [answer, text] = await get(`./api/history?${asked}`, signal);
     const { messages, total_count: total, offset } = answer;
     keepPage(messages, "messages", text);
+    // However short a page was cut, `offset` and its length say what is missing on either side. An
+    // empty page has nothing beside it: to ask again would lead nowhere.
+    const empty = !messages.length;
     return {
+      newer: empty ? 0 : offset,
+      older: empty ? 0 : Math.max(0, total - offset - messages.length),
       messages: messages.reverse(),
-      newer: offset,
-      older: Math.max(0, total - offset - messages.length),
     };
   }
 
@@ -33,7 +37,8 @@ export class Pages {
 async function get(url, signal) {
   const response = await fetch(url, { signal, cache: "no-store", headers: authorization() });
   const text = await response.text();
-  const answer = JSON.parse(text);
+  const answer = decode(text);
+  if (!answer) throw new Error(`the answer is no JSON (HTTP status ${response.status})`);
   if (response.ok) return [answer, text];
   const { field, issue } = answer.details ?? {};
   const words = [field, issue ?? answer.error_message].filter(Boolean).join(": ");

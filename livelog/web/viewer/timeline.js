@@ -9,6 +9,7 @@
  * `first` is the number of the first row; it changes when rows are added or dropped before it, so
  * that the list can keep its place. No DOM here: it runs anywhere.
  */
+import { retryDelay } from "../client/backoff.js";
 import { filtersOf } from "./view.js";
 
 export const CAPACITY = 20_000;
@@ -16,6 +17,9 @@ const SLACK = 1000; // dropped at once, so that it happens rarely
 const MAX_WAITING = 5000;
 const PAGE = 500;
 const RETRY_MS = 5000;
+/** Codes of errors that pass: a server that is shutting down or overloaded, a rate limit, and no
+ * answer at all. */
+const PASSING = new Set([1001, 1011, 4003, undefined]);
 /** More than this is not loaded after a pause, but when the reader scrolls there. */
 const MAX_READ = 10_000;
 
@@ -212,11 +216,13 @@ export class Timeline {
     return this.failure === null;
   }
 
-  /** Scrolling tries again after a while; a view that does not open has to be changed. */
+  /** It is tried again after a while; but a view that is refused has to be changed. */
   #failed(part, error) {
     this.failure = error;
-    const retry = () => this.failure === error && this.retry();
-    if (part !== "opening") setTimeout(retry, RETRY_MS);
+    const opening = part === "opening";
+    if (opening && !PASSING.has(error.code)) return;
+    const again = () => (opening ? this.open(this.#view) : this.retry());
+    setTimeout(() => this.failure === error && again(), Math.max(RETRY_MS, retryDelay(error)));
   }
 
   // Bounds.
