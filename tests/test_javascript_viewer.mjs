@@ -2,11 +2,14 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { LiveLog } from "../livelog/web/client/livelog.js";
+import { dayName, dayOf, moment } from "../livelog/web/viewer/format.js";
+import { Lines } from "../livelog/web/viewer/lines.js";
 import { Pages } from "../livelog/web/viewer/pages.js";
 import { Timeline } from "../livelog/web/viewer/timeline.js";
 import { EVERYTHING } from "../livelog/web/viewer/view.js";
 import { TestClock, TestSocket } from "./support/js/doubles.mjs";
 
+process.env.TZ = "America/New_York";
 globalThis.sessionStorage = { getItem: () => null };
 
 const live = { on: () => undefined, listen: () => ({ stop: () => undefined }) };
@@ -152,4 +155,60 @@ test("a listener gets the types that it asked for and no others", async () => {
   socket.receive({ action: "subscribed", request_id, message_types, seq: 0 });
   ["user", "raid", "dm", "user"].forEach((type, place) => socket.receive({ type, seq: place + 1 }));
   assert.deepEqual(heard, { users: [1, 4], raids: [2] });
+});
+
+const at = (timestamp, seq = 0) => ({ type: "user", timestamp, seq });
+
+/** Lines as texts: the day of a day row, the seq of another. */
+const shown = ({ rows }) => rows.map(({ type, timestamp, seq }) => {
+  return type === "day" ? dayName(timestamp).replace(/^\w+day, | ·.*/g, "") : String(seq);
+});
+
+test("a day row stands wherever the local day changes", () => {
+  const rows = [
+    at("2025-12-03T04:59:59.999999Z", 1), // still the 2nd in New York
+    at("2025-12-03T05:00:00.000000Z", 2),
+    { type: "gap", seq: 3, from: 2, to: 3 },
+    at("2025-12-04T04:59:00Z", 4),
+    at("2024-01-01T12:00:00Z", 5), // a sender names its own times
+    at("2025-12-04T04:59:30Z", 6),
+    at("no time at all", 7),
+    at("2025-12-04T04:59:30Z", 8),
+  ];
+  const lines = new Lines({ rows, first: 0, older: 10, unseen: 5 });
+  const days = ["December 2, 2025", "December 3, 2025", "January 1, 2024", "Day unknown"];
+  const [second, third, old, unknown] = days;
+  const expected = [second, 1, third, 2, 3, 4, old, 5, third, 6, unknown, 7, third, 8].map(String);
+  assert.deepEqual(shown(lines), expected);
+  assert.deepEqual(lines.placeOf(1), { place: 11, of: 23 });
+  assert.deepEqual(lines.placeOf(3), { place: 12, of: 23 });
+});
+
+test("lines keep their numbers when rows are added or dropped before them", () => {
+  const day = (number, seq) => at(`2025-12-${String(number).padStart(2, "0")}T12:00:00Z`, seq);
+  const timeline = { rows: [day(3, 30), day(3, 31), day(4, 40)], first: 0, generation: 1 };
+  const lines = new Lines(timeline);
+  const number = (seq) => lines.first + lines.rows.findIndex((row) => row.type !== "day" && row.seq === seq);
+  const numbers = () => [number(31), number(40)];
+  const before = numbers();
+  const [, , , dayRow] = lines.rows;
+  const change = (rows, first) => {
+    Object.assign(timeline, { rows, first });
+    lines.update();
+    assert.deepEqual(numbers(), before);
+  };
+  change([day(1, 10), day(2, 20), day(3, 29), ...timeline.rows], -3);
+  change([day(1, 9), ...timeline.rows], -4);
+  change(timeline.rows.slice(3), -1);
+  change(timeline.rows.slice(2), 1);
+  assert.equal(lines.rows.find(({ type, seq }) => type === "day" && seq === 40), dayRow);
+});
+
+test("a time is shown with the zone that held then", () => {
+  assert.match(dayName("2025-12-03T12:00:00Z"), /^Wednesday, December 3, 2025 · UTC−05:00$/);
+  assert.match(dayName("2025-07-03T12:00:00Z"), /UTC−04:00$/);
+  assert.match(moment("2025-12-03T12:00:00Z"), /7:00:00.* UTC−05:00$/);
+  assert.equal(dayOf("2025-12-03T12:00:00Z"), dayOf("2025-12-03T23:00:00+02:00"));
+  assert.notEqual(dayOf("2025-11-02T05:30:00Z"), dayOf("2025-11-02T06:30:00Z"), "01:30 twice");
+  for (const none of ["", "x", "Z", undefined, null, 7e99]) assert.equal(dayOf(none), "");
 });

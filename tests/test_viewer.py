@@ -217,6 +217,34 @@ def test_dates_limit_what_is_shown(host: Host, look: Look) -> None:
     assert viewer.page.locator("#from").input_value().startswith("2025-12-0")
 
 
+def days(viewer: Viewer) -> list[str]:
+    """The day rows, from top to bottom."""
+    shown = viewer.page.locator(".day").all()
+    return [day.inner_text() for day in sorted(shown, key=lambda day: day.bounding_box()["y"])]
+
+
+def test_a_day_row_stands_where_the_local_day_changes(host: Host, look: Look) -> None:
+    for time in ("2024-02-29T00:00:00Z", "2024-02-29T23:59:00Z", "2024-03-01T00:00:00Z"):
+        host.publish(user(time, timestamp=time))
+    viewer = look(host, timezone_id="Asia/Kolkata")
+    viewer.until_row("2024-03-01T00:00:00Z")
+    first, second = "Thursday, February 29, 2024 · UTC+05:30", "Friday, March 1, 2024 · UTC+05:30"
+    assert days(viewer) == [first, second]
+    assert viewer.page.locator(".row .time").all_inner_texts() == [
+        "05:30:00.000",
+        "05:29:00.000",
+        "05:30:00.000",
+    ]
+    viewer.page.keyboard.press("k")
+    for content in ("2024-02-29T23:59:00Z", "2024-02-29T00:00:00Z", "2024-02-29T00:00:00Z"):
+        viewer.page.keyboard.press("k")
+        assert content in viewer.text("#json")
+    assert viewer.text("#title").endswith("UTC+05:30")
+    viewer.page.keyboard.press("j")
+    viewer.page.keyboard.press("j")
+    assert "2024-03-01T00:00:00Z" in viewer.text("#json")
+
+
 def test_a_result_is_shown_in_its_context_and_back_leads_back(host: Host, look: Look) -> None:
     host.publish(*[f"line {n}" + (" needle" if n == 1500 else "") for n in range(3000)])
     viewer = look(host, "?q=needle")

@@ -4,11 +4,12 @@
  * effect outside of it.
  */
 import { exactly } from "./exact.js";
-import { clock, describe, moment } from "./format.js";
+import { clock, dayName, describe, moment } from "./format.js";
 import { highlighted } from "./highlight.js";
 
 export function drawRow(message, { marks, pictures, onFill }) {
   if (message.type === "gap") return drawGap(message, onFill);
+  if (message.type === "day") return drawDay(message);
   const { subject, summary, badges } = describe(exactly(message));
   const row = element("div", `row ${message.type}`);
   row.setAttribute("role", "option");
@@ -34,6 +35,15 @@ function drawGap({ seq }, onFill) {
   button.addEventListener("click", onFill);
   const summary = element("span", "summary", "messages are missing here");
   row.append(element("span", "subject", "Gap"), summary, button);
+  return row;
+}
+
+function drawDay({ timestamp }) {
+  const row = element("div", "day");
+  row.setAttribute("role", "presentation");
+  const day = element("time", "", dayName(timestamp));
+  day.dateTime = timestamp;
+  row.append(day);
   return row;
 }
 

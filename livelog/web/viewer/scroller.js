@@ -38,7 +38,7 @@ export class Scroller {
   #interval = FOLLOW_MS; // between two drawings
   #end = 0; // number of the row after the last
 
-  /** `draw(message)` makes a row; `on`: handlers for moved, drawn, selected, nearTop, nearBottom. */
+  /** `timeline`: the `Lines` of the list; `draw(message)` makes a row; `on`: handlers for moved, drawn, selected, nearTop, nearBottom. */
   constructor(box, timeline, draw, on) {
     this.#box = box;
     this.#timeline = timeline;
@@ -104,7 +104,10 @@ export class Scroller {
     this.#box.focus({ preventScroll: true }); // so that a screen reader reads the selected row
     const place = this.selected ? rows.indexOf(this.selected) : -1;
     const next = place < 0 ? this.#range().end - 1 : place + step;
-    this.select(rows[Math.max(0, Math.min(rows.length - 1, next))]);
+    const row = rows[Math.max(0, Math.min(rows.length - 1, next))];
+    // A day row always has a message after it, and none or a row before it.
+    if (row.type !== "day") this.select(row);
+    else if (step > 0 || next > 0) this.select(rows[next + Math.sign(step)]);
   }
 
   /** Select a message, or none (null). A selected row is being read, so the list stops following. */
@@ -151,7 +154,7 @@ export class Scroller {
     const row = target.closest(".row");
     if (!row || target.closest("button")) return;
     const found = [...this.#drawn].find(([, drawn]) => drawn === row);
-    if (found && found[0].type !== "gap") this.select(found[0]);
+    if (found && found[0].type !== "gap") this.select(found[0]); // day rows are no `.row`
   }
 
   #scrolled() {
@@ -217,7 +220,8 @@ export class Scroller {
   #goToTarget() {
     const { rows } = this.#timeline;
     if (this.#target === null || !rows.length) return;
-    const place = Math.max(0, rows.findIndex(({ seq }) => seq >= this.#target));
+    const isTarget = ({ type, seq }) => type !== "day" && seq >= this.#target;
+    const place = Math.max(0, rows.findIndex(isTarget));
     this.#top = (place + 0.5) * this.#height - this.#boxHeight / 2;
     this.#target = null;
     this.select(rows[place]);
@@ -230,7 +234,7 @@ export class Scroller {
   }
 
   #fill() {
-    const { rows, older, unseen } = this.#timeline;
+    const { rows } = this.#timeline;
     const { begin, end } = this.#range();
     this.#sheet.style.height = `${rows.length * this.#height}px`;
     const from = Math.max(0, begin - MARGIN);
@@ -246,14 +250,19 @@ export class Scroller {
     for (const [message, place] of wanted) {
       const row = this.#drawn.get(message) ?? this.#add(message);
       row.style.transform = `translateY(${place * this.#height}px)`;
-      row.setAttribute("aria-posinset", String(older + place + 1));
-      row.setAttribute("aria-setsize", String(older + rows.length + unseen));
+      if (message.type !== "day") this.#number(row, place);
     }
+  }
+
+  #number(row, line) {
+    const { place, of } = this.#timeline.placeOf(line);
+    row.setAttribute("aria-posinset", String(place));
+    row.setAttribute("aria-setsize", String(of));
   }
 
   #add(message) {
     const row = this.#draw(message);
-    row.setAttribute("aria-selected", String(message === this.selected));
+    if (message.type !== "day") row.setAttribute("aria-selected", String(message === this.selected));
     this.#drawn.set(message, row);
     this.#sheet.append(row);
     return row;

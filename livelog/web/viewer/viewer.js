@@ -9,6 +9,7 @@ import { count } from "./format.js";
 import { Details } from "./details.js";
 import { copy, download, ndjson } from "./export.js";
 import { marksOf } from "./highlight.js";
+import { Lines } from "./lines.js";
 import { Login, token } from "./login.js";
 import { Pages } from "./pages.js";
 import { listenToKeys } from "./shortcuts.js";
@@ -23,16 +24,15 @@ import { EVERYTHING, fromAddress, toAddress } from "./view.js";
 const NOTICE_MS = 8000;
 
 const part = (id) => document.getElementById(id);
-const live = new LiveLog(besideThePage("ws/live-log"), { heartbeatMs: 5000, token: token() });
+const live = new LiveLog(undefined, { heartbeatMs: 5000, token: token() });
 const shown = { marks: null, pictures: false };
 let view = fromAddress(location.search);
 let paused = false;
 let noticeTimer = 0;
 
 const rates = new Rates(part("rates"), (figures) => controls.showRates(figures));
-const timeline = new Timeline(live, new Pages(), () => scroller.update(), (message) =>
-  rates.count(message),
-);
+const timeline = new Timeline(live, new Pages(), changed, (message) => rates.count(message));
+const lines = new Lines(timeline);
 const details = new Details(
   {
     panel: part("details"),
@@ -48,7 +48,7 @@ const details = new Details(
     closed: () => scroller.release(),
   },
 );
-const scroller = new Scroller(part("rows"), timeline, draw, {
+const scroller = new Scroller(part("rows"), lines, draw, {
   moved,
   drawn,
   selected: (message) => details.show(message, shown.marks),
@@ -88,13 +88,6 @@ new ConnectionStatus(live, {
   light: part("light"),
 });
 
-/** The address of a WebSocket on the server of the page, below the same prefix as the page. */
-function besideThePage(path) {
-  const url = new URL(path, location.href);
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  return url;
-}
-
 // The view.
 
 function showView(next, remember = "replaceState") {
@@ -127,6 +120,11 @@ async function fill(gap) {
   const none = "The server does not have them any more.";
   if (!timeline.failure) notify(found ? `${count(found, "message")} loaded.` : none);
   scroller.redraw();
+}
+
+function changed() {
+  lines.update();
+  scroller.update();
 }
 
 // Figures and notices beside the rows.

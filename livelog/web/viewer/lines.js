@@ -1,0 +1,88 @@
+/* The lines of the list: the rows of the timeline, and a day row wherever the day changes, in local
+ * time. It stands before the list in place of the timeline.
+ *
+ * Times are those that the senders named, not in the order of the log; so a day may come again.
+ */
+import { dayOf } from "./format.js";
+
+export class Lines {
+  #timeline;
+  #stale = true;
+  #lines = [];
+  #numbers = []; // line → the number of its row in the timeline; a day row has that of the next
+  #first = 0;
+  #rowsFirst = 0; // the timeline's `first` when the lines were made
+  #dayRows = new WeakMap(); // message → the day row before it, so that it stays the same object
+
+  constructor(timeline) {
+    this.#timeline = timeline;
+  }
+
+  /** The timeline has changed. */
+  update() {
+    this.#stale = true;
+  }
+
+  /** Messages, gap rows and day rows. */
+  get rows() {
+    this.#refresh();
+    return this.#lines;
+  }
+
+  /** Number of the first line; it changes when lines are added or dropped before it. */
+  get first() {
+    this.#refresh();
+    return this.#first;
+  }
+
+  get generation() {
+    return this.#timeline.generation;
+  }
+
+  get complete() {
+    return this.#timeline.complete;
+  }
+
+  /** Place of a line's message among all matches, from 1 on, and their number. */
+  placeOf(line) {
+    const { rows, older, unseen } = this.#timeline;
+    return { place: older + this.#numbers[line] + 1, of: older + rows.length + unseen };
+  }
+
+  #refresh() {
+    if (!this.#stale) return;
+    this.#stale = false;
+    const { rows, first } = this.#timeline;
+    // A row that is in the timeline before and after tells how far the lines have moved.
+    const kept = Math.max(first, this.#rowsFirst);
+    const before = this.#numbers.lastIndexOf(kept - this.#rowsFirst);
+    this.#build(rows);
+    const after = this.#numbers.lastIndexOf(kept - first);
+    if (before >= 0 && after >= 0) this.#first += before - after;
+    this.#rowsFirst = first;
+  }
+
+  #build(rows) {
+    this.#lines = [];
+    this.#numbers = [];
+    let day = "";
+    rows.forEach((row, number) => {
+      const next = row.type === "gap" ? day : dayOf(row.timestamp);
+      if (next !== day) this.#add(this.#dayRow(row), number);
+      day = next;
+      this.#add(row, number);
+    });
+  }
+
+  #add(line, number) {
+    this.#lines.push(line);
+    this.#numbers.push(number);
+  }
+
+  #dayRow(message) {
+    const { seq, timestamp } = message;
+    const made = this.#dayRows.get(message) ?? { type: "day", seq, timestamp };
+    this.#dayRows.set(message, made);
+    return made;
+  }
+}
