@@ -81,6 +81,64 @@ async def test_a_refusal_carries_the_server_s_words(node_modules: Path) -> None:
         await follower.until(lambda: follower.contents("good") == ["after"], "the message")
 
 
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (user("x" * 70_000), 1009),
+        (user("€" * 22_000), 1009),
+        (user("cut \ud83d"), 1002),
+        (user("x", metadata={"\udc09": 1}), 1002),
+    ],
+    ids=["too long", "too long in bytes", "half an emoji", "half an emoji as a name"],
+)
+@on_uvloop
+async def test_a_message_that_cannot_be_sent_is_refused_alone(
+    node_modules: Path, message: Json, code: int
+) -> None:
+    async with serving() as house, following(house.server.url, node_modules) as follower:
+        await follower.call("listen", name="all")
+        calls = [await follower.tell("publish", message=message) for _ in range(25)]
+        for call in calls:
+            event = await follower.until(partial(failed, follower, call), "a refusal")
+            assert event["error"]["code"] == code
+        await follower.call("publish", message=user("after"))
+        await follower.until(lambda: follower.contents() == ["after"], "the message")
+        assert [s["name"] for s in follower.said("state")] == ["connecting", "connected"]
+
+
+def failed(follower: Follower, call: int) -> Json | None:
+    return next((event for event in follower.said("failed") if event["call"] == call), None)
+
+
+@on_uvloop
+async def test_the_longest_message_is_as_long_as_the_server_says(node_modules: Path) -> None:
+    async with (
+        serving(**LIMITLESS) as house,
+        following(house.server.url, node_modules) as follower,
+    ):
+        size = house.server.config.net.max_frame_bytes
+        for length in range(size - 400, size):
+            # The first that is refused is refused by either side, but the connection lives.
+            answer = await follower.call("publish", message=user("x" * length, id=f"m{length}"))
+            if "error" in answer:
+                break
+        assert answer["error"]["code"] in (1002, 1009)
+        await follower.call("ping")
+        assert len(follower.said("state")) == 2
+
+
+@on_uvloop
+async def test_a_message_nested_too_deep_for_the_server_is_refused_alone(
+    node_modules: Path,
+) -> None:
+    async with serving() as house, following(house.server.url, node_modules) as follower:
+        for depth in (40, 400, 4000):
+            refused = await follower.call("nest", depth=depth)
+            assert refused["error"]["code"] == 1002
+        await follower.call("publish", message=user("after"))
+        assert len(follower.said("state")) == 2
+
+
 @on_uvloop
 async def test_a_message_without_an_id_is_given_one(node_modules: Path) -> None:
     async with serving() as house, following(house.server.url, node_modules) as follower:

@@ -45,6 +45,8 @@ const UNWRITABLE = {
   "a toJSON that throws": text("x", { metadata: { toJSON: fails } }),
   "a getter that throws": { type: "user", get content() { return fails(); } },
   "a nested getter that throws": text("x", { metadata: { get n() { return fails(); } } }),
+  "an object too deep for a server": text("x", { metadata: JSON.parse('{"a":'.repeat(260) + 1 + "}".repeat(260)) }),
+  "a list too deep for a server": text("x", { metadata: { a: JSON.parse("[".repeat(260) + "]".repeat(260)) } }),
   "an object too deep": text("x", { metadata: deep }),
   "a proxy that throws": text("x", { metadata: new Proxy({}, { ownKeys: fails }) }),
   "half of an emoji": text("cut \ud83d"),
@@ -89,7 +91,7 @@ test("a refusal names the field", async () => {
 
 test("whole emoji, and text that looks like an escape, are sent", () => {
   const { live } = client();
-  const texts = ["🐉", "\\ud83d", "\\\\ud83d", "\ud83d\udc09\\", "\u0000"];
+  const texts = ["{[".repeat(1000), "🐉", "\\ud83d", "\\\\ud83d", "\ud83d\udc09\\", "\u0000"];
   for (const each of texts) live.publish(text(each));
   assert.deepEqual(contents(), texts);
 });
@@ -264,4 +266,54 @@ test("without an address it is the server of the module, below its prefix", () =
   assert.equal(below("file:///a.js", "https://h/logs/?q=x#y"), "wss://h/logs/ws/live-log");
   assert.throws(() => below("file:///a.js", undefined), TypeError);
   assert.throws(() => below("file:///a.js", "about:blank"), TypeError);
+});
+
+/** A client on a server that refuses each command of these actions with this error. */
+function refusing(actions, error, greeting = connected) {
+  const { live, clock } = client(greeting);
+  live.on("error", () => undefined);
+  const socket = TestSocket.last;
+  socket.send = (data) => {
+    const command = JSON.parse(data);
+    socket.sent.push(command);
+    assert.ok(socket.sent.length < 100, "it repeats itself");
+    const { action, request_id, message_types, since = 5 } = command;
+    const confirmed = { action: `${action}d`, request_id, message_types, seq: since };
+    const refused = { action: "error", request_id, error_code: 1002, details: {}, ...error };
+    queueMicrotask(() => socket.receive(actions.includes(action) ? refused : confirmed));
+  };
+  return { live, clock, socket };
+}
+
+test("a refusal of since is believed once only", async () => {
+  const { live, socket } = refusing(["subscribe"], { details: { field: "since", issue: "no" } });
+  const { ready } = live.listen({ types: ["user"], since: 7 });
+  await assert.rejects(ready, { code: 1002 });
+  assert.deepEqual(socket.sent.map(({ since }) => since), [7, undefined]);
+});
+
+test("a refused unsubscribe is not repeated", async () => {
+  const { live, clock, socket } = refusing(["unsubscribe"], {});
+  const { ready, stop } = live.listen({ types: ["user"] });
+  await ready;
+  stop();
+  await Promise.resolve();
+  for (let second = 0; second < 60; second += 1) {
+    clock.advance(1000);
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  const commands = socket.sent.filter(({ action }) => action !== "ping");
+  assert.deepEqual(commands.map(({ action }) => action), ["subscribe", "unsubscribe"]);
+});
+
+test("an internal error of the server does not end a listener", async () => {
+  const trouble = ["subscribe"];
+  const { live, clock, socket } = refusing(trouble, { error_code: 1011 });
+  const { ready } = live.listen({ types: ["user"] });
+  await new Promise((resolve) => setTimeout(resolve));
+  clock.advance(4999);
+  assert.equal(socket.sent.length, 1);
+  trouble.pop();
+  clock.advance(1);
+  await ready;
 });

@@ -4,6 +4,7 @@
 export const ABNORMAL = 1006;
 export const PROTOCOL_ERROR = 1002;
 export const TOO_BIG = 1009;
+export const SERVER_ERROR = 1011;
 export const AUTHENTICATION_FAILED = 4000;
 export const TOKEN_INVALID = 4001;
 export const TOKEN_EXPIRED = 4002;

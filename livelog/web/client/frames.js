@@ -2,10 +2,16 @@
  * messages on their way in, as far as this client can read them.
  */
 import { LiveLogError, PROTOCOL_ERROR, TOO_BIG } from "./errors.js";
+import { tokensOf } from "./jsontext.js";
+
+/** Levels beyond which a parser may give up before it has found the request's id. The server takes
+ * fewer, but says so itself. */
+const MAX_DEPTH = 256;
 
 /** Return a command as JSON. Throws a `LiveLogError` if JSON or UTF-8 has no form for it. */
 export function encode(command) {
   const text = toJson(command);
+  if (isDeep(text)) throw refused("", `nested deeper than ${MAX_DEPTH} levels`);
   // JSON writes the half of a surrogate pair as an escape, which no server can read as text.
   if (text.includes("\\ud")) refuseHalfPairs(JSON.parse(text), []);
   return text;
@@ -15,9 +21,21 @@ function toJson(command) {
   try {
     return JSON.stringify(command);
   } catch (error) {
-    const issue = `cannot be written as JSON: ${error?.message ?? error}`;
-    throw new LiveLogError(PROTOCOL_ERROR, issue, { issue });
+    throw refused("", `cannot be written as JSON: ${error?.message ?? error}`);
   }
+}
+
+function isDeep(text) {
+  let depth = 0;
+  let deepest = 0;
+  // Brackets in strings count as well, but few texts have so many.
+  if (text.split(/[[{]/, MAX_DEPTH + 1).length <= MAX_DEPTH) return false;
+  for (const token of tokensOf(text)) {
+    if (token === "{" || token === "[") depth += 1;
+    else if (token === "}" || token === "]") depth -= 1;
+    deepest = Math.max(deepest, depth);
+  }
+  return deepest > MAX_DEPTH;
 }
 
 /** With the flag `u`, only halves without their other half are surrogates. */
@@ -35,9 +53,14 @@ function refuseHalfPairs(value, path) {
 }
 
 function halfPair(path) {
-  const field = path.join(".");
   const issue = "holds half of a surrogate pair, which is no text: a cut emoji, for example";
-  return new LiveLogError(PROTOCOL_ERROR, `${field}: ${issue}`, { field, issue });
+  return refused(path.join("."), issue);
+}
+
+/** Make the error of a command that is not sent. */
+export function refused(field, issue) {
+  const words = field ? `${field}: ${issue}` : issue;
+  return new LiveLogError(PROTOCOL_ERROR, words, { field, issue });
 }
 
 /** Return the object in a frame; null if there is none that this client can read. */

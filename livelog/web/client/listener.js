@@ -1,7 +1,6 @@
 /* One listener: the messages it asked for, and the seq up to which it has got them. */
 import { callGuarded } from "./emitter.js";
-import { LiveLogError } from "./errors.js";
-import { encode, isSeq } from "./frames.js";
+import { encode, isSeq, refused } from "./frames.js";
 
 export const TYPES = ["user", "system", "dm", "raid", "party", "guild"];
 
@@ -59,14 +58,12 @@ export class Listener {
 function checkTypes(types) {
   const unknown = types.find((type) => !TYPES.includes(type));
   if (unknown === undefined) return;
-  const issue = `${unknown} is no message type; there are ${TYPES.join(", ")}`;
-  throw new LiveLogError(1002, issue, { field: "types" });
+  throw refused("types", `${unknown} is no message type; there are ${TYPES.join(", ")}`);
 }
 
 function checkSince(since) {
   if (since === null || isSeq(since)) return;
-  const issue = `must be the seq of a message, not ${String(since)}`;
-  throw new LiveLogError(1002, `since: ${issue}`, { field: "since", issue });
+  throw refused("since", `must be the seq of a message, not ${String(since)}`);
 }
 
 function sorted(object) {

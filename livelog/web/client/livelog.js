@@ -13,13 +13,12 @@ import {
   ABNORMAL,
   FINAL_CODES,
   LiveLogError,
-  PROTOCOL_ERROR,
   RATE_LIMITED,
   TOKEN_EXPIRED,
   TOO_BIG,
   errorOf,
 } from "./errors.js";
-import { SizeLimit, byteLength, tooBig } from "./frames.js";
+import { SizeLimit, byteLength, refused, tooBig } from "./frames.js";
 import { messageId, requestIds } from "./ids.js";
 import { Pings } from "./pings.js";
 import { keepPage, keepText } from "./raw.js";
@@ -104,7 +103,7 @@ export class LiveLog {
 
   /** Append a message; resolve to its `id` and `seq` once it is stored. */
   async publish(message, { signal } = {}) {
-    if (message === null || typeof message !== "object") throw noMessage();
+    if (message === null || typeof message !== "object") throw refused("message", "must be an object");
     const named = message.id === undefined ? { ...message, id: messageId() } : message;
     return this.#publishes.ask({ action: "publish", message: named }, this.#nextId(), signal);
   }
@@ -260,9 +259,4 @@ export class LiveLog {
   #renewable() {
     return this.#authentication.renewable;
   }
-}
-
-function noMessage() {
-  const issue = "must be an object";
-  return new LiveLogError(PROTOCOL_ERROR, `message: ${issue}`, { field: "message", issue });
 }

@@ -7,8 +7,8 @@
  */
 import { retryDelay } from "./backoff.js";
 import { subscriptionCommands } from "./commands.js";
-import { LiveLogError, RATE_LIMITED } from "./errors.js";
-import { encode, isSeq } from "./frames.js";
+import { RATE_LIMITED, SERVER_ERROR } from "./errors.js";
+import { encode, isSeq, refused } from "./frames.js";
 import { Listener } from "./listener.js";
 
 /** Between the two pings that prove the end of a resume. */
@@ -16,6 +16,8 @@ const CONFIRM_MS = 500;
 /** Types that nobody wants any more are unsubscribed after so long without another change: what
  * replaces one listener by another costs one command, not two. */
 const UNWANTED_MS = 2000;
+/** Shortest time before a command is repeated that met an internal error of the server. */
+const TROUBLE_MS = 5000;
 
 export class Subscriptions {
   #clock;
@@ -77,7 +79,7 @@ export class Subscriptions {
       const shared = other.types.find((type) => types.includes(type));
       if (shared && other.filters !== filters) {
         const issue = `${shared} is followed with other filters already; use another LiveLog`;
-        throw new LiveLogError(1002, issue, { field: "filters" });
+        throw refused("filters", issue);
       }
     }
   }
@@ -232,13 +234,15 @@ export class Subscriptions {
   confirm({ request_id: id, seq }) {
     const command = this.#take(id);
     if (!command) return;
-    for (const type of command.message_types) {
-      if (command.action === "unsubscribe") this.#inForce.delete(type);
-      else this.#inForce.set(type, JSON.stringify(command.filters));
-    }
+    if (command.action === "unsubscribe") this.#forget(command.message_types);
+    else this.#enforce(command);
     if (command.since !== undefined) this.#resumeFrom = null;
     if (this.#resumeFrom === null && isSeq(seq)) this.#cursor = seq;
     this.#answered();
+  }
+
+  #enforce({ message_types: types, filters }) {
+    for (const type of types) this.#inForce.set(type, JSON.stringify(filters));
   }
 
   /** Handle the refusal of a command; return whether it was sent here. */
@@ -246,7 +250,8 @@ export class Subscriptions {
     const command = this.#take(id);
     if (!command) return false;
     if (error.code === RATE_LIMITED) this.#hold(error, command.action);
-    else if (error.field === "since") this.#startAnew(command.since);
+    else if (error.code === SERVER_ERROR) this.#tryAgain(error);
+    else if (error.field === "since" && command.since !== undefined) this.#startAnew(command.since);
     else this.#reject(command, error);
     this.#answered();
     return true;
@@ -268,12 +273,22 @@ export class Subscriptions {
 
   #hold(error, action) {
     const delay = retryDelay(error);
+    this.#changeAfter(delay);
+    this.#on.emit("throttled", { seconds: delay / 1000, action });
+  }
+
+  /** The server cannot do it now; a listener does not end for that. */
+  #tryAgain(error) {
+    this.#changeAfter(Math.max(retryDelay(error), TROUBLE_MS));
+    this.#on.emit("error", error);
+  }
+
+  #changeAfter(ms) {
     this.#clock.clearTimeout(this.#timer);
     this.#timer = this.#clock.setTimeout(() => {
       this.#timer = 0;
       this.#change();
-    }, delay);
-    this.#on.emit("throttled", { seconds: delay / 1000, action });
+    }, ms);
   }
 
   /** The log ends before the cursor, so it is another log: report a gap and follow from now on. */
@@ -284,8 +299,9 @@ export class Subscriptions {
     this.#reportGap({ from: since, to: null });
   }
 
-  /** Remove the listeners that asked for a refused command. */
+  /** Remove the listeners that asked for a refused command, and do not repeat it. */
   #reject(command, error) {
+    if (command.action === "unsubscribe") this.#forget(command.message_types);
     const filters = JSON.stringify(command.filters);
     for (const listener of [...this.#listeners]) {
       const concerned = listener.types.some((type) => command.message_types.includes(type));
@@ -295,6 +311,10 @@ export class Subscriptions {
     }
     if (command.since !== undefined && !this.#listeners.size) this.#resumeFrom = null;
     this.#on.emit("error", error);
+  }
+
+  #forget(types) {
+    for (const type of types) this.#inForce.delete(type);
   }
 
   /** Report a resume once all of it has arrived. It takes two pings, because the first may overtake

@@ -59,6 +59,11 @@ const actions = {
   history: (page) => live.history(page),
   search: ({ query, ...page }) => live.search(query, page),
   publish: ({ message }) => live.publish(message),
+  nest({ depth }) {
+    let metadata = {};
+    for (let level = 0; level < depth; level += 1) metadata = { metadata };
+    return live.publish({ type: "user", user_id: "u1", username: "Ann", content: "x", metadata });
+  },
   ping: () => live.ping(),
   reconnect: () => live.reconnect(),
   close: () => live.close(),
