@@ -219,8 +219,12 @@ def test_dates_limit_what_is_shown(host: Host, look: Look) -> None:
 
 def days(viewer: Viewer) -> list[str]:
     """The day rows, from top to bottom."""
-    shown = viewer.page.locator(".day").all()
-    return [day.inner_text() for day in sorted(shown, key=lambda day: day.bounding_box()["y"])]
+    found: list[str] = viewer.page.evaluate(
+        """() => [...document.querySelectorAll('.day')]
+            .sort((one, other) => one.getBoundingClientRect().y - other.getBoundingClientRect().y)
+            .map((day) => day.textContent)"""
+    )
+    return found
 
 
 def test_a_day_row_stands_where_the_local_day_changes(host: Host, look: Look) -> None:
