@@ -10,9 +10,8 @@ import { subscriptionCommands } from "./commands.js";
 import { RATE_LIMITED, SERVER_ERROR } from "./errors.js";
 import { encode, isSeq, refused } from "./frames.js";
 import { Listener } from "./listener.js";
+import { ResumeReport } from "./resumereport.js";
 
-/** Between the two pings that prove the end of a resume. */
-const CONFIRM_MS = 500;
 /** Types that nobody wants any more are unsubscribed after so long without another change: what
  * replaces one listener by another costs one command, not two. */
 const UNWANTED_MS = 2000;
@@ -24,6 +23,7 @@ export class Subscriptions {
   #limit;
   #nextId;
   #on;
+  #report;
 
   #listeners = new Set();
   #cursor = null; // everything asked for up to here has been delivered
@@ -33,7 +33,6 @@ export class Subscriptions {
   #open = false;
   #inForce = new Map(); // type → its filters as JSON, as the server has confirmed them
   #resumeFrom = null; // `since` to be confirmed; until it is, messages are dropped
-  #resumed = null; // report on the resume under way: { from, gaps }
   #pending = null; // request id → command, for the commands without an answer
   #timer = 0; // until commands may go again after a rate limit
   #unwanted = 0; // timer, until types that nobody wants are unsubscribed
@@ -45,6 +44,7 @@ export class Subscriptions {
     this.#limit = limit;
     this.#nextId = nextId;
     this.#on = on;
+    this.#report = new ResumeReport(clock, on);
   }
 
   /** Everything asked for up to this seq has been delivered; null before the first subscription. */
@@ -95,7 +95,7 @@ export class Subscriptions {
     this.#open = true;
     if (!this.#anyStarted()) this.#cursor = null;
     this.#resumeFrom = this.#cursor;
-    if (this.#cursor !== null) this.#resumed = { from: this.#cursor, gaps: [] };
+    if (this.#cursor !== null) this.#report.begin(this.#cursor);
     this.#change();
   }
 
@@ -114,7 +114,7 @@ export class Subscriptions {
     this.#timer = 0;
     this.#inForce.clear();
     this.#pending = null;
-    this.#resumed = null;
+    this.#report.drop();
   }
 
   // Messages and positions.
@@ -131,8 +131,9 @@ export class Subscriptions {
   /** The server has no longer the messages after `from` and up to `to`. */
   gap(gap) {
     if (this.#resumeFrom !== null || !isSeq(gap.from) || !isSeq(gap.to)) return;
+    if (gap.to <= this.#cursor) return; // all of that has been delivered
     this.#advance(gap.to);
-    this.#reportGap(gap);
+    this.#report.gap(gap);
   }
 
   /** A pong: everything asked for up to `seq` has been sent. */
@@ -142,11 +143,6 @@ export class Subscriptions {
 
   #advance(seq) {
     if (isSeq(seq)) this.#cursor = Math.max(this.#cursor ?? 0, seq);
-  }
-
-  #reportGap(gap) {
-    this.#resumed?.gaps.push(gap);
-    this.#on.emit("gap", gap);
   }
 
   // Changes.
@@ -267,7 +263,7 @@ export class Subscriptions {
     if (this.#pending.size) return;
     this.#pending = null;
     this.#startListeners();
-    if (this.#resumed && this.#resumeFrom === null) this.#confirmResume();
+    if (this.#resumeFrom === null) this.#report.confirm(() => this.#cursor);
     this.#change();
   }
 
@@ -296,7 +292,7 @@ export class Subscriptions {
     this.#resumeFrom = null;
     this.#cursor = null;
     for (const listener of this.#listeners) listener.reset();
-    this.#reportGap({ from: since, to: null });
+    this.#report.gap({ from: since, to: null });
   }
 
   /** Remove the listeners that asked for a refused command, and do not repeat it. */
@@ -315,23 +311,5 @@ export class Subscriptions {
 
   #forget(types) {
     for (const type of types) this.#inForce.delete(type);
-  }
-
-  /** Report a resume once all of it has arrived. It takes two pings, because the first may overtake
-   * the messages that the server is about to read from the log. */
-  async #confirmResume() {
-    const report = this.#resumed;
-    try {
-      await this.#on.ping();
-      if (this.#cursor === report.from) {
-        await new Promise((resolve) => this.#clock.setTimeout(resolve, CONFIRM_MS));
-        await this.#on.ping();
-      }
-    } catch {
-      return; // the connection is lost again
-    }
-    if (this.#resumed !== report) return;
-    this.#resumed = null;
-    this.#on.emit("resumed", report);
   }
 }
