@@ -195,7 +195,7 @@ def test_limits_can_be_switched_off(start: Start) -> None:
 
 def greeted(path: Path) -> bool:
     """Whether a client that connects to a Unix socket is greeted."""
-    with unix_connect(str(path), uri="ws://here/ws/live-log") as client:
+    with unix_connect(str(path), uri="ws://localhost/ws/live-log") as client:
         return bool(json.loads(client.recv(PATIENCE))["action"] == "connected")
 
 
@@ -259,7 +259,7 @@ def test_it_stops_with_many_clients_that_do_not_answer(start: Start) -> None:
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
     for sock in silent:
         sock.sendall(
-            b"GET /ws/live-log HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            b"GET /ws/live-log HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
             b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )

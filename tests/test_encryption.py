@@ -70,7 +70,7 @@ def found(folder: Path) -> set[str]:
 def ask(port: int, method: str, target: str, body: str = "") -> Json:
     """One request to a server in a process of its own."""
     head = (
-        f"{method} {target} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n"
+        f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body.encode())}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as http:
