@@ -11,7 +11,7 @@ import pytest
 from livelog import ConnectionEndedError, RefusedError, UnreachableError, connect
 from tests.support.following import IMPATIENT, contents, take
 from tests.support.identity import SECRET, api_key, token
-from tests.support.process import Start, ended, ready
+from tests.support.process import STOPPED, Start, ended, ready
 from tests.support.wire import House, on_uvloop, serving, soon, until, user
 from tests.test_authentication import AUTH, Time
 
@@ -209,7 +209,7 @@ def test_the_server_says_what_it_asks_for_and_never_its_secrets(start: Start) ->
     assert process.stdout is not None
     assert process.stdout.readline().endswith("/ws/live-log (authenticated: JWT)\n")
     process.terminate()
-    assert ended(process) == (0, "", "")
+    assert ended(process) == (0, STOPPED, "")
     for arguments, environment in (
         (["--jwt-secret", "hunter2"], {}),
         (["serve", "--help"], {"LIVELOG_JWT_SECRET": "hunter2"}),
