@@ -198,6 +198,24 @@ def test_a_file_that_is_something_else_is_left_alone(start: Start, tmp_path: Pat
     assert file.read_text() == "data"
 
 
+def test_a_token_comes_from_its_variable_or_a_file(start: Start, tmp_path: Path) -> None:
+    server = start("--port", "0", LIVELOG_JWT_SECRET=SECRET)
+    url, good = ready(server), token()
+    file = tmp_path / "token"
+    file.write_text(f"{good}\n")
+    for variables in ({"LIVELOG_TOKEN": f"{good}\r\n"}, {"LIVELOG_TOKEN_FILE": str(file)}):
+        code, _, err = ended(start("history", "--url", url, **variables))
+        assert (code, "Traceback" in err) == (0, False), err
+    both = {"LIVELOG_TOKEN": good, "LIVELOG_TOKEN_FILE": str(file)}
+    code, _, err = ended(start("history", "--url", url, **both))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "LIVELOG_TOKEN and LIVELOG_TOKEN_FILE are both set" in err
+    assert ended(start("history", "--url", url, "--token", good, **both))[0] == 0
+    code, _, err = ended(start("history", "--url", url, LIVELOG_TOKEN="hun ter2"))
+    assert (code, "LIVELOG_TOKEN" in err, "hun" in err) == (2, True, False)
+    assert ended(start("history", "--help", **both))[0] == 0
+
+
 def test_a_token_that_cannot_be_is_not_repeated(start: Start) -> None:
     code, _, err = ended(start("history", "--token", "hun ter2"))
     assert code == 2

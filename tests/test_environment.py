@@ -197,6 +197,8 @@ def test_the_clients_token_comes_from_a_variable_or_its_file(tmp_path: Path) -> 
     assert token({}) is token({"LIVELOG_TOKEN": " "}) is None
     assert token({"LIVELOG_TOKEN": "lk_key\n"}) == "lk_key"
     assert token({"LIVELOG_TOKEN_FILE": str(file)}) == "lk_key"
+    with pytest.raises(ConfigError, match="LIVELOG_TOKEN: has quotes"):
+        token({"LIVELOG_TOKEN": "'lk_key'"})
     with pytest.raises(ConfigError, match="LIVELOG_TOKEN_FILE: /nowhere"):
         token({"LIVELOG_TOKEN_FILE": "/nowhere"})
 

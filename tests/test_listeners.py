@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from pathlib import Path
 
 import pytest
 
 from livelog import Config, Server
 from livelog.net import listeners
+from tests.support.process import Start, port_of, ready
 from tests.support.wire import on_each_loop, on_uvloop
 
 ONE, OTHER = "127.0.0.1", "127.0.0.2"
@@ -64,6 +66,20 @@ async def test_every_address_is_served_with_the_same_port(host: str, reached: se
     again = Config(host=host, port=port, store="memory", drain_seconds=0)
     async with Server(again) as server:
         assert server.port == port
+
+
+def test_hosts_may_be_repeated_and_come_from_everywhere(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "live.toml"
+    file.write_text(f'host = ["{ONE}", "{OTHER}"]')
+    for arguments, variables in (
+        (("--host", ONE, "--host", OTHER), {}),
+        (("--host", f"{ONE},{OTHER}"), {"LIVELOG_HOST": "192.0.2.1"}),
+        ((), {"LIVELOG_HOST": f" {ONE} , {OTHER}\n"}),
+        (("--config", str(file)), {}),
+    ):
+        port = port_of(ready(start("--port", "0", *arguments, **variables)))
+        assert reaches(ONE, port)
+        assert reaches(OTHER, port)
 
 
 @on_each_loop

@@ -285,11 +285,11 @@ async def _connected(url: str) -> Connection:
         loss = errors.of_handshake(response.status_code, response.headers.get("Retry-After", ""))
         raise Lost(loss) from None
     except InvalidMessage:
-        raise Lost(Loss("the answer is not HTTP")) from None
+        raise Lost(Loss(f"the answer{via(proxy)} is not HTTP")) from None
     except InvalidHandshake as refused:
         raise Lost(_outage(f"the answer is not that of a WebSocket server: {refused}")) from None
     except ssl.SSLError as error:
-        raise Lost(_outage(f"TLS failed: {error}")) from None
+        raise Lost(_outage(f"TLS failed{via(proxy)}: {error}")) from None
     except OSError as error:
         raise Lost(Loss(f"{_described(error)}{via(proxy)}")) from None
 

@@ -106,7 +106,7 @@ def token(environment: Mapping[str, str]) -> str | None:
     file = environment.get(TOKEN + _FROM_FILE, "").strip()
     if given and file:
         raise _both(TOKEN, TOKEN + _FROM_FILE)
-    return secret_in(TOKEN + _FROM_FILE, file) if file else given or None
+    return secret_in(TOKEN + _FROM_FILE, file) if file else _unquoted(TOKEN, given) or None
 
 
 def secret_in(variable: str, file: str) -> str:
