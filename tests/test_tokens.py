@@ -69,27 +69,27 @@ def test_a_good_token_tells_who_it_is(algorithm: str) -> None:
 @pytest.mark.parametrize(
     ("said", "granted"),
     [
-        ({"scope": ["read", "publish", "openid"]}, {"read", "publish"}),
-        ({"scp": "read publish"}, {"read", "publish"}),
-        ({"scp": ["read", "publish:dm"]}, {"read", "publish:dm"}),
-        ({"scopes": "read"}, {"read"}),
-        ({"scopes": ["admin"]}, {"admin"}),
-        ({"scope": "read", "scp": ["admin"], "scopes": "admin"}, {"read"}),
-        ({"scope": [], "scp": ["admin"]}, set()),
-        ({"scope": "  read   publish "}, {"read", "publish"}),
-        ({"scope": "x\u00a0admin"}, set()),
-        ({"scope": "x\u2003admin x\tadmin x\nadmin x\x1fadmin\x0b x\u3000admin"}, set()),
-        ({"scp": ["x\u00a0admin", "x admin", " admin", "ADMIN"]}, set()),
-        ({"roles": ["admin"], "groups": ["admin"]}, set()),
+        ({"scope": ["read", "publish", "openid"]}, "read publish"),
+        ({"scp": "read publish"}, "read publish"),
+        ({"scp": ["read", "publish:dm"]}, "read publish:dm"),
+        ({"scopes": "read"}, "read"),
+        ({"scopes": ["admin"]}, "admin"),
+        ({"scope": "read", "scp": ["admin"], "scopes": "admin"}, "read"),
+        ({"scope": [], "scp": ["admin"]}, ""),
+        ({"scope": "  read   publish "}, "read publish"),
+        ({"scope": "x\u00a0admin"}, ""),
+        ({"scope": "x\u2003admin x\tadmin x\nadmin x\x1fadmin\x0b x\u3000admin"}, ""),
+        ({"scp": ["x\u00a0admin", "x admin", " admin", "ADMIN"]}, ""),
+        ({"roles": ["admin"], "groups": ["admin"]}, ""),
     ],
     ids=str,
 )
-def test_scopes_are_read_wherever_a_provider_puts_them(said: Any, granted: set[str]) -> None:
+def test_scopes_are_read_wherever_a_provider_puts_them(said: Any, granted: str) -> None:
     said = {"scope": None, **said}
-    assert verify(token(**said)).scopes == granted
+    assert verify(token(**said)).scopes == {*granted.split()}
     answer = {name: value for name, value in said.items() if value is not None}
     answer |= {"sub": "u1", "exp": 2000}
-    assert tokens.principal(answer, NO_RULES, 1000).scopes == granted
+    assert tokens.principal(answer, NO_RULES, 1000).scopes == {*granted.split()}
 
 
 @pytest.mark.parametrize("name", ["scp", "scopes"])
