@@ -6,7 +6,6 @@ The methods with which a program publishes and reads are in `net/inprocess`.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import time
 from collections.abc import Callable
@@ -28,14 +27,15 @@ from livelog.fanout.pacing import Pacing
 from livelog.log.ingest import Ingest
 from livelog.log.log import Log
 from livelog.log.window import Window
-from livelog.net.addresses import Networks
+from livelog.net.addresses import Networks, is_loopback
 from livelog.net.audit import Audit
 from livelog.net.context import Context
 from livelog.net.drain import drain
+from livelog.net.hosts import hosts_of
 from livelog.net.http.connection import HttpConnection
 from livelog.net.inprocess import NOT_RUNNING, InProcess
 from livelog.net.limiter import Limiter
-from livelog.net.listeners import listen
+from livelog.net.listeners import ALL_IPV4, ALL_IPV6, Endpoint, Listener, listen, resolve
 from livelog.net.origins import Origins
 from livelog.net.scheduler import Scheduler
 from livelog.net.tls import Certificate, TlsDoor
@@ -90,7 +90,8 @@ class Server(InProcess):
         self._store: Store
         self._log: Log
         self._auth: Authenticator | None = None
-        self._listener: asyncio.Server
+        self._endpoints: list[Endpoint] = []
+        self._listener: Listener
         self._certificate: Certificate | None = None
         self._turning: asyncio.TimerHandle | None = None
         self._filling: asyncio.Task[None] | None = None
@@ -135,6 +136,7 @@ class Server(InProcess):
 
     async def _start(self) -> None:
         self._certificate = _certificate(self.config)
+        self._endpoints = await resolve(self.config.net)
         async with AsyncExitStack() as parts:  # closes what has been opened if the next part fails
             self._auth = await factory.opened(self.config, self._clock)
             if self._auth is not None:
@@ -148,8 +150,7 @@ class Server(InProcess):
             parts.push_async_callback(self._engine.close)
             self._listener = await self._listen()
             self._parts = parts.pop_all()
-        if not self.config.net.uds:
-            self._port = int(self._listener.sockets[0].getsockname()[1])
+        self._port = self._listener.port
         self._warn_if_open()
         self._turn_wheel()
         if self._store.reader is not None:
@@ -206,13 +207,26 @@ class Server(InProcess):
 
     @property
     def url(self) -> str:
-        """Address for subscribers. Raises `NotRunningError` before the start."""
+        """Address for subscribers, at the first host. Raises `NotRunningError` before the start."""
         net, port = self.config.net, self.port
         if net.uds:
             return f"ws+unix://{net.uds}:{WEBSOCKET_PATH}"
         scheme = "wss" if self.config.tls.cert else "ws"
-        host = f"[{net.host}]" if ":" in net.host else net.host
-        return f"{scheme}://{host}:{port}{WEBSOCKET_PATH}"
+        return f"{scheme}://{_in_url(net.hosts[0])}:{port}{WEBSOCKET_PATH}"
+
+    @property
+    def viewer_url(self) -> str:
+        """Address of the viewer, for a browser on this machine; "" for a Unix socket.
+
+        Raises `NotRunningError` before the start.
+        """
+        net, port = self.config.net, self.port
+        if net.uds:
+            return ""
+        scheme = "https" if self.config.tls.cert else "http"
+        # Not every browser opens the addresses that stand for all.
+        host = {ALL_IPV4: "127.0.0.1", ALL_IPV6: "::1"}.get(net.hosts[0], net.hosts[0])
+        return f"{scheme}://{_in_url(host)}:{port}/"
 
     @property
     def trust(self) -> str:
@@ -252,6 +266,7 @@ class Server(InProcess):
             clock=self._clock,
             started=loop.time(),
             proxies=proxies,
+            hosts=hosts_of(config.net, self._addresses),
             origins=Origins(config.net.allowed_origins),
             audit=audit,
             limiter=Limiter(config, proxies, loop.time, audit),
@@ -284,7 +299,7 @@ class Server(InProcess):
             self._log.impaired = f"the window could not be filled: {refused.issue}"
             _logger.error("%s", self._log.impaired)
 
-    async def _listen(self) -> asyncio.Server:
+    async def _listen(self) -> Listener:
         def plain() -> asyncio.Protocol:
             return HttpConnection(self._context)
 
@@ -293,14 +308,18 @@ class Server(InProcess):
                 return TlsDoor(self._context, self._certificate, plain)
             return plain()
 
-        return await listen(self.config.net, door)
+        return await listen(self.config.net, self._endpoints, door)
+
+    @property
+    def _addresses(self) -> list[str]:
+        """The addresses that are listened on."""
+        return [endpoint.address[0] for endpoint in self._endpoints]
 
     def _warn_if_open(self) -> None:
         """Log that clients on other machines read and publish without authentication."""
         if self._auth is not None or self.config.net.uds:
             return
-        names = [listening.getsockname()[0] for listening in self._listener.sockets]
-        beyond = [name for name in names if not ipaddress.ip_address(name).is_loopback]
+        beyond = [address for address in self._addresses if not is_loopback(address)]
         if beyond:
             issue = "open: all clients that reach %s may read and publish everything"
             _logger.warning(issue, ", ".join(beyond))
@@ -313,6 +332,10 @@ class Server(InProcess):
         for peer in context.timers.expired(now):
             peer.on_deadline(now)
         context.limiter.sweep()
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _certificate(config: Config) -> Certificate | None:

@@ -8,8 +8,10 @@ import re
 import signal
 import socket
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from websockets.sync.client import ClientConnection, connect, unix_connect
 from livelog import __version__
 from livelog.cli import COMMANDS, main
 from livelog.cli.options import Parser
-from tests.support.process import Start, ended, port_of, ready
+from tests.support.process import ROOT, STOPPED, Start, ended, port_of, ready
 from tests.support.wire import PATIENCE, TYPES, Json
 
 
@@ -52,7 +54,7 @@ def test_it_says_where_it_is_serves_and_stops_in_good_order(
         assert last.pop("reconnect_after_ms") >= 0
         assert last == {"action": "disconnected", "reason": "normal_closure"}
         assert client.protocol.close_code == 1001
-    assert ended(process) == (0, "", "")
+    assert ended(process) == (0, STOPPED, "")
 
 
 def events_until_close(client: ClientConnection) -> Iterator[Json]:
@@ -128,9 +130,47 @@ def test_a_wrong_variable_is_named(start: Start) -> None:
     code, _, err = ended(start(LIVELOG_PORT="x"))
     assert (code, err.count("\n")) == (2, 1)
     assert "port" in err.lower()
-    code, _, err = ended(start(LIVELOG_COLOUR="red"))
+    assert "LIVELOG_PORT" in err
+    for variables in ({"LIVELOG_PORT": "1", "LIVELOG_HOST": "no.such.host.invalid"},):
+        code, _, err = ended(start(**variables))
+        assert (code, err.count("\n")) == (2, 1)
+        assert "(LIVELOG_HOST, LIVELOG_PORT)" in err
+    code, _, err = ended(start(LIVELOG_JWT_SECRET="short"))
     assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("livelog: LIVELOG_JWT_SECRET: --jwt-secret: must have at least 32 bytes")
+    code, _, err = ended(start(LIVELOG_CONFIG="/nowhere/live.toml"))
+    assert (code, err.count("\n")) == (2, 1)
+    assert err.startswith("livelog: LIVELOG_CONFIG: --config /nowhere/live.toml")
+
+
+def test_what_others_set_is_passed_over(start: Start) -> None:
+    variables = {"LIVELOG_PORT": "tcp://10.0.0.1:8000", "LIVELOG_SERVICE_HOST": "10.0.0.1"}
+    process = start("--port", "0", **variables, LIVELOG_COLOUR="red")
+    ready(process)
+    process.terminate()
+    code, _, err = ended(process)
+    assert (code, err.count("\n")) == (0, 1)
     assert "LIVELOG_COLOUR" in err
+
+
+def test_the_viewers_address_follows_and_the_end_is_told(start: Start) -> None:
+    process = start("--port", "0")
+    url = ready(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"livelog viewer on http://127.0.0.1:{port_of(url)}/\n"
+    process.terminate()
+    assert process.stdout.readline() == STOPPED
+    assert process.wait(PATIENCE) == 0
+
+
+def test_a_server_goes_on_when_nobody_reads_what_it_prints(start: Start) -> None:
+    process = start("--port", "0")
+    ready(process)
+    assert process.stdout is not None
+    process.stdout.close()
+    process.terminate()
+    assert process.stderr is not None
+    assert (process.wait(PATIENCE), process.stderr.read()) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -195,7 +235,7 @@ def test_limits_can_be_switched_off(start: Start) -> None:
 
 def greeted(path: Path) -> bool:
     """Whether a client that connects to a Unix socket is greeted."""
-    with unix_connect(str(path), uri="ws://here/ws/live-log") as client:
+    with unix_connect(str(path), uri="ws://localhost/ws/live-log") as client:
         return bool(json.loads(client.recv(PATIENCE))["action"] == "connected")
 
 
@@ -205,7 +245,7 @@ def test_it_listens_on_a_unix_socket(start: Start, tmp_path: Path) -> None:
     assert ready(process) == f"ws+unix://{path}:/ws/live-log"
     assert greeted(path)
     process.terminate()
-    assert ended(process) == (0, "", "")
+    assert ended(process) == (0, STOPPED, "")
 
 
 def test_a_socket_that_a_dead_server_left_is_taken_over(start: Start, tmp_path: Path) -> None:
@@ -250,7 +290,33 @@ def test_the_demo_publishes_all_six_types(start: Start) -> None:
             missing.discard(json.loads(client.recv(PATIENCE)).get("type", ""))
         process.terminate()
         list(events_until_close(client))
-    assert ended(process) == (0, "", "")
+    assert ended(process) == (0, STOPPED, "")
+
+
+def test_the_demo_leaves_nothing_behind_and_begins_with_an_hour_of_past(
+    start: Start, tmp_path: Path
+) -> None:
+    store = tmp_path / "live.db"
+    began = time.time()
+    process = start("--port", "0", "--demo", LIVELOG_STORE="")
+    port = port_of(ready(process))
+    url = f"http://127.0.0.1:{port}/api/history?limit=1000"
+    with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+        page = json.load(answer)
+    stamps = [message["timestamp"] for message in page["messages"]]
+    assert len(stamps) == 1000
+    assert page["total_count"] > 2000
+    assert stamps == sorted(stamps, reverse=True)
+    last = f"{url}&offset={page['total_count'] - 1}"
+    with urllib.request.urlopen(last, timeout=PATIENCE) as answer:
+        oldest = json.load(answer)["messages"][-1]["timestamp"]
+    assert 3000 < began - datetime.fromisoformat(oldest).timestamp() < 3700
+    process.terminate()
+    assert ended(process)[0] == 0
+    assert not (ROOT / "livelog.db").exists()
+    kept = start("--port", "0", "--demo", "--store", str(store))
+    ready(kept)
+    assert store.exists()
 
 
 def test_it_stops_with_many_clients_that_do_not_answer(start: Start) -> None:
@@ -259,14 +325,14 @@ def test_it_stops_with_many_clients_that_do_not_answer(start: Start) -> None:
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
     for sock in silent:
         sock.sendall(
-            b"GET /ws/live-log HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            b"GET /ws/live-log HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
             b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
         assert sock.recv(20).startswith(b"HTTP/1.1 101")
     assert health(port)["connections"] == 20
     process.terminate()
-    assert ended(process) == (0, "", "")
+    assert ended(process) == (0, STOPPED, "")
     for sock in silent:
         sock.close()
 

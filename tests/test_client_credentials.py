@@ -11,7 +11,7 @@ import pytest
 from livelog import ConnectionEndedError, RefusedError, UnreachableError, connect
 from tests.support.following import IMPATIENT, contents, take
 from tests.support.identity import SECRET, api_key, token
-from tests.support.process import Start, ended, ready
+from tests.support.process import STOPPED, Start, ended, ready
 from tests.support.wire import House, on_uvloop, serving, soon, until, user
 from tests.test_authentication import AUTH, Time
 
@@ -198,6 +198,24 @@ def test_a_file_that_is_something_else_is_left_alone(start: Start, tmp_path: Pat
     assert file.read_text() == "data"
 
 
+def test_a_token_comes_from_its_variable_or_a_file(start: Start, tmp_path: Path) -> None:
+    server = start("--port", "0", LIVELOG_JWT_SECRET=SECRET)
+    url, good = ready(server), token()
+    file = tmp_path / "token"
+    file.write_text(f"{good}\n")
+    for variables in ({"LIVELOG_TOKEN": f"{good}\r\n"}, {"LIVELOG_TOKEN_FILE": str(file)}):
+        code, _, err = ended(start("history", "--url", url, **variables))
+        assert (code, "Traceback" in err) == (0, False), err
+    both = {"LIVELOG_TOKEN": good, "LIVELOG_TOKEN_FILE": str(file)}
+    code, _, err = ended(start("history", "--url", url, **both))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "LIVELOG_TOKEN and LIVELOG_TOKEN_FILE are both set" in err
+    assert ended(start("history", "--url", url, "--token", good, **both))[0] == 0
+    code, _, err = ended(start("history", "--url", url, LIVELOG_TOKEN="hun ter2"))
+    assert (code, "LIVELOG_TOKEN" in err, "hun" in err) == (2, True, False)
+    assert ended(start("history", "--help", **both))[0] == 0
+
+
 def test_a_token_that_cannot_be_is_not_repeated(start: Start) -> None:
     code, _, err = ended(start("history", "--token", "hun ter2"))
     assert code == 2
@@ -209,7 +227,7 @@ def test_the_server_says_what_it_asks_for_and_never_its_secrets(start: Start) ->
     assert process.stdout is not None
     assert process.stdout.readline().endswith("/ws/live-log (authenticated: JWT)\n")
     process.terminate()
-    assert ended(process) == (0, "", "")
+    assert ended(process) == (0, STOPPED, "")
     for arguments, environment in (
         (["--jwt-secret", "hunter2"], {}),
         (["serve", "--help"], {"LIVELOG_JWT_SECRET": "hunter2"}),

@@ -45,7 +45,7 @@ def test_a_flag_beats_a_variable_beats_the_file_beats_the_default(tmp_path: Path
     environment = {"LIVELOG_PORT": "2", "LIVELOG_PING_INTERVAL": "2", "OTHER": "x"}
     config = load({"port": "3"}, environment, str(file))
     assert (config.net.port, config.net.ping_interval, config.net.stall_seconds) == (3, 2.0, 7.0)
-    assert config.net.host == "127.0.0.1"
+    assert config.net.hosts == ("127.0.0.1",)
 
 
 def test_all_defaults_are_allowed() -> None:
@@ -93,15 +93,11 @@ def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allo
 def test_an_unknown_setting_is_told_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"unknown setting 'prot'; did you mean 'port'\?.*host"):
         Config(prot=1)
-    with pytest.raises(ConfigError, match=r"LIVELOG_PROT: .*'prot'; did you mean 'port'\?.*host"):
-        load({}, {"LIVELOG_PROT": "1"})
 
 
 def test_a_setting_that_resembles_none_gets_no_suggestion() -> None:
     with pytest.raises(ConfigError, match="unknown setting 'colour'; known are: host, port"):
         Config(colour="red")
-    with pytest.raises(ConfigError, match=r"LIVELOG_COLOUR: .*'colour'; known are: host"):
-        load({}, {"LIVELOG_COLOUR": "red"})
 
 
 def test_an_unknown_key_of_the_file_names_the_file(tmp_path: Path) -> None:
@@ -138,7 +134,7 @@ def test_a_config_made_by_a_program_is_checked_too() -> None:
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name not in PROOFS])
 def test_every_setting_can_be_made_in_every_way(name: str, tmp_path: Path) -> None:
-    default = "" if OPTIONS[name].read else value(Config(), name)
+    default = "127.0.0.1" if name == "host" else "" if OPTIONS[name].read else value(Config(), name)
     written = str(default).lower() if isinstance(default, bool) else str(default)
     file = tmp_path / "live.toml"
     file.write_text(f"{name} = {repr(default) if isinstance(default, str) else written}")
@@ -148,7 +144,8 @@ def test_every_setting_can_be_made_in_every_way(name: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_no_setting_takes_just_anything(name: str) -> None:
-    wrongs: list[object] = [["a", "list"], None, {}]
+    listed = [] if name in ("host", "allowed_hosts") else [["a", "list"]]
+    wrongs: list[object] = [*listed, ["a", 1], None, {}]
     for wrong in wrongs:
         with pytest.raises(ConfigError, match=flag(name)):
             load({name: wrong}, {})

@@ -35,7 +35,7 @@ from livelog.store.reader import segments
 from livelog.store.rekey import change_key
 from livelog.wire.commands import Filters
 from tests.support.disk import KEY, Disk, key_file, reading_processes
-from tests.support.process import CLEAN, ROOT, Start, ended, port_of, ready
+from tests.support.process import CLEAN, ROOT, STOPPED, Start, ended, port_of, ready
 from tests.support.strategies import record
 from tests.support.wire import PATIENCE, Json, on_uvloop, user
 
@@ -70,7 +70,7 @@ def found(folder: Path) -> set[str]:
 def ask(port: int, method: str, target: str, body: str = "") -> Json:
     """One request to a server in a process of its own."""
     head = (
-        f"{method} {target} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n"
+        f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body.encode())}\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", port), PATIENCE) as http:
@@ -131,7 +131,7 @@ def test_nothing_can_be_read_in_the_files_of_a_server_that_was_killed(
     assert not any(secret in each for each in told for secret in (KEY, KEY.hex().encode()))
     assert sum(each.stat().st_size for each in folder.glob("live.db-index*")) > 100_000
     again.terminate()
-    assert ended(again) == (0, "", "")
+    assert ended(again) == (0, STOPPED, "")
     assert found(folder) == (set() if encrypted else set(MARKS))
     assert sorted(path.name for path in folder.iterdir()) == ["live.db", "live.db-index", "tmp"]
 
@@ -301,7 +301,7 @@ def test_a_store_that_is_used_keeps_its_key(start: Start, tmp_path: Path) -> Non
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert f"process {server.pid}" in refused.stderr
     server.terminate()
-    assert ended(server) == (0, "", "")
+    assert ended(server) == (0, STOPPED, "")
 
 
 def test_a_store_that_another_program_reads_keeps_its_key(
@@ -471,7 +471,7 @@ def test_without_a_key_the_extra_is_not_needed(start: Start, tmp_path: Path) -> 
     publish(port, range(1000))
     assert published(port)[-1] == "1000"
     server.terminate()
-    assert ended(server) == (0, "", "")
+    assert ended(server) == (0, STOPPED, "")
 
 
 def test_the_command_makes_keys_and_overwrites_none(start: Start, tmp_path: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+from unittest.mock import patch
 
 from tests.support.auditlog import audit_log
+from tests.support.identity import SECRET, token
 from tests.support.wire import (
     PING,
     House,
     Json,
+    command,
     frame,
     on_each_loop,
     on_uvloop,
@@ -18,6 +20,7 @@ from tests.support.wire import (
     upgrade,
 )
 
+HISTORY = "/api/history"
 HERE, THERE, FAR = "127.0.0.1", "127.0.0.9", "203.0.113.9"
 
 
@@ -91,10 +94,10 @@ async def test_when_too_many_wait_the_least_recently_active_is_evicted() -> None
 @on_uvloop
 async def test_an_address_that_keeps_failing_is_blocked_and_nobody_else() -> None:
     settings: Json = {"trusted_proxies": "127.0.0.1", "block_after": 5, "block_seconds": 60}
-    async with serving(**settings) as house:
+    async with serving(jwt_secret=SECRET, **settings) as house:
         with audit_log() as lines:
             for _ in range(5):
-                await _ask(house, FAR, Origin="https://evil.org")
+                assert (await _ask(house, FAR, HISTORY, Authorization="Bearer x"))[0] == 401
             status, details = await _ask(house, FAR)
             assert status == 429
             assert "blocked" in details["issue"]
@@ -102,6 +105,58 @@ async def test_an_address_that_keeps_failing_is_blocked_and_nobody_else() -> Non
         assert (await _ask(house, "203.0.113.10"))[0] == 200
         assert [line for line in lines if "is blocked for 60 seconds" in line]
         assert len(lines) == 3, "each kind is told once"
+
+
+@on_uvloop
+async def test_who_means_no_harm_takes_nobody_down_who_shares_the_address() -> None:
+    settings: Json = {"trusted_proxies": "127.0.0.1", "block_after": 3, "head_timeout": 0.3}
+    past = f"Bearer {token(lasts=-60)}"
+    good = f"Bearer {token()}"
+    async with serving(jwt_secret=SECRET, max_frame_bytes=1024, **settings) as house:
+        harmless: list[tuple[str, Json, int]] = [
+            (HISTORY, {"Authorization": past}, 401),
+            (HISTORY, {"Authorization": f"Bearer {token(scope='')}"}, 403),
+            (HISTORY, {"Authorization": good, "Origin": "https://foreign.example"}, 403),
+            ("/ws/live-log", {"Origin": "https://foreign.example"}, 403),
+            ("/nothing", {}, 404),
+            ("/ws/live-log", {}, 426),
+            ("/api/messages", {}, 405),
+            ("/api/history?limit=x", {"Authorization": good}, 400),
+        ]
+        for target, headers, expected in harmless:
+            for _ in range(4):
+                assert (await _ask(house, FAR, target, **headers))[0] == expected
+        for sent in (
+            command("authenticate", token=past.removeprefix("Bearer ")),
+            frame("x" * 2000),
+        ):
+            for _ in range(4):
+                wire = await house.wire()
+                await wire.send(upgrade(X_Forwarded_For=FAR), sent)
+                await wire.upto(b'"disconnected"')
+        for _ in range(4):
+            wire = await house.wire()
+            await wire.send(b"POST /api/messages HTTP/1.1\r\nHost: localhost\r\n")
+            await wire.send(f"X-Forwarded-For: {FAR}\r\nContent-Length: 9\r\n".encode())
+            await wire.upto(b" 408 ")
+        assert (await _ask(house, FAR, HISTORY, Authorization=good))[0] == 200
+        for _ in range(3):  # and what is an attack still is one
+            await _ask(house, FAR, HISTORY, Authorization="Bearer guess")
+        assert (await _ask(house, FAR, HISTORY, Authorization=good))[0] == 429
+
+
+@on_uvloop
+async def test_bytes_that_are_not_http_or_no_frames_are_held_against_their_address() -> None:
+    async with serving(block_after=2) as house:
+        inside = house.context.limiter
+        for wrong in (b"garbage\r\n\r\n", upgrade() + b"\xff\xff"):
+            # Loopback is never blocked, so the failures are looked at where they are counted.
+            failures: list[str] = []
+            with patch.object(inside, "failed", failures.append):
+                wire = await house.wire(source="127.0.0.7")
+                await wire.send(wrong)
+                await wire.rest()
+            assert failures == ["127.0.0.7"]
 
 
 @on_uvloop
@@ -118,16 +173,19 @@ async def test_websockets_that_end_by_their_own_fault_are_held_against_their_add
 
 @on_uvloop
 async def test_neither_this_machine_nor_a_proxy_is_ever_blocked() -> None:
-    async with serving(trusted_proxies="127.0.0.1, 10.0.0.0/8", block_after=1) as house:
+    settings: Json = {"trusted_proxies": "127.0.0.1, 10.0.0.0/8", "block_after": 1}
+    async with serving(jwt_secret=SECRET, **settings) as house:
         for address in ("", "127.0.0.5", "10.1.1.1", "::1"):
             for _ in range(5):
-                assert (await _ask(house, address, Origin="https://evil.org"))[0] == 403
+                assert (await _ask(house, address, HISTORY, Authorization="Bearer x"))[0] == 401
             assert (await _ask(house, address))[0] == 200
 
 
-async def _ask(house: House, client: str, **headers: str) -> tuple[int, Json]:
+async def _ask(
+    house: House, client: str, target: str = "/healthz", **headers: str
+) -> tuple[int, Json]:
     http = await house.http()
-    answer = await http.ask("GET", "/healthz", X_Forwarded_For=client, **headers)
+    answer = await http.ask("GET", target, X_Forwarded_For=client, **headers)
     http.close()
     return answer.status, answer.json.get("details", {})
 
@@ -179,5 +237,8 @@ async def test_without_limits_there_are_none() -> None:
         for http in https:
             for _ in range(3):
                 assert (await http.ask("GET", "/api/history", X_Forwarded_For=FAR)).status == 200
-        await asyncio.gather(*(_ask(house, FAR, Origin="https://evil.org") for _ in range(3)))
+        for _ in range(3):
+            wire = await house.wire()
+            await wire.send(upgrade(X_Forwarded_For=FAR), b"\xff\xff")
+            await wire.upto(b'"disconnected"')
         assert (await _ask(house, FAR))[0] == 200

@@ -31,7 +31,7 @@ from tests.support.wire import (
         (upgrade(Sec_WebSocket_Key=""), 400),
         (upgrade(Sec_WebSocket_Key="short"), 400),
         (upgrade(Sec_WebSocket_Key="\xe9" * 24), 400),
-        (b"CONNECT example.org:443 HTTP/1.1\r\nHost: here\r\n\r\n", 501),
+        (b"CONNECT example.org:443 HTTP/1.1\r\nHost: localhost\r\n\r\n", 501),
     ],
 )
 @on_each_loop

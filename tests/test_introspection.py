@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from livelog.auth import introspection
+from livelog.auth import elapsed, introspection
 from livelog.auth import provider as http
 from livelog.auth.introspection import BELIEVED, UNBOUNDED, Endpoint, IntrospectionCheck
 from livelog.auth.tokens import Rules
@@ -35,7 +38,9 @@ async def asking(
         endpoint = Endpoint(f"{issuer.url}/introspect", client_id, secret or its_secret)
         client = http.Provider()
         try:
-            yield issuer, IntrospectionCheck(client, endpoint, rules)
+            check = IntrospectionCheck(client, endpoint, rules)
+            yield issuer, check
+            await check.close()
         finally:
             await client.close()
 
@@ -237,3 +242,55 @@ async def test_the_cache_holds_no_token_in_the_clear() -> None:
         await check.check("abc", NOW)
         assert check._cache
         assert "abc" not in repr(vars(check))
+
+
+# Sharing a question, and clocks.
+
+
+@on_uvloop
+async def test_checks_of_one_token_at_a_time_share_a_question() -> None:
+    async with asking(ACTIVE) as (issuer, check):
+        issuer.patience = 0.2
+        first = asyncio.create_task(check.check("abc", NOW))
+        others = [asyncio.create_task(check.check("abc", NOW)) for _ in range(9)]
+        await asyncio.sleep(0.05)
+        first.cancel()  # a client that leaves does not take the answer from the others
+        assert {(await other).id for other in others} == {"u1"}
+        assert issuer.count("/introspect") == 1
+        unknown = [asyncio.create_task(check.check("no", NOW)) for _ in range(5)]
+        refused = await asyncio.gather(*unknown, return_exceptions=True)
+        assert all(isinstance(each, RefusedError) for each in refused)
+        assert issuer.count("/introspect") == 2
+        assert not check._asking
+
+
+@on_uvloop
+async def test_a_clock_that_is_set_back_does_not_keep_an_answer_in_the_cache(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with asking(ACTIVE) as (issuer, check):
+        await check.check("abc", NOW)
+        later = time.monotonic() + BELIEVED
+        monkeypatch.setattr(elapsed, "time", SimpleNamespace(monotonic=lambda: later))
+        await check.check("abc", NOW - 3600)
+        assert issuer.count("/introspect") == 2
+
+
+@pytest.mark.parametrize("claim", ["scope", "scp", "scopes"])
+@on_uvloop
+async def test_scopes_are_read_wherever_a_provider_puts_them(claim: str) -> None:
+    answer = {"active": True, "sub": "u1", "exp": NOW + 1000, claim: ["read", "x\u00a0admin"]}
+    async with asking(answer) as (issuer, check):
+        assert (await check.check("abc", NOW)).scopes == {"read"}
+        issuer.tokens["def"] = {**answer, claim: 7}
+        assert (await refusal(check, "def")).issue.startswith(f"{claim} must be words")
+
+
+@pytest.mark.parametrize("exp", ["1e400", "NaN", "-1", "9" * 400, '"soon"', "null", "[]", "true"])
+@on_uvloop
+async def test_an_end_that_cannot_be_is_refused(exp: str) -> None:
+    async with asking(ACTIVE) as (issuer, check):
+        issuer.body = b'{"active": true, "sub": "u1", "exp": %s}' % exp.encode()
+        assert (await refusal(check)).code in (INVALID_TOKEN, SERVER_ERROR)
+        issuer.body = b'{"active": true, "sub": "u1", "exp": 9007199254740991}'
+        assert (await check.check("abc", NOW)).expires == 2**53 - 1

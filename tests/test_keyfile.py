@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 from pathlib import Path
 
 import pytest
 
 from livelog.auth import keyfile
-from livelog.auth.apikeys import ApiKey, load
+from livelog.auth.apikeys import RANDOM_BYTES, ApiKey, load
 from livelog.auth.keyfile import KeyFile
+from livelog.cli import main
 from tests.support.identity import api_key
 
 
@@ -122,6 +124,57 @@ def test_a_change_keeps_the_mode_of_the_file(file: Path) -> None:
     file.chmod(0o640)
     put(file, "two")
     assert file.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_change_keeps_the_owner_of_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() == 0:
+        os.chown(file, 12345, 23456)
+        put(file, "two")
+        assert (file.stat().st_uid, file.stat().st_gid) == (12345, 23456)
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError(1, "not permitted")
+
+    monkeypatch.setattr(os, "fchown", forbidden)
+    real = os.fstat
+    monkeypatch.setattr(
+        os, "fstat", lambda fd: os.stat_result([*real(fd)[:4], 99, 99, *real(fd)[6:10]])
+    )
+    before = file.read_bytes()
+    with pytest.raises(PermissionError, match="belongs to another user"):
+        put(file, "six")
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_a_symbolic_link_stays_one_and_its_target_is_changed(file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    link = folder / "keys.json"
+    link.symlink_to(file)
+    put(link, "two")
+    assert link.is_symlink()
+    assert [*keyfile.read(str(file))] == ["two"]
+    assert [path.name for path in folder.iterdir()] == [link.name]
+    file.unlink()
+    put(link, "new")
+    assert [*keyfile.read(str(file))] == ["new"]
+
+
+def test_an_id_that_is_taken_is_not_given_again(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dice = iter([b"\0" * RANDOM_BYTES, b"\0" * RANDOM_BYTES, b"\1" * RANDOM_BYTES])
+    monkeypatch.setattr(secrets, "token_bytes", lambda size: next(dice))
+    for owner in ("ann", "bob"):
+        assert (
+            main(["keys", "create", "--api-keys", str(file), "--owner", owner, "--scopes", "read"])
+            == 0
+        )
+    keys = keyfile.read(str(file))
+    assert {key.owner for key in keys.values()} == {"bot", "ann", "bob"}
+    assert [*keys] == ["one", "00000000", "01010101"]
+    assert capsys.readouterr().out.startswith("lk_00000000_")
 
 
 def test_of_changes_at_the_same_time_none_is_lost(file: Path) -> None:

@@ -10,11 +10,11 @@ import pytest
 from livelog import Config
 from livelog.auth.principal import ANYBODY, Principal
 from livelog.config.check import networks
-from livelog.errors import CODES, PROTOCOL_ERROR, RefusedError
+from livelog.errors import CODES, INVALID_TOKEN, RefusedError
 from livelog.net import quotas
 from livelog.net.addresses import Networks
 from livelog.net.audit import Audit
-from livelog.net.limiter import HELD_AGAINST, Door, Limiter
+from livelog.net.limiter import Limiter
 from tests.support.clock import Clock
 
 ANN, BOB = Principal("ann", frozenset({"read"})), Principal("bob")
@@ -131,7 +131,7 @@ def test_too_many_connections_of_an_address_do_not_block_it(make: Make) -> None:
             limiter.enter(Silent(), FAR)
         limiter.refused(FAR, refused.value)
     limiter.check(FAR)
-    limiter.refused(FAR, RefusedError(PROTOCOL_ERROR, "request", "not HTTP"))
+    limiter.refused(FAR, RefusedError(INVALID_TOKEN, "token", "is wrong"))
     with pytest.raises(RefusedError, match="blocked"):
         limiter.check(FAR)
 
@@ -195,22 +195,18 @@ def test_no_number_of_addresses_fills_the_memory(
     assert known(limiter) == (100, 100)
 
 
-@pytest.mark.parametrize("door", HELD_AGAINST)
+@pytest.mark.parametrize("call", ["refused", "closed"])
 @pytest.mark.parametrize("code", CODES)
-def test_each_door_holds_against_an_address_what_the_table_says(
-    make: Make, door: Door, code: int
+def test_both_doors_hold_the_same_codes_against_an_address(
+    make: Make, call: str, code: int
 ) -> None:
     limiter = make(block_after=1)
-    if door == "websocket":
+    if call == "closed":
         limiter.closed(FAR, code)
     else:
-        limiter.refused(FAR, RefusedError(code, "message", "is wrong"), door)
-    if code in HELD_AGAINST[door]:
+        limiter.refused(FAR, RefusedError(code, "message", "is wrong"))
+    if code in (4000, 4001, 4003):
         with pytest.raises(RefusedError, match="blocked"):
             limiter.check(FAR)
     else:
         limiter.check(FAR)
-
-
-def test_what_is_wrong_with_a_message_is_no_attack() -> None:
-    assert HELD_AGAINST["http"] - HELD_AGAINST["http answer"] == {PROTOCOL_ERROR}

@@ -49,7 +49,9 @@ async def test_what_comes_right_behind_the_handshake_is_not_lost(files: Files) -
     async with serving(**files.settings) as house:
         for _ in range(20):
             http = await secured(TlsHttp, house.address, trusting(files))
-            await http.send(b"GET /healthz HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+            await http.send(
+                b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            )
             assert (await http.answer()).status == 200
             await http.ended()
             http.close()
@@ -91,7 +93,7 @@ async def test_who_does_not_shake_hands_is_dropped_and_counted(files: Files) -> 
             with suppress(ConnectionResetError):
                 await wire.ended()
         plain = await house.http()
-        await plain.send(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        await plain.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with suppress(ConnectionResetError):
             assert b"HTTP" not in await plain.rest()
         plain.close()

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from livelog.auth import tokens
 from livelog.auth.tokens import Key, Rules
 from livelog.errors import INVALID_TOKEN, TOKEN_EXPIRED, RefusedError
+from livelog.net.websocket.session import authenticated
+from livelog.wire.timestamps import timestamp
 from tests.support.identity import (
     EC_KEY,
     ED_KEY,
@@ -62,6 +64,56 @@ def test_a_good_token_tells_who_it_is(algorithm: str) -> None:
     assert (who.id, who.scopes) == ("user_1", {"read", "publish:dm"})
     assert who.expires == pytest.approx(until + 5)
     assert not who.open
+
+
+@pytest.mark.parametrize(
+    ("said", "granted"),
+    [
+        ({"scope": ["read", "publish", "openid"]}, "read publish"),
+        ({"scp": "read publish"}, "read publish"),
+        ({"scp": ["read", "publish:dm"]}, "read publish:dm"),
+        ({"scopes": "read"}, "read"),
+        ({"scopes": ["admin"]}, "admin"),
+        ({"scope": "read", "scp": ["admin"], "scopes": "admin"}, "read"),
+        ({"scope": [], "scp": ["admin"]}, ""),
+        ({"scope": "  read   publish "}, "read publish"),
+        ({"scope": "x\u00a0admin"}, ""),
+        ({"scope": "x\u2003admin x\tadmin x\nadmin x\x1fadmin\x0b x\u3000admin"}, ""),
+        ({"scp": ["x\u00a0admin", "x admin", " admin", "ADMIN"]}, ""),
+        ({"roles": ["admin"], "groups": ["admin"]}, ""),
+    ],
+    ids=str,
+)
+def test_scopes_are_read_wherever_a_provider_puts_them(said: Any, granted: str) -> None:
+    said = {"scope": None, **said}
+    assert verify(token(**said)).scopes == {*granted.split()}
+    answer = {name: value for name, value in said.items() if value is not None}
+    answer |= {"sub": "u1", "exp": 2000}
+    assert tokens.principal(answer, NO_RULES, 1000).scopes == {*granted.split()}
+
+
+@pytest.mark.parametrize("name", ["scp", "scopes"])
+@pytest.mark.parametrize("wrong", [1, True, {}, ["read", None], {"read": "admin"}])
+def test_a_claim_that_holds_no_scopes_is_refused_by_its_name(name: str, wrong: object) -> None:
+    said: dict[str, Any] = {"scope": None, name: wrong}
+    assert refusal(token(**said)).issue.startswith(f"{name} must be words")
+
+
+@pytest.mark.parametrize("exp", [253_402_300_800, 1e12, 2**53 - 1, 9_007_199_254_740_990.5])
+def test_an_end_beyond_the_year_9999_is_an_end(exp: float) -> None:
+    who = verify(token(exp=exp))
+    assert who.expires == exp
+    assert timestamp(exp) == "9999-12-31T23:59:59.000Z"
+    assert authenticated(who).expires == "9999-12-31T23:59:59.000Z"
+
+
+def test_what_is_nested_without_end_is_refused() -> None:
+    for depth in (100, 900, 3000):
+        payload = base64.urlsafe_b64encode(b'{"sub":' + b"[" * depth).decode().rstrip("=")
+        head = handmade({"alg": "HS256"}, {}).partition(".")[0]
+        signature = hmac.digest(SECRET.encode(), f"{head}.{payload}".encode(), hashlib.sha256)
+        tail = base64.urlsafe_b64encode(signature).decode().rstrip("=")
+        assert refusal(f"{head}.{payload}.{tail}").code == INVALID_TOKEN
 
 
 @pytest.mark.parametrize("bound", KEYS)
@@ -132,8 +184,17 @@ def test_a_changed_token_is_refused() -> None:
         ({"exp": float("nan")}, "exp must be a number"),
         ({"exp": 10**400}, "exp must be a number"),
         ({"nbf": "now"}, "nbf must be a number"),
-        ({"scope": ["read"]}, "scope must be words"),
+        ({"exp": -1}, "exp must be a number"),
+        ({"exp": "4000000000"}, "exp must be a number"),
+        ({"exp": [4e9]}, "exp must be a number"),
+        ({"iat": 1e300}, "iat must be a number"),
+        ({"iat": "now"}, "iat must be a number"),
+        ({"nbf": float("nan")}, "nbf must be a number"),
+        ({"nbf": -5}, "nbf must be a number"),
         ({"scope": 1}, "scope must be words"),
+        ({"scope": {"read": True}}, "scope must be words"),
+        ({"scope": ["read", 1]}, "scope must be words"),
+        ({"scope": [["read"]]}, "scope must be words"),
         ({"nbf": 4e9}, "nbf is in the future"),
         ({"iat": 4e9}, "iat is in the future"),
         ({"aud": "somebody else"}, "another audience"),

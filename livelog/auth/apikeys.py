@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -98,7 +99,7 @@ def dump(keys: Keys) -> bytes:
 def load(content: bytes) -> dict[str, ApiKey]:
     """Decode the content of a key file. Raises `ValueError` for anything else."""
     try:
-        kept = _decoder.decode(content)
+        kept = _decoder.decode(content.removeprefix(BOM_UTF8))
     except (ValueError, RecursionError):
         raise ValueError("is not a file of API keys; `livelog keys create` makes one") from None
     return {key.id: key for key in kept}

@@ -1,17 +1,21 @@
 """Opaque tokens: the identity provider tells whether they are active (RFC 7662).
 
-Its answers are cached, so that a client that reconnects, or sends many HTTP requests, does not cost
-a round trip each time. A revoked token is therefore accepted for up to `BELIEVED` seconds more on
-new connections, and until it expires on a connection that is open.
+Its answers are cached, and checks of one token at a time share a question, so that a client that
+reconnects, or sends many HTTP requests, does not cost a round trip each time. A revoked token is
+therefore accepted for up to `BELIEVED` seconds more on new connections, and until it expires on a
+connection that is open.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
+from functools import partial
 from typing import Any, NamedTuple
 
 from livelog.auth.credentials import invalid, unavailable
+from livelog.auth.elapsed import Since, since
 from livelog.auth.principal import Principal
 from livelog.auth.provider import NoAnswer, Provider
 from livelog.auth.tokens import Rules, principal
@@ -43,8 +47,10 @@ class IntrospectionCheck:
         self._provider = provider
         self._endpoint = endpoint
         self._rules = rules
-        self._cache: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
-        """SHA-256 of a token → its principal and the Unix time up to which that is cached."""
+        self._cache: OrderedDict[bytes, tuple[Principal, Since]] = OrderedDict()
+        """SHA-256 of a token → its principal, and since when that is known."""
+        self._asking: dict[bytes, asyncio.Task[Principal]] = {}
+        """SHA-256 of a token → the question about it that is under way."""
 
     def takes(self, secret: str) -> bool:
         """Return True: an opaque token has no form, so this check comes last."""
@@ -53,14 +59,36 @@ class IntrospectionCheck:
     async def check(self, secret: str, now: float) -> Principal:
         """Return the principal of an opaque token. Raises `RefusedError`."""
         digest = hashlib.sha256(secret.encode(errors="surrogatepass")).digest()
-        found, until = self._cache.get(digest, (None, 0.0))
-        if found is None or not now < until:
-            found = self._principal(await self._ask(secret), now)
-            until = min(now + BELIEVED, found.expires or now)
-            self._cache[digest] = (found, until)
-            if len(self._cache) > _CACHED:
-                self._cache.popitem(last=False)
+        if digest in self._cache:
+            known, learned = self._cache[digest]
+            if learned.elapsed(now) < BELIEVED and now < (known.expires or now):
+                return known
+        asking = self._asking.get(digest)
+        if asking is None:
+            asking = asyncio.get_running_loop().create_task(self._learn(digest, secret, now))
+            self._asking[digest] = asking
+            asking.add_done_callback(partial(self._answered, digest))
+        # Shielded: a client that leaves must not cancel the question that others wait for.
+        return await asyncio.shield(asking)
+
+    async def close(self) -> None:
+        """Cancel the questions under way."""
+        asking = list(self._asking.values())
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+    async def _learn(self, digest: bytes, secret: str, now: float) -> Principal:
+        found = self._principal(await self._ask(secret), now)
+        self._cache[digest] = found, since(now)
+        if len(self._cache) > _CACHED:
+            self._cache.popitem(last=False)
         return found
+
+    def _answered(self, digest: bytes, asking: asyncio.Task[Principal]) -> None:
+        del self._asking[digest]
+        if not asking.cancelled():
+            asking.exception()  # those who still wait raise it; asyncio warns of one nobody saw
 
     async def _ask(self, secret: str) -> dict[str, Any]:
         url, client_id, client_secret = self._endpoint

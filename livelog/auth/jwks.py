@@ -15,6 +15,7 @@ import asyncio
 import logging
 
 from livelog.auth.credentials import invalid, unavailable
+from livelog.auth.elapsed import since
 from livelog.auth.provider import NoAnswer, Provider, shown
 from livelog.auth.tokens import Key, published_keys
 
@@ -34,7 +35,7 @@ class KeySet:
         self._max_age = max_age
         self._refresh = min(REFRESH, max_age / 2)
         self._keys: dict[str | None, Key] = {}
-        self._fetched = 0.0  # time of the last fetch that succeeded
+        self._fetched = since(0.0)  # the last fetch that succeeded
         self._attempted = 0.0  # time of the last fetch
         self._failure = ""  # of the last fetch; empty when it succeeded
         self._fetching: asyncio.Task[None] | None = None
@@ -43,7 +44,7 @@ class KeySet:
         """Fetch the set. Raises `NoAnswer` or `ValueError` when there are no usable keys."""
         self._attempted = now
         self._keys = published_keys(await self._provider.get(self._url))
-        self._fetched = now
+        self._fetched = since(now)
         self._failure = ""
 
     async def find(self, kid: str | None, now: float) -> Key:
@@ -51,14 +52,13 @@ class KeySet:
 
         Raises `RefusedError`: 4001 for an unknown key, 1011 while the provider does not answer.
         """
-        too_old = now >= self._fetched + self._max_age
-        key = None if too_old else self._known(kid)
+        key = self._known(kid, now)
         if key is None:
             if fetching := self._refetch(now):
                 # Shielded: a client that leaves must not cancel the fetch that others wait for.
                 await asyncio.shield(fetching)
-            key = self._known(kid) if now < self._fetched + self._max_age else None
-        elif now >= self._fetched + self._refresh:
+            key = self._known(kid, now)
+        elif self._fetched.elapsed(now) >= self._refresh:
             self._refetch(now)
         if key is not None:
             return key
@@ -67,7 +67,10 @@ class KeySet:
             raise unavailable(issue)
         raise invalid("the token is signed with an unknown key")
 
-    def _known(self, kid: str | None) -> Key | None:
+    def _known(self, kid: str | None, now: float) -> Key | None:
+        """Return the key with this id, unless the set is too old."""
+        if self._fetched.elapsed(now) >= self._max_age:
+            return None
         if kid is None and len(self._keys) == 1:
             return next(iter(self._keys.values()))
         return self._keys.get(kid)

@@ -61,11 +61,14 @@ class TokenChecks:
         self._rules = Rules(issuer or None, auth.jwt_audience or None, auth.jwt_leeway)
         self._provider = Provider()
         self._published: KeySet | None = None
+        self._introspection: IntrospectionCheck | None = None
 
     async def close(self) -> None:
         """Cancel what is under way and close the connections to the provider."""
         if self._published is not None:
             await self._published.close()
+        if self._introspection is not None:
+            await self._introspection.close()
         await self._provider.close()
 
     async def open(self, now: float) -> list[Check]:
@@ -73,11 +76,13 @@ class TokenChecks:
         found = await self._metadata()
         keys = self._own_keys()
         self._published = await self._published_keys(found, now)
-        introspection = self._introspection(found)
+        self._introspection = self._introspection_check(found)
         checks: list[Check] = []
         if keys or self._published is not None:
             checks.append(JwtCheck(keys, self._published, self._rules))
-        return [*checks, introspection] if introspection is not None else checks
+        if self._introspection is not None:
+            checks.append(self._introspection)
+        return checks
 
     async def _metadata(self) -> dict[str, Any]:
         issuer = self._config.auth.oauth_issuer
@@ -114,7 +119,7 @@ class TokenChecks:
             await published.fetch(now)
         return published
 
-    def _introspection(self, found: dict[str, Any]) -> IntrospectionCheck | None:
+    def _introspection_check(self, found: dict[str, Any]) -> IntrospectionCheck | None:
         config = self._config
         url, client = config.auth.introspection_url, config.auth.introspection_client_id
         if client and not url:

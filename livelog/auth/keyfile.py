@@ -67,7 +67,8 @@ def changing(path: str) -> Iterator[dict[str, ApiKey]]:
 
     A missing file counts as empty. Raises `OSError` and `ValueError`.
     """
-    directory = os.path.dirname(path) or "."
+    path = os.path.realpath(path)  # the file is replaced, not a symbolic link to it
+    directory = os.path.dirname(path)
     lock = os.open(directory, os.O_RDONLY)  # a lock on the file would be replaced with the file
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -94,13 +95,27 @@ def _load(path: str) -> dict[str, ApiKey]:
         raise ValueError(f"{path} {error}") from None
 
 
+def _keep_owner(file: int, path: str) -> None:
+    """Give `file` the owner and the mode of the file at `path`, so that the same may read it.
+
+    Raises `PermissionError` for a file of somebody else, whose server could not read a new one.
+    """
+    old, new = os.stat(path), os.fstat(file)
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        try:
+            os.fchown(file, old.st_uid, old.st_gid)
+        except PermissionError as error:
+            issue = "belongs to another user, who or root may change it"
+            raise PermissionError(error.errno, issue, path) from None
+    os.fchmod(file, old.st_mode & 0o777)
+
+
 def _replace(path: str, directory: str, content: bytes) -> None:
     file, beside = tempfile.mkstemp(dir=directory, prefix=".keys-")  # only its owner may read it
     try:
         with os.fdopen(file, "wb") as written:
             if os.path.exists(path):
-                found = os.stat(path)
-                os.fchmod(file, found.st_mode & 0o777)
+                _keep_owner(file, path)
             written.write(content)
             written.flush()
             os.fsync(file)

@@ -1,7 +1,8 @@
 """Principals: an identity and its scopes, which decide what it may read and publish.
 
 A principal is a value: the authenticator makes it, and every check of a permission asks it. Scopes
-are the words of a token's `scope` claim (RFC 8693 section 4.2) or of an API key's list; unknown
+are the words of a token's `scope` claim (RFC 8693 section 4.2; some providers call it `scp` or
+`scopes`, or give a list) or of an API key's list; unknown
 ones are ignored. Direct messages are readable by their sender and recipient only, whatever the
 scopes.
 """
@@ -85,9 +86,14 @@ NOBODY = Principal("")
 """The principal of a client that has not authenticated yet."""
 
 
-def scopes(words: str) -> frozenset[str]:
-    """Return the known scopes among the space-separated `words`."""
-    return frozenset(words.split()).intersection(SCOPES)
+def scopes(words: str | Iterable[str]) -> frozenset[str]:
+    """Return the known scopes among `words`, a list or one text.
+
+    In a text the space of ASCII separates them and nothing else does (RFC 6749 section 3.3): a
+    no-break space is a part of its word.
+    """
+    listed = words.split(" ") if isinstance(words, str) else words
+    return frozenset(listed).intersection(SCOPES)
 
 
 def _missing(scope: str, field: str, issue: str = "") -> RefusedError:

@@ -15,6 +15,9 @@ from urllib.parse import quote_plus, urlsplit
 import aiohttp
 import msgspec
 
+from livelog.client.proxies import Proxy, proxy_for, via
+from livelog.errors import ConfigError
+
 _log = logging.getLogger(__name__)
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
 _MAX_BYTES = 512 * 1024
@@ -60,19 +63,33 @@ class Provider:
         return await self._ask("POST", url, data=form, headers=headers)
 
     async def _ask(self, method: str, url: str, **options: Any) -> dict[str, Any]:
+        proxy = _proxy(url)
+        if proxy is not None:
+            options["proxy"] = proxy.url
+            # With TLS the proxy reads the request for a tunnel, else the request itself.
+            reads = "proxy_headers" if urlsplit(url).scheme == "https" else "headers"
+            options[reads] = {**options.get(reads, {}), **proxy.headers}
+        where = f"{shown(url)}{via(proxy)}"
         try:
             async with self._session.request(
                 method, url, allow_redirects=False, **options
             ) as answer:
                 if answer.status != 200:
-                    raise NoAnswer(f"{shown(url)} answered with HTTP status {answer.status}")
+                    raise NoAnswer(f"{where} answered with HTTP status {answer.status}")
                 return await _document(answer, url)
         except NoAnswer:
             raise  # it is an OSError, too
         except TimeoutError:
-            raise NoAnswer(f"{shown(url)} did not answer in {_TIMEOUT.total:g} seconds") from None
+            raise NoAnswer(f"{where} did not answer in {_TIMEOUT.total:g} seconds") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NoAnswer(f"{shown(url)} cannot be reached: {error or 'no reason'}") from None
+            raise NoAnswer(f"{where} cannot be reached: {error or 'no reason'}") from None
+
+
+def _proxy(url: str) -> Proxy | None:
+    try:
+        return proxy_for(url)
+    except ConfigError as error:
+        raise NoAnswer(f"{shown(url)} cannot be reached: {error}") from None
 
 
 async def _document(answer: aiohttp.ClientResponse, url: str) -> dict[str, Any]:

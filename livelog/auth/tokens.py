@@ -31,6 +31,9 @@ MIN_RSA_BITS = 2048
 MAX_ID = 128
 """Maximum characters of a user id, as in messages."""
 
+_SCOPES = ("scope", "scp", "scopes")
+"""Claims with scopes: that of RFC 8693 section 4.2, and what Entra, Okta and others call it."""
+
 _OPTIONS: Any = {
     "require": ["sub", "exp"],
     "verify_exp": False,
@@ -130,7 +133,7 @@ def header(token: str) -> Header:
     """Read the header without verifying anything. Raises `RefusedError` for what is no JWT."""
     try:
         found = jwt.get_unverified_header(token)
-    except (jwt.PyJWTError, ValueError):
+    except (jwt.PyJWTError, ValueError, RecursionError):
         raise invalid("not a JSON Web Token") from None
     return Header(str(found.get("alg")), found.get("kid"))
 
@@ -155,7 +158,7 @@ def verify(token: str, keys: Iterable[Key], rules: Rules, now: float) -> Princip
             issue = "the signature is wrong"
         except jwt.InvalidAlgorithmError:
             continue
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
             raise invalid(_plain(error)) from None
         else:
             return principal(claims, rules, now)
@@ -170,12 +173,22 @@ def principal(claims: Mapping[str, Any], rules: Rules, now: float) -> Principal:
     until = _moment(claims, "exp") + rules.leeway
     if now >= until:
         raise failed("the token has expired", TOKEN_EXPIRED)
-    user, words = claims["sub"], claims.get("scope", "")
+    user = claims["sub"]
     if not (isinstance(user, str) and 1 <= len(user) <= MAX_ID and user.isprintable()):
         raise invalid(f"sub must be text of 1 to {MAX_ID} printable characters")
-    if not isinstance(words, str):
-        raise invalid("scope must be words separated by spaces")
-    return Principal(user, scopes(words), until)
+    return Principal(user, _granted(claims), until)
+
+
+def _granted(claims: Mapping[str, Any]) -> frozenset[str]:
+    """Return the scopes in the first claim that has some. Raises `RefusedError`, which names it."""
+    name = next((name for name in _SCOPES if name in claims), None)
+    if name is None:
+        return frozenset()
+    words = claims[name]
+    listed = [words] if isinstance(words, str) else words
+    if not (isinstance(listed, list) and all(isinstance(word, str) for word in listed)):
+        raise invalid(f"{name} must be words separated by spaces, or a list of words")
+    return scopes(words)
 
 
 def _moment(claims: Mapping[str, Any], name: str) -> float:

@@ -15,6 +15,7 @@ from livelog.cli.sanitize import sanitized
 from livelog.errors import (
     ABNORMAL_CLOSURE,
     NORMAL_CLOSURE,
+    ConfigError,
     ConnectionEndedError,
     RefusedError,
     UnreachableError,
@@ -59,7 +60,7 @@ def outcome(act: Callable[[], int], *, prints: bool = True) -> int:
         elsewhere = ended.code < NORMAL_CLOSURE or ended.code == ABNORMAL_CLOSURE
         hint = "; is --url the address that the server printed?" if elsewhere else ""
         return _failed(f"{ended}{hint}")
-    except (Failure, TimeoutError) as failure:
+    except (ConfigError, Failure, TimeoutError) as failure:
         return _failed(str(failure))
     except OSError as error:
         _discard_output()

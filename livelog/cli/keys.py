@@ -45,10 +45,13 @@ def main(arguments: Sequence[str]) -> int:
 def _create(given: argparse.Namespace) -> None:
     now = time.time()
     expires = now + given.days * _DAY if given.days else None
-    random = secrets.token_bytes(apikeys.RANDOM_BYTES)
     scopes = given.scopes.replace(",", " ").split()
-    secret, kept = apikeys.make(random, given.owner, scopes, timestamp(now), expires)
     with keyfile.changing(given.api_keys) as keys:
+        taken = True
+        while taken:  # ids are short, and a key must not replace another one
+            random = secrets.token_bytes(apikeys.RANDOM_BYTES)
+            secret, kept = apikeys.make(random, given.owner, scopes, timestamp(now), expires)
+            taken = kept.id in keys
         keys[kept.id] = kept
     print(secret, flush=True)
     say(f"key {kept.id} of {kept.owner}: {' '.join(kept.scopes)}; it is not shown again")
@@ -107,9 +110,13 @@ def _action(
     description: str,
 ) -> Parser:
     parser = actions.add_parser(name, help=description, description=description)
-    file = os.environ.get("LIVELOG_API_KEYS")
+    file = os.environ.get("LIVELOG_API_KEYS", "").strip()
     parser.add_argument(
-        "--api-keys", metavar="FILE", default=file, required=not file, help="File of API keys."
+        "--api-keys",
+        metavar="FILE",
+        default=file or None,
+        required=not file,
+        help="File of API keys.",
     )
     parser.set_defaults(act=act)
     return parser

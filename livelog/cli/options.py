@@ -11,10 +11,14 @@ from urllib.parse import urlsplit
 
 from livelog.cli.exit import WRONG_USAGE, say
 from livelog.client.url import shown
+from livelog.config import environment
 from livelog.config.suggest import suggestion
+from livelog.errors import ConfigError
 from livelog.wire import WEBSOCKET_PATH
 
 DEFAULT_URL = f"ws://127.0.0.1:8000{WEBSOCKET_PATH}"
+_OF_ENVIRONMENT = "\0"
+"""Stands for the token in the environment: it is looked at only where no option gives one."""
 _SCHEMES = {"http": "ws", "https": "wss"}
 
 
@@ -87,10 +91,10 @@ def parser(name: str, description: str, examples: str) -> Parser:
     made.add_argument(
         "--token",
         type=_token,
-        default=os.environ.get("LIVELOG_TOKEN") or None,
+        default=_OF_ENVIRONMENT,
         metavar="TOKEN",
         help="Token or API key to authenticate with (default: the variable LIVELOG_TOKEN, which"
-        " other users of the machine do not see).",
+        " other users of the machine do not see, or the file that LIVELOG_TOKEN_FILE names).",
     )
     return made
 
@@ -133,9 +137,23 @@ def _condition(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _token(text: str) -> str:
+def _token(text: str) -> str | None:
+    if text == _OF_ENVIRONMENT:  # argparse converts a default, too, where no option is given
+        return _token_of_environment()
+    return _checked_token(text, "")
+
+
+def _token_of_environment() -> str | None:
+    try:
+        found = environment.token(os.environ)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return None if found is None else _checked_token(found, " in LIVELOG_TOKEN")
+
+
+def _checked_token(text: str, where: str) -> str:
     if not (text.isascii() and text.isprintable()) or " " in text:
-        raise argparse.ArgumentTypeError("invalid token")  # without the secret
+        raise argparse.ArgumentTypeError(f"invalid token{where}")  # without the secret
     return text
 
 

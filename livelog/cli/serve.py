@@ -8,6 +8,8 @@ import logging
 import os
 import resource
 import signal
+import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 from livelog import __version__
 from livelog.cli.exit import WRONG_USAGE, say
 from livelog.cli.options import Parser
-from livelog.config import OPTIONS, Config, flag, load
+from livelog.config import OPTIONS, Config, environment, flag, load
 from livelog.config.check import Option
 from livelog.errors import ConfigError, RefusedError
 from livelog.server import Server
@@ -30,14 +32,17 @@ examples:
   LIVELOG_PORT=9000 livelog --config live.toml options from the environment and a file
 
 Every option is also a variable (--ping-interval: LIVELOG_PING_INTERVAL) and a key of the TOML file
-(ping_interval). An option on the command line beats a variable, a variable beats the file.
+(ping_interval). An option on the command line beats a variable, a variable beats the file. Options
+that take a list may be repeated. LIVELOG_JWT_SECRET_FILE and
+LIVELOG_INTROSPECTION_CLIENT_SECRET_FILE name files with a secret.
 """
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the server and return the exit code."""
     flags = vars(make_parser(arguments[0]).parse_args(arguments[1:]))
-    file = flags.pop("config", None) or os.environ.get("LIVELOG_CONFIG")
+    variables = environment.sources(os.environ, flags)
+    file = flags.pop("config", None) or environment.config_file(os.environ)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("livelog.audit").setLevel(logging.INFO)  # refused clients, and reasons
     _allow_many_files()
@@ -46,10 +51,12 @@ def main(arguments: Sequence[str]) -> int:
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
             runner.run(_serve(config))
     except ConfigError as wrong:
-        return _complain(str(wrong))
+        return _complain(environment.blamed(str(wrong), variables))
     except OSError as error:
-        where = config.net.uds or f"{config.net.host}:{config.net.port}"
-        return _complain(f"cannot listen on {where}: {error}")
+        named = [variables[name] for name in ("host", "port", "uds") if name in variables]
+        source = f" ({', '.join(named)})" if named else ""
+        return _complain(f"{error.strerror or error}{source}")
+    _print("livelog stopped")
     return 0
 
 
@@ -87,14 +94,17 @@ async def _serve(config: Config) -> None:
         loop.add_signal_handler(number, end)
     async with server:
         loop.add_signal_handler(signal.SIGHUP, server.reload)
-        print(f"livelog ready on {server.url} ({server.trust})", flush=True)
-        traffic = loop.create_task(_demo(server)) if config.demo.enabled else None
+        traffic = await _demo(server) if config.demo.enabled else None
+        ready = f"livelog ready on {server.url} ({server.trust})"
+        viewer = f"\nlivelog viewer on {server.viewer_url}" if server.viewer_url else ""
+        _print(ready + viewer)
         await stop.wait()
         if traffic is not None:
             traffic.cancel()
 
 
-async def _demo(server: Server) -> None:
+async def _demo(server: Server) -> asyncio.Task[None]:
+    """Publish the past of the sample traffic, if there is none; start the live traffic."""
     from livelog.cli import demo  # not loaded without --demo
 
     def publish(message: dict[str, Any]) -> None:
@@ -103,8 +113,20 @@ async def _demo(server: Server) -> None:
         except RefusedError as refused:
             _log.warning("a sample message was refused: %s", refused)
 
-    config = server.config
-    await demo.run(demo.World(config.demo.seed), publish, config.demo.rate)
+    config = server.config.demo
+    world = demo.World(config.seed)
+    if not (await server.history(limit=1)).messages:
+        await demo.past(world, publish, config.rate, time.time())
+    return asyncio.get_running_loop().create_task(demo.run(world, publish, config.rate))
+
+
+def _print(line: str) -> None:
+    """Print a line for people or programs; a server goes on when stdout is closed or full."""
+    try:
+        print(f"{line}\n", end="", flush=True)  # one write, also where stdout has no buffer
+    except OSError:
+        # The interpreter flushes stdout once more at its end, and would report it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 _TITLES = {
@@ -139,6 +161,8 @@ def make_parser(name: str) -> Parser:
     groups = {group: parser.add_argument_group(title) for group, title in _TITLES.items()}
     for option in OPTIONS.values():
         kind: dict[str, Any] = {"metavar": option.metavar}
+        if option.read is not None:
+            kind["action"] = "append"
         if isinstance(option.default, bool):
             kind = {"action": argparse.BooleanOptionalAction}
         groups[option.group].add_argument(flag(option.name), help=_help(option), **kind)
@@ -147,9 +171,9 @@ def make_parser(name: str) -> Parser:
 
 def _help(option: Option) -> str:
     """Return the description with the default, if it has one."""
-    if option.read is not None or option.default == "":
+    default = ", ".join(option.default) if option.name == "host" else option.default
+    if default == "" or (option.read is not None and option.name != "host"):
         return option.description
-    default = option.default
     if isinstance(default, bool):
         default = "on" if default else "off"
     return f"{option.description.removesuffix('.')} (default: {default})."

@@ -23,8 +23,10 @@ from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
     InvalidMessage,
+    InvalidProxyStatus,
     InvalidStatus,
     InvalidURI,
+    ProxyError,
 )
 
 from livelog.client import errors
@@ -33,11 +35,13 @@ from livelog.client.commands import Encoded, encoded
 from livelog.client.credentials import Credentials
 from livelog.client.decoding import decode
 from livelog.client.errors import Loss, Lost
+from livelog.client.proxies import Proxy, proxy_for, via
 from livelog.client.url import EXAMPLE, shown, unix_socket
 from livelog.errors import (
     ABNORMAL_CLOSURE,
     MESSAGE_TOO_BIG,
     PROTOCOL_ERROR,
+    ConfigError,
     ConnectionEndedError,
     RefusedError,
 )
@@ -267,7 +271,13 @@ async def open_connection(url: str, credentials: Credentials | None = None) -> C
 
 async def _connected(url: str) -> Connection:
     try:
-        return Connection(await _websocket(url))
+        proxy = proxy_for(url)
+    except ConfigError as error:
+        raise Lost(_final(str(error))) from None
+    try:
+        return Connection(await _websocket(url, proxy))
+    except ProxyError as refused:
+        raise Lost(Loss(f"{_refused_by_proxy(refused)}{via(proxy)}")) from None
     except InvalidURI:
         raise Lost(_final(f"{shown(url)} is not a WebSocket address such as {EXAMPLE}")) from None
     except InvalidStatus as refused:
@@ -275,16 +285,23 @@ async def _connected(url: str) -> Connection:
         loss = errors.of_handshake(response.status_code, response.headers.get("Retry-After", ""))
         raise Lost(loss) from None
     except InvalidMessage:
-        raise Lost(Loss("the answer is not HTTP")) from None
+        raise Lost(Loss(f"the answer{via(proxy)} is not HTTP")) from None
     except InvalidHandshake as refused:
         raise Lost(_outage(f"the answer is not that of a WebSocket server: {refused}")) from None
     except ssl.SSLError as error:
-        raise Lost(_outage(f"TLS failed: {error}")) from None
+        raise Lost(_outage(f"TLS failed{via(proxy)}: {error}")) from None
     except OSError as error:
-        raise Lost(Loss(_described(error))) from None
+        raise Lost(Loss(f"{_described(error)}{via(proxy)}")) from None
 
 
-async def _websocket(url: str) -> ClientConnection:
+def _refused_by_proxy(refused: ProxyError) -> str:
+    """Describe a refusal without the proxy's address, in which a password may stand."""
+    if isinstance(refused, InvalidProxyStatus):
+        return f"HTTP status {refused.response.status_code}"
+    return "no HTTP answer"
+
+
+async def _websocket(url: str, proxy: Proxy | None) -> ClientConnection:
     # Compression would cost both sides more than it saves. The `ping` command keeps the connection
     # alive, since ping frames count against the server's limits, too.
     options: dict[str, Any] = {
@@ -296,6 +313,8 @@ async def _websocket(url: str) -> ClientConnection:
     if found := unix_socket(url):
         socket_path, path = found
         return await unix_connect(socket_path, f"ws://localhost{path}", **options)
+    # Never the library's own choice of a proxy, which differs from that of all other connections.
+    options["proxy"] = None if proxy is None else proxy.url_with_password
     return await connect(url, **options)
 
 

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from livelog.client.errors import Loss, Lost, refusal_of_response
+from livelog.client.proxies import Proxy, proxy_for, via
 from livelog.client.url import unix_socket
 from livelog.wire import WEBSOCKET_PATH
 from livelog.wire.events import Error
@@ -45,11 +46,18 @@ class HttpPublisher:
     """A connection that stays open between batches. `url` is that of the WebSocket."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
+        """Prepare the connection. Raises `ConfigError` for a proxy that cannot be used."""
         self._headers = {"Content-Type": "application/x-ndjson"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._connection = _connection(url)
+        proxy = proxy_for(url)
+        self._via = via(proxy)
+        self._connection = _connection(url, proxy)
         self._path = _path(url)
+        if proxy is not None and urlsplit(url).scheme == "ws":
+            # Without TLS the proxy is asked itself (RFC 9112 section 3.2.2), else for a tunnel.
+            self._path = f"http://{urlsplit(url).netloc.rpartition('@')[2]}{self._path}"
+            self._headers |= proxy.headers
 
     def post(self, lines: Sequence[bytes]) -> int:
         """Publish messages, each one line of JSON, and return their number.
@@ -65,7 +73,7 @@ class HttpPublisher:
             body = response.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise Lost(Loss(_plain(error))) from None
+            raise Lost(Loss(f"{_plain(error)}{self._via}")) from None
         return _count(response.status, body)
 
     def close(self) -> None:
@@ -98,12 +106,17 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _connection(url: str) -> http.client.HTTPConnection:
+def _connection(url: str, proxy: Proxy | None) -> http.client.HTTPConnection:
     if found := unix_socket(url):
         return _UnixConnection(found[0])
     parts = urlsplit(url)
     made = http.client.HTTPSConnection if parts.scheme == "wss" else http.client.HTTPConnection
-    return made(parts.hostname or "", parts.port, timeout=_TIMEOUT)
+    if proxy is None:
+        return made(parts.hostname or "", parts.port, timeout=_TIMEOUT)
+    connection = made(proxy.host, proxy.port, timeout=_TIMEOUT)
+    if parts.scheme == "wss":
+        connection.set_tunnel(parts.hostname or "", parts.port or 443, proxy.headers)
+    return connection
 
 
 def _path(url: str) -> str:

@@ -1,7 +1,7 @@
 """Options, each declared once.
 
-`options` declares them, `sources` collects their values, `check` checks the values, and `config` is
-the configuration that a server reads.
+`options` declares them, `sources` collects their values, also from the `environment`, `check` and
+`hosts` check the values, and `config` is the configuration that a server reads.
 """
 
 from livelog.config.check import blaming, flag

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeGuard, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -66,7 +66,7 @@ class Option(NamedTuple):
     filled: bool
     """A value that is given must not be empty."""
     read: Callable[[str], Any] | None
-    """Reads the text of a list; raises `ValueError`."""
+    """Reads the text of a list, whose parts commas separate; raises `ValueError`."""
 
 
 def option(
@@ -139,6 +139,10 @@ def check_name(name: str, options: Mapping[str, Option], source: str = "") -> No
 def _checked(found: Option, value: Any, *, strict: bool) -> Any:
     if value == "" and found.filled:
         raise ConfigError(f"{flag(found.name)}: is empty")
+    if found.secret and isinstance(value, str) and value != value.strip():
+        raise ConfigError(f"{flag(found.name)}: begins or ends with white space or a line end")
+    if found.read is not None and isinstance(value, list | tuple) and all_text(value):
+        value = ",".join(value)
     try:
         converted = msgspec.convert(value, found.hint, strict=strict)
         return converted if found.read is None else found.read(converted)
@@ -146,6 +150,11 @@ def _checked(found: Option, value: Any, *, strict: bool) -> Any:
         issue = str(error).replace("`", "")
         shown = "this" if found.secret else repr(value)
         raise ConfigError(f"{flag(found.name)}: {shown} is not allowed: {issue}") from None
+
+
+def all_text(values: Iterable[object]) -> TypeGuard[Iterable[str]]:
+    """Return whether all of `values` are strings."""
+    return all(isinstance(value, str) for value in values)
 
 
 def grouped(

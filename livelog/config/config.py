@@ -60,8 +60,10 @@ class Config:
 
     def _build(self, settings: Mapping[str, Any], *, strict: bool) -> None:
         values = checked(OPTIONS, settings, strict=strict)
+        if values.get("demo") and "store" not in values:
+            values["store"] = "memory"  # invented messages are not to mix with real ones
         given = {
-            name: settings[name] if OPTIONS[name].read else value
+            name: settings[name] if OPTIONS[name].read and name in settings else value
             for name, value in values.items()
             if value != OPTIONS[name].default
         }

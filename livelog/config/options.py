@@ -13,6 +13,7 @@ from typing import Annotated
 from msgspec import Struct
 
 from livelog.config.check import NetworkList, networks, option, options_of, origins
+from livelog.config.hosts import addresses, allowed_hosts
 
 _SECONDS = {"gt": 0, "le": 10_000_000}
 """Bounds of a duration, up to a third of a year."""
@@ -21,7 +22,16 @@ _SECONDS = {"gt": 0, "le": 10_000_000}
 class Net(Struct, frozen=True, kw_only=True):
     """Listening, proxies, sizes and time-outs of connections."""
 
-    host: Annotated[str, option("Address to listen on.", "ADDRESS", min_length=1)] = "127.0.0.1"
+    hosts: Annotated[
+        tuple[str, ...],
+        option(
+            "Comma-separated addresses to listen on, all with the same port; :: is every address of"
+            " this machine, IPv6 and IPv4, and 0.0.0.0 every IPv4 address.",
+            "ADDRESSES",
+            name="host",
+            read=addresses,
+        ),
+    ] = ("127.0.0.1",)
     port: Annotated[
         int, option("TCP port to listen on; 0 picks a free one.", "PORT", ge=0, le=65535)
     ] = 8000
@@ -56,6 +66,17 @@ class Net(Struct, frozen=True, kw_only=True):
             " only pages from the server's own host may.",
             "ORIGINS",
             read=origins,
+        ),
+    ] = frozenset()
+    allowed_hosts: Annotated[
+        frozenset[str],
+        option(
+            "Comma-separated host names by which clients may address the server, in the Host"
+            " header; *.example.com stands for all below, * for any. Without any, a server that"
+            " listens on loopback addresses only, without trusted proxies, allows localhost,"
+            " 127.0.0.1 and [::1], and others allow any.",
+            "HOSTS",
+            read=allowed_hosts,
         ),
     ] = frozenset()
     max_frame_bytes: Annotated[
@@ -130,7 +151,8 @@ class Storage(Struct, frozen=True, kw_only=True):
     path: Annotated[
         str,
         option(
-            "SQLite file that keeps the messages; 'memory' keeps only the newest, in memory.",
+            "SQLite file that keeps the messages; 'memory', the default with --demo, keeps only the"
+            " newest, in memory.",
             "FILE",
             name="store",
             min_length=1,
@@ -323,7 +345,10 @@ class Demo(Struct, frozen=True, kw_only=True):
     """Sample traffic."""
 
     enabled: Annotated[
-        bool, option("Publish sample traffic of all six message types.", name="demo")
+        bool,
+        option(
+            "Publish sample traffic of all six message types, after an hour of it.", name="demo"
+        ),
     ] = False
     rate: Annotated[
         float, option("Sample messages per second.", "N", name="demo_rate", gt=0, le=100_000)

@@ -10,12 +10,9 @@ from typing import Any
 
 from livelog.config.check import check_name
 from livelog.config.config import Config
+from livelog.config.environment import blamed, settings, sources
 from livelog.config.options import OPTIONS
 from livelog.errors import ConfigError
-
-PREFIX = "LIVELOG_"
-NOT_SETTINGS = ("LIVELOG_CONFIG", "LIVELOG_TOKEN")
-"""Variables that name the TOML file, and the token of the client's commands."""
 
 
 def load(
@@ -23,25 +20,19 @@ def load(
 ) -> Config:
     """Return the configuration from all its sources; `flags` and the file use the flat names.
 
-    Raises `ConfigError` for an unknown name, a value that is not allowed or an unreadable file.
+    Raises `ConfigError` for an unknown name in flags or file, a value that is not allowed or an
+    unreadable file. Unknown variables are warned of, because others may have set them.
     """
     from_file = _from_file(file) if file else {}
-    return Config.from_text({**from_file, **_from_environment(environment), **flags})
-
-
-def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for variable, text in environment.items():
-        if variable.startswith(PREFIX) and variable not in NOT_SETTINGS:
-            name = variable.removeprefix(PREFIX).lower()
-            check_name(name, OPTIONS, f"{variable}: ")
-            found[name] = text
-    return found
+    try:
+        return Config.from_text({**from_file, **settings(environment, flags), **flags})
+    except ConfigError as error:
+        raise ConfigError(blamed(str(error), sources(environment, flags))) from None
 
 
 def _from_file(file: str) -> dict[str, Any]:
     try:
-        found = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        found = tomllib.loads(Path(file).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"--config {file}: {error}") from None
     for name in found:

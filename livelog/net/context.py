@@ -15,6 +15,7 @@ from livelog.log.ingest import Ingest
 from livelog.log.log import Log
 from livelog.net.addresses import Networks
 from livelog.net.audit import Audit
+from livelog.net.hosts import Hosts
 from livelog.net.limiter import Limiter
 from livelog.net.origins import Origins
 from livelog.net.scheduler import Scheduler
@@ -45,6 +46,7 @@ class Context:
     started: float
     proxies: Networks
     """Peers that are trusted as proxies."""
+    hosts: Hosts
     origins: Origins
     audit: Audit
     limiter: Limiter

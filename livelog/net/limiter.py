@@ -12,17 +12,13 @@ Never blocked are this machine itself and trusted proxies: all clients behind th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 from livelog.auth.principal import NOBODY, Principal
 from livelog.config import Config
 from livelog.errors import (
     AUTHENTICATION_FAILED,
     INVALID_TOKEN,
-    POLICY_VIOLATION,
-    PROTOCOL_ERROR,
     RATE_LIMIT_EXCEEDED,
-    TOKEN_EXPIRED,
     RefusedError,
 )
 from livelog.net.addresses import Networks, is_loopback, limited_as
@@ -39,34 +35,12 @@ from livelog.net.registry import Peer, Registry, Waiting
 from livelog.net.tokenbucket import Rate
 from livelog.wire.events import RateLimit
 
-Door = Literal["http", "http answer", "websocket"]
-
-HELD_AGAINST: dict[Door, frozenset[int]] = {
-    "http": frozenset(
-        {
-            AUTHENTICATION_FAILED,
-            INVALID_TOKEN,
-            TOKEN_EXPIRED,
-            POLICY_VIOLATION,
-            PROTOCOL_ERROR,
-            RATE_LIMIT_EXCEEDED,
-        }
-    ),
-    "http answer": frozenset(
-        {
-            AUTHENTICATION_FAILED,
-            INVALID_TOKEN,
-            TOKEN_EXPIRED,
-            POLICY_VIOLATION,
-            RATE_LIMIT_EXCEEDED,
-        }
-    ),
-    "websocket": frozenset({AUTHENTICATION_FAILED, INVALID_TOKEN, RATE_LIMIT_EXCEEDED}),
-}
-"""Codes that lead to a block of the address when there are many: of requests refused before and
-after their body was looked at, and of WebSockets that the server closes. A head or body that takes
-too long (408) counts as a `PROTOCOL_ERROR`. Frames that break RFC 6455 or are too big always count.
-Internal errors and big HTTP bodies do not, nor do slow and silent WebSockets."""
+HELD_AGAINST = frozenset({AUTHENTICATION_FAILED, INVALID_TOKEN, RATE_LIMIT_EXCEEDED})
+"""Codes that lead to a block of the address when there are many, the same at both doors: guessed
+credentials, and going on over a limit. Bytes that are not HTTP, and frames that break RFC 6455,
+count too (`Limiter.failed`). All else happens to clients that mean no harm, perhaps to one of many
+behind the same address: expired tokens, missing scopes, pages of a foreign origin, paths that do
+not exist, slow connections, messages that are too big."""
 
 _SERVICES = {"publish:any", "admin"}
 """Scopes of programs that work for many users; their address is limited, their user is not."""
@@ -211,19 +185,22 @@ class Limiter:
             issue = "this address is blocked for a while, it has failed too often"
             raise too_many("address", issue, quota.blocked_until - now)
 
-    def refused(self, address: str, refused: RefusedError, door: Door = "http") -> None:
+    def refused(self, address: str, refused: RefusedError) -> None:
         """Note that a request, or a connection before its upgrade, was refused."""
         known = refused.code == RATE_LIMIT_EXCEEDED and refused.field == "address"
-        if refused.code in HELD_AGAINST[door] and not known:
-            self.failed(address)
+        if not known:
+            self.closed(address, refused.code)
 
     def closed(self, address: str, code: int) -> None:
         """Note that the server closes a WebSocket with `code`."""
-        if code in HELD_AGAINST["websocket"]:
+        if code in HELD_AGAINST:
             self.failed(address)
 
     def failed(self, address: str) -> None:
-        """Count a failure of `address`: with too many, it is blocked."""
+        """Count a failure of `address`, or a breach of HTTP's or WebSocket's syntax.
+
+        With too many, the address is blocked.
+        """
         here = self._limited(address)
         if not here or is_loopback(address) or self._proxies.trusts(address):
             return

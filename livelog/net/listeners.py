@@ -1,16 +1,19 @@
 """Listening: the sockets on which connections arrive.
 
-A server listens on a TCP address or on a Unix socket. Both are set up so that a slow client is
-noticed at once and no other user of the machine gets in between.
+A server listens on one or several TCP addresses, all with the same port, or on a Unix socket. They
+are set up so that a slow client is noticed at once and no other user of the machine gets in
+between. Either all addresses are listened on, or none.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from livelog.config.options import Net
 from livelog.errors import ConfigError
@@ -21,22 +24,146 @@ _BACKLOG = 4096
 _UNSENT_BYTES = 64 * 1024
 """Bytes that the kernel holds for a client that does not read, before the server notices."""
 
+_ATTEMPTS = 20
+"""Free ports that are tried until one is free at all addresses."""
 
-async def listen(net: Net, factory: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+ALL_IPV4, ALL_IPV6 = "0.0.0.0", "::"
+
+
+class Endpoint(NamedTuple):
+    """An address to listen on, without its port."""
+
+    host: str
+    """The host as configured."""
+    family: int
+    protocol: int
+    address: Any
+    """The address as `socket.bind` takes it, with port 0."""
+
+
+class Listener:
+    """The sockets that are listened on."""
+
+    def __init__(self, servers: Sequence[asyncio.Server]) -> None:
+        self._servers = servers
+
+    @property
+    def port(self) -> int:
+        """Their port; 0 for a Unix socket."""
+        name = self._servers[0].sockets[0].getsockname()
+        return name[1] if isinstance(name, tuple) else 0
+
+    def close(self) -> None:
+        """Accept no more connections."""
+        for server in self._servers:
+            server.close()
+
+
+async def resolve(net: Net) -> list[Endpoint]:
+    """Look up the addresses to listen on; none for a Unix socket.
+
+    An address that another one includes is left out. Raises `OSError` for an unknown host.
+    """
+    found: dict[Any, Endpoint] = {}
+    for host in () if net.uds else net.hosts:
+        try:
+            infos = await asyncio.get_running_loop().getaddrinfo(
+                host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+        except (OSError, UnicodeError) as error:
+            raise _failed(f"{host}:{net.port}", error) from None
+        for family, _, protocol, _, address in infos:
+            if family in (socket.AF_INET, socket.AF_INET6):
+                found.setdefault(address[0], Endpoint(host, family, protocol, address))
+    if ALL_IPV6 in found:
+        return [found[ALL_IPV6]]
+    including = found.get(ALL_IPV4)
+    return [
+        each
+        for each in found.values()
+        if including in (None, each) or each.family != including.family
+    ]
+
+
+async def listen(
+    net: Net, endpoints: Sequence[Endpoint], factory: Callable[[], asyncio.Protocol]
+) -> Listener:
     """Listen as the configuration says; `factory` makes the protocol of each connection.
 
-    Raises `ConfigError` for a path that is taken, `OSError` for an address that is.
+    Raises `ConfigError` for a path that is taken, `OSError` for an address that is, which it names;
+    then nothing is listened on.
     """
     loop = asyncio.get_running_loop()
+    await asyncio.sleep(0)  # opening the store has held up the loop
     if net.uds:
-        sock = _unix_socket(net.uds, int(net.uds_mode, 8))
-        return await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG)
-    listener = await loop.create_server(factory, net.host, net.port, backlog=_BACKLOG)
-    for listening in listener.sockets:
+        try:
+            sock = _unix_socket(net.uds, int(net.uds_mode, 8))
+        except OSError as error:
+            raise _failed(net.uds, error) from None
+        return Listener([await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG)])
+    sockets = _bound(endpoints, net.port)
+    servers: list[asyncio.Server] = []
+    try:
+        for sock in sockets:
+            servers.append(await loop.create_server(factory, sock=sock, backlog=_BACKLOG))
+    except OSError as error:
+        host = endpoints[len(servers)].host
+        Listener(servers).close()
+        _close(sockets)
+        raise _failed(f"{host}:{net.port}", error) from None
+    return Listener(servers)
+
+
+def _bound(endpoints: Sequence[Endpoint], port: int) -> list[socket.socket]:
+    """Bind a socket to each address, all to the same port. Raises `OSError`."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        sockets: list[socket.socket] = []
+        try:
+            for endpoint in endpoints:
+                taken = sockets[0].getsockname()[1] if sockets else port
+                sockets.append(_bound_to(endpoint, taken))
+        except OSError as error:
+            _close(sockets)
+            # Only the first address got a port that was free: another one may be free at all.
+            unlucky = error.errno == errno.EADDRINUSE and sockets and not port
+            if not unlucky or attempt == _ATTEMPTS:
+                raise _failed(f"{endpoint.host}:{port}", error) from None
+        else:
+            break
+    return sockets
+
+
+def _bound_to(endpoint: Endpoint, port: int) -> socket.socket:
+    sock = socket.socket(endpoint.family, socket.SOCK_STREAM, endpoint.protocol)
+    try:
+        # A port may be taken over from a server that is gone and has connections in TIME_WAIT.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if endpoint.family == socket.AF_INET6:
+            # `::` takes connections of IPv4, too, whatever the system's default is.
+            only = endpoint.address[0] != ALL_IPV6
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
         # Accepted sockets inherit it. A full send buffer is then noticed at once, and a slow
         # client cannot tie up megabytes of kernel memory.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
-    return listener
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+        sock.setblocking(False)
+        host, _, *more = endpoint.address
+        sock.bind((host, port, *more))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _close(sockets: Sequence[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def _failed(where: str, error: Exception) -> OSError:
+    """Return the error of an address that cannot be listened on, with a text for people."""
+    number = error.errno if isinstance(error, OSError) else None
+    why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return OSError(number, f"cannot listen on {where}: {why}")
 
 
 def _unix_socket(path: str, mode: int) -> socket.socket:

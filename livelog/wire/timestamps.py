@@ -12,6 +12,8 @@ from msgspec import Meta
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799
+"""The first second of the year 1, and the last one of the year 9999."""
 _Moment = Annotated[datetime, Meta(tz=True)]
 
 
@@ -37,8 +39,11 @@ def microseconds(moment: datetime) -> int:
 
 
 def timestamp(now: float) -> str:
-    """Format Unix time, in seconds, as RFC 3339 in UTC with milliseconds."""
-    seconds, milliseconds = divmod(int(now * 1000), 1000)
+    """Format Unix time, in seconds, as RFC 3339 in UTC with milliseconds.
+
+    RFC 3339 has years of four digits: an earlier or later time is shown as the nearest that has.
+    """
+    seconds, milliseconds = divmod(int(min(max(now, _FIRST), _LAST) * 1000), 1000)
     return f"{_second(seconds)}.{milliseconds:03d}Z"
 
 

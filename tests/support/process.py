@@ -17,6 +17,8 @@ Start = Callable[..., "subprocess.Popen[str]"]
 ROOT = Path(__file__).parents[2]
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("LIVELOG_")}
 CLEAN["LIVELOG_STORE"] = "memory"
+STOPPED = "livelog stopped\n"
+"""The last line of a server that a signal has ended."""
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def start() -> Iterator[Start]:
 
 
 def ready(process: subprocess.Popen[str], scheme: str = "ws") -> str:
-    """Wait for the one line that says where the server is; returns the address in it."""
+    """Wait for the first line, which says where the server is; returns the address in it."""
     assert process.stdout is not None
     readable, _, _ = select.select([process.stdout], [], [], PATIENCE)
     line = process.stdout.readline() if readable else ""

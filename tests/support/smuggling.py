@@ -14,7 +14,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 def _post(*lines: bytes, body: bytes = LAST_CHUNK) -> bytes:
-    usual = (b"POST /api/messages HTTP/1.1", b"Host: here", b"Content-Type: application/json")
+    usual = (b"POST /api/messages HTTP/1.1", b"Host: localhost", b"Content-Type: application/json")
     return b"\r\n".join([*usual, *lines]) + b"\r\n\r\n" + body + HIDDEN
 
 

@@ -268,8 +268,9 @@ def request(
     if data:
         headers.setdefault("Content_Length", str(len(data)))
         headers.setdefault("Content_Type", "application/json")
+    host = headers.pop("Host", "localhost")
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    head = "\r\n".join([f"{method} {target} HTTP/{version}", "Host: here", *lines])
+    head = "\r\n".join([f"{method} {target} HTTP/{version}", f"Host: {host}", *lines])
     return head.encode("latin-1") + b"\r\n\r\n" + data
 
 

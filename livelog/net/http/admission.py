@@ -10,6 +10,9 @@ from livelog.net.http.assets import ASSETS
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request
 
+_LONGEST = 100
+"""Maximum characters of a host that is quoted."""
+
 
 def admit(context: Context, request: Request, peer: str, *, behind_proxy: bool) -> None:
     """Settle the request's address, and check its head. Raises `RefusedError`.
@@ -21,9 +24,13 @@ def admit(context: Context, request: Request, peer: str, *, behind_proxy: bool) 
     request.address = _forwarded(context, request, peer) if behind_proxy else peer
     context.limiter.check(request.address)
     request.check()
+    host = request.authority
+    if host is not None and not context.hosts.allows(host):
+        issue = f"this server does not answer for {host[:_LONGEST]!r}, see --allowed-hosts"
+        raise HttpRefusedError(421, "host", issue)  # RFC 9110 section 15.5.20
     if request.path not in ASSETS:  # these are the same for everybody
         for origin in request.all("origin"):
-            context.origins.check(origin, request.header("host"))
+            context.origins.check(origin, host or "")
     request.admitted = True
 
 

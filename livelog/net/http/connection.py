@@ -19,7 +19,7 @@ from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.net.context import Context
 from livelog.net.http import upgrade
 from livelog.net.http.admission import admit
-from livelog.net.http.errors import HttpRefusedError
+from livelog.net.http.errors import HttpRefusedError, is_malformed
 from livelog.net.http.handlers import answer
 from livelog.net.http.message import CONTINUE, Request, Response, error_response
 from livelog.net.http.parser import (
@@ -251,7 +251,7 @@ class HttpConnection(asyncio.Protocol):
             return await answer(self.context, request)
         except RefusedError as refused:
             self.context.audit.refused(request.address, refused, quote=False)
-            self.context.limiter.refused(request.address, refused, "http answer")
+            self.context.limiter.refused(request.address, refused)
             return error_response(refused)
         except Exception:
             _log.exception("%s %s failed", request.method, request.path)
@@ -287,7 +287,10 @@ class HttpConnection(asyncio.Protocol):
         """Answer with an error and close: what follows on the connection cannot be trusted."""
         address = request.address or self.address
         self.context.audit.refused(address, refused)
-        self.context.limiter.refused(address, refused)
+        if is_malformed(refused):
+            self.context.limiter.failed(address)
+        else:
+            self.context.limiter.refused(address, refused)
         self._write(error_response(refused), request, keep_alive=False)
         self._linger()
 

@@ -69,6 +69,15 @@ class HttpRefusedError(RefusedError):
         self.headers = headers or {}
 
 
+_MALFORMED = frozenset({400, 431})
+"""Statuses of requests that no client makes by mistake: bytes that are not HTTP, endless heads."""
+
+
+def is_malformed(refused: RefusedError) -> bool:
+    """Return whether a request broke the syntax of HTTP, and not only asked in vain."""
+    return isinstance(refused, HttpRefusedError) and refused.status in _MALFORMED
+
+
 def status_of(refused: RefusedError) -> int:
     """Return the status of the response that tells of a refusal."""
     if isinstance(refused, HttpRefusedError):

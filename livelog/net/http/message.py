@@ -22,7 +22,7 @@ from livelog.wire.events import encoder, error
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """The interim response to `Expect: 100-continue` (RFC 9110 section 10.1.1)."""
 
-_ORIGIN = re.compile(r"^https?://[^/]*/?", re.IGNORECASE)
+_ORIGIN = re.compile(r"^https?://([^/?#]*)/?", re.IGNORECASE)
 _NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}  # no response is to be run as a script
 
 
@@ -48,6 +48,19 @@ class Request:
         """The target up to its query; of an absolute target (RFC 9112 section 3.2.2) its path."""
         path = self.target.partition(b"?")[0].decode("latin-1")
         return path if path.startswith("/") else f"/{_ORIGIN.sub('', path)}"
+
+    @property
+    def authority(self) -> str | None:
+        """The host, perhaps with a port, that the request is for; None where it names none.
+
+        In an absolute target it stands instead of in `Host` (RFC 9112 section 3.2.2).
+        """
+        if not self.target.startswith(b"/"):
+            absolute = _ORIGIN.match(self.target.decode("latin-1"))
+            if absolute is not None:
+                return absolute[1]
+        hosts = self.all("host")
+        return hosts[0] if hosts else None
 
     @property
     def query(self) -> dict[str, str]:

@@ -314,7 +314,8 @@ class Connection(asyncio.Protocol):
         sent = self.websocket.close_sent
         code = sent.code if sent is not None else ABNORMAL_CLOSURE
         self._report(code, str(error))
-        self.context.limiter.failed(self.address)
+        if code == PROTOCOL_ERROR:  # and not a message that is too big, or no UTF-8
+            self.context.limiter.failed(self.address)
         self.refuse(RefusedError(code if code in CODES else PROTOCOL_ERROR, "", str(error)))
         self._begin_closing("protocol_error")
 
