@@ -16,7 +16,7 @@ from livelog import __version__
 from livelog.cli.exit import WRONG_USAGE, say
 from livelog.cli.options import Parser
 from livelog.config import OPTIONS, Config, flag, load
-from livelog.config.check import Option
+from livelog.config.check import Option, written
 from livelog.errors import ConfigError, RefusedError
 from livelog.server import Server
 
@@ -152,4 +152,6 @@ def _help(option: Option) -> str:
     default = option.default
     if isinstance(default, bool):
         default = "on" if default else "off"
+    elif option.size:
+        default = written(default)
     return f"{option.description.removesuffix('.')} (default: {default})."
