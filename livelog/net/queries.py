@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from livelog.auth.principal import Principal
 from livelog.errors import PROTOCOL_ERROR, RefusedError
-from livelog.index.paging import Anchor, Span
+from livelog.index.paging import Anchor, Page, Span
 from livelog.index.query import Query, compile_query
 from livelog.log.log import Log
 from livelog.wire import validation
@@ -49,6 +49,8 @@ async def history(log: Log, principal: Principal, command: GetHistory) -> Histor
         total_count=page.total,
         limit=command.limit,
         offset=page.offset,
+        truncated=page.truncated,
+        next_offset=_next_offset(page),
     )
 
 
@@ -65,7 +67,13 @@ async def search(log: Log, principal: Principal, command: Search) -> SearchResul
         count=page.total,
         limit=command.limit,
         offset=page.offset,
+        truncated=page.truncated,
+        next_offset=_next_offset(page),
     )
+
+
+def _next_offset(page: Page) -> int | UnsetType:
+    return page.offset + len(page.payloads) if page.truncated else UNSET
 
 
 def command_of(shape: type[Reading], parameters: list[tuple[str, str]]) -> Reading:
