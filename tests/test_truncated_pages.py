@@ -19,7 +19,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from livelog.index.paging import PAGE_BYTES, Anchor, Page, Span, fitting
+from livelog.budget import PAGE_BYTES
+from livelog.index.paging import Anchor, Page, Span, fitting
 from livelog.index.query import EVERYTHING, Query
 from livelog.log.log import Log
 from livelog.log.window import Window

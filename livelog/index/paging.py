@@ -14,13 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from livelog.budget import PAGE_BYTES
+
 Anchor = Literal["before", "after", "around"]
 
 Newer = Callable[[int], int]
 """Count the matches with a seq above this one."""
-
-PAGE_BYTES = 4 * 2**20
-"""Bytes of messages on a page, at most, unless a single message is larger."""
 
 
 @dataclass(frozen=True, slots=True)

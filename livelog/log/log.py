@@ -70,6 +70,16 @@ class Log:
         """The reason why nothing can be committed now, None when it can."""
         return self._journal.refusal()
 
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that the window takes, nearly."""
+        return self._window.memory
+
+    def bound(self, max_bytes: int) -> None:
+        """Bound the memory of the window anew; what is safe on disk is evicted beyond it."""
+        self._window.max_bytes = max_bytes
+        self._window.evict(self._safe_upto)
+
     # In.
 
     def commit(self, records: Sequence[Record], done: Done) -> None:
@@ -220,6 +230,7 @@ class Log:
             for record in self._filling:
                 filled.append(record)
             filled.trim(self._trimmed_upto)
+            filled.max_bytes = live.max_bytes
             self._window = filled
 
     async def _refill(self, filled: Window, records: list[Record]) -> None:

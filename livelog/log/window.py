@@ -86,6 +86,11 @@ class Window:
     def __len__(self) -> int:
         return len(self._index)
 
+    @property
+    def memory(self) -> int:
+        """Bytes of the frames."""
+        return self._bytes
+
     def append(self, record: Record) -> None:
         """Add the newest message; its seq must be the highest."""
         self._index.add(record)

@@ -107,6 +107,12 @@ def has_frames(receiver: Receiver) -> bool:
     return receiver.inbox is not None and bool(receiver.inbox.held)
 
 
+def unfinished(receiver: Receiver) -> int:
+    """Return the bytes of fragments whose message is not whole yet."""
+    inbox = receiver.inbox
+    return 0 if inbox is None or inbox.fragments is None else len(inbox.fragments)
+
+
 def _hold(receiver: Receiver, frame: Frame) -> None:
     inbox = _made(receiver)
     if inbox.held is None:
