@@ -72,7 +72,7 @@ def receive(receiver: Receiver, frame: Frame) -> None:
     scheduler = receiver.context.scheduler
     if receiver.closing:
         return
-    if receiver.task is not None:
+    if not receiver.ready:
         _hold(receiver, frame)
     elif has_frames(receiver) or not scheduler.is_free():
         _hold(receiver, frame)
