@@ -14,10 +14,10 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count, cycle
 from statistics import fmean
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Any
 
 import jwt
@@ -26,11 +26,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench import loadprocess
 from bench.clients import SECOND, Publisher, Pump, clock
+from bench.costly import KINDS, Attacker, user
+from bench.latency import Percentiles
 from bench.load import Load
 from bench.report import Figures
-from bench.server import Server, started
+from bench.server import CORES, Server, started
 from bench.traffic import Traffic
-from bench.websocket import Client, address, frame, upgrade
+from bench.websocket import Client, Json, RefusedError, address, frame, upgrade
 
 LOAD = Load(subscribers=200, rate=200, seconds=10, warmup=2)
 MANY = "1000000000"
@@ -48,6 +50,8 @@ SUBSCRIBE = b'{"action":"subscribe","message_types":["user"],"filters":{"user_id
 CHANGES_AT_ONCE = 20
 TEXT_LENGTH = 100
 HOUR = 3600
+HONEST_PAUSE = 0.1
+"""Seconds between two rounds of the honest clients."""
 
 Attack = Callable[[Server, threading.Event], None]
 
@@ -197,6 +201,70 @@ def _discard(sock: socket.socket) -> None:
             pass
     except BlockingIOError:
         sock.setblocking(True)
+
+
+def costly(rounds: int = 300, clients: int = 40) -> Figures:
+    """Send requests that are costly to answer, all kinds at a time; time honest clients beside.
+
+    Each round is a ping, a publish and a search of one of the clients, which have their limits.
+    """
+    with TemporaryDirectory() as folder:
+        options = ("--store", f"{folder}/live.db", "--limits", "--memory-limit", "256M")
+        with started("livelog", *options, cores=CORES) as server:
+            ready = server.memory()
+            attacker, over = Attacker(server.url), threading.Event()
+            attacker.seed()
+            attacker.large_messages()
+            threads = [
+                threading.Thread(target=_again, args=(kind, attacker, over)) for kind in KINDS
+            ]
+            for thread in threads:
+                thread.start()
+            try:
+                found = Honest(server.url, clients).run(rounds)
+            finally:
+                over.set()
+                for thread in threads:
+                    thread.join()
+                attacker.close()
+            return found | {"memory more MB": (server.peak_memory() - ready) / 1e6}
+
+
+def _again(kind: Callable[[Attacker], None], attacker: Attacker, over: threading.Event) -> None:
+    while not over.is_set():
+        with suppress(OSError):
+            kind(attacker)
+
+
+class Honest:
+    """Clients that ask as the API intends, one at a time, and time each answer."""
+
+    def __init__(self, url: str, clients: int) -> None:
+        self._clients = [Client(url, timeout=60) for _ in range(clients)]
+        self._taken: dict[str, list[int]] = {"ping": [], "publish": [], "search": []}
+        self._refused = 0
+
+    def run(self, rounds: int) -> Figures:
+        for number, client in zip(range(rounds), cycle(self._clients), strict=False):
+            message = user(f"honest message {number}")
+            self._ask("ping", client, {"action": "ping"})
+            self._ask("publish", client, {"action": "publish", "message": message})
+            self._ask("search", client, {"action": "search", "query": f"number {number}"})
+            time.sleep(HONEST_PAUSE)
+        for client in self._clients:
+            client.sock.close()
+        found: Figures = {"samples of each": float(rounds), "refused": float(self._refused)}
+        for kind, taken in self._taken.items():
+            found |= Percentiles.of(taken).figures(f"{kind} ")
+        return found
+
+    def _ask(self, kind: str, client: Client, command: Json) -> None:
+        began = clock()
+        try:
+            client.ask(command)
+        except RefusedError:
+            self._refused += 1
+        self._taken[kind].append(clock() - began)
 
 
 def distinct_filters(few: int, many: int) -> Figures:

@@ -266,6 +266,16 @@ ATTACK_ROWS = (
         (*UNHARMED, Target("changes/s", ">=", 9_000)),
     ),
     Row(
+        "costly requests of all kinds at a time",
+        lambda launch: attack.costly(),
+        (
+            Target("samples of each", ">=", 300),
+            Target("ping p99 ms", "<", 100),
+            Target("publish p99 ms", "<", 100),
+            Target("search p99 ms", "<", 250),
+        ),
+    ),
+    Row(
         "10,000 distinct filters",
         lambda launch: attack.distinct_filters(10, 10_000),
         (Target("CPU many / few", "<=", 1.5),),

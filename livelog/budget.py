@@ -1,4 +1,5 @@
-"""Time slices: how long one piece of work may hold the event loop.
+"""Time slices and memory: how long one piece of work may hold the event loop, and how much of the
+memory each kind of data may take.
 
 Commands, searches and catch-up share one loop with the fan-out, so long work is cut into slices,
 between which the fan-out runs. The slices of commands are bounded by time; their figures stand
@@ -8,8 +9,11 @@ here. Steps of other work are bounded by a number of items or bytes, which stand
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections import Counter
+from collections.abc import Callable, Generator, Hashable
 from typing import TypeVar
+
+from livelog.errors import SERVER_ERROR, RefusedError
 
 HOLD_SECONDS = 0.01
 """Seconds for which all commands together may hold the loop before the fan-out runs again."""
@@ -29,3 +33,183 @@ async def interleaved(steps: Generator[None, None, Result]) -> Result:
             result: Result = stop.value
             return result
         await asyncio.sleep(0)
+
+
+# Memory.
+
+PAGE_BYTES = 4 * 2**20
+"""Bytes of messages on a page, at most, unless a single message is larger."""
+
+SMALL_BYTES = 64 * 2**10
+"""Bytes up to which an answer or a body is small: not held back by others that are large."""
+
+_ANSWERS_BYTES = 64 * 2**20
+"""Bytes of all answers that have not been sent, in any case."""
+
+_STEP_BYTES = 2**20
+"""Bytes by which the bound of the window changes."""
+
+_RETRY_SECONDS = 1.0
+
+
+class Account:
+    """Bytes of one kind, by what holds them: a connection or a request, which is held on to.
+
+    No owner may have more than half of `most`, small holdings aside.
+    """
+
+    def __init__(self, most: int, changed: Callable[[], None]) -> None:
+        self.most = most
+        self.total = 0
+        self._changed = changed
+        self._held: dict[int, tuple[object, Hashable, int]] = {}
+        self._by_owner: Counter[Hashable] = Counter()
+
+    def hold(self, holder: object, size: int, owner: Hashable = None) -> None:
+        """Set what `holder` has, instead of what it had."""
+        self._take_off(holder)
+        if size:
+            self._held[id(holder)] = holder, owner, size
+            self._by_owner[owner] += size
+            self.total += size
+        self._changed()
+
+    def drop(self, holder: object) -> None:
+        """Forget what `holder` had, if anything."""
+        if self._take_off(holder):
+            self._changed()
+
+    def size_of(self, holder: object) -> int:
+        """Return the bytes that `holder` has."""
+        return self._held[id(holder)][2] if id(holder) in self._held else 0
+
+    def left(self, owner: Hashable) -> int:
+        """Return the bytes that `owner` may have besides what it has."""
+        return min(self.most - self.total, self.most // 2 - self._by_owner[owner])
+
+    def _take_off(self, holder: object) -> bool:
+        found = self._held.pop(id(holder), None)
+        if found is None:
+            return False
+        _, owner, size = found
+        self.total -= size
+        self._by_owner[owner] -= size
+        if not self._by_owner[owner]:
+            del self._by_owner[owner]
+        return True
+
+    def _check(self) -> None:
+        """Assert that the sums are right."""
+        assert self.total == sum(size for _, _, size in self._held.values())
+        assert self._by_owner.total() == self.total
+        assert all(size > 0 for size in self._by_owner.values())
+
+
+class Memory:
+    """The memory that grows with the traffic: accounts by name, and one limit for all of them.
+
+    When it gets short, the window gives way first, down to a floor; then answers are refused, small
+    ones last; then bodies and messages. Deliveries are counted and never refused: their buffers
+    are bounded per connection. A quarter of the limit belongs to the reading process.
+
+    `window` and `commits` tell the bytes that the window and the journal have now; `bound` is
+    called with the bytes that the window may have.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        window_bytes: int,
+        *,
+        window: Callable[[], int] = int,
+        commits: Callable[[], int] = int,
+        bound: Callable[[int], object] = int,
+    ) -> None:
+        self.limit = limit
+        self.reading = limit // 4
+        self.answers = Account(min(_ANSWERS_BYTES, limit // 4), self._adjust)
+        """Pages that are built, or wait for their client to read them."""
+        self.bodies = Account(limit // 4, self._adjust)
+        """Bodies and fragments that arrive, and the messages in them until they are committed."""
+        self.deliveries = Account(limit, self._adjust)
+        """Send buffers of slow subscribers."""
+        self._window = window
+        self._commits = commits
+        self._tell_bound = bound
+        self._most_window = window_bytes
+        self._floor = min(window_bytes, limit // 8)
+        self._reserve = limit // 16
+        self._bound = window_bytes
+        self._adjust()
+
+    # What may be taken.
+
+    def reserve_answer(self, holder: object, owner: Hashable) -> int:
+        """Hold the bytes of an answer that is to be built, and return how many they may be.
+
+        Raises `RefusedError` when not even a small one has room.
+        """
+        size = max(SMALL_BYTES, min(PAGE_BYTES, self.answers.left(owner)))
+        room = self._room() - self._reserve
+        if room < SMALL_BYTES:
+            raise _short()
+        self.answers.hold(holder, min(size, room), owner)
+        return min(size, room)
+
+    def hold_body(self, holder: object, size: int, owner: Hashable) -> None:
+        """Hold the bytes of a body that arrives. Raises `RefusedError` when they have no room."""
+        had = self.bodies.size_of(holder)
+        more = size - had
+        # A single body may be larger than a share, or none of that size would ever be taken.
+        shares = size > SMALL_BYTES and self.bodies.total > had
+        if more > 0 and (more > self._room() or (shares and more > self.bodies.left(owner))):
+            raise _short()
+        self.bodies.hold(holder, size, owner)
+
+    @property
+    def refusal(self) -> RefusedError | None:
+        """The reason why no message can be taken now, None when one can."""
+        self._adjust()  # the commits may have changed
+        late = self._window() - self._bound  # what is not on disk cannot be evicted
+        return _short() if self._room() < 0 or late > 2 * self._reserve else None
+
+    def figures(self) -> dict[str, int]:
+        """Return the bytes of each account, and the limit."""
+        return {
+            "limit": self.limit,
+            "window": self._window(),
+            "answers": self.answers.total,
+            "deliveries": self.deliveries.total,
+            "bodies": self.bodies.total,
+            "commits": self._commits(),
+            "reading": self.reading,
+        }
+
+    # How it is divided.
+
+    def _beside(self) -> int:
+        """Return the bytes of everything but the window."""
+        held = self.answers.total + self.bodies.total + self.deliveries.total
+        return self.reading + held + self._commits()
+
+    def _room(self) -> int:
+        """Return the bytes that are left once the window has given way."""
+        return self.limit - self._beside() - self._floor
+
+    def _adjust(self) -> None:
+        """Tell the window what it may have, if that has changed."""
+        left = (self.limit - self._beside()) // _STEP_BYTES * _STEP_BYTES
+        bound = max(self._floor, min(self._most_window, left))
+        if bound != self._bound:
+            self._bound = bound
+            self._tell_bound(bound)
+
+    def _check(self) -> None:
+        """Assert that the accounts are in order."""
+        for account in (self.answers, self.bodies, self.deliveries):
+            account._check()
+
+
+def _short() -> RefusedError:
+    issue = "the server is short of memory"
+    return RefusedError(SERVER_ERROR, "", issue, retry_after=_RETRY_SECONDS)

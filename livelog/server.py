@@ -16,6 +16,7 @@ from typing import Self
 from livelog import __version__
 from livelog.auth import factory
 from livelog.auth.authenticator import Authenticator
+from livelog.budget import Memory
 from livelog.config import Config
 from livelog.engine.base import Engine, MakeEngine
 from livelog.engine.local import LocalEngine
@@ -251,6 +252,13 @@ class Server(InProcess):
         follows = 0 if self._store.reader is None else last_seq
         window = Window(self._window_messages, config.storage.window_bytes, follows)
         log = self._log = Log(window, self._store, [hub])
+        memory = Memory(
+            config.storage.memory_bytes,
+            config.storage.window_bytes,
+            window=lambda: log.memory,
+            commits=lambda: self._store.journal.pending_bytes,
+            bound=log.bound,
+        )
         catch_up = CatchUp(log, hub)
         pacing = Pacing(config.fanout.share, config.fanout.latency_target)
         Flusher(loop, hub, catch_up, pacing)
@@ -262,7 +270,7 @@ class Server(InProcess):
             log=log,
             hub=hub,
             catch_up=catch_up,
-            ingest=Ingest(engine, self._clock, config.net.max_frame_bytes),
+            ingest=Ingest(engine, self._clock, config.net.max_frame_bytes, memory),
             clock=self._clock,
             started=loop.time(),
             proxies=proxies,
@@ -271,6 +279,7 @@ class Server(InProcess):
             audit=audit,
             limiter=Limiter(config, proxies, loop.time, audit),
             scheduler=Scheduler(loop),
+            memory=memory,
             version=__version__,
             auth=self._auth,
         )

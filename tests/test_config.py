@@ -90,6 +90,53 @@ def test_a_wrong_value_is_named_with_what_is_allowed(name: str, value: str, allo
         assert allowed in said
 
 
+SIZES = {name for name in FIELDS if OPTIONS[name].size}
+"""Options that are a number of bytes."""
+
+
+def test_every_size_is_known_as_one() -> None:
+    assert {"max_frame_bytes", "max_body_bytes", "window_bytes", "memory_limit"} == SIZES
+    assert {name for name in FIELDS if name.endswith("_bytes")} <= SIZES
+
+
+@pytest.mark.parametrize("unit", ["K", "k", "KiB", " KiB", "kb", " K"])
+@pytest.mark.parametrize("name", sorted(SIZES))
+def test_a_size_may_have_a_unit_wherever_it_is_written(
+    name: str, unit: str, tmp_path: Path
+) -> None:
+    count = 100 if name == "max_frame_bytes" else 100 * 1024
+    text = f"{count}{unit}"
+    file = tmp_path / "live.toml"
+    file.write_text(f"{name} = '{text}'")
+    for config in (
+        load({name: text}, {}),
+        load({}, {f"LIVELOG_{name.upper()}": text}),
+        load({}, {}, str(file)),
+    ):
+        assert value(config, name) == count * 1024
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"),
+    [("300000000", 300_000_000), ("256M", 2**28), ("1.5G", 3 * 2**29), ("0.5 TiB", 2**39)],
+)
+def test_units_are_powers_of_1024(text: str, bytes_: int) -> None:
+    assert load({"memory_limit": text}, {}).storage.memory_bytes == bytes_
+
+
+@pytest.mark.parametrize("text", ["", "M", "1.5", "-1M", "1X", "1e9", "256 M M", "0x10", "256MiBB"])
+def test_a_size_that_is_none_is_told_how_to_write_one(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"--window-bytes: .*such as 256M"):
+        load({"window_bytes": text}, {})
+
+
+def test_the_memory_limit_follows_the_window_unless_it_is_given() -> None:
+    assert Config().storage.memory_bytes == 512 * 2**20
+    assert load({"window_bytes": "1G"}, {}).storage.memory_bytes == (1024 + 384) * 2**20
+    with pytest.raises(ConfigError, match=r"--memory-limit: 1048576 .* >= 67108864"):
+        load({"memory_limit": "1M"}, {})
+
+
 def test_an_unknown_setting_is_told_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"unknown setting 'prot'; did you mean 'port'\?.*host"):
         Config(prot=1)

@@ -34,6 +34,16 @@ async def test_healthz_tells_how_the_server_is() -> None:
         assert answer.headers["date"]
         health = answer.json
         assert health.pop("uptime_seconds") >= 0
+        memory = health.pop("memory")
+        assert memory.pop("window") > 0
+        assert memory == {
+            "limit": 512 * 2**20,
+            "answers": 0,
+            "deliveries": 0,
+            "bodies": 0,
+            "commits": 0,
+            "reading": 128 * 2**20,
+        }
         assert health == {
             "status": "ok",
             "version": __version__,

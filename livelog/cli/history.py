@@ -12,6 +12,7 @@ from livelog.cli.exit import outcome, say
 from livelog.cli.format import print_header, printer
 from livelog.client.client import connect
 from livelog.client.decoding import Page
+from livelog.client.pages import whole
 from livelog.client.url import shown
 
 _HISTORY_EXAMPLES = """\
@@ -31,7 +32,7 @@ Every word must occur, inside a longer word too; words in double quotes must
 stand side by side.
 """
 _TIMEOUT = 30
-"""Seconds for an answer, reconnects included."""
+"""Seconds for each answer, reconnects included."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -101,13 +102,22 @@ async def _fetch(given: argparse.Namespace) -> Page:
     filters: dict[str, Any] = options.filters(given.filter)
     if types := options.types(given.type):
         filters["type"] = types
-    page = {"filters": filters, "limit": given.limit, "offset": given.offset}
+    places = ("offset", "before", "after", "around")
+    place = {name: seq for name in places if (seq := getattr(given, name, None))}
     try:
-        async with asyncio.timeout(_TIMEOUT), connect(given.url, token=given.token) as log:
-            if given.query is not None:
-                return await log.search(" ".join(given.query), **page)
-            beside = {name: getattr(given, name) for name in ("before", "after", "around")}
-            return await log.history(**page, **beside)
+        async with (
+            asyncio.timeout(_TIMEOUT) as patience,
+            connect(given.url, token=given.token) as log,
+        ):
+
+            async def ask(limit: int, **place: int) -> Page:
+                patience.reschedule(asyncio.get_running_loop().time() + _TIMEOUT)
+                if given.query is None:
+                    return await log.history(filters=filters, limit=limit, **place)
+                words = " ".join(given.query)
+                return await log.search(words, filters=filters, limit=limit, **place)
+
+            return await whole(ask, given.limit, seeks=given.query is None, **place)
     except TimeoutError:
         raise TimeoutError(f"no answer from {shown(given.url)} in {_TIMEOUT} seconds") from None
 

@@ -18,7 +18,7 @@ from livelog import __version__
 from livelog.cli.exit import WRONG_USAGE, say
 from livelog.cli.options import Parser
 from livelog.config import OPTIONS, Config, environment, flag, load
-from livelog.config.check import Option
+from livelog.config.check import Option, written
 from livelog.errors import ConfigError, RefusedError
 from livelog.server import Server
 
@@ -171,9 +171,11 @@ def make_parser(name: str) -> Parser:
 
 def _help(option: Option) -> str:
     """Return the description with the default, if it has one."""
-    default = ", ".join(option.default) if option.name == "host" else option.default
+    default: Any = ", ".join(option.default) if option.name == "host" else option.default
     if default == "" or (option.read is not None and option.name != "host"):
         return option.description
     if isinstance(default, bool):
         default = "on" if default else "off"
+    elif option.size:
+        default = written(default)
     return f"{option.description.removesuffix('.')} (default: {default})."

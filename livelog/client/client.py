@@ -177,14 +177,15 @@ class Client:
         """Return past messages that match, newest first: from `offset` on, or beside a seq.
 
         `before` asks for the newest older messages, `after` for those that follow directly,
-        `around` for the page with the seq in its middle. Raises `RefusedError`.
+        `around` for the page with the seq in its middle. A page is at most 4 MiB large: see
+        `Page.truncated`. Raises `RefusedError`.
 
             page = await log.history(filters={"type": "user"}, limit=20)
         """
         places = {"before": before, "after": after, "around": around}
         answer = await self._request(commands.get_history(filters, limit, offset, **places))
         assert isinstance(answer, History)
-        return page(answer.messages, answer.total_count, answer.offset)
+        return page(answer)
 
     async def search(
         self,
@@ -202,7 +203,7 @@ class Client:
         """
         answer = await self._request(commands.search(query, filters, limit, offset))
         assert isinstance(answer, SearchResults)
-        return page(answer.results, answer.count, answer.offset)
+        return page(answer)
 
     async def _request(self, command: Command) -> AnyEvent:
         self._check_running()

@@ -16,10 +16,19 @@ from functools import lru_cache
 from typing import Any, get_args
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, UnsetType
 
 from livelog.errors import CODES, PROTOCOL_ERROR
-from livelog.wire.events import AnyEvent, Disconnected, Error, Gap, Subscribed, Unsubscribed
+from livelog.wire.events import (
+    AnyEvent,
+    Disconnected,
+    Error,
+    Gap,
+    History,
+    SearchResults,
+    Subscribed,
+    Unsubscribed,
+)
 from livelog.wire.messages import TYPES, Delivered, Message
 
 _log = logging.getLogger(__name__)
@@ -42,6 +51,14 @@ class Page:
     """Number of matching messages on all pages."""
     offset: int
     """Position of the first of `messages` among all matches."""
+    truncated: bool = False
+    """Fewer messages than asked for: the others would make the page too large (4 MiB).
+
+    Those nearest to the place asked for are on it. Go on from `next_offset`, or with the seq of the
+    last message as `before`; a page that was asked for with `after`, with the seq of the first.
+    """
+    next_offset: int | None = None
+    """`offset` of the page with the older messages that follow; None unless `truncated`."""
 
 
 class _Kind(msgspec.Struct):
@@ -56,7 +73,7 @@ _event_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 _ACTIONS = {kind.__struct_config__.tag for kind in get_args(AnyEvent)}
 _REASONS = [code.reason for code in CODES.values()]
 _UNREADABLE = (ValueError, RecursionError)
-_LAST_SEQ = 2**53 - 1
+LAST_SEQ = 2**53 - 1
 
 
 def decode(data: str | bytes) -> Delivered | AnyEvent | None:
@@ -65,16 +82,22 @@ def decode(data: str | bytes) -> Delivered | AnyEvent | None:
         action = _kind_decoder.decode(data).action
         if action is UNSET:
             message = _message_decoder.decode(data)
-            return message if 0 <= message.seq <= _LAST_SEQ else None
+            return message if 0 <= message.seq <= LAST_SEQ else None
         return _event_decoder.decode(data) if action in _ACTIONS else None
     except _UNREADABLE as error:
         return _loosely(data, error)
 
 
-def page(messages: list[Raw], total: int, offset: int) -> Page:
+def page(answer: History | SearchResults) -> Page:
     """Decode the page in the answer to `get_history` or `search`, without what is unknown."""
+    if isinstance(answer, History):
+        messages, total = answer.messages, answer.total_count
+    else:
+        messages, total = answer.results, answer.count
     decoded = [decode(bytes(data)) for data in messages]
-    return Page([one for one in decoded if isinstance(one, Message)], total, offset)
+    known = [one for one in decoded if isinstance(one, Message)]
+    following = None if answer.next_offset is UNSET else answer.next_offset
+    return Page(known, total, answer.offset, answer.truncated, following)
 
 
 def _loosely(data: str | bytes, error: Exception) -> Delivered | AnyEvent | None:
@@ -88,7 +111,7 @@ def _loosely(data: str | bytes, error: Exception) -> Delivered | AnyEvent | None
             if action is not None:
                 event: AnyEvent = msgspec.convert(plain, AnyEvent, strict=False)
                 return event
-            if type(seq) is int and 0 <= seq <= _LAST_SEQ:
+            if type(seq) is int and 0 <= seq <= LAST_SEQ:
                 message: Delivered = msgspec.convert(plain, Delivered, strict=False)
                 return message
         with suppress(*_UNREADABLE):

@@ -21,6 +21,9 @@ UNIX = "unix"
 _ORIGIN = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 _PORTS = {"http": "80", "https": "443"}
 
+_SIZE = re.compile(r"([0-9]{1,19}|[0-9]{1,12}\.[0-9]{1,6}(?= ?[a-z]))(?: ?([kmgt])(?:i?b)?)?", re.I)
+_UNITS = "kmgt"
+
 
 class NetworkList(NamedTuple):
     """A list like `10.0.0.0/8, ::1, unix`, read."""
@@ -49,6 +52,36 @@ def normal_origin(origin: str) -> str:
     return f"{scheme}://{host}" + (f":{port}" if port and port != _PORTS[scheme] else "")
 
 
+def size(text: str) -> int:
+    """Read a number of bytes such as `268435456`, `256M` or `1.5 GiB`. Raises `ValueError`.
+
+    Every unit is a power of 1024, however it is written.
+
+    >>> size("256M") == size("256 MiB") == size("262144k") == 256 * 2**20
+    True
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("Expected int, a number of bytes, or one with a unit such as 256M, 1.5G")
+    number, unit = match.groups()
+    scale = 1024 ** (1 + _UNITS.index(unit.lower())) if unit else 1
+    return int(number) * scale if number.isdigit() else int(float(number) * scale)
+
+
+def written(size: int) -> str:
+    """Return a number of bytes as text, with the largest unit that it is a multiple of.
+
+    >>> written(128 * 2**20), written(1000)
+    ('128M', '1000')
+    """
+    unit = ""
+    for larger in _UNITS:
+        if size == 0 or size % 1024:
+            break
+        size, unit = size // 1024, larger.upper()
+    return f"{size}{unit}"
+
+
 class Option(NamedTuple):
     """One option, as declared by a field of a group."""
 
@@ -67,6 +100,8 @@ class Option(NamedTuple):
     """A value that is given must not be empty."""
     read: Callable[[str], Any] | None
     """Reads the text of a list, whose parts commas separate; raises `ValueError`."""
+    size: bool
+    """A number of bytes, which text may give with a unit."""
 
 
 def option(
@@ -77,11 +112,12 @@ def option(
     secret: bool = False,
     filled: bool = False,
     read: Callable[[str], Any] | None = None,
+    size: bool = False,
     **bounds: Any,
 ) -> Meta:
     """Describe a field that is an option; `name` is its flat name where that differs."""
     about = {"metavar": metavar, "name": name, "secret": secret, "filled": filled, "read": read}
-    return Meta(description=description, extra=about, **bounds)
+    return Meta(description=description, extra={**about, "size": size}, **bounds)
 
 
 def options_of(groups: Mapping[str, type[Struct]]) -> dict[str, Option]:
@@ -137,6 +173,7 @@ def check_name(name: str, options: Mapping[str, Option], source: str = "") -> No
 
 
 def _checked(found: Option, value: Any, *, strict: bool) -> Any:
+    given = value
     if value == "" and found.filled:
         raise ConfigError(f"{flag(found.name)}: is empty")
     if found.secret and isinstance(value, str) and value != value.strip():
@@ -144,11 +181,13 @@ def _checked(found: Option, value: Any, *, strict: bool) -> Any:
     if found.read is not None and isinstance(value, list | tuple) and all_text(value):
         value = ",".join(value)
     try:
+        if found.size and not strict and isinstance(value, str):
+            value = size(value)
         converted = msgspec.convert(value, found.hint, strict=strict)
         return converted if found.read is None else found.read(converted)
     except ValueError as error:  # msgspec's are such, too
         issue = str(error).replace("`", "")
-        shown = "this" if found.secret else repr(value)
+        shown = "this" if found.secret else repr(given)
         raise ConfigError(f"{flag(found.name)}: {shown} is not allowed: {issue}") from None
 
 

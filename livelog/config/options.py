@@ -3,7 +3,8 @@
 Options are declared in the groups they are read by (`config.limits.message_limit`) and written by
 flat names: arguments of `Config`, flags (`--message-limit`), environment variables
 (`LIVELOG_MESSAGE_LIMIT`) and keys of the TOML file (`message_limit`). The flat name is that of the
-field, unless its `option` names another. Times are seconds, sizes bytes.
+field, unless its `option` names another. Times are seconds, sizes bytes; written as text, a size
+may have a unit (`256M`).
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from msgspec import Struct
 
 from livelog.config.check import NetworkList, networks, option, options_of, origins
 from livelog.config.hosts import addresses, allowed_hosts
+from livelog.errors import ConfigError
 
 _SECONDS = {"gt": 0, "le": 10_000_000}
 """Bounds of a duration, up to a third of a year."""
+_LEAST_MEMORY = 64 * 2**20
+_MEMORY_BESIDE_WINDOW = 384 * 2**20
+"""Bytes of the memory limit for all that is not the window, unless it is given."""
 
 
 class Net(Struct, frozen=True, kw_only=True):
@@ -80,10 +85,10 @@ class Net(Struct, frozen=True, kw_only=True):
         ),
     ] = frozenset()
     max_frame_bytes: Annotated[
-        int, option("Largest message a client may send.", "BYTES", ge=1024, le=16 * 2**20)
+        int, option("Largest message a client may send.", "SIZE", size=True, ge=1024, le=16 * 2**20)
     ] = 64 * 2**10
     max_body_bytes: Annotated[
-        int, option("Largest HTTP request body.", "BYTES", ge=1024, le=2**30)
+        int, option("Largest HTTP request body.", "SIZE", size=True, ge=1024, le=2**30)
     ] = 8 * 2**20
     head_timeout: Annotated[
         float, option("Time a client has to send an HTTP request head.", "SECONDS", **_SECONDS)
@@ -176,8 +181,28 @@ class Storage(Struct, frozen=True, kw_only=True):
         int, option("Number of newest messages held in memory.", "N", ge=1)
     ] = 100_000
     window_bytes: Annotated[
-        int, option("Bytes of newest messages held in memory.", "BYTES", ge=1)
+        int, option("Bytes of newest messages held in memory.", "SIZE", size=True, ge=1)
     ] = 128 * 2**20
+    memory_limit: Annotated[
+        int,
+        option(
+            "Memory of the window with its index, unsent answers, bodies, pending commits and the"
+            " reading process, a quarter of it; 0 stands for --window-bytes and 384M.",
+            "SIZE",
+            size=True,
+            ge=0,
+        ),
+    ] = 0
+
+    def __post_init__(self) -> None:
+        if 0 < self.memory_limit < _LEAST_MEMORY:
+            allowed = f"Expected 0 or int >= {_LEAST_MEMORY}"
+            raise ConfigError(f"--memory-limit: {self.memory_limit} is not allowed: {allowed}")
+
+    @property
+    def memory_bytes(self) -> int:
+        """The memory limit in bytes, also where it follows from the window's."""
+        return self.memory_limit or self.window_bytes + _MEMORY_BESIDE_WINDOW
 
 
 class Auth(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from livelog.auth.principal import Principal
+from livelog.budget import Memory
 from livelog.engine.base import Done, Engine
 from livelog.errors import MESSAGE_TOO_BIG, PROTOCOL_ERROR, RefusedError
 from livelog.index.terms import terms
@@ -27,9 +28,16 @@ from livelog.wire.timestamps import parse_moment, timestamp
 
 
 class Ingest:
-    """Takes messages in. `clock` tells Unix time in seconds."""
+    """Takes messages in. `clock` tells Unix time in seconds, `memory` whether there is room."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], float], max_bytes: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Callable[[], float],
+        max_bytes: int,
+        memory: Memory | None = None,
+    ) -> None:
+        self._memory = memory
         self._engine = engine
         self._clock = clock
         self._max_bytes = max_bytes
@@ -43,7 +51,7 @@ class Ingest:
         nothing can be taken now.
         """
         principal.check_publishes(message)
-        _raise(self._engine.refusal())
+        _raise(self.refusal)
         now = self._clock()
         named = message.id is not UNSET
         if message.id is not UNSET:
@@ -66,6 +74,12 @@ class Ingest:
         if named:
             _raise(self._engine.refusal(draft))
         return draft
+
+    @property
+    def refusal(self) -> RefusedError | None:
+        """The reason why nothing can be taken now, None when it can."""
+        refused = self._engine.refusal()
+        return refused if refused or self._memory is None else self._memory.refusal
 
     def publish(self, drafts: Sequence[Draft], done: Done) -> None:
         """Have `drafts` placed and committed; delivery follows in the next iteration of the loop.

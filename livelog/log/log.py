@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from livelog.budget import interleaved
 from livelog.errors import RefusedError
-from livelog.index.paging import Chunk, Page, Span
+from livelog.index.paging import Chunk, Page, Span, fitting
 from livelog.index.query import Query, Subscription
 from livelog.log.window import Matches, Window
 from livelog.store.base import Done, Store, StoreReader
+from livelog.wire import frames
 from livelog.wire.record import Known, Record
 
 _FILLED_PER_REQUEST = 500
@@ -67,6 +69,16 @@ class Log:
     def refusal(self) -> RefusedError | None:
         """The reason why nothing can be committed now, None when it can."""
         return self._journal.refusal()
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory that the window takes, nearly."""
+        return self._window.memory
+
+    def bound(self, max_bytes: int) -> None:
+        """Bound the memory of the window anew; what is safe on disk is evicted beyond it."""
+        self._window.max_bytes = max_bytes
+        self._window.evict(self._safe_upto)
 
     # In.
 
@@ -126,16 +138,18 @@ class Log:
         matches = await interleaved(window.find(query))
         upto = window.evicted_upto
         reader = self._reader if self._trimmed_upto < upto else None
-        if reader is None:
-            offset, limit = span.resolve(matches.newer)
-            return Page(matches.payloads(offset, limit), matches.total, offset)
-        if span.anchor and span.seq <= upto:
+        if reader is not None and span.anchor and span.seq <= upto:
             return await _read_around_the_past(reader, query, span, matches, upto)
         offset, limit = span.resolve(matches.newer)
-        newer = matches.payloads(offset, limit)
-        rest = Span(limit - len(newer), max(0, offset - matches.total))
-        older = await reader.page(query, upto, rest)
-        return Page(newer + older.payloads, matches.total + older.total, offset)
+        nearest = span.nearest(matches.newer, offset)
+        newer = matches.frames(offset, limit)
+        if reader is None:
+            return _page(newer, Page([], 0, offset), nearest, matches.total, span.max_bytes)
+        # What does not fit is not asked for, only counted.
+        left = limit - len(newer) if _reach(newer, limit, nearest, span.max_bytes) else 0
+        rest = Span(left, max(0, offset - matches.total), max_bytes=span.max_bytes)
+        older = replace(await reader.page(query, upto, rest), offset=offset)
+        return _page(newer, older, nearest, matches.total, span.max_bytes)
 
     def read_after(self, cursor: int, wanted: Subscription, max_bytes: int) -> Chunk | None:
         """Return the next chunk for a reader at `cursor`, None when it has to be fetched."""
@@ -216,6 +230,7 @@ class Log:
             for record in self._filling:
                 filled.append(record)
             filled.trim(self._trimmed_upto)
+            filled.max_bytes = live.max_bytes
             self._window = filled
 
     async def _refill(self, filled: Window, records: list[Record]) -> None:
@@ -233,7 +248,32 @@ async def _read_around_the_past(
 ) -> Page:
     """Return a page that lies around a seq in the store, and may reach into the window."""
     first = max(0, matches.total - span.limit)
-    newer = matches.payloads(first, span.limit)
+    newer = matches.frames(first, span.limit)
     older = await reader.page(query, upto, span, ahead=matches.total)
     reaching = newer[older.offset - first :] if older.offset < matches.total else []
-    return Page(reaching + older.payloads, matches.total + older.total, older.offset)
+    nearest = len(reaching) + older.nearest
+    return _page(reaching, older, nearest, matches.total, span.max_bytes)
+
+
+def _reach(newer: list[bytes], limit: int, nearest: int, max_bytes: int) -> bool:
+    """Tell whether messages that follow the frames in `newer` may have room on their page."""
+
+    def size(place: int) -> int:
+        return len(newer[place]) if place < len(newer) else 0
+
+    return len(newer) < limit and fitting(limit, nearest, size, max_bytes).stop > len(newer)
+
+
+def _page(newer: list[bytes], older: Page, nearest: int, ahead: int, max_bytes: int) -> Page:
+    """Put a page together: frames in the window, and behind them those that the store has."""
+    found = [*newer, *older.payloads]
+    kept = fitting(len(found), nearest, lambda place: len(found[place]), max_bytes)
+    fresh = [frames.payload(frame) for frame in newer[kept.start : kept.stop]]
+    stored = found[max(kept.start, len(newer)) : kept.stop]
+    return Page(
+        fresh + stored,
+        ahead + older.total,
+        older.offset + kept.start,
+        older.truncated or len(kept) < len(found),
+        nearest - kept.start,
+    )

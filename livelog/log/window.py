@@ -48,9 +48,13 @@ class Matches:
 
     def payloads(self, offset: int, limit: int) -> list[bytes]:
         """Return up to `limit` messages from `offset` on, newest first."""
+        return [*map(frames.payload, self.frames(offset, limit))]
+
+    def frames(self, offset: int, limit: int) -> list[bytes]:
+        """Return the frames of these messages, which are not copied."""
         last = self.total - offset
         chosen = self._positions[max(0, last - limit) : max(0, last)]
-        return [self._window.payload(position) for position in reversed(chosen)]
+        return [self._window.frame(position) for position in reversed(chosen)]
 
 
 class Window:
@@ -81,6 +85,11 @@ class Window:
 
     def __len__(self) -> int:
         return len(self._index)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the frames."""
+        return self._bytes
 
     def append(self, record: Record) -> None:
         """Add the newest message; its seq must be the highest."""
@@ -150,9 +159,13 @@ class Window:
         """Return the position of the oldest message with a seq above this one."""
         return self._base + bisect_right(self._seqs, seq, lo=self._index.start - self._base)
 
+    def frame(self, position: int) -> bytes:
+        """Return the frame of the message at a position."""
+        return self._frames[position - self._base]
+
     def payload(self, position: int) -> bytes:
         """Return the message at a position."""
-        return frames.payload(self._frames[position - self._base])
+        return frames.payload(self.frame(position))
 
     def _wanted(self, wanted: Subscription, within: range) -> BitMap:
         found = BitMap()

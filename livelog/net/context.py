@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from livelog.auth.authenticator import Authenticator
+from livelog.budget import Memory
 from livelog.config import Config
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.hub import Hub
@@ -52,6 +53,8 @@ class Context:
     limiter: Limiter
     """Keeps the limits, and counts the open connections."""
     scheduler: Scheduler
+    memory: Memory
+    """Counts what grows with the traffic, and says when it is too much."""
     version: str
     """That of livelog, for `/healthz` and the document of the protocol."""
     auth: Authenticator | None = None

@@ -123,7 +123,8 @@ class InProcess:
 
         `before` asks for the newest older messages, `after` for those that follow directly,
         `around` for the page with the seq in its middle. The program reads everything; `as_user`
-        leaves out the direct messages of other users. Raises `RefusedError`.
+        leaves out the direct messages of other users. A page is at most 4 MiB large: see
+        `Page.truncated`. Raises `RefusedError`.
 
             page = await server.history(filters={"type": "dm"}, as_user="u1")
         """
@@ -132,7 +133,7 @@ class InProcess:
         command = commands.get_history(filters, limit, offset, **places)
         checked = _checked(GetHistory, command)
         found = await queries.history(context.log, _principal(as_user), checked)
-        return page(found.messages, found.total_count, found.offset)
+        return page(found)
 
     async def search(
         self,
@@ -153,7 +154,7 @@ class InProcess:
         command = commands.search(query, filters, limit, offset)
         checked = _checked(Search, command)
         found = await queries.search(context.log, _principal(as_user), checked)
-        return page(found.results, found.count, found.offset)
+        return page(found)
 
     def subscribe(
         self,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from livelog.auth.principal import Principal
+from livelog.budget import PAGE_BYTES
 from livelog.errors import PROTOCOL_ERROR, RefusedError
-from livelog.index.paging import Anchor, Span
+from livelog.index.paging import Anchor, Page, Span
 from livelog.index.query import Query, compile_query
 from livelog.log.log import Log
+from livelog.net.addresses import limited_as
 from livelog.wire import validation
 from livelog.wire.commands import Filters, GetHistory, Search, Subscribe
 from livelog.wire.events import History, SearchResults
@@ -20,6 +24,9 @@ from livelog.wire.messages import MessageType
 _ANCHORS: tuple[Anchor, ...] = ("before", "after", "around")
 
 Reading = TypeVar("Reading", GetHistory, Search)
+
+Read = Callable[[Log, Principal, Any, int], Awaitable[History | SearchResults]]
+"""`history` or `search`."""
 
 
 def subscription(log: Log, principal: Principal, command: Subscribe) -> dict[MessageType, Query]:
@@ -37,35 +44,53 @@ def subscription(log: Log, principal: Principal, command: Subscribe) -> dict[Mes
     return dict.fromkeys(command.message_types, query)
 
 
-async def history(log: Log, principal: Principal, command: GetHistory) -> History:
-    """Read a page of what `principal` may read.
+def owner(principal: Principal, address: str) -> Hashable:
+    """Return the user, or the address, by which memory is shared out."""
+    return principal.id or limited_as(address)
+
+
+async def history(
+    log: Log, principal: Principal, command: GetHistory, max_bytes: int = PAGE_BYTES
+) -> History:
+    """Read a page of what `principal` may read, of at most `max_bytes`.
 
     Raises `RefusedError` for an invalid query or place, or a type that it may not read.
     """
     query = compile_query(principal, command.filters)
-    page = await log.read(query, _span(command))
+    page = await log.read(query, replace(_span(command), max_bytes=max_bytes))
     return History(
         messages=[Raw(payload) for payload in page.payloads],
         total_count=page.total,
         limit=command.limit,
         offset=page.offset,
+        truncated=page.truncated,
+        next_offset=_next_offset(page),
     )
 
 
-async def search(log: Log, principal: Principal, command: Search) -> SearchResults:
-    """Read a page of what `principal` may read and in which the words of the query occur.
+async def search(
+    log: Log, principal: Principal, command: Search, max_bytes: int = PAGE_BYTES
+) -> SearchResults:
+    """Read a page of what `principal` may read and in which the words of the query occur, of at
+    most `max_bytes`.
 
     Raises `RefusedError` for an invalid query or a type that `principal` may not read.
     """
     query = compile_query(principal, command.filters, command.query)
-    page = await log.read(query, Span(command.limit, command.offset))
+    page = await log.read(query, Span(command.limit, command.offset, max_bytes=max_bytes))
     return SearchResults(
         query=command.query,
         results=[Raw(payload) for payload in page.payloads],
         count=page.total,
         limit=command.limit,
         offset=page.offset,
+        truncated=page.truncated,
+        next_offset=_next_offset(page),
     )
+
+
+def _next_offset(page: Page) -> int | UnsetType:
+    return page.offset + len(page.payloads) if page.truncated else UNSET
 
 
 def command_of(shape: type[Reading], parameters: list[tuple[str, str]]) -> Reading:

@@ -41,6 +41,10 @@ class Journal(Protocol):
     def refusal(self) -> RefusedError | None:
         """Return why nothing can be taken now, None when it can."""
 
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of frames that are not safe yet."""
+
     async def close(self) -> None:
         """Make everything safe and stop, the reader included."""
 

@@ -29,5 +29,10 @@ class MemoryJournal:
         """Return None: there is always room."""
         return None
 
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of frames that are not safe yet: none."""
+        return 0
+
     async def close(self) -> None:
         """Do nothing: there is no file."""

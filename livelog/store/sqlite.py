@@ -90,6 +90,11 @@ class SqliteJournal:
         """Return why nothing can be taken now, None when it can."""
         return self._writer.refusal()
 
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of frames that are not written yet."""
+        return self._writer.pending_bytes
+
     async def close(self) -> None:
         """Write what is in the queue and stop; another server can then use the file."""
         self._writer.end()  # here, so that nothing is queued behind the last commit

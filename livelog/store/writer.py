@@ -131,6 +131,11 @@ class Writer:
             return _refused("the store is behind with writing")
         return None
 
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of frames that are not written yet."""
+        return self._pending_bytes
+
     def end(self) -> None:
         """Take nothing more; the queue is written, if that can be done."""
         self._stop.set()

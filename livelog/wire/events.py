@@ -90,6 +90,10 @@ class History(Event, kw_only=True, tag="history"):
     limit: int
     offset: int
     """Number of newer messages that match, before the first of `messages`."""
+    truncated: bool = False
+    """The page has fewer messages than it was asked for, because their bytes are too many."""
+    next_offset: int | UnsetType = UNSET
+    """On a truncated page: the `offset` of the page that follows, with older messages."""
 
 
 class SearchResults(Event, kw_only=True, tag="search_results"):
@@ -101,6 +105,9 @@ class SearchResults(Event, kw_only=True, tag="search_results"):
     """Number of messages that match, on all pages."""
     limit: int
     offset: int
+    truncated: bool = False
+    """As in `history`."""
+    next_offset: int | UnsetType = UNSET
 
 
 class Gap(Event, kw_only=True, tag="gap"):

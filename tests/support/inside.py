@@ -112,6 +112,7 @@ class Inside:
         self.context.catch_up._check()
         self.context.timers._check()
         self.context.limiter._check()
+        self.context.memory._check()
 
     def check_empty(self) -> None:
         """Assert that nothing is left of any connection."""
@@ -121,4 +122,8 @@ class Inside:
         assert not len(self.context.timers)
         assert not self.audiences
         assert self.context.catch_up.idle
+        memory = self.context.memory
+        assert not memory.answers.total
+        assert not memory.bodies.total
+        assert not memory.deliveries.total
         self.check()

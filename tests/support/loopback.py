@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from livelog import Config
 from livelog.auth.principal import ANYBODY, Principal
+from livelog.budget import Memory
 from livelog.config.check import networks
 from livelog.errors import RefusedError
 from livelog.fanout.audience import Reader
@@ -35,6 +36,7 @@ class Loopback:
         self.context: Any = SimpleNamespace(
             limiter=self.limiter,
             scheduler=Scheduler(loop),
+            memory=Memory(1 << 30, 1 << 20),
             loop=loop,
             clock=lambda: 0.0,
             hub=SimpleNamespace(position=lambda reader: 7),

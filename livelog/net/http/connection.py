@@ -16,6 +16,7 @@ from email.utils import formatdate
 from typing import NamedTuple, cast
 
 from livelog.errors import SERVER_ERROR, RefusedError
+from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.http import upgrade
 from livelog.net.http.admission import admit
@@ -172,8 +173,26 @@ class HttpConnection(asyncio.Protocol):
             if not self._take(event):
                 self.parser.close()
                 break
+        self._count_bodies()
         if self.rule.reads and not self.rule.busy:  # neither upgraded nor closing
             self._proceed()
+
+    def _count_bodies(self) -> None:
+        """Count the bodies that have arrived; refuse the last one if there is no room for it."""
+        waiting = sum(len(each.request.body) for each in self.pending)
+        current = self.parser.request
+        size = waiting + (len(current.body) if self.parser.stage == "body" else 0)
+        memory = self.context.memory
+        if not (size or memory.bodies.size_of(self)):
+            return
+        owner = queries.owner(current.principal, current.address or self.address)
+        try:
+            memory.hold_body(self, size, owner)
+        except RefusedError as refused:
+            self.parser.close()
+            if self.pending and self.pending[-1].request is current:
+                self.pending.pop()
+            self.pending.append(Pending(current, refused))
 
     def _take(self, event: Event) -> bool:
         """Act on an event; False when nothing that follows it matters."""
@@ -236,13 +255,18 @@ class HttpConnection(asyncio.Protocol):
             if refused is not None:
                 self._refuse(request, refused)
                 return
-            response = await self._answer(request)
-            keep_alive = request.keep_alive and not self.stopping
-            self._write(response, request, keep_alive=keep_alive)
-            if not keep_alive:
-                self._linger()
-                return
-            await self._breathe()
+            self._count_bodies()  # from now on the handler does
+            try:
+                response = await self._answer(request)
+                keep_alive = request.keep_alive and not self.stopping
+                self._write(response, request, keep_alive=keep_alive)
+                if not keep_alive:
+                    self._linger()
+                    return
+                await self._breathe()
+            finally:
+                self.context.memory.answers.drop(request)
+                self.context.memory.bodies.drop(request)
         self.task = None
         self._wait_for_next()
 
@@ -313,6 +337,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _leave(self) -> None:
         self._enter(State.CLOSED)
+        self.context.memory.bodies.drop(self)
         self.context.limiter.leave(self)
         self.parser.close()
 

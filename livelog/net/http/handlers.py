@@ -10,13 +10,14 @@ Handlers take the whole request and return the whole response; what they cannot 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from livelog.auth.principal import ANYBODY, Principal
+from livelog.auth.credentials import NOTHING
+from livelog.auth.principal import ADMIN, ANYBODY, Principal
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.log.ingest import decode
@@ -33,6 +34,12 @@ from livelog.wire.record import Draft, Receipt
 
 _MESSAGES_PER_STEP = 100
 """Messages of one request that are handled between two pauses: some milliseconds."""
+
+_BYTES_PER_STEP = 256 * 2**10
+"""Bytes of them, at most."""
+
+_COPIES = 4
+"""Times that a body is in memory while it is published: it and its messages, each in two forms."""
 
 
 async def answer(context: Context, request: Request) -> Response:
@@ -69,10 +76,11 @@ async def upgrade_required(context: Context, request: Request) -> Response:
 
 async def health(context: Context, request: Request) -> Response:
     """Return the health: `ok`, `read-only` or `degraded`, and why; `draining` at the end."""
-    refusal, impaired = context.log.refusal, context.log.impaired
+    refusal, impaired = context.ingest.refusal, context.log.impaired
     status = "read-only" if refusal else "degraded" if impaired else "ok"
     issue = refusal.issue if refusal else impaired
     ending = context.ending.is_set()
+    inspects = await _may_inspect(context, request)
     return _json(
         {
             "status": "draining" if ending else status,
@@ -81,14 +89,34 @@ async def health(context: Context, request: Request) -> Response:
             "connections": len(context.limiter.connections.websockets),
             "head_seq": context.log.head,
             "uptime_seconds": round(context.loop.time() - context.started, 3),
+            **({"memory": context.memory.figures()} if inspects else {}),
         },
         503 if ending else 200,
     )
 
 
+async def _may_inspect(context: Context, request: Request) -> bool:
+    """Tell whether the figures are for the client: with authentication, for `admin` alone.
+
+    A credential that is invalid hides them, and counts as a failure; the health is told all the
+    same.
+    """
+    if context.auth is None:
+        return True
+    if request.credential == NOTHING:
+        return False
+    try:
+        principal = await context.auth.check(request.credential)
+    except RefusedError as refused:
+        context.limiter.refused(request.address, refused)
+        return False
+    return ADMIN in principal.scopes
+
+
 async def asyncapi_document(context: Context, request: Request) -> Response:
     """Return the protocol of the WebSocket as an AsyncAPI document."""
-    return Response(asyncapi.document(WEBSOCKET_PATH, context.version))
+    context.memory.reserve_answer(request, _owner(request))
+    return _held(context, request, Response(asyncapi.document(WEBSOCKET_PATH, context.version)))
 
 
 async def history(context: Context, request: Request) -> Response:
@@ -96,7 +124,7 @@ async def history(context: Context, request: Request) -> Response:
     context.limiter.spend("commands", request.address, request.principal)
     with _parameters():
         command = queries.command_of(GetHistory, request.parameters)
-        return _event(await queries.history(context.log, request.principal, command))
+        return await _page(context, request, queries.history, command)
 
 
 async def search(context: Context, request: Request) -> Response:
@@ -104,7 +132,25 @@ async def search(context: Context, request: Request) -> Response:
     context.limiter.spend("commands", request.address, request.principal)
     with _parameters():
         command = queries.command_of(Search, request.parameters)
-        return _event(await queries.search(context.log, request.principal, command))
+        return await _page(context, request, queries.search, command)
+
+
+async def _page(context: Context, request: Request, read: queries.Read, command: Any) -> Response:
+    """Read a page as large as the memory allows."""
+    most = context.memory.reserve_answer(request, _owner(request))
+    return _held(
+        context, request, _event(await read(context.log, request.principal, command, most))
+    )
+
+
+def _held(context: Context, request: Request, response: Response) -> Response:
+    """Count a large response, until the connection has sent it."""
+    context.memory.answers.hold(request, len(response.body), _owner(request))
+    return response
+
+
+def _owner(request: Request) -> Hashable:
+    return queries.owner(request.principal, request.address)
 
 
 @contextmanager
@@ -125,6 +171,7 @@ async def publish(context: Context, request: Request) -> Response:
     which ids are `acknowledged`, and which messages are `refused` and why.
     """
     context.limiter.spend("messages", request.address, request.principal)
+    context.memory.hold_body(request, _COPIES * len(request.body), _owner(request))
     places: list[Place] = []
     drafts: list[Draft] = []
     for place, raw in messages(request):
@@ -153,13 +200,28 @@ async def publish(context: Context, request: Request) -> Response:
 
 async def _outcomes(context: Context, drafts: list[Draft]) -> list[Outcome]:
     """Publish in steps, so that a large body does not hold up the loop; wait for all outcomes."""
-    steps = []
-    for start in range(0, len(drafts), _MESSAGES_PER_STEP):
+    steps: list[asyncio.Future[Sequence[Outcome]]] = []
+    for part in _parts(drafts):
+        if steps and context.memory.refusal is not None:
+            await asyncio.wait(steps)  # what is on disk may leave the window
         answered: asyncio.Future[Sequence[Outcome]] = context.loop.create_future()
-        context.ingest.publish(drafts[start : start + _MESSAGES_PER_STEP], answered.set_result)
+        context.ingest.publish(part, answered.set_result)
         steps.append(answered)
         await asyncio.sleep(0)
     return [outcome for step in steps for outcome in await step]
+
+
+def _parts(drafts: list[Draft]) -> Iterator[list[Draft]]:
+    """Divide `drafts` into parts that are bounded in number and in bytes."""
+    part: list[Draft] = []
+    size = 0
+    for draft in drafts:
+        size += len(draft.payload)
+        if part and (len(part) == _MESSAGES_PER_STEP or size > _BYTES_PER_STEP):
+            yield part
+            part, size = [], len(draft.payload)
+        part.append(draft)
+    yield part
 
 
 def _acknowledged(
@@ -190,8 +252,10 @@ def _acknowledged(
 
 async def asset(context: Context, request: Request) -> Response:
     """Return a file of the viewer or of the JavaScript client."""
+    context.memory.reserve_answer(request, _owner(request))
     found = ASSETS[request.path]
-    return Response(found.body, content_type=found.content_type, headers=HEADERS)
+    response = Response(found.body, content_type=found.content_type, headers=HEADERS)
+    return _held(context, request, response)
 
 
 Handler = Callable[[Context, Request], Awaitable[Response]]

@@ -26,6 +26,7 @@ class Writer(inbox.Receiver, Protocol):
 def pause(writer: Writer) -> None:
     """Write and read nothing more: the send buffer is full."""
     writer.keepalive.blocked_since = writer.context.loop.time()
+    _count(writer)
     writer.context.catch_up.block(writer.reader)
     if not writer.closing:
         writer.transport.pause_reading()
@@ -34,6 +35,7 @@ def pause(writer: Writer) -> None:
 
 def resume(writer: Writer) -> None:
     """Catch up and read on: the send buffer has room again."""
+    forget(writer)
     if writer.closing:
         return
     writer.keepalive.heard = writer.context.loop.time()  # taking data is a sign of life, too
@@ -43,3 +45,16 @@ def resume(writer: Writer) -> None:
         writer.resume_reading()
     elif writer.task is None:
         writer.context.scheduler.wait(writer)
+
+
+def forget(writer: Writer) -> None:
+    """Count nothing for the connection any more: its send buffer is empty, or has gone."""
+    writer.context.memory.answers.drop(writer)
+    writer.context.memory.deliveries.drop(writer)
+
+
+def _count(writer: Writer) -> None:
+    """Count what is in the send buffer, but for an answer in it, which is counted."""
+    memory = writer.context.memory
+    unsent = writer.transport.get_write_buffer_size()
+    memory.deliveries.hold(writer, max(0, unsent - memory.answers.size_of(writer)))

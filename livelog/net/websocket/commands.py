@@ -34,7 +34,15 @@ from livelog.wire.commands import (
     Subscribe,
     Unsubscribe,
 )
-from livelog.wire.events import Authenticated, Event, Pong, Published, Subscribed, Unsubscribed
+from livelog.wire.events import (
+    Authenticated,
+    Event,
+    History,
+    Pong,
+    Published,
+    Subscribed,
+    Unsubscribed,
+)
 from livelog.wire.timestamps import timestamp
 
 
@@ -43,6 +51,7 @@ class Caller(Protocol):
 
     context: Context
     reader: Reader
+    address: str
 
     @property
     def principal(self) -> Principal:
@@ -108,12 +117,23 @@ def _in_force(event: type[Subscribed], reader: Reader, place: int) -> Subscribed
 
 def get_history(caller: Caller, command: GetHistory) -> Reply:
     """Read a page of the past."""
-    return partial(queries.history, caller.context.log, caller.principal, command)
+    return partial(_page, caller, queries.history, command)
 
 
 def search(caller: Caller, command: Search) -> Reply:
     """Read a page of the past messages in which words occur."""
-    return partial(queries.search, caller.context.log, caller.principal, command)
+    return partial(_page, caller, queries.search, command)
+
+
+async def _page(caller: Caller, read: queries.Read, command: Any) -> Event:
+    """Read a page as large as the memory allows; it is held until `dispatch` has seen it sent."""
+    context, principal = caller.context, caller.principal
+    owner = queries.owner(principal, caller.address)
+    most = context.memory.reserve_answer(caller, owner)
+    event = await read(context.log, principal, command, most)
+    messages = event.messages if isinstance(event, History) else event.results
+    context.memory.answers.hold(caller, sum(map(len, messages)), owner)
+    return event
 
 
 def ping(caller: Caller, command: Ping) -> Reply:

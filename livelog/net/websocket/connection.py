@@ -24,6 +24,7 @@ from websockets.server import ServerProtocol
 from livelog.auth import credentials
 from livelog.auth.credentials import Credential
 from livelog.auth.principal import Principal
+from livelog.budget import SMALL_BYTES
 from livelog.errors import (
     ABNORMAL_CLOSURE,
     CODES,
@@ -34,6 +35,7 @@ from livelog.errors import (
     RefusedError,
 )
 from livelog.fanout.audience import Reader
+from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.transport import half_close
 from livelog.net.websocket import backpressure, dispatch, inbox, session
@@ -113,6 +115,8 @@ class Connection(asyncio.Protocol):
         self.context.timers.drop(self)
         self.context.scheduler.drop(self)
         self.context.limiter.leave(self)
+        backpressure.forget(self)
+        self.context.memory.bodies.drop(self)
         if self.task is not None:
             self.task.cancel()
 
@@ -152,7 +156,21 @@ class Connection(asyncio.Protocol):
                 inbox.receive(self, frame)
         if self.websocket.parser_exc is not None and not self.closing:
             self._protocol_failed(self.websocket.parser_exc)
+        if not self.closing:
+            self._count_unfinished()
         self._pump(only_the_end=was_closing)
+
+    def _count_unfinished(self) -> None:
+        """Count a message that is not whole yet; close if there is no room for it."""
+        memory = self.context.memory
+        size = len(self.websocket.reader.buffer) + inbox.unfinished(self)
+        if size <= SMALL_BYTES // 4 and not memory.bodies.size_of(self):
+            return  # the usual case: not worth an entry
+        try:
+            memory.hold_body(self, size, queries.owner(self.principal, self.address))
+        except RefusedError as refused:
+            self.refuse(refused)
+            self.close(refused.code, refused.issue, again=round(1000 * (refused.retry_after or 0)))
 
     def go_on(self, until: float) -> bool:
         """Carry out frames that were held, in a turn that the scheduler gives."""

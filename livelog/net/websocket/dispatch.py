@@ -117,6 +117,9 @@ async def _answer(
         _deny(sender, refused, command.request_id)
     except Exception:
         _fail(sender, command)
+    finally:
+        if not sender.reader.blocked:  # all of it has gone out
+            sender.context.memory.answers.drop(sender)
     sender.answered()
 
 

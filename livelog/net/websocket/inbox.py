@@ -72,7 +72,7 @@ def receive(receiver: Receiver, frame: Frame) -> None:
     scheduler = receiver.context.scheduler
     if receiver.closing:
         return
-    if receiver.task is not None:
+    if not receiver.ready:
         _hold(receiver, frame)
     elif has_frames(receiver) or not scheduler.is_free():
         _hold(receiver, frame)
@@ -105,6 +105,12 @@ def is_holding(receiver: Receiver) -> bool:
 def has_frames(receiver: Receiver) -> bool:
     """Return whether frames are held."""
     return receiver.inbox is not None and bool(receiver.inbox.held)
+
+
+def unfinished(receiver: Receiver) -> int:
+    """Return the bytes of fragments whose message is not whole yet."""
+    inbox = receiver.inbox
+    return 0 if inbox is None or inbox.fragments is None else len(inbox.fragments)
 
 
 def _hold(receiver: Receiver, frame: Frame) -> None:

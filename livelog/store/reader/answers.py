@@ -10,7 +10,7 @@ from typing import Any
 
 from pyroaring import BitMap
 
-from livelog.index.paging import Chunk, Page
+from livelog.index.paging import Chunk, Page, fitting
 from livelog.index.query import Query
 from livelog.store.database.file import index_path
 from livelog.store.reader.calls import Call, ChunkCall, PageCall, RecordsCall
@@ -55,12 +55,19 @@ class StoredMessages:
         self._segments.cover(last)
         parts = self._segments.parts(first, last)
         found = [(part, self._segments.matches(part, call.query, first, last)) for part in parts]
-        offset, limit = call.span.resolve(lambda seq: call.ahead + self._newer(found, seq))
+
+        def newer(seq: int) -> int:
+            return call.ahead + self._newer(found, seq)
+
+        offset, limit = call.span.resolve(newer)
         skipped = max(0, offset - call.ahead)
         wanted = limit - max(0, min(limit, call.ahead - offset))
         positions = _newest(found, skipped, wanted)
-        payloads = [row.payload for row in reversed(self._rows.at(positions))]
-        return Page(payloads, sum(len(positions) for _, positions in found), offset)
+        nearest = call.span.nearest(newer, offset) - (limit - wanted)
+        kept, payloads = self._fitting(positions, nearest, call.span.max_bytes)
+        offset += limit - wanted + kept.start if kept.start else 0
+        total = sum(len(positions) for _, positions in found)
+        return Page(payloads, total, offset, len(kept) < len(positions), nearest - kept.start)
 
     def chunk(self, call: ChunkCall) -> Chunk:
         """Return the next messages for a reader that is behind, oldest first.
@@ -89,6 +96,19 @@ class StoredMessages:
         """Return whole messages, oldest first."""
         rows = self._rows.after(self._rows.position_upto(call.cursor), call.limit)
         return [row.record() for row in rows if row.seq <= call.upto]
+
+    def _fitting(
+        self, positions: list[int], nearest: int, max_bytes: int
+    ) -> tuple[range, list[bytes]]:
+        """Read the messages at `positions` that fit on a page; no others are read."""
+        read: dict[int, bytes] = {}
+
+        def size(place: int) -> int:
+            payload = read[place] = self._rows.payload(positions[place])
+            return len(payload)
+
+        kept = fitting(len(positions), nearest, size, max_bytes)
+        return kept, [payload for place in kept if (payload := read[place])]
 
     def _newer(self, found: Found, seq: int) -> int:
         """Count the matches with a seq above this one."""
@@ -127,13 +147,13 @@ class StoredMessages:
 
 
 def _newest(found: Found, skipped: int, wanted: int) -> list[int]:
-    """Return the positions of `wanted` matches behind the `skipped` newest ones."""
+    """Return the positions of `wanted` matches behind the `skipped` newest ones, newest first."""
     positions: list[int] = []
     for part, inside in reversed(found):
         count = len(inside) - skipped
         skipped = max(0, -count)
         chosen = inside[max(0, count - wanted + len(positions)) : max(0, count)]
-        positions += [part.first + position for position in chosen]
+        positions += [part.first + position for position in reversed(chosen)]
     return positions
 
 

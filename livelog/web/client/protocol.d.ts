@@ -286,6 +286,8 @@ export interface HistoryEvent {
   total_count: number;
   limit: number;
   offset: number;
+  truncated?: boolean;
+  next_offset?: number;
 }
 
 /** A page of `search`. */
@@ -297,6 +299,8 @@ export interface SearchResultsEvent {
   count: number;
   limit: number;
   offset: number;
+  truncated?: boolean;
+  next_offset?: number;
 }
 
 /** Messages after `from` and up to `to` are no longer stored; later ones follow. */

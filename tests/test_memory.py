@@ -1,0 +1,226 @@
+"""Memory through the doors: what is counted, what is refused when it is short, and what goes on.
+
+The shortage is made: a holding as large as the limit, as if slow subscribers had it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from livelog.budget import PAGE_BYTES, SMALL_BYTES
+from tests.support.identity import token
+from tests.support.wire import (
+    Client,
+    House,
+    Http,
+    Json,
+    command,
+    frame,
+    on_each_loop,
+    on_uvloop,
+    request,
+    serving,
+    until,
+    user,
+)
+from tests.test_authentication import AUTH
+
+MIB = 2**20
+THERE = "127.0.0.9"
+LARGE = "x" * 60_000
+
+
+@contextmanager
+def shortage(house: House) -> Iterator[None]:
+    """Leave no room for anything."""
+    memory, slow = house.context.memory, object()
+    memory.deliveries.hold(slow, memory.limit)
+    yield
+    memory.deliveries.drop(slow)
+
+
+@on_uvloop
+async def test_when_memory_is_short_queries_and_messages_are_refused_and_pings_are_not() -> None:
+    async with serving(limits=False, block_after=1) as house:
+        reading = await house.client("?message_types=user", source=THERE)
+        await reading.reply("subscribed")
+        client, http = await house.client(source=THERE), await house.http(THERE)
+        with shortage(house):
+            asked: list[tuple[str, Json]] = [
+                ("get_history", {}),
+                ("search", {"query": "x"}),
+                ("publish", {"message": user("x")}),
+            ]
+            for action, fields in asked:
+                refused = await client.ask(action, request_id="r", **fields)
+                assert (refused["error_code"], refused["request_id"]) == (1011, "r")
+                assert refused["details"]["retry_after_seconds"] == 1
+                assert "memory" in refused["details"]["issue"]
+            assert (await client.ask("ping"))["action"] == "pong"
+            body = json.dumps(user("x")).encode()
+            for method, path, data in [
+                ("GET", "/api/history", b""),
+                ("GET", "/api/search?query=x", b""),
+                ("POST", "/api/messages", body),
+                ("GET", "/", b""),
+            ]:
+                http = await house.http(THERE)  # a body that is refused ends its connection
+                answer = await http.ask(method, path, data, Content_Type="application/json")
+                assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+                assert answer.json["error_code"] == 1011
+            http = await house.http(THERE)
+            health = (await http.ask("GET", "/healthz")).json
+            assert health["status"] == "read-only"
+            assert "memory" in health["issue"]
+        assert (await client.ask("publish", message=user("y")))["action"] == "published"
+        assert await reading.contents(1) == ["y"]
+        assert (await client.ask("get_history"))["total_count"] == 1
+        assert (await (await house.http(THERE)).ask("GET", "/api/history")).status == 200
+
+
+@on_uvloop
+async def test_what_was_published_before_is_delivered_while_memory_is_short() -> None:
+    async with serving() as house:
+        reading = await house.client("?message_types=user")
+        await reading.reply("subscribed")
+        house.publish("one")
+        with shortage(house):
+            assert await reading.contents(1) == ["one"]
+
+
+@on_uvloop
+async def test_the_window_gives_way_to_what_else_takes_memory() -> None:
+    async with serving(memory_limit=64 * MIB, window_bytes=16 * MIB, limits=False) as house:
+        house.publish(*[LARGE] * 300)
+        before = len(house.inside.window)
+        memory, slow = house.context.memory, object()
+        memory.deliveries.hold(slow, 38 * MIB)
+        assert len(house.inside.window) < before
+        memory.deliveries.drop(slow)
+        house.publish(*[LARGE] * 300)
+        assert len(house.inside.window) == before
+
+
+@pytest.mark.parametrize("door", ["http", "websocket"])
+@on_each_loop
+async def test_answers_that_are_not_read_are_bounded_and_small_ones_go_on(door: str) -> None:
+    async with serving(memory_limit=64 * MIB, limits=False) as house:
+        house.publish(*[LARGE] * 150, "little")
+        asked = [await (house.http if door == "http" else house.client)() for _ in range(12)]
+        for each in asked:
+            if isinstance(each, Http):
+                await each.send(request("GET", "/api/history?limit=1000") * 3)
+            else:
+                await each.send(command("get_history", limit=1000) * 3)
+        answers = house.context.memory.answers
+        await until(lambda: answers.total > 7 * MIB, "answers to wait for their clients")
+        assert answers.total <= 8 * MIB + 12 * SMALL_BYTES
+        held = sum(each.transport.get_write_buffer_size() for each in house.inside.connections)
+        assert held < 12 * MIB
+        other = await house.client()
+        page = await other.ask("get_history", limit=1)
+        assert page["messages"][0]["content"] == "little"
+        for each in asked:  # those that read get all that they have asked for
+            for _ in range(3):
+                page = (await each.answer()).json if isinstance(each, Http) else await each.event()
+                assert page["truncated"]
+                assert len(json.dumps(page)) < PAGE_BYTES + 10_000
+        await until(lambda: not answers.total, "nothing to wait any more")
+        house.inside.check()
+
+
+@on_uvloop
+async def test_bodies_that_arrive_slowly_are_bounded_all_together() -> None:
+    async with serving(memory_limit=64 * MIB, limits=False) as house:
+        slow = [await house.http() for _ in range(8)]
+        head = request("POST", "/api/messages", Content_Length="4000000", Expect="")
+        for each in slow:
+            await each.send(head.replace(b"Content-Length: 0\r\n", b""), b"x" * 3_000_000)
+        answers = [asyncio.create_task(each.answer()) for each in slow]
+        await until(lambda: sum(task.done() for task in answers) == 6, "most to be refused")
+        assert house.context.memory.bodies.total <= 8 * MIB + 8 * SMALL_BYTES
+        for task in answers:
+            if task.done():
+                assert (task.result().status, task.result().headers["retry-after"]) == (503, "1")
+            else:
+                task.cancel()
+        http = await house.http()
+        body = json.dumps(user("small")).encode()
+        assert (await http.ask("POST", "/api/messages", body)).status == 201
+        for each in slow:
+            each.close()
+        await until(lambda: not house.context.memory.bodies.total, "the bodies to be forgotten")
+
+
+@on_uvloop
+async def test_a_body_larger_than_a_share_is_taken_where_there_is_room() -> None:
+    async with serving(
+        memory_limit=256 * MIB, max_body_bytes=16 * MIB, limits=False, window_bytes=32 * MIB
+    ) as house:
+        body = b"\n".join([json.dumps(user(LARGE)).encode()] * 200)
+        http = await house.http()
+        answer = await http.ask("POST", "/api/messages", body, Content_Type="application/x-ndjson")
+        assert (answer.status, answer.json["count"]) == (201, 200)
+        assert not house.context.memory.bodies.total
+
+
+async def told_of(client: Client) -> list[Json]:
+    """The next two events."""
+    return [await client.event() for _ in range(2)]
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["a frame", "fragments"])
+@on_uvloop
+async def test_messages_that_arrive_in_pieces_are_bounded_all_together(whole: bool) -> None:
+    """Those that find no room are closed with 1011, and asked to come back."""
+    async with serving(
+        memory_limit=64 * MIB, max_frame_bytes=4 * MIB, limits=False, block_after=1
+    ) as house:
+        clients = [await house.client(source=THERE) for _ in range(8)]
+        piece = frame(b"x" * 3 * MIB, opcode=1, fin=not whole)
+        for client in clients:
+            await client.send(piece if whole else piece[:-10])
+        await until(
+            lambda: sum(each.closing for each in house.inside.connections) == 6,
+            "most to be closed",
+        )
+        assert house.context.memory.bodies.total <= 8 * MIB + 8 * SMALL_BYTES
+        told = [asyncio.create_task(told_of(client)) for client in clients]
+        await until(lambda: sum(task.done() for task in told) == 6, "these to be told")
+        for task in told:
+            if task.done():
+                refused, ended = task.result()
+                assert refused["error_code"] == 1011
+                assert (ended["reason"], ended["reconnect_after_ms"]) == ("server_error", 1000)
+            else:
+                task.cancel()
+        other = await house.client(source=THERE)
+        assert (await other.ask("ping"))["action"] == "pong"
+
+
+@on_uvloop
+async def test_the_figures_of_the_memory_are_for_admins() -> None:
+    async with serving(**AUTH) as house:
+        http = await house.http()
+        for scope, shown in [("", False), ("read publish:any", False), ("admin", True)]:
+            headers = {"Authorization": f"Bearer {token(scope=scope)}"} if scope else {}
+            answer = await http.ask("GET", "/healthz", **headers)
+            assert answer.status == 200
+            assert ("memory" in answer.json) == shown
+        answer = await http.ask("GET", "/healthz", Authorization="Bearer nonsense")
+        assert (answer.status, "memory" in answer.json) == (200, False)
+
+
+@on_uvloop
+async def test_an_invalid_credential_for_the_figures_counts_as_a_failure() -> None:
+    async with serving(**AUTH, block_after=3, trusted_proxies="127.0.0.1") as house:
+        headers = {"Authorization": "Bearer x", "X_Forwarded_For": "203.0.113.5"}
+        statuses = [
+            (await (await house.http()).ask("GET", "/healthz", **headers)).status for _ in range(5)
+        ]
+        assert (statuses[0], statuses[-1]) == (200, 429)
