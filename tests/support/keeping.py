@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from livelog.store import writer
+from livelog.store import upkeep, writer
 from livelog.store.database import file
 from livelog.store.database.connection import Connection
 from livelog.store.sqlite import SqliteJournal
@@ -196,4 +196,4 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def quick_trims(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trim old messages all the time."""
-    monkeypatch.setattr(writer, "_TRIM_SECONDS", 0.02)
+    monkeypatch.setattr(upkeep, "_TRIM_SECONDS", 0.02)

@@ -6,6 +6,7 @@ The server speaks of seqs; positions are used in the reading process alone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 from pyroaring import BitMap
@@ -13,8 +14,8 @@ from pyroaring import BitMap
 from livelog.index.paging import Chunk, Page
 from livelog.index.query import Query
 from livelog.store.database.file import index_path
-from livelog.store.reader.calls import Call, ChunkCall, PageCall, RecordsCall
-from livelog.store.reader.rows import Rows
+from livelog.store.reader.calls import Call, ChunkCall, DamageCall, PageCall, RecordsCall
+from livelog.store.reader.rows import DAMAGED, Damage, Row, Rows
 from livelog.store.reader.segments import Part, Segments
 from livelog.wire import frames
 from livelog.wire.messages import MessageType
@@ -25,6 +26,7 @@ _PARTS_PER_CHUNK = 8
 """Parts that are searched for one chunk until something is found."""
 
 Found = list[tuple[Part, BitMap]]
+Answer = Page | Chunk | list[Record] | Damage
 
 
 class StoredMessages:
@@ -34,14 +36,18 @@ class StoredMessages:
         self._rows = Rows(path, key)
         self._segments = Segments(index_path(path), self._rows, key)
 
-    def answer(self, call: Call) -> Page | Chunk | list[Record]:
+    def answer(self, call: Call) -> Answer:
         """Answer a call from one snapshot of the store."""
         with self._rows.snapshot():
             return _ANSWERS[type(call)](self, call)
 
     def work(self) -> bool:
         """Do a step of the work in the background; return False when there is none."""
-        return self._segments.work()
+        return self._segments.work() or self._rows.scrub()
+
+    def damage(self, call: DamageCall) -> Damage:
+        """Return the damage found so far."""
+        return self._rows.damage
 
     def close(self) -> None:
         """Close the files."""
@@ -59,18 +65,20 @@ class StoredMessages:
         skipped = max(0, offset - call.ahead)
         wanted = limit - max(0, min(limit, call.ahead - offset))
         positions = _newest(found, skipped, wanted)
-        payloads = [row.payload for row in reversed(self._rows.at(positions))]
+        rows = reversed(self._rows.at(positions))
+        payloads = [row.payload for row in rows if row.payload]  # without the damaged ones
         return Page(payloads, sum(len(positions) for _, positions in found), offset)
 
     def chunk(self, call: ChunkCall) -> Chunk:
         """Return the next messages for a reader that is behind, oldest first.
 
-        `lost_upto` of the chunk tells of messages that were trimmed since the server asked.
+        `lost_upto` of the chunk tells of messages that were trimmed since the server asked, or are
+        damaged.
         """
         gone = self._rows.trimmed_upto
         chunk = self._chunk(call, max(call.cursor, gone))
         chunk.cursor = max(chunk.cursor, gone)
-        chunk.lost_upto = gone if call.cursor < gone else 0
+        chunk.lost_upto = max(chunk.lost_upto, gone if call.cursor < gone else 0)
         return chunk
 
     def _chunk(self, call: ChunkCall, cursor: int) -> Chunk:
@@ -104,7 +112,7 @@ class StoredMessages:
         self, part: Part, wanted: tuple[tuple[MessageType, Query], ...], first: int, last: int
     ) -> BitMap:
         matches = (self._segments.matches(part, query, first, last) for _, query in wanted)
-        return BitMap.union(BitMap(), *matches)
+        return BitMap.union(part.source.of_key(DAMAGED), *matches)
 
     def _filled(self, part: Part, found: BitMap, call: ChunkCall) -> Chunk:
         """Make the chunk of the first of the `found` positions, as many as fit."""
@@ -112,6 +120,8 @@ class StoredMessages:
         parts: list[bytes] = []
         room = call.max_bytes
         for row in rows:
+            if not row.payload:
+                return _before_damage(rows, parts)
             parts.append(frames.text(row.payload))
             room -= len(row.payload)
             if room <= 0:
@@ -126,6 +136,14 @@ class StoredMessages:
         return min(upto, self._rows.seq_at(part.end - 1) or upto)
 
 
+def _before_damage(rows: list[Row], parts: list[bytes]) -> Chunk:
+    """Make the chunk of the messages before a damaged one, or pass it if there are none."""
+    if parts:
+        return Chunk([b"".join(parts)], rows[len(parts) - 1].seq, len(parts))
+    *_, last = takewhile(lambda row: not row.payload, rows)
+    return Chunk([], last.seq, 0, lost_upto=last.seq)
+
+
 def _newest(found: Found, skipped: int, wanted: int) -> list[int]:
     """Return the positions of `wanted` matches behind the `skipped` newest ones."""
     positions: list[int] = []
@@ -137,7 +155,8 @@ def _newest(found: Found, skipped: int, wanted: int) -> list[int]:
     return positions
 
 
-_ANSWERS: dict[type, Callable[[StoredMessages, Any], Page | Chunk | list[Record]]] = {
+_ANSWERS: dict[type, Callable[[StoredMessages, Any], Answer]] = {
+    DamageCall: StoredMessages.damage,
     PageCall: StoredMessages.page,
     ChunkCall: StoredMessages.chunk,
     RecordsCall: StoredMessages.records,
