@@ -120,7 +120,7 @@ def open_file(path: str, key: bytes = b"") -> tuple[Connection, Contents]:
         except BaseException:
             connection.close()
             raise
-    except (sqlite3.Error, _Unusable) as error:
+    except (sqlite3.Error, UnicodeDecodeError, _Unusable) as error:
         raise ConfigError(f"--store {path}: {_explained(error)}") from None
 
 
@@ -157,6 +157,8 @@ class _Unusable(Exception):
 
 
 def _explained(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):  # SQLite quotes damaged text
+        error = sqlite3.DatabaseError("its table definitions are damaged")
     damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
         error, sqlite3.OperationalError
     )

@@ -81,6 +81,7 @@ def stored_rows(connection: Connection, positions: Sequence[int]) -> dict[int, S
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError:  # a damaged page: read around it
+        renew_snapshot(connection)
         if len(positions) == 1:
             return {}
         half = len(positions) // 2
@@ -88,8 +89,15 @@ def stored_rows(connection: Connection, positions: Sequence[int]) -> dict[int, S
     return {row[0]: StoredRow(*row) for row in rows}
 
 
+def renew_snapshot(connection: Connection) -> None:
+    """Begin a read transaction anew, if one is open: an encrypted file stays in error until then."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+        connection.execute("BEGIN")
+
+
 def _selection(positions: Sequence[int]) -> tuple[str, tuple[Any, ...]]:
     select = f"SELECT {COLUMNS} FROM message WHERE position"
-    if isinstance(positions, range):
+    if isinstance(positions, range) and len(positions) > 1:  # a scan also reads what follows
         return f"{select} >= ? AND position < ?", (positions.start, positions.stop)
-    return f"{select} IN (SELECT value FROM json_each(?))", (msgspec.json.encode(positions),)
+    return f"{select} IN (SELECT value FROM json_each(?))", (msgspec.json.encode(list(positions)),)

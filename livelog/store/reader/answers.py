@@ -112,7 +112,9 @@ class StoredMessages:
         self, part: Part, wanted: tuple[tuple[MessageType, Query], ...], first: int, last: int
     ) -> BitMap:
         matches = (self._segments.matches(part, query, first, last) for _, query in wanted)
-        return BitMap.union(part.source.of_key(DAMAGED), *matches)
+        within = BitMap(range(max(0, first - part.first), max(0, last + 1 - part.first)))
+        # Damaged when it was indexed: it may have been wanted.
+        return BitMap.union(part.source.of_key(DAMAGED) & within, *matches)
 
     def _filled(self, part: Part, found: BitMap, call: ChunkCall) -> Chunk:
         """Make the chunk of the first of the `found` positions, as many as fit."""

@@ -12,13 +12,13 @@ import logging
 import sqlite3
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from livelog.errors import RefusedError
 from livelog.index.terms import terms
 from livelog.store.database.file import connect
-from livelog.store.database.proof import StoredRow, stored_rows
+from livelog.store.database.proof import StoredRow, renew_snapshot, stored_rows
 from livelog.store.database.state import State, read_state
 from livelog.wire import frames
 from livelog.wire.messages import decoder
@@ -31,6 +31,9 @@ DAMAGED = "damaged="
 """Key of a damaged message in the index: what it says is not known, so no filter rules it out."""
 
 _POSITION_UPTO = "SELECT position FROM message WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
+
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""Raised for a file that cannot be read; the second when SQLite quotes damaged text in an error."""
 
 _SCRUBBED_PER_STEP = 200
 _MAX_NOTED = 100_000
@@ -82,7 +85,7 @@ class Rows:
     def __init__(self, path: str, key: bytes) -> None:
         try:
             self._connection = connect(path, key)
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise _unreadable(error) from error
         self._ask("PRAGMA query_only = 1")
         self._damaged: dict[int, int] = {}
@@ -97,13 +100,16 @@ class Rows:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Read from one snapshot: later writes and deletions are not seen."""
+        """Read from one snapshot: later writes and deletions are not seen.
+
+        A damaged page ends it and begins another.
+        """
         self._ask("BEGIN")
         try:
             yield
         finally:
-            if self._connection.in_transaction:
-                self._ask("COMMIT")
+            with suppress(sqlite3.Error):  # it has been ended by an error
+                self._connection.execute("ROLLBACK")
 
     @property
     def trimmed_upto(self) -> int:
@@ -125,12 +131,22 @@ class Rows:
     def position_upto(self, seq: int) -> int:
         """Return the position of the newest message up to this seq, or the one before the first."""
         before, last = self._state.deleted_upto, self._last
-        rows = self._ask(_POSITION_UPTO, seq)
-        found = int(rows[0][0]) if rows else before
+        found = self._indexed_upto(seq, before)
         # The index may be damaged, too.
         if before <= found <= last and self._lies_between(found, seq, before, last):
             return found
         return before + bisect_right(range(before + 1, last + 1), seq, key=self.seq_at)
+
+    def _indexed_upto(self, seq: int, before: int) -> int:
+        """Return the position that the index of the seqs has, -1 if that cannot be read."""
+        try:
+            rows = self._ask(_POSITION_UPTO, seq)
+        except Unreadable as unreadable:
+            if isinstance(unreadable.__cause__, sqlite3.OperationalError):
+                raise
+            renew_snapshot(self._connection)
+            return -1
+        return int(rows[0][0]) if rows else before
 
     def _lies_between(self, found: int, seq: int, before: int, last: int) -> bool:
         """Tell whether `seq` lies between the message at `found` and the one behind it."""
@@ -173,7 +189,7 @@ class Rows:
     def _state(self) -> State:
         try:
             return read_state(self._connection)
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise _unreadable(error) from error
 
     @property
@@ -190,20 +206,28 @@ class Rows:
         intact = {
             at: Row(at, row.seq or 0, row.payload or b"")
             for at, row in stored.items()
-            if row.intact(unchecked_upto)
+            # On a damaged page a row may be found in one way and not in another.
+            if row.intact(unchecked_upto) and at not in self._damaged
         }
         if len(intact) == len(positions):
             return [intact[at] for at in positions]
         first, last = self._state.deleted_upto + 1, self._last
         there = [at for at in positions if at in intact or first <= at <= last]
-        return [intact.get(at) or Row(at, self._damaged_seq(at, stored), b"") for at in there]
+        rows: list[Row] = []
+        for at in there:
+            before = rows[-1].seq if rows and rows[-1].position == at - 1 else 0
+            seq = self._damaged_seq(at, stored.get(at), before) if at not in intact else 0
+            rows.append(intact.get(at) or Row(at, seq, b""))
+        return rows
 
-    def _damaged_seq(self, position: int, stored: dict[int, StoredRow]) -> int:
-        """Note a damaged message; return its seq, or the lowest it may have had."""
+    def _damaged_seq(self, position: int, row: StoredRow | None, before: int) -> int:
+        """Note a damaged message; return its seq, or the lowest it may have had.
+
+        `before` is the seq of the message before it, 0 if it is not known.
+        """
         known = self._damaged.get(position)
         if known is None:
-            row = stored.get(position)
-            known = (row.likely_seq() if row else 0) or self._seq_before(position) + 1
+            known = (row.likely_seq() if row else 0) or (before or self._seq_before(position)) + 1
             if len(self._damaged) < _MAX_NOTED:
                 self._damaged[position] = known
         return known
@@ -222,15 +246,15 @@ class Rows:
     def _stored(self, positions: Sequence[int]) -> dict[int, StoredRow]:
         try:
             return stored_rows(self._connection, positions)
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise _unreadable(error) from error
 
     def _ask(self, sql: str, *values: Any) -> list[Any]:
         try:
             return self._connection.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise _unreadable(error) from error
 
 
-def _unreadable(error: sqlite3.Error) -> Unreadable:
+def _unreadable(error: Exception) -> Unreadable:
     return Unreadable(f"the store cannot be read: {error}")
