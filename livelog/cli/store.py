@@ -1,13 +1,15 @@
-"""`livelog store`: keys and encryption of a store. It works on files that no server uses."""
+"""`livelog store`: the check of a store, its keys and its encryption."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 
-from livelog.cli.exit import WRONG_USAGE, say
+from livelog.cli.exit import FAILED, WRONG_USAGE, Failure, say
 from livelog.cli.options import Parser
+from livelog.cli.sanitize import sanitized
 from livelog.errors import ConfigError
+from livelog.store.check import Check
 from livelog.store.database.key import make_key, read_key
 from livelog.store.rekey import change_key
 
@@ -17,7 +19,9 @@ examples:
   livelog --store-key-file live.key               serve from an encrypted store
   livelog store encrypt livelog.db --store-key-file live.key
   livelog store rekey livelog.db --store-key-file live.key --new-key-file new.key
+  livelog store check livelog.db                  read everything, and list what is damaged
 
+check only reads, also beside a running server; it exits with 1 for a damaged store.
 encrypt and rekey write a new copy of the store, which needs as much space again,
 while no server uses it. Without its key a store is lost: keep a copy of the key.
 """
@@ -31,6 +35,9 @@ def main(arguments: Sequence[str]) -> int:
     except ConfigError as wrong:
         say(str(wrong))
         return WRONG_USAGE
+    except Failure as failed:
+        say(str(failed))
+        return FAILED
     return 0
 
 
@@ -56,11 +63,27 @@ def _rekey(given: argparse.Namespace) -> str:
     return f"{given.path} has the key of {given.new_key_file}; earlier copies have the old key"
 
 
+def _check(given: argparse.Namespace) -> str:
+    key = read_key(given.store_key_file) if given.store_key_file else b""
+    check, damage = Check(given.path, key), 0
+    for finding in check.findings():
+        damage += 1
+        print(sanitized(finding))
+    for note in check.notes:
+        print(note)
+    counts = f"{check.messages} messages checked"
+    if check.unchecked:
+        counts += f", {check.unchecked} of them without a checksum (from an earlier version)"
+    if damage:
+        raise Failure(f"{given.path} is damaged, see above: {counts}")
+    return f"{given.path} is good: {counts}"
+
+
 def make_parser(name: str) -> Parser:
     """Make the parser of `store`."""
     parser = Parser(
         prog=f"livelog {name}",
-        description="Create encryption keys, encrypt a store or change its key.",
+        description="Check a store; create encryption keys, encrypt a store or change its key.",
         epilog=_EXAMPLES,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -78,6 +101,14 @@ def make_parser(name: str) -> Parser:
         )
         made.add_argument("--store-key-file", metavar="FILE", required=True, help=key)
         made.set_defaults(act=act)
+    check = commands.add_parser("check", help="Read everything in a store; list what is damaged.")
+    check.add_argument(
+        "path", metavar="STORE", help="File of the store, as given to `serve --store`."
+    )
+    check.add_argument(
+        "--store-key-file", metavar="FILE", help="File with the key, if the store is encrypted."
+    )
+    check.set_defaults(act=_check)
     rekey.add_argument(
         "--new-key-file", metavar="FILE", required=True, help="File with the new key of the store."
     )

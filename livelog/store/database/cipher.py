@@ -81,9 +81,10 @@ class Ciphered:
     It has the methods of `connection.Connection`.
     """
 
-    def __init__(self, path: str, key: bytes, timeout: float) -> None:
+    def __init__(self, path: str, key: bytes, timeout: float, *, read_only: bool = False) -> None:
+        flags = apsw.SQLITE_OPEN_READONLY if read_only else _FLAGS
         with _as_sqlite3:
-            self._connection = apsw.Connection(path, flags=_FLAGS)
+            self._connection = apsw.Connection(path, flags=flags)
             self._connection.set_busy_timeout(round(timeout * 1000))
             if key:
                 self._connection.execute(f"PRAGMA cipher = '{_CIPHER}'")

@@ -52,25 +52,29 @@ class Connection(Protocol):
         """Close the file."""
 
 
-def open_connection(path: str, key: bytes, timeout: float, *, create: bool = True) -> Connection:
+def open_connection(
+    path: str, key: bytes, timeout: float, *, create: bool = True, read_only: bool = False
+) -> Connection:
     """Open a file, or create it for its owner alone; without encryption `key` is `b""`.
 
     `timeout` is the number of seconds to wait for a lock of another process. A wrong key is noticed
-    at the first read. Without `create` a file that is missing raises `sqlite3.OperationalError`.
-    Raises `ConfigError` when a key is given and the extra is not installed.
+    at the first read. Without `create` a file that is missing raises `sqlite3.OperationalError`;
+    with `read_only` not even closing writes to the file. Raises `ConfigError` when a key is given
+    and the extra is not installed.
     """
-    if create and path != ":memory:":
+    in_memory = path == ":memory:"
+    if create and not read_only and not in_memory:
         try:
             create_private(path)
         except OSError as error:
             raise sqlite3.OperationalError(str(error)) from None
-        create = False
     if key:
-        encrypted: Connection = ciphering().Ciphered(path, key, timeout)
+        encrypted: Connection = ciphering().Ciphered(path, key, timeout, read_only=read_only)
         return encrypted
-    name = path if create else f"file:{quote(os.fsencode(path))}?mode=rw"
+    mode = "ro" if read_only else "rw"
+    name = path if in_memory else f"file:{quote(os.fsencode(path))}?mode={mode}"
     return sqlite3.connect(
-        name, timeout=timeout, isolation_level=None, check_same_thread=False, uri=not create
+        name, timeout=timeout, isolation_level=None, check_same_thread=False, uri=not in_memory
     )
 
 

@@ -124,6 +124,17 @@ def open_file(path: str, key: bytes = b"") -> tuple[Connection, Contents]:
         raise ConfigError(f"--store {path}: {_explained(error)}") from None
 
 
+def refuse_unusable(path: str, key: bytes) -> None:
+    """Refuse what is encrypted with another key, or no database, without writing to it.
+
+    Raises `ConfigError`.
+    """
+    try:
+        _check_key(path, key)
+    except (sqlite3.Error, _Unusable) as error:
+        raise ConfigError(f"--store {path}: {_explained(error)}") from None
+
+
 def _wal_fault(connection: Connection, path: str) -> WalFault | None:
     """Look for damage in the write-ahead log; keep a copy of a damaged one, which is overwritten.
 

@@ -7,11 +7,30 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import ClassVar
 
 from livelog.errors import ConfigError
 from livelog.store.database.connection import create_private
+
+
+@contextmanager
+def in_use(path: str) -> Iterator[bool]:
+    """Tell whether a server uses the file, and let none begin to inside of the block.
+
+    For a process without connections to the file, whose locks the end of the block would drop.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            used = False
+        except BlockingIOError:
+            used = True
+        yield used
+    finally:
+        os.close(descriptor)
 
 
 class Lock:

@@ -22,6 +22,7 @@ COLUMNS = (
     "position, CAST(seq AS INTEGER), CAST(id AS BLOB), CAST(payload AS BLOB),"
     " CAST(checksum AS INTEGER)"
 )
+COLUMNS_OF_FORMAT_1 = COLUMNS.replace("CAST(checksum AS INTEGER)", "NULL")
 
 
 class _Named(msgspec.Struct):
@@ -71,13 +72,16 @@ class StoredRow(NamedTuple):
         return self.seq or 0 if (self.payload or b"").endswith(tail) else 0
 
 
-def stored_rows(connection: Connection, positions: Sequence[int]) -> dict[int, StoredRow]:
+def stored_rows(
+    connection: Connection, positions: Sequence[int], columns: str = COLUMNS
+) -> dict[int, StoredRow]:
     """Read the rows at `positions`, which may be a range; those that cannot be read are left out.
 
-    Raises `sqlite3.OperationalError` when the file as such cannot be read.
+    `columns` are those of the file's format. Raises `sqlite3.OperationalError` when the file as
+    such cannot be read.
     """
     try:
-        rows = connection.execute(*_selection(positions)).fetchall()
+        rows = connection.execute(*_selection(positions, columns)).fetchall()
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError:  # a damaged page: read around it
@@ -85,19 +89,20 @@ def stored_rows(connection: Connection, positions: Sequence[int]) -> dict[int, S
         if len(positions) == 1:
             return {}
         half = len(positions) // 2
-        return stored_rows(connection, positions[:half]) | stored_rows(connection, positions[half:])
+        first, second = positions[:half], positions[half:]
+        return stored_rows(connection, first, columns) | stored_rows(connection, second, columns)
     return {row[0]: StoredRow(*row) for row in rows}
 
 
 def renew_snapshot(connection: Connection) -> None:
-    """Begin a read transaction anew, if one is open: an encrypted file stays in error until then."""
+    """Begin an open read transaction anew: in it an encrypted file stays in error."""
     if connection.in_transaction:
         connection.execute("ROLLBACK")
         connection.execute("BEGIN")
 
 
-def _selection(positions: Sequence[int]) -> tuple[str, tuple[Any, ...]]:
-    select = f"SELECT {COLUMNS} FROM message WHERE position"
+def _selection(positions: Sequence[int], columns: str) -> tuple[str, tuple[Any, ...]]:
+    select = f"SELECT {columns} FROM message WHERE position"
     if isinstance(positions, range) and len(positions) > 1:  # a scan also reads what follows
         return f"{select} >= ? AND position < ?", (positions.start, positions.stop)
     return f"{select} IN (SELECT value FROM json_each(?))", (msgspec.json.encode(list(positions)),)

@@ -61,13 +61,17 @@ class StoredMessages:
         self._segments.cover(last)
         parts = self._segments.parts(first, last)
         found = [(part, self._segments.matches(part, call.query, first, last)) for part in parts]
-        offset, limit = call.span.resolve(lambda seq: call.ahead + self._newer(found, seq))
-        skipped = max(0, offset - call.ahead)
-        wanted = limit - max(0, min(limit, call.ahead - offset))
-        positions = _newest(found, skipped, wanted)
-        rows = reversed(self._rows.at(positions))
-        payloads = [row.payload for row in rows if row.payload]  # without the damaged ones
-        return Page(payloads, sum(len(positions) for _, positions in found), offset)
+        while True:  # until none of the messages on the page is found to be damaged
+            damaged = self._rows.damaged
+            for part, positions in found:
+                positions -= BitMap(p - part.first for p in damaged if part.first <= p < part.end)
+            offset, limit = call.span.resolve(lambda seq: call.ahead + self._newer(found, seq))
+            skipped = max(0, offset - call.ahead)
+            wanted = limit - max(0, min(limit, call.ahead - offset))
+            rows = self._rows.at(_newest(found, skipped, wanted))
+            payloads = [row.payload for row in reversed(rows) if row.payload]
+            if len(payloads) == len(rows) or self._rows.damaged == damaged:
+                return Page(payloads, sum(len(each) for _, each in found), offset)
 
     def chunk(self, call: ChunkCall) -> Chunk:
         """Return the next messages for a reader that is behind, oldest first.

@@ -122,6 +122,11 @@ class Rows:
         return self.position_upto(self.trimmed_upto) + 1
 
     @property
+    def damaged(self) -> set[int]:
+        """Positions of the damaged messages found so far."""
+        return set(self._damaged)
+
+    @property
     def damage(self) -> Damage:
         """The damaged messages found so far, without those deleted since."""
         gone = self._state.deleted_upto
