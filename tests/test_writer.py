@@ -26,6 +26,7 @@ from livelog.store.database.place import Place
 from livelog.store.upkeep import Retention
 from livelog.store.writer import Writer
 from livelog.wire.record import Record
+from livelog.wire.seqclock import SeqClock
 from tests.support.strategies import record
 
 PATIENCE = 10.0
@@ -94,6 +95,7 @@ class WriterAgainstAList(RuleBasedStateMachine):
             contents,
             Retention(messages=self.kept),
             time.time,
+            SeqClock(contents.last_seq, time.time, time.monotonic),
             self.calls.put,
             self.trims.append,
             Place(self.path),

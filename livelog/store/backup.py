@@ -25,6 +25,7 @@ from livelog.store.database.connection import Connection, create_private
 from livelog.store.database.file import Contents, connect, index_path, open_file
 from livelog.store.database.proof import StoredRow, checksum, stored_rows
 from livelog.store.database.state import read_state, write_state
+from livelog.wire.seqclock import LATEST_BEGIN
 
 _COPIED_AT_ONCE = 500
 """Messages in one transaction: some milliseconds, and at most 32 MiB."""
@@ -78,7 +79,8 @@ def restore(backup: str, path: str, key: bytes, now: float) -> Copied:
         shutil.copyfile(backup, partial)
         connection, contents = open_file(partial, key)
         with closing(connection):
-            add_gap(connection, contents, max(int(now * 1_000_000), contents.last_seq + 1))
+            seq = max(min(int(now * 1_000_000), LATEST_BEGIN), contents.last_seq + 1)
+            add_gap(connection, contents, seq)
             return Copied(_count(connection) - 1, contents.last_seq)
 
 
@@ -164,6 +166,8 @@ def _finish(source: Connection, target: Connection, damaged: int) -> Copied:
     target.execute("BEGIN")
     target.execute("DELETE FROM message WHERE position <= ?", (state.deleted_upto,))
     write_state(target, state._replace(unchecked_upto=0))
+    noted = source.execute("SELECT seq, time, checksum FROM arrival").fetchall()
+    target.executemany("INSERT INTO arrival VALUES (?, ?, ?)", noted)
     target.execute("COMMIT")
     target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     [[last_seq]] = target.execute("SELECT coalesce(max(seq), 0) FROM message")

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import sqlite3
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -30,10 +31,10 @@ from livelog.store.reader.rows import Damage
 from livelog.store.upkeep import Retention
 from livelog.store.writer import Writer
 from livelog.wire.record import Known, Record
+from livelog.wire.seqclock import SeqClock, resumed
 
 _log = logging.getLogger(__name__)
 
-_HOUR = 3600 * 1_000_000
 _SHARED_CHUNKS = 32
 """Chunks that are remembered for the next reader that asks for the same: at most 8 MiB."""
 
@@ -62,7 +63,7 @@ def open_sqlite(
     try:
         connection, contents = open_file(path, key)
         place = Place(name)
-        last_seq = _last_seq(contents, clock())
+        last_seq = resumed(max(contents.last_seq, contents.state.alive), clock())
         if contents.wal_fault is not None:
             contents = mark_loss(connection, contents, last_seq)
     except BaseException:
@@ -75,19 +76,10 @@ def open_sqlite(
         trimmed(upto)
 
     call = asyncio.get_running_loop().call_soon_threadsafe
-    writer = Writer(connection, contents, retention, clock, call, trim, place)
+    seqs = SeqClock(last_seq, clock, time.monotonic)
+    writer = Writer(connection, contents, retention, clock, seqs, call, trim, place)
     bounds = Bounds(contents.began, contents.trimmed_upto, last_seq)
     return Store(SqliteJournal(writer, reader, lock), reader, bounds)
-
-
-def _last_seq(contents: Contents, now: float) -> int:
-    """Return a seq that is above all that were given out: those in the file, and those lost.
-
-    What was lost in a crash was given out before now. A clock that has been set back says nothing
-    about it: an hour is left for it.
-    """
-    before = int(now * 1_000_000) - 1
-    return before if before > contents.last_seq else contents.last_seq + _HOUR
 
 
 class SqliteJournal:

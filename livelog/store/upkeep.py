@@ -1,8 +1,9 @@
 """Upkeep of the database by the writing thread, in small steps between commits.
 
-Retention deletes what is too old. The write-ahead log is written back and emptied before it grows
-large, which needs a moment in which nobody reads: SQLite's own checkpoints do not wait for one. And
-rows of format 1 get their checksums, newest first.
+The file says now and then up to which seq its server may have given out any: after a crash new seqs
+begin above. Retention deletes what is too old. The write-ahead log is written back and emptied
+before it grows large, which needs a moment in which nobody reads: SQLite's own checkpoints do not
+wait for one. And rows of format 1 get their checksums, newest first.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import msgspec
 
+from livelog.store.age import Age
 from livelog.store.database import file
 from livelog.store.database.connection import Connection
 from livelog.store.database.file import Contents
 from livelog.store.database.place import Place
 from livelog.store.database.proof import StoredRow, checksum, stored_rows
 from livelog.store.database.state import State, write_state
+from livelog.wire.seqclock import HOUR, SeqClock
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +32,9 @@ _STEP_ROWS = 500
 """Rows that are deleted or given a checksum in one step: some 10 milliseconds."""
 
 _TRIM_SECONDS = 1.0
-_DAY = 86_400_000_000
+
+_ALIVE_EVERY = HOUR // 2
+"""Microseconds between two signs of life."""
 
 _WAL_WAIT_SECONDS = 0.2
 """Seconds that the write-ahead log's readers are waited for."""
@@ -61,14 +66,17 @@ class Upkeep:
         contents: Contents,
         retention: Retention,
         clock: Callable[[], float],
+        seqs: SeqClock,
         place: Place,
         trimmed: Callable[[int], None],
     ) -> None:
         self._connection = connection
         self.last_position = contents.last_position
+        self.last_seq = contents.last_seq
+        self._seqs = seqs
+        self._age = Age(connection, retention.days, contents.state.clocked_upto, clock)
         self._state = contents.state
         self._retention = retention
-        self._clock = clock
         self._place = place
         self._trimmed = trimmed
         self._trim_due = 0.0
@@ -77,6 +85,8 @@ class Upkeep:
         self._check_due = 0.0
         self._wal_due = 0.0
         self._wal_is_large = False
+        with suppress(sqlite3.OperationalError):  # tried again: the disk may be full
+            self._say_alive()
 
     @property
     def trimmed_upto(self) -> int:
@@ -93,6 +103,8 @@ class Upkeep:
 
     def step(self, *, idle: bool) -> None:
         """Do a little of each; `idle` when nothing waits to be written."""
+        self._say_alive()
+        self._age.note(self.last_seq)
         self.trim()
         if self._state.unchecked_upto and time.monotonic() >= self._check_due:
             began = time.monotonic()
@@ -123,6 +135,7 @@ class Upkeep:
             return False
         with self._transaction():
             self._connection.execute("DELETE FROM message WHERE position <= ?", (upto,))
+            self._age.forget(self.trimmed_upto)
             self._write_state(self._state._replace(deleted_upto=upto))
         return True
 
@@ -147,13 +160,12 @@ class Upkeep:
         if self._retention.messages:
             oldest = self.last_position - self._retention.messages
             upto = max(upto, self._seq_before(oldest))
-        if self._retention.days:
-            moment = int(self._clock() * 1_000_000 - self._retention.days * _DAY)
+        if too_old := self._age.cut():
             row = self._connection.execute(
-                "SELECT position FROM message WHERE seq < ? ORDER BY seq DESC LIMIT 1", (moment,)
+                "SELECT position FROM message WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (too_old,)
             ).fetchone()
             seq = self._seq_before(row[0]) if row else 0
-            upto = max(upto, seq if seq < moment else 0)
+            upto = max(upto, seq if seq <= too_old else 0)
         return upto
 
     def _seq_before(self, position: int) -> int:
@@ -167,6 +179,12 @@ class Upkeep:
     def _intact(self, positions: range) -> list[StoredRow]:
         found = stored_rows(self._connection, positions).values()
         return [row for row in found if row.intact(self._state.unchecked_upto)]
+
+    def _say_alive(self) -> None:
+        """Write up to which seq any may have been given out by now."""
+        now = max(self._seqs.now(), self.last_seq)
+        if now >= self._state.alive + _ALIVE_EVERY:
+            self._write_state(self._state._replace(alive=now))
 
     # Checksums of rows that were written in format 1.
 

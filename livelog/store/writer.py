@@ -32,6 +32,7 @@ from livelog.store.database.state import read_state
 from livelog.store.upkeep import Retention, Upkeep
 from livelog.wire import frames
 from livelog.wire.record import Record
+from livelog.wire.seqclock import SeqClock
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ class Writer:
         contents: Contents,
         retention: Retention,
         clock: Callable[[], float],
+        seqs: SeqClock,
         call: Callable[[Callable[[], None]], object],
         trimmed: Callable[[int], None],
         place: Place,
@@ -86,7 +88,7 @@ class Writer:
         self._connection = connection
         self._call = call
         self._place = place
-        self._upkeep = Upkeep(connection, contents, retention, clock, place, given_up)
+        self._upkeep = Upkeep(connection, contents, retention, clock, seqs, place, given_up)
         self._inserted: Sequence[Record] = []
         """Records of the last commit, which are in the file, acknowledged or not."""
         self._upkeep_failure = ""
@@ -245,6 +247,8 @@ class Writer:
         first = self._upkeep.last_position + 1
         self._connection.execute(_INSERT, (first, data, msgspec.json.encode(spans)))
         self._upkeep.last_position = position
+        if records:
+            self._upkeep.last_seq = records[-1].seq
 
     def _report(self, failure: str) -> None:
         """Note whether the store can be written to, and log a change."""

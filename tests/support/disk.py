@@ -18,6 +18,7 @@ from livelog.store.reader.calls import ChunkCall, PageCall
 from livelog.store.upkeep import Retention
 from livelog.store.writer import Writer
 from livelog.wire.record import Record
+from livelog.wire.seqclock import SeqClock
 
 PATIENCE = 20.0
 KEY = bytes(range(32))
@@ -43,6 +44,7 @@ class Disk:
             contents,
             Retention(),
             lambda: 0.0,
+            SeqClock(contents.last_seq, lambda: 0.0, lambda: 0.0),
             lambda call: call(),
             lambda upto: None,
             Place(self.path),

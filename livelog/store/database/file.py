@@ -48,17 +48,25 @@ _MIGRATIONS = (
         began INTEGER NOT NULL,
         trimmed_upto INTEGER NOT NULL
     ) STRICT;
-    INSERT INTO log VALUES (lower(hex(randomblob(16))), unixepoch() * 1000000, 0);
+    INSERT INTO log VALUES (lower(hex(randomblob(16))), min(unixepoch() * 1000000, 1 << 52), 0);
     """,
     # Adding a column does not touch the rows, whose checksums the writer fills in by and by.
     """
     ALTER TABLE message ADD COLUMN checksum INTEGER;
     ALTER TABLE log ADD COLUMN deleted_upto INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE log ADD COLUMN unchecked_upto INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE log ADD COLUMN clocked_upto INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE log ADD COLUMN alive INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE log ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
     UPDATE log SET
         deleted_upto = (SELECT coalesce(min(position), 1) - 1 FROM message),
-        unchecked_upto = (SELECT coalesce(max(position), 0) FROM message);
+        unchecked_upto = (SELECT coalesce(max(position), 0) FROM message),
+        clocked_upto = (SELECT coalesce(max(seq), 0) FROM message);
+    CREATE TABLE arrival(
+        seq INTEGER PRIMARY KEY,
+        time INTEGER NOT NULL,
+        checksum INTEGER NOT NULL
+    ) STRICT;
     """,
 )
 VERSION = len(_MIGRATIONS)

@@ -22,6 +22,10 @@ class State(NamedTuple):
     """Position up to which messages have been deleted: the first one in the file follows it."""
     unchecked_upto: int
     """Position up to which messages may have no checksum yet: they were written in format 1."""
+    clocked_upto: int
+    """Seq up to which seqs are times in microseconds: the last one of format 1."""
+    alive: int
+    """Highest seq that may have been given out when the server last said that it is alive."""
 
     def checksum(self) -> int:
         """Return the checksum of the row."""
