@@ -16,6 +16,7 @@ from livelog import ConfigError, Gap, Server
 from livelog.store.backup import Copied, back_up, restore
 from livelog.store.database.file import connect
 from livelog.store.database.state import read_state, write_state
+from tests.support.command import done
 from tests.support.disk import KEY, key_file
 from tests.support.following import contents
 from tests.support.wire import House, on_uvloop, serving, user
@@ -185,3 +186,21 @@ async def test_what_cannot_be_copied_or_would_be_overwritten_is_refused(
             restore(copy, str(tmp_path / "new.db"), wrong, time.time())
     left = {"live.db", "live.db-index", "copy.db", "other", "dangling", *({"key"} if key else ())}
     assert set(os.listdir(tmp_path)) == left
+
+
+@on_uvloop
+async def test_the_commands_say_what_they_did(tmp_path: Path, key: bytes) -> None:
+    live, copy, back = (str(tmp_path / name) for name in ("live.db", "copy.db", "back.db"))
+    keyed = ["--store-key-file", key_file(tmp_path / "key", key)] if key else []
+    async with serving(**settings(tmp_path, key)) as house:
+        [*_, last] = await publish(house, "one", "two")
+        code, out, err = await done("store", "backup", live, copy, *keyed)
+        assert (code, out, err) == (0, f"{copy} has 2 messages up to seq {last}\n", "")
+        code, out, err = await done("store", "backup", live, copy, *keyed)
+        assert (code, out, err) == (2, "", f"livelog: {copy}: exists; name a file that does not\n")
+    code, out, err = await done("store", "restore", copy, back, *keyed)
+    upto = f"{back} has 2 messages up to seq {last}"
+    assert (code, out, err) == (0, f"{upto}; clients are told of a gap behind them\n", "")
+    for path in (copy, back):
+        code, out, _ = await done("store", "check", path, *keyed)
+        assert (code, "is good" in out) == (0, True), out

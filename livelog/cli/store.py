@@ -1,14 +1,16 @@
-"""`livelog store`: the check of a store, its keys and its encryption."""
+"""`livelog store`: the check and the backup of a store, its keys and its encryption."""
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 
 from livelog.cli.exit import FAILED, WRONG_USAGE, Failure, say
 from livelog.cli.options import Parser
 from livelog.cli.sanitize import sanitized
 from livelog.errors import ConfigError
+from livelog.store.backup import back_up, restore
 from livelog.store.check import Check
 from livelog.store.database.key import make_key, read_key
 from livelog.store.rekey import change_key
@@ -20,8 +22,11 @@ examples:
   livelog store encrypt livelog.db --store-key-file live.key
   livelog store rekey livelog.db --store-key-file live.key --new-key-file new.key
   livelog store check livelog.db                  read everything, and list what is damaged
+  livelog store backup livelog.db monday.db       copy a store, also one in use
+  livelog store restore monday.db livelog.db      make a store of a backup
 
-check only reads, also beside a running server; it exits with 1 for a damaged store.
+check and backup only read, also beside a running server; they exit with 1 for a
+damaged store. A restored store tells clients of a gap behind its backup.
 encrypt and rekey write a new copy of the store, which needs as much space again,
 while no server uses it. Without its key a store is lost: keep a copy of the key.
 """
@@ -64,8 +69,7 @@ def _rekey(given: argparse.Namespace) -> str:
 
 
 def _check(given: argparse.Namespace) -> str:
-    key = read_key(given.store_key_file) if given.store_key_file else b""
-    check, damage = Check(given.path, key), 0
+    check, damage = Check(given.path, _key(given)), 0
     for finding in check.findings():
         damage += 1
         print(sanitized(finding))
@@ -79,11 +83,30 @@ def _check(given: argparse.Namespace) -> str:
     return f"{given.path} is good: {counts}"
 
 
+def _backup(given: argparse.Namespace) -> str:
+    copied = back_up(given.path, given.target, _key(given))
+    upto = f"{copied.messages} messages up to seq {copied.last_seq}"
+    if copied.damaged:
+        issue = f"{copied.damaged} of them are damaged and stay so; see `livelog store check`"
+        raise Failure(f"{given.target} has {upto}: {issue}")
+    return f"{given.target} has {upto}"
+
+
+def _restore(given: argparse.Namespace) -> str:
+    restored = restore(given.backup, given.path, _key(given), time.time())
+    upto = f"{restored.messages} messages up to seq {restored.last_seq}"
+    return f"{given.path} has {upto}; clients are told of a gap behind them"
+
+
+def _key(given: argparse.Namespace) -> bytes:
+    return read_key(given.store_key_file) if given.store_key_file else b""
+
+
 def make_parser(name: str) -> Parser:
     """Make the parser of `store`."""
     parser = Parser(
         prog=f"livelog {name}",
-        description="Check a store; create encryption keys, encrypt a store or change its key.",
+        description="Check, back up or encrypt a store; create or change its key.",
         epilog=_EXAMPLES,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -101,15 +124,37 @@ def make_parser(name: str) -> Parser:
         )
         made.add_argument("--store-key-file", metavar="FILE", required=True, help=key)
         made.set_defaults(act=act)
-    check = commands.add_parser("check", help="Read everything in a store; list what is damaged.")
-    check.add_argument(
-        "path", metavar="STORE", help="File of the store, as given to `serve --store`."
-    )
-    check.add_argument(
-        "--store-key-file", metavar="FILE", help="File with the key, if the store is encrypted."
-    )
-    check.set_defaults(act=_check)
     rekey.add_argument(
         "--new-key-file", metavar="FILE", required=True, help="File with the new key of the store."
     )
+    for command, act, text, files in _ON_WHOLE_STORES:
+        made = commands.add_parser(command, help=text)
+        for name, metavar, meaning in files:
+            made.add_argument(name, metavar=metavar, help=meaning)
+        made.add_argument(
+            "--store-key-file", metavar="FILE", help="File with the key, if the store is encrypted."
+        )
+        made.set_defaults(act=act)
     return parser
+
+
+_STORE = ("path", "STORE", "File of the store, as given to `serve --store`.")
+_ON_WHOLE_STORES = (
+    ("check", _check, "Read everything in a store; list what is damaged.", (_STORE,)),
+    (
+        "backup",
+        _backup,
+        "Copy a store, also one in use, to a file of its own.",
+        (_STORE, ("target", "TARGET", "File to create; it must not exist.")),
+    ),
+    (
+        "restore",
+        _restore,
+        "Make a store of a backup.",
+        (
+            ("backup", "BACKUP", "File that `backup` has made."),
+            ("path", "STORE", "File of the store to create; it must not exist."),
+        ),
+    ),
+)
+"""Command, its function, its help, and its files: name, metavar and help of each."""

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 from zlib import crc32
 
 from livelog.store.database.connection import Connection
@@ -33,7 +34,27 @@ _NOTED_EVERY = 600 * 1_000_000
 _DAY = 86_400_000_000
 
 _NEWEST = "SELECT seq, time FROM arrival ORDER BY seq DESC LIMIT 1"
-_OLD_ENOUGH = "SELECT seq, time, checksum FROM arrival WHERE time <= ? ORDER BY seq DESC"
+
+
+class Note(NamedTuple):
+    """The time at which the newest message had this seq."""
+
+    seq: int
+    time: int
+    """Microseconds since 1970."""
+    checksum: int
+
+    def intact(self) -> bool:
+        """Tell whether it is as it was written."""
+        return self.checksum == _checksum(self.seq, self.time)
+
+
+def notes(connection: Connection, upto: int = 2**63 - 1) -> Iterator[Note]:
+    """Yield the notes up to a time, newest first."""
+    found = connection.execute(
+        "SELECT seq, time, checksum FROM arrival WHERE time <= ? ORDER BY seq DESC", (upto,)
+    )
+    return (Note(*values) for values in found)
 
 
 class Age:
@@ -78,9 +99,8 @@ class Age:
         if not self._days or self._monotonic() < self._believed_from:
             return 0
         moment = int(self._clock() * 1_000_000 - self._days * _DAY)
-        noted = self._connection.execute(_OLD_ENOUGH, (moment,))
-        sound = (seq for seq, at, checksum in noted if checksum == _checksum(seq, at))
-        return max(next(sound, 0), min(self._clocked_upto, moment))
+        noted = (note.seq for note in notes(self._connection, moment) if note.intact())
+        return max(next(noted, 0), min(self._clocked_upto, moment))
 
     def forget(self, upto: int) -> None:
         """Delete the notes up to a seq, where there are no messages any more."""

@@ -21,6 +21,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import NamedTuple
 
 from livelog.errors import ConfigError
+from livelog.store.age import notes
 from livelog.store.database.connection import Connection, create_private
 from livelog.store.database.file import Contents, connect, index_path, open_file
 from livelog.store.database.proof import StoredRow, checksum, stored_rows
@@ -166,8 +167,7 @@ def _finish(source: Connection, target: Connection, damaged: int) -> Copied:
     target.execute("BEGIN")
     target.execute("DELETE FROM message WHERE position <= ?", (state.deleted_upto,))
     write_state(target, state._replace(unchecked_upto=0))
-    noted = source.execute("SELECT seq, time, checksum FROM arrival").fetchall()
-    target.executemany("INSERT INTO arrival VALUES (?, ?, ?)", noted)
+    target.executemany("INSERT INTO arrival VALUES (?, ?, ?)", [*notes(source)])
     target.execute("COMMIT")
     target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     [[last_seq]] = target.execute("SELECT coalesce(max(seq), 0) FROM message")

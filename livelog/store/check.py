@@ -13,6 +13,7 @@ from contextlib import closing, suppress
 from typing import NamedTuple
 
 from livelog.errors import ConfigError
+from livelog.store.age import notes
 from livelog.store.database.connection import Connection, open_connection
 from livelog.store.database.file import VERSION, index_path, refuse_unusable
 from livelog.store.database.lock import in_use
@@ -111,6 +112,8 @@ class Check:
             return
         columns = COLUMNS if version > 1 else COLUMNS_OF_FORMAT_1
         yield from map(str, _merged(self._messages(connection, state, columns)))
+        if version > 1:
+            yield from _arrivals(connection)
 
     def _messages(self, connection: Connection, state: State, columns: str) -> Iterator[_Run]:
         """Yield each damaged or missing message."""
@@ -143,7 +146,7 @@ class Check:
         if not row.intact(unchecked_upto):
             return "it does not fit its checksum" if row.checksum else "it has no checksum"
         self.unchecked += row.checksum is None
-        if not row.plausible():
+        if not (row.is_gap or row.plausible()):
             return "its JSON does not have the seq and the id of the row"
         if (row.seq or 0) <= before:
             return f"its seq {row.seq} is not above the one before"
@@ -171,12 +174,23 @@ def _integrity(connection: Connection, what: str) -> Iterator[str]:
         yield f"{what} is damaged: {error}"
 
 
+def _arrivals(connection: Connection) -> Iterator[str]:
+    """Check the times by which retention goes."""
+    try:
+        damaged = sum(not note.intact() for note in notes(connection))
+    except _ERRORS as error:
+        yield f"the times of arrival cannot be read: {error}"
+        return
+    if damaged:
+        yield f"{damaged} times of arrival do not fit their checksum; they are passed over"
+
+
 def _state_of_format_1(connection: Connection) -> State:
     [[name, began, trimmed_upto]] = connection.execute("SELECT name, began, trimmed_upto FROM log")
     [[first, last]] = connection.execute(
         "SELECT coalesce(min(position), 1), coalesce(max(position), 0) FROM message"
     )
-    return State(name, began, trimmed_upto, first - 1, last)
+    return State(name, began, trimmed_upto, first - 1, last, last, 0)
 
 
 def _merged(runs: Iterator[_Run]) -> Iterator[_Run]:

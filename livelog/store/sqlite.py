@@ -1,7 +1,6 @@
 """The store in an SQLite file: a thread writes, a process reads.
 
-The file is named by its real path, has one owner at a time, and is safe to copy with any tool
-that knows SQLite. What many clients read at the same time after a restart is read once. The server
+The file is named by its real path, has one owner at a time, and can be copied meanwhile (`backup`). What many clients read at the same time after a restart is read once. The server
 asks the reading process now and then for damage that it has found.
 """
 

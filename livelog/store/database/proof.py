@@ -58,6 +58,11 @@ class StoredRow(NamedTuple):
             return self.position <= unchecked_upto and self.plausible()
         return self.checksum == checksum(self.position, self.seq, self.id, self.payload)
 
+    @property
+    def is_gap(self) -> bool:
+        """Whether it is no message but stands for those lost before a backup was restored."""
+        return self.id == self.payload == b""
+
     def plausible(self) -> bool:
         """Tell whether the payload is JSON, with the id and the seq of the row."""
         try:
