@@ -1,7 +1,8 @@
 """The store in an SQLite file: a thread writes, a process reads.
 
-The file is named by its real path, has one owner at a time, and can be copied meanwhile (`backup`). What many clients read at the same time after a restart is read once. The server
-asks the reading process now and then for damage that it has found.
+The file is named by its real path, has one owner at a time, and can be copied meanwhile (`backup`).
+What many clients read at the same time after a restart is read once. The server asks the reading
+process now and then for damage that it has found.
 """
 
 from __future__ import annotations
