@@ -44,7 +44,7 @@ from livelog.store.base import Store
 from livelog.store.database.key import read_key
 from livelog.store.memory import open_memory
 from livelog.store.sqlite import open_sqlite
-from livelog.store.writer import Retention
+from livelog.store.upkeep import Retention
 from livelog.wire import WEBSOCKET_PATH
 
 _logger = logging.getLogger(__name__)
@@ -290,7 +290,8 @@ class Server(InProcess):
             return open_memory(self._clock())
         retention = Retention(config.storage.retention_messages, config.storage.retention_days)
         key = read_key(config.storage.key_file) if config.storage.key_file else b""
-        return open_sqlite(config.storage.path, retention, self._clock, self._trim, key)
+        path = config.storage.path
+        return open_sqlite(path, retention, self._clock, self._trim, key, self._impair)
 
     @property
     def _window_messages(self) -> int:
@@ -300,6 +301,9 @@ class Server(InProcess):
 
     def _trim(self, upto: int) -> None:
         self._log.trim(upto)
+
+    def _impair(self, issue: str) -> None:
+        self._log.impaired = issue
 
     async def _fill(self) -> None:
         try:

@@ -131,7 +131,7 @@ async def test_a_folder_that_may_not_be_written_to_is_named() -> None:
 @pytest.mark.usefixtures("each_kind")
 @on_uvloop
 async def test_an_empty_file_becomes_a_log(tmp_path: Path) -> None:
-    (tmp_path / "live.db").touch()
+    (tmp_path / "live.db").touch(0o600)
     async with keeping(tmp_path) as house:
         messages = await post(await house.http(), range(3))
         assert await everything(await house.http()) == messages

@@ -29,8 +29,10 @@ from livelog.index.paging import Span
 from livelog.index.query import compile_query
 from livelog.store import rekey
 from livelog.store.database import cipher, file
+from livelog.store.database.connection import open_connection
 from livelog.store.database.file import index_path
 from livelog.store.database.key import read_key
+from livelog.store.database.lock import Lock
 from livelog.store.reader import segments
 from livelog.store.rekey import change_key
 from livelog.wire.commands import Filters
@@ -330,9 +332,9 @@ def test_a_lock_on_a_file_that_was_replaced_meanwhile_is_no_lock(
 
     monkeypatch.setattr(fcntl, "flock", late)
     with pytest.raises(ConfigError, match="replaced"):
-        file.Lock(str(path))
+        Lock(str(path))
     monkeypatch.undo()
-    file.Lock(str(path)).release()
+    Lock(str(path)).release()
 
 
 # Bad settings.
@@ -506,7 +508,7 @@ FAULTS: list[tuple[str, type[sqlite3.Error]]] = [
 def test_both_tell_the_same_faults(
     tmp_path: Path, key: bytes, sql: str, kind: type[sqlite3.Error]
 ) -> None:
-    connection = file.connect(str(tmp_path / "live.db"), key)
+    connection = open_connection(str(tmp_path / "live.db"), key, 1.0)
     connection.executescript("CREATE TABLE one(number UNIQUE, text); CREATE TABLE two(number)")
     connection.executemany("INSERT INTO one VALUES (?, ?)", [(1, "{"), (2, "two"), (3, "three")])
     with pytest.raises(kind) as told:

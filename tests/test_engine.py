@@ -14,15 +14,18 @@ from livelog.engine.base import Committed, Outcome
 from livelog.engine.local import LocalEngine
 from livelog.errors import GOING_AWAY, POLICY_VIOLATION, SERVER_ERROR, RefusedError
 from livelog.wire.record import Draft, Known, Receipt, Record
+from livelog.wire.seqclock import AHEAD
 
 NOW = datetime(2025, 12, 3, 12, tzinfo=UTC).timestamp()
+BEGAN = int(NOW) * 1_000_000 - 1
+"""Seq at which the logs begin."""
 jumps = st.sampled_from([0.0, 0.0, 1e-7, 1e-6, 0.001, 1.0, -0.001, -3600.0, 3600.0])
 
 
 class Sink:
     """A log in a dictionary, which may forget, refuse, be unreadable and answer late."""
 
-    def __init__(self, head: int = 0) -> None:
+    def __init__(self, head: int = BEGAN) -> None:
         self.head = head
         self.refusal: RefusedError | None = None
         self.unreadable: RefusedError | None = None
@@ -57,10 +60,10 @@ def draft(id: str, author: str = "u1", named: bool = True) -> Draft:
     return Draft(id, "user", 0, (), "", payload, named)
 
 
-def seqs_at(moments: Sequence[float], head: int = 0) -> list[int]:
+def seqs_at(moments: Sequence[float], head: int = BEGAN) -> list[int]:
     """The seqs that messages get at these times."""
     now = iter(moments)
-    engine, sink = LocalEngine(lambda: next(now)), Sink(head)
+    engine, sink = LocalEngine(lambda: next(now), lambda: 0.0), Sink(head)
     engine.start(sink)
     for number in range(len(moments)):
         engine.submit([draft(f"m{number}")], lambda outcomes: None)
@@ -72,9 +75,9 @@ def test_seqs_rise_under_a_clock_that_stands_still_or_jumps_back(jumps: list[flo
     moments = [NOW]
     for jump in jumps:
         moments.append(moments[-1] + jump)
-    last = 0
+    last = BEGAN
     for now, seq in zip(moments, seqs_at(moments), strict=True):
-        assert seq == max(int(now * 1_000_000), last + 1)
+        assert seq == max(min(int(now * 1_000_000), BEGAN + AHEAD), last + 1)
         last = seq
 
 
@@ -92,7 +95,8 @@ def test_a_new_engine_goes_on_above_the_head() -> None:
 
 
 def test_seqs_stay_exact_in_javascript_for_two_centuries() -> None:
-    [seq] = seqs_at([datetime(2250, 1, 1, tzinfo=UTC).timestamp()])
+    moment = datetime(2250, 1, 1, tzinfo=UTC).timestamp()
+    [seq] = seqs_at([moment], int(moment * 1_000_000) - 1)
     assert seq < 2**53
 
 
@@ -114,7 +118,7 @@ class LocalEngineAgainstADictionary(RuleBasedStateMachine):
         self.now = NOW
         self.closed = False
         self.sink = Sink()
-        self.engine = LocalEngine(lambda: self.now)
+        self.engine = LocalEngine(lambda: self.now, lambda: 0.0)
         self.engine.start(self.sink)
         self.owners: dict[str, tuple[str, int]] = {}
         """Author and seq of each id that is known."""
@@ -136,7 +140,7 @@ class LocalEngineAgainstADictionary(RuleBasedStateMachine):
                 expected.append("closed")
                 continue
             if id not in self.owners:
-                last = max(int(self.now * 1_000_000), last + 1)
+                last = max(min(int(self.now * 1_000_000), BEGAN + AHEAD), last + 1)
                 self.owners[id] = (author, last)
             first, seq = self.owners[id]
             expected.append(Receipt(id, seq) if first == author else "somebody else")

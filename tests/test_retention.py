@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from livelog.store import age, upkeep
 from tests.support.keeping import (
     check_history,
     everything,
@@ -100,11 +101,13 @@ async def check_gap(house: House, since: int, kept: list[Json]) -> None:
 async def test_old_messages_go_by_the_day_down_to_none(tmp_path: Path) -> None:
     now = [time.time() + DAY]
     settings: Json = {"retention_days": 2.0, "clock": lambda: now[0]}
-    async with keeping(tmp_path, **settings) as house:
+    async with keeping(tmp_path, faults=("the clock was set",), **settings) as house:
         http = await house.http()
         await post(http, range(200))
+        await asyncio.sleep(0.1)  # the times are noted behind the commits
         now[0] += DAY
         later = await post(http, range(200, 300))
+        await asyncio.sleep(0.1)
         now[0] += 1.5 * DAY
         await trimmed(http, 100)
         assert await everything(http) == later
@@ -138,3 +141,23 @@ async def test_a_trimmed_file_does_not_grow_and_can_be_read_meanwhile(tmp_path: 
                 await trimmed(http, 1000)
                 sizes.append(pages_of(tmp_path / "live.db"))
     assert sizes[-1] <= sizes[0] * 2
+
+
+@on_uvloop
+async def test_a_clock_that_is_ahead_for_a_moment_deletes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(age, "FIRST_CUT_SECONDS", 0)
+    monkeypatch.setattr(upkeep, "_TRIM_SECONDS", 0.02)
+    now = [time.time()]
+    settings: Json = {"retention_days": 1.0, "clock": lambda: now[0]}
+    async with keeping(tmp_path, faults=("the clock was set",), **settings) as house:
+        http = await house.http()
+        await post(http, range(200))
+        await asyncio.sleep(0.1)
+        now[0] += 3 * DAY
+        await asyncio.sleep(0.3)
+        await post(http, range(200, 210))
+        now[0] -= 3 * DAY
+        await asyncio.sleep(0.1)
+        assert len(await everything(http)) == 210

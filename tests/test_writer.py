@@ -19,11 +19,14 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from livelog.errors import RefusedError
-from livelog.store import writer
+from livelog.store import upkeep, writer
 from livelog.store.database.connection import Connection, Rows
 from livelog.store.database.file import connect, open_file
-from livelog.store.writer import Retention, Writer
+from livelog.store.database.place import Place
+from livelog.store.upkeep import Retention
+from livelog.store.writer import Writer
 from livelog.wire.record import Record
+from livelog.wire.seqclock import SeqClock
 from tests.support.strategies import record
 
 PATIENCE = 10.0
@@ -33,7 +36,7 @@ PATIENCE = 10.0
 def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer, "_RETRY_SECONDS", 0.001)
-        patch.setattr(writer, "_TRIM_SECONDS", 0.001)
+        patch.setattr(upkeep, "_TRIM_SECONDS", 0.001)
         patch.setattr(writer, "_COMMIT_RECORDS", 5)
         logging.disable(logging.ERROR)
         yield
@@ -92,8 +95,10 @@ class WriterAgainstAList(RuleBasedStateMachine):
             contents,
             Retention(messages=self.kept),
             time.time,
+            SeqClock(contents.last_seq, time.time, time.monotonic),
             self.calls.put,
             self.trims.append,
+            Place(self.path),
         )
 
     def pump(self, condition: Callable[[], object], what: str) -> None:

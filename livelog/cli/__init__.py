@@ -21,7 +21,7 @@ usage: livelog [COMMAND] [options]
   search     print past messages that contain all given words
   publish    publish messages from a file or a pipe, one JSON object a line
   keys       create, list and revoke API keys
-  store      create encryption keys, encrypt a store or change its key
+  store      check a store, encrypt it or change its key; create keys
 
 examples:
   livelog --demo                                serve sample traffic

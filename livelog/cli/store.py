@@ -1,13 +1,17 @@
-"""`livelog store`: keys and encryption of a store. It works on files that no server uses."""
+"""`livelog store`: the check and the backup of a store, its keys and its encryption."""
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Sequence
 
-from livelog.cli.exit import WRONG_USAGE, say
+from livelog.cli.exit import FAILED, WRONG_USAGE, Failure, say
 from livelog.cli.options import Parser
+from livelog.cli.sanitize import sanitized
 from livelog.errors import ConfigError
+from livelog.store.backup import back_up, restore
+from livelog.store.check import Check
 from livelog.store.database.key import make_key, read_key
 from livelog.store.rekey import change_key
 
@@ -17,7 +21,12 @@ examples:
   livelog --store-key-file live.key               serve from an encrypted store
   livelog store encrypt livelog.db --store-key-file live.key
   livelog store rekey livelog.db --store-key-file live.key --new-key-file new.key
+  livelog store check livelog.db                  read everything, and list what is damaged
+  livelog store backup livelog.db monday.db       copy a store, also one in use
+  livelog store restore monday.db livelog.db      make a store of a backup
 
+check and backup only read, also beside a running server; they exit with 1 for a
+damaged store. A restored store tells clients of a gap behind its backup.
 encrypt and rekey write a new copy of the store, which needs as much space again,
 while no server uses it. Without its key a store is lost: keep a copy of the key.
 """
@@ -31,6 +40,9 @@ def main(arguments: Sequence[str]) -> int:
     except ConfigError as wrong:
         say(str(wrong))
         return WRONG_USAGE
+    except Failure as failed:
+        say(str(failed))
+        return FAILED
     return 0
 
 
@@ -56,11 +68,45 @@ def _rekey(given: argparse.Namespace) -> str:
     return f"{given.path} has the key of {given.new_key_file}; earlier copies have the old key"
 
 
+def _check(given: argparse.Namespace) -> str:
+    check, damage = Check(given.path, _key(given)), 0
+    for finding in check.findings():
+        damage += 1
+        print(sanitized(finding))
+    for note in check.notes:
+        print(note)
+    counts = f"{check.messages} messages checked"
+    if check.unchecked:
+        counts += f", {check.unchecked} of them without a checksum (from an earlier version)"
+    if damage:
+        raise Failure(f"{given.path} is damaged, see above: {counts}")
+    return f"{given.path} is good: {counts}"
+
+
+def _backup(given: argparse.Namespace) -> str:
+    copied = back_up(given.path, given.target, _key(given))
+    upto = f"{copied.messages} messages up to seq {copied.last_seq}"
+    if copied.damaged:
+        issue = f"{copied.damaged} of them are damaged and stay so; see `livelog store check`"
+        raise Failure(f"{given.target} has {upto}: {issue}")
+    return f"{given.target} has {upto}"
+
+
+def _restore(given: argparse.Namespace) -> str:
+    restored = restore(given.backup, given.path, _key(given), time.time())
+    upto = f"{restored.messages} messages up to seq {restored.last_seq}"
+    return f"{given.path} has {upto}; clients are told of a gap behind them"
+
+
+def _key(given: argparse.Namespace) -> bytes:
+    return read_key(given.store_key_file) if given.store_key_file else b""
+
+
 def make_parser(name: str) -> Parser:
     """Make the parser of `store`."""
     parser = Parser(
         prog=f"livelog {name}",
-        description="Create encryption keys, encrypt a store or change its key.",
+        description="Check, back up or encrypt a store; create or change its key.",
         epilog=_EXAMPLES,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -81,4 +127,34 @@ def make_parser(name: str) -> Parser:
     rekey.add_argument(
         "--new-key-file", metavar="FILE", required=True, help="File with the new key of the store."
     )
+    for command, act, text, files in _ON_WHOLE_STORES:
+        made = commands.add_parser(command, help=text)
+        for name, metavar, meaning in files:
+            made.add_argument(name, metavar=metavar, help=meaning)
+        made.add_argument(
+            "--store-key-file", metavar="FILE", help="File with the key, if the store is encrypted."
+        )
+        made.set_defaults(act=act)
     return parser
+
+
+_STORE = ("path", "STORE", "File of the store, as given to `serve --store`.")
+_ON_WHOLE_STORES = (
+    ("check", _check, "Read everything in a store; list what is damaged.", (_STORE,)),
+    (
+        "backup",
+        _backup,
+        "Copy a store, also one in use, to a file of its own.",
+        (_STORE, ("target", "TARGET", "File to create; it must not exist.")),
+    ),
+    (
+        "restore",
+        _restore,
+        "Make a store of a backup.",
+        (
+            ("backup", "BACKUP", "File that `backup` has made."),
+            ("path", "STORE", "File of the store to create; it must not exist."),
+        ),
+    ),
+)
+"""Command, its function, its help, and its files: name, metavar and help of each."""

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from livelog.engine.base import Done, Outcome, Sink, repeated
 from livelog.errors import GOING_AWAY, RefusedError
 from livelog.wire.record import Draft, Known, Receipt, Record, place
+from livelog.wire.seqclock import SeqClock
 
 
 class LocalEngine:
     """Places drafts at once, and answers when the log says that they are safe.
 
-    `clock` tells Unix time in seconds. A seq is the time in microseconds where that is free, and
-    one more than the last otherwise: a clock that stands still or jumps back cannot make it fall,
-    and a new process starts above every seq of an earlier one. It stays below 2**53 until the year
-    2255.
+    `clock` tells Unix time in seconds, `monotonic` a time that is never set. A seq is the time in
+    microseconds where that is free and can be right (`wire.seqclock`), and one more than the last
+    otherwise: a clock that stands still or jumps cannot make it fall or carry it away, and a new
+    process starts above every seq of an earlier one.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, clock: Callable[[], float], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._clock = clock
+        self._monotonic = monotonic
+        self._seqs: SeqClock
         self._sink: Sink
         self._last = 0
         """The newest seq given out."""
@@ -29,6 +35,7 @@ class LocalEngine:
         """Begin to commit to `sink`, above its head."""
         self._sink = sink
         self._last = sink.head
+        self._seqs = SeqClock(sink.head, self._clock, self._monotonic)
 
     def submit(self, drafts: Sequence[Draft], done: Done) -> None:
         """Place `drafts` and commit the new ones; `done` is called when they are safe."""
@@ -68,7 +75,7 @@ class LocalEngine:
                 return unreadable
             if known is not None:
                 return repeated(draft, known)
-        self._last = max(int(self._clock() * 1_000_000), self._last + 1)
+        self._last = max(self._seqs.now(), self._last + 1)
         fresh[draft.id] = place(draft, self._last)
         return Receipt(draft.id, self._last)
 

@@ -209,6 +209,11 @@ class Log:
             filled = Window(live.max_messages, live.max_bytes, follows)
             while records := await reader.records(cursor, upto, _FILLED_PER_REQUEST):
                 cursor = records[-1].seq
+                # The window begins behind a damaged message: the store tells of it.
+                damaged = [record.seq for record in records if not record.frame]
+                if damaged:
+                    filled = Window(live.max_messages, live.max_bytes, damaged[-1])
+                    records = [record for record in records if record.seq > damaged[-1]]
                 await self._refill(filled, records)
             if len(filled):
                 await self._overtake(live, filled, upto)

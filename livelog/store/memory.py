@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from livelog.errors import RefusedError
 from livelog.store.base import Bounds, Done, Store
 from livelog.wire.record import Record
+from livelog.wire.seqclock import LATEST_BEGIN
 
 
 def open_memory(now: float = 0.0) -> Store:
     """Open the store of a process that begins at `now` (Unix time in seconds).
 
-    An earlier process has given out only seqs below that time.
+    An earlier process has given out only seqs below that time, if the clock is right.
     """
-    began = max(0, int(now * 1_000_000) - 1)
+    began = max(0, min(int(now * 1_000_000) - 1, LATEST_BEGIN))
     return Store(MemoryJournal(), None, Bounds(began, last_seq=began))
 
 

@@ -12,7 +12,8 @@ from contextlib import suppress
 
 from livelog.errors import ConfigError
 from livelog.store.database.connection import ciphering
-from livelog.store.database.file import Lock, index_path, open_file
+from livelog.store.database.file import index_path, open_file
+from livelog.store.database.lock import Lock
 from livelog.store.reader.segments import remove
 
 _SUFFIX = "-rekeyed"

@@ -1,36 +1,47 @@
 """The store in an SQLite file: a thread writes, a process reads.
 
-The file is named by its real path, has one owner at a time, and is safe to copy with any tool
-that knows SQLite. What many clients read at the same time after a restart is read once.
+The file is named by its real path, has one owner at a time, and can be copied meanwhile (`backup`).
+What many clients read at the same time after a restart is read once. The server asks the reading
+process now and then for damage that it has found.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sqlite3
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
 from livelog.store.base import Bounds, Done, Store
-from livelog.store.database.file import Contents, Lock, connect, open_file
-from livelog.store.reader.calls import ChunkCall, PageCall, RecordsCall
+from livelog.store.database.file import Contents, connect, mark_loss, open_file
+from livelog.store.database.lock import Lock
+from livelog.store.database.place import Place
+from livelog.store.database.proof import StoredRow, stored_rows
+from livelog.store.database.state import read_state
+from livelog.store.reader.calls import ChunkCall, DamageCall, PageCall, RecordsCall
 from livelog.store.reader.client import ReaderClient
-from livelog.store.writer import Retention, Writer
+from livelog.store.reader.rows import Damage
+from livelog.store.upkeep import Retention
+from livelog.store.writer import Writer
 from livelog.wire.record import Known, Record
+from livelog.wire.seqclock import SeqClock, resumed
 
-_HOUR = 3600 * 1_000_000
+_log = logging.getLogger(__name__)
+
 _SHARED_CHUNKS = 32
 """Chunks that are remembered for the next reader that asks for the same: at most 8 MiB."""
 
-_LOOKUP = """
-    SELECT seq, CAST(payload AS BLOB) FROM message WHERE id = ? AND seq > ?
-    ORDER BY position DESC LIMIT 1
-"""
-_SEQ_AT = "SELECT seq FROM message WHERE position = ?"
+_DAMAGE_SECONDS = 5.0
+"""Seconds between two questions for damage."""
+
+_LOOKUP = "SELECT position FROM message WHERE id = ? AND seq > ? ORDER BY position DESC LIMIT 1"
 
 
 def open_sqlite(
@@ -39,39 +50,36 @@ def open_sqlite(
     clock: Callable[[], float],
     trimmed: Callable[[int], None],
     key: bytes = b"",
+    impaired: Callable[[str], None] = lambda issue: None,
 ) -> Store:
     """Open the store at `path`, inside of a running loop.
 
-    `trimmed` is called with the seq up to which messages are given up to keep within `retention`;
-    with a `key` the file is encrypted. Raises `ConfigError` when the file cannot be used.
+    `trimmed` is called with the seq up to which messages are given up to keep within `retention`,
+    `impaired` with a description of damage that has been found; with a `key` the file is encrypted.
+    Raises `ConfigError` when the file cannot be used.
     """
-    path = os.path.realpath(path)
+    name, path = path, os.path.realpath(path)
     lock = Lock(path)
     try:
         connection, contents = open_file(path, key)
+        place = Place(name)
+        last_seq = resumed(max(contents.last_seq, contents.state.alive), clock())
+        if contents.wal_fault is not None:
+            contents = mark_loss(connection, contents, last_seq)
     except BaseException:
         lock.release()
         raise
-    reader = SqliteReader(path, key, contents)
+    reader = SqliteReader(path, key, contents, impaired)
 
     def trim(upto: int) -> None:
         reader.trimmed_upto = upto
         trimmed(upto)
 
     call = asyncio.get_running_loop().call_soon_threadsafe
-    writer = Writer(connection, contents, retention, clock, call, trim)
-    bounds = Bounds(contents.began, contents.trimmed_upto, _last_seq(contents, clock()))
+    seqs = SeqClock(last_seq, clock, time.monotonic)
+    writer = Writer(connection, contents, retention, clock, seqs, call, trim, place)
+    bounds = Bounds(contents.began, contents.trimmed_upto, last_seq)
     return Store(SqliteJournal(writer, reader, lock), reader, bounds)
-
-
-def _last_seq(contents: Contents, now: float) -> int:
-    """Return a seq that is above all that were given out: those in the file, and those lost.
-
-    What was lost in a crash was given out before now. A clock that has been set back says nothing
-    about it: an hour is left for it.
-    """
-    before = int(now * 1_000_000) - 1
-    return before if before > contents.last_seq else contents.last_seq + _HOUR
 
 
 class SqliteJournal:
@@ -106,30 +114,56 @@ class SqliteJournal:
 class SqliteReader:
     """The reading half: short look-ups in this thread, everything else in the reading process."""
 
-    def __init__(self, path: str, key: bytes, contents: Contents) -> None:
+    def __init__(
+        self, path: str, key: bytes, contents: Contents, impaired: Callable[[str], None]
+    ) -> None:
         self.trimmed_upto = contents.trimmed_upto
         """Messages up to this seq are not found any more."""
         self._last_position = contents.last_position
         self._connection = connect(path, key)
         self._process = ReaderClient(path, key)
         self._chunks: OrderedDict[tuple[int, Subscription], asyncio.Task[Chunk]] = OrderedDict()
+        self._watching = asyncio.create_task(self._watch(impaired))
 
     def lookup(self, id: str) -> Known | None:
-        """Return the newest message with this id."""
-        row = self._first_row(_LOOKUP, id, self.trimmed_upto)
-        return None if row is None else Known(*row)
+        """Return the newest message with this id. Raises `RefusedError` for a damaged one."""
+        with _readable():
+            found = self._connection.execute(_LOOKUP, (id, self.trimmed_upto)).fetchone()
+            row = self._row(found[0]) if found else None
+        if found is None:
+            return None
+        if row is None or row.id != id.encode():
+            raise RefusedError(SERVER_ERROR, "id", "the message with this id is damaged on disk")
+        return Known(row.seq or 0, row.payload or b"")
 
     def start_of_newest(self, count: int) -> int:
         """Return the seq of the message before the `count` newest ones, 0 without more."""
-        row = self._first_row(_SEQ_AT, self._last_position - count)
-        return 0 if row is None else int(row[0])
+        position = self._last_position - count
+        with _readable():
+            first = read_state(self._connection).deleted_upto + 1
+            while position >= first:
+                row = self._row(position)
+                if row is not None:
+                    return row.seq or 0
+                position -= 1  # it is damaged
+        return 0
 
-    def _first_row(self, sql: str, *values: int | str) -> tuple[int, bytes] | None:
-        try:
-            row: tuple[int, bytes] | None = self._connection.execute(sql, values).fetchone()
-        except sqlite3.Error as error:
-            raise RefusedError(SERVER_ERROR, "", f"the store cannot be read: {error}") from None
-        return row
+    def _row(self, position: int) -> StoredRow | None:
+        """Return the message at a position, None if it is damaged or not there."""
+        unchecked_upto = read_state(self._connection).unchecked_upto
+        row = stored_rows(self._connection, [position]).get(position)
+        return row if row and row.intact(unchecked_upto) else None
+
+    async def _watch(self, impaired: Callable[[str], None]) -> None:
+        """Ask the reading process for damage, and tell of what is new."""
+        known = 0
+        while True:
+            await asyncio.sleep(_DAMAGE_SECONDS)
+            with suppress(RefusedError):  # asked again soon
+                count, seq = await self._process.ask(DamageCall(), Damage)
+                if count > known:
+                    impaired(_damaged(count, seq))
+                known = count
 
     async def page(self, query: Query, upto: int, span: Span, ahead: int = 0) -> Page:
         """Return a page of the matches up to `upto`."""
@@ -161,6 +195,7 @@ class SqliteReader:
 
     async def close(self) -> None:
         """End the reading process and let go of the file."""
+        self._watching.cancel()
         await self._process.close()
         self._connection.close()
 
@@ -169,3 +204,21 @@ def _outcome(task: asyncio.Task[Chunk]) -> None:
     """Look at the result of a task, which may have no reader waiting any more."""
     if not task.cancelled():
         task.exception()
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Raise `RefusedError` for a file that cannot be read."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise RefusedError(SERVER_ERROR, "", f"the store cannot be read: {error}") from None
+
+
+def _damaged(count: int, seq: int) -> str:
+    issue = (
+        f"{count} messages in the store are damaged and not delivered, the first at seq {seq};"
+        " `livelog store check` lists them"
+    )
+    _log.error("%s", issue)
+    return issue

@@ -3,7 +3,8 @@
 One commit is one SQL statement, whatever it holds: the rows are cut out of one long value inside
 SQLite, which runs without the interpreter lock, so that the loop goes on meanwhile. What cannot be
 written (a full disk) stays in the queue and is tried again; until it is in, nothing new is taken.
-Retention is the work of the same thread, in small steps between commits.
+The same goes for what was written to a file that is no longer in its place. Upkeep is the work of
+the same thread, in small steps between commits.
 
 Each `done` is called exactly once. When a commit fails, every publisher in the queue is told so,
 once, and its records wait on: they are delivered, so they are written when that is possible.
@@ -23,26 +24,31 @@ import msgspec
 
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.store.base import Done
-from livelog.store.database.connection import Connection, changed
+from livelog.store.database.connection import Connection
 from livelog.store.database.file import Contents
+from livelog.store.database.place import Place
+from livelog.store.database.proof import checksum
+from livelog.store.database.state import read_state
+from livelog.store.upkeep import Retention, Upkeep
 from livelog.wire import frames
 from livelog.wire.record import Record
+from livelog.wire.seqclock import SeqClock
 
 _log = logging.getLogger(__name__)
 
 _INSERT = """
-    INSERT INTO message(position, seq, id, payload)
-    SELECT ? + key, value ->> 0, value ->> 1, CAST(substr(?, value ->> 2, value ->> 3) AS TEXT)
+    INSERT INTO message(position, seq, id, payload, checksum)
+    SELECT ? + key, value ->> 0, value ->> 1, CAST(substr(?, value ->> 2, value ->> 3) AS TEXT),
+        value ->> 4
     FROM json_each(?)
-"""
-# The newest row stays, so that positions go on from it.
-_TRIM = """
-    DELETE FROM message
-    WHERE position < (SELECT min(min(position) + 500, max(position)) FROM message) AND seq <= ?
 """
 
 _COMMIT_RECORDS = 5000
 """Records in one statement, at most; some 50 milliseconds."""
+
+_COMMIT_BYTES = 8 * 2**20
+"""Bytes of their frames, at most, unless one publisher's are more: the write-ahead log holds them.
+"""
 
 _PENDING_BYTES = 64 * 2**20
 """Bytes that may wait to be written before publishers are told to wait."""
@@ -51,16 +57,6 @@ _STALL_SECONDS = 10.0
 """Seconds that a commit may take before publishers are told to wait."""
 
 _RETRY_SECONDS = 1.0
-
-_TRIM_SECONDS = 1.0
-_DAY = 86_400_000_000
-
-
-class Retention(NamedTuple):
-    """Bounds of what is kept: the newest `messages`, those of the last `days`; 0 is no bound."""
-
-    messages: int = 0
-    days: float = 0.0
 
 
 class _Entry(NamedTuple):
@@ -81,19 +77,21 @@ class Writer:
         contents: Contents,
         retention: Retention,
         clock: Callable[[], float],
+        seqs: SeqClock,
         call: Callable[[Callable[[], None]], object],
         trimmed: Callable[[int], None],
+        place: Place,
     ) -> None:
+        def given_up(upto: int) -> None:
+            call(lambda: trimmed(upto))
+
         self._connection = connection
-        self._last_position = contents.last_position
-        self._trimmed_upto = contents.trimmed_upto
-        self._retention = retention
-        self._clock = clock
         self._call = call
-        self._trimmed = trimmed
-        self._trim_due = 0.0
-        self._leftover = contents.trimmed_upto > 0
-        """Rows that were given up may still be in the file."""
+        self._place = place
+        self._upkeep = Upkeep(connection, contents, retention, clock, seqs, place, given_up)
+        self._inserted: Sequence[Record] = []
+        """Records of the last commit, which are in the file, acknowledged or not."""
+        self._upkeep_failure = ""
         # Shared by both threads: the queue, and how the writing goes.
         self._lock = threading.Lock()
         self._waiting: list[_Entry] = []
@@ -102,7 +100,7 @@ class Writer:
         self._work = threading.Event()
         self._stop = threading.Event()
         self._failure = ""
-        """The error of the last commit, empty when it went well."""
+        """The reason why nothing can be committed, empty when the last commit went well."""
         self._commit_began = 0.0
         """Monotonic time at which the commit under way began, 0 without one."""
         self._thread = threading.Thread(target=self._run, name="livelog-writer", daemon=True)
@@ -145,29 +143,37 @@ class Writer:
         """End, and wait until all is written."""
         self.end()
         self._thread.join()
+        fault = self._place.fault()
+        if fault:
+            _log.error("the store is closed, and is not where it was: %s", fault)
         self._connection.close()
 
     # In the thread.
 
     def _run(self) -> None:
         while True:
-            if not (self._leftover or self._waiting):
-                self._work.wait(_TRIM_SECONDS)
+            if not self._waiting:
+                self._work.wait(self._upkeep.pause())
             self._work.clear()
             stopping = self._stop.is_set()
             if entries := self._taken():
                 self._write(entries)
             elif stopping:
                 return
-            self._guarded_trim()
+            else:
+                self._report(self._place.fault())
+            self._guarded(lambda: self._upkeep.step(idle=not self._waiting))
 
     def _taken(self) -> list[_Entry]:
         """Take the first entries of the queue, as many as one statement may hold."""
         with self._lock:
             counts = accumulate(len(entry.records) for entry in self._waiting)
-            taken = max(
-                1, sum(1 for _ in takewhile(lambda count: count <= _COMMIT_RECORDS, counts))
+            sizes = accumulate(entry.size for entry in self._waiting)
+            fitting = takewhile(
+                lambda both: both[0] <= _COMMIT_RECORDS and both[1] <= _COMMIT_BYTES,
+                zip(counts, sizes, strict=True),
             )
+            taken = max(1, sum(1 for _ in fitting))
             entries, self._waiting = self._waiting[:taken], self._waiting[taken:]
         return entries
 
@@ -184,19 +190,16 @@ class Writer:
         untold = list(entries)
         self._commit_began = time.monotonic()
         while failure := self._commit(records):
-            if not self._failure:
-                _log.error("the store cannot be written to: %s", failure)
-            self._failure = failure
+            self._report(failure)
             untold += self._warned()
             self._tell(untold, _refused(f"delivered, but not stored yet: {failure}"))
             untold = []
-            self._guarded_trim()  # which may free some of the disk
+            self._guarded(self._upkeep.trim)  # which may free some of the disk
             if self._stop.wait(_RETRY_SECONDS):
                 self._give_up(entries)
                 return
-        if self._failure:
-            _log.warning("the store can be written to again")
-        self._failure, self._commit_began = "", 0.0
+        self._report("")
+        self._commit_began = 0.0
         with self._lock:
             self._pending_bytes -= sum(entry.size for entry in entries)
         self._tell(untold, None)
@@ -222,60 +225,53 @@ class Writer:
         self._call(tell)
 
     def _commit(self, records: list[Record]) -> str:
-        """Write `records` in one go; return what went wrong, and then nothing is written."""
-        spans, end = [], 1  # SQL counts from 1
-        for record in records:
-            head = frames.head_size(record.frame)
-            spans.append((record.seq, record.id, end + head, len(record.frame) - head))
-            end += len(record.frame)
-        data = b"".join([record.frame for record in records])
+        """Write `records` in one go; return what went wrong, empty when they are safe.
+
+        They are not safe in a file that has been moved, deleted or replaced. They are not written
+        again when it is back in its place.
+        """
         try:
-            self._connection.execute(
-                _INSERT, (self._last_position + 1, data, msgspec.json.encode(spans))
-            )
+            if self._inserted is not records:
+                self._insert(records)
+                self._inserted = records
         except Exception as error:  # whatever it is, this thread has to go on
             return str(error) or type(error).__name__
-        self._last_position += len(records)
-        return ""
+        return self._place.fault()
 
-    def _guarded_trim(self) -> None:
+    def _insert(self, records: list[Record]) -> None:
+        position = self._upkeep.last_position
+        spans, end = [], 1  # SQL counts from 1
+        for record in records:
+            position += 1
+            frame = record.frame
+            head = frames.head_size(frame)
+            proof = checksum(position, record.seq, record.id.encode(), memoryview(frame)[head:])
+            spans.append((record.seq, record.id, end + head, len(frame) - head, proof))
+            end += len(frame)
+        data = b"".join([record.frame for record in records])
+        first = self._upkeep.last_position + 1
+        self._connection.execute(_INSERT, (first, data, msgspec.json.encode(spans)))
+        self._upkeep.last_position = position
+        if records:
+            self._upkeep.last_seq = records[-1].seq
+
+    def _report(self, failure: str) -> None:
+        """Note whether the store can be written to, and log a change."""
+        before, self._failure = self._failure, failure
+        if failure and not before:
+            _log.error("the store cannot be written to: %s", failure)
+            # If the database has been moved alone, what the write-ahead log has must go with it.
+            self._guarded(self._upkeep.write_back)
+        if before and not failure:
+            _log.warning("the store can be written to again")
+
+    def _guarded(self, upkeep: Callable[[], None]) -> None:
         try:
-            self._trim()
+            upkeep()
         except sqlite3.Error as error:
-            self._leftover = False  # until there is more
-            if not self._failure:  # which has been logged
-                _log.error("old messages could not be deleted: %s", error)
-
-    def _trim(self) -> None:
-        now = time.monotonic()
-        if now >= self._trim_due:
-            self._trim_due = now + _TRIM_SECONDS
-            cut = self._cut()
-            if cut > self._trimmed_upto:
-                self._leftover = True
-                self._connection.execute("UPDATE log SET trimmed_upto = ?", (cut,))
-                self._trimmed_upto = cut
-                self._call(lambda: self._trimmed(cut))
-        if self._leftover:
-            self._connection.execute(_TRIM, (self._trimmed_upto,))
-            self._leftover = changed(self._connection) > 0
-
-    def _cut(self) -> int:
-        """Return the seq up to which messages are to be given up."""
-        upto = self._trimmed_upto
-        if self._retention.messages:
-            oldest = self._last_position - self._retention.messages
-            upto = max(upto, self._seq("position = ?", oldest))
-        if self._retention.days:
-            moment = int(self._clock() * 1_000_000 - self._retention.days * _DAY)
-            upto = max(upto, self._seq("seq < ? ORDER BY seq DESC LIMIT 1", moment))
-        return upto
-
-    def _seq(self, condition: str, value: int) -> int:
-        row = self._connection.execute(
-            f"SELECT seq FROM message WHERE {condition}", (value,)
-        ).fetchone()
-        return int(row[0]) if row else 0
+            if not self._failure and str(error) != self._upkeep_failure:  # logged already
+                _log.error("the upkeep of the store has failed: %s", error)
+            self._upkeep_failure = str(error)
 
     def _check(self) -> None:
         """Assert that the books agree with the file; to be called while nothing is written."""
@@ -285,9 +281,9 @@ class Writer:
             "SELECT max(position), count(*), min(position) FROM message"
         )
         if count:
-            assert (last, count) == (self._last_position, last - first + 1)
-        [[trimmed_upto]] = self._connection.execute("SELECT trimmed_upto FROM log")
-        assert trimmed_upto >= self._trimmed_upto  # the thread may be in between
+            assert (last, count) == (self._upkeep.last_position, last - first + 1)
+        # The thread may be in between.
+        assert read_state(self._connection).trimmed_upto >= self._upkeep.trimmed_upto
 
 
 def _told_already(refused: RefusedError | None) -> None:

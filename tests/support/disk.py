@@ -11,10 +11,14 @@ from livelog.errors import RefusedError
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
 from livelog.store.database.file import connect, open_file
+from livelog.store.database.place import Place
+from livelog.store.database.state import read_state, write_state
 from livelog.store.reader.answers import StoredMessages
 from livelog.store.reader.calls import ChunkCall, PageCall
-from livelog.store.writer import _TRIM, Retention, Writer
+from livelog.store.upkeep import Retention
+from livelog.store.writer import Writer
 from livelog.wire.record import Record
+from livelog.wire.seqclock import SeqClock
 
 PATIENCE = 20.0
 KEY = bytes(range(32))
@@ -36,7 +40,14 @@ class Disk:
         self.key = key
         connection, contents = open_file(self.path, key)
         self.writer = Writer(
-            connection, contents, Retention(), lambda: 0.0, lambda call: call(), lambda upto: None
+            connection,
+            contents,
+            Retention(),
+            lambda: 0.0,
+            SeqClock(contents.last_seq, lambda: 0.0, lambda: 0.0),
+            lambda call: call(),
+            lambda upto: None,
+            Place(self.path),
         )
         self.reader = StoredMessages(self.path, self.key)
         self.trimmed_upto = contents.trimmed_upto
@@ -72,9 +83,14 @@ class Disk:
     def trim(self, upto: int, *, deleted: bool) -> None:
         """Trim all messages up to a seq, and perhaps delete them, too."""
         connection = connect(self.path, self.key)
-        connection.execute("UPDATE log SET trimmed_upto = ?", (upto,))
+        state = read_state(connection)._replace(trimmed_upto=upto)
         if deleted:
-            connection.execute(_TRIM, (upto,))
+            rows = connection.execute("SELECT position FROM message WHERE seq <= ?", (upto,))
+            last = connection.execute("SELECT max(position) FROM message").fetchone()[0]
+            gone = max([one for [one] in rows if one < last], default=state.deleted_upto)
+            connection.execute("DELETE FROM message WHERE position <= ?", (gone,))
+            state = state._replace(deleted_upto=gone)
+        write_state(connection, state)
         connection.close()
         self.trimmed_upto = upto
 

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from livelog.store import writer
+from livelog.store import age, upkeep, writer
 from livelog.store.database import file
 from livelog.store.database.connection import Connection
 from livelog.store.sqlite import SqliteJournal
@@ -195,5 +195,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def quick_trims(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trim old messages all the time."""
-    monkeypatch.setattr(writer, "_TRIM_SECONDS", 0.02)
+    """Trim old messages all the time, and believe the clock even if it is set."""
+    monkeypatch.setattr(upkeep, "_TRIM_SECONDS", 0.02)
+    monkeypatch.setattr(age, "FIRST_CUT_SECONDS", 0)
+    monkeypatch.setattr(age, "_SUSPENDED_SECONDS", 0)

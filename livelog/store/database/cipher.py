@@ -19,7 +19,7 @@ import apsw
 if not hasattr(apsw, "mc_version"):  # plain apsw would accept a key, and ignore it
     raise ImportError("the package apsw is installed instead of apsw-sqlite3mc")
 
-_FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+_FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI  # creates no file
 _CIPHER = "chacha20"
 
 # The classes of Python's sqlite3: OperationalError for what may pass (busy, disk full),
@@ -27,6 +27,7 @@ _CIPHER = "chacha20"
 _KINDS: dict[int | None, type[sqlite3.Error]] = {
     apsw.SQLITE_CORRUPT: sqlite3.DatabaseError,
     apsw.SQLITE_NOTADB: sqlite3.DatabaseError,
+    apsw.SQLITE_TOOBIG: sqlite3.DataError,
     apsw.SQLITE_CONSTRAINT: sqlite3.IntegrityError,
     apsw.SQLITE_MISMATCH: sqlite3.IntegrityError,
     None: sqlite3.ProgrammingError,  # from apsw, not SQLite: closed, or used by two threads
@@ -80,9 +81,10 @@ class Ciphered:
     It has the methods of `connection.Connection`.
     """
 
-    def __init__(self, path: str, key: bytes, timeout: float) -> None:
+    def __init__(self, path: str, key: bytes, timeout: float, *, read_only: bool = False) -> None:
+        flags = apsw.SQLITE_OPEN_READONLY if read_only else _FLAGS
         with _as_sqlite3:
-            self._connection = apsw.Connection(path, flags=_FLAGS)
+            self._connection = apsw.Connection(path, flags=flags)
             self._connection.set_busy_timeout(round(timeout * 1000))
             if key:
                 self._connection.execute(f"PRAGMA cipher = '{_CIPHER}'")

@@ -7,10 +7,12 @@ encrypting library (the extra `encryption`) is not imported.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Protocol
+from urllib.parse import quote
 
 from livelog.errors import ConfigError
 
@@ -50,16 +52,44 @@ class Connection(Protocol):
         """Close the file."""
 
 
-def open_connection(path: str, key: bytes, timeout: float) -> Connection:
-    """Open or create a file; without encryption `key` is `b""`.
+def open_connection(
+    path: str, key: bytes, timeout: float, *, create: bool = True, read_only: bool = False
+) -> Connection:
+    """Open a file, or create it for its owner alone; without encryption `key` is `b""`.
 
     `timeout` is the number of seconds to wait for a lock of another process. A wrong key is noticed
-    at the first read. Raises `ConfigError` when a key is given and the extra is not installed.
+    at the first read. Without `create` a file that is missing raises `sqlite3.OperationalError`;
+    with `read_only` not even closing writes to the file. Raises `ConfigError` when a key is given
+    and the extra is not installed.
     """
+    in_memory = path == ":memory:"
+    if create and not read_only and not in_memory:
+        try:
+            create_private(path)
+        except OSError as error:
+            raise sqlite3.OperationalError(str(error)) from None
     if key:
-        encrypted: Connection = ciphering().Ciphered(path, key, timeout)
+        encrypted: Connection = ciphering().Ciphered(path, key, timeout, read_only=read_only)
         return encrypted
-    return sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
+    mode = "ro" if read_only else "rw"
+    name = path if in_memory else f"file:{quote(os.fsencode(path))}?mode={mode}"
+    return sqlite3.connect(
+        name, timeout=timeout, isolation_level=None, check_same_thread=False, uri=not in_memory
+    )
+
+
+def create_private(path: str) -> bool:
+    """Create an empty file with mode 0600, whatever the umask; return False if there is one.
+
+    SQLite gives the files beside a database the same mode.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return False
+    os.fchmod(descriptor, 0o600)
+    os.close(descriptor)
+    return True
 
 
 def ciphering() -> ModuleType:

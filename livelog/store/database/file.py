@@ -1,20 +1,34 @@
-"""The database file: its lock, its checks at the start, its tables and their migration.
+"""The database file: its checks at the start, its tables and their migration.
 
-One server uses a file at a time, by a lock that the system releases when the process ends, even by
-a crash. The tables have a version: older ones are migrated by the steps in `_MIGRATIONS`; a newer
+The tables have a version: older ones are migrated by the steps in `_MIGRATIONS`; a newer
 version, another program's database and a damaged file are refused with the reason and not changed.
+Damage that the start cannot see is found when the rows are read: see `proof`.
 """
 
 from __future__ import annotations
 
-import fcntl
+import logging
 import os
+import shlex
+import shutil
 import sqlite3
-from contextlib import suppress
-from typing import ClassVar, NamedTuple
+import stat
+import time
+from typing import NamedTuple
 
 from livelog.errors import ConfigError
-from livelog.store.database.connection import MAGIC, Connection, ciphering, open_connection
+from livelog.store.database.connection import (
+    MAGIC,
+    Connection,
+    ciphering,
+    create_private,
+    open_connection,
+)
+from livelog.store.database.proof import COLUMNS, StoredRow
+from livelog.store.database.state import State, read_state, write_state
+from livelog.store.database.wal import WalFault, find_fault
+
+_log = logging.getLogger(__name__)
 
 APPLICATION_ID = 0x6C6C6F67  # "llog", in the header of every livelog database
 
@@ -34,7 +48,25 @@ _MIGRATIONS = (
         began INTEGER NOT NULL,
         trimmed_upto INTEGER NOT NULL
     ) STRICT;
-    INSERT INTO log VALUES (lower(hex(randomblob(16))), unixepoch() * 1000000, 0);
+    INSERT INTO log VALUES (lower(hex(randomblob(16))), min(unixepoch() * 1000000, 1 << 52), 0);
+    """,
+    # Adding a column does not touch the rows, whose checksums the writer fills in by and by.
+    """
+    ALTER TABLE message ADD COLUMN checksum INTEGER;
+    ALTER TABLE log ADD COLUMN deleted_upto INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE log ADD COLUMN unchecked_upto INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE log ADD COLUMN clocked_upto INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE log ADD COLUMN alive INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE log ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;
+    UPDATE log SET
+        deleted_upto = (SELECT coalesce(min(position), 1) - 1 FROM message),
+        unchecked_upto = (SELECT coalesce(max(position), 0) FROM message),
+        clocked_upto = (SELECT coalesce(max(seq), 0) FROM message);
+    CREATE TABLE arrival(
+        seq INTEGER PRIMARY KEY,
+        time INTEGER NOT NULL,
+        checksum INTEGER NOT NULL
+    ) STRICT;
     """,
 )
 VERSION = len(_MIGRATIONS)
@@ -42,13 +74,16 @@ VERSION = len(_MIGRATIONS)
 _SQLITE = (3, 38)
 """First version with the operator `->>`."""
 
+WAL_KEPT_BYTES = 16 * 2**20
+"""Size that the file of the write-ahead log keeps when its content has been written back."""
+
 _BUSY_SECONDS = 5.0
 """Seconds a write waits for another program's lock, such as a backup's, before it fails."""
 
 
 def connect(path: str, key: bytes = b"") -> Connection:
-    """Connect to the file, which is encrypted if there is a key."""
-    return open_connection(path, key, _BUSY_SECONDS)
+    """Connect to the file, which is encrypted if there is a key and never created."""
+    return open_connection(path, key, _BUSY_SECONDS, create=False)
 
 
 def index_path(path: str) -> str:
@@ -56,71 +91,24 @@ def index_path(path: str) -> str:
     return f"{path}-index"
 
 
-class Lock:
-    """The exclusive use of a file, until `release` or the end of the process.
-
-    A lock of flock(2): it holds for the file under all its names, and does not interfere with the
-    locks of SQLite, which are those of fcntl(2).
-    """
-
-    _held: ClassVar[set[tuple[int, int]]] = set()
-    """Device and inode of the files this process has locked."""
-
-    def __init__(self, path: str) -> None:
-        """Lock the file, create it if there is none. Raises `ConfigError` for a locked one."""
-        try:
-            self._refuse_own(path)
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise ConfigError(f"--store {path}: {error.strerror}") from None
-        found = os.fstat(self._descriptor)
-        self._file = (found.st_dev, found.st_ino)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._descriptor)
-            owner = _owner(found.st_ino)
-            raise ConfigError(f"--store {path}: in use by another server{owner}") from None
-        if not os.path.exists(path) or not os.path.samestat(os.stat(path), found):
-            os.close(self._descriptor)
-            raise ConfigError(f"--store {path}: is just being replaced; try again")
-        self._held.add(self._file)
-
-    def _refuse_own(self, path: str) -> None:
-        # Checked before opening: to close a second descriptor of a file drops all locks that SQLite
-        # holds on it in this process, see fcntl(2).
-        if os.path.exists(path):
-            found = os.stat(path)
-            if (found.st_dev, found.st_ino) in self._held:
-                own = f"in use by another server (process {os.getpid()})"
-                raise ConfigError(f"--store {path}: {own}")
-
-    def release(self) -> None:
-        """Let another server use the file. All connections to it must be closed."""
-        self._held.discard(self._file)
-        os.close(self._descriptor)
-
-
-def _owner(inode: int) -> str:
-    """Name the process that holds the lock, on systems with /proc/locks."""
-    with suppress(OSError), open("/proc/locks", encoding="ascii") as locks:
-        for line in locks:
-            fields = line.split()
-            if "FLOCK" in fields and fields[-3].endswith(f":{inode}"):
-                return f" (process {fields[-4]})"
-    return ""
-
-
 class Contents(NamedTuple):
-    """The state of the log in a file."""
+    """The contents of a file when it was opened."""
 
-    name: str
-    """Random name of the log, made with the file."""
-    began: int
-    """Seq at which the log began: every message in it has a higher one."""
-    trimmed_upto: int
+    state: State
     last_seq: int
     last_position: int
+    wal_fault: WalFault | None = None
+    """Damage of the write-ahead log, behind which acknowledged messages are lost."""
+
+    @property
+    def began(self) -> int:
+        """Seq at which the log began: every message in it has a higher one."""
+        return self.state.began
+
+    @property
+    def trimmed_upto(self) -> int:
+        """Seq up to which messages have been given up."""
+        return self.state.trimmed_upto
 
 
 def open_file(path: str, key: bytes = b"") -> tuple[Connection, Contents]:
@@ -130,16 +118,57 @@ def open_file(path: str, key: bytes = b"") -> tuple[Connection, Contents]:
         raise ConfigError(f"--store {path}: needs SQLite {needed}, not {sqlite3.sqlite_version}")
     try:
         _check_key(path, key)
-        connection = connect(path, key)
+        connection = open_connection(path, key, _BUSY_SECONDS)
         try:
             _check(connection)
+            fault = _wal_fault(connection, path)
             _migrate(connection)
-            return connection, _contents(connection)
+            _warn_if_accessible(path)
+            return connection, _contents(connection)._replace(wal_fault=fault)
         except BaseException:
             connection.close()
             raise
+    except (sqlite3.Error, UnicodeDecodeError, _Unusable) as error:
+        raise ConfigError(f"--store {path}: {_explained(error)}") from None
+
+
+def refuse_unusable(path: str, key: bytes) -> None:
+    """Refuse what is encrypted with another key, or no database, without writing to it.
+
+    Raises `ConfigError`.
+    """
+    try:
+        _check_key(path, key)
     except (sqlite3.Error, _Unusable) as error:
         raise ConfigError(f"--store {path}: {_explained(error)}") from None
+
+
+def _wal_fault(connection: Connection, path: str) -> WalFault | None:
+    """Look for damage in the write-ahead log; keep a copy of a damaged one, which is overwritten.
+
+    Before anything is written. The checkpoint tells how many frames SQLite has taken.
+    """
+    [[busy, taken, _]] = connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    fault = None if busy else find_fault(f"{path}-wal", max(0, taken))
+    if fault is not None:
+        copy = f"{path}-wal-damaged-{int(time.time())}"
+        create_private(copy)
+        shutil.copyfile(f"{path}-wal", copy)
+        _log.error("the store %s: %s; %s is a copy of it", path, fault, copy)
+    return fault
+
+
+def _warn_if_accessible(path: str) -> None:
+    """Warn of files that all users of the machine can read: those of earlier versions."""
+    names = [path, *(f"{path}{suffix}" for suffix in ("-wal", "-shm", "-index"))]
+    open_to_all = [
+        name for name in names if os.path.exists(name) and os.stat(name).st_mode & stat.S_IRWXO
+    ]
+    if open_to_all:
+        listed = " ".join(map(shlex.quote, open_to_all))
+        _log.warning(
+            "all users of this machine have access to the store; run `chmod o= %s`", listed
+        )
 
 
 class _Unusable(Exception):
@@ -147,6 +176,8 @@ class _Unusable(Exception):
 
 
 def _explained(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):  # SQLite quotes damaged text
+        error = sqlite3.DatabaseError("its table definitions are damaged")
     damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
         error, sqlite3.OperationalError
     )
@@ -163,7 +194,7 @@ def _check_key(path: str, key: bytes) -> None:
         raise _Unusable(
             "is not encrypted, but --store-key-file is given; `livelog store encrypt` encrypts it"
         )
-    if key:
+    if key and os.path.exists(path):
         try:
             ciphering().prove(path, key, _BUSY_SECONDS)
         except sqlite3.OperationalError:
@@ -193,27 +224,70 @@ def _check(connection: Connection) -> None:
             f"has format {version}, this livelog knows up to {VERSION}; use a newer one"
         )
     if tables:
-        # Only the ends of the tables: an integrity check of a large file would take seconds.
-        for table in ("message", "log"):
-            connection.execute(f"SELECT * FROM {table} ORDER BY rowid DESC LIMIT 1").fetchall()
+        _check_ends(connection)
+
+
+def _check_ends(connection: Connection) -> None:
+    """Check the ends of the tables: to check all of a large file would take seconds."""
+    connection.execute("SELECT * FROM log ORDER BY rowid DESC LIMIT 1").fetchall()
+    ends = [
+        connection.execute(f"SELECT position FROM message ORDER BY {by} DESC LIMIT 1").fetchall()
+        for by in ("position", "seq")
+    ]
+    connection.execute("SELECT * FROM message ORDER BY position DESC LIMIT 1").fetchall()
+    # New messages would take the places of those that cannot be seen.
+    if ends[0] != ends[1]:
+        raise sqlite3.DatabaseError("the newest message and its index do not agree")
 
 
 def _migrate(connection: Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     # A commit returns when it is on disk: what is acknowledged survives a power cut.
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
     [[version]] = connection.execute("PRAGMA user_version")
-    for number, script in enumerate(_MIGRATIONS[version:], version + 1):
-        connection.executescript(
-            f"BEGIN; {script} PRAGMA application_id = {APPLICATION_ID};"
-            f" PRAGMA user_version = {number}; COMMIT;"
-        )
+    if version < VERSION:
+        connection.execute("BEGIN IMMEDIATE")
+        for script in _MIGRATIONS[version:]:
+            for statement in script.split(";"):
+                connection.execute(statement)
+        _seal_state(connection)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+
+
+def _seal_state(connection: Connection) -> None:
+    """Give the state its checksum."""
+    columns = ", ".join(State._fields)
+    [values] = connection.execute(f"SELECT {columns} FROM log")
+    write_state(connection, State(*values))
 
 
 def _contents(connection: Connection) -> Contents:
-    [[name, began, trimmed_upto]] = connection.execute("SELECT name, began, trimmed_upto FROM log")
+    state = read_state(connection)
     newest = connection.execute(
-        "SELECT seq, position FROM message ORDER BY position DESC LIMIT 1"
+        f"SELECT {COLUMNS} FROM message ORDER BY position DESC LIMIT 1"
     ).fetchone()
-    seq, position = newest or (0, 0)
-    return Contents(name, began, trimmed_upto, max(seq, began, trimmed_upto), position)
+    row = StoredRow(*newest) if newest else StoredRow(0, 0, b"", b"", None)
+    seq = row.likely_seq() or _indexed_seq(connection)
+    return Contents(state, max(seq, state.began, state.trimmed_upto), row.position)
+
+
+def _indexed_seq(connection: Connection) -> int:
+    """Return the newest seq as the index has it, where the newest message is damaged."""
+    [[seq]] = connection.execute("SELECT coalesce(max(seq), 0) FROM message")
+    return int(seq)
+
+
+def mark_loss(connection: Connection, contents: Contents, seq: int) -> Contents:
+    """Add a row at `seq`, above all that were given out, that stands for messages lost in a WAL.
+
+    It has no checksum, so it is a damaged message: readers that pass it are told of a gap.
+    """
+    position = contents.last_position + 1
+    values = (position, seq, "", f',"seq":{seq}}}')
+    connection.execute(
+        "INSERT INTO message(position, seq, id, payload) VALUES (?, ?, ?, ?)", values
+    )
+    return contents._replace(last_seq=seq, last_position=position)

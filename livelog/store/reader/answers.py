@@ -6,6 +6,7 @@ The server speaks of seqs; positions are used in the reading process alone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 from pyroaring import BitMap
@@ -13,8 +14,8 @@ from pyroaring import BitMap
 from livelog.index.paging import Chunk, Page, fitting
 from livelog.index.query import Query
 from livelog.store.database.file import index_path
-from livelog.store.reader.calls import Call, ChunkCall, PageCall, RecordsCall
-from livelog.store.reader.rows import Rows
+from livelog.store.reader.calls import Call, ChunkCall, DamageCall, PageCall, RecordsCall
+from livelog.store.reader.rows import DAMAGED, Damage, Row, Rows
 from livelog.store.reader.segments import Part, Segments
 from livelog.wire import frames
 from livelog.wire.messages import MessageType
@@ -25,6 +26,7 @@ _PARTS_PER_CHUNK = 8
 """Parts that are searched for one chunk until something is found."""
 
 Found = list[tuple[Part, BitMap]]
+Answer = Page | Chunk | list[Record] | Damage
 
 
 class StoredMessages:
@@ -34,14 +36,18 @@ class StoredMessages:
         self._rows = Rows(path, key)
         self._segments = Segments(index_path(path), self._rows, key)
 
-    def answer(self, call: Call) -> Page | Chunk | list[Record]:
+    def answer(self, call: Call) -> Answer:
         """Answer a call from one snapshot of the store."""
         with self._rows.snapshot():
             return _ANSWERS[type(call)](self, call)
 
     def work(self) -> bool:
         """Do a step of the work in the background; return False when there is none."""
-        return self._segments.work()
+        return self._segments.work() or self._rows.scrub()
+
+    def damage(self, call: DamageCall) -> Damage:
+        """Return the damage found so far."""
+        return self._rows.damage
 
     def close(self) -> None:
         """Close the files."""
@@ -55,7 +61,15 @@ class StoredMessages:
         self._segments.cover(last)
         parts = self._segments.parts(first, last)
         found = [(part, self._segments.matches(part, call.query, first, last)) for part in parts]
+        while True:  # until none of the messages on the page is found to be damaged
+            damaged = self._rows.damaged
+            for part, positions in found:
+                positions -= BitMap(p - part.first for p in damaged if part.first <= p < part.end)
+            page = self._page(call, found)
+            if self._rows.damaged == damaged:
+                return page
 
+    def _page(self, call: PageCall, found: Found) -> Page:
         def newer(seq: int) -> int:
             return call.ahead + self._newer(found, seq)
 
@@ -72,12 +86,13 @@ class StoredMessages:
     def chunk(self, call: ChunkCall) -> Chunk:
         """Return the next messages for a reader that is behind, oldest first.
 
-        `lost_upto` of the chunk tells of messages that were trimmed since the server asked.
+        `lost_upto` of the chunk tells of messages that were trimmed since the server asked, or are
+        damaged.
         """
         gone = self._rows.trimmed_upto
         chunk = self._chunk(call, max(call.cursor, gone))
         chunk.cursor = max(chunk.cursor, gone)
-        chunk.lost_upto = gone if call.cursor < gone else 0
+        chunk.lost_upto = max(chunk.lost_upto, gone if call.cursor < gone else 0)
         return chunk
 
     def _chunk(self, call: ChunkCall, cursor: int) -> Chunk:
@@ -124,7 +139,9 @@ class StoredMessages:
         self, part: Part, wanted: tuple[tuple[MessageType, Query], ...], first: int, last: int
     ) -> BitMap:
         matches = (self._segments.matches(part, query, first, last) for _, query in wanted)
-        return BitMap.union(BitMap(), *matches)
+        within = BitMap(range(max(0, first - part.first), max(0, last + 1 - part.first)))
+        # Damaged when it was indexed: it may have been wanted.
+        return BitMap.union(part.source.of_key(DAMAGED) & within, *matches)
 
     def _filled(self, part: Part, found: BitMap, call: ChunkCall) -> Chunk:
         """Make the chunk of the first of the `found` positions, as many as fit."""
@@ -132,6 +149,8 @@ class StoredMessages:
         parts: list[bytes] = []
         room = call.max_bytes
         for row in rows:
+            if not row.payload:
+                return _before_damage(rows, parts)
             parts.append(frames.text(row.payload))
             room -= len(row.payload)
             if room <= 0:
@@ -146,6 +165,14 @@ class StoredMessages:
         return min(upto, self._rows.seq_at(part.end - 1) or upto)
 
 
+def _before_damage(rows: list[Row], parts: list[bytes]) -> Chunk:
+    """Make the chunk of the messages before a damaged one, or pass it if there are none."""
+    if parts:
+        return Chunk([b"".join(parts)], rows[len(parts) - 1].seq, len(parts))
+    *_, last = takewhile(lambda row: not row.payload, rows)
+    return Chunk([], last.seq, 0, lost_upto=last.seq)
+
+
 def _newest(found: Found, skipped: int, wanted: int) -> list[int]:
     """Return the positions of `wanted` matches behind the `skipped` newest ones, newest first."""
     positions: list[int] = []
@@ -157,7 +184,8 @@ def _newest(found: Found, skipped: int, wanted: int) -> list[int]:
     return positions
 
 
-_ANSWERS: dict[type, Callable[[StoredMessages, Any], Page | Chunk | list[Record]]] = {
+_ANSWERS: dict[type, Callable[[StoredMessages, Any], Answer]] = {
+    DamageCall: StoredMessages.damage,
     PageCall: StoredMessages.page,
     ChunkCall: StoredMessages.chunk,
     RecordsCall: StoredMessages.records,

@@ -48,7 +48,11 @@ class RecordsCall(Struct, frozen=True, tag="records", array_like=True):
     limit: int
 
 
-Call = PageCall | ChunkCall | RecordsCall
+class DamageCall(Struct, frozen=True, tag="damage", array_like=True):
+    """Ask for the damage that has been found so far: see `rows.Damage`."""
+
+
+Call = PageCall | ChunkCall | RecordsCall | DamageCall
 
 encoder = msgspec.msgpack.Encoder()
 call_decoder = msgspec.msgpack.Decoder(Call)

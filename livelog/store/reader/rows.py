@@ -1,28 +1,56 @@
-"""Messages in the store's file, read by position, seq or range; never written."""
+"""Messages in the store's file, read by position, seq or range; never written.
+
+Every message is held against its checksum before it is handed on. A damaged one, and one that the
+file should have but does not find, is a `Row` without payload: it has its place, so that readers
+can be told of it, and is never delivered. Positions are dense, so that none goes missing in
+silence.
+"""
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-import msgspec
-
+from livelog.errors import RefusedError
 from livelog.index.terms import terms
 from livelog.store.database.file import connect
+from livelog.store.database.proof import StoredRow, renew_snapshot, stored_rows
+from livelog.store.database.state import State, read_state
 from livelog.wire import frames
 from livelog.wire.messages import decoder
 from livelog.wire.record import Record
 from livelog.wire.timestamps import parse_moment
 
+_log = logging.getLogger(__name__)
+
+DAMAGED = "damaged="
+"""Key of a damaged message in the index: what it says is not known, so no filter rules it out."""
+
+_GAPS = "SELECT position FROM message WHERE id = ''"
 _POSITION_UPTO = "SELECT position FROM message WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
-_PAYLOAD = "CAST(payload AS BLOB)"  # as bytes, without decoding
-_POSITION_BEFORE_ALL = "SELECT coalesce(min(position), 1) - 1 FROM message"
+
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""Raised for a file that cannot be read; the second when SQLite quotes damaged text in an error."""
+
+_SCRUBBED_PER_STEP = 200
+_MAX_NOTED = 100_000
+"""Damaged messages that are remembered, to be counted and to be found again quickly."""
 
 
 class Unreadable(Exception):
     """The store's file cannot be read."""
+
+
+class Damage(NamedTuple):
+    """Damaged messages in the store that have been found so far."""
+
+    messages: int = 0
+    first_seq: int = 0
+    """Seq of the oldest, as far as it can be told; 0 without any."""
 
 
 class Row(NamedTuple):
@@ -30,10 +58,21 @@ class Row(NamedTuple):
 
     position: int
     seq: int
+    """Of a damaged message it may be a little lower than it was, but lies above that before it."""
     payload: bytes
+    """Empty for a damaged message."""
 
     def record(self) -> Record:
-        """Make the record again that the log made of the message when it came in."""
+        """Make the record again that the log made of the message when it came in.
+
+        That of a damaged message has an empty frame, and the key `DAMAGED`.
+        """
+        try:
+            return self._record()
+        except (ValueError, RefusedError):  # damaged before it had a checksum, if not now
+            return Record(self.seq, "", "system", self.seq, (DAMAGED,), "", b"")
+
+    def _record(self) -> Record:
         # Any: what is stored has an id and a timestamp, which the types leave open.
         message: Any = decoder.decode(self.payload[: self.payload.rindex(b',"seq":')] + b"}")
         time = parse_moment(message.timestamp, "timestamp")
@@ -45,73 +84,184 @@ class Rows:
     """A connection to the file at `path`; every method raises `Unreadable` when reading fails."""
 
     def __init__(self, path: str, key: bytes) -> None:
-        self._connection = connect(path, key)
+        try:
+            self._connection = connect(path, key)
+        except _ERRORS as error:
+            raise _unreadable(error) from error
         self._ask("PRAGMA query_only = 1")
+        self._gaps = {int(position) for [position] in self._ask(_GAPS)}
+        self._damaged: dict[int, int] = {}
+        """Position → seq of damaged messages."""
+        self._scrubbed_from = self._last + 1
+        """Position from which on all messages have been checked or were written since."""
 
     @property
     def name(self) -> str:
         """Name of the log."""
-        [[name]] = self._ask("SELECT name FROM log")
-        return str(name)
+        return self._state.name
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Read from one snapshot: later writes and deletions are not seen."""
+        """Read from one snapshot: later writes and deletions are not seen.
+
+        A damaged page ends it and begins another.
+        """
         self._ask("BEGIN")
         try:
             yield
         finally:
-            if self._connection.in_transaction:
-                self._ask("COMMIT")
+            with suppress(sqlite3.Error):  # it has been ended by an error
+                self._connection.execute("ROLLBACK")
 
     @property
     def trimmed_upto(self) -> int:
         """Seq up to which messages have been trimmed; some of them may not be deleted yet."""
-        [[trimmed_upto]] = self._ask("SELECT trimmed_upto FROM log")
-        return int(trimmed_upto)
+        return self._state.trimmed_upto
 
     @property
     def first_position(self) -> int:
         """Position of the oldest message that has not been trimmed."""
         return self.position_upto(self.trimmed_upto) + 1
 
+    @property
+    def damaged(self) -> set[int]:
+        """Positions of the damaged messages found so far, and of the gaps, which are none."""
+        return self._gaps | self._damaged.keys()
+
+    @property
+    def damage(self) -> Damage:
+        """The damaged messages found so far, without those deleted since."""
+        gone = self._state.deleted_upto
+        seqs = [seq for position, seq in self._damaged.items() if position > gone]
+        return Damage(len(seqs), min(seqs, default=0))
+
     def position_upto(self, seq: int) -> int:
         """Return the position of the newest message up to this seq, or the one before the first."""
-        rows = self._ask(_POSITION_UPTO, seq) or self._ask(_POSITION_BEFORE_ALL)
-        return int(rows[0][0])
+        before, last = self._state.deleted_upto, self._last
+        found = self._indexed_upto(seq, before)
+        # The index may be damaged, too.
+        if before <= found <= last and self._lies_between(found, seq, before, last):
+            return found
+        return before + bisect_right(range(before + 1, last + 1), seq, key=self.seq_at)
+
+    def _indexed_upto(self, seq: int, before: int) -> int:
+        """Return the position that the index of the seqs has, -1 if that cannot be read."""
+        try:
+            rows = self._ask(_POSITION_UPTO, seq)
+        except Unreadable as unreadable:
+            if isinstance(unreadable.__cause__, sqlite3.OperationalError):
+                raise
+            renew_snapshot(self._connection)
+            return -1
+        return int(rows[0][0]) if rows else before
+
+    def _lies_between(self, found: int, seq: int, before: int, last: int) -> bool:
+        """Tell whether `seq` lies between the message at `found` and the one behind it."""
+        return (found == before or self.seq_at(found) <= seq) and (
+            found == last or self.seq_at(found + 1) > seq
+        )
 
     def seq_at(self, position: int) -> int:
         """Return the seq of the message at a position, 0 if there is none."""
-        rows = self._ask("SELECT seq FROM message WHERE position = ?", position)
-        return int(rows[0][0]) if rows else 0
+        rows = self._read([position])
+        return rows[0].seq if rows else 0
 
     def payload(self, position: int) -> bytes:
-        """Return the message at a position, empty if there is none."""
-        rows = self._ask(f"SELECT {_PAYLOAD} FROM message WHERE position = ?", position)
-        return bytes(rows[0][0]) if rows else b""
+        """Return the message at a position, empty if there is none or it is damaged."""
+        rows = self._read([position])
+        return rows[0].payload if rows else b""
 
     def at(self, positions: Iterable[int]) -> list[Row]:
         """Return the messages at these positions, oldest first."""
-        sql = (
-            f"SELECT position, seq, {_PAYLOAD} FROM message"
-            " WHERE position IN (SELECT value FROM json_each(?)) ORDER BY position"
-        )
-        return [Row(*row) for row in self._ask(sql, msgspec.json.encode(list(positions)))]
+        return self._read(sorted(positions))
 
     def after(self, position: int, limit: int) -> list[Row]:
         """Return the first `limit` messages behind a position."""
-        sql = (
-            f"SELECT position, seq, {_PAYLOAD} FROM message WHERE position > ?"
-            " ORDER BY position LIMIT ?"
-        )
-        return [Row(*row) for row in self._ask(sql, position, limit)]
+        first = max(position, self._state.deleted_upto) + 1
+        return self._read(range(first, min(first + limit, self._last + 1)))
+
+    def scrub(self) -> bool:
+        """Check some of the messages that nobody has read; return False when there are none."""
+        end = self._scrubbed_from
+        first = max(self._state.deleted_upto + 1, end - _SCRUBBED_PER_STEP)
+        self._read(range(first, end))
+        self._scrubbed_from = min(first, end)
+        return first < end
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
 
+    @property
+    def _state(self) -> State:
+        try:
+            return read_state(self._connection)
+        except _ERRORS as error:
+            raise _unreadable(error) from error
+
+    @property
+    def _last(self) -> int:
+        """Position of the newest message."""
+        [[last]] = self._ask("SELECT coalesce(max(position), 0) FROM message")
+        return int(last)
+
+    def _read(self, positions: Sequence[int]) -> list[Row]:
+        """Return the messages at these positions, but for those that are not or no longer there."""
+        # In this order: while rows are read some may get their checksum, and some be deleted.
+        unchecked_upto = self._state.unchecked_upto
+        stored = self._stored(positions)
+        intact = {
+            at: Row(at, row.seq or 0, row.payload or b"")
+            for at, row in stored.items()
+            # On a damaged page a row may be found in one way and not in another.
+            if row.intact(unchecked_upto) and at not in self._damaged
+        }
+        if len(intact) == len(positions):
+            return [intact[at] for at in positions]
+        first, last = self._state.deleted_upto + 1, self._last
+        there = [at for at in positions if at in intact or first <= at <= last]
+        rows: list[Row] = []
+        for at in there:
+            before = rows[-1].seq if rows and rows[-1].position == at - 1 else 0
+            seq = self._damaged_seq(at, stored.get(at), before) if at not in intact else 0
+            rows.append(intact.get(at) or Row(at, seq, b""))
+        return rows
+
+    def _damaged_seq(self, position: int, row: StoredRow | None, before: int) -> int:
+        """Note a damaged message; return its seq, or the lowest it may have had.
+
+        `before` is the seq of the message before it, 0 if it is not known.
+        """
+        known = self._damaged.get(position)
+        if known is None:
+            known = (row.likely_seq() if row else 0) or (before or self._seq_before(position)) + 1
+            if len(self._damaged) < _MAX_NOTED:
+                self._damaged[position] = known
+        return known
+
+    def _seq_before(self, position: int) -> int:
+        """Return the seq of the message before a position, less if it is damaged, too."""
+        skipped = 0
+        while (position := position - 1) > self._state.deleted_upto:
+            row = self._stored([position]).get(position)
+            seq = self._damaged.get(position) or (row.likely_seq() if row else 0)
+            if seq:
+                return seq + skipped
+            skipped += 1
+        return self._state.trimmed_upto + skipped
+
+    def _stored(self, positions: Sequence[int]) -> dict[int, StoredRow]:
+        try:
+            return stored_rows(self._connection, positions)
+        except _ERRORS as error:
+            raise _unreadable(error) from error
+
     def _ask(self, sql: str, *values: Any) -> list[Any]:
         try:
             return self._connection.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
-            raise Unreadable(f"the store cannot be read: {error}") from error
+        except _ERRORS as error:
+            raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> Unreadable:
+    return Unreadable(f"the store cannot be read: {error}")

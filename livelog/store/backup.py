@@ -1,0 +1,193 @@
+"""Backup of a store while its server runs, and the way back.
+
+A backup copies the messages by position, in short read transactions: between two of them the server
+can write back and empty its write-ahead log, so that grows no further than usual. Messages are
+never changed, and deleted at the old end only; so the copy is the log as it was at the last
+message copied. It is encrypted as the store is, and every message is held against its checksum on
+the way.
+
+What was acknowledged after the backup is lost when it is restored. A restored store has a *gap*
+behind its last message: a row that is no message, at a seq above all that were given out by then.
+Clients that resume from behind the backup, or pass the gap, are told of it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import NamedTuple
+
+from livelog.errors import ConfigError
+from livelog.store.age import notes
+from livelog.store.database.connection import Connection, create_private
+from livelog.store.database.file import Contents, connect, index_path, open_file
+from livelog.store.database.proof import StoredRow, checksum, stored_rows
+from livelog.store.database.state import read_state, write_state
+from livelog.wire.seqclock import LATEST_BEGIN
+
+_COPIED_AT_ONCE = 500
+"""Messages in one transaction: some milliseconds, and at most 32 MiB."""
+
+_SUFFIX = "-partial"
+_INSERT = """
+    INSERT OR IGNORE INTO message(position, seq, id, payload, checksum)
+    VALUES (?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?)
+"""
+_LAST_POSITION = "SELECT coalesce(max(position), 0) FROM message"
+
+
+class Copied(NamedTuple):
+    """Contents of a backup or a restored store."""
+
+    messages: int
+    last_seq: int
+    damaged: int = 0
+    """Messages that are damaged in the store, and in the backup as well."""
+
+
+def back_up(path: str, target: str, key: bytes) -> Copied:
+    """Copy the store at `path`, which a server may be using, to the new file `target`.
+
+    Raises `ConfigError` when the store cannot be read or `target` cannot be written or exists.
+    """
+    path = os.path.realpath(path)
+    if not os.path.exists(path):
+        raise ConfigError(f"{path}: there is no store")
+    with _written(target) as partial, closing(_source(path, key)) as source:
+        connection, _ = open_file(partial, key)
+        with closing(connection):
+            connection.execute("PRAGMA synchronous = OFF")  # synced once, at the end
+            damaged = _copy(source, connection)
+            return _finish(source, connection, damaged)
+
+
+def restore(backup: str, path: str, key: bytes, now: float) -> Copied:
+    """Make a store at `path` of a backup, with a gap behind it; `now` is Unix time in seconds.
+
+    Raises `ConfigError` when the backup cannot be read, or there is something at `path`.
+    """
+    if not os.path.exists(backup):
+        raise ConfigError(f"{backup}: there is no backup")
+    if os.path.exists(f"{backup}-wal"):
+        raise ConfigError(f"{backup}: is in use, or the copy of a store in use, and not a backup")
+    if os.path.exists(f"{path}-wal"):
+        raise ConfigError(f"{path}-wal: exists; move it away with its store first")
+    with _written(path) as partial:
+        create_private(partial)
+        shutil.copyfile(backup, partial)
+        connection, contents = open_file(partial, key)
+        with closing(connection):
+            seq = max(min(int(now * 1_000_000), LATEST_BEGIN), contents.last_seq + 1)
+            add_gap(connection, contents, seq)
+            return Copied(_count(connection) - 1, contents.last_seq)
+
+
+def add_gap(connection: Connection, contents: Contents, seq: int) -> None:
+    """Add a row that stands for messages that are lost, up to `seq`: it has no id and no payload.
+
+    It is whole, so it does not count as damage; readers that pass it are told of a gap.
+    """
+    position = contents.last_position + 1
+    proof = checksum(position, seq, b"", b"")
+    connection.execute(_INSERT, (position, seq, b"", b"", proof))
+
+
+@contextmanager
+def _written(target: str) -> Iterator[str]:
+    """Yield the path of a file to write; give it the name `target` when it is safe on disk."""
+    if os.path.lexists(target):
+        raise ConfigError(f"{target}: exists; name a file that does not")
+    partial = f"{target}{_SUFFIX}"
+    try:
+        _discard(partial)
+        yield partial
+        _sync(partial)
+        os.rename(partial, target)
+        _sync(os.path.dirname(os.path.abspath(target)))
+        _discard(index_path(target))  # that of a store that was here before
+    except OSError as error:
+        raise ConfigError(f"{target}: {error.strerror}") from None
+    except sqlite3.Error as error:
+        raise ConfigError(f"{target}: cannot be made: {error}") from None
+    finally:
+        _discard(partial)
+
+
+def _source(path: str, key: bytes) -> Connection:
+    connection = connect(path, key)
+    try:
+        connection.execute("PRAGMA query_only = 1")
+        read_state(connection)
+    except sqlite3.Error as error:
+        connection.close()
+        raise ConfigError(f"{path}: is no store, or has another key: {error}") from None
+    return connection
+
+
+def _copy(source: Connection, target: Connection) -> int:
+    """Copy what the store has now; return the number of damaged messages."""
+    [[last]] = source.execute(_LAST_POSITION)
+    position = read_state(source).deleted_upto
+    damaged = 0
+    while position < last:
+        span = range(position + 1, min(position + _COPIED_AT_ONCE, last) + 1)
+        rows = _read(source, span)
+        target.execute("BEGIN")
+        target.executemany(_INSERT, rows)
+        target.execute("COMMIT")
+        whole = {row.position for row in rows if row.intact(0)}
+        deleted_upto = read_state(source).deleted_upto  # what was deleted is not damaged
+        damaged += sum(at > deleted_upto and at not in whole for at in span)
+        position = span[-1]
+    return damaged
+
+
+def _read(source: Connection, span: range) -> list[StoredRow]:
+    """Read rows in one snapshot; those of format 1 get the checksum that they lack."""
+    source.execute("BEGIN")
+    try:
+        unchecked_upto = read_state(source).unchecked_upto
+        rows = stored_rows(source, span).values()
+    finally:
+        source.execute("COMMIT")
+    return [_checked(row) if row.intact(unchecked_upto) else row for row in rows]
+
+
+def _checked(row: StoredRow) -> StoredRow:
+    proof = checksum(row.position, row.seq or 0, row.id or b"", row.payload or b"")
+    return row._replace(checksum=proof)
+
+
+def _finish(source: Connection, target: Connection, damaged: int) -> Copied:
+    """Write the state; delete what the store has deleted meanwhile."""
+    state = read_state(source)
+    target.execute("BEGIN")
+    target.execute("DELETE FROM message WHERE position <= ?", (state.deleted_upto,))
+    write_state(target, state._replace(unchecked_upto=0))
+    target.executemany("INSERT INTO arrival VALUES (?, ?, ?)", [*notes(source)])
+    target.execute("COMMIT")
+    target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    [[last_seq]] = target.execute("SELECT coalesce(max(seq), 0) FROM message")
+    return Copied(_count(target), last_seq, damaged)
+
+
+def _count(connection: Connection) -> int:
+    [[count]] = connection.execute("SELECT count(*) FROM message")
+    return int(count)
+
+
+def _discard(path: str) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        with suppress(FileNotFoundError):
+            os.unlink(path + suffix)
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

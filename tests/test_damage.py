@@ -1,0 +1,321 @@
+"""Damage on disk: it is told, and what is damaged is never delivered.
+
+Single bits are flipped anywhere in the files. What is then read is what was written, or it is
+missing, and then counted, and a reader that passes it is told of a gap.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from livelog.auth.principal import ANYBODY
+from livelog.errors import ConfigError
+from livelog.index.paging import Span
+from livelog.index.query import EVERYTHING, Subscription, compile_query
+from livelog.store import sqlite
+from livelog.store.database.connection import Connection
+from livelog.store.database.file import connect, open_file
+from livelog.store.database.proof import StoredRow, checksum
+from livelog.store.database.state import read_state
+from livelog.store.database.wal import find_fault
+from livelog.store.reader.rows import Unreadable
+from livelog.wire import frames
+from livelog.wire.commands import Filters
+from livelog.wire.messages import TYPES
+from livelog.wire.record import Record
+from tests.support.damage import flip, killed, of_format_1, spoil, written
+from tests.support.disk import KEY, Disk
+from tests.support.keeping import everything, filled, keeping, page, post, resumed, sample
+from tests.support.wire import TYPES as ALL
+from tests.support.wire import on_uvloop, until
+
+pytestmark = pytest.mark.usefixtures("no_reader_left")
+
+COUNT = 300
+WANTED = Subscription(tuple((name, compile_query(ANYBODY, Filters(type=name))) for name in TYPES))
+
+
+def pages(disk: Disk) -> list[bytes]:
+    """All of history, newest first."""
+    got: list[bytes] = []
+    for offset in range(0, COUNT, 100):
+        got += disk.page(EVERYTHING, 1 << 60, Span(100, offset)).payloads
+    return got
+
+
+def resume(disk: Disk) -> Iterator[bytes]:
+    """All of a resume, oldest first; an empty one for each gap."""
+    cursor = 0
+    while cursor < 1000 * COUNT:
+        chunk = disk.chunk(cursor, 1000 * COUNT, WANTED, 20_000)
+        assert chunk.cursor > cursor
+        cursor = chunk.cursor
+        if chunk.lost_upto:
+            yield b""
+        for each in chunk.frames:
+            yield from frames.payloads(each)
+
+
+def check_pages(disk: Disk, messages: list[Record]) -> None:
+    """What pages lack is counted."""
+    got, expected = pages(disk)[::-1], [one.payload for one in messages]
+    rest = iter(expected)
+    assert all(payload in rest for payload in got)
+    damage = disk.reader._rows.damage
+    assert len(expected) - len(got) <= damage.messages
+
+
+def check_resume(disk: Disk, messages: list[Record]) -> None:
+    """There is a gap wherever a message is missing."""
+    got = list(resume(disk))
+    place = 0
+    for one in messages:
+        if place < len(got) and got[place] == one.payload:
+            place += 1
+        elif place < len(got) and got[place] == b"":
+            # Of one gap or of several that follow each other.
+            following = [payload for payload in got[place:] if payload][:1]
+            if following == [one.payload]:
+                place = got.index(one.payload, place) + 1
+        else:
+            raise AssertionError(f"{one.seq} is missing in silence")
+    assert not [payload for payload in got[place:] if payload]
+
+
+def survived(folder: Path, messages: list[Record], key: bytes) -> str:
+    """Start with a damaged store and read everything; returns what happened."""
+    try:
+        disk = Disk(folder / "live.db", key)
+    except (ConfigError, Unreadable):
+        return "refused"
+    try:
+        if list(folder.glob("live.db-wal-damaged*")):
+            return "told of the log"
+        check_pages(disk, messages)
+        check_resume(disk, messages)
+    except Unreadable:
+        return "unreadable"
+    else:
+        return "read"
+    finally:
+        disk.close()
+
+
+@pytest.mark.parametrize("key", [b"", KEY], ids=["plain", "encrypted"])
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+def test_no_bit_is_delivered_flipped(tmp_path: Path, key: bytes, suffix: str) -> None:
+    """At fifty places, which differ each time; but for the last frame of a log, see below."""
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    source.mkdir()
+    make = killed if suffix else written
+    messages = make(source / "live.db", COUNT, key)
+    target = f"live.db{suffix}"
+    size = (source / target).stat().st_size - (4096 + 24 if suffix else 0)
+    seed = random.randrange(1_000_000)
+    chance, seen = random.Random(seed), set()
+    for _ in range(50):
+        copy.mkdir()
+        for name in ("live.db", "live.db-wal"):
+            if (source / name).exists():
+                shutil.copy(source / name, copy / name)
+        bit = chance.randrange(8 * size)
+        flip(copy / target, bit)
+        print(f"seed {seed}, bit {bit}")
+        seen.add(survived(copy, messages, key))
+        shutil.rmtree(copy)
+    assert seen & {"read", "refused", "told of the log"}
+
+
+def damaged(path: Path, *numbers: int) -> None:
+    """Damage the texts of some samples, in the database."""
+    with closing(connect(str(path))) as connection:
+        for number in numbers:
+            connection.execute(
+                "UPDATE message SET payload = replace(payload, ?, ?) WHERE id = ?",
+                ("2026-01", "2026-03", f"m{number}"),
+            )
+
+
+@on_uvloop
+async def test_a_damaged_message_is_told_at_every_door(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_DAMAGE_SECONDS", 0.05)
+    async with keeping(tmp_path) as house:
+        messages = await post(await house.http(), range(400))
+    damaged(tmp_path / "live.db", 100, 101, 380)
+    left = [one for one in messages if one["id"] not in ("m100", "m101", "m380")]
+    faults = ["3 messages in the store are damaged", "are damaged"]
+    async with keeping(tmp_path, faults=faults) as house:
+        http = await house.http()
+        await until(lambda: filled(house), "filled")
+        # The newest 50 had one that is damaged: the window begins behind it.
+        assert len(house.inside.window) == 19
+        got = await page(http, limit=1000)
+        assert (got["messages"], got["total_count"]) == (left[::-1], 397)
+        client = await house.client()
+        await client.tell("subscribe", message_types=ALL, since=messages[10]["seq"])
+        seqs, [subscribed, *gaps] = await resumed(client, messages[-1]["seq"])
+        assert subscribed["action"] == "subscribed"
+        assert seqs == [one["seq"] for one in left[11:]]
+        assert [(gap["action"], gap["from"], gap["to"]) for gap in gaps] == [
+            ("gap", messages[99]["seq"], messages[101]["seq"]),
+            ("gap", messages[379]["seq"], messages[380]["seq"]),
+        ]
+
+        async def degraded() -> bool:
+            health = (await http.ask("GET", "/healthz")).json
+            return health["status"] == "degraded" and "3 messages" in health["issue"]
+
+        while not await degraded():
+            pass
+        health = (await http.ask("GET", "/healthz")).json
+        assert f"seq {messages[100]['seq']}" in health["issue"]
+
+
+@on_uvloop
+async def test_a_damaged_message_is_not_published_again_in_its_place(tmp_path: Path) -> None:
+    """While the window is filled the store is asked for ids."""
+    async with keeping(tmp_path) as house:
+        await post(await house.http(), range(20))
+    damaged(tmp_path / "live.db", 10)
+    async with keeping(tmp_path) as house:
+        reader = house.inside.store.reader
+        assert reader is not None
+        with pytest.raises(Exception, match="is damaged on disk"):
+            reader.lookup("m10")
+        known = reader.lookup("m11")
+        assert known is not None
+        assert json.loads(known.payload)["id"] == "m11"
+
+
+# The write-ahead log.
+
+
+@pytest.mark.parametrize("key", [b"", KEY], ids=["plain", "encrypted"])
+def test_a_log_that_was_cut_is_not_damaged(tmp_path: Path, key: bytes) -> None:
+    """Anywhere: a commit that a power cut has interrupted was not acknowledged."""
+    path = tmp_path / "live.db"
+    killed(path, COUNT, key)
+    log = Path(f"{path}-wal")
+    whole = log.read_bytes()
+    chance = random.Random(7)
+    for _ in range(30):
+        size = chance.randrange(len(whole))
+        log.write_bytes(whole[:size] + bytes(len(whole) - size) * chance.choice([0, 1]))
+        assert find_fault(str(log)) is None
+
+
+def copies(folder: Path) -> list[Path]:
+    return list(folder.glob("live.db-wal-damaged-*"))
+
+
+@on_uvloop
+async def test_messages_lost_in_the_log_are_told(tmp_path: Path) -> None:
+    """By a log line, in the health, as a gap, and with a copy of the damaged log."""
+    path = tmp_path / "live.db"
+    messages = killed(path, COUNT)
+    spoil(Path(f"{path}-wal"), b'"id":"m170"')
+    faults = ["write-ahead log is damaged", "1 messages in the store are damaged"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite, "_DAMAGE_SECONDS", 0.05)
+        async with keeping(tmp_path, faults=faults) as house:
+            http = await house.http()
+            await until(lambda: filled(house), "filled")
+            got = await everything(http)
+            assert [one["seq"] for one in got] == [one.seq for one in messages[:150]]
+            client = await house.client()
+            await client.tell("subscribe", message_types=ALL, since=messages[140].seq)
+            [last] = [one["seq"] for one in await post(http, range(500, 501))]
+            seqs, [_, gap] = await resumed(client, last)
+            assert seqs == [*(one.seq for one in messages[141:150]), last]
+            assert gap["action"] == "gap"
+            assert (gap["from"], messages[-1].seq < gap["to"] < last) == (messages[149].seq, True)
+            await until(lambda: bool(house.context.log.impaired), "degraded")
+    [copy] = copies(tmp_path)
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert find_fault(str(copy)) is not None
+
+
+# An earlier version.
+
+
+@on_uvloop
+async def test_a_store_of_format_1_is_read_at_once_and_gets_its_checksums(tmp_path: Path) -> None:
+    path = tmp_path / "live.db"
+    messages = of_format_1(path, 1700)
+    async with keeping(tmp_path) as house:
+        http = await house.http()
+        assert [one["seq"] for one in await everything(http)] == [one.seq for one in messages]
+        await until(lambda: unchecked(path) == 0, "all have a checksum")
+        await post(http, range(2000, 2010))
+        assert len(await everything(http)) == 1710
+    with closing(connect(str(path))) as connection:
+        assert all(row.intact(0) for row in rows_of(connection))
+
+
+def unchecked(path: Path) -> int:
+    with closing(connect(str(path))) as connection:
+        return read_state(connection).unchecked_upto
+
+
+def rows_of(connection: Connection) -> list[StoredRow]:
+    sql = "SELECT position, seq, CAST(id AS BLOB), CAST(payload AS BLOB), checksum FROM message"
+    return [StoredRow(*row) for row in connection.execute(sql)]
+
+
+def test_what_is_damaged_already_gets_no_checksum(tmp_path: Path) -> None:
+    """As far as that can be seen: JSON that is none, and another seq or id."""
+    path = tmp_path / "live.db"
+    of_format_1(path, 1200)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE message SET payload = '{' WHERE position = 300")
+        connection.execute("UPDATE message SET id = 'other' WHERE position = 700")
+    disk = Disk(path)
+    while unchecked(path):
+        pass
+    disk.close()
+    with closing(connect(str(path))) as opened:
+        assert [row.position for row in rows_of(opened) if not row.intact(0)] == [300, 700]
+
+
+def test_a_checksum_covers_the_place_the_names_and_the_text() -> None:
+    row = StoredRow(1, 2, b"id", b"text", checksum(1, 2, b"id", b"text"))
+    assert row.intact(0)
+    others = [
+        row._replace(position=2),
+        row._replace(seq=3),
+        row._replace(id=b"ie"),
+        row._replace(payload=b"tex"),
+        row._replace(checksum=None),
+        row._replace(payload=None),
+    ]
+    assert not any(other.intact(0) for other in others)
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "live.db"
+    written(path, 10)
+    with closing(connect(str(path))) as connection:
+        connection.execute("UPDATE log SET trimmed_upto = 5000")
+    with pytest.raises(ConfigError, match="state of the log is damaged"):
+        open_file(str(path))
+
+
+@on_uvloop
+async def test_samples_of_the_server_pass(tmp_path: Path) -> None:
+    """Ids and texts of all kinds have a checksum that fits what SQLite returns."""
+    async with keeping(tmp_path) as house:
+        for id in ("ä", "🐉", "a\\u0001b", "x" * 128):
+            house.append({**sample(1), "id": id})
+        assert len(await everything(await house.http())) == 4
+    async with keeping(tmp_path) as house:
+        assert len(await everything(await house.http())) == 4
