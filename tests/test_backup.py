@@ -88,7 +88,9 @@ async def test_what_came_after_the_backup_is_told_as_a_gap(tmp_path: Path, key: 
     async with serving(**settings(tmp_path, key, "back.db")) as house:
         [new] = await publish(house, "new")
         assert new > last
-        assert [message.id for message in await everything(house.server)][-1] == "new"
+        messages = await everything(house.server)
+        assert [message.id for message in messages] == ["first", "kept", "new"]
+        assert (await house.server.history()).total == 3
         for since, gone_from in [(first, kept), (lost, lost), (last, last)]:
             gaps, texts = [], []
             async for item in house.server.subscribe(["user"], since=since):

@@ -11,8 +11,10 @@ step against the monotonic one, which nobody sets.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 from zlib import crc32
 
@@ -32,8 +34,6 @@ _NOTED_EVERY = 600 * 1_000_000
 """Microseconds between two notes: retention by age is as exact."""
 
 _DAY = 86_400_000_000
-
-_NEWEST = "SELECT seq, time FROM arrival ORDER BY seq DESC LIMIT 1"
 
 
 class Note(NamedTuple):
@@ -58,9 +58,10 @@ def notes(connection: Connection, upto: int = 2**63 - 1) -> Iterator[Note]:
 
 
 class Age:
-    """The ages of the messages in a file. All methods raise `sqlite3.Error`.
+    """The ages of the messages in a file. All methods raise `sqlite3.OperationalError`.
 
-    `clocked_upto` is the seq up to which seqs are times: those of earlier versions.
+    Where the notes are damaged nothing is too old. `clocked_upto` is the seq up to which seqs are
+    times: those of earlier versions.
     """
 
     def __init__(
@@ -76,8 +77,12 @@ class Age:
         self._clocked_upto = clocked_upto
         self._clock = clock
         self._monotonic = monotonic
-        self._noted: tuple[int, int] = connection.execute(_NEWEST).fetchone() or (0, 0)
+        self._damaged = False
+        self._noted = (0, 0)
         """The newest note: a seq, and the time in microseconds."""
+        with self._told_of_damage():
+            newest = next((note for note in notes(connection) if note.intact()), None)
+            self._noted = (newest.seq, newest.time) if newest else self._noted
         self._latest = self._noted
         """The next note: the newest seq, and when it came."""
         self._offset = clock() - monotonic()
@@ -88,9 +93,10 @@ class Age:
         self._compare_clocks()
         now = max(int(self._clock() * 1_000_000), self._latest[1])
         if self._latest > self._noted and now - self._noted[1] >= _NOTED_EVERY:
-            values = (*self._latest, _checksum(*self._latest))
-            self._connection.execute("INSERT INTO arrival VALUES (?, ?, ?)", values)
             self._noted = self._latest
+            with self._told_of_damage():
+                values = (*self._latest, _checksum(*self._latest))
+                self._connection.execute("INSERT OR REPLACE INTO arrival VALUES (?, ?, ?)", values)
         if seq > self._latest[0]:
             self._latest = (seq, now)
 
@@ -99,12 +105,27 @@ class Age:
         if not self._days or self._monotonic() < self._believed_from:
             return 0
         moment = int(self._clock() * 1_000_000 - self._days * _DAY)
-        noted = (note.seq for note in notes(self._connection, moment) if note.intact())
-        return max(next(noted, 0), min(self._clocked_upto, moment))
+        with self._told_of_damage():
+            noted = (note.seq for note in notes(self._connection, moment) if note.intact())
+            return max(next(noted, 0), min(self._clocked_upto, moment))
+        return 0
 
     def forget(self, upto: int) -> None:
         """Delete the notes up to a seq, where there are no messages any more."""
-        self._connection.execute("DELETE FROM arrival WHERE seq <= ?", (upto,))
+        with self._told_of_damage():
+            self._connection.execute("DELETE FROM arrival WHERE seq <= ?", (upto,))
+
+    @contextmanager
+    def _told_of_damage(self) -> Iterator[None]:
+        """Go on after damage, which is logged once."""
+        try:
+            yield
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            if not self._damaged:
+                _log.error("the times of arrival are damaged, nothing ages: %s", error)
+            self._damaged = True
 
     def _compare_clocks(self) -> None:
         offset = self._clock() - self._monotonic()

@@ -89,7 +89,10 @@ class Rows:
         except _ERRORS as error:
             raise _unreadable(error) from error
         self._ask("PRAGMA query_only = 1")
-        self._gaps = {int(position) for [position] in self._ask(_GAPS)}
+        self._gaps: set[int] = set()
+        """Positions of the gaps, which are no messages."""
+        with suppress(Unreadable):  # the index by id is damaged
+            self._gaps = {int(position) for [position] in self._ask(_GAPS)}
         self._damaged: dict[int, int] = {}
         """Position → seq of damaged messages."""
         self._scrubbed_from = self._last + 1
