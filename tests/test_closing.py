@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.slow import publish_until_blocked
 from tests.support.wire import (
+    BINARY,
     CLOSE,
     CONTINUATION,
     PING,
@@ -40,7 +41,6 @@ BROKEN = {
     "close frame of one byte": frame(b"\x03", CLOSE),
     "close code that may not be sent": close_frame(1005),
     "close code that does not exist": close_frame(999),
-    "close within a message": frame(b"{", fin=False) + close_frame(),
 }
 
 
@@ -58,6 +58,65 @@ async def test_who_breaks_the_protocol_is_told_and_disconnected(broken: bytes) -
         await client.ended()
         client.close()
         await house.emptied()
+
+
+NOT_UTF8 = {
+    "alone": [frame(b"\xff")],
+    "in a string": [frame(b'{"action": "ping", "request_id": "\xff"}')],
+    "in a message that is refused anyway": [frame(b'{"action": "fly", "x": "\xc3"}')],
+    "overlong": [frame(b'{"action": "fly", "x": "\xc0\xaf"}')],
+    "a surrogate": [frame(b'{"action": "fly", "x": "\xed\xa0\x80"}')],
+    "beyond the last character": [frame(b'{"action": "fly", "x": "\xf4\x90\x80\x80"}')],
+    "cut off": [frame("\u00e9".encode()[:1])],
+    "in a fragment": [frame(b'{"x": "\xff', fin=False)],
+    "in the last fragment": [frame(b"{", fin=False), frame(b"\xff", CONTINUATION)],
+    "cut off by the end": [frame(b'{"\xf0\x9f', fin=False), frame(b"", CONTINUATION)],
+    "split wrongly": [frame(b'{"\xf0\x9f', fin=False), frame(b'"', CONTINUATION, fin=False)],
+}
+
+
+@pytest.mark.parametrize("frames", NOT_UTF8.values(), ids=NOT_UTF8.keys())
+@on_each_loop
+async def test_text_that_is_not_utf8_ends_the_connection_with_1007(frames: list[bytes]) -> None:
+    async with serving() as house:
+        client = await house.client("?message_types=user")
+        await client.event()
+        await client.send(*frames)
+        error = await client.event()
+        assert (error["action"], error["error_code"]) == ("error", 1002)
+        assert "UTF-8" in error["details"]["issue"]
+        assert await client.closed() == ("protocol_error", 1007)
+        await client.ended()
+        client.close()
+        await house.emptied()
+
+
+@on_uvloop
+async def test_a_character_may_be_split_over_fragments_and_binary_need_not_be_text() -> None:
+    async with serving() as house:
+        client = await house.client()
+        data = '{"action": "ping", "request_id": "\U0001f409"}'.encode()
+        pieces = [data[at : at + 1] for at in range(len(data))]
+        await client.send(frame(pieces[0], fin=False))
+        for piece in pieces[1:-1]:
+            await client.send(frame(piece, CONTINUATION, fin=False))
+        await client.send(frame(pieces[-1], CONTINUATION))
+        assert (await client.event())["request_id"] == "\U0001f409"
+        await client.send(frame(b"\xff", BINARY, fin=False), frame(b"\xff", CONTINUATION))
+        assert (await client.event())["error_code"] == 1003
+        await client.send(frame(b"\xed\xa0\x80", PING))
+        assert (await client.frame()).payload == b"\xed\xa0\x80"
+
+
+@on_each_loop
+async def test_a_close_frame_within_a_message_is_answered_like_any() -> None:
+    async with serving() as house:
+        client = await house.client()
+        await client.send(frame(b"{", fin=False), close_frame(1000, "b\u00e9"))
+        await client.send(frame(b"}", CONTINUATION))
+        assert await client.event() == {"action": "disconnected", "reason": "normal_closure"}
+        assert (await client.frame())[:2] == (CLOSE, b"\x03\xe8b\xc3\xa9")
+        await client.ended()
 
 
 @on_uvloop

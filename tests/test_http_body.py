@@ -79,6 +79,26 @@ async def test_messages_larger_than_a_head_may_be_come_in_one_piece() -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "kind", "count"),
+    [
+        (json.dumps(user()), "application/json", 1),
+        (json.dumps([user()]), "application/json", 1),
+        (json.dumps(user()), NDJSON, 1),
+        ("\r\n" + json.dumps(user()), NDJSON, 1),
+        (json.dumps(user()) + "\n\ufeff\n\ufeff" + json.dumps(user()), NDJSON, 2),
+    ],
+)
+@on_uvloop
+async def test_a_byte_order_mark_is_skipped(body: str, kind: str, count: int) -> None:
+    async with serving() as house:
+        http = await house.http()
+        answer = await http.ask("POST", "/api/messages", "\ufeff" + body, Content_Type=kind)
+        assert (answer.status, answer.json["count"]) == (201, count)
+        receipt = await house.server.publish(b"\xef\xbb\xbf" + json.dumps(user()).encode())
+        assert receipt.seq > answer.json["messages"][-1]["seq"]
+
+
+@pytest.mark.parametrize(
     ("body", "kind", "field", "place"),
     [
         ("{", "application/json", "", {}),

@@ -15,6 +15,8 @@ from urllib.parse import quote_plus, urlsplit
 import aiohttp
 import msgspec
 
+from livelog.wire.bom import without_bom
+
 _log = logging.getLogger(__name__)
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
 _MAX_BYTES = 512 * 1024
@@ -82,7 +84,7 @@ async def _document(answer: aiohttp.ClientResponse, url: str) -> dict[str, Any]:
         if len(body) > _MAX_BYTES:
             raise NoAnswer(f"{shown(url)} answered with more than {_MAX_BYTES} bytes")
     try:
-        return msgspec.json.decode(body, type=dict[str, Any])
+        return msgspec.json.decode(without_bom(bytes(body)), type=dict[str, Any])
     except (ValueError, RecursionError):
         raise NoAnswer(f"{shown(url)} did not answer with a JSON object") from None
 

@@ -41,7 +41,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _from_file(file: str) -> dict[str, Any]:
     try:
-        found = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        found = tomllib.loads(Path(file).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"--config {file}: {error}") from None
     for name in found:

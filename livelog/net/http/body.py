@@ -13,6 +13,7 @@ from msgspec import Raw
 
 from livelog.errors import PROTOCOL_ERROR, UNSUPPORTED_DATA, RefusedError
 from livelog.net.http.message import Request
+from livelog.wire.bom import without_bom
 
 Place = dict[str, int]
 """`index` in an array or `line` of NDJSON, for the details of a refusal."""
@@ -32,7 +33,8 @@ def messages(request: Request) -> Iterator[tuple[Place, bytes]]:
     return split(bytes(request.body))
 
 
-def _from_json(body: bytes) -> Iterator[tuple[Place, bytes]]:
+def _from_json(data: bytes) -> Iterator[tuple[Place, bytes]]:
+    body = without_bom(data)
     if not body.lstrip().startswith(b"["):
         yield {}, body
         return
@@ -46,8 +48,9 @@ def _from_json(body: bytes) -> Iterator[tuple[Place, bytes]]:
 
 def _from_lines(body: bytes) -> Iterator[tuple[Place, bytes]]:
     for number, line in enumerate(body.split(b"\n"), 1):
-        if line.strip():
-            yield {"line": number}, line
+        text = without_bom(line)  # of every line: files of their own may have been joined
+        if text.strip():
+            yield {"line": number}, text
 
 
 _array_decoder = msgspec.json.Decoder(list[Raw])

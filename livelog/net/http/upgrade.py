@@ -22,6 +22,7 @@ from livelog.net.context import Context
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request
 from livelog.net.websocket.connection import Connection
+from livelog.net.websocket.framing import ServerFraming
 from livelog.wire import WEBSOCKET_PATH
 
 _log = logging.getLogger("livelog.websocket")
@@ -51,7 +52,7 @@ def accept(context: Context, request: Request) -> tuple[ServerProtocol | None, b
 
     No extension and no subprotocol is agreed to.
     """
-    websocket = ServerProtocol(
+    websocket = ServerFraming(
         state=State.OPEN,  # it starts behind the handshake
         max_size=context.config.net.max_frame_bytes,
         logger=_log,

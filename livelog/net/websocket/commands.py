@@ -90,7 +90,7 @@ def subscription(message_types: str, since: str) -> Subscribe:
     try:
         return msgspec.convert(data, Subscribe)
     except ValueError as error:
-        raise validation.refusal(error, Subscribe, data) from None
+        raise validation.refusal_of_parameters(error, Subscribe, data) from None
 
 
 def unsubscribe(caller: Caller, command: Unsubscribe) -> Reply:

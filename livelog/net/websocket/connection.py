@@ -151,7 +151,7 @@ class Connection(asyncio.Protocol):
             else:
                 inbox.receive(self, frame)
         if self.websocket.parser_exc is not None and not self.closing:
-            self._protocol_failed(self.websocket.parser_exc)
+            self._protocol_failed(str(self.websocket.parser_exc))
         self._pump(only_the_end=was_closing)
 
     def go_on(self, until: float) -> bool:
@@ -309,13 +309,19 @@ class Connection(asyncio.Protocol):
         if not self.closing:
             self._begin_closing("normal_closure")
 
-    def _protocol_failed(self, error: Exception) -> None:
+    def fail(self, code: int, why: str) -> None:
+        """Close after a breach of RFC 6455 that `websockets` does not see."""
+        self.websocket.fail(code, why)
+        self._protocol_failed(why)
+        self._pump()
+
+    def _protocol_failed(self, why: str) -> None:
         """Close after a breach of RFC 6455; `websockets` has a close frame ready."""
         sent = self.websocket.close_sent
         code = sent.code if sent is not None else ABNORMAL_CLOSURE
-        self._report(code, str(error))
+        self._report(code, why)
         self.context.limiter.failed(self.address)
-        self.refuse(RefusedError(code if code in CODES else PROTOCOL_ERROR, "", str(error)))
+        self.refuse(RefusedError(code if code in CODES else PROTOCOL_ERROR, "", why))
         self._begin_closing("protocol_error")
 
     def _begin_closing(self, reason: Reason, again: int | UnsetType = UNSET) -> None:

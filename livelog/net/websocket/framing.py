@@ -1,0 +1,21 @@
+"""The server's side of RFC 6455: `websockets`' parser, with one rule of its own.
+
+`websockets` refuses a close frame between the fragments of a message. But a control frame may stand
+there (section 5.4), and an endpoint that receives a close frame answers it (section 5.5.1); the
+message that will not be completed is dropped.
+"""
+
+from __future__ import annotations
+
+from websockets.frames import Frame, Opcode
+from websockets.server import ServerProtocol
+
+
+class ServerFraming(ServerProtocol):
+    """Frames in, frames out."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Take note of a frame; a close frame ends the message it comes into."""
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
