@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from livelog.net.context import Context
 from livelog.net.http.assets import ASSETS
-from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request
 
 
@@ -18,17 +17,12 @@ def admit(context: Context, request: Request, peer: str, *, behind_proxy: bool) 
     trusted proxy, which names the client in the head. The address comes first, so that everything
     that is wrong with the request is held against the client and not against the proxy.
     """
-    request.address = _forwarded(context, request, peer) if behind_proxy else peer
+    request.address = peer
+    if behind_proxy:
+        request.address = context.proxies.client(peer, request.all("x-forwarded-for"))
     context.limiter.check(request.address)
     request.check()
     if request.path not in ASSETS:  # these are the same for everybody
         for origin in request.all("origin"):
             context.origins.check(origin, request.header("host"))
     request.admitted = True
-
-
-def _forwarded(context: Context, request: Request, peer: str) -> str:
-    try:
-        return context.proxies.client(peer, request.all("x-forwarded-for"))
-    except ValueError as error:
-        raise HttpRefusedError(400, "x-forwarded-for", str(error)) from None
