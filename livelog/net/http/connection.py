@@ -38,6 +38,10 @@ from livelog.net.transport import address_of, half_close
 _log = logging.getLogger(__name__)
 
 
+_SLOWEST = 1024
+"""Bytes a second that a client must read at least of what waits for it, or it is stalled."""
+
+
 class Pending(NamedTuple):
     """A request that waits to be answered, or to be refused without a look at what it asks."""
 
@@ -65,6 +69,8 @@ class HttpConnection(asyncio.Protocol):
         self.task: asyncio.Task[None] | None = None
         self.drained: asyncio.Future[None] | None = None  # set while the send buffer is full
         self.stopping = False  # the present answer is the last one
+        self.unsent = 0  # bytes of answers that waited for the client when it was last looked at
+        self.continue_due = False  # a client waits for an interim response, behind earlier answers
 
     # Callbacks of the transport.
 
@@ -126,6 +132,9 @@ class HttpConnection(asyncio.Protocol):
     def on_deadline(self, now: float) -> None:
         """End a state that has lasted too long."""
         rule = self.rule
+        if rule.flushes and self._is_read():
+            self._set_timer()
+            return
         if rule.silent:
             self.context.audit.report("silent", self.address, "connected and did not ask")
         if rule.late:
@@ -181,8 +190,9 @@ class HttpConnection(asyncio.Protocol):
             case HeadComplete(request):
                 return self._admit(request)
             case ContinueExpected():
-                self.transport.write(CONTINUE)
+                self.continue_due = True
             case RequestComplete(request):
+                self.continue_due = False
                 self.pending.append(Pending(request))
             case UpgradeRequested(request, rest):
                 self._upgrade(request, rest)
@@ -203,12 +213,19 @@ class HttpConnection(asyncio.Protocol):
         if not self.pending:
             if self.parser.stage in RECEIVING:
                 self._enter(RECEIVING[self.parser.stage])
+                self._ask_for_body()
         elif (refused := self.pending[0].refused) is not None:
             self._refuse(self.pending[0].request, refused)
         else:
             self._enter(State.ANSWERING)
             self.transport.pause_reading()
             self.task = self.context.loop.create_task(self._answer_pending())
+
+    def _ask_for_body(self) -> None:
+        """Write the interim response that is due; all earlier requests are answered."""
+        if self.continue_due:
+            self.continue_due = False
+            self.transport.write(CONTINUE)
 
     def _upgrade(self, request: Request, rest: bytes) -> None:
         if self.pending or self.rule.busy:
@@ -271,6 +288,7 @@ class HttpConnection(asyncio.Protocol):
             self._linger()
         elif not self.transport.is_closing():
             self._enter(RECEIVING.get(self.parser.stage, State.IDLE))
+            self._ask_for_body()
             self.transport.resume_reading()
 
     def _write(self, response: Response, request: Request, *, keep_alive: bool) -> None:
@@ -317,9 +335,20 @@ class HttpConnection(asyncio.Protocol):
         if state is self.state:
             return
         self.state, self.rule = state, RULES[state]
+        self.unsent = self.transport.get_write_buffer_size() if self.rule.flushes else 0
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        net = self.context.config.net
         timeout = self.rule.timeout
         if timeout is None:
             self.context.timers.drop(self)
         else:
-            seconds = timeout(self.context.config.net)
+            seconds = net.stall_seconds if self.unsent else timeout(net)
             self.context.timers.set(self, self.context.loop.time() + seconds)
+
+    def _is_read(self) -> bool:
+        """Return whether the client, since the last look, has read as fast as it must."""
+        before, self.unsent = self.unsent, self.transport.get_write_buffer_size()
+        least = _SLOWEST * self.context.config.net.stall_seconds
+        return before > 0 and before - self.unsent >= min(before, least)
