@@ -7,6 +7,8 @@ import socket
 
 import pytest
 
+from livelog.net import queries
+from livelog.wire.events import SearchResults
 from tests.support.slow import publish_until_blocked
 from tests.support.wire import (
     BINARY,
@@ -23,6 +25,7 @@ from tests.support.wire import (
     serving,
     soon,
     until,
+    user,
 )
 
 # Breaches of RFC 6455, and messages that are too big.
@@ -199,6 +202,48 @@ SEARCHING: dict[str, Json] = {
     "get_history": {"filters": {"text": '"red dragon"'}},
     "search": {"query": '"red dragon"'},
 }
+
+
+@on_each_loop
+async def test_what_came_before_a_close_frame_is_carried_out_though_it_takes_time() -> None:
+    async with serving() as house:
+        client = await house.client()
+        publish = command("publish", message=user("last words"))
+        searches = [command("search", query="last", request_id=n) for n in (1, 2)]
+        await client.send(searches[0], publish, searches[1], close_frame(1000, "bye"))
+        actions = [(await client.event())["action"] for _ in range(4)]
+        assert sorted(actions[:3]) == ["published", "search_results", "search_results"]
+        assert actions[3] == "disconnected"
+        assert (await client.frame()).payload == b"\x03\xe8bye"
+        await client.ended()
+        assert (await (await house.client()).ask("get_history"))["total_count"] == 1
+
+
+@pytest.mark.parametrize("how", ["waits", "vanishes", "the server stops"])
+@on_each_loop
+async def test_a_command_that_does_not_end_holds_up_a_close_for_a_while_only(how: str) -> None:
+    async def endless(*_: object) -> SearchResults:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queries, "search", endless)
+        async with serving(close_timeout=0.3 if how == "waits" else 60) as house:
+            client = await house.client()
+            search, publish = command("search", query="x"), command("publish", message=user("y"))
+            await client.send(search, publish, search, publish, close_frame())
+            await until(lambda: house.inside.connection.leaving, "a close frame")
+            if how == "vanishes":
+                client.reset()
+                await house.emptied()
+            elif how == "waits":
+                assert await client.closed() == ("normal_closure", 1000)
+            else:
+                stopping = asyncio.create_task(house.server.close())
+                assert await client.closed() == ("normal_closure", 1000)
+                client.close()
+                await stopping
+            assert len(house.inside.window) == 2
 
 
 @pytest.mark.parametrize("action", ["get_history", "search"])

@@ -83,8 +83,8 @@ def read_slowly(port: int, context: ssl.SSLContext, asked: bytes) -> bytes:
 
 @on_each_loop
 async def test_an_answer_that_is_read_slowly_is_not_cut_by_the_close(files: Files) -> None:
-    times = {"close_timeout": 0.1, "stall_seconds": 0.5}
-    async with serving(**files.settings, **times, limits=False) as house:
+    settings = files.settings | {"close_timeout": 0.1, "stall_seconds": 0.5, "limits": False}
+    async with serving(**settings) as house:
         for _ in range(150):
             house.publish("x" * 20_000)
         asked = request("GET", "/api/history?limit=150", Connection="close")

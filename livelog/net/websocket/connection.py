@@ -108,6 +108,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection: the transport has gone, one way or the other."""
+        if self.leaving:
+            self._guarded(self._peer_has_waited)
         self.closing = True
         self.context.catch_up.block(self.reader)
         self.context.timers.drop(self)
@@ -152,7 +154,8 @@ class Connection(asyncio.Protocol):
                 inbox.receive(self, frame)
         if self.websocket.parser_exc is not None and not self.closing:
             self._protocol_failed(str(self.websocket.parser_exc))
-        self._pump(only_the_end=was_closing)
+        if not self.leaving:
+            self._pump(only_the_end=was_closing)
 
     def go_on(self, until: float) -> bool:
         """Carry out frames that were held, in a turn that the scheduler gives."""
@@ -168,7 +171,9 @@ class Connection(asyncio.Protocol):
         """Go on after a command that took time."""
         self.task = None
         self._guarded(dispatch.subscription_in_url, self)
-        if inbox.is_holding(self):
+        if self.leaving:
+            self._guarded(self._peer_closes)
+        elif inbox.is_holding(self):
             self.context.scheduler.wait(self)
 
     # The session.
@@ -253,6 +258,9 @@ class Connection(asyncio.Protocol):
         if self.closing:
             self.transport.abort()
             return
+        if self.leaving:
+            self._guarded(self._peer_has_waited)
+            return
         self._review(now)
         if not self.closing:
             self._keep_alive(self.keepalive.due(now, blocked=self.reader.blocked))
@@ -284,6 +292,9 @@ class Connection(asyncio.Protocol):
         """
         if self.closing:
             return
+        if self.leaving and self.task is not None:
+            self._peer_has_waited()
+            return
         if code != GOING_AWAY:
             self._report(code, why)
         self.context.limiter.closed(self.address, code)
@@ -303,11 +314,33 @@ class Connection(asyncio.Protocol):
         self.context.hub.release(self.reader)
         self.close(GOING_AWAY, "the server is shutting down", "normal_closure", again)
 
+    @property
+    def leaving(self) -> bool:
+        """Whether the peer has sent a close frame that is not answered yet."""
+        return self.websocket.close_rcvd is not None and not self.closing
+
     def _peer_closes(self) -> None:
-        """Answer a close frame, of the peer's own accord or as an answer to ours."""
+        """Answer a close frame, of the peer's own accord or as an answer to ours.
+
+        What came before it is carried out first; while that takes time, the answer waits.
+        """
         inbox.finish(self)
-        if not self.closing:
+        if self.closing:
+            return
+        if self.task is None:
             self._begin_closing("normal_closure")
+            self._pump()
+        else:
+            patience = self.context.config.net.close_timeout
+            self.context.timers.set(self, self.context.loop.time() + patience)
+            self.transport.resume_reading()  # to see whether the peer goes
+
+    def _peer_has_waited(self) -> None:
+        """Answer a close frame now, without the commands that take time."""
+        while self.task is not None and not self.closing:
+            self.task.cancel()
+            self.task = None
+            self._peer_closes()
 
     def fail(self, code: int, why: str) -> None:
         """Close after a breach of RFC 6455 that `websockets` does not see."""

@@ -106,7 +106,7 @@ def go_on(receiver: Receiver, until: float) -> None:
 
 
 def finish(receiver: Receiver) -> None:
-    """Carry out what came before a close frame: there is no later chance."""
+    """Carry out what came before a close frame, up to a command that takes time."""
     while has_frames(receiver) and receiver.task is None and not receiver.closing:
         _carry_out(receiver, _next(receiver))
 
