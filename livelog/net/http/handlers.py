@@ -17,13 +17,14 @@ from typing import NamedTuple
 import msgspec
 
 from livelog.auth.principal import ANYBODY, Principal
+from livelog.budget import interleaved
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.log.ingest import decode
 from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.http.assets import ASSETS, HEADERS
-from livelog.net.http.body import Place, messages
+from livelog.net.http.body import Place, messages, unpack
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request, Response
 from livelog.wire import WEBSOCKET_PATH, asyncapi
@@ -125,6 +126,7 @@ async def publish(context: Context, request: Request) -> Response:
     which ids are `acknowledged`, and which messages are `refused` and why.
     """
     context.limiter.spend("messages", request.address, request.principal)
+    await interleaved(unpack(request, context.config.net.max_body_bytes))
     places: list[Place] = []
     drafts: list[Draft] = []
     for place, raw in messages(request):
