@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from livelog.auth.principal import ANYBODY, Principal
+from livelog.auth.credentials import NOTHING
+from livelog.auth.principal import ADMIN, ANYBODY, Principal
 from livelog.budget import interleaved
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
@@ -74,17 +75,36 @@ async def health(context: Context, request: Request) -> Response:
     status = "read-only" if refusal else "degraded" if impaired else "ok"
     issue = refusal.issue if refusal else impaired
     ending = context.ending.is_set()
+    inspects = await _may_inspect(context, request)
     return _json(
         {
             "status": "draining" if ending else status,
             **({"issue": issue} if issue else {}),
             "version": context.version,
             "connections": len(context.limiter.connections.websockets),
-            "head_seq": context.log.head,
+            **({"head_seq": context.log.head} if inspects else {}),
             "uptime_seconds": round(context.loop.time() - context.started, 3),
         },
         503 if ending else 200,
     )
+
+
+async def _may_inspect(context: Context, request: Request) -> bool:
+    """Tell whether the figures are for the client: with authentication, for `admin` alone.
+
+    A credential that is invalid hides them, and counts as a failure; the health is told all the
+    same.
+    """
+    if context.auth is None:
+        return True
+    if request.credential == NOTHING:
+        return False
+    try:
+        principal = await context.auth.check(request.credential)
+    except RefusedError as refused:
+        context.limiter.refused(request.address, refused, "http answer")
+        return False
+    return ADMIN in principal.scopes
 
 
 async def asyncapi_document(context: Context, request: Request) -> Response:
