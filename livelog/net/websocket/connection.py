@@ -150,12 +150,20 @@ class Connection(asyncio.Protocol):
             assert isinstance(frame, Frame)  # requests are parsed at the HTTP door
             if frame.opcode is Opcode.CLOSE:
                 self._peer_closes()
-            else:
-                inbox.receive(self, frame)
+                continue
+            if frame.opcode is Opcode.PING:
+                self._answer_ping(frame)
+            inbox.receive(self, frame)
         if self.websocket.parser_exc is not None and not self.closing:
             self._protocol_failed(str(self.websocket.parser_exc))
         if not self.leaving:
             self._pump(only_the_end=was_closing)
+
+    def _answer_ping(self, ping: Frame) -> None:
+        """Send a pong: behind the replies to what came before the ping, ahead of later ones."""
+        if not (self.closing or self.transport.is_closing()):
+            pong = Frame(Opcode.PONG, ping.data)
+            self.transport.write(pong.serialize(mask=False))
 
     def go_on(self, until: float) -> bool:
         """Carry out frames that were held, in a turn that the scheduler gives."""
