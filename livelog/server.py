@@ -27,6 +27,7 @@ from livelog.fanout.hub import Hub
 from livelog.fanout.pacing import Pacing
 from livelog.log.ingest import Ingest
 from livelog.log.log import Log
+from livelog.log.newest import Newest
 from livelog.log.window import Window
 from livelog.net.addresses import Networks, is_loopback
 from livelog.net.audit import Audit
@@ -251,7 +252,8 @@ class Server(InProcess):
         hub = Hub(last_seq)
         follows = 0 if self._store.reader is None else last_seq
         window = Window(self._window_messages, config.storage.window_bytes, follows)
-        log = self._log = Log(window, self._store, [hub])
+        newest = Newest()
+        log = self._log = Log(window, self._store, [hub, newest])
         memory = Memory(
             config.storage.memory_bytes,
             config.storage.window_bytes,
@@ -269,6 +271,7 @@ class Server(InProcess):
             loop=loop,
             log=log,
             hub=hub,
+            newest=newest,
             catch_up=catch_up,
             ingest=Ingest(engine, self._clock, config.net.max_frame_bytes, memory),
             clock=self._clock,

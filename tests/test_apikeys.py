@@ -187,6 +187,7 @@ def test_what_is_written_is_read_again() -> None:
     keys = {kept.id: kept for _, kept in (made(), made(bytes(RANDOM_BYTES), expires=NOW))}
     assert apikeys.load(apikeys.dump(keys)) == keys
     assert apikeys.load(apikeys.dump({})) == {}
+    assert apikeys.load(b"\xef\xbb\xbf" + apikeys.dump(keys)) == keys
     assert apikeys.dump(keys).endswith(b"]\n")
 
 

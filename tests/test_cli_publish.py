@@ -33,6 +33,17 @@ async def test_a_file_is_published_once_however_often_it_is_run(tmp_path: Path) 
         assert page[0]["id"].startswith("msg_")
 
 
+@on_uvloop
+async def test_a_byte_order_mark_changes_neither_a_line_nor_its_id(tmp_path: Path) -> None:
+    file, line = tmp_path / "events.ndjson", ndjson(user("same"))
+    async with serving() as house:
+        for mark in ("", "\ufeff"):
+            file.write_text(f"{mark}{line}\n{mark}\n", encoding="utf-8")
+            result = await done("publish", "--url", house.server.url, str(file))
+            assert result == (0, "", "livelog: 1 messages published\n")
+        assert len(await past(house)) == 1
+
+
 async def past(house: House) -> list[Json]:
     """All messages, newest first."""
     http = await house.http()

@@ -7,8 +7,11 @@ import socket
 
 import pytest
 
+from livelog.net import queries
+from livelog.wire.events import SearchResults
 from tests.support.slow import publish_until_blocked
 from tests.support.wire import (
+    BINARY,
     CLOSE,
     CONTINUATION,
     PING,
@@ -22,6 +25,7 @@ from tests.support.wire import (
     serving,
     soon,
     until,
+    user,
 )
 
 # Breaches of RFC 6455, and messages that are too big.
@@ -40,7 +44,6 @@ BROKEN = {
     "close frame of one byte": frame(b"\x03", CLOSE),
     "close code that may not be sent": close_frame(1005),
     "close code that does not exist": close_frame(999),
-    "close within a message": frame(b"{", fin=False) + close_frame(),
 }
 
 
@@ -58,6 +61,65 @@ async def test_who_breaks_the_protocol_is_told_and_disconnected(broken: bytes) -
         await client.ended()
         client.close()
         await house.emptied()
+
+
+NOT_UTF8 = {
+    "alone": [frame(b"\xff")],
+    "in a string": [frame(b'{"action": "ping", "request_id": "\xff"}')],
+    "in a message that is refused anyway": [frame(b'{"action": "fly", "x": "\xc3"}')],
+    "overlong": [frame(b'{"action": "fly", "x": "\xc0\xaf"}')],
+    "a surrogate": [frame(b'{"action": "fly", "x": "\xed\xa0\x80"}')],
+    "beyond the last character": [frame(b'{"action": "fly", "x": "\xf4\x90\x80\x80"}')],
+    "cut off": [frame("\u00e9".encode()[:1])],
+    "in a fragment": [frame(b'{"x": "\xff', fin=False)],
+    "in the last fragment": [frame(b"{", fin=False), frame(b"\xff", CONTINUATION)],
+    "cut off by the end": [frame(b'{"\xf0\x9f', fin=False), frame(b"", CONTINUATION)],
+    "split wrongly": [frame(b'{"\xf0\x9f', fin=False), frame(b'"', CONTINUATION, fin=False)],
+}
+
+
+@pytest.mark.parametrize("frames", NOT_UTF8.values(), ids=NOT_UTF8.keys())
+@on_each_loop
+async def test_text_that_is_not_utf8_ends_the_connection_with_1007(frames: list[bytes]) -> None:
+    async with serving() as house:
+        client = await house.client("?message_types=user")
+        await client.event()
+        await client.send(*frames)
+        error = await client.event()
+        assert (error["action"], error["error_code"]) == ("error", 1002)
+        assert "UTF-8" in error["details"]["issue"]
+        assert await client.closed() == ("protocol_error", 1007)
+        await client.ended()
+        client.close()
+        await house.emptied()
+
+
+@on_uvloop
+async def test_a_character_may_be_split_over_fragments_and_binary_need_not_be_text() -> None:
+    async with serving() as house:
+        client = await house.client()
+        data = '{"action": "ping", "request_id": "\U0001f409"}'.encode()
+        pieces = [data[at : at + 1] for at in range(len(data))]
+        await client.send(frame(pieces[0], fin=False))
+        for piece in pieces[1:-1]:
+            await client.send(frame(piece, CONTINUATION, fin=False))
+        await client.send(frame(pieces[-1], CONTINUATION))
+        assert (await client.event())["request_id"] == "\U0001f409"
+        await client.send(frame(b"\xff", BINARY, fin=False), frame(b"\xff", CONTINUATION))
+        assert (await client.event())["error_code"] == 1003
+        await client.send(frame(b"\xed\xa0\x80", PING))
+        assert (await client.frame()).payload == b"\xed\xa0\x80"
+
+
+@on_each_loop
+async def test_a_close_frame_within_a_message_is_answered_like_any() -> None:
+    async with serving() as house:
+        client = await house.client()
+        await client.send(frame(b"{", fin=False), close_frame(1000, "b\u00e9"))
+        await client.send(frame(b"}", CONTINUATION))
+        assert await client.event() == {"action": "disconnected", "reason": "normal_closure"}
+        assert (await client.frame())[:2] == (CLOSE, b"\x03\xe8b\xc3\xa9")
+        await client.ended()
 
 
 @on_uvloop
@@ -140,6 +202,48 @@ SEARCHING: dict[str, Json] = {
     "get_history": {"filters": {"text": '"red dragon"'}},
     "search": {"query": '"red dragon"'},
 }
+
+
+@on_each_loop
+async def test_what_came_before_a_close_frame_is_carried_out_though_it_takes_time() -> None:
+    async with serving() as house:
+        client = await house.client()
+        publish = command("publish", message=user("last words"))
+        searches = [command("search", query="last", request_id=n) for n in (1, 2)]
+        await client.send(searches[0], publish, searches[1], close_frame(1000, "bye"))
+        actions = [(await client.event())["action"] for _ in range(4)]
+        assert sorted(actions[:3]) == ["published", "search_results", "search_results"]
+        assert actions[3] == "disconnected"
+        assert (await client.frame()).payload == b"\x03\xe8bye"
+        await client.ended()
+        assert (await (await house.client()).ask("get_history"))["total_count"] == 1
+
+
+@pytest.mark.parametrize("how", ["waits", "vanishes", "the server stops"])
+@on_each_loop
+async def test_a_command_that_does_not_end_holds_up_a_close_for_a_while_only(how: str) -> None:
+    async def endless(*_: object) -> SearchResults:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(queries, "search", endless)
+        async with serving(close_timeout=0.3 if how == "waits" else 60) as house:
+            client = await house.client()
+            search, publish = command("search", query="x"), command("publish", message=user("y"))
+            await client.send(search, publish, search, publish, close_frame())
+            await until(lambda: house.inside.connection.leaving, "a close frame")
+            if how == "vanishes":
+                client.reset()
+                await house.emptied()
+            elif how == "waits":
+                assert await client.closed() == ("normal_closure", 1000)
+            else:
+                stopping = asyncio.create_task(house.server.close())
+                assert await client.closed() == ("normal_closure", 1000)
+                client.close()
+                await stopping
+            assert len(house.inside.window) == 2
 
 
 @pytest.mark.parametrize("action", ["get_history", "search"])

@@ -48,6 +48,12 @@ def test_a_flag_beats_a_variable_beats_the_file_beats_the_default(tmp_path: Path
     assert config.net.hosts == ("127.0.0.1",)
 
 
+def test_a_byte_order_mark_before_the_file_is_skipped(tmp_path: Path) -> None:
+    file = tmp_path / "live.toml"
+    file.write_bytes(b"\xef\xbb\xbfport = 1\r\n")
+    assert load({}, {}, str(file)).net.port == 1
+
+
 def test_all_defaults_are_allowed() -> None:
     assert Config() == load({}, {})
     plain = [name for name in FIELDS if not (OPTIONS[name].read or OPTIONS[name].filled)]

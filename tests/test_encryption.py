@@ -389,7 +389,12 @@ async def test_a_key_file_that_is_none_is_named(
 
 @pytest.mark.parametrize(
     "text",
-    [KEY.hex(), KEY.hex().upper() + "\n", base64.b64encode(KEY).decode() + "\r\n"],
+    [
+        KEY.hex(),
+        KEY.hex().upper() + "\n",
+        base64.b64encode(KEY).decode() + "\r\n",
+        "\ufeff" + KEY.hex(),
+    ],
 )
 def test_a_key_may_be_written_in_two_ways(tmp_path: Path, text: str) -> None:
     write(text)(tmp_path / "live.key")

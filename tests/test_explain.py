@@ -195,7 +195,6 @@ def test_an_unknown_filter_lists_the_known_ones() -> None:
         (b'{"action":"ping"', "", "not valid JSON: "),
         (b'{"action":"ping"} more', "", "not valid JSON: "),
         (b'{"action":"\xff"}', "", "not valid UTF-8"),
-        (b'{"action":"search","query":"\\ud800"}', "", "not valid JSON: "),
         (
             b'{"action":"publish","message":{"type":"user","metadata":{"x":' + b"[" * 10_000,
             "",
@@ -207,6 +206,17 @@ def test_an_unknown_filter_lists_the_known_ones() -> None:
         (b'{"action":"subscribe","message_types":5,"x":' + b"[" * 10_000, "message_types", ""),
         (b'{"action":"subscribe","message_types":["usr"],"x', "message_types[0]", "invalid enum"),
         (b'{"action":"search","query":"", "\xff', "query", "expected 'str' of length >= 1"),
+        (rb'{"action":"search","query":"\ud83d"}', "query", "holds half a"),
+        (rb'{"action":"ping","request_id":"\udc09"}', "request_id", "holds half a"),
+        (rb'{"action":"ping","x":{"y":["\uD83D."]}}', "x", "unknown field"),
+        (rb'{"message":{"\ud83d":1},"action":"ping"}', "message", "holds half a"),
+        (
+            rb'{"action":"search","filters":{"text":"\ud83d \ude00"}}',
+            "filters.text",
+            "holds half a",
+        ),
+        (rb'{"action":"search","query":"\ud83d",}', "", "not valid JSON: "),
+        (b'{"action":"search",}', "", "not valid JSON: JSON is malformed"),
     ],
 )
 def test_what_is_broken_is_said_in_a_few_words(data: bytes, field: str, issue: str) -> None:

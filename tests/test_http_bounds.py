@@ -9,6 +9,7 @@ import pytest
 
 from livelog.net.http.state import State
 from tests.support.wire import (
+    Http,
     Json,
     on_each_loop,
     on_uvloop,
@@ -236,3 +237,32 @@ async def test_who_asks_and_never_reads_is_dropped_in_the_end() -> None:
         await house.emptied()
         with pytest.raises(ConnectionError):
             await sending
+
+
+@pytest.mark.parametrize("keep_alive", ["keep-alive", "close"])
+@on_each_loop
+async def test_who_reads_an_answer_slowly_gets_all_of_it(keep_alive: str) -> None:
+    async with serving(close_timeout=0.1, stall_seconds=0.4, limits=False) as house:
+        for _ in range(150):
+            house.publish("x" * 20_000)
+        http = await Http.connect(house.address, receive_buffer=1 << 16)
+        await http.send(request("GET", "/api/history?limit=150", Connection=keep_alive))
+        began = asyncio.get_running_loop().time()
+        while len(http.unread) < 3_000_000:
+            assert await http.more()
+            await asyncio.sleep(0.03)
+        assert asyncio.get_running_loop().time() > began + 0.8  # longer than either would be given
+        assert len((await http.answer()).json["messages"]) == 150
+        http.close()
+
+
+@on_each_loop
+async def test_who_stops_reading_its_last_answer_is_dropped() -> None:
+    async with serving(close_timeout=60, stall_seconds=0.3, limits=False) as house:
+        for _ in range(190):
+            house.publish("x" * 20_000)
+        http = await Http.connect(house.address, receive_buffer=1 << 13)
+        await http.send(request("GET", "/api/history?limit=190", Connection="close"))
+        await http.more()
+        await house.emptied()
+        http.close()

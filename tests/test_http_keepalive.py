@@ -102,6 +102,19 @@ async def test_who_expects_it_is_told_to_continue() -> None:
 
 
 @on_each_loop
+async def test_who_expects_it_is_told_to_continue_behind_earlier_answers() -> None:
+    async with serving() as house:
+        http = await house.http()
+        body = json.dumps(user()).encode()
+        whole = request("POST", "/api/messages", body, Expect="100-continue")
+        await http.send(request("GET", "/api/history"), whole.removesuffix(body))
+        assert (await http.answer()).json["action"] == "history"
+        assert (await http.answer()).status == 100
+        await http.send(body, whole)  # the second time it does not wait
+        assert [(await http.answer()).status for _ in range(2)] == [201, 201]
+
+
+@on_each_loop
 async def test_who_expects_it_is_not_told_to_continue_with_too_much() -> None:
     async with serving(max_body_bytes=1024) as house:
         http = await house.http()

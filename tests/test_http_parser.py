@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +24,10 @@ from tests.support.wire import request, upgrade
 
 MAX_BODY = 1000
 CHUNKED = request("POST", "/c", Transfer_Encoding="chunked") + b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+
+
+H2C = request("POST", "/h", b"body", Connection="Upgrade, HTTP2-Settings", Upgrade="h2c")
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 
 def events(*pieces: bytes) -> list[Event]:
@@ -78,6 +84,71 @@ def test_an_upgrade_ends_the_stream_and_brings_what_follows() -> None:
     assert parser.feed(request("GET", "/")) == []
 
 
+OFFERS = {
+    "curl": {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2_Settings": "AAMA"},
+    "TLS": {"Connection": "upgrade", "Upgrade": "TLS/1.2, HTTP/1.1"},
+    "a list": {"Connection": "keep-alive, Upgrade", "Upgrade": "h2c, h2, websocket2,"},
+    "nothing": {"Connection": "Upgrade", "Upgrade": ","},
+    "not this connection": {"Upgrade": "websocket"},
+}
+
+
+@pytest.mark.parametrize("offer", OFFERS.values(), ids=OFFERS.keys())
+def test_an_offer_of_another_protocol_is_passed_over(offer: dict[str, str]) -> None:
+    chunks = b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    data = (
+        request("POST", "/1", b"body", **offer)
+        + (request("POST", "/2", Transfer_Encoding="chunked", **offer) + chunks)
+        + request("GET", "/3", **offer)
+        + request("POST", "/4", b"body")
+    )
+    done = [event.request for event in events(data) if isinstance(event, RequestComplete)]
+    assert kinds(events(data)) == [HeadComplete, RequestComplete] * 4
+    assert [(asked.path, bytes(asked.body)) for asked in done] == [
+        *(("/1", b"body"), ("/2", b"abcde"), ("/3", b""), ("/4", b"body"))
+    ]
+    assert all(asked.header("upgrade") == offer["Upgrade"] for asked in done[:3])
+    assert all(asked.keep_alive for asked in done)
+
+
+def test_of_http_1_0_every_offer_is_passed_over() -> None:
+    data = upgrade().replace(b"HTTP/1.1", b"HTTP/1.0")
+    [_, done] = events(data)
+    assert isinstance(done, RequestComplete)
+    assert not done.request.keep_alive
+
+
+def test_the_size_of_a_body_is_bounded_behind_an_offer_too() -> None:
+    offer = {"Connection": "Upgrade", "Upgrade": "h2c"}
+    large = b"x" * (MAX_BODY + 1)
+    chunked = request("POST", "/", Transfer_Encoding="chunked", **offer)
+    for data in (request("POST", "/", large, **offer), chunked + b"%x\r\n" % len(large) + large):
+        last = events(data)[-1]
+        assert isinstance(last, Malformed)
+        assert status_of(last.refused) == 413
+
+
+def test_many_offers_at_once_are_passed_over_in_linear_time() -> None:
+    data = request("GET", "/", Connection="Upgrade", Upgrade="h2c") * 3000
+    began = time.thread_time()
+    assert len(events(data)) == 6000
+    assert time.thread_time() - began < 2
+
+
+@pytest.mark.parametrize("websocket", ["websocket", "WebSocket", "h2c, websocket", "websocket,h2c"])
+def test_a_websocket_may_be_offered_among_others(websocket: str) -> None:
+    [_, asked] = events(upgrade(Upgrade=websocket))
+    assert isinstance(asked, UpgradeRequested)
+
+
+@pytest.mark.parametrize("data", [PREFACE, b"GET / HTTP/3.0\r\n\r\n"])
+def test_a_later_version_is_told_which_one_is_spoken(data: bytes) -> None:
+    [refused] = events(data)
+    assert isinstance(refused, Malformed)
+    assert status_of(refused.refused) == 505
+    assert "HTTP/1.1" in refused.refused.issue
+
+
 @pytest.mark.parametrize(
     ("data", "status"),
     [
@@ -111,7 +182,8 @@ def test_a_closed_parser_takes_nothing() -> None:
 PIECES = [
     request("GET", "/healthz"), request("POST", "/x", b"body"), CHUNKED, upgrade(), b"garbage\r\n",
     request("POST", "/x", b"x" * (MAX_BODY + 1)), request("GET", "/", Connection="close"), b"\r\n",
-    request("HEAD", "/", X="y" * (MAX_HEAD_BYTES - 100)), *SMUGGLED.values(), *TOLERATED.values(),
+    request("HEAD", "/", X="y" * (MAX_HEAD_BYTES - 100)), H2C, PREFACE,
+    *SMUGGLED.values(), *TOLERATED.values(),
 ]  # fmt: skip
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
+import re
 import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 
@@ -22,6 +24,7 @@ from tests.support.smuggling import FAILED_UPGRADE, SMUGGLED, TOLERATED
 from tests.support.tls import Files, TlsClient, TlsHttp, make_certificate, secured, trusting
 from tests.support.wire import (
     PONG,
+    Address,
     Client,
     House,
     Http,
@@ -342,3 +345,63 @@ async def test_pages_of_the_proxys_host_may_connect_and_no_others(
             await http.send(upgrade(Origin=origin))
             assert (await http.upto(b"\r\n\r\n")).startswith(b"HTTP/1.1 " + status)
             http.close()
+
+
+# Below a path of another site.
+
+SNIPPET = CONFIGURATION.with_name("nginx-path.conf")
+_LINK = re.compile(r'(?:src|href)="([^"]+)"|(?:from|import) "([^"]+)"|url\("?([^")]+)')
+
+
+@asynccontextmanager
+async def below_a_path(folder: Path, **settings: Any) -> AsyncIterator[tuple[House, Address]]:
+    async with serving(trusted_proxies=HERE, **settings) as house:
+        text, upstream = SNIPPET.read_text(encoding="utf-8"), f"{HERE}:{house.server.port}"
+        assert text.count("127.0.0.1:8000") == 2
+        (folder / "snippet.conf").write_text(text.replace("127.0.0.1:8000", upstream))
+        port = free_port()
+        site = f"listen {HERE}:{port}; include {folder}/snippet.conf; location / {{ return 404; }}"
+        async with nginx(folder, f"access_log off; server {{ {site} }}", "", port):
+            yield house, (HERE, port)
+
+
+@on_uvloop
+async def test_the_viewer_and_all_its_files_are_found_below_a_path(tmp_path: Path) -> None:
+    async with below_a_path(tmp_path) as (_, address):
+        http = await Http.connect(address)
+        moved = await http.ask("GET", "/logs?types=user")
+        assert (moved.status, moved.headers["location"]) == (301, "/logs/?types=user")
+        seen, left = set[str](), ["/logs/", "/logs/livelog.js"]
+        while left:
+            path = left.pop()
+            answer = await http.ask("GET", path)
+            assert answer.status == 200, path
+            seen.add(path)
+            links = ["".join(found) for found in _LINK.findall(answer.body.decode())]
+            found = {urlsplit(urljoin(path, link)).path for link in links if ":" not in link}
+            assert all(link.startswith("/logs/") for link in found), (path, found)
+            left += found - seen - {*left}
+        assert len(seen) > 10
+        assert (await http.ask("GET", "/")).status == 404
+        http.close()
+
+
+@on_uvloop
+async def test_the_websocket_and_the_api_are_found_below_a_path(tmp_path: Path) -> None:
+    async with below_a_path(tmp_path) as (house, address):
+        client = await Client.connect(address, source=CLIENT)
+        target = "/logs/ws/live-log?message_types=user"
+        await client.send(upgrade(target, Origin="http://here", X_Forwarded_For="6.6.6.6"))
+        assert (await client.upto(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        assert [(await client.event())["action"] for _ in range(2)] == ["connected", "subscribed"]
+        assert [*house.inside.websockets] == [CLIENT]
+        http = await Http.connect(address)
+        answer = await http.ask("POST", "/logs/api/messages", json.dumps(user("below")))
+        assert answer.status == 201
+        assert await client.contents(1) == ["below"]
+        page = (await http.ask("GET", "/logs/api/history?type=user")).json
+        assert [message["content"] for message in page["messages"]] == ["below"]
+        assert (await http.ask("GET", "/logs/healthz")).json["status"] == "ok"
+        assert (await http.ask("GET", "/logs/ws/live-log")).status == 426
+        for wire in (client, http):
+            wire.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import hypothesis.strategies as st
@@ -265,7 +266,45 @@ def test_the_request_id_of_a_wrong_command_is_found(
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"[]", b'{"request_id":', b'{"request_id":{}}', b"\xff", b"[" * 100_000, b"{}"]
+    "data",
+    [
+        rb'{"request_id": "r1", "action": "search", "query": "\ud83d"}',
+        rb'{"query": "\ud83d\"", "x": NaN, "request_id" : "r1" }',
+        b'\xef\xbb\xbf{"request_id":"r1","x":' + b"[" * 100_000,
+        b'{"request_id":"r1","x":"cut o',
+        rb'{"\"request_id\":0":"\\","x":[{"request_id":2}],"request_id":"r\u0031"}',
+        b'{"request_id":[1],"x":{"request_id":2},"request_id":"r1"}',
+    ],
+)
+def test_the_request_id_is_found_in_what_is_not_even_json(data: bytes) -> None:
+    assert request_id_of(data) == "r1"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'"' + rb"\"" * 32_000,
+        rb'{"request_id":"' + b"x" * 65_000,
+        b"{" + b'"request_id":' + b" " * 65_000,
+        b'{"request_id":' * 4000,
+        b"{" + b'"request_id": ' * 4000,
+    ],
+)
+def test_looking_for_a_request_id_takes_linear_time(data: bytes) -> None:
+    began = time.thread_time()
+    assert request_id_of(data) is UNSET
+    assert time.thread_time() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"[]", b'{"request_id":', b'{"request_id":{}}', b"\xff", b"[" * 100_000, b"{}"),
+        rb'{"request_id":"\ud83d"}',
+        b'{"request_id":1.5}',
+        b'{"request_id":"r',
+        b'[{"request_id":1}]',
+    ],
 )
 def test_where_no_request_id_can_be_read_there_is_none(data: bytes) -> None:
     assert request_id_of(data) is UNSET

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import socket
 import ssl
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +17,16 @@ import pytest
 from livelog import Config, ConfigError, Server
 from tests.support.process import Start, ended, ready
 from tests.support.tls import Files, TlsClient, TlsHttp, make_certificate, secured, trusting
-from tests.support.wire import House, command, on_each_loop, on_uvloop, serving, soon, until
+from tests.support.wire import (
+    House,
+    command,
+    on_each_loop,
+    on_uvloop,
+    request,
+    serving,
+    soon,
+    until,
+)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +67,31 @@ async def test_what_comes_right_behind_the_handshake_is_not_lost(files: Files) -
             assert (await http.answer()).status == 200
             await http.ended()
             http.close()
+
+
+def read_slowly(port: int, context: ssl.SSLContext, asked: bytes) -> bytes:
+    """All that is answered. Without asyncio: uvloop loses what a client has not read at the end."""
+    answer = bytearray()
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as secure,
+    ):
+        secure.sendall(asked)
+        while data := secure.recv(1 << 16):
+            answer += data
+            time.sleep(0.005)
+    return bytes(answer)
+
+
+@on_each_loop
+async def test_an_answer_that_is_read_slowly_is_not_cut_by_the_close(files: Files) -> None:
+    settings = files.settings | {"close_timeout": 0.1, "stall_seconds": 0.5, "limits": False}
+    async with serving(**settings) as house:
+        for _ in range(150):
+            house.publish("x" * 20_000)
+        asked = request("GET", "/api/history?limit=150", Connection="close")
+        answer = await asyncio.to_thread(read_slowly, house.server.port, trusting(files), asked)
+        assert len(json.loads(answer.partition(b"\r\n\r\n")[2])["messages"]) == 150
 
 
 @on_each_loop

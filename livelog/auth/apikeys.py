@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -19,6 +18,7 @@ from msgspec import Meta, Struct
 from livelog.auth.credentials import failed, invalid
 from livelog.auth.principal import SCOPES, Principal
 from livelog.errors import TOKEN_EXPIRED
+from livelog.wire.bom import without_bom
 
 PREFIX = "lk_"
 _ID_LENGTH = 8
@@ -99,7 +99,7 @@ def dump(keys: Keys) -> bytes:
 def load(content: bytes) -> dict[str, ApiKey]:
     """Decode the content of a key file. Raises `ValueError` for anything else."""
     try:
-        kept = _decoder.decode(content.removeprefix(BOM_UTF8))
+        kept = _decoder.decode(without_bom(content))
     except (ValueError, RecursionError):
         raise ValueError("is not a file of API keys; `livelog keys create` makes one") from None
     return {key.id: key for key in kept}

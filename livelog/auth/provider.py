@@ -17,6 +17,7 @@ import msgspec
 
 from livelog.client.proxies import Proxy, proxy_for, via
 from livelog.errors import ConfigError
+from livelog.wire.bom import without_bom
 
 _log = logging.getLogger(__name__)
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
@@ -99,7 +100,7 @@ async def _document(answer: aiohttp.ClientResponse, url: str) -> dict[str, Any]:
         if len(body) > _MAX_BYTES:
             raise NoAnswer(f"{shown(url)} answered with more than {_MAX_BYTES} bytes")
     try:
-        return msgspec.json.decode(body, type=dict[str, Any])
+        return msgspec.json.decode(without_bom(bytes(body)), type=dict[str, Any])
     except (ValueError, RecursionError):
         raise NoAnswer(f"{shown(url)} did not answer with a JSON object") from None
 

@@ -29,6 +29,7 @@ from livelog.client.errors import Lost, ResponseRefusedError
 from livelog.client.http import HttpPublisher, Unavailable
 from livelog.client.url import shown
 from livelog.errors import PROTOCOL_ERROR, RefusedError, UnreachableError
+from livelog.wire.bom import without_bom
 from livelog.wire.ids import uuid7
 from livelog.wire.messages import PREFIXES
 
@@ -158,10 +159,11 @@ class _Run:
         """Publish lines, the first of which has the number `first`; False to stop."""
         good: list[Line] = []
         for number, line in enumerate(lines, first):
-            if not line.strip():
+            text = without_bom(line).strip()
+            if not text:
                 continue
             try:
-                good.append(Line(number, _identified(line.strip(), number, self._origin)))
+                good.append(Line(number, _identified(text, number, self._origin)))
             except RefusedError as refused:
                 if not self._skip(number, refused):
                     self._send(good)

@@ -340,8 +340,9 @@ class Link:
 
     def _advance(self, answer: AnyEvent) -> None:
         assert isinstance(answer, Pong)
-        for subscription in self._in_force():
-            subscription.advance(answer.seq)
+        if isinstance(answer.seq, int):  # there is one once the client has authenticated
+            for subscription in self._in_force():
+                subscription.advance(answer.seq)
 
 
 def _confirms(wanted: Subscription) -> Callable[[AnyEvent], None]:

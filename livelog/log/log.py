@@ -24,7 +24,10 @@ from livelog.index.query import Query, Subscription
 from livelog.log.window import Matches, Window
 from livelog.store.base import Done, Store, StoreReader
 from livelog.wire import frames
-from livelog.wire.record import Known, Record
+from livelog.wire.record import Known, Record, seq_of
+
+_STORE_ASKED = 1.0
+"""Seconds that the store has to tell of a newest message."""
 
 _FILLED_PER_REQUEST = 500
 _FILLED_PER_STEP = 50
@@ -150,6 +153,25 @@ class Log:
         rest = Span(left, max(0, offset - matches.total), max_bytes=span.max_bytes)
         older = replace(await reader.page(query, upto, rest), offset=offset)
         return _page(newer, older, nearest, matches.total, span.max_bytes)
+
+    async def newest_upto(self, seq: int, query: Query) -> int:
+        """Return the seq of the newest message up to `seq` that matches, 0 without any.
+
+        Where only the store could tell, it is asked for a second; after that it is the seq of the
+        newest message that is not in memory.
+        """
+        window = self._window
+        matches = await interleaved(window.find(query))
+        found = matches.payloads(matches.newer(seq), 1)
+        upto = min(seq, window.evicted_upto)
+        if not found and self._reader is not None and self._trimmed_upto < upto:
+            try:
+                async with asyncio.timeout(_STORE_ASKED):
+                    page = await self.read(query, Span(1, anchor="before", seq=seq + 1))
+            except (RefusedError, TimeoutError):
+                return upto
+            found = page.payloads
+        return seq_of(found[0]) if found else 0
 
     def read_after(self, cursor: int, wanted: Subscription, max_bytes: int) -> Chunk | None:
         """Return the next chunk for a reader at `cursor`, None when it has to be fetched."""

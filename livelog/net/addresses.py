@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from itertools import islice
 
 from livelog.config.check import NetworkList
 
 Address = IPv4Address | IPv6Address
 NOBODY = NetworkList()
+_MAX_HOPS = 64
+"""Hops that are read from the right: more trusted proxies in a row than anybody has."""
 _NAT_PREFIX = 64
 """Bits of the IPv6 network that one site gets at least (RFC 6177): its hosts share their limits."""
 
@@ -37,13 +40,17 @@ class Networks:
     def client(self, peer: str, forwarded: Iterable[str]) -> str:
         """Return the client's address behind the trusted `peer`.
 
-        `forwarded` are the request's `X-Forwarded-For` headers. Raises `ValueError` when one of the
-        hops that are read is not an address.
+        `forwarded` are the request's `X-Forwarded-For` headers. A hop that is no address, such as
+        `unknown` or `_hidden` (RFC 7239 section 6), is unknown, and so is everything beyond it: the
+        proxy that wrote it is taken for the client.
         """
-        hops = [hop.strip() for hop in ",".join(forwarded).split(",")]
+        hops = [hop.strip(' \t"') for hop in ",".join(forwarded).split(",")]
         client = peer
-        for hop in filter(None, reversed(hops)):
-            address = parse(_without_port(hop))
+        for hop in islice(filter(None, reversed(hops)), _MAX_HOPS):
+            try:
+                address = parse(_without_port(hop))
+            except ValueError:
+                break
             client = str(address)
             if not self._holds(address):
                 break
@@ -81,4 +88,4 @@ def _without_port(hop: str) -> str:
         host, bracket, _ = hop[1:].partition("]")
         return host if bracket else hop
     host, colon, port = hop.partition(":")
-    return host if colon and port.isdigit() and "." in host else hop
+    return host if colon and port.isdecimal() and port.isascii() and "." in host else hop

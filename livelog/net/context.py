@@ -14,6 +14,7 @@ from livelog.fanout.catchup import CatchUp
 from livelog.fanout.hub import Hub
 from livelog.log.ingest import Ingest
 from livelog.log.log import Log
+from livelog.log.newest import Newest
 from livelog.net.addresses import Networks
 from livelog.net.audit import Audit
 from livelog.net.hosts import Hosts
@@ -40,6 +41,8 @@ class Context:
     loop: asyncio.AbstractEventLoop
     log: Log
     hub: Hub
+    newest: Newest
+    """The newest message that each principal may read."""
     catch_up: CatchUp
     ingest: Ingest
     clock: Callable[[], float]

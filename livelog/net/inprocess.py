@@ -25,6 +25,7 @@ from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.feed import Feed
 from livelog.wire import validation
+from livelog.wire.bom import without_bom
 from livelog.wire.commands import GetHistory, Search, Subscribe
 from livelog.wire.messages import TYPES, AnyMessage, Delivered, Message
 from livelog.wire.record import Receipt
@@ -99,7 +100,7 @@ class InProcess:
         self, context: Context, message: Message | dict[str, Any] | bytes, done: Done
     ) -> str:
         if isinstance(message, bytes):
-            checked = ingest.decode(message)
+            checked = ingest.decode(without_bom(message))
         else:
             checked = ingest.convert(_without_seq(message))
         draft = context.ingest.admit(PROGRAM, checked)

@@ -117,7 +117,7 @@ def command_of(shape: type[Reading], parameters: list[tuple[str, str]]) -> Readi
     try:
         return msgspec.convert(data, shape, strict=False)
     except ValueError as error:
-        raise validation.refusal(error, shape, data) from None
+        raise validation.refusal_of_parameters(error, shape, data) from None
 
 
 def _span(command: GetHistory) -> Span:

@@ -151,7 +151,8 @@ class TlsDoor(asyncio.Protocol):
                 self.tls,
                 server_side=True,
                 ssl_handshake_timeout=config.net.head_timeout,
-                ssl_shutdown_timeout=config.net.close_timeout,
+                # The deadlines of who has taken over come first.
+                ssl_shutdown_timeout=max(config.net.close_timeout, config.net.stall_seconds),
             )
         except (OSError, EOFError) as error:  # an SSLError is an OSError
             why = getattr(error, "reason", None) or type(error).__name__

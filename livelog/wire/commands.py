@@ -10,6 +10,9 @@ event that answers it in `asyncapi`.
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+from itertools import islice
 from typing import Annotated
 
 import msgspec
@@ -129,16 +132,29 @@ AnyCommand = Subscribe | Unsubscribe | GetHistory | Search | Ping | Publish | Au
 command_decoder = msgspec.json.Decoder(AnyCommand)
 
 
-class _Envelope(Struct):
-    request_id: RequestId | UnsetType = UNSET
+# Without backtracking, and a string that does not end goes to the end: so the time is linear.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[][{}]', re.DOTALL)
+_ID = re.compile(rb'\s*+:\s*+("(?:[^"\\]|\\.){0,1024}+"|-?[0-9]{1,4300}+)\s*+[,}]', re.DOTALL)
+_MAX_TOKENS = 5000
+"""Strings and brackets of an invalid command that are looked at: at most some milliseconds."""
 
-
-_envelope_decoder = msgspec.json.Decoder(_Envelope)
+_id_decoder = msgspec.json.Decoder(RequestId)
 
 
 def request_id_of(data: bytes | bytearray | memoryview) -> RequestId | UnsetType:
-    """Return the `request_id` of an invalid command, if it can be read."""
-    try:
-        return _envelope_decoder.decode(data).request_id
-    except (ValueError, RecursionError):
-        return UNSET
+    """Return the `request_id` of an invalid command, if it can be read.
+
+    The command need not be JSON as a whole: it may hold half a surrogate pair, NaN or too many
+    brackets, or be cut off. Otherwise its sender could not tell which request was refused.
+    """
+    found: RequestId | UnsetType = UNSET
+    depth = 0
+    for token in islice(_TOKEN.finditer(data), _MAX_TOKENS):
+        depth += _DEPTH.get(token[0], 0)
+        if depth == 1 and token[0] == b'"request_id"' and (value := _ID.match(data, token.end())):
+            with suppress(ValueError):
+                found = _id_decoder.decode(value[1])
+    return found
+
+
+_DEPTH = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}

@@ -75,10 +75,14 @@ class Published(Event, kw_only=True, tag="published"):
 
 
 class Pong(Event, kw_only=True, tag="pong"):
-    """The answer to `ping`; `seq`: all subscribed messages up to here have been sent."""
+    """The answer to `ping`; `seq`: all subscribed messages up to here have been sent.
+
+    With authentication it is that of a message which the client may read, as in `subscribed`; a
+    client that has not authenticated yet is told none.
+    """
 
     timestamp: str
-    seq: int
+    seq: int | UnsetType = UNSET
 
 
 class History(Event, kw_only=True, tag="history"):

@@ -66,6 +66,11 @@ class Author(msgspec.Struct):
     from_user_id: str = ""
 
 
+class _Placed(msgspec.Struct):
+    seq: int
+
+
+_seq_decoder = msgspec.json.Decoder(_Placed)
 _id_decoder = msgspec.json.Decoder(_Identified)
 _author_decoder = msgspec.json.Decoder(Author)
 
@@ -73,6 +78,11 @@ _author_decoder = msgspec.json.Decoder(Author)
 def id_of(payload: bytes) -> str:
     """Return the id in a payload."""
     return _id_decoder.decode(payload).id
+
+
+def seq_of(payload: bytes) -> int:
+    """Return the seq in the payload of a delivered message."""
+    return _seq_decoder.decode(payload).seq
 
 
 def author_of(payload: bytes) -> Author:

@@ -2,35 +2,73 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import re
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated
-
-import msgspec
-from msgspec import Meta
 
 from livelog.errors import PROTOCOL_ERROR, RefusedError
+
+_MOMENT = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]"
+    r"([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)(?:\.([0-9]+))?"
+    r"(?:[Zz]|([+-])([01][0-9]|2[0-3]):?([0-5][0-9]))"
+)
+"""RFC 3339 section 5.6, with the space that its note allows, and an offset without a colon."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST, _LAST = -62_135_596_800, 253_402_300_799
 """The first second of the year 1, and the last one of the year 9999."""
-_Moment = Annotated[datetime, Meta(tz=True)]
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_SECOND = 1_000_000
+_DAY = 24 * 60 * 60 * _SECOND
+_DAYS_OF_400_YEARS = 146_097
+"""After 400 years the calendar repeats itself, so year 0, which `date` lacks, is like year 400."""
 
 
 def parse_moment(text: str, field: str) -> int:
     """Parse an RFC 3339 date and time with a zone to microseconds since 1970.
 
-    Raises `RefusedError`, which names `field`, for anything else.
+    Digits beyond microseconds are cut off, never rounded: a moment stays within its second. A leap
+    second (section 5.7), which has no number of its own in Unix time, is the last microsecond of
+    its day, so that it belongs to that day. Raises `RefusedError`, which names `field`, for
+    anything else.
     """
+    found = _MOMENT.fullmatch(text)
     try:
-        return microseconds(msgspec.convert(text, _Moment))
-    except (msgspec.ValidationError, OverflowError):
-        raise RefusedError(
-            PROTOCOL_ERROR,
-            field,
-            "not an RFC 3339 date and time",
-            allowed="2025-12-03T12:00:00.000Z",
-        ) from None
+        moment = None if found is None else _microseconds(found)
+    except ValueError:  # a day that its month does not have
+        moment = None
+    if moment is None:
+        issue = "not an RFC 3339 date and time"
+        raise RefusedError(PROTOCOL_ERROR, field, issue, allowed="2025-12-03T12:00:00.000Z")
+    return moment
+
+
+def _microseconds(found: re.Match[str]) -> int | None:
+    """Return the moment that the parts of a text say, None for a second 60 that never was."""
+    day, hour, minute, second, fraction, sign, hours, minutes = found.groups()
+    clock = (int(hour) * 60 + int(minute)) * 60 + int(second)
+    offset = (int(hours) * 60 + int(minutes)) * 60 if sign else 0
+    seconds = clock - (-offset if sign == "-" else offset)
+    start = _days(day) * _DAY
+    if second != "60":
+        return start + seconds * _SECOND + int((fraction or "")[:6].ljust(6, "0"))
+    end = start + seconds * _SECOND
+    return end - 1 if end % _DAY == 0 and _begins_a_month(end // _DAY) else None
+
+
+@lru_cache(maxsize=64)  # messages of one time share their day
+def _days(day: str) -> int:
+    """Return the days from 1970 to a date. Raises `ValueError` for one that does not exist."""
+    if day.startswith("0000"):
+        return _days(f"0400{day[4:]}") - _DAYS_OF_400_YEARS
+    return date.fromisoformat(day).toordinal() - _EPOCH_DAY
+
+
+def _begins_a_month(days: int) -> bool:
+    """Return whether the day before this one, counted from 1970, was the last of a month in UTC:
+    leap seconds are inserted only there."""
+    return date.fromordinal((days + _EPOCH_DAY - 1) % _DAYS_OF_400_YEARS + 1).day == 1
 
 
 def microseconds(moment: datetime) -> int:

@@ -8,9 +8,10 @@ nothing here.
 
 from __future__ import annotations
 
+import json
 import re
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -23,6 +24,9 @@ _ABOUT_A_FIELD = re.compile(
     r"Object (?P<what>missing required|contains unknown) field `(?P<name>.*)`", re.DOTALL
 )
 _ISSUES = {"missing required": "required field is missing", "contains unknown": "unknown field"}
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_INDEX = re.compile(r"\[\d+\]")
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(?:\d+|\.\.\.)?\]")
 
 
@@ -30,11 +34,54 @@ def refusal(error: Exception, shape: Any, data: bytes | dict[str, Any]) -> Refus
     """Turn the `error` of decoding `data` as `shape` into a `RefusedError`."""
     if isinstance(error, RecursionError):
         return RefusedError(PROTOCOL_ERROR, "", "nested too deeply")
-    if isinstance(error, UnicodeError):
+    if isinstance(error, msgspec.ValidationError):
+        return _misfit(str(error), shape, data)
+    if not _is_utf8(data):
         return RefusedError(PROTOCOL_ERROR, "", "not valid UTF-8")
-    if not isinstance(error, msgspec.ValidationError):
-        return RefusedError(PROTOCOL_ERROR, "", f"not valid JSON: {_lower(str(error))}")
-    return _misfit(str(error), shape, data)
+    halves = _with_half_a_pair(data)
+    if halves is not None:
+        return RefusedError(PROTOCOL_ERROR, halves, "holds half a surrogate pair, no character")
+    return RefusedError(PROTOCOL_ERROR, "", f"not valid JSON: {_lower(str(error))}")
+
+
+def refusal_of_parameters(error: Exception, shape: Any, data: dict[str, Any]) -> RefusedError:
+    """Do the same for the parameters of a URL: they are named without a place in a list."""
+    refused = refusal(error, shape, data)
+    return refused.rename(_INDEX.sub("", refused.field))
+
+
+def _is_utf8(data: Any) -> bool:
+    try:
+        return not isinstance(data, bytes) or data.decode() is not None
+    except UnicodeDecodeError:
+        return False
+
+
+def _with_half_a_pair(data: Any) -> str | None:
+    """Return the path of a string with half a surrogate pair, such as half an emoji; None without.
+
+    msgspec reports it as a fault of the syntax; JSON allows it (RFC 8259 section 8.2), UTF-8 does
+    not.
+    """
+    try:
+        document = json.loads(data) if _HALF.search(data) else None
+        return next((path for path, text in _strings(document) if _SURROGATE.search(text)), None)
+    except (ValueError, TypeError, RecursionError):  # something else is wrong, too
+        return None
+
+
+def _strings(document: Any) -> Iterator[tuple[str, str]]:
+    """Yield each string, names included, with the path of its place."""
+    left = [("", document)]
+    while left:
+        path, value = left.pop()
+        if isinstance(value, str):
+            yield path, value
+        elif isinstance(value, list):
+            left += ((path, item) for item in reversed(value))
+        elif isinstance(value, dict):
+            for name, item in reversed(value.items()):
+                left += (f"{path}.{name}" if path else name, item), (path, name)
 
 
 def _misfit(text: str, shape: Any, data: bytes | dict[str, Any]) -> RefusedError:
@@ -72,7 +119,8 @@ def _parse(data: Any) -> Any:
 
 
 def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:].replace("`", "'")
+    first = text[:1] if text[1:2].isupper() else text[:1].lower()  # an acronym stays one
+    return first + text[1:].replace("`", "'")
 
 
 def _steps(path: str) -> list[str]:

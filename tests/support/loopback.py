@@ -78,6 +78,9 @@ class Loopback:
     def close(self, code: int, why: str) -> None:
         self.closed, self.closing = (code, why), True
 
+    def fail(self, code: int, why: str) -> None:
+        self.closed, self.closing = (code, why), True
+
     def answered(self) -> None:
         self.task = None
         if inbox.is_holding(self):

@@ -21,7 +21,9 @@ def admit(context: Context, request: Request, peer: str, *, behind_proxy: bool) 
     trusted proxy, which names the client in the head. The address comes first, so that everything
     that is wrong with the request is held against the client and not against the proxy.
     """
-    request.address = _forwarded(context, request, peer) if behind_proxy else peer
+    request.address = peer
+    if behind_proxy:
+        request.address = context.proxies.client(peer, request.all("x-forwarded-for"))
     context.limiter.check(request.address)
     request.check()
     host = request.authority
@@ -32,10 +34,3 @@ def admit(context: Context, request: Request, peer: str, *, behind_proxy: bool) 
         for origin in request.all("origin"):
             context.origins.check(origin, host or "")
     request.admitted = True
-
-
-def _forwarded(context: Context, request: Request, peer: str) -> str:
-    try:
-        return context.proxies.client(peer, request.all("x-forwarded-for"))
-    except ValueError as error:
-        raise HttpRefusedError(400, "x-forwarded-for", str(error)) from None

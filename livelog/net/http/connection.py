@@ -39,6 +39,12 @@ from livelog.net.transport import address_of, half_close
 _log = logging.getLogger(__name__)
 
 
+_SLICE = 64 * 1024
+"""Bytes of an answer that are written before a look at whether the client reads."""
+_SLOWEST = 1024
+"""Bytes a second that a client must read at least of what waits for it, or it is stalled."""
+
+
 class Pending(NamedTuple):
     """A request that waits to be answered, or to be refused without a look at what it asks."""
 
@@ -66,6 +72,9 @@ class HttpConnection(asyncio.Protocol):
         self.task: asyncio.Task[None] | None = None
         self.drained: asyncio.Future[None] | None = None  # set while the send buffer is full
         self.stopping = False  # the present answer is the last one
+        self.slow = False  # the send buffer was full at some time
+        self.unsent = 0  # bytes of answers that waited for the client when it was last looked at
+        self.continue_due = False  # a client waits for an interim response, behind earlier answers
 
     # Callbacks of the transport.
 
@@ -114,6 +123,7 @@ class HttpConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Note that the client does not read its answers."""
+        self.slow = True
         self.drained = self.context.loop.create_future()
 
     def resume_writing(self) -> None:
@@ -121,12 +131,19 @@ class HttpConnection(asyncio.Protocol):
         if self.drained is not None and not self.drained.done():
             self.drained.set_result(None)
         self.drained = None
+        if self.state is State.LINGERING and self.unsent:
+            self.unsent = 0
+            self._set_timer()
+            self._end_writing()
 
     # Calls of the server.
 
     def on_deadline(self, now: float) -> None:
         """End a state that has lasted too long."""
         rule = self.rule
+        if rule.flushes and self._is_read():
+            self._set_timer()
+            return
         if rule.silent:
             self.context.audit.report("silent", self.address, "connected and did not ask")
         if rule.late:
@@ -200,8 +217,9 @@ class HttpConnection(asyncio.Protocol):
             case HeadComplete(request):
                 return self._admit(request)
             case ContinueExpected():
-                self.transport.write(CONTINUE)
+                self.continue_due = True
             case RequestComplete(request):
+                self.continue_due = False
                 self.pending.append(Pending(request))
             case UpgradeRequested(request, rest):
                 self._upgrade(request, rest)
@@ -222,12 +240,19 @@ class HttpConnection(asyncio.Protocol):
         if not self.pending:
             if self.parser.stage in RECEIVING:
                 self._enter(RECEIVING[self.parser.stage])
+                self._ask_for_body()
         elif (refused := self.pending[0].refused) is not None:
             self._refuse(self.pending[0].request, refused)
         else:
             self._enter(State.ANSWERING)
             self.transport.pause_reading()
             self.task = self.context.loop.create_task(self._answer_pending())
+
+    def _ask_for_body(self) -> None:
+        """Write the interim response that is due; all earlier requests are answered."""
+        if self.continue_due:
+            self.continue_due = False
+            self.transport.write(CONTINUE)
 
     def _upgrade(self, request: Request, rest: bytes) -> None:
         if self.pending or self.rule.busy:
@@ -259,7 +284,9 @@ class HttpConnection(asyncio.Protocol):
             try:
                 response = await self._answer(request)
                 keep_alive = request.keep_alive and not self.stopping
-                self._write(response, request, keep_alive=keep_alive)
+                await self._write_in_slices(
+                    self._serialized(response, request, keep_alive=keep_alive)
+                )
                 if not keep_alive:
                     self._linger()
                     return
@@ -295,15 +322,23 @@ class HttpConnection(asyncio.Protocol):
             self._linger()
         elif not self.transport.is_closing():
             self._enter(RECEIVING.get(self.parser.stage, State.IDLE))
+            self._ask_for_body()
             self.transport.resume_reading()
 
-    def _write(self, response: Response, request: Request, *, keep_alive: bool) -> None:
-        if self.transport.is_closing():
-            return
+    async def _write_in_slices(self, data: bytes) -> None:
+        """Write as the client reads: what TLS has taken at once cannot be seen waiting."""
+        for start in range(0, len(data), _SLICE):
+            if self.transport.is_closing():
+                return
+            self.transport.write(memoryview(data)[start : start + _SLICE])
+            if self.drained is not None:
+                await self._breathe()
+
+    def _serialized(self, response: Response, request: Request, *, keep_alive: bool) -> bytes:
         cors = self.context.origins.headers(request.header("origin")) if request.admitted else {}
         with_body = request.method != "HEAD"
         date = formatdate(usegmt=True)
-        self.transport.write(response.serialize(date, cors, keep_alive=keep_alive, body=with_body))
+        return response.serialize(date, cors, keep_alive=keep_alive, body=with_body)
 
     # Ends.
 
@@ -315,13 +350,14 @@ class HttpConnection(asyncio.Protocol):
             self.context.limiter.failed(address)
         else:
             self.context.limiter.refused(address, refused)
-        self._write(error_response(refused), request, keep_alive=False)
+        self.transport.write(self._serialized(error_response(refused), request, keep_alive=False))
         self._linger()
 
     def _turn_away(self, refused: RefusedError) -> None:
         """Refuse a connection that has asked for nothing yet, and be done with it."""
         self.context.audit.refused(self.address, refused)
-        self._write(error_response(refused), Request(), keep_alive=False)
+        answer = self._serialized(error_response(refused), Request(), keep_alive=False)
+        self.transport.write(answer)
         self.transport.close()
 
     def _linger(self) -> None:
@@ -329,6 +365,14 @@ class HttpConnection(asyncio.Protocol):
         if self.transport.is_closing():
             return
         self._enter(State.LINGERING)
+        if self.transport.get_write_buffer_size():
+            # A transport that is closed tells no more whether the client reads. So wait until the
+            # buffer is empty: `low` is when it is told, and `high` makes sure that it is.
+            self.transport.set_write_buffer_limits(high=1, low=0)
+        else:
+            self._end_writing()
+
+    def _end_writing(self) -> None:
         if self.half_closed:
             self.transport.close()
         else:
@@ -345,9 +389,25 @@ class HttpConnection(asyncio.Protocol):
         if state is self.state:
             return
         self.state, self.rule = state, RULES[state]
+        self.unsent = self.transport.get_write_buffer_size() if self.rule.flushes else 0
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        net = self.context.config.net
         timeout = self.rule.timeout
         if timeout is None:
             self.context.timers.drop(self)
         else:
-            seconds = timeout(self.context.config.net)
+            seconds = net.stall_seconds if self.unsent or self._hides_the_rest else timeout(net)
             self.context.timers.set(self, self.context.loop.time() + seconds)
+
+    @property
+    def _hides_the_rest(self) -> bool:
+        """Whether the end of an answer that is read slowly may wait below TLS, unseen."""
+        return self.slow and self.rule.flushes and not self.transport.can_write_eof()
+
+    def _is_read(self) -> bool:
+        """Return whether the client, since the last look, has read as fast as it must."""
+        before, self.unsent = self.unsent, self.transport.get_write_buffer_size()
+        least = _SLOWEST * self.context.config.net.stall_seconds
+        return before > 0 and before - self.unsent >= min(before, least)

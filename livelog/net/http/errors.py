@@ -61,10 +61,11 @@ class HttpRefusedError(RefusedError):
         field: str,
         issue: str,
         *,
+        code: int = PROTOCOL_ERROR,
         headers: Mapping[str, str] | None = None,
         **details: Any,
     ) -> None:
-        super().__init__(PROTOCOL_ERROR, field, issue, **details)
+        super().__init__(code, field, issue, **details)
         self.status = status
         self.headers = headers or {}
 

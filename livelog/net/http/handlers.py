@@ -18,13 +18,14 @@ import msgspec
 
 from livelog.auth.credentials import NOTHING
 from livelog.auth.principal import ADMIN, ANYBODY, Principal
+from livelog.budget import interleaved
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.log.ingest import decode
 from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.http.assets import ASSETS, HEADERS
-from livelog.net.http.body import Place, messages
+from livelog.net.http.body import Place, messages, unpack
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request, Response
 from livelog.wire import WEBSOCKET_PATH, asyncapi
@@ -87,7 +88,7 @@ async def health(context: Context, request: Request) -> Response:
             **({"issue": issue} if issue else {}),
             "version": context.version,
             "connections": len(context.limiter.connections.websockets),
-            "head_seq": context.log.head,
+            **({"head_seq": context.log.head} if inspects else {}),
             "uptime_seconds": round(context.loop.time() - context.started, 3),
             **({"memory": context.memory.figures()} if inspects else {}),
         },
@@ -171,6 +172,8 @@ async def publish(context: Context, request: Request) -> Response:
     which ids are `acknowledged`, and which messages are `refused` and why.
     """
     context.limiter.spend("messages", request.address, request.principal)
+    context.memory.hold_body(request, _COPIES * len(request.body), _owner(request))
+    await interleaved(unpack(request, context.config.net.max_body_bytes))
     context.memory.hold_body(request, _COPIES * len(request.body), _owner(request))
     places: list[Place] = []
     drafts: list[Draft] = []

@@ -81,6 +81,23 @@ class Request:
         query = self.target.partition(b"?")[2].decode("latin-1")
         return parse_qsl(query, keep_blank_values=True) if query else []
 
+    @property
+    def has_body(self) -> bool:
+        """Whether its head announces a body."""
+        length = self.header("content-length").strip("0")
+        return bool(length or self.header("transfer-encoding"))
+
+    @property
+    def offered(self) -> list[str]:
+        """The protocols that the client would go on with (RFC 9110 section 7.8), in lower case."""
+        return [name.strip().lower() for name in ",".join(self.all("upgrade")).split(",")]
+
+    @property
+    def asks_for_another_protocol(self) -> bool:
+        """Whether it asks for a WebSocket or a tunnel; other offers are passed over, as is every
+        one of HTTP/1.0 (RFC 9110 section 7.8)."""
+        return self.method == "CONNECT" or (self.version != "1.0" and "websocket" in self.offered)
+
     def header(self, name: str) -> str:
         """Return the first header of this name, or an empty string."""
         for known, value in self.headers:
@@ -94,6 +111,9 @@ class Request:
 
     def check(self) -> None:
         """Refuse what two servers in a row could read in two ways, and the parser lets pass."""
+        if not self.version.startswith("1."):
+            issue = f"HTTP/{self.version} is not offered here, ask with HTTP/1.1"
+            raise HttpRefusedError(505, "version", issue)
         hosts = self.all("host")
         if len(hosts) > 1 or (not hosts and self.version != "1.0"):  # RFC 9112 section 3.2
             raise HttpRefusedError(400, "host", "there has to be exactly one")

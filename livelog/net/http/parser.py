@@ -8,6 +8,10 @@ found too large is noticed sooner or later.
 Per request the events are `HeadComplete`, perhaps `ContinueExpected`, and one of `RequestComplete`,
 `UpgradeRequested` and `Malformed`. The last two end the stream: what follows on the connection is
 another protocol, or cannot be trusted. A head that is malformed has no `HeadComplete`.
+
+An offer to go on with another protocol than a WebSocket, such as `h2c`, is passed over (RFC 9110
+section 7.8). llhttp stops behind the head of such a request, so another parser takes its place: it
+is fed the framing of the request again, without the offer, and goes on with the body.
 """
 
 from __future__ import annotations
@@ -26,6 +30,13 @@ MAX_HEAD_BYTES = 16 * 1024
 _MAX_UNFINISHED_BYTES = 2 * MAX_HEAD_BYTES
 """Bytes of a head before it is complete. llhttp keeps back a header until it has it whole, so one
 that never ends shows only here."""
+
+
+_FRAMING = ("content-length", "transfer-encoding")
+"""Headers that say how long a body is (RFC 9112 section 6)."""
+
+_LATER = ("2.0", "3.0")
+"""Versions that llhttp recognizes and that are not spoken here."""
 
 
 class HeadComplete(NamedTuple):
@@ -81,6 +92,7 @@ class RequestParser:
         self._head_bytes = 0  # of the present head, as httptools has reported them
         self._unfinished_bytes = 0  # fed since a head was completed last
         self._head_ended = False  # within the bytes that are being fed
+        self._repeating = False  # a head whose offer is passed over is fed again
 
     def feed(self, data: bytes) -> list[Event]:
         """Take the next bytes; return what they complete."""
@@ -88,13 +100,9 @@ class RequestParser:
             return []
         self._head_ended = self.stage == "body"
         try:
-            self._syntax.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._end(UpgradeRequested(self.request, data[upgrade.args[0] :]))
+            self._parse(memoryview(data))
         except httptools.HttpParserError as error:
-            self._end(
-                Malformed(self.request, HttpRefusedError(400, "request", f"not HTTP: {error}"))
-            )
+            self._end(Malformed(self.request, self._fault(error)))
         self._bound_unfinished(len(data))
         events, self._events = self._events, []
         return events
@@ -104,22 +112,59 @@ class RequestParser:
         self._ended = True
         self._syntax = None
 
+    def _parse(self, data: memoryview) -> None:
+        """Feed httptools; raises its error."""
+        while self._syntax is not None:
+            try:
+                self._syntax.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+                if self.request.asks_for_another_protocol:
+                    self._end(UpgradeRequested(self.request, bytes(data)))
+                if self._ended:
+                    return
+                self._pass_over_offer(self.request)
+            else:
+                return
+
+    def _pass_over_offer(self, request: Request) -> None:
+        self._syntax = httptools.HttpRequestParser(self)
+        self._repeating = True
+        framing = [(name, value) for name, value in request.headers if name in _FRAMING]
+        if not request.keep_alive:
+            framing.append(("connection", "close"))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in framing)
+        head = f"{request.method} / HTTP/{request.version}\r\n{lines}\r\n"
+        self._syntax.feed_data(head.encode("latin-1"))
+
+    def _fault(self, error: Exception) -> HttpRefusedError:
+        assert self._syntax is not None
+        version = self._syntax.get_http_version()
+        if version in _LATER:
+            issue = f"HTTP/{version} is not offered here, ask with HTTP/1.1"
+            return HttpRefusedError(505, "version", issue)
+        return HttpRefusedError(400, "request", f"not HTTP: {error}")
+
     # Callbacks of httptools.
 
     def on_message_begin(self) -> None:
         """Start a request."""
+        if self._repeating:
+            return
         self.request = Request()
         self.stage = "head"
         self._head_bytes = 0
 
     def on_url(self, url: bytes) -> None:
         """Add a part of the target."""
+        if self._repeating:
+            return
         self._head_bytes += len(url)
         self.request.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Add a header; a trailer (RFC 9110 section 6.5) is dropped, it could contradict one."""
-        if self.stage == "head":
+        if self.stage == "head" and not self._repeating:
             self._head_bytes += len(name) + len(value) + 4  # colon, space and line end
             header = name.decode("latin-1").lower(), value.decode("latin-1")
             self.request.headers.append(header)
@@ -128,6 +173,9 @@ class RequestParser:
         """Check the size of the head, and the announced one of the body."""
         assert self._syntax is not None
         self.stage, self._head_ended = "body", True
+        if self._repeating:
+            self._repeating = False
+            return
         request = self.request
         request.method = self._syntax.get_method().decode("ascii")
         request.version = self._syntax.get_http_version()

@@ -36,7 +36,7 @@ class State(Enum):
     IDLE = auto()
     """Everything is answered, the next request has not begun."""
     LINGERING = auto()
-    """Our direction is closed, the client has a while to close its own."""
+    """The last answer is written; the client has a while to read it and close its direction."""
     CLOSED = auto()
     """Not connected yet or not any more, or a WebSocket has taken over."""
 
@@ -54,6 +54,8 @@ class Rule(NamedTuple):
     """Bytes that arrive are parsed."""
     unasked: bool = False
     """No head is complete: the connection is closed when the server stops."""
+    flushes: bool = False
+    """Answers may wait for the client to read: it has `stall_seconds` again whenever it did."""
     busy: bool = False
     """Requests are being answered: they are finished, whatever happens meanwhile."""
 
@@ -64,9 +66,9 @@ RULES: dict[State, Rule] = {
     State.HEAD: Rule(lambda net: net.head_timeout, late="head", unasked=True),
     State.BODY: Rule(lambda net: net.body_timeout, late="body"),
     State.ANSWERING: Rule(busy=True),
-    State.STALLED: Rule(lambda net: net.stall_seconds, busy=True),
+    State.STALLED: Rule(lambda net: net.stall_seconds, flushes=True, busy=True),
     State.IDLE: Rule(lambda net: net.idle_timeout, unasked=True),
-    State.LINGERING: Rule(lambda net: net.close_timeout, reads=False),
+    State.LINGERING: Rule(lambda net: net.close_timeout, reads=False, flushes=True),
     State.CLOSED: Rule(reads=False),
 }
 

@@ -22,6 +22,7 @@ from livelog.net.context import Context
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request
 from livelog.net.websocket.connection import Connection
+from livelog.net.websocket.framing import ServerFraming
 from livelog.wire import WEBSOCKET_PATH
 
 _log = logging.getLogger("livelog.websocket")
@@ -30,16 +31,16 @@ _log.setLevel(logging.WARNING)  # it would report every connection
 _RETRY_ENDING = 5.0
 """Seconds after which the next server is taken to be up."""
 
-_FIELDS = ("connection", "upgrade")
-"""The fields of a handshake (RFC 6455 section 4.2.1) besides `Sec-WebSocket-…`."""
-
 
 def check(context: Context, request: Request) -> None:
     """Raise `RefusedError` unless the request asks for a WebSocket that may be opened now."""
-    if request.header("upgrade").lower() != "websocket":
-        raise HttpRefusedError(501, "upgrade", "only websocket is offered")
+    if request.method == "CONNECT":
+        raise HttpRefusedError(501, "method", "CONNECT is not offered here")
     if request.path != WEBSOCKET_PATH:
         raise HttpRefusedError(404, "path", f"no WebSocket here, it is at {WEBSOCKET_PATH}")
+    if request.has_body:
+        # What follows the head would be taken for frames, or by a proxy for a body.
+        raise HttpRefusedError(400, "body", "a WebSocket handshake has none")
     if context.ending.is_set():
         issue = "the server is shutting down"
         raise RefusedError(GOING_AWAY, "", issue, retry_after=_RETRY_ENDING)
@@ -51,7 +52,7 @@ def accept(context: Context, request: Request) -> tuple[ServerProtocol | None, b
 
     No extension and no subprotocol is agreed to.
     """
-    websocket = ServerProtocol(
+    websocket = ServerFraming(
         state=State.OPEN,  # it starts behind the handshake
         max_size=context.config.net.max_frame_bytes,
         logger=_log,
@@ -68,8 +69,9 @@ def _handshake(request: Request) -> Handshake:
     fields = Headers(
         (name, value)
         for name, value in request.headers
-        if name in _FIELDS or name.startswith("sec-websocket-")
+        if name == "connection" or name.startswith("sec-websocket-")
     )
+    fields["upgrade"] = "websocket"  # of what may be a list
     target = request.target.decode("latin-1")
     return Handshake(target, fields, request.method, f"HTTP/{request.version}")
 

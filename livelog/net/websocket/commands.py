@@ -20,9 +20,11 @@ from livelog.auth.principal import Principal
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
+from livelog.index.query import Subscription
 from livelog.net import queries
 from livelog.net.context import Context
-from livelog.net.websocket.session import authenticated
+from livelog.net.websocket import visible
+from livelog.net.websocket.session import Session, authenticated
 from livelog.wire import validation
 from livelog.wire.commands import (
     Authenticate,
@@ -52,6 +54,7 @@ class Caller(Protocol):
     context: Context
     reader: Reader
     address: str
+    session: Session
 
     @property
     def principal(self) -> Principal:
@@ -75,11 +78,11 @@ Reply = Event | Callable[[], Awaitable[Event]] | None
 
 def subscribe(caller: Caller, command: Subscribe) -> Reply:
     """Add types to what the caller listens to, or replace their filters."""
-    context, reader = caller.context, caller.reader
-    added = queries.subscription(context.log, caller.principal, command)
     since = None if command.since is UNSET else command.since
-    place = context.catch_up.move(reader, reader.subscription.with_types(added), since)
-    return _in_force(Subscribed, reader, place)
+    if since is not None:
+        since = command.since = visible.place(caller, since)
+    added = queries.subscription(caller.context.log, caller.principal, command)
+    return _change(caller, Subscribed, caller.reader.subscription.with_types(added), since)
 
 
 _DIGITS = re.compile(r"[0-9]{1,20}")
@@ -99,20 +102,41 @@ def subscription(message_types: str, since: str) -> Subscribe:
     try:
         return msgspec.convert(data, Subscribe)
     except ValueError as error:
-        raise validation.refusal(error, Subscribe, data) from None
+        raise validation.refusal_of_parameters(error, Subscribe, data) from None
 
 
 def unsubscribe(caller: Caller, command: Unsubscribe) -> Reply:
     """Remove types from what the caller listens to."""
-    context, reader = caller.context, caller.reader
-    left = reader.subscription.without(frozenset(command.message_types))
-    place = context.catch_up.move(reader, left)
-    return _in_force(Unsubscribed, reader, place)
+    left = caller.reader.subscription.without(frozenset(command.message_types))
+    return _change(caller, Unsubscribed, left)
 
 
-def _in_force(event: type[Subscribed], reader: Reader, place: int) -> Subscribed:
-    subscription = reader.subscription
-    return event(message_types=subscription.types, filters=subscription.filters, seq=place)
+def _change(
+    caller: Caller, event: type[Subscribed], wanted: Subscription, since: int | None = None
+) -> Reply:
+    """Change the subscription, and tell the seq after which that holds."""
+    if since is None and visible.is_looked_up(caller):
+        return lambda: _change_behind(caller, event, wanted)
+    place = caller.context.catch_up.move(caller.reader, wanted, since)
+    return _in_force(event, wanted, visible.at_most(caller, place))
+
+
+async def _change_behind(
+    caller: Caller, event: type[Subscribed], wanted: Subscription
+) -> Subscribed:
+    """Do it for a reader that is behind: it stays where it is until the seq is known."""
+    catch_up, reader = caller.context.catch_up, caller.reader
+    catch_up.drop(reader)
+    before = reader.cursor
+    try:
+        seq = await visible.look_up(caller, before)
+    finally:
+        place = catch_up.move(reader, wanted)
+    return _in_force(event, wanted, seq if place == before else place)
+
+
+def _in_force(event: type[Subscribed], wanted: Subscription, seq: int) -> Subscribed:
+    return event(message_types=wanted.types, filters=wanted.filters, seq=seq)
 
 
 def get_history(caller: Caller, command: GetHistory) -> Reply:
@@ -139,7 +163,17 @@ async def _page(caller: Caller, read: queries.Read, command: Any) -> Event:
 def ping(caller: Caller, command: Ping) -> Reply:
     """Answer with the seq up to which the caller has everything."""
     context = caller.context
-    return Pong(timestamp=timestamp(context.clock()), seq=context.hub.position(caller.reader))
+    now = timestamp(context.clock())
+    if not caller.session.identified:
+        return Pong(timestamp=now)
+    position = context.hub.position(caller.reader)
+    if not visible.is_looked_up(caller):
+        return Pong(timestamp=now, seq=visible.at_most(caller, position))
+
+    async def looked_up() -> Pong:
+        return Pong(timestamp=now, seq=await visible.look_up(caller, position))
+
+    return looked_up
 
 
 def publish(caller: Caller, command: Publish) -> Reply:
@@ -175,19 +209,22 @@ def authenticate(caller: Caller, command: Authenticate) -> Reply:
 async def _identified(caller: Caller, credential: Credential) -> Authenticated:
     auth = caller.context.auth
     assert auth is not None
-    caller.identify(await auth.check(credential))
-    _end_forbidden(caller)
+    principal = await auth.check(credential)
+    newest = await visible.newest(caller.context, principal)
+    caller.identify(principal)
+    caller.session.newest = newest
+    await _end_forbidden(caller)
     return authenticated(caller.principal)
 
 
-def _end_forbidden(caller: Caller) -> None:
+async def _end_forbidden(caller: Caller) -> None:
     """Remove the types that a new token no longer allows, and tell the client."""
     reader = caller.reader
     forbidden = frozenset(reader.subscription.types) - caller.principal.readable
     if forbidden:
-        left = reader.subscription.without(forbidden)
-        place = caller.context.catch_up.move(reader, left)
-        caller.send(_in_force(Unsubscribed, reader, place))
+        reply = _change(caller, Unsubscribed, reader.subscription.without(forbidden))
+        assert reply is not None
+        caller.send(reply if isinstance(reply, Event) else await reply())
 
 
 class Entry(NamedTuple):

@@ -110,6 +110,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection: the transport has gone, one way or the other."""
+        if self.leaving:
+            self._guarded(self._peer_has_waited)
         self.closing = True
         self.context.catch_up.block(self.reader)
         self.context.timers.drop(self)
@@ -152,13 +154,22 @@ class Connection(asyncio.Protocol):
             assert isinstance(frame, Frame)  # requests are parsed at the HTTP door
             if frame.opcode is Opcode.CLOSE:
                 self._peer_closes()
-            else:
-                inbox.receive(self, frame)
+                continue
+            if frame.opcode is Opcode.PING:
+                self._answer_ping(frame)
+            inbox.receive(self, frame)
         if self.websocket.parser_exc is not None and not self.closing:
-            self._protocol_failed(self.websocket.parser_exc)
+            self._protocol_failed(str(self.websocket.parser_exc))
         if not self.closing:
             self._count_unfinished()
-        self._pump(only_the_end=was_closing)
+        if not self.leaving:
+            self._pump(only_the_end=was_closing)
+
+    def _answer_ping(self, ping: Frame) -> None:
+        """Send a pong: behind the replies to what came before the ping, ahead of later ones."""
+        if not (self.closing or self.transport.is_closing()):
+            pong = Frame(Opcode.PONG, ping.data)
+            self.transport.write(pong.serialize(mask=False))
 
     def _count_unfinished(self) -> None:
         """Count a message that is not whole yet; close if there is no room for it."""
@@ -186,7 +197,9 @@ class Connection(asyncio.Protocol):
         """Go on after a command that took time."""
         self.task = None
         self._guarded(dispatch.subscription_in_url, self)
-        if inbox.is_holding(self):
+        if self.leaving:
+            self._guarded(self._peer_closes)
+        elif inbox.is_holding(self):
             self.context.scheduler.wait(self)
 
     # The session.
@@ -271,6 +284,9 @@ class Connection(asyncio.Protocol):
         if self.closing:
             self.transport.abort()
             return
+        if self.leaving:
+            self._guarded(self._peer_has_waited)
+            return
         self._review(now)
         if not self.closing:
             self._keep_alive(self.keepalive.due(now, blocked=self.reader.blocked))
@@ -302,6 +318,9 @@ class Connection(asyncio.Protocol):
         """
         if self.closing:
             return
+        if self.leaving and self.task is not None:
+            self._peer_has_waited()
+            return
         if code != GOING_AWAY:
             self._report(code, why)
         self.context.limiter.closed(self.address, code)
@@ -321,20 +340,48 @@ class Connection(asyncio.Protocol):
         self.context.hub.release(self.reader)
         self.close(GOING_AWAY, "the server is shutting down", "normal_closure", again)
 
-    def _peer_closes(self) -> None:
-        """Answer a close frame, of the peer's own accord or as an answer to ours."""
-        inbox.finish(self)
-        if not self.closing:
-            self._begin_closing("normal_closure")
+    @property
+    def leaving(self) -> bool:
+        """Whether the peer has sent a close frame that is not answered yet."""
+        return self.websocket.close_rcvd is not None and not self.closing
 
-    def _protocol_failed(self, error: Exception) -> None:
+    def _peer_closes(self) -> None:
+        """Answer a close frame, of the peer's own accord or as an answer to ours.
+
+        What came before it is carried out first; while that takes time, the answer waits.
+        """
+        inbox.finish(self)
+        if self.closing:
+            return
+        if self.task is None:
+            self._begin_closing("normal_closure")
+            self._pump()
+        else:
+            patience = self.context.config.net.close_timeout
+            self.context.timers.set(self, self.context.loop.time() + patience)
+            self.transport.resume_reading()  # to see whether the peer goes
+
+    def _peer_has_waited(self) -> None:
+        """Answer a close frame now, without the commands that take time."""
+        while self.task is not None and not self.closing:
+            self.task.cancel()
+            self.task = None
+            self._peer_closes()
+
+    def fail(self, code: int, why: str) -> None:
+        """Close after a breach of RFC 6455 that `websockets` does not see."""
+        self.websocket.fail(code, why)
+        self._protocol_failed(why)
+        self._pump()
+
+    def _protocol_failed(self, why: str) -> None:
         """Close after a breach of RFC 6455; `websockets` has a close frame ready."""
         sent = self.websocket.close_sent
         code = sent.code if sent is not None else ABNORMAL_CLOSURE
-        self._report(code, str(error))
+        self._report(code, why)
         if code == PROTOCOL_ERROR:  # and not a message that is too big, or no UTF-8
             self.context.limiter.failed(self.address)
-        self.refuse(RefusedError(code if code in CODES else PROTOCOL_ERROR, "", str(error)))
+        self.refuse(RefusedError(code if code in CODES else PROTOCOL_ERROR, "", why))
         self._begin_closing("protocol_error")
 
     def _begin_closing(self, reason: Reason, again: int | UnsetType = UNSET) -> None:

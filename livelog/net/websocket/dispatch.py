@@ -22,6 +22,7 @@ from livelog.net.quotas import ConnectionQuota, Scope
 from livelog.net.websocket.commands import COMMANDS, Caller, subscription
 from livelog.net.websocket.session import Session
 from livelog.wire import validation
+from livelog.wire.bom import without_bom
 from livelog.wire.commands import AnyCommand, RequestId, command_decoder, request_id_of
 from livelog.wire.events import Event
 
@@ -71,6 +72,7 @@ def message(sender: Sender, data: bytes, *, binary: bool) -> None:
         issue = "binary frames are not supported, send JSON as text"
         sender.refuse(RefusedError(UNSUPPORTED_DATA, "", issue), UNSET)
         return
+    data = without_bom(data)
     try:
         decoded = command_decoder.decode(data)
     except (ValueError, RecursionError) as error:

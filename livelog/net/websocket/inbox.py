@@ -6,30 +6,34 @@ on when it is this connection's turn; so a client that sends without reading cos
 and no more. Messages are carried out in the order they came.
 
 Fragments are put together here (RFC 6455 section 5.4). `websockets` has checked the frames and
-their order, and bounds the sum of the fragments; control frames may stand between them. Most
-connections never need an `Inbox`: it is made for the first frame that is held or is a fragment, and
-given up when it is empty.
+their order, and bounds the sum of the fragments; control frames may stand between them. Text that
+is not UTF-8 ends the connection (section 8.1), with the fragment that shows it. Most connections
+never need an `Inbox`: it is made for the first frame that is held or is a fragment, and given up
+when it is empty.
 """
 
 from __future__ import annotations
 
 import asyncio
+import codecs
 from collections import deque
 from time import perf_counter
 from typing import Protocol
 
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 
 from livelog.net.scheduler import Busy
 from livelog.net.websocket import dispatch
 
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
+_make_utf8_decoder = codecs.getincrementaldecoder("utf-8")
+
 
 class Inbox:
     """Frames of one connection that are held, and fragments of its current message."""
 
-    __slots__ = ("binary", "fragments", "held")
+    __slots__ = ("_decoder", "binary", "fragments", "held")
 
     def __init__(self) -> None:
         self.held: deque[Frame] | None = None
@@ -37,14 +41,21 @@ class Inbox:
         self.fragments: bytearray | None = None
         """Payload of a message that is not whole yet."""
         self.binary = False
+        self._decoder = _make_utf8_decoder()  # of a text, for its check alone
 
     def add(self, frame: Frame) -> bytes | None:
-        """Return the message that a fragment completes, if it does."""
+        """Return the message that a fragment completes, if it does.
+
+        Raises `UnicodeDecodeError` for a text that is not UTF-8.
+        """
         if frame.opcode is not Opcode.CONT:
             self.binary = frame.opcode is Opcode.BINARY
             self.fragments = bytearray()
+            self._decoder.reset()
         if self.fragments is None:
             return None  # the rest of a message that was dropped
+        if not self.binary:
+            self._decoder.decode(frame.data, frame.fin)
         self.fragments += frame.data
         if not frame.fin:
             return None
@@ -65,6 +76,9 @@ class Receiver(dispatch.Sender, Busy, Protocol):
 
     def resume_reading(self) -> None:
         """Read on, unless the send buffer is full."""
+
+    def fail(self, code: int, why: str) -> None:
+        """End the connection: the peer has broken RFC 6455."""
 
 
 def receive(receiver: Receiver, frame: Frame) -> None:
@@ -92,7 +106,7 @@ def go_on(receiver: Receiver, until: float) -> None:
 
 
 def finish(receiver: Receiver) -> None:
-    """Carry out what came before a close frame: there is no later chance."""
+    """Carry out what came before a close frame, up to a command that takes time."""
     while has_frames(receiver) and receiver.task is None and not receiver.closing:
         _carry_out(receiver, _next(receiver))
 
@@ -136,14 +150,27 @@ def _made(receiver: Receiver) -> Inbox:
 def _carry_out(receiver: Receiver, frame: Frame) -> None:
     if not dispatch.spend(receiver, "messages", frame.data):
         _drop_message(receiver)
-    elif frame.opcode is Opcode.TEXT and frame.fin:
-        dispatch.message(receiver, bytes(frame.data), binary=False)
+        return
+    try:
+        _pass_on(receiver, frame)
+    except UnicodeDecodeError as error:
+        _drop_message(receiver)
+        receiver.fail(CloseCode.INVALID_DATA, f"not UTF-8: {error.reason} at byte {error.start}")
+
+
+def _pass_on(receiver: Receiver, frame: Frame) -> None:
+    """Pass a message on once it is whole. Raises `UnicodeDecodeError`."""
+    if frame.opcode is Opcode.TEXT and frame.fin:
+        data = bytes(frame.data)
+        if not data.isascii():
+            codecs.decode(data, "utf-8")
+        dispatch.message(receiver, data, binary=False)
     elif frame.opcode in _DATA:
         inbox = _made(receiver)
-        data = inbox.add(frame)
+        whole = inbox.add(frame)
         _give_up_if_empty(receiver)
-        if data is not None:
-            dispatch.message(receiver, data, binary=inbox.binary)
+        if whole is not None:
+            dispatch.message(receiver, whole, binary=inbox.binary)
 
 
 def _drop_message(receiver: Receiver) -> None:

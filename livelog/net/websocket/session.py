@@ -23,12 +23,14 @@ WARNING = 60.0
 class Session:
     """The principal of one connection."""
 
-    __slots__ = ("_warned", "due", "principal")
+    __slots__ = ("_warned", "due", "newest", "principal")
 
     def __init__(self, principal: Principal, due: float = math.inf) -> None:
         self.principal = principal
         self.due = due
         """Time of the next `review`, in the loop's time."""
+        self.newest = 0
+        """Seq of the newest message that it could read when the principal became known."""
         self._warned = False
 
     @property

@@ -13,6 +13,7 @@ import secrets
 import stat
 
 from livelog.errors import ConfigError
+from livelog.wire.bom import without_bom
 
 _BYTES = 32
 _LARGEST_FILE = 1024
@@ -30,7 +31,7 @@ def read_key(path: str, setting: str = "--store-key-file") -> bytes:
     try:
         with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            text = file.read(_LARGEST_FILE).strip()
+            text = without_bom(file.read(_LARGEST_FILE)).strip()
     except OSError as error:
         raise ConfigError(f"{setting} {path}: {error.strerror}") from None
     if mode & stat.S_IRWXO:

@@ -270,12 +270,17 @@ export interface PublishedEvent {
   seq: number;
 }
 
-/** The answer to `ping`; `seq`: all subscribed messages up to here have been sent. */
+/**
+ * The answer to `ping`; `seq`: all subscribed messages up to here have been sent.
+ *
+ * With authentication it is that of a message which the client may read, as in `subscribed`; a
+ * client that has not authenticated yet is told none.
+ */
 export interface PongEvent {
   action: "pong";
   request_id?: string | number;
   timestamp: string;
-  seq: number;
+  seq?: number;
 }
 
 /** A page of `get_history`. */

@@ -26,10 +26,12 @@ export class Pages {
     };
   }
 
-  /** The seq of the newest message of all types. */
+  /** The seq of the newest message; with authentication, of the newest one that may be read. */
   async head(signal) {
     const [health] = await get("./healthz", signal);
-    return health.head_seq;
+    if (health.head_seq !== undefined) return health.head_seq;
+    const [{ messages }] = await get("./api/history?limit=1", signal);
+    return messages.length ? messages[0].seq : 0;
   }
 }
 

@@ -1,0 +1,27 @@
+"""The server's side of RFC 6455: `websockets`' parser, with two rules of its own.
+
+A ping is not answered as it is parsed, ahead of whatever is parsed with it, but by the connection
+when its turn comes.
+
+`websockets` refuses a close frame between the fragments of a message. But a control frame may stand
+there (section 5.4), and an endpoint that receives a close frame answers it (section 5.5.1); the
+message that will not be completed is dropped.
+"""
+
+from __future__ import annotations
+
+from websockets.frames import Frame, Opcode
+from websockets.server import ServerProtocol
+
+
+class ServerFraming(ServerProtocol):
+    """Frames in, frames out."""
+
+    def recv_frame(self, frame: Frame) -> None:
+        """Take note of a frame; a close frame ends the message it comes into."""
+        if frame.opcode is Opcode.PING:
+            self.events.append(frame)
+            return
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)

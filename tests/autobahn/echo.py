@@ -1,0 +1,51 @@
+"""An echo server behind the parser, the inbox and the close handling of a WebSocket connection.
+
+    python -m tests.autobahn.echo [PORT]
+
+prints its URL and runs until it is terminated. It is livelog with two changes: a message is sent
+back in place of being carried out as a command, and no events are sent. There are no limits, and
+messages may have 16 MiB, the most that is allowed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Any
+from unittest import mock
+
+import uvloop
+
+from livelog import Config, Server
+from livelog.net.websocket import dispatch
+from livelog.net.websocket.connection import Connection
+from livelog.wire import frames
+
+_BINARY = 0x82
+_TEXT = 0x81
+
+
+def _echo(connection: Any, data: bytes, *, binary: bool) -> None:
+    framed = frames.text(data)
+    assert framed[0] == _TEXT
+    connection.transport.write(bytes((_BINARY,)) + framed[1:] if binary else framed)
+
+
+def _send_nothing(connection: Connection, event: object) -> None:
+    """No `connected`, no `error`, no `disconnected`: only frames that RFC 6455 asks for."""
+
+
+async def serve(port: int) -> None:
+    """Echo until cancelled."""
+    config = Config(port=port, store="memory", limits=False, max_frame_bytes=16 * 2**20)
+    with (
+        mock.patch.object(dispatch, "message", _echo),
+        mock.patch.object(Connection, "send", _send_nothing),
+    ):
+        async with Server(config) as server:
+            print(server.url, flush=True)
+            await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(int(sys.argv[1]) if sys.argv[1:] else 0))
