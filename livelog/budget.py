@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Generator
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 HOLD_SECONDS = 0.01
 """Seconds for which all commands together may hold the loop before the fan-out runs again."""
@@ -29,3 +29,18 @@ async def interleaved(steps: Generator[None, None, Result]) -> Result:
             result: Result = stop.value
             return result
         await asyncio.sleep(0)
+
+
+class Owner(NamedTuple):
+    """The user and the address that a piece of work is done for; both share out its time.
+
+    A user is empty while nobody has authenticated, an address for the program itself and for
+    clients of a Unix socket.
+    """
+
+    user: str
+    address: str
+
+
+INTERNAL = Owner("", "")
+"""The server itself."""

@@ -281,8 +281,8 @@ class Server(InProcess):
         try:
             await self._log.fill()
         except RefusedError as refused:
-            self._log.impaired = f"the window could not be filled: {refused.issue}"
-            _logger.error("%s", self._log.impaired)
+            self._log.unfilled = f"the window could not be filled: {refused.issue}"
+            _logger.error("%s", self._log.unfilled)
 
     async def _listen(self) -> asyncio.Server:
         def plain() -> asyncio.Protocol:

@@ -24,6 +24,7 @@ from livelog.store.memory import open_memory
 from livelog.wire import frames
 from livelog.wire.commands import Filters
 from livelog.wire.record import Record
+from tests.support.party import Silent
 from tests.support.strategies import Json, record, split
 from tests.support.wire import no_faults, on_uvloop, until
 
@@ -36,7 +37,7 @@ class Client:
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
-        self.reader = Reader(self.write)
+        self.reader = Reader(self.write, Silent())
 
     def write(self, data: bytes) -> None:
         assert not self.reader.blocked
@@ -348,7 +349,7 @@ async def test_an_error_that_fills_the_send_buffer_ends_no_fetch() -> None:
         place.catch_up.block(reader)
 
     written: list[bytes] = []
-    reader = Reader(write)
+    reader = Reader(write, Silent())
     with pytest.MonkeyPatch.context() as patch, no_faults():
         patch.setattr(place.log, "read_after", lambda *asked: None)
         patch.setattr(place.log, "fetch_after", unreadable)

@@ -18,6 +18,7 @@ from hypothesis.stateful import invariant, rule
 
 from livelog.auth.principal import ANYBODY
 from livelog.index.paging import Span
+from livelog.index.plan import finish
 from livelog.index.query import EVERYTHING, Query, compile_query
 from livelog.store.database.connection import Connection, Rows
 from livelog.store.reader.segments import Segments
@@ -57,12 +58,13 @@ class SegmentsAgainstAList(DiskMachine):
     def find(self, query: Query) -> None:
         reader, rows = self.segments, self.disk.reader._rows
         first, last = rows.first_position, rows.position_upto(self.last)
-        reader.cover(last)
-        found = [
-            rows.seq_at(part.first + place)
-            for part in reader.parts(first, last)
-            for place in reader.matches(part, query, first, last)
-        ]
+        finish(reader.cover(last))
+        with reader.reading(first, last) as parts:
+            found = [
+                rows.seq_at(part.first + place)
+                for part in parts
+                for place in finish(reader.matches(part, query, first, last))
+            ]
         assert found == [one.seq for one in self.kept if query.matches(one)]
 
     @invariant()
@@ -81,7 +83,8 @@ def test_segments_are_merged_so_that_few_are_left(tmp_path: Path, key: bytes) ->
     disk = Disk(tmp_path / "live.db", key)
     disk.write([record(SAMPLE, seq) for seq in range(1, 201)])
     disk.settle()
-    counts = [part.end - part.first for part in disk.reader._segments.parts(0, 1000)]
+    with disk.reader._segments.reading(0, 1000) as parts:
+        counts = [part.end - part.first for part in parts]
     assert sum(counts) == 200
     assert max(counts) > 50
     assert len(counts) < 12

@@ -66,6 +66,8 @@ class Page:
     """Number of all matches."""
     offset: int
     """Place of the first of `payloads` among all matches."""
+    incomplete: bool = False
+    """The store could not be asked: `total` counts the matches in the window only."""
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from livelog.budget import interleaved
+from livelog.budget import Owner, interleaved
 from livelog.errors import RefusedError
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
@@ -60,13 +60,18 @@ class Log:
         # After a start.
         self._filling: list[Record] | None = None if store.reader is None else []
         """Records committed while the window is still to be filled; None once it is."""
-        self.impaired = ""
-        """A fault that does not keep messages from being taken, for `/healthz`; empty without."""
+        self.unfilled = ""
+        """The reason why the window could not be filled; empty without."""
 
     @property
     def refusal(self) -> RefusedError | None:
         """The reason why nothing can be committed now, None when it can."""
         return self._journal.refusal()
+
+    @property
+    def impaired(self) -> str:
+        """A fault that does not keep messages from being taken, for `/healthz`; empty without."""
+        return self.unfilled or ("" if self._reader is None else self._reader.impaired)
 
     # In.
 
@@ -117,10 +122,11 @@ class Log:
 
     # Out.
 
-    async def read(self, query: Query, span: Span) -> Page:
-        """Return a page of history, newest first. Yields to the loop while it searches.
+    async def read(self, query: Query, span: Span, owner: Owner) -> Page:
+        """Return a page of history for `owner`, newest first. Yields to the loop while it searches.
 
-        Raises `RefusedError` when what is on disk cannot be read.
+        If the store does not answer, a page that needs only the window is `incomplete`. Raises
+        `RefusedError` when what is on disk cannot be read: with `retry_after` if that may pass.
         """
         window = self._window
         matches = await interleaved(window.find(query))
@@ -130,12 +136,18 @@ class Log:
             offset, limit = span.resolve(matches.newer)
             return Page(matches.payloads(offset, limit), matches.total, offset)
         if span.anchor and span.seq <= upto:
-            return await _read_around_the_past(reader, query, span, matches, upto)
+            return await _read_around_the_past(reader, query, span, matches, upto, owner)
         offset, limit = span.resolve(matches.newer)
         newer = matches.payloads(offset, limit)
         rest = Span(limit - len(newer), max(0, offset - matches.total))
-        older = await reader.page(query, upto, rest)
-        return Page(newer + older.payloads, matches.total + older.total, offset)
+        total, in_window = matches.total, not rest.limit
+        try:
+            older = await reader.page(query, upto, rest, owner, optional=in_window)
+        except RefusedError as refused:
+            if refused.retry_after is None or not in_window:
+                raise
+            return Page(newer, total, offset, incomplete=True)
+        return Page(newer + older.payloads, total + older.total, offset)
 
     def read_after(self, cursor: int, wanted: Subscription, max_bytes: int) -> Chunk | None:
         """Return the next chunk for a reader at `cursor`, None when it has to be fetched."""
@@ -149,17 +161,20 @@ class Log:
             chunk.cursor = max(chunk.cursor, self.head)
         return chunk
 
-    async def fetch_after(self, cursor: int, wanted: Subscription, max_bytes: int) -> Chunk:
+    async def fetch_after(
+        self, cursor: int, wanted: Subscription, max_bytes: int, owner: Owner
+    ) -> Chunk:
         """Fetch the next chunk for a reader whose `cursor` is at what the window no longer has.
 
-        Raises `RefusedError` when what is on disk cannot be read.
+        Raises `RefusedError` when what is on disk cannot be read: with `retry_after` if that may
+        pass.
         """
         lost = self._lost_upto(cursor)
         start, upto = max(cursor, lost), self._window.evicted_upto
         # The window may have been filled while the reader waited to fetch.
         if self._reader is None or start >= upto:
             return Chunk([], start, 0, lost)
-        chunk = await self._reader.chunk(start, upto, wanted, max_bytes)
+        chunk = await self._reader.chunk(start, upto, wanted, max_bytes, owner)
         return Chunk(chunk.frames, chunk.cursor, chunk.scanned, max(lost, chunk.lost_upto))
 
     def out_of_reach(self, cursor: int) -> Chunk:
@@ -229,11 +244,11 @@ class Log:
 
 
 async def _read_around_the_past(
-    reader: StoreReader, query: Query, span: Span, matches: Matches, upto: int
+    reader: StoreReader, query: Query, span: Span, matches: Matches, upto: int, owner: Owner
 ) -> Page:
     """Return a page that lies around a seq in the store, and may reach into the window."""
     first = max(0, matches.total - span.limit)
     newer = matches.payloads(first, span.limit)
-    older = await reader.page(query, upto, span, ahead=matches.total)
+    older = await reader.page(query, upto, span, owner, ahead=matches.total)
     reaching = newer[older.offset - first :] if older.offset < matches.total else []
     return Page(reaching + older.payloads, matches.total + older.total, older.offset)

@@ -29,6 +29,9 @@ from livelog.wire.commands import GetHistory, Search, Subscribe
 from livelog.wire.messages import TYPES, AnyMessage, Delivered, Message
 from livelog.wire.record import Receipt
 
+_HERE = ""
+"""The address of the program."""
+
 Shape = TypeVar("Shape", Subscribe, GetHistory, Search)
 
 _PLAIN: dict[str | int | None, type[Message]] = {
@@ -131,7 +134,7 @@ class InProcess:
         places = {"before": before, "after": after, "around": around}
         command = commands.get_history(filters, limit, offset, **places)
         checked = _checked(GetHistory, command)
-        found = await queries.history(context.log, _principal(as_user), checked)
+        found = await queries.history(context.log, _principal(as_user), _HERE, checked)
         return page(found.messages, found.total_count, found.offset)
 
     async def search(
@@ -152,7 +155,7 @@ class InProcess:
         context = self._running()
         command = commands.search(query, filters, limit, offset)
         checked = _checked(Search, command)
-        found = await queries.search(context.log, _principal(as_user), checked)
+        found = await queries.search(context.log, _principal(as_user), _HERE, checked)
         return page(found.results, found.count, found.offset)
 
     def subscribe(

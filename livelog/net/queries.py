@@ -8,10 +8,12 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from livelog.auth.principal import Principal
+from livelog.budget import Owner
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.paging import Anchor, Span
 from livelog.index.query import Query, compile_query
 from livelog.log.log import Log
+from livelog.net.addresses import limited_as
 from livelog.wire import validation
 from livelog.wire.commands import Filters, GetHistory, Search, Subscribe
 from livelog.wire.events import History, SearchResults
@@ -37,34 +39,42 @@ def subscription(log: Log, principal: Principal, command: Subscribe) -> dict[Mes
     return dict.fromkeys(command.message_types, query)
 
 
-async def history(log: Log, principal: Principal, command: GetHistory) -> History:
-    """Read a page of what `principal` may read.
+def owner(principal: Principal, address: str) -> Owner:
+    """Return the owner of what `principal` reads from `address`."""
+    return Owner(principal.id, limited_as(address))
+
+
+async def history(log: Log, principal: Principal, address: str, command: GetHistory) -> History:
+    """Read a page of what `principal`, at `address`, may read.
 
     Raises `RefusedError` for an invalid query or place, or a type that it may not read.
     """
     query = compile_query(principal, command.filters)
-    page = await log.read(query, _span(command))
+    page = await log.read(query, _span(command), owner(principal, address))
     return History(
         messages=[Raw(payload) for payload in page.payloads],
         total_count=page.total,
         limit=command.limit,
         offset=page.offset,
+        incomplete=page.incomplete or UNSET,
     )
 
 
-async def search(log: Log, principal: Principal, command: Search) -> SearchResults:
-    """Read a page of what `principal` may read and in which the words of the query occur.
+async def search(log: Log, principal: Principal, address: str, command: Search) -> SearchResults:
+    """Read a page of what `principal`, at `address`, may read and has the words of the query.
 
     Raises `RefusedError` for an invalid query or a type that `principal` may not read.
     """
     query = compile_query(principal, command.filters, command.query)
-    page = await log.read(query, Span(command.limit, command.offset))
+    span = Span(command.limit, command.offset)
+    page = await log.read(query, span, owner(principal, address))
     return SearchResults(
         query=command.query,
         results=[Raw(payload) for payload in page.payloads],
         count=page.total,
         limit=command.limit,
         offset=page.offset,
+        incomplete=page.incomplete or UNSET,
     )
 
 

@@ -10,8 +10,10 @@ import asyncio
 import os
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
+from livelog.budget import INTERNAL, Owner
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
@@ -107,7 +109,7 @@ class SqliteReader:
         self._last_position = contents.last_position
         self._connection = connect(path, key)
         self._process = ReaderClient(path, key)
-        self._chunks: OrderedDict[tuple[int, Subscription], asyncio.Task[Chunk]] = OrderedDict()
+        self._chunks: OrderedDict[tuple[int, Subscription], SharedChunk] = OrderedDict()
 
     def lookup(self, id: str) -> Known | None:
         """Return the newest message with this id."""
@@ -126,33 +128,49 @@ class SqliteReader:
             raise RefusedError(SERVER_ERROR, "", f"the store cannot be read: {error}") from None
         return row
 
-    async def page(self, query: Query, upto: int, span: Span, ahead: int = 0) -> Page:
+    @property
+    def impaired(self) -> str:
+        """What keeps past messages from being read now; empty without."""
+        return self._process.impaired
+
+    async def page(
+        self,
+        query: Query,
+        upto: int,
+        span: Span,
+        owner: Owner,
+        *,
+        ahead: int = 0,
+        optional: bool = False,
+    ) -> Page:
         """Return a page of the matches up to `upto`."""
         call = PageCall(query, self.trimmed_upto, upto, span, ahead)
-        return await self._process.ask(call, Page)
+        return await self._process.ask(call, Page, owner, optional=optional)
 
-    async def chunk(self, cursor: int, upto: int, wanted: Subscription, max_bytes: int) -> Chunk:
+    async def chunk(
+        self, cursor: int, upto: int, wanted: Subscription, max_bytes: int, owner: Owner
+    ) -> Chunk:
         """Return what is wanted of the messages after `cursor` and up to `upto`."""
         key = (cursor, wanted)
-        asked = self._chunks.get(key)
-        if asked is None:
+        shared = self._chunks.get(key)
+        if shared is None:
             call = ChunkCall(cursor, upto, wanted.parts, max_bytes)
-            asked = self._chunks[key] = asyncio.create_task(self._process.ask(call, Chunk))
-            asked.add_done_callback(_outcome)
+            shared = self._chunks[key] = SharedChunk(self._process.ask(call, Chunk, owner))
             if len(self._chunks) > _SHARED_CHUNKS:
                 self._chunks.popitem(last=False)
         try:
-            chunk = await asyncio.shield(asked)
-        except RefusedError:
-            self._chunks.pop(key, None)
+            chunk = await shared.get()
+        except BaseException:
+            if not shared.useful and self._chunks.get(key) is shared:
+                del self._chunks[key]
             raise
         if chunk.cursor >= upto:  # more may follow by the time the next reader asks
             self._chunks.pop(key, None)
         return chunk
 
     async def records(self, cursor: int, upto: int, limit: int) -> list[Record]:
-        """Return the first `limit` messages after `cursor`, none above `upto`."""
-        return await self._process.ask(RecordsCall(cursor, upto, limit), list[Record])
+        """Return at most `limit` messages after `cursor`, none above `upto`."""
+        return await self._process.ask(RecordsCall(cursor, upto, limit), list[Record], INTERNAL)
 
     async def close(self) -> None:
         """End the reading process and let go of the file."""
@@ -160,7 +178,26 @@ class SqliteReader:
         self._connection.close()
 
 
-def _outcome(task: asyncio.Task[Chunk]) -> None:
-    """Look at the result of a task, which may have no reader waiting any more."""
-    if not task.cancelled():
-        task.exception()
+class SharedChunk:
+    """A chunk that several readers wait for; when all of them have left, it is given up."""
+
+    def __init__(self, asked: Coroutine[Any, Any, Chunk]) -> None:
+        self._task = asyncio.create_task(asked)
+        self._waiting = 0
+
+    @property
+    def useful(self) -> bool:
+        """False when it has failed or has been given up."""
+        if not self._task.done():
+            return not self._task.cancelling()
+        return not self._task.cancelled() and self._task.exception() is None
+
+    async def get(self) -> Chunk:
+        """Wait for the chunk. Raises `RefusedError`."""
+        self._waiting += 1
+        try:
+            return await asyncio.shield(self._task)
+        finally:
+            self._waiting -= 1
+            if not self._waiting and not self._task.done():
+                self._task.cancel()

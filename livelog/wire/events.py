@@ -90,6 +90,8 @@ class History(Event, kw_only=True, tag="history"):
     limit: int
     offset: int
     """Number of newer messages that match, before the first of `messages`."""
+    incomplete: bool | UnsetType = UNSET
+    """True if the store did not answer in time: `total_count` counts the newest messages only."""
 
 
 class SearchResults(Event, kw_only=True, tag="search_results"):
@@ -101,6 +103,8 @@ class SearchResults(Event, kw_only=True, tag="search_results"):
     """Number of messages that match, on all pages."""
     limit: int
     offset: int
+    incomplete: bool | UnsetType = UNSET
+    """True if the store did not answer in time: `count` counts the newest messages only."""
 
 
 class Gap(Event, kw_only=True, tag="gap"):

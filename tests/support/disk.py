@@ -9,10 +9,11 @@ from pathlib import Path
 
 from livelog.errors import RefusedError
 from livelog.index.paging import Chunk, Page, Span
+from livelog.index.plan import finish
 from livelog.index.query import Query, Subscription
 from livelog.store.database.file import connect, open_file
-from livelog.store.reader.answers import StoredMessages
-from livelog.store.reader.calls import ChunkCall, PageCall
+from livelog.store.reader.answers import Answer, StoredMessages
+from livelog.store.reader.calls import Call, ChunkCall, PageCall
 from livelog.store.writer import _TRIM, Retention, Writer
 from livelog.wire.record import Record
 
@@ -57,15 +58,20 @@ class Disk:
         self.reader.close()
         self.reader = StoredMessages(self.path, self.key)
 
+    def answer(self, call: Call) -> Answer:
+        """Answer a call in one piece, where the reading process does it in slices."""
+        with self.reader.snapshot():
+            return finish(self.reader.answer(call))
+
     def page(self, query: Query, upto: int, span: Span, ahead: int = 0) -> Page:
         """Ask for a page as the store does."""
-        answer = self.reader.answer(PageCall(query, self.trimmed_upto, upto, span, ahead))
+        answer = self.answer(PageCall(query, self.trimmed_upto, upto, span, ahead))
         assert isinstance(answer, Page)
         return answer
 
     def chunk(self, cursor: int, upto: int, wanted: Subscription, max_bytes: int) -> Chunk:
         """Ask for a chunk as the store does."""
-        answer = self.reader.answer(ChunkCall(cursor, upto, wanted.parts, max_bytes))
+        answer = self.answer(ChunkCall(cursor, upto, wanted.parts, max_bytes))
         assert isinstance(answer, Chunk)
         return answer
 

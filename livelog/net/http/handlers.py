@@ -96,7 +96,9 @@ async def history(context: Context, request: Request) -> Response:
     context.limiter.spend("commands", request.address, request.principal)
     with _parameters():
         command = queries.command_of(GetHistory, request.parameters)
-        return _event(await queries.history(context.log, request.principal, command))
+        return _event(
+            await queries.history(context.log, request.principal, request.address, command)
+        )
 
 
 async def search(context: Context, request: Request) -> Response:
@@ -104,7 +106,9 @@ async def search(context: Context, request: Request) -> Response:
     context.limiter.spend("commands", request.address, request.principal)
     with _parameters():
         command = queries.command_of(Search, request.parameters)
-        return _event(await queries.search(context.log, request.principal, command))
+        return _event(
+            await queries.search(context.log, request.principal, request.address, command)
+        )
 
 
 @contextmanager

@@ -43,6 +43,7 @@ class Caller(Protocol):
 
     context: Context
     reader: Reader
+    address: str
 
     @property
     def principal(self) -> Principal:
@@ -108,12 +109,12 @@ def _in_force(event: type[Subscribed], reader: Reader, place: int) -> Subscribed
 
 def get_history(caller: Caller, command: GetHistory) -> Reply:
     """Read a page of the past."""
-    return partial(queries.history, caller.context.log, caller.principal, command)
+    return partial(queries.history, caller.context.log, caller.principal, caller.address, command)
 
 
 def search(caller: Caller, command: Search) -> Reply:
     """Read a page of the past messages in which words occur."""
-    return partial(queries.search, caller.context.log, caller.principal, command)
+    return partial(queries.search, caller.context.log, caller.principal, caller.address, command)
 
 
 def ping(caller: Caller, command: Ping) -> Reply:

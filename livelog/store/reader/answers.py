@@ -1,60 +1,111 @@
 """Answers to the server's calls, from the rows and the segments of the index.
 
+An answer is found in steps, between which other calls have their turn and the index goes on. Each
+slice of steps sees one snapshot of the store; none is held from one slice to the next, because that
+would keep the write-ahead log from being given back. What may change in between is that the oldest
+messages are trimmed: they are taken out of what was found before a page is made of it.
+
 The server speaks of seqs; positions are used in the reading process alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from pyroaring import BitMap
 
 from livelog.index.paging import Chunk, Page
-from livelog.index.query import Query
+from livelog.index.plan import Steps
+from livelog.index.query import BEGINNING_OF_TIME, END_OF_TIME, Query, Subscription
 from livelog.store.database.file import index_path
-from livelog.store.reader.calls import Call, ChunkCall, PageCall, RecordsCall
-from livelog.store.reader.rows import Rows
+from livelog.store.reader.calls import (
+    MEMORY_BYTES,
+    Call,
+    ChunkCall,
+    PageCall,
+    Progress,
+    RecordsCall,
+)
+from livelog.store.reader.rows import Row, Rows
 from livelog.store.reader.segments import Part, Segments
 from livelog.wire import frames
-from livelog.wire.messages import MessageType
+from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
 
-_FETCHED_PER_CHUNK = 1000
+_FETCHED_AT_ONCE = 64
+"""Messages that are read from the file together; each may have 64 KiB."""
+
 _PARTS_PER_CHUNK = 8
 """Parts that are searched for one chunk until something is found."""
 
+_FIRST_RANGE = 1024
+_RANGES_PER_CHUNK = 5
+"""Positions in which a phrase is looked for at once, twice as many in each range that follows, and
+ranges that are searched for one chunk: the text of every message in them may have to be read."""
+
+_SCANNED_PER_CHUNK = 2000
+"""Messages that are read for one chunk where the index has not been made yet."""
+
+_RECORDS_BYTES = 4 << 20
+"""Bytes of messages after which a list of records ends."""
+
 Found = list[tuple[Part, BitMap]]
+Answer = Page | Chunk | list[Record]
+Wanted = tuple[tuple[MessageType, Query], ...]
 
 
 class StoredMessages:
-    """Rows and index of the store at `path`; methods raise `rows.Unreadable` when reading fails."""
+    """Rows and index of the store at `path`; methods raise `rows.Unreadable` when reading fails.
 
-    def __init__(self, path: str, key: bytes) -> None:
+    `memory_bytes` bounds the memory of the index.
+    """
+
+    def __init__(self, path: str, key: bytes, memory_bytes: int = MEMORY_BYTES) -> None:
         self._rows = Rows(path, key)
-        self._segments = Segments(index_path(path), self._rows, key)
+        self._segments = Segments(index_path(path), self._rows, key, memory_bytes)
 
-    def answer(self, call: Call) -> Page | Chunk | list[Record]:
-        """Answer a call from one snapshot of the store."""
-        with self._rows.snapshot():
-            return _ANSWERS[type(call)](self, call)
+    def answer(self, call: Call) -> Steps[Answer]:
+        """Answer a call in steps. Raises `NotIndexedError` for what can only be found later."""
+        return _ANSWERS[type(call)](self, call)
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Read from one snapshot of the store, for a slice of steps."""
+        return self._rows.snapshot()
 
     def work(self) -> bool:
         """Do a step of the work in the background; return False when there is none."""
         return self._segments.work()
+
+    @property
+    def progress(self) -> Progress:
+        """How far the messages are indexed."""
+        return self._segments.progress
 
     def close(self) -> None:
         """Close the files."""
         self._segments.close()
         self._rows.close()
 
-    def page(self, call: PageCall) -> Page:
+    def page(self, call: PageCall) -> Steps[Page]:
         """Return a page of matches, newest first."""
         first = self._rows.position_upto(max(call.after, self._rows.trimmed_upto)) + 1
         last = self._rows.position_upto(call.upto)
-        self._segments.cover(last)
-        parts = self._segments.parts(first, last)
-        found = [(part, self._segments.matches(part, call.query, first, last)) for part in parts]
+        if _has_no_conditions(call.query):  # the positions are dense, so no index is needed
+            everything = Part(first, max(first, last + 1), None)
+            return self._page(call, [(everything, BitMap(range(last + 1 - first)))])
+        yield from self._segments.cover(last)
+        found: Found = []
+        with self._segments.reading(first, last) as parts:
+            for part in parts:
+                matches = yield from self._segments.matches(part, call.query, first, last)
+                found.append((part, matches))
+                yield
+        return self._page(call, found)
+
+    def _page(self, call: PageCall, found: Found) -> Page:
+        self._forget_trimmed(found)
         offset, limit = call.span.resolve(lambda seq: call.ahead + self._newer(found, seq))
         skipped = max(0, offset - call.ahead)
         wanted = limit - max(0, min(limit, call.ahead - offset))
@@ -62,33 +113,80 @@ class StoredMessages:
         payloads = [row.payload for row in reversed(self._rows.at(positions))]
         return Page(payloads, sum(len(positions) for _, positions in found), offset)
 
-    def chunk(self, call: ChunkCall) -> Chunk:
+    def _forget_trimmed(self, found: Found) -> None:
+        first = self._rows.first_position
+        for part, positions in found:
+            if part.first < first:
+                positions.remove_range(0, first - part.first)
+
+    def chunk(self, call: ChunkCall) -> Steps[Chunk]:
         """Return the next messages for a reader that is behind, oldest first.
 
-        `lost_upto` of the chunk tells of messages that were trimmed since the server asked.
+        `lost_upto` of the chunk tells of messages that were trimmed since the server asked. A chunk
+        may be empty before the end, lest one call take very long; its cursor has moved then.
         """
         gone = self._rows.trimmed_upto
-        chunk = self._chunk(call, max(call.cursor, gone))
+        chunk = yield from self._chunk(call, max(call.cursor, gone))
+        # Once more, for what was trimmed during the search.
+        trimmed = self._rows.trimmed_upto
+        lost = gone if trimmed == gone or chunk.cursor >= trimmed else trimmed
         chunk.cursor = max(chunk.cursor, gone)
-        chunk.lost_upto = gone if call.cursor < gone else 0
+        chunk.lost_upto = lost if call.cursor < lost else 0
         return chunk
 
-    def _chunk(self, call: ChunkCall, cursor: int) -> Chunk:
+    def _chunk(self, call: ChunkCall, cursor: int) -> Steps[Chunk]:
         first = self._rows.position_upto(cursor) + 1
         last = self._rows.position_upto(call.upto)
-        self._segments.cover(last)
-        parts = self._segments.parts(first, last)
-        for part in parts[:_PARTS_PER_CHUNK]:
-            found = self._wanted(part, call.parts, first, last)
-            if found:
-                return self._filled(part, found, call)
-        passed = parts[:_PARTS_PER_CHUNK]
-        return Chunk([], self._seq_behind(passed[-1], call.upto) if passed else call.upto, 0)
+        if not self._segments.can_cover(last):
+            if first >= self._segments.end:
+                return (yield from self._scanned(call, first))
+            last = self._segments.end - 1
+        else:
+            yield from self._segments.cover(last)
+        with self._segments.reading(first, last) as parts:
+            for part, low, high in _ranges(parts[:_PARTS_PER_CHUNK], call.parts, first, last):
+                found = yield from self._wanted(part, call.parts, low, high)
+                if found:
+                    return self._filled(part, high, found, call)
+                first = high + 1
+                yield
+        return Chunk([], self._seq_behind(first - 1, call.upto) if parts else call.upto, 0)
 
-    def records(self, call: RecordsCall) -> list[Record]:
-        """Return whole messages, oldest first."""
-        rows = self._rows.after(self._rows.position_upto(call.cursor), call.limit)
-        return [row.record() for row in rows if row.seq <= call.upto]
+    def _scanned(self, call: ChunkCall, first: int) -> Steps[Chunk]:
+        """Read messages that are not indexed yet one by one."""
+        wanted = Subscription(call.parts)
+        taken: list[bytes] = []
+        cursor, room = call.upto, call.max_bytes
+        for start in range(first, first + _SCANNED_PER_CHUNK, _FETCHED_AT_ONCE):
+            rows = [r for r in self._rows.after(start - 1, _FETCHED_AT_ONCE) if r.seq <= call.upto]
+            if not rows:
+                cursor = call.upto
+                break
+            for row in rows:
+                cursor = row.seq
+                if wanted.wants(row.record()):
+                    taken.append(frames.text(row.payload))
+                    room -= len(row.payload)
+                if room <= 0:
+                    return Chunk([b"".join(taken)], cursor, len(taken))
+            yield
+        return Chunk([b"".join(taken)] if taken else [], cursor, len(taken))
+
+    def records(self, call: RecordsCall) -> Steps[list[Record]]:
+        """Return whole messages, oldest first: at most `limit`, and about 4 MiB of them."""
+        position = self._rows.position_upto(call.cursor)
+        found: list[Record] = []
+        room = _RECORDS_BYTES
+        while len(found) < call.limit and room > 0:
+            count = min(_FETCHED_AT_ONCE, call.limit - len(found))
+            rows = [row for row in self._rows.after(position, count) if row.seq <= call.upto]
+            if not rows:
+                break
+            found += [row.record() for row in rows]
+            room -= sum(len(row.payload) for row in rows)
+            position = rows[-1].position
+            yield
+        return found
 
     def _newer(self, found: Found, seq: int) -> int:
         """Count the matches with a seq above this one."""
@@ -100,30 +198,61 @@ class StoredMessages:
             for part, positions in found
         )
 
-    def _wanted(
-        self, part: Part, wanted: tuple[tuple[MessageType, Query], ...], first: int, last: int
-    ) -> BitMap:
-        matches = (self._segments.matches(part, query, first, last) for _, query in wanted)
-        return BitMap.union(BitMap(), *matches)
+    def _wanted(self, part: Part, wanted: Wanted, first: int, last: int) -> Steps[BitMap]:
+        found = BitMap()
+        for _, query in wanted:
+            found |= yield from self._segments.matches(part, query, first, last)
+        return found
 
-    def _filled(self, part: Part, found: BitMap, call: ChunkCall) -> Chunk:
+    def _filled(self, part: Part, high: int, found: BitMap, call: ChunkCall) -> Chunk:
         """Make the chunk of the first of the `found` positions, as many as fit."""
-        rows = self._rows.at([part.first + p for p in found[:_FETCHED_PER_CHUNK]])
-        parts: list[bytes] = []
+        taken: list[bytes] = []
         room = call.max_bytes
-        for row in rows:
-            parts.append(frames.text(row.payload))
+        for row in self._rows_at(part, found):
+            taken.append(frames.text(row.payload))
             room -= len(row.payload)
             if room <= 0:
-                break
-        whole = len(parts) == len(found)
-        cursor = self._seq_behind(part, call.upto) if whole else rows[len(parts) - 1].seq
+                return Chunk([b"".join(taken)], row.seq, len(taken))
         # In one piece, since the server only passes them on.
-        return Chunk([b"".join(parts)], cursor, len(parts))
+        return Chunk([b"".join(taken)], self._seq_behind(high, call.upto), len(taken))
 
-    def _seq_behind(self, part: Part, upto: int) -> int:
-        """Return the cursor of a reader that has had everything in a part."""
-        return min(upto, self._rows.seq_at(part.end - 1) or upto)
+    def _rows_at(self, part: Part, found: BitMap) -> Iterator[Row]:
+        for start in range(0, len(found), _FETCHED_AT_ONCE):
+            yield from self._rows.at(
+                [part.first + place for place in found[start : start + _FETCHED_AT_ONCE]]
+            )
+
+    def _seq_behind(self, position: int, upto: int) -> int:
+        """Return the cursor of a reader that has had everything up to a position."""
+        return min(upto, self._rows.seq_at(position) or upto)
+
+
+def _has_no_conditions(query: Query) -> bool:
+    return (
+        len(query.types) == len(TYPES)
+        and query.own is None
+        and not (query.keys or query.phrases)
+        and (query.date_from, query.date_to) == (BEGINNING_OF_TIME, END_OF_TIME)
+    )
+
+
+def _ranges(
+    parts: list[Part], wanted: Wanted, first: int, last: int
+) -> Iterator[tuple[Part, int, int]]:
+    """Divide the positions from `first` to `last` into those that are searched at once.
+
+    That is a whole part where the index alone answers, and few messages where their text is read.
+    """
+    phrases = any(len(phrase) > 1 for _, query in wanted for phrase in query.phrases)
+    size, left = _FIRST_RANGE, _RANGES_PER_CHUNK
+    for part in parts:
+        low, high = max(first, part.first), min(last, part.end - 1)
+        while low <= high and left:
+            end = min(high, low + size - 1) if phrases else high
+            yield part, low, end
+            low = end + 1
+            if phrases:
+                size, left = 2 * size, left - 1
 
 
 def _newest(found: Found, skipped: int, wanted: int) -> list[int]:
@@ -137,7 +266,7 @@ def _newest(found: Found, skipped: int, wanted: int) -> list[int]:
     return positions
 
 
-_ANSWERS: dict[type, Callable[[StoredMessages, Any], Page | Chunk | list[Record]]] = {
+_ANSWERS: dict[type, Callable[[StoredMessages, Any], Steps[Any]]] = {
     PageCall: StoredMessages.page,
     ChunkCall: StoredMessages.chunk,
     RecordsCall: StoredMessages.records,
