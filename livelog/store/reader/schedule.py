@@ -2,8 +2,9 @@
 
 Owners take turns. The turn of a call counts for its user and for its address, and the next turn
 goes to the call both of whose have waited longest: neither many users behind one address nor one
-user at many addresses get more than a single one. Among the calls of one owner the one that has
-used the least time goes first, so a short call does not wait for the long ones that came before.
+user at many addresses get more than a single turn. Among the calls of one owner those that have
+used little time go first, so a short call does not wait for the long ones before it; the long ones
+are carried out one after the other, so that some are answered before their deadline.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from livelog.budget import Owner
+
+_SHORT_SECONDS = 0.1
+"""Seconds up to which a call counts as short."""
 
 
 @dataclass(slots=True, eq=False)
@@ -72,4 +76,4 @@ class Schedule:
 
     def _place(self, task: Task) -> tuple[int, int, int, float, int]:
         user, address = (self._last[key] for key in task.keys)
-        return max(user, address), user, address, task.used, task.number
+        return max(user, address), user, address, min(task.used, _SHORT_SECONDS), task.number
