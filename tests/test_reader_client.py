@@ -1,4 +1,4 @@
-"""The client of the reading process: a process that is frozen, broken or missing, calls left alone."""
+"""The client of the reading process: processes that are frozen, broken or missing."""
 
 from __future__ import annotations
 

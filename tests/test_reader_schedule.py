@@ -1,4 +1,4 @@
-"""The order of calls in the reading process: owners take turns, short calls do not wait for long."""
+"""The order of calls in the reading process: owners take turns, short calls go first."""
 
 from __future__ import annotations
 

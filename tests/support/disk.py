@@ -13,7 +13,7 @@ from livelog.index.plan import finish
 from livelog.index.query import Query, Subscription
 from livelog.store.database.file import connect, open_file
 from livelog.store.reader.answers import Answer, StoredMessages
-from livelog.store.reader.calls import Call, ChunkCall, PageCall
+from livelog.store.reader.calls import MEMORY_BYTES, Call, ChunkCall, PageCall
 from livelog.store.writer import _TRIM, Retention, Writer
 from livelog.wire.record import Record
 
@@ -32,14 +32,14 @@ def key_file(path: Path, key: bytes = KEY) -> str:
 class Disk:
     """A file that is written as the server does, and read in this thread."""
 
-    def __init__(self, path: Path, key: bytes = b"") -> None:
+    def __init__(self, path: Path, key: bytes = b"", memory_bytes: int = MEMORY_BYTES) -> None:
         self.path = str(path)
         self.key = key
         connection, contents = open_file(self.path, key)
         self.writer = Writer(
             connection, contents, Retention(), lambda: 0.0, lambda call: call(), lambda upto: None
         )
-        self.reader = StoredMessages(self.path, self.key)
+        self.reader = StoredMessages(self.path, self.key, memory_bytes)
         self.trimmed_upto = contents.trimmed_upto
 
     def write(self, records: Sequence[Record]) -> None:

@@ -38,7 +38,7 @@ from livelog.store.reader.calls import (
 )
 from livelog.store.reader.rows import Unreadable
 from livelog.store.reader.schedule import Schedule, Task
-from livelog.store.reader.segments import NotIndexedError, remove
+from livelog.store.reader.segments import DAMAGES, NotIndexedError, passes, remove
 
 _log = logging.getLogger(__name__)
 
@@ -71,13 +71,10 @@ def main(path: str) -> int:
             Service(server, path).run()
         except ConnectionError:  # the server is gone
             return 0
-        except sqlite3.OperationalError as error:  # locked or full: the file itself may be good
+        except DAMAGES as error:
             _log.warning("the index of %s has failed: %s", path, error)
-            return 1
-        except sqlite3.Error as error:
-            # The file is damaged; the next process makes it again.
-            _log.warning("the index of %s is made again, it has failed: %s", path, error)
-            remove(index_path(path))
+            if not passes(error):
+                remove(index_path(path))  # the next process makes it again
             return 1
         except (Unreadable, OSError) as error:
             _log.warning("%s", error)

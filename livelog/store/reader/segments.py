@@ -85,6 +85,11 @@ _LOGGED_SECONDS = 10.0
 """Seconds between two lines in the log about an index that is far behind."""
 
 
+DAMAGES = (sqlite3.Error, UnicodeDecodeError)
+"""Errors of a file that is damaged, or that cannot be used now: see `passes`. Some of SQLite's own
+messages about damage cannot be decoded."""
+
+
 class NotIndexedError(Exception):
     """Messages that a call needs are not indexed yet."""
 
@@ -264,7 +269,9 @@ class Segments:
                 return self._index_more()
         try:
             return self._step(self._job)
-        except sqlite3.OperationalError as error:  # the disk is full, for one
+        except sqlite3.OperationalError as error:
+            if not passes(error):
+                raise
             self._abandon(error)
             return False
 
@@ -396,10 +403,10 @@ def _opened(path: str, rows: Rows, key: bytes, cache: Cache) -> tuple[Connection
     for _ in range(2):
         try:
             return _read(_connect(path, rows.name, key), rows, cache)
-        except sqlite3.OperationalError as error:  # locked, or no room: it may be good
-            _log.warning("the index %s cannot be used now: %s", path, error)
-            break
-        except sqlite3.DatabaseError as error:
+        except DAMAGES as error:
+            if passes(error):
+                _log.warning("the index %s cannot be used now: %s", path, error)
+                break
             _log.warning("the index %s is made again: %s", path, error)
         remove(path)
     _log.warning("the index is kept in memory")
@@ -450,6 +457,14 @@ def _prepare(connection: Connection, name: str) -> None:
         connection.execute("INSERT INTO owner VALUES (?, ?)", (name, FORMAT))
     elif owner != (name, FORMAT):
         raise sqlite3.DatabaseError("it belongs to another log or version")
+
+
+def passes(error: Exception) -> bool:
+    """Tell whether an error may be over soon, as with a locked file or a full disk."""
+    if not isinstance(error, sqlite3.OperationalError):
+        return False
+    # Where the tables themselves are damaged, statements are wrong.
+    return getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
 
 
 def _fits(each: Segment, rows: Rows) -> bool:
