@@ -286,6 +286,7 @@ export interface HistoryEvent {
   total_count: number;
   limit: number;
   offset: number;
+  incomplete?: boolean;
 }
 
 /** A page of `search`. */
@@ -297,6 +298,7 @@ export interface SearchResultsEvent {
   count: number;
   limit: number;
   offset: number;
+  incomplete?: boolean;
 }
 
 /** Messages after `from` and up to `to` are no longer stored; later ones follow. */
