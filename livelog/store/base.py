@@ -61,7 +61,7 @@ class StoreReader(Protocol):
 
     @property
     def impaired(self) -> str:
-        """What keeps past messages from being read now, for `/healthz`; empty without."""
+        """The reason why past messages cannot be read now, for `/healthz`; empty without."""
 
     async def page(
         self,

@@ -130,7 +130,7 @@ class SqliteReader:
 
     @property
     def impaired(self) -> str:
-        """What keeps past messages from being read now; empty without."""
+        """The reason why past messages cannot be read now; empty without."""
         return self._process.impaired
 
     async def page(

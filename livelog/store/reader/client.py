@@ -141,7 +141,7 @@ class ReaderClient:
 
     @property
     def impaired(self) -> str:
-        """What keeps past messages from being read now; empty without."""
+        """The reason why past messages cannot be read now; empty without."""
         if self._failure or self._is_silent:
             return self._failure or _SILENT
         indexed, count = self._progress.indexed, self._progress.count
@@ -245,7 +245,7 @@ class ReaderClient:
             await asyncio.sleep(_RESTART_SECONDS[self._failed])
 
     async def _converse(self) -> None:
-        """Start a process and take its answers, until it fails. Raises `OSError`, `_Noise` …"""
+        """Start a process and take its answers, until it fails. Raises `OSError` and others."""
         self._has_answered = False
         reader, self._writer = await self._started()
         self._beats = 0
@@ -283,7 +283,7 @@ class ReaderClient:
         )
 
     def _take(self, data: bytes) -> None:
-        """Take an answer. Raises `_Noise` or `ValueError` if it is none."""
+        """Take an answer. Raises `_Noise` or `ValueError` for anything else."""
         number, status = HEAD.unpack_from(data)
         body = memoryview(data)[HEAD.size :]
         self._beats, self._has_answered, self._failure = 0, True, ""
