@@ -28,6 +28,9 @@ _HOUR = 3600 * 1_000_000
 _SHARED_CHUNKS = 32
 """Chunks that are remembered for the next reader that asks for the same: at most 8 MiB."""
 
+_TRIES = 20
+"""Times that records are asked for again which cannot be read now: they fill the window."""
+
 _LOOKUP = """
     SELECT seq, CAST(payload AS BLOB) FROM message WHERE id = ? AND seq > ?
     ORDER BY position DESC LIMIT 1
@@ -170,7 +173,15 @@ class SqliteReader:
 
     async def records(self, cursor: int, upto: int, limit: int) -> list[Record]:
         """Return at most `limit` messages after `cursor`, none above `upto`."""
-        return await self._process.ask(RecordsCall(cursor, upto, limit), list[Record], INTERNAL)
+        call = RecordsCall(cursor, upto, limit)
+        for _ in range(_TRIES):
+            try:
+                return await self._process.ask(call, list[Record], INTERNAL)
+            except RefusedError as refused:
+                if refused.retry_after is None:
+                    raise
+                await asyncio.sleep(refused.retry_after)
+        return await self._process.ask(call, list[Record], INTERNAL)
 
     async def close(self) -> None:
         """End the reading process and let go of the file."""

@@ -62,7 +62,7 @@ _BUSY_SECONDS = 1.0
 def main(path: str) -> int:
     """Answer calls until the server is gone; return the exit code."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    _log.setLevel(logging.INFO)
+    logging.getLogger("livelog").setLevel(logging.INFO)  # how far the index is
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)

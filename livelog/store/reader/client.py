@@ -235,7 +235,7 @@ class ReaderClient:
             began = loop.time()
             try:
                 await self._converse()
-            except (OSError, EOFError, _Noise, ValueError) as error:
+            except Exception as error:  # of process or system, or noise instead of an answer
                 self._failure = f"the process that reads the store has failed: {error}"
                 _log.error("the process that reads %s has failed: %s", self._path, error)
             await self._end(0.0)
@@ -283,7 +283,7 @@ class ReaderClient:
         )
 
     def _take(self, data: bytes) -> None:
-        """Take an answer. Raises `_Noise` or `ValueError` for anything else."""
+        """Take an answer. Raises `_Noise` and others for anything else."""
         number, status = HEAD.unpack_from(data)
         body = memoryview(data)[HEAD.size :]
         self._beats, self._has_answered, self._failure = 0, True, ""

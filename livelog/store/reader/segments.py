@@ -5,7 +5,7 @@ the store, or is damaged, it is deleted. New messages go into an index in memory
 it has enough messages, or takes enough memory, it is sealed, that is, written to the file as a
 segment, and neighbours of about one size are merged. This work is done in steps, between those of
 calls. While the index is far behind the messages, as after its file was lost, it is sealed in
-larger segments, which spares most of the merges.
+larger segments, which spares most of the merges; the others wait.
 
 One job is under way at a time: drop the oldest segment, seal, merge, or delete what has been
 dropped or merged. Each is one transaction, so that a process that is killed leaves the file as it
@@ -314,9 +314,11 @@ class Segments:
         count = len(self._open.index)
         if count and self._open.bytes >= self._open_bytes:
             return True
-        if count < SEALED_AT or count >= _BULK * SEALED_AT:
-            return count >= SEALED_AT
-        return self._rows.position_upto(1 << 62) - self.end < _BULK * SEALED_AT
+        return count >= (_BULK * SEALED_AT if self._is_far_behind else SEALED_AT)
+
+    @property
+    def _is_far_behind(self) -> bool:
+        return self._rows.position_upto(1 << 62) - self.end >= _BULK * SEALED_AT
 
     def _next_job(self) -> Steps[None] | None:
         if self._sealed and self._sealed[0].end <= self._rows.first_position:
@@ -326,6 +328,9 @@ class Segments:
         unread = [id for id in self._dropped if not self._pinned[id]]
         if unread:
             return self._delete(unread[0])
+        return None if self._is_far_behind else self._next_merge()
+
+    def _next_merge(self) -> Steps[None] | None:
         for start in range(len(self._sealed) - _MERGED_AT_ONCE + 1):
             neighbours = self._sealed[start : start + _MERGED_AT_ONCE]
             if self._belong_together(neighbours):
