@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from livelog.errors import SERVER_ERROR, RefusedError
 
@@ -33,6 +33,21 @@ async def interleaved(steps: Generator[None, None, Result]) -> Result:
             result: Result = stop.value
             return result
         await asyncio.sleep(0)
+
+
+class Owner(NamedTuple):
+    """The user and the address that a piece of work is done for; both share out its time.
+
+    A user is empty while nobody has authenticated, an address for the program itself and for
+    clients of a Unix socket.
+    """
+
+    user: str
+    address: str
+
+
+INTERNAL = Owner("", "")
+"""The server itself."""
 
 
 # Memory.

@@ -294,7 +294,7 @@ class Server(InProcess):
         retention = Retention(config.storage.retention_messages, config.storage.retention_days)
         key = read_key(config.storage.key_file) if config.storage.key_file else b""
         path = config.storage.path
-        return open_sqlite(path, retention, self._clock, self._trim, key, self._impair)
+        return open_sqlite(path, retention, self._clock, self._trim, key, self._damaged)
 
     @property
     def _window_messages(self) -> int:
@@ -305,15 +305,15 @@ class Server(InProcess):
     def _trim(self, upto: int) -> None:
         self._log.trim(upto)
 
-    def _impair(self, issue: str) -> None:
-        self._log.impaired = issue
+    def _damaged(self, issue: str) -> None:
+        self._log.damage = issue
 
     async def _fill(self) -> None:
         try:
             await self._log.fill()
         except RefusedError as refused:
-            self._log.impaired = f"the window could not be filled: {refused.issue}"
-            _logger.error("%s", self._log.impaired)
+            self._log.unfilled = f"the window could not be filled: {refused.issue}"
+            _logger.error("%s", self._log.unfilled)
 
     async def _listen(self) -> Listener:
         def plain() -> asyncio.Protocol:

@@ -69,7 +69,7 @@ class StoreReaderAgainstAList(DiskMachine):
     def recall(self, back: int, unseen: int, limit: int) -> None:
         """A record that was read is the one that was written."""
         cursor, upto = max(self.disk.trimmed_upto, self.last - back), self.last - unseen
-        answer = self.disk.reader.answer(RecordsCall(cursor, upto, limit))
+        answer = self.disk.answer(RecordsCall(cursor, upto, limit))
         assert answer == [one for one in self.kept if cursor < one.seq <= upto][:limit]
 
 

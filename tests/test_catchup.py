@@ -13,6 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from livelog.auth.principal import ANYBODY
 from livelog.errors import SERVER_ERROR, RefusedError
+from livelog.fanout import catchup
 from livelog.fanout.audience import Reader
 from livelog.fanout.catchup import CHUNK_BYTES, STEP_BYTES, CatchUp
 from livelog.fanout.hub import Hub
@@ -24,6 +25,7 @@ from livelog.store.memory import open_memory
 from livelog.wire import frames
 from livelog.wire.commands import Filters
 from livelog.wire.record import Record
+from tests.support.party import Silent
 from tests.support.strategies import Json, record, split
 from tests.support.wire import no_faults, on_uvloop, until
 
@@ -36,7 +38,8 @@ class Client:
 
     def __init__(self) -> None:
         self.writes: list[bytes] = []
-        self.reader = Reader(self.write)
+        self.party = Silent()
+        self.reader = Reader(self.write, self.party)
 
     def write(self, data: bytes) -> None:
         assert not self.reader.blocked
@@ -348,7 +351,7 @@ async def test_an_error_that_fills_the_send_buffer_ends_no_fetch() -> None:
         place.catch_up.block(reader)
 
     written: list[bytes] = []
-    reader = Reader(write)
+    reader = Reader(write, Silent())
     with pytest.MonkeyPatch.context() as patch, no_faults():
         patch.setattr(place.log, "read_after", lambda *asked: None)
         patch.setattr(place.log, "fetch_after", unreadable)
@@ -362,3 +365,28 @@ async def test_an_error_that_fills_the_send_buffer_ends_no_fetch() -> None:
     assert actions == ["error", "gap"]
     assert reader.blocked
     place.catch_up._check()
+
+
+@on_uvloop
+async def test_what_cannot_be_read_now_is_tried_again_and_never_becomes_a_gap() -> None:
+    """The reader is told in the end, and can resume where it was."""
+    place = Place(window=1)
+    place.fill(3)
+    asked: list[int] = []
+
+    async def later(cursor: int, *asking: object) -> Chunk:
+        asked.append(cursor)
+        raise RefusedError(SERVER_ERROR, "", "the store does not answer", retry_after=1)
+
+    client = Client()
+    with pytest.MonkeyPatch.context() as patch, no_faults():
+        patch.setattr(catchup, "RETRIES", (0.0, 0.0))
+        patch.setattr(place.log, "read_after", lambda *asked: None)
+        patch.setattr(place.log, "fetch_after", later)
+        place.catch_up.move(client.reader, SYSTEM, since=0)
+        place.tick()
+        await until(lambda: client.party.failures, "a failure")
+    assert asked == [0, 0, 0]
+    assert client.writes == []
+    assert client.reader.cursor == 0
+    assert not place.catch_up._fetches

@@ -21,6 +21,7 @@ from livelog.log.ingest import Ingest
 from livelog.log.log import Log
 from livelog.log.window import Window
 from livelog.store.memory import open_memory
+from tests.support.party import Silent
 from tests.support.wire import on_each_loop, on_uvloop, until, user
 
 
@@ -46,7 +47,7 @@ class Stage:
 
     def listen(self, write: Callable[[bytes], object], since: int | None = None) -> Reader:
         """A reader of everything."""
-        reader = Reader(write)
+        reader = Reader(write, Silent())
         self.catch_up.move(reader, NOTHING.with_types({"user": EVERYTHING}), since)
         return reader
 

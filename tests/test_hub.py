@@ -35,6 +35,7 @@ from livelog.wire import frames
 from livelog.wire.commands import Filters
 from livelog.wire.messages import MessageType
 from livelog.wire.record import Record
+from tests.support.party import Silent
 from tests.support.strategies import Json, record, split
 
 BOTH: dict[MessageType, Query] = {"user": EVERYTHING, "system": EVERYTHING}
@@ -106,7 +107,7 @@ class Transport:
         self.writes: list[bytes] = []
         self.room: int | None = None
         """Bytes it takes before it reports a full buffer."""
-        self.reader = Reader(self.write)
+        self.reader = Reader(self.write, Silent())
 
     def write(self, data: bytes) -> None:
         assert not self.reader.blocked, "written to while blocked"

@@ -28,6 +28,7 @@ from livelog.wire import frames
 from livelog.wire.messages import TYPES, AnyMessage, MessageType, UserMessage
 from livelog.wire.record import Receipt
 from livelog.wire.timestamps import parse_moment, timestamp
+from tests.support.party import Silent
 from tests.support.strategies import Json, messages, split
 from tests.test_explain import mutated
 from tests.test_messages import EXAMPLES
@@ -46,7 +47,7 @@ class House:
         self.engine.start(self.log)
         self.ingest = Ingest(self.engine, lambda: self.now, max_bytes=2000)
         self.received: list[bytes] = []
-        reader = Reader(self.received.append)
+        reader = Reader(self.received.append, Silent())
         reader.subscription = self.wanted = NOTHING.with_types(dict.fromkeys(types, EVERYTHING))
         self.hub.join(reader)
 

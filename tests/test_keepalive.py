@@ -49,6 +49,14 @@ def test_a_full_send_buffer_counts_from_when_it_was_full() -> None:
     assert alive.due(140, blocked=True) is Due.END_STALLED
 
 
+def test_silence_means_nothing_while_the_server_does_not_read() -> None:
+    alive = Keepalive(CONFIG, 100)
+    alive.pinged = 120
+    assert alive.due(200, blocked=False, held=True) is Due.NOTHING
+    assert alive.deadline(200, blocked=False, held=True) == 210
+    assert alive.due(200, blocked=False, held=False) is Due.END_SILENT
+
+
 def test_a_ping_with_a_long_timeout_is_looked_after_once_an_interval() -> None:
     alive = Keepalive(Config(ping_interval=10, ping_timeout=25), 100)
     alive.pinged = 110

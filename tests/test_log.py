@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from livelog.auth.principal import ANYBODY
+from livelog.budget import INTERNAL
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.fanout.catchup import CatchUp
@@ -24,6 +25,7 @@ from livelog.store.memory import MemoryJournal, open_memory
 from livelog.wire import frames
 from livelog.wire.commands import Filters
 from livelog.wire.record import Record
+from tests.support.party import Silent
 from tests.support.strategies import record, split
 from tests.support.wire import on_each_loop, until
 
@@ -58,7 +60,7 @@ class Place:
         store = Store(journal or MemoryJournal(), None, Bounds())
         self.log = Log(Window(window, 10**9), store, [self.hub])
         self.hub.on_work = self.wake
-        reader = Reader(self.received.append)
+        reader = Reader(self.received.append, Silent())
         reader.subscription = SYSTEM
         self.hub.join(reader)
 
@@ -153,7 +155,7 @@ async def test_a_commit_of_a_later_turn_of_the_loop_is_flushed() -> None:
 def test_a_page_of_history_has_the_bytes_that_were_delivered() -> None:
     place = Place()
     fresh = place.commit(*range(1, 11))
-    page = asyncio.run(place.log.read(EVERYTHING, Span(3, 2)))
+    page = asyncio.run(place.log.read(EVERYTHING, Span(3, 2), INTERNAL))
     assert page.payloads == [one.payload for one in (fresh[7], fresh[6], fresh[5])]
     assert page.total == 10
     assert [json.loads(payload)["seq"] for payload in page.payloads] == [8, 7, 6]
@@ -163,7 +165,7 @@ def test_a_page_of_history_has_the_bytes_that_were_delivered() -> None:
 def test_a_page_at_the_end_is_short_or_empty(limit: int, offset: int, seqs: list[int]) -> None:
     place = Place()
     place.commit(1, 2)
-    page = asyncio.run(place.log.read(EVERYTHING, Span(limit, offset)))
+    page = asyncio.run(place.log.read(EVERYTHING, Span(limit, offset), INTERNAL))
     assert ([json.loads(payload)["seq"] for payload in page.payloads], page.total) == (seqs, 2)
 
 
@@ -181,7 +183,7 @@ def test_other_tasks_run_while_a_long_read_goes_on() -> None:
     async def read() -> int:
         busy = asyncio.create_task(others())
         page = await place.log.read(
-            compile_query(ANYBODY, Filters(text='"red dragon"')), Span(10, 4000)
+            compile_query(ANYBODY, Filters(text='"red dragon"')), Span(10, 4000), INTERNAL
         )
         busy.cancel()
         return page.total

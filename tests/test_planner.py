@@ -29,6 +29,7 @@ from livelog.store.reader import segment, segments
 from livelog.wire.commands import Filters
 from livelog.wire.record import Record
 from tests.support.disk import Disk
+from tests.support.party import Silent
 from tests.support.strategies import Json, askers, filters, messages, principal, record, split
 from tests.test_query import complete, plainly, visible
 
@@ -115,7 +116,7 @@ def of_window(
 def live(records: list[Record], query: Query) -> list[bytes]:
     """Return the frames that a subscriber with this query gets."""
     hub, received = Hub(), list[bytes]()
-    reader = Reader(received.append)
+    reader = Reader(received.append, Silent())
     reader.subscription = NOTHING.with_types(dict.fromkeys(sorted(query.types), query))
     hub.join(reader)
     for one in records:

@@ -44,6 +44,7 @@ async def test_a_reading_process_that_was_killed_is_replaced(tmp_path: Path) -> 
             await reader.tell("subscribe", message_types=TYPES, since=since)
         for _ in range(3):
             await http.send(request("GET", "/api/history?limit=1000&offset=3000"))
+            await until(lambda: reading_processes(tmp_path), "a process")
             killed = killed_reader(tmp_path)
             answer = await http.answer()
             assert answer.json["messages"] == messages[1000:2000][::-1]

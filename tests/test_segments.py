@@ -17,14 +17,19 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import invariant, rule
 
 from livelog.auth.principal import ANYBODY
-from livelog.index.paging import Span
-from livelog.index.query import EVERYTHING, Query, compile_query
+from livelog.index.paging import Page, Span
+from livelog.index.plan import finish
+from livelog.index.query import EVERYTHING, NOTHING, Query, compile_query
 from livelog.store.database.connection import Connection, Rows
-from livelog.store.reader.segments import Segments
+from livelog.store.reader import segments
+from livelog.store.reader.answers import StoredMessages
+from livelog.store.reader.calls import PageCall, Progress
+from livelog.store.reader.segments import DAMAGES, NotIndexedError, Segments
 from livelog.wire.commands import Filters
 from tests.support.disk import KEY, Disk
+from tests.support.keeping import sample
 from tests.support.segments import SAMPLE, DiskMachine, queries, small_segments
-from tests.support.strategies import record
+from tests.support.strategies import record, split
 
 __all__ = ["small_segments"]  # a fixture
 
@@ -57,12 +62,13 @@ class SegmentsAgainstAList(DiskMachine):
     def find(self, query: Query) -> None:
         reader, rows = self.segments, self.disk.reader._rows
         first, last = rows.first_position, rows.position_upto(self.last)
-        reader.cover(last)
-        found = [
-            rows.seq_at(part.first + place)
-            for part in reader.parts(first, last)
-            for place in reader.matches(part, query, first, last)
-        ]
+        finish(reader.cover(last))
+        with reader.reading(first, last) as parts:
+            found = [
+                rows.seq_at(part.first + place)
+                for part in parts
+                for place in finish(reader.matches(part, query, first, last))
+            ]
         assert found == [one.seq for one in self.kept if query.matches(one)]
 
     @invariant()
@@ -81,7 +87,8 @@ def test_segments_are_merged_so_that_few_are_left(tmp_path: Path, key: bytes) ->
     disk = Disk(tmp_path / "live.db", key)
     disk.write([record(SAMPLE, seq) for seq in range(1, 201)])
     disk.settle()
-    counts = [part.end - part.first for part in disk.reader._segments.parts(0, 1000)]
+    with disk.reader._segments.reading(0, 1000) as parts:
+        counts = [part.end - part.first for part in parts]
     assert sum(counts) == 200
     assert max(counts) > 50
     assert len(counts) < 12
@@ -135,6 +142,140 @@ def test_an_index_that_cannot_be_written_is_kept_in_memory_until_it_can(
     assert disk.page(EVERYTHING, 1000, Span(1000)).total == 160
     disk.reopen()
     assert disk.page(EVERYTHING, 1000, Span(1000)).total == 160
+    disk.close()
+
+
+def words_of(seq: int, count: int = 400) -> str:
+    return " ".join(f"{seq}x{number}" for number in range(count))
+
+
+@each_key
+def test_many_distinct_words_are_sealed_early_and_merged_only_while_they_fit(
+    tmp_path: Path, key: bytes
+) -> None:
+    """The memory of the open end and of a merge is bounded, however few the messages are."""
+    memory = 4 << 20
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segments, "SEALED_AT", 8192)
+        patch.setattr(segments, "_LARGEST", 1 << 20)
+        disk = Disk(tmp_path / "live.db", key, memory)
+        for first in range(1, 151, 10):
+            fresh = [SAMPLE | {"data": {"note": words_of(seq)}} for seq in range(first, first + 10)]
+            disk.write([record(one, first + place) for place, one in enumerate(fresh)])
+        index = disk.reader._segments
+        while disk.reader.work():
+            assert index._open.bytes < memory // 2 + 500 * 500
+            assert index._cache._bytes <= memory // 4
+        assert len(index._sealed) > 2
+        assert sum(one.count for one in index._sealed) > 100
+        assert max(one.characters for one in index._sealed) <= memory // 8
+        for seq in (1, 75, 150):
+            found = disk.page(compile_query(ANYBODY, Filters(text=f"{seq}x77")), 150, Span(150))
+            assert seq in [seq_of(payload) for payload in found.payloads]
+            assert index._cache._bytes <= memory // 4
+        index._check()
+        disk.close()
+
+
+@each_key
+def test_an_index_that_is_made_anew_has_larger_segments(tmp_path: Path, key: bytes) -> None:
+    disk = Disk(tmp_path / "live.db", key)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segments, "_BULK", 8)
+        disk.write([record(SAMPLE, seq) for seq in range(1, 201)])
+        sizes = set()
+        while disk.reader.work():
+            sizes |= {one.count for one in disk.reader._segments._sealed[:1]}
+    assert min(sizes) >= 32
+    assert len(disk.reader._segments._open.index) < 4
+    assert disk.reader.progress == Progress(200, 200)
+    disk.close()
+
+
+def test_a_call_is_told_how_far_an_index_is_that_is_being_made(tmp_path: Path) -> None:
+    """Pages without conditions and readers that resume need no index."""
+    disk = Disk(tmp_path / "live.db")
+    disk.write([record(SAMPLE, seq) for seq in range(1, 201)])
+    disk.reader.work()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segments, "_WAIT_SECONDS", 0.0)
+        with pytest.raises(NotIndexedError) as told:
+            disk.page(compile_query(ANYBODY, Filters(text="dragon")), 200, Span(1))
+        assert 0 < told.value.share < 0.1
+        assert told.value.seconds >= 1
+        page = disk.page(EVERYTHING, 200, Span(3, 150))
+        assert ([*map(seq_of, page.payloads)], page.total) == ([50, 49, 48], 200)
+        cursor, found = 0, 0
+        wanted = NOTHING.with_types({"system": compile_query(ANYBODY, Filters(text="dragon"))})
+        while cursor < 200:
+            chunk = disk.chunk(cursor, 200, wanted, 2000)
+            assert chunk.cursor > cursor
+            cursor, found = chunk.cursor, found + len(split(b"".join(chunk.frames)))
+        assert found == 200
+    disk.settle()
+    assert disk.page(compile_query(ANYBODY, Filters(text="dragon")), 200, Span(1)).total == 200
+    disk.close()
+
+
+def test_a_segment_that_a_call_reads_stays_until_the_call_has_ended(tmp_path: Path) -> None:
+    """Merging and trimming go on meanwhile, and what has been trimmed is not given."""
+    disk = Disk(tmp_path / "live.db")
+    disk.write([record(SAMPLE, seq) for seq in range(1, 18)])
+    for _ in range(20):
+        disk.reader.work()
+    query = compile_query(ANYBODY, Filters(text='"red dragon"'))
+    steps = disk.reader.answer(PageCall(query, 0, 17, Span(20), 0))
+    with disk.reader.snapshot():
+        next(steps)
+    disk.trim(4, deleted=True)
+    disk.write([record(SAMPLE, seq) for seq in range(18, 101)])
+    disk.settle()
+    page = finish(steps)
+    assert isinstance(page, Page)
+    assert [*map(seq_of, page.payloads)] == [*range(17, 4, -1)]
+    assert page.total == 13
+    disk.settle()
+    assert not disk.reader._segments._dropped
+    disk.reader._segments._check()
+    disk.close()
+
+
+QUERIES = [
+    compile_query(ANYBODY, Filters(text="dragon", severity="info")),
+    compile_query(ANYBODY, Filters(text="ago")),
+    compile_query(ANYBODY, Filters(text="nowhere")),
+    compile_query(ANYBODY, Filters(username="nobody")),
+    compile_query(ANYBODY, Filters(type="system", user_id="u3")),
+    compile_query(ANYBODY, Filters(date_from="2026-01-10T00:00:00Z")),
+]
+
+
+def test_a_flipped_bit_in_the_index_never_changes_an_answer(tmp_path: Path) -> None:
+    """It is found out, and then the index is made again, or it is where nothing is read."""
+    disk = Disk(tmp_path / "live.db")
+    disk.write([record(sample(number), number) for number in range(1, 121)])
+    disk.settle()
+    right = [disk.page(query, 120, Span(1000)) for query in QUERIES]
+    disk.reader.close()
+    index = tmp_path / "live.db-index"
+    good = index.read_bytes()
+    found_out = 0
+    for place in range(100, len(good), len(good) // 80):
+        damaged = bytearray(good)
+        damaged[place] ^= 1 << place % 8
+        segments.remove(str(index))
+        index.write_bytes(damaged)
+        try:
+            disk.reader = StoredMessages(disk.path, b"")
+            answers = [disk.page(query, 120, Span(1000)) for query in QUERIES]
+        except DAMAGES:  # at which the process makes it again
+            found_out += 1
+            disk.reader.close()
+            continue
+        assert answers == right, place
+        disk.reader.close()
+    assert found_out > 2
+    disk.reader = StoredMessages(disk.path, b"")
     disk.close()
 
 

@@ -19,7 +19,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from livelog.budget import PAGE_BYTES
+from livelog.budget import INTERNAL, PAGE_BYTES
 from livelog.index.paging import Anchor, Page, Span, fitting
 from livelog.index.query import EVERYTHING, Query
 from livelog.log.log import Log
@@ -83,8 +83,8 @@ def test_a_cut_page_is_the_part_nearest_to_its_place(
     whole = Span(limit, 0, anchor, at) if anchor else Span(limit, at)
     cut = Span(whole.limit, whole.offset, anchor, whole.seq, max_bytes)
     with logged(records, min(in_window, len(records))) as (log, stored):
-        full = asyncio.run(log.read(EVERYTHING, whole))
-        page = asyncio.run(log.read(EVERYTHING, cut))
+        full = asyncio.run(log.read(EVERYTHING, whole, INTERNAL))
+        page = asyncio.run(log.read(EVERYTHING, cut, INTERNAL))
         built = [sum(map(len, each.payloads[1:])) for each in stored.asked[1:]]
     assert not full.truncated
     assert all(bytes_ <= max_bytes for bytes_ in built)

@@ -10,12 +10,26 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
+from livelog.budget import Owner
+from livelog.errors import RefusedError
 from livelog.index.query import NOTHING, Subscription
 from livelog.wire.messages import MessageType
 
 Route = tuple[MessageType, str]
 """A type and a term, the key of `routing`'s tables: a message with both concerns what it finds."""
+
+
+class Party(Protocol):
+    """The one that reads: a connection, or a subscription in process."""
+
+    @property
+    def owner(self) -> Owner:
+        """The owner of what is read from the store for it."""
+
+    def fail(self, refused: RefusedError) -> None:
+        """End the reading: messages that are stored cannot be had now, but may be later."""
 
 
 class Reader:
@@ -25,10 +39,11 @@ class Reader:
     reader is in no audience; `Hub.position` is exact for live readers, too.
     """
 
-    __slots__ = ("audience", "blocked", "cursor", "personal", "subscription", "write")
+    __slots__ = ("audience", "blocked", "cursor", "party", "personal", "subscription", "write")
 
-    def __init__(self, write: Callable[[bytes], object], cursor: int = 0) -> None:
+    def __init__(self, write: Callable[[bytes], object], party: Party, cursor: int = 0) -> None:
         self.write = write
+        self.party = party
         self.cursor = cursor
         self.subscription = NOTHING
         self.audience: Audience | None = None

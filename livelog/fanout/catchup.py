@@ -29,6 +29,9 @@ STEP_SCANNED = 4000
 """Bytes that all readers get together, and records that are examined for them, before the live
 readers are written to again: some milliseconds of work."""
 
+RETRIES = (0.5, 2.0)
+"""Seconds after which a fetch that was refused for now is tried again."""
+
 MAX_FETCHES = 8
 """Chunks that are fetched from the store at the same time, each of which takes memory."""
 
@@ -111,19 +114,42 @@ class CatchUp:
             self.add(reader)
 
     async def _fetch(self, reader: Reader) -> None:
-        """Give `reader` a chunk from the store, and enqueue it again."""
+        """Give `reader` a chunk from the store, and enqueue it again.
+
+        What cannot be read now is tried again; then the reader fails, and resumes by itself where
+        it was. Only what cannot be read at all becomes a gap.
+        """
         unreadable = b""
-        async with self._slots:
+        try:
+            chunk = await self._fetched(reader)
+        except RefusedError as refused:
+            if refused.retry_after is not None:
+                del self._fetches[reader]
+                reader.party.fail(refused)
+                return
+            chunk = self._log.out_of_reach(reader.cursor)
+            unreadable = frames.text(encoder.encode(error(refused)))
+        # Before anything is written: a write that fills the buffer blocks the reader, and would
+        # cancel this task.
+        del self._fetches[reader]
+        self._write(reader, chunk, before=unreadable)
+        self.add(reader)
+
+    async def _fetched(self, reader: Reader) -> Chunk:
+        """Fetch a chunk, and try again where that may help. Raises `RefusedError`."""
+        for pause in RETRIES:
             try:
-                chunk = await self._log.fetch_after(reader.cursor, reader.subscription, CHUNK_BYTES)
+                return await self._fetched_once(reader)
             except RefusedError as refused:
-                chunk = self._log.out_of_reach(reader.cursor)
-                unreadable = frames.text(encoder.encode(error(refused)))
-            # Before anything is written: a write that fills the buffer blocks the reader, and
-            # would cancel this task.
-            del self._fetches[reader]
-            self._write(reader, chunk, before=unreadable)
-            self.add(reader)
+                if refused.retry_after is None:
+                    raise
+            await asyncio.sleep(pause)
+        return await self._fetched_once(reader)
+
+    async def _fetched_once(self, reader: Reader) -> Chunk:
+        wanted, owner = reader.subscription, reader.party.owner
+        async with self._slots:
+            return await self._log.fetch_after(reader.cursor, wanted, CHUNK_BYTES, owner)
 
     def _write(self, reader: Reader, chunk: Chunk, before: bytes = b"") -> int:
         """Write a chunk behind the frames in `before`, and return their size in bytes."""

@@ -104,6 +104,8 @@ class Page:
     nearest: int = 0
     """Place in `payloads` of the message nearest to the one that the page was asked beside; before
     the first or behind the last if that is not among them."""
+    incomplete: bool = False
+    """The store could not be asked: `total` counts the matches in the window only."""
 
 
 @dataclass(slots=True)

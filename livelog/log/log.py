@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from livelog.budget import interleaved
+from livelog.budget import Owner, interleaved
 from livelog.errors import RefusedError
 from livelog.index.paging import Chunk, Page, Span, fitting
 from livelog.index.query import Query, Subscription
@@ -65,8 +65,11 @@ class Log:
         # After a start.
         self._filling: list[Record] | None = None if store.reader is None else []
         """Records committed while the window is still to be filled; None once it is."""
-        self.impaired = ""
-        """A fault that does not keep messages from being taken, for `/healthz`; empty without."""
+        # Faults that do not keep messages from being taken; empty without.
+        self.unfilled = ""
+        """The reason why the window could not be filled."""
+        self.damage = ""
+        """The damage that has been found in the store."""
 
     @property
     def refusal(self) -> RefusedError | None:
@@ -82,6 +85,12 @@ class Log:
         """Bound the memory of the window anew; what is safe on disk is evicted beyond it."""
         self._window.max_bytes = max_bytes
         self._window.evict(self._safe_upto)
+
+    @property
+    def impaired(self) -> str:
+        """A fault that does not keep messages from being taken, for `/healthz`; empty without."""
+        reading = "" if self._reader is None else self._reader.impaired
+        return self.unfilled or self.damage or reading
 
     # In.
 
@@ -132,17 +141,18 @@ class Log:
 
     # Out.
 
-    async def read(self, query: Query, span: Span) -> Page:
-        """Return a page of history, newest first. Yields to the loop while it searches.
+    async def read(self, query: Query, span: Span, owner: Owner) -> Page:
+        """Return a page of history for `owner`, newest first. Yields to the loop while it searches.
 
-        Raises `RefusedError` when what is on disk cannot be read.
+        If the store does not answer, a page that needs only the window is `incomplete`. Raises
+        `RefusedError` when what is on disk cannot be read: with `retry_after` if that may pass.
         """
         window = self._window
         matches = await interleaved(window.find(query))
         upto = window.evicted_upto
         reader = self._reader if self._trimmed_upto < upto else None
         if reader is not None and span.anchor and span.seq <= upto:
-            return await _read_around_the_past(reader, query, span, matches, upto)
+            return await _read_around_the_past(reader, query, span, matches, upto, owner)
         offset, limit = span.resolve(matches.newer)
         nearest = span.nearest(matches.newer, offset)
         newer = matches.frames(offset, limit)
@@ -151,10 +161,17 @@ class Log:
         # What does not fit is not asked for, only counted.
         left = limit - len(newer) if _reach(newer, limit, nearest, span.max_bytes) else 0
         rest = Span(left, max(0, offset - matches.total), max_bytes=span.max_bytes)
-        older = replace(await reader.page(query, upto, rest), offset=offset)
+        in_window = not rest.limit
+        try:
+            older = await reader.page(query, upto, rest, owner, optional=in_window)
+        except RefusedError as refused:
+            if refused.retry_after is None or not in_window:
+                raise
+            older = Page([], 0, offset, incomplete=True)
+        older = replace(older, offset=offset)
         return _page(newer, older, nearest, matches.total, span.max_bytes)
 
-    async def newest_upto(self, seq: int, query: Query) -> int:
+    async def newest_upto(self, seq: int, query: Query, owner: Owner) -> int:
         """Return the seq of the newest message up to `seq` that matches, 0 without any.
 
         Where only the store could tell, it is asked for a second; after that it is the seq of the
@@ -167,7 +184,7 @@ class Log:
         if not found and self._reader is not None and self._trimmed_upto < upto:
             try:
                 async with asyncio.timeout(_STORE_ASKED):
-                    page = await self.read(query, Span(1, anchor="before", seq=seq + 1))
+                    page = await self.read(query, Span(1, anchor="before", seq=seq + 1), owner)
             except (RefusedError, TimeoutError):
                 return upto
             found = page.payloads
@@ -185,17 +202,20 @@ class Log:
             chunk.cursor = max(chunk.cursor, self.head)
         return chunk
 
-    async def fetch_after(self, cursor: int, wanted: Subscription, max_bytes: int) -> Chunk:
+    async def fetch_after(
+        self, cursor: int, wanted: Subscription, max_bytes: int, owner: Owner
+    ) -> Chunk:
         """Fetch the next chunk for a reader whose `cursor` is at what the window no longer has.
 
-        Raises `RefusedError` when what is on disk cannot be read.
+        Raises `RefusedError` when what is on disk cannot be read: with `retry_after` if that may
+        pass.
         """
         lost = self._lost_upto(cursor)
         start, upto = max(cursor, lost), self._window.evicted_upto
         # The window may have been filled while the reader waited to fetch.
         if self._reader is None or start >= upto:
             return Chunk([], start, 0, lost)
-        chunk = await self._reader.chunk(start, upto, wanted, max_bytes)
+        chunk = await self._reader.chunk(start, upto, wanted, max_bytes, owner)
         return Chunk(chunk.frames, chunk.cursor, chunk.scanned, max(lost, chunk.lost_upto))
 
     def out_of_reach(self, cursor: int) -> Chunk:
@@ -271,12 +291,12 @@ class Log:
 
 
 async def _read_around_the_past(
-    reader: StoreReader, query: Query, span: Span, matches: Matches, upto: int
+    reader: StoreReader, query: Query, span: Span, matches: Matches, upto: int, owner: Owner
 ) -> Page:
     """Return a page that lies around a seq in the store, and may reach into the window."""
     first = max(0, matches.total - span.limit)
     newer = matches.frames(first, span.limit)
-    older = await reader.page(query, upto, span, ahead=matches.total)
+    older = await reader.page(query, upto, span, owner, ahead=matches.total)
     reaching = newer[older.offset - first :] if older.offset < matches.total else []
     nearest = len(reaching) + older.nearest
     return _page(reaching, older, nearest, matches.total, span.max_bytes)

@@ -16,8 +16,10 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 
+from livelog.budget import INTERNAL, Owner
 from livelog.client.decoding import decode
 from livelog.client.subscription import Subscription
+from livelog.errors import RefusedError
 from livelog.fanout.audience import Reader
 from livelog.fanout.catchup import CHUNK_BYTES
 from livelog.index.query import NOTHING
@@ -45,9 +47,18 @@ class Feed:
         self._bytes = 0
         self._payloads = self._take()
         self._arrived = asyncio.Event()
-        self._reader = Reader(self._write, context.log.head)
+        self._reader = Reader(self._write, self, context.log.head)
         subscription.confirm(self._catch_up.move(self._reader, wanted, subscription.seq))
         self._task = context.loop.create_task(self._run())
+
+    @property
+    def owner(self) -> Owner:
+        """The owner of what is read from the store: the program."""
+        return INTERNAL
+
+    def fail(self, refused: RefusedError) -> None:
+        """End the subscription with an error: stored messages cannot be read now."""
+        self._subscription.fail(refused)
 
     def close(self) -> None:
         """Leave the hub."""

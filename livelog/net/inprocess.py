@@ -30,6 +30,9 @@ from livelog.wire.commands import GetHistory, Search, Subscribe
 from livelog.wire.messages import TYPES, AnyMessage, Delivered, Message
 from livelog.wire.record import Receipt
 
+_HERE = ""
+"""The address of the program."""
+
 Shape = TypeVar("Shape", Subscribe, GetHistory, Search)
 
 _PLAIN: dict[str | int | None, type[Message]] = {
@@ -133,7 +136,9 @@ class InProcess:
         places = {"before": before, "after": after, "around": around}
         command = commands.get_history(filters, limit, offset, **places)
         checked = _checked(GetHistory, command)
-        found = await queries.history(context.log, _principal(as_user), checked)
+        principal = _principal(as_user)
+        owner = queries.owner(principal, _HERE)
+        found = await queries.history(context.log, principal, owner, checked)
         return page(found)
 
     async def search(
@@ -154,7 +159,9 @@ class InProcess:
         context = self._running()
         command = commands.search(query, filters, limit, offset)
         checked = _checked(Search, command)
-        found = await queries.search(context.log, _principal(as_user), checked)
+        principal = _principal(as_user)
+        owner = queries.owner(principal, _HERE)
+        found = await queries.search(context.log, principal, owner, checked)
         return page(found)
 
     def subscribe(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from livelog.auth.principal import Principal
-from livelog.budget import PAGE_BYTES
+from livelog.budget import PAGE_BYTES, Owner
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.paging import Anchor, Page, Span
 from livelog.index.query import Query, compile_query
@@ -25,7 +25,7 @@ _ANCHORS: tuple[Anchor, ...] = ("before", "after", "around")
 
 Reading = TypeVar("Reading", GetHistory, Search)
 
-Read = Callable[[Log, Principal, Any, int], Awaitable[History | SearchResults]]
+Read = Callable[[Log, Principal, Owner, Any, int], Awaitable[History | SearchResults]]
 """`history` or `search`."""
 
 
@@ -44,20 +44,20 @@ def subscription(log: Log, principal: Principal, command: Subscribe) -> dict[Mes
     return dict.fromkeys(command.message_types, query)
 
 
-def owner(principal: Principal, address: str) -> Hashable:
-    """Return the user, or the address, by which memory is shared out."""
-    return principal.id or limited_as(address)
+def owner(principal: Principal, address: str) -> Owner:
+    """Return the user and the address by which time and memory are shared out."""
+    return Owner(principal.id, limited_as(address))
 
 
 async def history(
-    log: Log, principal: Principal, command: GetHistory, max_bytes: int = PAGE_BYTES
+    log: Log, principal: Principal, owner: Owner, command: GetHistory, max_bytes: int = PAGE_BYTES
 ) -> History:
-    """Read a page of what `principal` may read, of at most `max_bytes`.
+    """Read a page of what `principal` may read, of at most `max_bytes`, in the turns of `owner`.
 
     Raises `RefusedError` for an invalid query or place, or a type that it may not read.
     """
     query = compile_query(principal, command.filters)
-    page = await log.read(query, replace(_span(command), max_bytes=max_bytes))
+    page = await log.read(query, replace(_span(command), max_bytes=max_bytes), owner)
     return History(
         messages=[Raw(payload) for payload in page.payloads],
         total_count=page.total,
@@ -65,19 +65,21 @@ async def history(
         offset=page.offset,
         truncated=page.truncated,
         next_offset=_next_offset(page),
+        incomplete=page.incomplete or UNSET,
     )
 
 
 async def search(
-    log: Log, principal: Principal, command: Search, max_bytes: int = PAGE_BYTES
+    log: Log, principal: Principal, owner: Owner, command: Search, max_bytes: int = PAGE_BYTES
 ) -> SearchResults:
     """Read a page of what `principal` may read and in which the words of the query occur, of at
-    most `max_bytes`.
+    most `max_bytes`, in the turns of `owner`.
 
     Raises `RefusedError` for an invalid query or a type that `principal` may not read.
     """
     query = compile_query(principal, command.filters, command.query)
-    page = await log.read(query, Span(command.limit, command.offset, max_bytes=max_bytes))
+    span = Span(command.limit, command.offset, max_bytes=max_bytes)
+    page = await log.read(query, span, owner)
     return SearchResults(
         query=command.query,
         results=[Raw(payload) for payload in page.payloads],
@@ -86,6 +88,7 @@ async def search(
         offset=page.offset,
         truncated=page.truncated,
         next_offset=_next_offset(page),
+        incomplete=page.incomplete or UNSET,
     )
 
 

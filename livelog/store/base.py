@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from livelog.budget import Owner
 from livelog.errors import RefusedError
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
@@ -50,7 +51,11 @@ class Journal(Protocol):
 
 
 class StoreReader(Protocol):
-    """The reading half of a store. All methods raise `RefusedError` for a file they cannot read."""
+    """The reading half of a store.
+
+    All methods raise `RefusedError` when they cannot read: with `retry_after` if that may pass.
+    Time is divided between the owners of what is read.
+    """
 
     def lookup(self, id: str) -> Known | None:
         """Return the newest message with this id."""
@@ -58,17 +63,33 @@ class StoreReader(Protocol):
     def start_of_newest(self, count: int) -> int:
         """Return the seq of the message before the `count` newest ones, 0 without more."""
 
-    async def page(self, query: Query, upto: int, span: Span, ahead: int = 0) -> Page:
+    @property
+    def impaired(self) -> str:
+        """The reason why past messages cannot be read now, for `/healthz`; empty without."""
+
+    async def page(
+        self,
+        query: Query,
+        upto: int,
+        span: Span,
+        owner: Owner,
+        *,
+        ahead: int = 0,
+        optional: bool = False,
+    ) -> Page:
         """Return a page of the matches with a seq of at most `upto`, behind `ahead` newer ones.
 
-        `total` counts the former, `offset` and an anchor in `span` all of them.
+        `total` counts the former, `offset` and an anchor in `span` all of them. An `optional` page
+        is not waited for while the store does not answer at all.
         """
 
-    async def chunk(self, cursor: int, upto: int, wanted: Subscription, max_bytes: int) -> Chunk:
+    async def chunk(
+        self, cursor: int, upto: int, wanted: Subscription, max_bytes: int, owner: Owner
+    ) -> Chunk:
         """Return what is wanted of the messages after `cursor` and up to `upto`."""
 
     async def records(self, cursor: int, upto: int, limit: int) -> list[Record]:
-        """Return the first `limit` messages after `cursor`, none above `upto`."""
+        """Return at most `limit` messages after `cursor`, none above `upto`; [] at the end only."""
 
 
 class Store(NamedTuple):

@@ -13,9 +13,11 @@ import os
 import sqlite3
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
+from livelog.budget import INTERNAL, Owner
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
@@ -40,6 +42,9 @@ _SHARED_CHUNKS = 32
 
 _DAMAGE_SECONDS = 5.0
 """Seconds between two questions for damage."""
+
+_TRIES = 20
+"""Times that records are asked for again which cannot be read now: they fill the window."""
 
 _LOOKUP = "SELECT position FROM message WHERE id = ? AND seq > ? ORDER BY position DESC LIMIT 1"
 
@@ -122,7 +127,7 @@ class SqliteReader:
         self._last_position = contents.last_position
         self._connection = connect(path, key)
         self._process = ReaderClient(path, key)
-        self._chunks: OrderedDict[tuple[int, Subscription], asyncio.Task[Chunk]] = OrderedDict()
+        self._chunks: OrderedDict[tuple[int, Subscription], SharedChunk] = OrderedDict()
         self._watching = asyncio.create_task(self._watch(impaired))
 
     def lookup(self, id: str) -> Known | None:
@@ -160,38 +165,62 @@ class SqliteReader:
         while True:
             await asyncio.sleep(_DAMAGE_SECONDS)
             with suppress(RefusedError):  # asked again soon
-                count, seq = await self._process.ask(DamageCall(), Damage)
+                count, seq = await self._process.ask(DamageCall(), Damage, INTERNAL)
                 if count > known:
                     impaired(_damaged(count, seq))
                 known = count
 
-    async def page(self, query: Query, upto: int, span: Span, ahead: int = 0) -> Page:
+    @property
+    def impaired(self) -> str:
+        """The reason why past messages cannot be read now; empty without."""
+        return self._process.impaired
+
+    async def page(
+        self,
+        query: Query,
+        upto: int,
+        span: Span,
+        owner: Owner,
+        *,
+        ahead: int = 0,
+        optional: bool = False,
+    ) -> Page:
         """Return a page of the matches up to `upto`."""
         call = PageCall(query, self.trimmed_upto, upto, span, ahead)
-        return await self._process.ask(call, Page)
+        return await self._process.ask(call, Page, owner, optional=optional)
 
-    async def chunk(self, cursor: int, upto: int, wanted: Subscription, max_bytes: int) -> Chunk:
+    async def chunk(
+        self, cursor: int, upto: int, wanted: Subscription, max_bytes: int, owner: Owner
+    ) -> Chunk:
         """Return what is wanted of the messages after `cursor` and up to `upto`."""
         key = (cursor, wanted)
-        asked = self._chunks.get(key)
-        if asked is None:
+        shared = self._chunks.get(key)
+        if shared is None:
             call = ChunkCall(cursor, upto, wanted.parts, max_bytes)
-            asked = self._chunks[key] = asyncio.create_task(self._process.ask(call, Chunk))
-            asked.add_done_callback(_outcome)
+            shared = self._chunks[key] = SharedChunk(self._process.ask(call, Chunk, owner))
             if len(self._chunks) > _SHARED_CHUNKS:
                 self._chunks.popitem(last=False)
         try:
-            chunk = await asyncio.shield(asked)
-        except RefusedError:
-            self._chunks.pop(key, None)
+            chunk = await shared.get()
+        except BaseException:
+            if not shared.useful and self._chunks.get(key) is shared:
+                del self._chunks[key]
             raise
         if chunk.cursor >= upto:  # more may follow by the time the next reader asks
             self._chunks.pop(key, None)
         return chunk
 
     async def records(self, cursor: int, upto: int, limit: int) -> list[Record]:
-        """Return the first `limit` messages after `cursor`, none above `upto`."""
-        return await self._process.ask(RecordsCall(cursor, upto, limit), list[Record])
+        """Return at most `limit` messages after `cursor`, none above `upto`."""
+        call = RecordsCall(cursor, upto, limit)
+        for _ in range(_TRIES):
+            try:
+                return await self._process.ask(call, list[Record], INTERNAL)
+            except RefusedError as refused:
+                if refused.retry_after is None:
+                    raise
+                await asyncio.sleep(refused.retry_after)
+        return await self._process.ask(call, list[Record], INTERNAL)
 
     async def close(self) -> None:
         """End the reading process and let go of the file."""
@@ -200,10 +229,29 @@ class SqliteReader:
         self._connection.close()
 
 
-def _outcome(task: asyncio.Task[Chunk]) -> None:
-    """Look at the result of a task, which may have no reader waiting any more."""
-    if not task.cancelled():
-        task.exception()
+class SharedChunk:
+    """A chunk that several readers wait for; when all of them have left, it is given up."""
+
+    def __init__(self, asked: Coroutine[Any, Any, Chunk]) -> None:
+        self._task = asyncio.create_task(asked)
+        self._waiting = 0
+
+    @property
+    def useful(self) -> bool:
+        """False when it has failed or has been given up."""
+        if not self._task.done():
+            return not self._task.cancelling()
+        return not self._task.cancelled() and self._task.exception() is None
+
+    async def get(self) -> Chunk:
+        """Wait for the chunk. Raises `RefusedError`."""
+        self._waiting += 1
+        try:
+            return await asyncio.shield(self._task)
+        finally:
+            self._waiting -= 1
+            if not self._waiting and not self._task.done():
+                self._task.cancel()
 
 
 @contextmanager

@@ -98,6 +98,8 @@ class History(Event, kw_only=True, tag="history"):
     """The page has fewer messages than it was asked for, because their bytes are too many."""
     next_offset: int | UnsetType = UNSET
     """On a truncated page: the `offset` of the page that follows, with older messages."""
+    incomplete: bool | UnsetType = UNSET
+    """True if the store did not answer in time: `total_count` counts the newest messages only."""
 
 
 class SearchResults(Event, kw_only=True, tag="search_results"):
@@ -112,6 +114,8 @@ class SearchResults(Event, kw_only=True, tag="search_results"):
     truncated: bool = False
     """As in `history`."""
     next_offset: int | UnsetType = UNSET
+    incomplete: bool | UnsetType = UNSET
+    """True if the store did not answer in time: `count` counts the newest messages only."""
 
 
 class Gap(Event, kw_only=True, tag="gap"):

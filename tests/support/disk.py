@@ -9,12 +9,13 @@ from pathlib import Path
 
 from livelog.errors import RefusedError
 from livelog.index.paging import Chunk, Page, Span
+from livelog.index.plan import finish
 from livelog.index.query import Query, Subscription
 from livelog.store.database.file import connect, open_file
 from livelog.store.database.place import Place
 from livelog.store.database.state import read_state, write_state
-from livelog.store.reader.answers import StoredMessages
-from livelog.store.reader.calls import ChunkCall, PageCall
+from livelog.store.reader.answers import Answer, StoredMessages
+from livelog.store.reader.calls import MEMORY_BYTES, Call, ChunkCall, PageCall
 from livelog.store.upkeep import Retention
 from livelog.store.writer import Writer
 from livelog.wire.record import Record
@@ -35,7 +36,7 @@ def key_file(path: Path, key: bytes = KEY) -> str:
 class Disk:
     """A file that is written as the server does, and read in this thread."""
 
-    def __init__(self, path: Path, key: bytes = b"") -> None:
+    def __init__(self, path: Path, key: bytes = b"", memory_bytes: int = MEMORY_BYTES) -> None:
         self.path = str(path)
         self.key = key
         connection, contents = open_file(self.path, key)
@@ -49,7 +50,7 @@ class Disk:
             lambda upto: None,
             Place(self.path),
         )
-        self.reader = StoredMessages(self.path, self.key)
+        self.reader = StoredMessages(self.path, self.key, memory_bytes)
         self.trimmed_upto = contents.trimmed_upto
 
     def write(self, records: Sequence[Record]) -> None:
@@ -68,15 +69,20 @@ class Disk:
         self.reader.close()
         self.reader = StoredMessages(self.path, self.key)
 
+    def answer(self, call: Call) -> Answer:
+        """Answer a call in one piece, where the reading process does it in slices."""
+        with self.reader.snapshot():
+            return finish(self.reader.answer(call))
+
     def page(self, query: Query, upto: int, span: Span, ahead: int = 0) -> Page:
         """Ask for a page as the store does."""
-        answer = self.reader.answer(PageCall(query, self.trimmed_upto, upto, span, ahead))
+        answer = self.answer(PageCall(query, self.trimmed_upto, upto, span, ahead))
         assert isinstance(answer, Page)
         return answer
 
     def chunk(self, cursor: int, upto: int, wanted: Subscription, max_bytes: int) -> Chunk:
         """Ask for a chunk as the store does."""
-        answer = self.reader.answer(ChunkCall(cursor, upto, wanted.parts, max_bytes))
+        answer = self.answer(ChunkCall(cursor, upto, wanted.parts, max_bytes))
         assert isinstance(answer, Chunk)
         return answer
 

@@ -24,6 +24,7 @@ from livelog.net.websocket.session import Session
 from livelog.wire.commands import RequestId
 from livelog.wire.events import Event
 from tests.support.clock import Clock
+from tests.support.party import Silent
 
 
 class Loopback:
@@ -43,7 +44,7 @@ class Loopback:
             auth=None,
         )
         self.id, self.address = "conn_1", "203.0.113.9"
-        self.reader = Reader(lambda data: None)
+        self.reader = Reader(lambda data: None, Silent())
         self.session = Session(principal)
         self.quota = self.limiter.quota()
         self.task: asyncio.Task[None] | None = None
@@ -78,7 +79,7 @@ class Loopback:
     def close(self, code: int, why: str) -> None:
         self.closed, self.closing = (code, why), True
 
-    def fail(self, code: int, why: str) -> None:
+    def fail_frame(self, code: int, why: str) -> None:
         self.closed, self.closing = (code, why), True
 
     def answered(self) -> None:

@@ -43,6 +43,8 @@ _SLICE = 64 * 1024
 """Bytes of an answer that are written before a look at whether the client reads."""
 _SLOWEST = 1024
 """Bytes a second that a client must read at least of what waits for it, or it is stalled."""
+_SAFE = ("GET", "HEAD")
+"""Methods of requests whose answers are not worth the work for a client that is gone."""
 
 
 class Pending(NamedTuple):
@@ -70,6 +72,7 @@ class HttpConnection(asyncio.Protocol):
         # What is being answered.
         self.pending: deque[Pending] = deque()
         self.task: asyncio.Task[None] | None = None
+        self.answering = ""  # the method of the request
         self.drained: asyncio.Future[None] | None = None  # set while the send buffer is full
         self.stopping = False  # the present answer is the last one
         self.slow = False  # the send buffer was full at some time
@@ -102,6 +105,8 @@ class HttpConnection(asyncio.Protocol):
         """Take bytes from the client."""
         if not self.rule.reads:
             return
+        if self.rule.busy:
+            self.transport.pause_reading()
         try:
             data = data if self.preface is None else self._read_preface(self.preface, data)
             if data:
@@ -113,6 +118,8 @@ class HttpConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Answer what the client has asked for, although it sends no more."""
         self.stopping = self.half_closed = True
+        if self.state is State.ANSWERING and self.answering in _SAFE:
+            self._enter(State.LEFT)
         return self.rule.busy
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -245,7 +252,8 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(self.pending[0].request, refused)
         else:
             self._enter(State.ANSWERING)
-            self.transport.pause_reading()
+            self.answering = self.pending[0].request.method
+            # It is read on, to notice when the client is gone, until it sends something.
             self.task = self.context.loop.create_task(self._answer_pending())
 
     def _ask_for_body(self) -> None:
@@ -277,6 +285,7 @@ class HttpConnection(asyncio.Protocol):
     async def _answer_pending(self) -> None:
         while self.pending:
             request, refused = self.pending.popleft()
+            self.answering = request.method
             if refused is not None:
                 self._refuse(request, refused)
                 return

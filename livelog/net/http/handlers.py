@@ -10,7 +10,7 @@ Handlers take the whole request and return the whole response; what they cannot 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ import msgspec
 
 from livelog.auth.credentials import NOTHING
 from livelog.auth.principal import ADMIN, ANYBODY, Principal
-from livelog.budget import interleaved
+from livelog.budget import Owner, interleaved
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.log.ingest import decode
@@ -138,10 +138,10 @@ async def search(context: Context, request: Request) -> Response:
 
 async def _page(context: Context, request: Request, read: queries.Read, command: Any) -> Response:
     """Read a page as large as the memory allows."""
-    most = context.memory.reserve_answer(request, _owner(request))
-    return _held(
-        context, request, _event(await read(context.log, request.principal, command, most))
-    )
+    owner = _owner(request)
+    most = context.memory.reserve_answer(request, owner)
+    page = await read(context.log, request.principal, owner, command, most)
+    return _held(context, request, _event(page))
 
 
 def _held(context: Context, request: Request, response: Response) -> Response:
@@ -150,7 +150,7 @@ def _held(context: Context, request: Request, response: Response) -> Response:
     return response
 
 
-def _owner(request: Request) -> Hashable:
+def _owner(request: Request) -> Owner:
     return queries.owner(request.principal, request.address)
 
 

@@ -31,6 +31,8 @@ class State(Enum):
     """A head is complete, its body is not."""
     ANSWERING = auto()
     """Requests are being answered; reading is paused."""
+    LEFT = auto()
+    """The same, and the client has closed its direction: most of those are gone altogether."""
     STALLED = auto()
     """The same, and the client does not read its answers."""
     IDLE = auto()
@@ -66,6 +68,7 @@ RULES: dict[State, Rule] = {
     State.HEAD: Rule(lambda net: net.head_timeout, late="head", unasked=True),
     State.BODY: Rule(lambda net: net.body_timeout, late="body"),
     State.ANSWERING: Rule(busy=True),
+    State.LEFT: Rule(lambda net: net.close_timeout, busy=True),
     State.STALLED: Rule(lambda net: net.stall_seconds, flushes=True, busy=True),
     State.IDLE: Rule(lambda net: net.idle_timeout, unasked=True),
     State.LINGERING: Rule(lambda net: net.close_timeout, reads=False, flushes=True),

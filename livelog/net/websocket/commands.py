@@ -154,7 +154,7 @@ async def _page(caller: Caller, read: queries.Read, command: Any) -> Event:
     context, principal = caller.context, caller.principal
     owner = queries.owner(principal, caller.address)
     most = context.memory.reserve_answer(caller, owner)
-    event = await read(context.log, principal, command, most)
+    event = await read(context.log, principal, owner, command, most)
     messages = event.messages if isinstance(event, History) else event.results
     context.memory.answers.hold(caller, sum(map(len, messages)), owner)
     return event

@@ -24,7 +24,7 @@ from websockets.server import ServerProtocol
 from livelog.auth import credentials
 from livelog.auth.credentials import Credential
 from livelog.auth.principal import Principal
-from livelog.budget import SMALL_BYTES
+from livelog.budget import SMALL_BYTES, Owner
 from livelog.errors import (
     ABNORMAL_CLOSURE,
     CODES,
@@ -68,7 +68,7 @@ class Connection(asyncio.Protocol):
         self.context = context
         self.transport = transport
         self.websocket = websocket
-        self.reader = Reader(transport.write)
+        self.reader = Reader(transport.write, self)
         self.id = f"conn_{uuid7(int(context.clock() * 1000))}"
         self.address = address
         # The session, and the subscription in the URL until its principal is known.
@@ -209,6 +209,17 @@ class Connection(asyncio.Protocol):
         """The principal of the session."""
         return self.session.principal
 
+    @property
+    def owner(self) -> Owner:
+        """The owner of what is read from the store for its subscription."""
+        return queries.owner(self.principal, self.address)
+
+    def fail(self, refused: RefusedError) -> None:
+        """Close: the client resumes where it is, once the store can be read again."""
+        again = round(1000 * (refused.retry_after or 0))
+        self.refuse(refused)
+        self.close(refused.code, refused.issue, again=again)
+
     def identify(self, principal: Principal) -> None:
         """Begin or renew the session. Raises `RefusedError`."""
         self.session.identify(principal, self.context.clock(), self.context.loop.time())
@@ -275,6 +286,7 @@ class Connection(asyncio.Protocol):
     def resume_reading(self) -> None:
         """Read on, unless the send buffer is full."""
         if not (self.reader.blocked or self.transport.is_closing()):
+            self.keepalive.heard = self.context.loop.time()  # it could not be heard before
             self.transport.resume_reading()
 
     # Deadlines.
@@ -289,7 +301,8 @@ class Connection(asyncio.Protocol):
             return
         self._review(now)
         if not self.closing:
-            self._keep_alive(self.keepalive.due(now, blocked=self.reader.blocked))
+            blocked, held = self.reader.blocked, inbox.is_holding(self)
+            self._keep_alive(self.keepalive.due(now, blocked=blocked, held=held))
         if not self.closing:
             self.set_timer()
 
@@ -304,7 +317,8 @@ class Connection(asyncio.Protocol):
     def set_timer(self) -> None:
         """Set the deadline anew, after something that moves it."""
         now = self.context.loop.time()
-        deadline = self.keepalive.deadline(now, blocked=self.reader.blocked)
+        blocked, held = self.reader.blocked, inbox.is_holding(self)
+        deadline = self.keepalive.deadline(now, blocked=blocked, held=held)
         self.context.timers.set(self, min(deadline, self.session.due))
 
     # The close handshake.
@@ -368,7 +382,7 @@ class Connection(asyncio.Protocol):
             self.task = None
             self._peer_closes()
 
-    def fail(self, code: int, why: str) -> None:
+    def fail_frame(self, code: int, why: str) -> None:
         """Close after a breach of RFC 6455 that `websockets` does not see."""
         self.websocket.fail(code, why)
         self._protocol_failed(why)

@@ -77,7 +77,7 @@ class Receiver(dispatch.Sender, Busy, Protocol):
     def resume_reading(self) -> None:
         """Read on, unless the send buffer is full."""
 
-    def fail(self, code: int, why: str) -> None:
+    def fail_frame(self, code: int, why: str) -> None:
         """End the connection: the peer has broken RFC 6455."""
 
 
@@ -155,7 +155,9 @@ def _carry_out(receiver: Receiver, frame: Frame) -> None:
         _pass_on(receiver, frame)
     except UnicodeDecodeError as error:
         _drop_message(receiver)
-        receiver.fail(CloseCode.INVALID_DATA, f"not UTF-8: {error.reason} at byte {error.start}")
+        receiver.fail_frame(
+            CloseCode.INVALID_DATA, f"not UTF-8: {error.reason} at byte {error.start}"
+        )
 
 
 def _pass_on(receiver: Receiver, frame: Frame) -> None:

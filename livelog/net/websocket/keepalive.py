@@ -32,21 +32,29 @@ class Keepalive:
         self.blocked_since = now
         """Time since which its send buffer is full; has no meaning while it is not."""
 
-    def due(self, now: float, *, blocked: bool) -> Due:
-        """Return what is to be done; `blocked` tells that the send buffer is full."""
+    def due(self, now: float, *, blocked: bool, held: bool = False) -> Due:
+        """Return what is to be done.
+
+        `blocked` tells that the send buffer is full; `held` that the server does not read from the
+        client, whose silence then means nothing.
+        """
         net = self._config.net
         if blocked:
             stalled = now >= self.blocked_since + net.stall_seconds
             return Due.END_STALLED if stalled else Due.NOTHING
+        if held:
+            return Due.NOTHING
         if self.pinged > self.heard:
             return Due.END_SILENT if now >= self.pinged + net.ping_timeout else Due.NOTHING
         return Due.PING if now >= self.heard + net.ping_interval else Due.NOTHING
 
-    def deadline(self, now: float, *, blocked: bool) -> float:
+    def deadline(self, now: float, *, blocked: bool, held: bool = False) -> float:
         """Return when to look again."""
         net = self._config.net
         if blocked:
             return self.blocked_since + net.stall_seconds
+        if held:
+            return now + min(net.ping_interval, net.ping_timeout)
         if self.pinged <= self.heard:
             return self.heard + net.ping_interval
         # An answer sets no timer, so look in time for the next ping.

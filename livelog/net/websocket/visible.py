@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from livelog.auth.principal import Principal
+from livelog.budget import Owner
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.index.query import compile_query
@@ -83,4 +84,5 @@ def _is_before_its_own(caller: Asking, place: int) -> bool:
 async def _newest_upto(context: Context, principal: Principal, seq: int) -> int:
     if not principal.readable:
         return 0
-    return await context.log.newest_upto(seq, compile_query(principal, Filters()))
+    query, owner = compile_query(principal, Filters()), Owner(principal.id, "")
+    return await context.log.newest_upto(seq, query, owner)

@@ -1,6 +1,9 @@
 """Entry point of the reading process: `python -m livelog.store.reader PATH`.
 
-The key and the calls come over standard input, which is a socket. The process ends when the server
+The opening and the calls come over standard input, which is a socket. Calls are worked on in slices
+of time, in the order of the `schedule`; between two slices the process takes what has come: new
+calls, and word of those that nobody waits for any more. The index is worked on in slices, too, all
+the time while there is no call and now and then while there are. The process ends when the server
 closes the socket or dies, and not before: signals to the server's process group are ignored.
 """
 
@@ -14,14 +17,36 @@ import socket
 import sqlite3
 import sys
 from functools import cache
+from time import perf_counter
 
 from livelog.store.database.file import index_path
 from livelog.store.reader.answers import StoredMessages
-from livelog.store.reader.calls import FAULT, LENGTH, OK, call_decoder, encoder, framed
+from livelog.store.reader.calls import (
+    BEAT,
+    FAULT,
+    HEAD,
+    OK,
+    Ask,
+    Beat,
+    Drop,
+    Fault,
+    encoder,
+    framed,
+    message_decoder,
+    opening_decoder,
+    unframed,
+)
 from livelog.store.reader.rows import Unreadable
-from livelog.store.reader.segments import remove
+from livelog.store.reader.schedule import Schedule, Task
+from livelog.store.reader.segments import DAMAGES, NotIndexedError, passes, remove
 
 _log = logging.getLogger(__name__)
+
+SLICE_SECONDS = 0.02
+"""Seconds that a call or the work on the index runs before others have their turn."""
+
+_CALLS_PER_WORK = 4
+"""Slices of calls between two slices of work on the index."""
 
 _IDLE_SECONDS = 0.5
 """Seconds between two looks for new messages while no call comes."""
@@ -29,27 +54,27 @@ _IDLE_SECONDS = 0.5
 _NICENESS = 5
 """Lets live traffic go before searches where they share a core."""
 
+_RECEIVED = 1 << 16
+_BUSY_SECONDS = 1.0
+"""Seconds after which a store that another program has locked may be read again."""
+
 
 def main(path: str) -> int:
     """Answer calls until the server is gone; return the exit code."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("livelog").setLevel(logging.INFO)  # how far the index is
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
     with socket.socket(fileno=os.dup(sys.stdin.fileno())) as server:
         try:
-            key = _receive(server)
-            if key is not None:
-                _serve(server, StoredMessages(path, key))
-        except ConnectionError:  # the server has been killed
+            Service(server, path).run()
+        except ConnectionError:  # the server is gone
             return 0
-        except sqlite3.OperationalError as error:  # locked or full: the file itself may be good
+        except DAMAGES as error:
             _log.warning("the index of %s has failed: %s", path, error)
-            return 1
-        except sqlite3.Error as error:
-            # The file is damaged; the next process makes it again.
-            _log.warning("the index of %s has failed: %s", path, error)
-            remove(index_path(path))
+            if not passes(error):
+                remove(index_path(path))  # the next process makes it again
             return 1
         except (Unreadable, OSError) as error:
             _log.warning("%s", error)
@@ -57,49 +82,102 @@ def main(path: str) -> int:
     return 0
 
 
-def _serve(server: socket.socket, reader: StoredMessages) -> None:
-    busy = True
-    while True:
-        readable, _, _ = select.select([server], [], [], 0 if busy else _IDLE_SECONDS)
-        if not readable:
-            busy = _work(reader)
-            continue
-        data = _receive(server)
-        if data is None:
+class Service:
+    """The socket, the messages in the store, and the calls about them."""
+
+    def __init__(self, server: socket.socket, path: str) -> None:
+        self._server = server
+        self._received = bytearray()
+        self._schedule = Schedule()
+        opening = opening_decoder.decode(self._opening())
+        self._reader = StoredMessages(path, opening.key, opening.memory_bytes)
+
+    def run(self) -> None:
+        """Work until the server is gone, which raises `ConnectionError`."""
+        turns, busy = 0, True
+        while True:
+            self._take(0 if busy or self._schedule else _IDLE_SECONDS)
+            task = self._schedule.next()
+            if task is not None:
+                self._go_on(task)
+                turns += 1
+            if task is None or turns % _CALLS_PER_WORK == 0:
+                busy = self._work()
+
+    def _opening(self) -> bytes:
+        while True:
+            self._receive()
+            for data in unframed(self._received):
+                return data
+
+    def _receive(self) -> None:
+        data = self._server.recv(_RECEIVED)
+        if not data:
+            raise ConnectionError("the server has closed the socket")
+        self._received += data
+
+    def _take(self, timeout: float) -> None:
+        """Take what the server has sent; wait up to `timeout` seconds for it."""
+        while select.select([self._server], [], [], timeout)[0]:
+            self._receive()
+            for data in unframed(self._received):
+                self._act(message_decoder.decode(data))
+            timeout = 0
+
+    def _act(self, message: Ask | Drop | Beat) -> None:
+        match message:
+            case Ask(number, owner, call):
+                self._schedule.add(Task(number, owner, self._reader.answer(call)))
+            case Drop(number):
+                self._schedule.drop(number)
+            case Beat():
+                self._send(BEAT, OK, encoder.encode(self._reader.progress))
+
+    def _go_on(self, task: Task) -> None:
+        """Run a slice of a call, and answer it if that was the last one."""
+        began = perf_counter()
+        try:
+            with self._reader.snapshot():
+                while perf_counter() < began + SLICE_SECONDS:
+                    next(task.steps)
+        except StopIteration as stop:
+            answer = OK, encoder.encode(stop.value)
+        except (Unreadable, NotIndexedError) as error:
+            answer = FAULT, encoder.encode(_fault(error))
+        else:
+            task.used += perf_counter() - began
             return
-        server.sendall(framed(_answer(reader, data)))
+        self._schedule.drop(task.number)
+        self._send(task.number, *answer)
 
-
-def _work(reader: StoredMessages) -> bool:
-    try:
-        return reader.work()
-    except Unreadable as unreadable:
-        _log_once(str(unreadable))
+    def _work(self) -> bool:
+        """Run a slice of work on the index; return whether there is more."""
+        until = perf_counter() + SLICE_SECONDS
+        try:
+            while self._reader.work():
+                if perf_counter() >= until:
+                    return True
+        except Unreadable as unreadable:
+            _log_once(str(unreadable))
         return False
 
+    def _send(self, number: int, status: bytes, data: bytes) -> None:
+        self._server.sendall(framed(HEAD.pack(number, status) + data))
 
-def _answer(reader: StoredMessages, data: bytes) -> bytes:
-    try:
-        return OK + encoder.encode(reader.answer(call_decoder.decode(data)))
-    except Unreadable as unreadable:
-        _log_once(str(unreadable))
-        return FAULT + str(unreadable).encode()
+
+def _fault(error: Unreadable | NotIndexedError) -> Fault:
+    if isinstance(error, NotIndexedError):
+        return Fault(str(error), error.seconds, error.share)
+    _log_once(str(error))
+    # Locked, or out of memory or descriptors: that passes. A damaged file stays damaged.
+    passes = isinstance(error.__cause__, sqlite3.OperationalError)
+    return Fault(str(error), _BUSY_SECONDS if passes else None)
 
 
 @cache
 def _log_once(issue: str) -> None:
     """Log an issue once, not with every call that meets it."""
     _log.error("%s", issue)
-
-
-def _receive(server: socket.socket) -> bytes | None:
-    """Receive the next call; None when the server is gone."""
-    head = server.recv(LENGTH.size, socket.MSG_WAITALL)
-    if len(head) < LENGTH.size:
-        return None
-    [length] = LENGTH.unpack(head)
-    data = server.recv(length, socket.MSG_WAITALL)
-    return data if len(data) == length else None
 
 
 if __name__ == "__main__":

@@ -1,67 +1,119 @@
 """Answers to the server's calls, from the rows and the segments of the index.
 
+An answer is found in steps, between which other calls have their turn and the index goes on. Each
+slice of steps sees one snapshot of the store; none is held from one slice to the next, because that
+would keep the write-ahead log from being given back. What may change in between is that the oldest
+messages are trimmed: they are taken out of what was found before a page is made of it.
+
 The server speaks of seqs; positions are used in the reading process alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import takewhile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from pyroaring import BitMap
 
 from livelog.index.paging import Chunk, Page, fitting
-from livelog.index.query import Query
+from livelog.index.plan import Steps
+from livelog.index.query import BEGINNING_OF_TIME, END_OF_TIME, Query, Subscription
 from livelog.store.database.file import index_path
-from livelog.store.reader.calls import Call, ChunkCall, DamageCall, PageCall, RecordsCall
+from livelog.store.reader.calls import (
+    MEMORY_BYTES,
+    Call,
+    ChunkCall,
+    DamageCall,
+    PageCall,
+    Progress,
+    RecordsCall,
+)
 from livelog.store.reader.rows import DAMAGED, Damage, Row, Rows
 from livelog.store.reader.segments import Part, Segments
 from livelog.wire import frames
-from livelog.wire.messages import MessageType
+from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
 
-_FETCHED_PER_CHUNK = 1000
+_FETCHED_AT_ONCE = 64
+"""Messages that are read from the file together; each may have 64 KiB."""
+
 _PARTS_PER_CHUNK = 8
 """Parts that are searched for one chunk until something is found."""
 
+_FIRST_RANGE = 1024
+_RANGES_PER_CHUNK = 5
+"""Positions in which a phrase is looked for at once, twice as many in each range that follows, and
+ranges that are searched for one chunk: the text of every message in them may have to be read."""
+
+_SCANNED_PER_CHUNK = 2000
+"""Messages that are read for one chunk where the index has not been made yet."""
+
+_RECORDS_BYTES = 4 << 20
+"""Bytes of messages after which a list of records ends."""
+
 Found = list[tuple[Part, BitMap]]
 Answer = Page | Chunk | list[Record] | Damage
+Wanted = tuple[tuple[MessageType, Query], ...]
 
 
 class StoredMessages:
-    """Rows and index of the store at `path`; methods raise `rows.Unreadable` when reading fails."""
+    """Rows and index of the store at `path`; methods raise `rows.Unreadable` when reading fails.
 
-    def __init__(self, path: str, key: bytes) -> None:
+    `memory_bytes` bounds the memory of the index.
+    """
+
+    def __init__(self, path: str, key: bytes, memory_bytes: int = MEMORY_BYTES) -> None:
         self._rows = Rows(path, key)
-        self._segments = Segments(index_path(path), self._rows, key)
+        self._segments = Segments(index_path(path), self._rows, key, memory_bytes)
 
-    def answer(self, call: Call) -> Answer:
-        """Answer a call from one snapshot of the store."""
-        with self._rows.snapshot():
-            return _ANSWERS[type(call)](self, call)
+    def answer(self, call: Call) -> Steps[Answer]:
+        """Answer a call in steps. Raises `NotIndexedError` for what can only be found later."""
+        return _ANSWERS[type(call)](self, call)
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Read from one snapshot of the store, for a slice of steps."""
+        return self._rows.snapshot()
 
     def work(self) -> bool:
         """Do a step of the work in the background; return False when there is none."""
         return self._segments.work() or self._rows.scrub()
 
-    def damage(self, call: DamageCall) -> Damage:
+    def damage(self, call: DamageCall) -> Steps[Damage]:
         """Return the damage found so far."""
+        yield
         return self._rows.damage
+
+    @property
+    def progress(self) -> Progress:
+        """How far the messages are indexed."""
+        return self._segments.progress
 
     def close(self) -> None:
         """Close the files."""
         self._segments.close()
         self._rows.close()
 
-    def page(self, call: PageCall) -> Page:
+    def page(self, call: PageCall) -> Steps[Page]:
         """Return a page of matches, newest first."""
         first = self._rows.position_upto(max(call.after, self._rows.trimmed_upto)) + 1
         last = self._rows.position_upto(call.upto)
-        self._segments.cover(last)
-        parts = self._segments.parts(first, last)
-        found = [(part, self._segments.matches(part, call.query, first, last)) for part in parts]
-        while True:  # until none of the messages on the page is found to be damaged
+        if _has_no_conditions(call.query):  # the positions are dense, so no index is needed
+            everything = Part(first, max(first, last + 1), None)
+            return self._page_of_intact(call, [(everything, BitMap(range(last + 1 - first)))])
+        yield from self._segments.cover(last)
+        found: Found = []
+        with self._segments.reading(first, last) as parts:
+            for part in parts:
+                matches = yield from self._segments.matches(part, call.query, first, last)
+                found.append((part, matches))
+                yield
+        return self._page_of_intact(call, found)
+
+    def _page_of_intact(self, call: PageCall, found: Found) -> Page:
+        """Make a page without the damaged messages, those included that show only now."""
+        self._forget_trimmed(found)
+        while True:
             damaged = self._rows.damaged
             for part, positions in found:
                 positions -= BitMap(p - part.first for p in damaged if part.first <= p < part.end)
@@ -83,35 +135,6 @@ class StoredMessages:
         total = sum(len(positions) for _, positions in found)
         return Page(payloads, total, offset, len(kept) < len(positions), nearest - kept.start)
 
-    def chunk(self, call: ChunkCall) -> Chunk:
-        """Return the next messages for a reader that is behind, oldest first.
-
-        `lost_upto` of the chunk tells of messages that were trimmed since the server asked, or are
-        damaged.
-        """
-        gone = self._rows.trimmed_upto
-        chunk = self._chunk(call, max(call.cursor, gone))
-        chunk.cursor = max(chunk.cursor, gone)
-        chunk.lost_upto = max(chunk.lost_upto, gone if call.cursor < gone else 0)
-        return chunk
-
-    def _chunk(self, call: ChunkCall, cursor: int) -> Chunk:
-        first = self._rows.position_upto(cursor) + 1
-        last = self._rows.position_upto(call.upto)
-        self._segments.cover(last)
-        parts = self._segments.parts(first, last)
-        for part in parts[:_PARTS_PER_CHUNK]:
-            found = self._wanted(part, call.parts, first, last)
-            if found:
-                return self._filled(part, found, call)
-        passed = parts[:_PARTS_PER_CHUNK]
-        return Chunk([], self._seq_behind(passed[-1], call.upto) if passed else call.upto, 0)
-
-    def records(self, call: RecordsCall) -> list[Record]:
-        """Return whole messages, oldest first."""
-        rows = self._rows.after(self._rows.position_upto(call.cursor), call.limit)
-        return [row.record() for row in rows if row.seq <= call.upto]
-
     def _fitting(
         self, positions: list[int], nearest: int, max_bytes: int
     ) -> tuple[range, list[bytes]]:
@@ -125,6 +148,86 @@ class StoredMessages:
         kept = fitting(len(positions), nearest, size, max_bytes)
         return kept, [payload for place in kept if (payload := read[place])]
 
+    def _forget_trimmed(self, found: Found) -> None:
+        first = self._rows.first_position
+        for part, positions in found:
+            if part.first < first:
+                positions.remove_range(0, first - part.first)
+
+    def chunk(self, call: ChunkCall) -> Steps[Chunk]:
+        """Return the next messages for a reader that is behind, oldest first.
+
+        `lost_upto` of the chunk tells of messages that were trimmed since the server asked, or are
+        damaged. A chunk may be empty before the end, lest one call take very long; its cursor has
+        moved then.
+        """
+        gone = self._rows.trimmed_upto
+        chunk = yield from self._chunk(call, max(call.cursor, gone))
+        # Once more, for what was trimmed during the search.
+        trimmed = self._rows.trimmed_upto
+        lost = gone if trimmed == gone or chunk.cursor >= trimmed else trimmed
+        chunk.cursor = max(chunk.cursor, gone)
+        chunk.lost_upto = max(chunk.lost_upto, lost if call.cursor < lost else 0)
+        return chunk
+
+    def _chunk(self, call: ChunkCall, cursor: int) -> Steps[Chunk]:
+        first = self._rows.position_upto(cursor) + 1
+        last = self._rows.position_upto(call.upto)
+        if not self._segments.can_cover(last):
+            if first >= self._segments.end:
+                return (yield from self._scanned(call, first))
+            last = self._segments.end - 1
+        else:
+            yield from self._segments.cover(last)
+        with self._segments.reading(first, last) as parts:
+            for part, low, high in _ranges(parts[:_PARTS_PER_CHUNK], call.parts, first, last):
+                found = yield from self._wanted(part, call.parts, low, high)
+                if found:
+                    return self._filled(part, high, found, call)
+                first = high + 1
+                yield
+        return Chunk([], self._seq_behind(first - 1, call.upto) if parts else call.upto, 0)
+
+    def _scanned(self, call: ChunkCall, first: int) -> Steps[Chunk]:
+        """Read messages that are not indexed yet one by one."""
+        wanted = Subscription(call.parts)
+        taken: list[bytes] = []
+        cursor, room = call.upto, call.max_bytes
+        for start in range(first, first + _SCANNED_PER_CHUNK, _FETCHED_AT_ONCE):
+            rows = [r for r in self._rows.after(start - 1, _FETCHED_AT_ONCE) if r.seq <= call.upto]
+            if not rows:
+                cursor = call.upto
+                break
+            for row in rows:
+                if not row.payload and not taken:
+                    return Chunk([], row.seq, 0, lost_upto=row.seq)
+                if not row.payload:
+                    return Chunk([b"".join(taken)], cursor, len(taken))
+                cursor = row.seq
+                if wanted.wants(row.record()):
+                    taken.append(frames.text(row.payload))
+                    room -= len(row.payload)
+                if room <= 0:
+                    return Chunk([b"".join(taken)], cursor, len(taken))
+            yield
+        return Chunk([b"".join(taken)] if taken else [], cursor, len(taken))
+
+    def records(self, call: RecordsCall) -> Steps[list[Record]]:
+        """Return whole messages, oldest first: at most `limit`, and about 4 MiB of them."""
+        position = self._rows.position_upto(call.cursor)
+        found: list[Record] = []
+        room = _RECORDS_BYTES
+        while len(found) < call.limit and room > 0:
+            count = min(_FETCHED_AT_ONCE, call.limit - len(found))
+            rows = [row for row in self._rows.after(position, count) if row.seq <= call.upto]
+            if not rows:
+                break
+            found += [row.record() for row in rows]
+            room -= sum(len(row.payload) for row in rows)
+            position = rows[-1].position
+            yield
+        return found
+
     def _newer(self, found: Found, seq: int) -> int:
         """Count the matches with a seq above this one."""
         position = self._rows.position_upto(seq)
@@ -135,42 +238,73 @@ class StoredMessages:
             for part, positions in found
         )
 
-    def _wanted(
-        self, part: Part, wanted: tuple[tuple[MessageType, Query], ...], first: int, last: int
-    ) -> BitMap:
-        matches = (self._segments.matches(part, query, first, last) for _, query in wanted)
-        within = BitMap(range(max(0, first - part.first), max(0, last + 1 - part.first)))
+    def _wanted(self, part: Part, wanted: Wanted, first: int, last: int) -> Steps[BitMap]:
         # Damaged when it was indexed: it may have been wanted.
-        return BitMap.union(part.source.of_key(DAMAGED) & within, *matches)
+        within = BitMap(range(max(0, first - part.first), max(0, last + 1 - part.first)))
+        found = BitMap() if part.source is None else part.source.of_key(DAMAGED) & within
+        for _, query in wanted:
+            found |= yield from self._segments.matches(part, query, first, last)
+        return found
 
-    def _filled(self, part: Part, found: BitMap, call: ChunkCall) -> Chunk:
+    def _filled(self, part: Part, high: int, found: BitMap, call: ChunkCall) -> Chunk:
         """Make the chunk of the first of the `found` positions, as many as fit."""
-        rows = self._rows.at([part.first + p for p in found[:_FETCHED_PER_CHUNK]])
-        parts: list[bytes] = []
-        room = call.max_bytes
-        for row in rows:
+        taken: list[bytes] = []
+        room, before, lost = call.max_bytes, call.cursor, 0
+        for row in self._rows_at(part, found):
             if not row.payload:
-                return _before_damage(rows, parts)
-            parts.append(frames.text(row.payload))
+                if taken:
+                    return Chunk([b"".join(taken)], before, len(taken))
+                lost = row.seq
+                continue
+            if lost:
+                break
+            before = row.seq
+            taken.append(frames.text(row.payload))
             room -= len(row.payload)
             if room <= 0:
-                break
-        whole = len(parts) == len(found)
-        cursor = self._seq_behind(part, call.upto) if whole else rows[len(parts) - 1].seq
+                return Chunk([b"".join(taken)], row.seq, len(taken))
+        if lost:  # the damaged ones in front are passed together
+            return Chunk([], lost, 0, lost_upto=lost)
         # In one piece, since the server only passes them on.
-        return Chunk([b"".join(parts)], cursor, len(parts))
+        return Chunk([b"".join(taken)], self._seq_behind(high, call.upto), len(taken))
 
-    def _seq_behind(self, part: Part, upto: int) -> int:
-        """Return the cursor of a reader that has had everything in a part."""
-        return min(upto, self._rows.seq_at(part.end - 1) or upto)
+    def _rows_at(self, part: Part, found: BitMap) -> Iterator[Row]:
+        for start in range(0, len(found), _FETCHED_AT_ONCE):
+            yield from self._rows.at(
+                [part.first + place for place in found[start : start + _FETCHED_AT_ONCE]]
+            )
+
+    def _seq_behind(self, position: int, upto: int) -> int:
+        """Return the cursor of a reader that has had everything up to a position."""
+        return min(upto, self._rows.seq_at(position) or upto)
 
 
-def _before_damage(rows: list[Row], parts: list[bytes]) -> Chunk:
-    """Make the chunk of the messages before a damaged one, or pass it if there are none."""
-    if parts:
-        return Chunk([b"".join(parts)], rows[len(parts) - 1].seq, len(parts))
-    *_, last = takewhile(lambda row: not row.payload, rows)
-    return Chunk([], last.seq, 0, lost_upto=last.seq)
+def _has_no_conditions(query: Query) -> bool:
+    return (
+        len(query.types) == len(TYPES)
+        and query.own is None
+        and not (query.keys or query.phrases)
+        and (query.date_from, query.date_to) == (BEGINNING_OF_TIME, END_OF_TIME)
+    )
+
+
+def _ranges(
+    parts: list[Part], wanted: Wanted, first: int, last: int
+) -> Iterator[tuple[Part, int, int]]:
+    """Divide the positions from `first` to `last` into those that are searched at once.
+
+    That is a whole part where the index alone answers, and few messages where their text is read.
+    """
+    phrases = any(len(phrase) > 1 for _, query in wanted for phrase in query.phrases)
+    size, left = _FIRST_RANGE, _RANGES_PER_CHUNK
+    for part in parts:
+        low, high = max(first, part.first), min(last, part.end - 1)
+        while low <= high and left:
+            end = min(high, low + size - 1) if phrases else high
+            yield part, low, end
+            low = end + 1
+            if phrases:
+                size, left = 2 * size, left - 1
 
 
 def _newest(found: Found, skipped: int, wanted: int) -> list[int]:
@@ -184,7 +318,7 @@ def _newest(found: Found, skipped: int, wanted: int) -> list[int]:
     return positions
 
 
-_ANSWERS: dict[type, Callable[[StoredMessages, Any], Answer]] = {
+_ANSWERS: dict[type, Callable[[StoredMessages, Any], Steps[Any]]] = {
     DamageCall: StoredMessages.damage,
     PageCall: StoredMessages.page,
     ChunkCall: StoredMessages.chunk,

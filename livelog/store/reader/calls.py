@@ -1,24 +1,37 @@
-"""Calls from the server to its reading process, and their form on the wire.
+"""Messages between the server and its reading process, and their form on the wire.
 
-MessagePack behind a length of four bytes. An answer begins with a byte that tells whether it is the
-result (`OK`) or the reason why there is none (`FAULT`). One call is under way at a time. The first
-thing sent is the key of the store, empty if it is not encrypted: among the arguments of a process
-every user of the machine could read it.
+MessagePack behind a length of four bytes. The server sends an `Opening`, then calls (`Ask`), each
+with a number, calls that nobody waits for any more (`Drop`), and `Beat`s, to which the process
+answers at once as long as it lives. An answer is the number of its call and a byte that tells
+whether the result follows (`OK`) or a `Fault`; calls are answered in any order. The key is in the
+`Opening`, because among the arguments of a process every user of the machine could read it.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 import msgspec
 from msgspec import Struct
 
+from livelog.budget import Owner
 from livelog.index.paging import Span
 from livelog.index.query import Query
 from livelog.wire.messages import MessageType
 
 LENGTH = struct.Struct("!I")
+HEAD = struct.Struct("!Ic")
+"""Number of the call, and `OK` or `FAULT`."""
 OK, FAULT = b"\0", b"\1"
+BEAT = 0
+"""Number of the answers to beats; calls have higher ones."""
+
+LARGEST = 1 << 28
+"""Bytes of the largest message; a longer one is the noise of a process that has gone wrong."""
+
+MEMORY_BYTES = 96 << 20
+"""Memory that the reading process may use for its index by default."""
 
 
 class PageCall(Struct, frozen=True, tag="page", array_like=True):
@@ -54,10 +67,69 @@ class DamageCall(Struct, frozen=True, tag="damage", array_like=True):
 
 Call = PageCall | ChunkCall | RecordsCall | DamageCall
 
+
+class Opening(Struct, frozen=True, array_like=True):
+    """The first message: what the process needs besides the path."""
+
+    key: bytes
+    """Key of the store, empty if it is not encrypted."""
+    memory_bytes: int
+
+
+class Ask(Struct, frozen=True, tag="ask", array_like=True):
+    """A call, and the owner whose turns it takes."""
+
+    number: int
+    owner: Owner
+    call: Call
+
+
+class Drop(Struct, frozen=True, tag="drop", array_like=True):
+    """The call of this number is not waited for any more."""
+
+    number: int
+
+
+class Beat(Struct, frozen=True, tag="beat", array_like=True):
+    """A request for a sign of life, which is the `Progress` of the index."""
+
+
+class Progress(Struct, frozen=True, array_like=True):
+    """Messages that are indexed, of those in the store."""
+
+    indexed: int
+    count: int
+
+
+class Fault(Struct, frozen=True, array_like=True):
+    """The reason why a call has no result."""
+
+    issue: str
+    retry_after: float | None = None
+    """Seconds after which the same call may have one; None if waiting does not help."""
+    indexed: float | None = None
+    """Share of the messages that can be searched, where that is the reason."""
+
+
 encoder = msgspec.msgpack.Encoder()
-call_decoder = msgspec.msgpack.Decoder(Call)
+opening_decoder = msgspec.msgpack.Decoder(Opening)
+message_decoder = msgspec.msgpack.Decoder(Ask | Drop | Beat)
+fault_decoder = msgspec.msgpack.Decoder(Fault)
+progress_decoder = msgspec.msgpack.Decoder(Progress)
 
 
 def framed(data: bytes) -> bytes:
     """Return `data` behind its length."""
     return LENGTH.pack(len(data)) + data
+
+
+def unframed(received: bytearray) -> Iterator[bytes]:
+    """Take every whole message out of what was received."""
+    while len(received) >= LENGTH.size:
+        [length] = LENGTH.unpack_from(received)
+        end = LENGTH.size + length
+        if len(received) < end:
+            return
+        data = bytes(received[LENGTH.size : end])
+        del received[:end]
+        yield data

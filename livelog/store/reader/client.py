@@ -1,4 +1,14 @@
-"""Client of the reading process: it starts the process, sends calls, and restarts it if it dies."""
+"""Client of the reading process: it starts the process, sends calls, and replaces it if it dies.
+
+Calls are sent as they come and answered in any order; the process divides its time between their
+owners. A call is refused when it takes longer than `DEADLINE_SECONDS`, whatever became of the
+process. One whose task is cancelled is withdrawn, so that nothing is searched for nobody.
+
+A process that dies is replaced at once, and its calls are sent to the next one, but to two at most,
+since a call may have been the cause. One that says nothing in spite of beats is silent: that shows
+in `impaired`, and calls that can do without it are refused at once. After a long silence it is
+killed.
+"""
 
 from __future__ import annotations
 
@@ -8,86 +18,261 @@ import os
 import socket
 import subprocess
 import sys
-from typing import TypeVar
+from collections import Counter
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import msgspec
 
+from livelog.budget import Owner
 from livelog.errors import SERVER_ERROR, RefusedError
-from livelog.store.reader.calls import FAULT, LENGTH, Call, encoder, framed
+from livelog.store.reader.calls import (
+    BEAT,
+    HEAD,
+    LARGEST,
+    LENGTH,
+    MEMORY_BYTES,
+    OK,
+    Ask,
+    Beat,
+    Call,
+    Drop,
+    Opening,
+    Progress,
+    encoder,
+    fault_decoder,
+    framed,
+    progress_decoder,
+)
 
 _log = logging.getLogger(__name__)
 
-_END_SECONDS = 5.0
+DEADLINE_SECONDS = 10.0
+"""Seconds that a call may take."""
 
-_ATTEMPTS = 2
-"""Processes that a call may use: one that was killed is replaced once, since the call itself may
-have been the cause."""
+_TRIES = 2
+"""Processes that may end while they work on a call, which may have been the cause."""
+
+_CALLS = 2048
+_CALLS_PER_OWNER = 256
+"""Calls that may be under way in all, and for one user or address."""
+
+_UNSENT_BYTES = 4 << 20
+"""Bytes that may wait to be sent to a process that does not read."""
+
+_BEAT_SECONDS = 1.0
+_SILENT_BEATS = 3
+_SILENT_AT_START_BEATS = 10
+_LOST_BEATS = 30
+"""Beats without an answer after which the process counts as silent, and as lost. Beats are counted
+and not seconds: if this machine was suspended, the process was, too."""
+
+_STARTING_BEATS = 60
+"""Beats that a process may take until its first answer: it may have to wait for a lock."""
+
+_RESTART_SECONDS = (0.0, 0.0, 0.0, 0.0, 0.5, 2.0, 5.0)
+"""Pauses before a process is started again, after none, one, two … that ended soon."""
+
+_FAILING = 3
+"""Processes that end soon, from which on calls that can do without one do not wait for the next."""
+
+_LONG_LIFE_SECONDS = 10.0
+_END_SECONDS = 5.0
+_RETRY_SECONDS = 1.0
+_BEHIND = 20_000
+"""Messages that are not indexed yet, from which on that is told."""
+
+_STOPPING = "the server is stopping"
+_SILENT = "the process that reads the store does not answer"
+_BUSY = "too many reads of the store are under way"
+_LATE = f"reading the store has taken longer than {DEADLINE_SECONDS:.0f} s"
+_UNREADABLE = "what is on disk could not be read, see the server's log"
 
 Answer = TypeVar("Answer")
 
 
+class _Noise(Exception):
+    """Bytes that no reading process sends."""
+
+
+class _Pending:
+    """A call under way."""
+
+    __slots__ = ("answer", "ask", "keys", "optional", "shape", "tries")
+
+    def __init__(self, ask: Ask, shape: Any, *, optional: bool) -> None:
+        self.ask = framed(encoder.encode(ask))
+        self.shape = shape
+        self.optional = optional
+        self.keys = {f"user {ask.owner.user}", f"address {ask.owner.address}"}
+        self.tries = 0
+        """Number of processes that were at work and ended before they answered it."""
+        self.answer = asyncio.get_running_loop().create_future()
+
+    def refuse(self, refused: RefusedError) -> None:
+        """End the call with a refusal, unless it has ended."""
+        if not self.answer.done():
+            self.answer.set_exception(refused)
+
+
 class ReaderClient:
-    """Sends calls about the store at `path`, one at a time, in the order they come."""
+    """Sends calls about the store at `path` to a process that may use `memory_bytes`, about."""
 
-    def __init__(self, path: str, key: bytes) -> None:
+    def __init__(self, path: str, key: bytes, memory_bytes: int = MEMORY_BYTES) -> None:
         self._path = path
-        self._key = key
-        self._lock = asyncio.Lock()
+        self._opening = framed(encoder.encode(Opening(key, memory_bytes)))
+        self._pending: dict[int, _Pending] = {}
+        self._counts = Counter[str]()
+        """Calls under way, by user and by address."""
+        self._last = BEAT
+        """Number of the last call."""
         self._process: subprocess.Popen[bytes] | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._running: asyncio.Task[None] | None = None
         self._closed = False
-        self._reader: asyncio.StreamReader
-        self._writer: asyncio.StreamWriter
+        self._failure = ""
+        """The reason why there is no process now."""
+        self._failed = 0
+        """Number of processes that ended soon, one after the other."""
+        self._beats = 0
+        """Beats since the process was last heard."""
+        self._has_answered = False
+        self._progress = Progress(0, 0)
 
-    async def ask(self, call: Call, shape: type[Answer]) -> Answer:
-        """Send `call`, return its answer. Raises `RefusedError` when the store cannot be read."""
-        # Shielded, because an answer left unread would be taken for the answer to the next call.
-        data = await asyncio.shield(asyncio.create_task(self._exchange(call)))
-        if data[:1] == FAULT:
-            raise RefusedError(SERVER_ERROR, "", data[1:].decode())
-        return msgspec.msgpack.decode(memoryview(data)[1:], type=shape)
+    @property
+    def impaired(self) -> str:
+        """The reason why past messages cannot be read now; empty without."""
+        if self._failure or self._is_silent:
+            return self._failure or _SILENT
+        indexed, count = self._progress.indexed, self._progress.count
+        if count - indexed > _BEHIND:
+            share = indexed / count
+            return f"the index is being made, {share:.0%} of the messages on disk can be searched"
+        return ""
+
+    @property
+    def _is_silent(self) -> bool:
+        return self._beats > (_SILENT_BEATS if self._has_answered else _SILENT_AT_START_BEATS)
+
+    @property
+    def _is_failing(self) -> bool:
+        return self._failed > _FAILING
+
+    async def ask(
+        self, call: Call, shape: type[Answer], owner: Owner, *, optional: bool = False
+    ) -> Answer:
+        """Send `call` for `owner`, return its answer.
+
+        An `optional` one does not wait for a process that is silent. Raises `RefusedError` when
+        there is no answer; with `retry_after` if the same call may have one later.
+        """
+        self._last += 1
+        number = self._last
+        pending = _Pending(Ask(number, owner, call), shape, optional=optional)
+        self._admit(pending)
+        self._pending[number] = pending
+        self._counts.update(pending.keys)
+        try:
+            self._send(pending)
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                answer: Answer = await pending.answer
+                return answer
+        except TimeoutError:
+            silent = _SILENT if self._is_silent else ""
+            raise _later(self._failure or silent or _LATE) from None
+        finally:
+            self._forget(number, pending)
+
+    def _admit(self, pending: _Pending) -> None:
+        """Raise `RefusedError` for a call that cannot be sent."""
+        if self._closed:
+            raise RefusedError(SERVER_ERROR, "", _STOPPING)
+        if pending.optional and (self._is_failing or self._is_silent):
+            raise _later(self._failure or _SILENT)
+        fullest = max(self._counts[key] for key in pending.keys)
+        if len(self._pending) >= _CALLS or fullest >= _CALLS_PER_OWNER:
+            raise _later(_BUSY)
+        if self._writer is not None and _unsent(self._writer) > _UNSENT_BYTES:
+            raise _later(_SILENT)
+
+    def _send(self, pending: _Pending) -> None:
+        """Send a call; if there is no process, it is sent to the next one."""
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        elif self._writer is not None:
+            self._writer.write(pending.ask)
+
+    def _forget(self, number: int, pending: _Pending) -> None:
+        del self._pending[number]
+        self._counts.subtract(pending.keys)
+        for key in pending.keys:
+            if not self._counts[key]:
+                del self._counts[key]
+        unanswered = not pending.answer.done() or pending.answer.cancelled()
+        if unanswered and self._writer is not None:
+            self._writer.write(framed(encoder.encode(Drop(number))))
 
     async def close(self) -> None:
-        """End the process; calls that are still queued are refused."""
+        """End the process; calls under way have a few seconds to be answered."""
         self._closed = True
+        deadline = asyncio.get_running_loop().time() + _END_SECONDS
+        waiting = [pending.answer for pending in self._pending.values()]
+        if waiting and self._writer is not None:
+            await asyncio.wait(waiting, timeout=_END_SECONDS)
+        self._refuse_all(RefusedError(SERVER_ERROR, "", _STOPPING))
+        if self._running is not None:
+            self._running.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._running
+        await self._end(max(0.1, deadline - asyncio.get_running_loop().time()))
+
+    # The process.
+
+    async def _run(self) -> None:
+        """Keep a process running."""
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                await self._converse()
+            except Exception as error:  # of process or system, or noise instead of an answer
+                self._failure = f"the process that reads the store has failed: {error}"
+                _log.error("the process that reads %s has failed: %s", self._path, error)
+            await self._end(0.0)
+            lived_long = loop.time() > began + _LONG_LIFE_SECONDS
+            self._failed = 0 if lived_long else min(self._failed + 1, len(_RESTART_SECONDS) - 1)
+            self._give_up_calls()
+            await asyncio.sleep(_RESTART_SECONDS[self._failed])
+
+    async def _converse(self) -> None:
+        """Start a process and take its answers, until it fails. Raises `OSError` and others."""
+        self._has_answered = False
+        reader, self._writer = await self._started()
+        self._beats = 0
+        self._writer.write(self._opening)
+        for pending in self._pending.values():
+            self._writer.write(pending.ask)
+        beating = asyncio.create_task(self._beat(self._writer))
         try:
-            async with asyncio.timeout(_END_SECONDS):
-                await self._lock.acquire()
-        except TimeoutError:
-            if self._process is not None:
-                self._process.kill()
-            await self._lock.acquire()
-        if self._process is not None:
-            await self._end(self._process)
-        self._lock.release()
+            while True:
+                [length] = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+                if not HEAD.size <= length <= LARGEST:
+                    raise _Noise(f"it sent a message of {length} bytes")
+                self._take(await reader.readexactly(length))
+        finally:
+            beating.cancel()
 
-    async def _exchange(self, call: Call) -> bytes:
-        async with self._lock:
-            for _ in range(_ATTEMPTS):
-                if self._closed:
-                    return FAULT + b"the server is stopping"
-                try:
-                    return await self._answer(framed(encoder.encode(call)))
-                except (OSError, EOFError) as error:
-                    _log.error("the process that reads %s has failed: %s", self._path, error)
-                    if self._process is not None:
-                        await self._end(self._process)
-            return FAULT + b"what is on disk could not be read, see the server's log"
-
-    async def _answer(self, data: bytes) -> bytes:
-        await self._ensure_running()
-        self._writer.write(data)
-        [length] = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
-        return await self._reader.readexactly(length)
-
-    async def _ensure_running(self) -> None:
-        if self._process is None:
-            ours, theirs = socket.socketpair()
+    async def _started(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        ours, theirs = socket.socketpair()
+        try:
             with theirs:
-                self._process = self._started(theirs)
-            self._reader, self._writer = await asyncio.open_connection(sock=ours)
-            self._writer.write(framed(self._key))
+                self._process = self._spawned(theirs)
+            return await asyncio.open_connection(sock=ours)
+        except BaseException:
+            ours.close()
+            raise
 
-    def _started(self, stdin: socket.socket) -> subprocess.Popen[bytes]:
+    def _spawned(self, stdin: socket.socket) -> subprocess.Popen[bytes]:
         # An embedding program may have found livelog on a path of its own.
         path = os.pathsep.join(filter(None, sys.path))
         return subprocess.Popen(
@@ -97,11 +282,80 @@ class ReaderClient:
             process_group=0,  # Ctrl-C at a terminal is for the server, also while this one starts
         )
 
-    async def _end(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = None
-        self._writer.close()
+    def _take(self, data: bytes) -> None:
+        """Take an answer. Raises `_Noise` and others for anything else."""
+        number, status = HEAD.unpack_from(data)
+        body = memoryview(data)[HEAD.size :]
+        self._beats, self._has_answered, self._failure = 0, True, ""
+        if number == BEAT:
+            self._progress = progress_decoder.decode(body)
+            return
+        if number > self._last:
+            raise _Noise(f"it answered call {number} of {self._last}")
+        pending = self._pending.get(number)
+        if pending is None or pending.answer.done():
+            return
+        if status == OK:
+            pending.answer.set_result(msgspec.msgpack.decode(body, type=pending.shape))
+            return
+        fault = fault_decoder.decode(body)
+        details: dict[str, Any] = {} if fault.indexed is None else {"indexed": fault.indexed}
+        pending.refuse(
+            RefusedError(SERVER_ERROR, "", fault.issue, retry_after=fault.retry_after, **details)
+        )
+
+    async def _beat(self, writer: asyncio.StreamWriter) -> None:
+        """Ask for signs of life; kill a process that gives none."""
+        beat = framed(encoder.encode(Beat()))
+        while True:
+            if _unsent(writer) < _UNSENT_BYTES:
+                writer.write(beat)
+            await asyncio.sleep(_BEAT_SECONDS)
+            self._beats += 1
+            if self._is_silent:
+                self._stop_waiting()
+            if self._beats >= (_LOST_BEATS if self._has_answered else _STARTING_BEATS):
+                _log.error("the process that reads %s does not answer and is killed", self._path)
+                if self._process is not None:
+                    self._process.kill()
+
+    def _stop_waiting(self) -> None:
+        """Refuse the calls that can do without a process that is silent."""
+        for pending in self._pending.values():
+            if pending.optional:
+                pending.refuse(_later(_SILENT))
+
+    def _give_up_calls(self) -> None:
+        """Refuse the calls that have used as many processes as they may."""
+        for pending in self._pending.values():
+            pending.tries += self._has_answered
+            if pending.tries >= _TRIES or (pending.optional and self._is_failing):
+                pending.refuse(_later(_UNREADABLE))
+
+    def _refuse_all(self, refused: RefusedError) -> None:
+        for pending in self._pending.values():
+            pending.refuse(refused)
+
+    async def _end(self, patience: float) -> None:
+        """End the process; kill it if it has not ended after `patience` seconds."""
+        process, writer = self._process, self._writer
+        self._process = self._writer = None
+        if writer is not None:
+            writer.close()
+        if process is None:
+            return
+        if not patience:
+            process.kill()  # before anything is waited for, which may be cancelled
         try:
-            await asyncio.to_thread(process.wait, _END_SECONDS)
+            await asyncio.to_thread(process.wait, patience)
         except subprocess.TimeoutExpired:
             process.kill()
             await asyncio.to_thread(process.wait)
+
+
+def _unsent(writer: asyncio.StreamWriter) -> int:
+    return writer.transport.get_write_buffer_size()
+
+
+def _later(issue: str) -> RefusedError:
+    return RefusedError(SERVER_ERROR, "", issue, retry_after=_RETRY_SECONDS)

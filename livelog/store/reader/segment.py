@@ -6,17 +6,26 @@ memory is. All of it is derived from the messages and can be made again from the
 
 A part of a word stands for all the words that contain it. To read the posting list of each would
 take hundreds of milliseconds where very many do, so a merge also stores joined lists: one for each
-n-gram or single letter that stands in that many words, under `=` and the n-gram. (A segment that
-has just been sealed is too small to need them.)
+n-gram or single letter that stands in that many words, under `JOINED` and the n-gram. (A segment
+that has just been sealed is too small to need them.)
+
+Everything that is read has a checksum, and a segment lists the terms that it has, so that a posting
+list that is missing is told from a term that does not occur. Where they do not agree the file is
+damaged: that raises `sqlite3.DatabaseError`, and the index is made again.
 """
 
 from __future__ import annotations
 
 import heapq
+import sqlite3
+import struct
+import sys
+import zlib
 from array import array
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from hashlib import blake2b
 from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import NamedTuple
@@ -27,6 +36,7 @@ from livelog.index.ngrams import grams, matching
 from livelog.index.plan import Steps
 from livelog.index.timeindex import TimeIndex
 from livelog.store.database.connection import Connection, Rows, changed
+from livelog.store.reader.cache import Cache
 from livelog.wire.messages import TYPES, MessageType
 
 SCHEMA = """
@@ -34,26 +44,35 @@ SCHEMA = """
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         first INTEGER NOT NULL,     -- position
         count INTEGER NOT NULL,
-        times BLOB NOT NULL,        -- of each message, 8 bytes, microseconds since 1970
         earliest INTEGER NOT NULL,
         latest INTEGER NOT NULL,
         last_seq INTEGER NOT NULL,
-        vocabulary TEXT NOT NULL    -- its words, each between line breaks
+        lists INTEGER NOT NULL,     -- number of posting lists, without joined ones
+        characters INTEGER NOT NULL,  -- of the vocabulary
+        checksum INTEGER NOT NULL,  -- of the columns before
+        dropped INTEGER NOT NULL,   -- merged or trimmed: to be deleted, with its posting lists
+        times BLOB NOT NULL,        -- of each message, 8 bytes, microseconds since 1970
+        vocabulary BLOB NOT NULL,   -- its words, each between line breaks
+        keys BLOB NOT NULL          -- hashes of its keys and types, 8 bytes each, sorted
     ) STRICT;
     CREATE TABLE posting(
         segment INTEGER NOT NULL,
-        term TEXT NOT NULL,         -- `type=name`, `field=value`, a word, or `=` and an n-gram
+        term TEXT NOT NULL,         -- a word, `field=value`, `type=name`, or U+0001 and an n-gram
         positions BLOB NOT NULL,    -- roaring bitmap
         PRIMARY KEY (segment, term)
     ) STRICT, WITHOUT ROWID;
 """
+"""Each BLOB begins with a CRC-32 of what follows and of the place where it stands."""
+
+JOINED = "\x01"
+"""Before the n-gram of a joined list; no word and no key begins with it."""
 
 _DELETE_SOME = """
     DELETE FROM posting WHERE segment = ? AND term IN
         (SELECT term FROM posting WHERE segment = ? LIMIT 2000)
 """
 
-_TERMS_PER_QUERY = 1000
+_TERMS_PER_QUERY = 500
 """Bound one by one: SQLite's JSON functions cut a string at U+0000."""
 
 _TERMS_PER_STEP = 500
@@ -65,8 +84,10 @@ _JOINED_FROM = 1000
 _COUNTED_PER_STEP = 2000
 """Words whose n-grams are counted between two pauses."""
 
-_CACHED = 16
-"""Parts of words whose joined positions a segment caches."""
+_GRAMS_COUNTED = 100_000
+"""N-grams that are counted at a time; beyond, the rare ones are given up."""
+
+_CHECK = struct.Struct("<I")
 
 Posting = tuple[str, BitMap]
 
@@ -74,19 +95,18 @@ Posting = tuple[str, BitMap]
 class Segment:
     """One row of the table `segment`, with its postings."""
 
-    def __init__(self, connection: Connection, id: int) -> None:
+    def __init__(self, connection: Connection, id: int, cache: Cache) -> None:
         self._connection = connection
+        self._cache = cache
         self.id = id
         self.first: int
         self.count: int
         self.last_seq: int
-        [[self.first, self.count, self._earliest, self._latest, self.last_seq]] = self._columns(
-            "first, count, earliest, latest, last_seq"
-        )
-        # Cached without end, since a segment never changes.
-        self._time_index = lru_cache(1)(self._read_time_index)
-        self._vocabulary = lru_cache(1)(self._read_vocabulary)
-        self._containing = lru_cache(_CACHED)(self._join)
+        [columns] = self._columns(_HEADER)
+        [self.first, self.count, self._earliest, self._latest, *others, checksum] = columns
+        [self.last_seq, self.lists, self.characters] = others
+        if checksum != _checksum_of(columns[:-1]):
+            raise _damaged(id, "its header")
 
     @property
     def end(self) -> int:
@@ -100,11 +120,14 @@ class Segment:
 
     def of_type(self, name: MessageType) -> BitMap:
         """Positions of the messages of one type."""
-        return self._any_of([f"type={name}"])
+        return self.of_key(f"type={name}")
 
     def of_key(self, key: str) -> BitMap:
         """Positions of the messages with a key."""
-        return self._any_of([key])
+        found = self._lists([key])
+        if not found and self._has_key(key):
+            raise _damaged(self.id, f"the list of {key!r}")
+        return found[0] if found else BitMap()
 
     def between(self, first: int, last: int) -> BitMap:
         """Positions of the messages with a timestamp from `first` to `last`, both included."""
@@ -113,56 +136,88 @@ class Segment:
             return BitMap(self.positions)
         if last < self._earliest or first > self._latest:
             return BitMap()
-        return self._time_index().between(first, last)
+        times = self._cache.made(
+            (self.id, "times"), self._read_time_index, lambda _: 8 * self.count
+        )
+        return times.between(first, last)
 
     def containing(self, part: str) -> Steps[BitMap]:
-        """Positions of the messages with a word that contains `part`, in one step."""
+        """Positions of the messages with a word that contains `part`, in steps."""
         yield
-        return self._containing(part)
+        cached: BitMap | None = self._cache.get((self.id, "containing", part))
+        if cached is not None:
+            return cached
+        joined = self._lists([JOINED + part])
+        found = joined[0] if joined else (yield from self._join(part))
+        # A bitmap takes two bytes for each position where they lie far apart, else a bit.
+        size = min(2 * len(found), self.count // 8) + 200
+        return self._cache.put((self.id, "containing", part), found, size)
 
-    def _any_of(self, terms: Iterable[str]) -> BitMap:
-        found, remaining = BitMap(), iter(terms)
+    def _join(self, part: str) -> Steps[BitMap]:
+        found, remaining = BitMap(), matching(self._vocabulary(), part)
         while some := list(islice(remaining, _TERMS_PER_QUERY)):
-            marks = ", ".join("?" * len(some))
-            rows = self._connection.execute(
-                f"SELECT positions FROM posting WHERE segment = ? AND term IN ({marks})",
-                (self.id, *some),
-            )
-            found |= BitMap.union(BitMap(), *(BitMap.deserialize(each) for [each] in rows))
+            lists = self._lists(some)
+            if len(lists) < len(some):
+                raise _damaged(self.id, "the list of a word")
+            found |= BitMap.union(*lists)
+            yield
         return found
 
-    def _join(self, part: str) -> BitMap:
-        stored = self._any_of([f"={part}"])  # empty if there is none: no list is stored empty
-        return stored or self._any_of(matching(self._vocabulary(), part))
+    def _lists(self, terms: list[str]) -> list[BitMap]:
+        """Read the posting lists of those of `terms` that have one."""
+        marks = ", ".join("?" * len(terms))
+        rows = self._connection.execute(
+            f"SELECT term, positions FROM posting WHERE segment = ? AND term IN ({marks})",
+            (self.id, *terms),
+        )
+        return [_unpacked(self.id, term, positions) for term, positions in rows]
+
+    def _has_key(self, key: str) -> bool:
+        keys: array[int] = self._cache.made(
+            (self.id, "keys"), lambda: array("Q", self._blob("keys")), lambda each: 8 * len(each)
+        )
+        sought = _hash(key)
+        place = bisect_left(keys, sought)
+        return place < len(keys) and keys[place] == sought
 
     def _columns(self, names: str) -> Rows:
         return self._connection.execute(f"SELECT {names} FROM segment WHERE id = ?", (self.id,))
 
-    def _read_vocabulary(self) -> str:
-        [[vocabulary]] = self._columns("vocabulary")
-        return str(vocabulary)
+    def _blob(self, name: str) -> bytes:
+        [[blob]] = self._columns(name)
+        return _checked(self.id, name, blob)
+
+    def _vocabulary(self) -> str:
+        return self._cache.made(
+            (self.id, "vocabulary"), lambda: self._blob("vocabulary").decode(), sys.getsizeof
+        )
 
     def _read_time_index(self) -> TimeIndex:
         return TimeIndex.of(array("q", self.times()))
 
     def words(self) -> list[str]:
         """Return every word that occurs."""
-        return self._vocabulary().split()
+        return self._blob("vocabulary").decode().split("\n")[1:-1]
 
     def postings(self, offset: int) -> Iterator[Posting]:
         """Read the lists of words and keys, in order, as if the segment began `offset` later."""
         rows = self._connection.execute(
-            "SELECT term, positions FROM posting"
-            " WHERE segment = ? AND (term < '=' OR term >= '>') ORDER BY term",
-            (self.id,),
+            "SELECT CAST(term AS BLOB), positions FROM posting WHERE segment = ? AND term > ?"
+            " ORDER BY term",
+            (self.id, chr(ord(JOINED) + 1)),
         )
-        for term, positions in rows:
-            yield term, BitMap.deserialize(positions).shift(offset)
+        count = 0
+        for encoded, packed in rows:
+            term = encoded.decode(errors="replace")  # damaged ones do not fit their checksum
+            positions = _unpacked(self.id, term, packed)
+            yield term, positions.shift(offset) if offset else positions
+            count += 1
+        if count != self.lists:
+            raise _damaged(self.id, "a list is missing")
 
     def times(self) -> bytes:
         """Return the times as they are stored."""
-        [[times]] = self._columns("times")
-        return bytes(times)
+        return self._blob("times")
 
     def _check(self) -> None:
         """Assert that what is stored of the segment agrees with itself."""
@@ -171,13 +226,16 @@ class Segment:
         assert sum(len(self.of_type(name)) for name in TYPES) == self.count
         stored = dict(self.postings(0))
         assert all(positions and positions[-1] < self.count for positions in stored.values())
-        assert sorted(words) == sorted(term for term in stored if "=" not in term)
+        keys = stored.keys() - set(words)
+        assert len(keys) == len(stored) - len(words)
+        assert array("Q", self._blob("keys")) == array("Q", sorted(map(_hash, keys)))
         joined = self._connection.execute(
-            "SELECT term FROM posting WHERE segment = ? AND term >= '=' AND term < '>'", (self.id,)
+            "SELECT term FROM posting WHERE segment = ? AND term <= ?",
+            (self.id, chr(ord(JOINED) + 1)),
         )
         for [term] in joined.fetchall():
             found = [stored[word] for word in words if term[1:] in word]
-            assert self._any_of([term]) == BitMap.union(*found)
+            assert self._lists([term])[0] == BitMap.union(*found)
 
 
 class Origin(NamedTuple):
@@ -193,80 +251,115 @@ def write(
     origin: Origin,
     words: Collection[str],
     postings: Iterable[Posting],
-) -> Generator[None, None, Segment]:
-    """Write a segment in steps of one transaction; `postings` hold each term once."""
-    id = _insert_row(connection, origin, words)
-    yield from _insert(connection, id, postings)
-    return Segment(connection, id)
+) -> Steps[int]:
+    """Write a segment in steps of one transaction; `postings` hold each term once.
+
+    Return its id.
+    """
+    id = _insert_row(connection)
+    keys = array("Q")
+    yield from _insert(connection, id, _noting_keys(postings, words, keys))
+    times, vocabulary = array("q", origin.times), "\n".join(["", *words, ""])
+    header = [origin.first, len(times), min(times), max(times), origin.last_seq]
+    header += [len(words) + len(keys), len(vocabulary)]
+    blobs = {
+        "times": origin.times,
+        "vocabulary": vocabulary.encode(),
+        "keys": array("Q", sorted(keys)).tobytes(),
+    }
+    sealed = [_sealed(id, name, data) for name, data in blobs.items()]
+    connection.execute(_FILL_ROW, [*header, _checksum_of(header), *sealed, id])
+    return id
 
 
-def _insert_row(connection: Connection, origin: Origin, words: Collection[str]) -> int:
-    each = array("q", origin.times)
-    vocabulary = "\n".join(["", *words, ""])
+def _insert_row(connection: Connection) -> int:
+    """Take an id; the row is filled once the keys are known."""
     connection.execute(
-        "INSERT INTO segment(first, count, times, earliest, latest, last_seq, vocabulary)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (origin.first, len(each), origin.times, min(each), max(each), origin.last_seq, vocabulary),
+        "INSERT INTO segment VALUES (NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, x'', x'', x'')"
     )
     [[id]] = connection.execute("SELECT last_insert_rowid()")
     return int(id)
 
 
-def _widespread(words: Iterable[str]) -> Generator[None, None, dict[str, BitMap]]:
-    """Find the n-grams and letters that stand in very many of `words`; give each an empty list."""
+def _noting_keys(
+    postings: Iterable[Posting], words: Collection[str], keys: array[int]
+) -> Iterator[Posting]:
+    """Pass `postings` on and add the hash of each key among them to `keys`."""
+    for term, positions in postings:
+        if "=" in term and not term.startswith(JOINED) and term not in words:
+            keys.append(_hash(term))
+        yield term, positions
+
+
+def _widespread(words: Iterable[str], most: int) -> Steps[dict[str, BitMap]]:
+    """Find the n-grams and letters that stand in very many of `words`; give each an empty list.
+
+    At most `most` are found, those in the most words.
+    """
     counts, remaining = Counter[str](), iter(words)
     while some := list(islice(remaining, _COUNTED_PER_STEP)):
         counts.update(chain.from_iterable(map(_letters_and_grams, some)))
+        if len(counts) > _GRAMS_COUNTED:
+            counts = Counter(dict(counts.most_common(_GRAMS_COUNTED // 2)))
         yield
-    return {gram: BitMap() for gram, count in counts.items() if count >= _JOINED_FROM}
+    return {gram: BitMap() for gram, count in counts.most_common(most) if count >= _JOINED_FROM}
 
 
 def _letters_and_grams(word: str) -> set[str]:
     return grams(word).union(word)
 
 
-def _with_joined(postings: Iterable[Posting], joined: dict[str, BitMap]) -> Iterator[Posting]:
+def _with_joined(
+    postings: Iterable[Posting], words: Collection[str], joined: dict[str, BitMap]
+) -> Iterator[Posting]:
     """Pass `postings` on, joining those of each n-gram on the way, and then the joined lists."""
     # Joined while the lists stream past, which saves a second pass over the file; of all the lists
     # only the joined ones are in memory at once.
     for term, positions in postings:
-        if "=" not in term:  # a word
+        if joined and term in words:
             for gram in joined.keys() & _letters_and_grams(term):
                 joined[gram] |= positions
         yield term, positions
-    yield from ((f"={gram}", positions) for gram, positions in joined.items())
+    yield from ((JOINED + gram, positions) for gram, positions in joined.items())
 
 
-def _insert(
-    connection: Connection, id: int, postings: Iterable[Posting]
-) -> Generator[None, None, None]:
+def _insert(connection: Connection, id: int, postings: Iterable[Posting]) -> Steps[None]:
     remaining = iter(postings)
     while batch := list(islice(remaining, _TERMS_PER_STEP)):
         connection.executemany(
             "INSERT INTO posting VALUES (?, ?, ?)",
-            [(id, term, _packed(positions)) for term, positions in batch],
+            [(id, term, _packed(id, term, positions)) for term, positions in batch],
         )
         yield
 
 
-def merge(connection: Connection, segments: Sequence[Segment]) -> Generator[None, None, Segment]:
-    """Write one segment with all messages of these neighbours, in steps of one transaction."""
+def merge(connection: Connection, segments: Sequence[Segment], memory_bytes: int) -> Steps[int]:
+    """Write one segment with all messages of these neighbours, in steps of one transaction.
+
+    `memory_bytes` bounds the joined lists. Return the id of the segment.
+    """
     # Each stream is in the order of its terms, so the lists of a term meet without sorting.
     first = segments[0].first
     streams = [segment.postings(segment.first - first) for segment in segments]
     by_term = groupby(heapq.merge(*streams, key=itemgetter(0)), key=itemgetter(0))
     whole = ((term, BitMap.union(*(found for _, found in group))) for term, group in by_term)
     words = set[str]().union(*(segment.words() for segment in segments))
-    joined = yield from _widespread(words)
+    count = sum(segment.count for segment in segments)
+    joined = yield from _widespread(words, memory_bytes // (count // 8 + 1000))
     times = b"".join(segment.times() for segment in segments)
     origin = Origin(first, times, segments[-1].last_seq)
-    return (yield from write(connection, origin, words, _with_joined(whole, joined)))
+    return (yield from write(connection, origin, words, _with_joined(whole, words, joined)))
 
 
-def delete(connection: Connection, segment: Segment) -> Generator[None, None, None]:
+def drop(connection: Connection, segment: Segment) -> None:
+    """Mark a segment as one that is not read any more, and is to be deleted."""
+    connection.execute("UPDATE segment SET dropped = 1 WHERE id = ?", (segment.id,))
+
+
+def delete(connection: Connection, id: int) -> Steps[None]:
     """Delete a segment from the file, in steps of one transaction."""
-    connection.execute("DELETE FROM segment WHERE id = ?", (segment.id,))
-    while _delete_some(connection, segment.id):
+    connection.execute("DELETE FROM segment WHERE id = ?", (id,))
+    while _delete_some(connection, id):
         yield
 
 
@@ -275,6 +368,45 @@ def _delete_some(connection: Connection, id: int) -> int:
     return changed(connection)
 
 
-def _packed(positions: BitMap) -> bytes:
+# Checksums.
+
+_HEADER = "first, count, earliest, latest, last_seq, lists, characters, checksum"
+_FILL_ROW = """
+    UPDATE segment SET first = ?, count = ?, earliest = ?, latest = ?, last_seq = ?, lists = ?,
+        characters = ?, checksum = ?, times = ?, vocabulary = ?, keys = ?
+    WHERE id = ?
+"""
+
+
+def _packed(id: int, term: str, positions: BitMap) -> bytes:
     positions.run_optimize()
-    return positions.serialize()
+    return _sealed(id, term, positions.serialize())
+
+
+def _unpacked(id: int, term: str, packed: bytes) -> BitMap:
+    return BitMap.deserialize(_checked(id, term, packed))
+
+
+def _sealed(id: int, place: str, data: bytes) -> bytes:
+    """Return `data` behind its checksum, which also covers the place it belongs to."""
+    return _CHECK.pack(zlib.crc32(data, zlib.crc32(place.encode(), id))) + data
+
+
+def _checked(id: int, place: str, sealed: bytes) -> bytes:
+    """Return the data behind a checksum. Raises `sqlite3.DatabaseError` if it is not that."""
+    data = sealed[_CHECK.size :]
+    if sealed[: _CHECK.size] != _CHECK.pack(zlib.crc32(data, zlib.crc32(place.encode(), id))):
+        raise _damaged(id, place)
+    return data
+
+
+def _checksum_of(columns: Sequence[int]) -> int:
+    return zlib.crc32(repr(list(columns)).encode())
+
+
+def _hash(key: str) -> int:
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little")
+
+
+def _damaged(id: int, what: str) -> sqlite3.DatabaseError:
+    return sqlite3.DatabaseError(f"segment {id} is damaged: {what}")

@@ -1,12 +1,15 @@
 """The index of the messages on disk: sealed segments in a file of its own, and an open end.
 
 The file stands beside the store (`PATH-index`) and can always be made again: when it does not fit
-the store, or cannot be read, it is deleted. New messages go into an index in memory, the open end;
-when it is long enough it is sealed, that is, written to the file as a segment, and neighbours of
-about one size are merged. This work is done in steps, between two calls.
+the store, or is damaged, it is deleted. New messages go into an index in memory, the open end; when
+it has enough messages, or takes enough memory, it is sealed, that is, written to the file as a
+segment, and neighbours of about one size are merged. This work is done in steps, between those of
+calls. While the index is far behind the messages, as after its file was lost, it is sealed in
+larger segments, which spares most of the merges; the others wait.
 
-One job is under way at a time: drop the oldest segment, seal or merge. Each is one transaction, so
-that a process that is killed leaves the file as it was before.
+One job is under way at a time: drop the oldest segment, seal, merge, or delete what has been
+dropped or merged. Each is one transaction, so that a process that is killed leaves the file as it
+was before. A segment that a call reads is not deleted before the call has ended.
 """
 
 from __future__ import annotations
@@ -15,31 +18,50 @@ import logging
 import os
 import sqlite3
 from array import array
-from collections.abc import Generator
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import pairwise
+from time import perf_counter
 from typing import NamedTuple
 
 from pyroaring import BitMap
 
 from livelog.index.index import Index
-from livelog.index.plan import Source, find, finish
+from livelog.index.plan import Source, Steps, find
 from livelog.index.query import Query
 from livelog.index.terms import mentions
 from livelog.index.text import Phrase
 from livelog.store.database.connection import Connection, open_connection
 from livelog.store.reader import segment
+from livelog.store.reader.cache import Cache
+from livelog.store.reader.calls import Progress
 from livelog.store.reader.rows import Rows
 from livelog.store.reader.segment import Segment
 from livelog.wire.record import Record
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 """Version of the file and of the terms in it: raised when either changes."""
 
 SEALED_AT = 8192
 """Messages in the open end; to index them again after a start takes a quarter of a second."""
+
+_BULK = 16
+"""Times as many messages are sealed together while more than that are waiting to be indexed."""
+
+_WORD_BYTES = 500
+_KEY_BYTES = 400
+"""Memory that a distinct word or key takes in the open end, with its list."""
+
+_OPEN_SHARE = 2
+_CACHE_SHARE = 4
+_JOINED_SHARE = 3
+_VOCABULARY_SHARE = 24
+"""Parts of the memory for the open end, for what is cached, for the joined lists of a merge and for
+the characters of the vocabularies that are merged: as a set they take ten times as much. A merge
+does not run while the open end is full."""
 
 _MAX_QUEUED = 1_000_000
 """All words of the open end stay queued: it is sealed before n-grams would pay."""
@@ -50,6 +72,32 @@ _LOCK_SECONDS = 30
 _MERGED_AT_ONCE = 4
 _LARGEST = SEALED_AT * _MERGED_AT_ONCE**4
 _INDEXED_PER_STEP = 200
+_STEP_SECONDS = 0.01
+"""Messages that are indexed between two pauses, and time after which fewer are."""
+
+_WAIT_SECONDS = 4.0
+"""Seconds of indexing that a call waits for; if more is missing it is refused."""
+
+_PER_SECOND = 4000.0
+"""Messages that are indexed in a second, as long as that has not been measured."""
+
+_LOGGED_SECONDS = 10.0
+"""Seconds between two lines in the log about an index that is far behind."""
+
+
+DAMAGES = (sqlite3.Error, UnicodeDecodeError)
+"""Errors of a file that is damaged, or that cannot be used now: see `passes`. Some of SQLite's own
+messages about damage cannot be decoded."""
+
+
+class NotIndexedError(Exception):
+    """Messages that a call needs are not indexed yet."""
+
+    def __init__(self, share: float, seconds: float) -> None:
+        super().__init__(f"the index is being made, {share:.0%} of the messages can be searched")
+        self.share = round(share, 3)
+        self.seconds = round(max(1.0, seconds), 1)
+        """Estimate of the time after which they are indexed."""
 
 
 class Part(NamedTuple):
@@ -57,8 +105,8 @@ class Part(NamedTuple):
 
     first: int
     end: int
-    source: Source
-    """The index of its messages; positions in it count from 0."""
+    source: Source | None
+    """The index of its messages; positions in it count from 0. None where none is needed."""
 
 
 class OpenEnd:
@@ -68,68 +116,166 @@ class OpenEnd:
         self.first = first
         self.index = Index(_MAX_QUEUED)
         self.times = array("q")
+        self._keys = set[str]()
+        self._characters = 0
 
     @property
     def end(self) -> int:
         """Position behind the last message."""
         return self.first + len(self.index)
 
+    @property
+    def bytes(self) -> int:
+        """Memory that it takes, about."""
+        words = len(self.index.vocabulary())
+        # A position takes four bytes, and a word at least as many characters with its space.
+        return _WORD_BYTES * words + _KEY_BYTES * len(self._keys) + self._characters
+
     def add(self, record: Record) -> None:
         """Index the message at `end`."""
         self.index.add(record)
         self.times.append(record.time)
+        self._keys.update(record.keys)
+        self._characters += len(record.text)
+
+
+class Pace:
+    """The rate at which messages are indexed, for estimates and for the log."""
+
+    def __init__(self) -> None:
+        self._began = self._logged = perf_counter()
+        self._seconds = 0.0
+        self._indexed = 0
+        self.behind = False
+
+    def note(self, count: int, seconds: float) -> None:
+        """Note that `count` messages took this time, sealing and merging included."""
+        self._indexed += count
+        self._seconds += seconds
+
+    @property
+    def per_second(self) -> float:
+        """Messages in a second of work."""
+        if self._indexed < 1000 or not self._seconds:
+            return _PER_SECOND
+        return self._indexed / self._seconds
+
+    def log(self, path: str, progress: Progress) -> None:
+        """Log from time to time how far an index is that is far behind, and when it is made."""
+        now, missing = perf_counter(), progress.count - progress.indexed
+        if missing > _BULK * SEALED_AT and not self.behind:
+            self.behind, self._began = True, now
+        elif self.behind and not missing:
+            self.behind = False
+            _log.info("the index %s is made, in %.0f s", path, now - self._began)
+        if self.behind and now > self._logged + _LOGGED_SECONDS:
+            self._logged = now
+            share = progress.indexed / progress.count
+            _log.info("the index %s is being made: %.0f %% are indexed", path, 100 * share)
 
 
 class Segments:
-    """Parts of the index, from the oldest message that is kept to the newest that is indexed."""
+    """Parts of the index, from the oldest message that is kept to the newest that is indexed.
 
-    def __init__(self, path: str, rows: Rows, key: bytes) -> None:
+    `memory_bytes` bounds the memory they take, about.
+    """
+
+    def __init__(self, path: str, rows: Rows, key: bytes, memory_bytes: int) -> None:
+        self._path = path
         self._rows = rows
-        self._connection, self._sealed = _opened(path, rows, key)
+        self._memory_bytes = memory_bytes
+        self._cache = Cache(memory_bytes // _CACHE_SHARE)
+        self._connection, self._sealed = _opened(path, rows, key, self._cache)
+        self._dropped = _dropped(self._connection)
+        """Ids of segments that are not needed any more, but for calls that read them."""
+        self._pinned = Counter[int]()
+        """Ids of segments that calls read, and how many do."""
         first = self._sealed[-1].end if self._sealed else rows.first_position
         self._open = OpenEnd(first)
         self._sealing: list[OpenEnd] = []
-        self._job: Generator[None, None, None] | None = None
+        self._job: Steps[None] | None = None
         self._failing = False
+        self._pace = Pace()
 
     def close(self) -> None:
         """Close the file; an unfinished job is rolled back and done again by the next process."""
         self._connection.close()
 
-    def cover(self, position: int) -> None:
-        """Index all messages up to this position."""
-        while self._open.end <= position and (self.work() or self._index_more()):
-            pass
+    @property
+    def end(self) -> int:
+        """Position behind the last message that is indexed."""
+        return self._open.end
 
-    def parts(self, first: int, last: int) -> list[Part]:
-        """Return the parts that have messages from `first` to `last`, oldest first."""
-        sealed = [Part(one.first, one.end, one) for one in self._sealed]
+    @property
+    def progress(self) -> Progress:
+        """Messages that are indexed, of those in the store."""
+        first, last = self._rows.first_position, self._rows.position_upto(1 << 62)
+        count = last + 1 - first
+        return Progress(min(count, max(0, self.end - first)), count)
+
+    def can_cover(self, position: int) -> bool:
+        """Tell whether all messages up to this position can be indexed in a short time."""
+        return position - self.end < _WAIT_SECONDS * self._pace.per_second
+
+    def cover(self, position: int) -> Steps[None]:
+        """Index all messages up to this position. Raises `NotIndexedError` if it takes long."""
+        while self.end <= position:
+            if not self.can_cover(position):
+                indexed, count = self.progress.indexed, self.progress.count
+                missing = position + 1 - self.end
+                raise NotIndexedError(indexed / count, missing / self._pace.per_second)
+            if not (self.work() or self._index_more()):
+                return
+            yield
+
+    @contextmanager
+    def reading(self, first: int, last: int) -> Iterator[list[Part]]:
+        """Give the parts that have messages from `first` to `last`, oldest first, to read."""
+        sealed = [one for one in self._sealed if one.first <= last and one.end > first]
         opened = [Part(one.first, one.end, one.index) for one in (*self._sealing, self._open)]
-        return [part for part in sealed + opened if part.first <= last and part.end > first]
+        pinned = [one.id for one in sealed]
+        self._pinned.update(pinned)
+        try:
+            yield [
+                *(Part(one.first, one.end, one) for one in sealed),
+                *(part for part in opened if part.first <= last and part.end > first),
+            ]
+        finally:
+            self._pinned.subtract(pinned)
 
-    def matches(self, part: Part, query: Query, first: int, last: int) -> BitMap:
+    def matches(self, part: Part, query: Query, first: int, last: int) -> Steps[BitMap]:
         """Find what matches in a part from `first` to `last`, counted from its beginning."""
+        assert part.source is not None
         within = range(max(0, first - part.first), max(0, last + 1 - part.first))
 
         def mentioned(place: int, phrase: Phrase) -> bool:
             payload = self._rows.payload(part.first + place)
             return bool(payload) and mentions(payload, phrase)
 
-        return finish(find(part.source, query, mentioned, within))
+        return find(part.source, query, mentioned, within)
 
     def work(self) -> bool:
         """Do a step of the work in the background; return False when there is none."""
+        began, before = perf_counter(), self.end
+        try:
+            return self._work()
+        finally:
+            self._pace.note(max(0, self.end - before), perf_counter() - began)
+
+    def _work(self) -> bool:
         if self._job is None:
             self._job = self._next_job()
             if self._job is None:
                 return self._index_more()
         try:
             return self._step(self._job)
-        except sqlite3.OperationalError as error:  # the disk is full, for one
+        except sqlite3.OperationalError as error:
+            if not passes(error):
+                raise
             self._abandon(error)
             return False
 
-    def _step(self, job: Generator[None, None, None]) -> bool:
+    def _step(self, job: Steps[None]) -> bool:
         if next(job, self) is self:
             self._job = None
             self._failing = False
@@ -143,60 +289,109 @@ class Segments:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         self._job = None
-        self._sealed = _segments(self._connection)
+        self._sealed = _segments(self._connection, self._cache)
+        self._dropped = _dropped(self._connection)
 
     def _index_more(self) -> bool:
-        rows = self._rows.after(self._open.end - 1, _INDEXED_PER_STEP)
+        """Index some messages; return whether there were any."""
+        until = perf_counter() + _STEP_SECONDS
+        rows = self._rows.after(self.end - 1, _INDEXED_PER_STEP)
         for row in rows:
-            if row.position != self._open.end:  # the messages in between have been trimmed
+            if row.position != self.end:  # the messages in between have been trimmed
                 self._open = OpenEnd(row.position)
             self._open.add(row.record())
+            if perf_counter() > until or self._open.bytes >= self._open_bytes:
+                break
+        self._pace.log(self._path, self.progress)
         return bool(rows)
 
-    def _next_job(self) -> Generator[None, None, None] | None:
+    @property
+    def _open_bytes(self) -> int:
+        return self._memory_bytes // _OPEN_SHARE
+
+    def _is_full(self) -> bool:
+        """Tell whether the open end is to be sealed."""
+        count = len(self._open.index)
+        if count and self._open.bytes >= self._open_bytes:
+            return True
+        return count >= (_BULK * SEALED_AT if self._is_far_behind else SEALED_AT)
+
+    @property
+    def _is_far_behind(self) -> bool:
+        return self._rows.position_upto(1 << 62) - self.end >= _BULK * SEALED_AT
+
+    def _next_job(self) -> Steps[None] | None:
         if self._sealed and self._sealed[0].end <= self._rows.first_position:
             return self._drop_oldest()
-        if self._sealing or len(self._open.index) >= SEALED_AT:
+        if self._sealing or self._is_full():
             return self._seal()
+        unread = [id for id in self._dropped if not self._pinned[id]]
+        if unread:
+            return self._delete(unread[0])
+        return None if self._is_far_behind else self._next_merge()
+
+    def _next_merge(self) -> Steps[None] | None:
         for start in range(len(self._sealed) - _MERGED_AT_ONCE + 1):
             neighbours = self._sealed[start : start + _MERGED_AT_ONCE]
-            if _belong_together(neighbours):
+            if self._belong_together(neighbours):
                 return self._merge(start, neighbours)
         return None
 
-    def _drop_oldest(self) -> Generator[None, None, None]:
-        oldest = self._sealed.pop(0)
+    def _drop_oldest(self) -> Steps[None]:
+        oldest = self._sealed[0]
         self._connection.execute("BEGIN IMMEDIATE")
-        yield from segment.delete(self._connection, oldest)
+        yield
+        segment.drop(self._connection, oldest)
         self._connection.execute("COMMIT")
+        self._sealed.pop(0)
+        self._dropped.append(oldest.id)
 
-    def _seal(self) -> Generator[None, None, None]:
+    def _delete(self, id: int) -> Steps[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        yield from segment.delete(self._connection, id)
+        self._connection.execute("COMMIT")
+        self._dropped.remove(id)
+
+    def _seal(self) -> Steps[None]:
         """Write the open end as a segment, and begin a new one."""
         if not self._sealing:
             self._sealing, self._open = [self._open], OpenEnd(self._open.end)
         [end] = self._sealing
         origin = segment.Origin(end.first, end.times.tobytes(), self._rows.seq_at(end.end - 1))
         self._connection.execute("BEGIN IMMEDIATE")
-        sealed = yield from segment.write(
+        id = yield from segment.write(
             self._connection, origin, end.index.vocabulary(), end.index.postings()
         )
         self._connection.execute("COMMIT")
         # Only after the commit: if it fails, the index in memory is the only one.
-        self._sealed.append(sealed)
+        self._sealed.append(Segment(self._connection, id, self._cache))
         self._sealing = []
 
-    def _merge(self, start: int, neighbours: list[Segment]) -> Generator[None, None, None]:
+    def _merge(self, start: int, neighbours: list[Segment]) -> Steps[None]:
         self._connection.execute("BEGIN IMMEDIATE")
-        merged = yield from segment.merge(self._connection, neighbours)
-        self._sealed[start : start + len(neighbours)] = [merged]
+        memory = self._memory_bytes // _JOINED_SHARE
+        id = yield from segment.merge(self._connection, neighbours, memory)
         for each in neighbours:
-            yield from segment.delete(self._connection, each)
+            segment.drop(self._connection, each)
         self._connection.execute("COMMIT")
+        self._sealed[start : start + len(neighbours)] = [Segment(self._connection, id, self._cache)]
+        self._dropped += [each.id for each in neighbours]
+
+    def _belong_together(self, neighbours: list[Segment]) -> bool:
+        """Tell whether segments are of one size, not too large, and without a gap between them."""
+        # Two bits of the count: four of a tier make one of the next, so each message is merged only
+        # a few times however long the log grows.
+        tiers = {one.count.bit_length() // 2 for one in neighbours}
+        size = sum(one.count for one in neighbours)
+        characters = sum(one.characters for one in neighbours)
+        dense = neighbours[-1].end - neighbours[0].first == size
+        fits = characters <= self._memory_bytes // _VOCABULARY_SHARE
+        return len(tiers) == 1 and size <= _LARGEST and dense and fits
 
     def _check(self) -> None:
         """Assert that the parts follow each other and that the file holds the sealed ones alone."""
-        parts = self.parts(0, 1 << 62)
-        assert all(one.end <= following.first for one, following in pairwise(parts))
+        with self.reading(0, 1 << 62) as parts:
+            assert all(one.end <= following.first for one, following in pairwise(parts))
         for each in self._sealed:
             each._check()
         for end in (*self._sealing, self._open):
@@ -204,39 +399,30 @@ class Segments:
             assert len(end.times) == len(end.index)
         if self._job is None:
             stored = self._connection.execute("SELECT DISTINCT segment FROM posting").fetchall()
-            assert sorted(id for [id] in stored) == sorted(one.id for one in self._sealed)
+            kept = {one.id for one in self._sealed}
+            assert kept <= {id for [id] in stored} <= kept | set(self._dropped)
 
 
-def _belong_together(neighbours: list[Segment]) -> bool:
-    """Tell whether segments are of one size, not too large, and without a gap between them."""
-    # Two bits of the count: four of a tier make one of the next, so each message is merged only a
-    # few times however long the log grows.
-    tiers = {(one.count // SEALED_AT).bit_length() // 2 for one in neighbours}
-    size = sum(one.count for one in neighbours)
-    dense = neighbours[-1].end - neighbours[0].first == size
-    return len(tiers) == 1 and size <= _LARGEST and dense
-
-
-def _opened(path: str, rows: Rows, key: bytes) -> tuple[Connection, list[Segment]]:
+def _opened(path: str, rows: Rows, key: bytes, cache: Cache) -> tuple[Connection, list[Segment]]:
     """Open the index file; make it again if it does not fit the store or cannot be read."""
     for _ in range(2):
         try:
-            return _read(_connect(path, rows.name, key), rows)
-        except sqlite3.OperationalError as error:  # locked, or no room: it may be good
-            _log.warning("the index %s cannot be used now: %s", path, error)
-            break
-        except sqlite3.DatabaseError as error:
+            return _read(_connect(path, rows.name, key), rows, cache)
+        except DAMAGES as error:
+            if passes(error):
+                _log.warning("the index %s cannot be used now: %s", path, error)
+                break
             _log.warning("the index %s is made again: %s", path, error)
         remove(path)
     _log.warning("the index is kept in memory")
     return _connect(":memory:", rows.name, b""), []
 
 
-def _read(connection: Connection, rows: Rows) -> tuple[Connection, list[Segment]]:
+def _read(connection: Connection, rows: Rows, cache: Cache) -> tuple[Connection, list[Segment]]:
     """Return the connection with its segments, or close it and raise `sqlite3.DatabaseError`."""
     try:
-        segments = _segments(connection)
-        if not all(_fits(each, rows) for each in segments):
+        segments = _segments(connection, cache)
+        if not (all(_fits(each, rows) for each in segments) and _are_complete(segments, rows)):
             raise sqlite3.DatabaseError("does not fit the store")
     except BaseException:
         connection.close()
@@ -244,9 +430,14 @@ def _read(connection: Connection, rows: Rows) -> tuple[Connection, list[Segment]
     return connection, segments
 
 
-def _segments(connection: Connection) -> list[Segment]:
-    ids = connection.execute("SELECT id FROM segment ORDER BY first").fetchall()
-    return [Segment(connection, id) for [id] in ids]
+def _segments(connection: Connection, cache: Cache) -> list[Segment]:
+    ids = connection.execute("SELECT id FROM segment WHERE dropped = 0 ORDER BY first").fetchall()
+    return [Segment(connection, id, cache) for [id] in ids]
+
+
+def _dropped(connection: Connection) -> list[int]:
+    ids = connection.execute("SELECT id FROM segment WHERE dropped <> 0").fetchall()
+    return [id for [id] in ids]
 
 
 def _connect(path: str, name: str, key: bytes) -> Connection:
@@ -273,9 +464,25 @@ def _prepare(connection: Connection, name: str) -> None:
         raise sqlite3.DatabaseError("it belongs to another log or version")
 
 
+def passes(error: Exception) -> bool:
+    """Tell whether an error may be over soon, as with a locked file or a full disk."""
+    if not isinstance(error, sqlite3.OperationalError):
+        return False
+    # Where the tables themselves are damaged, statements are wrong.
+    return getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
+
+
 def _fits(each: Segment, rows: Rows) -> bool:
     """Tell whether the store still has, at its end, the messages the segment was made of."""
     return rows.seq_at(each.end - 1) == each.last_seq or each.end <= rows.first_position
+
+
+def _are_complete(segments: list[Segment], rows: Rows) -> bool:
+    """Tell whether no message is missing before or between the segments, but for trimmed ones."""
+    ends = [rows.first_position, *(max(one.end, rows.first_position) for one in segments)]
+    return all(end >= one.first for end, one in zip(ends, segments, strict=False)) and all(
+        one.end <= following.first for one, following in pairwise(segments)
+    )
 
 
 def remove(path: str) -> None:

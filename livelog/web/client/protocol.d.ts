@@ -293,6 +293,7 @@ export interface HistoryEvent {
   offset: number;
   truncated?: boolean;
   next_offset?: number;
+  incomplete?: boolean;
 }
 
 /** A page of `search`. */
@@ -306,6 +307,7 @@ export interface SearchResultsEvent {
   offset: number;
   truncated?: boolean;
   next_offset?: number;
+  incomplete?: boolean;
 }
 
 /** Messages after `from` and up to `to` are no longer stored; later ones follow. */

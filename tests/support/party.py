@@ -1,0 +1,22 @@
+"""A party to readers of the log that tests make themselves."""
+
+from __future__ import annotations
+
+from livelog.budget import INTERNAL, Owner
+from livelog.errors import RefusedError
+
+
+class Silent:
+    """A party whose reading is not expected to fail, unless a test looks at `failures`."""
+
+    def __init__(self) -> None:
+        self.failures: list[RefusedError] = []
+
+    @property
+    def owner(self) -> Owner:
+        """The owner of what is read: the server itself."""
+        return INTERNAL
+
+    def fail(self, refused: RefusedError) -> None:
+        """Note the failure."""
+        self.failures.append(refused)

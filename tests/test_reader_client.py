@@ -1,0 +1,258 @@
+"""The client of the reading process: processes that are frozen, broken or missing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from livelog.fanout import catchup
+from livelog.store.reader import client
+from livelog.store.sqlite import SqliteReader
+from tests.support.disk import reading_processes
+from tests.support.keeping import filled, keeping, killed_reader, page, post
+from tests.support.wire import TYPES, House, Http, on_uvloop, request, until
+
+pytestmark = pytest.mark.usefixtures("no_reader_left")
+
+OLD = "/api/history?limit=10&offset=100"
+
+
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time runs faster: ten beats in a second."""
+    monkeypatch.setattr(client, "_BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(client, "_SILENT_AT_START_BEATS", 50)
+    monkeypatch.setattr(client, "_STARTING_BEATS", 200)
+    monkeypatch.setattr(catchup, "RETRIES", (0.05, 0.1))
+
+
+def process_of(house: House) -> client.ReaderClient:
+    reader = house.inside.store.reader
+    assert isinstance(reader, SqliteReader)
+    return reader._process
+
+
+@contextmanager
+def frozen(folder: Path) -> Iterator[int]:
+    """The reading process, stopped in the middle of whatever it does."""
+    [reader] = reading_processes(folder)
+    os.kill(reader, signal.SIGSTOP)
+    try:
+        yield reader
+    finally:
+        if reader in reading_processes(folder):
+            os.kill(reader, signal.SIGCONT)
+
+
+async def settled(house: House) -> Http:
+    """A client of a server whose reading process is at work."""
+    http = await house.http()
+    await until(lambda: filled(house), "filled")
+    await page(http, limit=10, offset=100)
+    await until(lambda: process_of(house)._has_answered, "a beat")
+    return http
+
+
+async def health(http: Http) -> Any:
+    return (await http.ask("GET", "/healthz")).json
+
+
+@on_uvloop
+async def test_a_frozen_process_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "DEADLINE_SECONDS", 1.5)
+    monkeypatch.setattr(client, "_LOST_BEATS", 10_000)
+    async with keeping(tmp_path) as house:
+        messages = await post(await house.http(), range(200))
+        http = await settled(house)
+        with frozen(tmp_path):
+            newest = await page(http, limit=10)
+            assert newest["messages"] == messages[:-11:-1]
+            assert newest["incomplete"] is True
+            refused = await http.ask("GET", OLD)
+            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+            assert "does not answer" in refused.json["details"]["issue"]
+            told = await health(http)
+            assert told["status"] == "degraded"
+            assert "does not answer" in told["issue"]
+        await until(lambda: not process_of(house).impaired, "an answer")
+        assert (await health(http))["status"] == "ok"
+        whole = await page(http, limit=10)
+        assert (whole["total_count"], whole.get("incomplete")) == (200, None)
+        assert (await page(http, limit=10, offset=100))["messages"] == messages[90:100][::-1]
+
+
+@on_uvloop
+async def test_a_process_that_stays_frozen_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_LOST_BEATS", 10)
+    async with keeping(tmp_path, faults=["the process that reads"]) as house:
+        messages = await post(await house.http(), range(200))
+        http = await settled(house)
+        with frozen(tmp_path) as stopped:
+            assert (await page(http, limit=10, offset=100))["messages"] == messages[90:100][::-1]
+            assert reading_processes(tmp_path) != [stopped]
+
+
+@on_uvloop
+async def test_a_frozen_process_is_ended_with_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_END_SECONDS", 0.2)
+    async with keeping(tmp_path) as house:
+        await post(await house.http(), range(200))
+        await settled(house)
+        [reader] = reading_processes(tmp_path)
+        os.kill(reader, signal.SIGSTOP)
+
+
+@on_uvloop
+async def test_calls_of_clients_that_have_left_are_withdrawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_LOST_BEATS", 10_000)
+    async with keeping(tmp_path) as house:
+        await post(await house.http(), range(200))
+        await settled(house)
+        process = process_of(house)
+        with frozen(tmp_path):
+            gone, web = await house.http(), await house.client()
+            await gone.send(request("GET", OLD))
+            await web.tell("get_history", limit=10, offset=100)
+            await until(lambda: len(process._pending) == 2, "two calls")
+            gone.reset()
+            web.reset()
+            await until(lambda: not process._pending, "none")
+            assert not process._counts
+        await until(lambda: not process.impaired, "an answer")
+
+
+@on_uvloop
+async def test_a_client_that_only_closed_its_direction_is_answered_if_that_is_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_LOST_BEATS", 10_000)
+    async with keeping(tmp_path, close_timeout=1) as house:
+        await post(await house.http(), range(200))
+        await settled(house)
+        with frozen(tmp_path):
+            leaving = await house.http()
+            await leaving.send(request("GET", OLD))
+            await until(lambda: process_of(house)._pending, "a call")
+            leaving.finish()
+            await until(lambda: not process_of(house)._pending, "none")
+
+
+@on_uvloop
+async def test_a_client_is_not_dead_while_the_server_does_not_read_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_LOST_BEATS", 10_000)
+    monkeypatch.setattr(client, "DEADLINE_SECONDS", 3)
+    async with keeping(tmp_path, ping_interval=0.3, ping_timeout=0.3) as house:
+        await post(await house.http(), range(200))
+        await settled(house)
+        with frozen(tmp_path):
+            web = await house.client()
+            for request_id in (1, 2):  # the second one stops the reading
+                await web.tell("get_history", limit=10, offset=100, request_id=request_id)
+            event = await web.event()
+            assert (event["action"], event["error_code"]) == ("error", 1011)
+            assert event["details"]["retry_after_seconds"] == 1
+
+
+@on_uvloop
+async def test_too_many_calls_of_one_owner_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_LOST_BEATS", 10_000)
+    monkeypatch.setattr(client, "_CALLS_PER_OWNER", 2)
+    async with keeping(tmp_path) as house:
+        await post(await house.http(), range(200))
+        await settled(house)
+        with frozen(tmp_path):
+            waiting = [await house.http() for _ in range(2)]
+            for one in waiting:
+                await one.send(request("GET", OLD))
+            await until(lambda: len(process_of(house)._pending) == 2, "two calls")
+            refused = await (await house.http()).ask("GET", OLD)
+            assert refused.status == 503
+            assert "too many" in refused.json["details"]["issue"]
+        for one in waiting:
+            assert (await one.answer()).status == 200
+
+
+NOISE = "import os, time; os.write(0, b'no reading process speaks like this'); time.sleep(60)"
+"""A process that answers with what is no answer."""
+
+
+@pytest.mark.parametrize("broken", ["missing", "noisy", "short-lived"])
+@on_uvloop
+async def test_a_process_that_cannot_work_leaves_what_is_in_the_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    monkeypatch.setattr(client, "DEADLINE_SECONDS", 2)
+    async with keeping(tmp_path, faults=["the process that reads"]) as house:
+        messages = await post(await house.http(), range(200))
+        http = await settled(house)
+        fake = tmp_path / "python"
+        script = {"noisy": NOISE, "short-lived": "pass"}.get(broken)
+        if script is not None:
+            fake.write_text(f"#!{sys.executable}\n{script}\n")
+            fake.chmod(0o700)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", str(fake))
+            killed_reader(tmp_path)
+            refused = await http.ask("GET", OLD)
+            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+            newest = await page(http, limit=10)
+            assert newest["messages"] == messages[:-11:-1]
+            told = await health(http)
+            assert told["status"] == "degraded"
+            assert "has failed" in told["issue"]
+        await until(lambda: not process_of(house).impaired, "an answer")
+        assert (await page(http, limit=10, offset=100))["messages"] == messages[90:100][::-1]
+
+
+@on_uvloop
+async def test_a_process_that_dies_again_and_again_loses_no_message_of_a_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client is closed at most, with 1011, and gets everything when it resumes."""
+    monkeypatch.setattr(client, "_RESTART_SECONDS", (0.0, 0.0))
+    async with keeping(tmp_path, faults=["the process that reads"]) as house:
+        messages = await post(await house.http(), range(3000))
+        await settled(house)
+        killing = asyncio.create_task(killed_often(tmp_path, 12))
+        seqs: list[int] = []
+        since = messages[0]["seq"]
+        while not seqs or seqs[-1] < messages[-1]["seq"]:
+            reader = await house.client()
+            await reader.tell("subscribe", message_types=TYPES, since=seqs[-1] if seqs else since)
+            while not seqs or seqs[-1] < messages[-1]["seq"]:
+                event = await reader.event()
+                assert event.get("action") != "gap"
+                if "seq" in event and "action" not in event:
+                    seqs.append(event["seq"])
+                if event.get("action") == "disconnected":
+                    assert event["reason"] == "server_error"
+                    break
+        killing.cancel()
+        assert seqs == [one["seq"] for one in messages[1:]]
+
+
+async def killed_often(folder: Path, times: int) -> None:
+    for _ in range(times):
+        await until(lambda: len(reading_processes(folder)) == 1, "a process")
+        killed_reader(folder)
+        await asyncio.sleep(0.05)

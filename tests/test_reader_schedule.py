@@ -1,0 +1,89 @@
+"""The order of calls in the reading process: owners take turns, short calls go first."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from livelog.budget import Owner
+from livelog.index.plan import Steps
+from livelog.store.reader.schedule import Schedule, Task
+
+SLICE = 0.02
+
+
+def steps() -> Steps[None]:
+    while True:
+        yield
+
+
+def calls(*owners: Owner) -> Schedule:
+    schedule = Schedule()
+    for number, owner in enumerate(owners, 1):
+        schedule.add(Task(number, owner, steps()))
+    return schedule
+
+
+def turns(schedule: Schedule, count: int) -> list[int]:
+    """The numbers of the calls that get the next turns."""
+    found = []
+    for _ in range(count):
+        task = schedule.next()
+        assert task is not None
+        task.used += SLICE
+        found.append(task.number)
+    return found
+
+
+def test_an_owner_with_many_calls_has_as_many_turns_as_one_with_a_single_call() -> None:
+    busy, other = Owner("", "192.0.2.1"), Owner("", "192.0.2.2")
+    schedule = calls(*[busy] * 20, other)
+    assert Counter(turns(schedule, 40))[21] == 20
+
+
+def test_many_users_at_an_address_share_its_turns() -> None:
+    here = [Owner(f"u{number}", "192.0.2.1") for number in range(20)]
+    schedule = calls(*here, Owner("other", "192.0.2.2"))
+    found = Counter(turns(schedule, 42))
+    assert found[21] == 21
+    assert max(found[number] for number in range(1, 21)) == 2
+
+
+def test_a_user_at_many_addresses_has_one_turn() -> None:
+    everywhere = [Owner("u", f"192.0.2.{number}") for number in range(20)]
+    schedule = calls(*everywhere, Owner("other", "192.0.2.99"))
+    assert Counter(turns(schedule, 40))[21] == 20
+
+
+def test_a_call_that_comes_again_and_again_does_not_keep_others_waiting() -> None:
+    schedule = calls(Owner("", "192.0.2.1"), Owner("", "192.0.2.2"))
+    schedule.next()
+    for number in range(3, 20):
+        schedule.drop(number - 1 if number > 3 else 1)
+        schedule.add(Task(number, Owner("", "192.0.2.1"), steps()))
+        if turns(schedule, 1) == [2]:
+            return
+    raise AssertionError("the other owner had no turn")
+
+
+def test_a_short_call_goes_before_the_long_ones_of_its_owner() -> None:
+    owner = Owner("", "192.0.2.1")
+    schedule = calls(*[owner] * 5)
+    turns(schedule, 10)
+    schedule.add(Task(6, owner, steps()))
+    assert turns(schedule, 1) == [6]
+
+
+def test_long_calls_of_an_owner_are_carried_out_one_after_the_other() -> None:
+    schedule = calls(*[Owner("", "192.0.2.1")] * 4)
+    assert set(turns(schedule, 100)[50:]) == {1}
+
+
+def test_a_call_that_is_dropped_has_no_turn_and_leaves_nothing() -> None:
+    schedule = calls(Owner("u", "192.0.2.1"), Owner("u", "192.0.2.2"))
+    schedule.drop(1)
+    schedule.drop(7)
+    assert turns(schedule, 2) == [2, 2]
+    schedule.drop(2)
+    assert schedule.next() is None
+    assert not len(schedule)
+    assert not schedule._last
