@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from livelog.index.terms import terms
+from livelog.index.terms import terms_of_stored
 from livelog.store.database.file import connect
 from livelog.wire import frames
 from livelog.wire.messages import decoder
@@ -38,7 +38,9 @@ class Row(NamedTuple):
         message: Any = decoder.decode(self.payload[: self.payload.rindex(b',"seq":')] + b"}")
         time = parse_moment(message.timestamp, "timestamp")
         tag = message.__struct_config__.tag
-        return Record(self.seq, message.id, tag, time, *terms(message), frames.text(self.payload))
+        return Record(
+            self.seq, message.id, tag, time, *terms_of_stored(message), frames.text(self.payload)
+        )
 
 
 class Rows:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from pyroaring import BitMap
 
+from livelog.index.folding import UNICODE
 from livelog.index.index import Index
 from livelog.index.plan import Source, find, finish
 from livelog.index.query import Query
@@ -35,8 +36,11 @@ from livelog.wire.record import Record
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 2
-"""Version of the file and of the terms in it: raised when either changes."""
+FORMAT = 3_000 + UNICODE
+"""Version of the file and of the terms in it: raised when either changes.
+
+Terms depend on the version of Unicode that Python has, too.
+"""
 
 SEALED_AT = 8192
 """Messages in the open end; to index them again after a start takes a quarter of a second."""
