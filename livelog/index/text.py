@@ -102,13 +102,18 @@ def phrases(query: str) -> tuple[Phrase, ...]:
 
 def occurs(phrase: Phrase, folded: str) -> bool:
     """Tell whether `phrase` stands somewhere in text that went through `fold`."""
-    if not all(word in folded for word in phrase):
-        return False
-    return len(phrase) == 1 or any(
-        _side_by_side(phrase, passage.split())
-        for passage in folded.split("\n")
-        if all(word in passage for word in phrase)
-    )
+    for word in phrase:
+        if word not in folded:
+            return False
+    if len(phrase) == 1:
+        return True
+    for passage in folded.split("\n"):
+        at = passage.find(phrase[0])
+        if at >= 0 and phrase[-1] in passage:
+            begun = passage[passage.rfind(" ", 0, at) + 1 :]
+            if _side_by_side(phrase, begun.split()):
+                return True
+    return False
 
 
 def _side_by_side(phrase: Phrase, words: list[str]) -> bool:
@@ -153,20 +158,21 @@ def may_occur(phrase: Phrase, json: bytes) -> bool:
     if found is None:
         return False
     json = json.lower()
-    return all(word in json for word in found.words) and (
-        found.first is None or _may_follow(found, found.first, json)
-    )
+    for word in found.lone:
+        if word not in json:
+            return False
+    return found.together is None or _may_follow(found.together, found.others, json)
 
 
 class _InJson(NamedTuple):
-    """A phrase as it stands in JSON, and what finds its first two words or more."""
+    """A phrase as it stands in JSON."""
 
-    words: tuple[bytes, ...]
-    first: re.Pattern[bytes] | None
-    """Finds the words that hold the first one; None if there is but one."""
-    following: re.Pattern[bytes]
-    """Finds as many words behind it as belong to the phrase."""
+    lone: tuple[bytes, ...]
+    """Words to be looked for one by one: punctuation, or the only word."""
+    together: re.Pattern[bytes] | None
+    """Finds words with the first one in them, and captures those behind; None if it is alone."""
     others: tuple[bytes, ...]
+    """Words, but the first, that follow each other."""
 
 
 _BETWEEN = rb"(?>(?:\\(?:[^u]|u[0-9a-f]{4})|[^0-9a-z_\\])+)"
@@ -183,16 +189,21 @@ def _in_json(phrase: Phrase) -> _InJson | None:
     if not all(map(str.isascii, words)):
         return None
     # Punctuation may be passed over, so that only the other words follow each other.
-    letters = [word.encode() for word in words if not _PUNCTUATION.match(word)]
-    first = re.compile(rb"%b\w*" % letters[0]) if len(letters) > 1 else None
-    following = re.compile(rb"%b((?>\w*))" % _BETWEEN * len(letters[1:]))
-    escaped = tuple(msgspec.json.encode(word)[1:-1] for word in words)
-    return _InJson(escaped, first, following, tuple(letters[1:]))
+    letters = [word for word in words if not _PUNCTUATION.match(word)]
+    lone = [word for word in words if word not in letters] if len(letters) > 1 else words
+    first, *others = [word.encode() for word in letters] or [b""]
+    following = rb"%b((?>\w*))" % _BETWEEN * len(others)
+    # Matches at each first word, even if nothing follows: a search would begin again inside of it.
+    together = re.compile(rb"%b(?>\w*)(?=%b|)" % (first, following)) if others else None
+    escaped = [msgspec.json.encode(word)[1:-1] for word in lone]
+    return _InJson(tuple(escaped), together, tuple(others))
 
 
-def _may_follow(found: _InJson, first: re.Pattern[bytes], json: bytes) -> bool:
-    for tried, begun in enumerate(first.finditer(json)):
-        behind = found.following.match(json, begun.end())
-        if tried == _TRIED or (behind and all(map(contains, behind.groups(), found.others))):
+def _may_follow(together: re.Pattern[bytes], others: tuple[bytes, ...], json: bytes) -> bool:
+    for tried, found in enumerate(together.finditer(json)):
+        if tried == _TRIED:
+            return True
+        behind = found[1]
+        if behind and others[0] in behind and all(map(contains, found.groups(), others)):
             return True
     return False
