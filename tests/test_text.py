@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import hypothesis.strategies as st
@@ -147,6 +148,53 @@ def test_a_phrase_does_not_reach_over_the_end_of_a_field() -> None:
     assert occurs(("red", "dragon"), fold(["a red dragon"]))
     assert not occurs(("red", "dragon"), fold(["a red", "dragon"]))
     assert not occurs(("red", "dragon"), fold(["red old dragon"]))
+
+
+K = 64 * 1024
+
+
+@pytest.mark.parametrize(
+    ("phrase", "text"),
+    [
+        (("x", "a" * 255 + "b"), "x " + "a" * K),
+        (("a" * 128, "a" * 128 + "b"), "a" * 128 + "b x " + ("a" * 300 + " ") * (K // 301)),
+        (("a",) * 31 + ("b",), "b " + "a " * (K // 2)),
+        (("a",) * 32, "x " + "a" * K),
+        (("x", "y") * 15 + ("x", "x"), "x y " * (K // 4)),
+        (("a", ".", "b"), "b a " + ". " * (K // 2)),
+    ],
+)
+def test_a_phrase_takes_time_linear_in_the_text(phrase: Phrase, text: str) -> None:
+    """CPU time against ten times the bound; it took 80 ms and more."""
+    folded, json = fold([text]), msgspec.json.encode(text)
+    began = time.thread_time()
+    assert not occurs(phrase, folded)
+    may_occur(phrase, json)
+    assert time.thread_time() - began < 0.1
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "\ufdfa",
+        "\u0301\u0323",
+        "\uff9e\u0323",
+        "\u0390",
+        ". ",
+        "a ",
+        "न\u093f",
+        "\u0640\u0627\u0654",
+        "İ",
+        "🇩",
+        "¨",
+    ],
+)
+def test_a_long_text_is_folded_in_bounded_time(unit: str) -> None:
+    """CPU time against ten times the bound; marks in a row took 200 ms."""
+    text = unit * (K // len(unit.encode()))
+    began = time.thread_time()
+    fold([text])
+    assert time.thread_time() - began < 0.1
 
 
 def test_a_phrase_that_nearly_occurs_everywhere_costs_no_more_than_reading_the_text() -> None:
