@@ -43,7 +43,7 @@ def _words(end: int) -> re.Pattern[str]:
     """Compile what finds words in text without marks and symbols between `end` and U+1F000."""
     marks, emoji = of_category("M", end), of_category("So", end) + _NEWER_EMOJI
     return re.compile(
-        rf"(?:\w+|[{_IDEOGRAPHS}])(?:[{marks}{_IDEOGRAPHS}]+\w*)*"
+        rf"(?:\w+|[{_IDEOGRAPHS}]\w*)(?:[{marks}{_IDEOGRAPHS}]+\w*)*"
         rf"|[{_FLAGS}]{{1,2}}"
         rf"|[{emoji}](?:(?![{_FLAGS}])[{emoji}{marks}])*"
         rf"|(?<![^{_SPACE}])[^\w{_SPACE}{emoji}{_IDEOGRAPHS}]+(?![^{_SPACE}])"
