@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from tests.support.wire import (
     SAMPLES,
     on_each_loop,
     on_uvloop,
     serving,
+    user,
 )
 
 
@@ -81,3 +84,56 @@ async def test_search_counts_all_and_gives_pages() -> None:
         assert {page["count"] for page in pages} == {40}
         found = [m["content"] for page in pages for m in page["results"]]
         assert found == [f"dragon {n}" for n in range(59, 0, -1) if n % 3]
+
+
+@on_uvloop
+async def test_text_of_any_script_is_searched_by_its_words() -> None:
+    texts = ["नदी हमारा देश", "مُحَمَّد", "İSTANBUL", "dra\u00adgon", "gg🐉", "well :) done"]
+    found: dict[str, list[str]] = {
+        "हिन्दी": [],
+        "محمد": [texts[1]],
+        "istanbul": [texts[2]],
+        "dragon": [texts[3]],
+        "🐉": [texts[4]],
+        ":)": [texts[5]],
+        '"well done"': [texts[5]],
+    }
+    async with serving(limits=False) as house:
+        house.publish(*texts)
+        client, http = await house.client(), await house.http()
+        for query, expected in found.items():
+            answer = await client.ask("search", query=query)
+            assert [message["content"] for message in answer["results"]] == expected, query
+            page = (await http.ask("GET", f"/api/search?query={quote(query)}")).json
+            assert (page["results"], page["count"]) == (answer["results"], answer["count"])
+
+
+@on_uvloop
+async def test_names_are_found_however_they_are_encoded() -> None:
+    async with serving() as house:
+        client, reader = await house.client(), await house.client()
+        await reader.ask("subscribe", message_types=["user"], filters={"username": "José"})
+        house.append(user("by name", user_id="Jose\u0301", username="Jose\u0301"))
+        assert await reader.contents(1) == ["by name"]
+        for filters, count in (
+            ({"username": "José"}, 1),
+            ({"username": "JOSÉ"}, 1),
+            ({"username": "Jose"}, 0),
+            ({"user_id": "Jose\u0301"}, 1),
+            ({"user_id": "José"}, 0),
+        ):
+            answer = await client.ask("get_history", filters=filters)
+            assert answer["total_count"] == count, filters
+
+
+@on_uvloop
+async def test_a_word_that_is_too_long_is_refused_by_field() -> None:
+    async with serving() as house:
+        client = await house.client()
+        long = "a" * 257
+        refused = await client.ask("search", query=f"x {long}")
+        assert (refused["action"], refused["error_code"]) == ("error", 1002)
+        assert refused["details"]["field"] == "query"
+        assert "256" in refused["details"]["issue"]
+        refused = await client.ask("subscribe", message_types=["user"], filters={"text": long})
+        assert refused["details"]["field"] == "filters.text"

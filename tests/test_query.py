@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from datetime import datetime
 from typing import Any
 
@@ -12,10 +11,21 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from livelog.auth.principal import ANYBODY
 from livelog.errors import RefusedError
-from livelog.index.query import EVERYTHING, MAX_WORDS, NOTHING, Subscription, compile_query
+from livelog.index.folding import normalized
+from livelog.index.query import (
+    EVERYTHING,
+    MAX_TEXT,
+    MAX_WORD,
+    MAX_WORDS,
+    NOTHING,
+    Subscription,
+    compile_query,
+)
+from livelog.index.text import split
 from livelog.wire.commands import KEY_FILTERS, Filters
 from livelog.wire.messages import TYPES, MessageType, encoder
 from tests.support import strategies
@@ -52,14 +62,23 @@ def has_value(message: Json, name: str, value: str) -> bool:
     objects = [message, *message.get("participants", [])]
     objects += [message.get(free, {}) for free in ("metadata", "data", "event_data")]
     places = PLACES.get(name, {name})
-    return any(one.get(place) == value for one in objects for place in places)
+    return any(
+        isinstance(one.get(place), str) and compared(place, one[place]) == compared(name, value)
+        for one in objects
+        for place in places
+    )
+
+
+def compared(name: str, value: str) -> str:
+    """Return the form in which values are compared: ids byte for byte."""
+    return value if name.endswith("_id") else normalized(value)
 
 
 def passages(message: Json) -> list[list[str]]:
     texts = [message[name] for name in ("content", "event", *NAMES) if name in message]
     texts += [one["username"] for one in message.get("participants", [])]
     texts += strings(message.get("data", {})) + strings(message.get("event_data", {}))
-    return [re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()) for text in texts]
+    return [[word for word in split(text) if word.isalnum() or "_" in word] for text in texts]
 
 
 def has_text(message: Json, text: str) -> bool:
@@ -200,7 +219,7 @@ def test_equal_filters_make_equal_queries_however_they_are_written() -> None:
         (Filters(date_to="2025-12-03"), "filters.date_to"),
         (Filters(date_to="2025-12-03T12:00:00"), "filters.date_to"),
         (Filters(date_from=NOON, date_to="2025-12-03T12:59:59+01:00"), "filters.date_from"),
-        (Filters(text="?!"), "filters.text"),
+        (Filters(text="\u200b\u00ad"), "filters.text"),
         (Filters(text='""'), "filters.text"),
         (Filters(text=" ".join(f"w{n}" for n in range(33))), "filters.text"),
     ],
@@ -214,11 +233,68 @@ def test_an_invalid_query_is_refused_by_field(wrong: Filters, field: str) -> Non
 def test_the_words_of_a_search_are_counted_and_refused_by_field() -> None:
     words = [f"w{n}" for n in range(MAX_WORDS + 1)]
     assert len(compile_query(ANYBODY, Filters(), " ".join(words[1:])).phrases) == MAX_WORDS
-    for wrong in (" ".join(words), f'"{" ".join(words)}"', "?!", '""'):
+    for wrong in (" ".join(words), f'"{" ".join(words)}"', "\u200b", '""'):
         with pytest.raises(RefusedError) as caught:
             compile_query(ANYBODY, Filters(text="dragon"), wrong)
         assert caught.value.field == "query"
         assert str(MAX_WORDS) in caught.value.issue
+
+
+@pytest.mark.parametrize(
+    ("query", "bound"),
+    [("a" * (MAX_WORD + 1), MAX_WORD), ("é" * 257, MAX_WORD), ("a " * 501, MAX_TEXT)],
+)
+def test_long_words_and_queries_are_refused_by_field(query: str, bound: int) -> None:
+    for asked, field in (
+        ((Filters(text=query), UNSET), "filters.text"),
+        ((Filters(), query), "query"),
+    ):
+        with pytest.raises(RefusedError) as caught:
+            compile_query(ANYBODY, *asked)
+        assert caught.value.field == field
+        assert f"at most {bound}" in caught.value.issue
+    assert compile_query(ANYBODY, Filters(text="a" * MAX_WORD + " " + "ß" * (MAX_WORD // 2)))
+
+
+NAMED = {"type": "user", "user_id": "Jose\u0301", "username": "Jose\u0301", "content": ""}
+
+
+@pytest.mark.parametrize(
+    ("message", "filters", "found"),
+    [
+        (NAMED, {"username": "José"}, True),
+        (NAMED, {"username": "JOSE\u0301"}, True),
+        (NAMED, {"username": "Jose"}, False),
+        (NAMED, {"user_id": "Jose\u0301"}, True),
+        (NAMED, {"user_id": "José"}, False),
+        (NAMED, {"user_id": "jose\u0301"}, False),
+        ({"metadata": {"channel": "\uff34rade=1"}}, {"channel": "trade=1"}, True),
+        ({"metadata": {"server": "EU\u200b-1"}}, {"server": "eu-1"}, True),
+        ({"metadata": {"channel": "מַיִם"}}, {"channel": "מים"}, False),
+        ({"metadata": {"raid_id": "R1"}}, {"raid_id": "r1"}, False),
+        ({"metadata": {"party_id": "é"}}, {"party_id": "e\u0301"}, False),
+        ({"metadata": {"status": "WIPE"}}, {"status": "wipe"}, True),
+    ],
+)
+def test_names_compare_normalized_and_ids_byte_for_byte(
+    message: Json, filters: Json, found: bool
+) -> None:
+    known = record({**NAMED, **message}, 1)
+    assert compile_query(ANYBODY, msgspec.convert(filters, Filters)).matches(known) == found
+
+
+def test_the_principal_is_who_has_exactly_this_id() -> None:
+    private = {
+        "type": "dm",
+        "from_user_id": "é",
+        "to_user_id": "u2",
+        "from_username": "n",
+        "content": "",
+    }
+    for id, may_read in (("é", True), ("e\u0301", False), ("É", False)):
+        query = compile_query(principal(id), Filters())
+        assert query.matches(record(private, 1)) == may_read
+        assert query.of_type("dm").matches(record(private, 1)) == may_read
 
 
 def test_the_words_of_filter_and_search_must_both_occur() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from livelog.store.database.connection import Connection, Rows
 from livelog.store.reader import segments
 from livelog.store.reader.answers import StoredMessages
 from livelog.store.reader.calls import PageCall, Progress
-from livelog.store.reader.segments import DAMAGES, NotIndexedError, Segments
+from livelog.store.reader.segments import DAMAGES, FORMAT, NotIndexedError, Segments
 from livelog.wire.commands import Filters
 from tests.support.disk import KEY, Disk
 from tests.support.keeping import sample
@@ -93,6 +94,22 @@ def test_segments_are_merged_so_that_few_are_left(tmp_path: Path, key: bytes) ->
     assert max(counts) > 50
     assert len(counts) < 12
     assert disk.page(compile_query(ANYBODY, Filters(text="dragon")), 200, Span(1, 150)).total == 200
+    disk.close()
+
+
+@pytest.mark.parametrize("older", [2, FORMAT - 1])
+def test_an_index_with_other_terms_is_made_again(tmp_path: Path, older: int) -> None:
+    disk = Disk(tmp_path / "live.db")
+    disk.write([record({**SAMPLE, "data": {"note": "İSTANBUL"}}, seq) for seq in range(1, 101)])
+    disk.settle()
+    disk.reader.close()
+    # A version before words were what they are now, and one with another version of Unicode.
+    with closing(sqlite3.connect(tmp_path / "live.db-index", isolation_level=None)) as index:
+        index.execute("UPDATE owner SET format = ?", (older,))
+        index.execute("DELETE FROM posting")
+    disk.reopen()
+    found = disk.page(compile_query(ANYBODY, Filters(text="istanbul")), 100, Span(1))
+    assert found.total == 100
     disk.close()
 
 

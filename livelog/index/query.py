@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from msgspec import UNSET, UnsetType
 
@@ -28,6 +29,12 @@ BEGINNING_OF_TIME = -(2**63)
 END_OF_TIME = 2**63
 MAX_WORDS = 32
 """Maximum number of words in a query."""
+
+MAX_WORD = 256
+"""Maximum length of a word of a query, in characters of its folded form."""
+
+MAX_TEXT = 1000
+"""Maximum length of a query, in characters; the commands have the same bound."""
 
 _ALL_TYPES: frozenset[MessageType] = frozenset(TYPES)
 _ONLY: dict[MessageType, frozenset[MessageType]] = {name: frozenset([name]) for name in TYPES}
@@ -88,7 +95,7 @@ def compile_query(
 
     Types are named in `filters.type` or `message_types`; without any, all that are readable are
     meant. Raises `RefusedError` for a type that `principal` may not read, for invalid or reversed
-    dates, and for text without words or with too many.
+    dates, and for text without words, with too many or with one that is too long.
     """
     types = _readable(principal, filters, message_types)
     date_from = _moment(filters, "date_from", BEGINNING_OF_TIME)
@@ -132,10 +139,17 @@ def _moment(filters: Filters, name: str, default: int) -> int:
 def _phrases(text: str | UnsetType, field: str) -> tuple[Phrase, ...]:
     if text is UNSET:
         return ()
+    _check(len(text) <= MAX_TEXT, field, f"must have at most {MAX_TEXT} characters")
     found = phrases(text)
-    if not 1 <= sum(map(len, found)) <= MAX_WORDS:
-        raise RefusedError(PROTOCOL_ERROR, field, f"must have 1 to {MAX_WORDS} words to look for")
+    count, longest = sum(map(len, found)), max(map(len, chain(*found)), default=0)
+    _check(1 <= count <= MAX_WORDS, field, f"must have 1 to {MAX_WORDS} words to look for")
+    _check(longest <= MAX_WORD, field, f"a word must have at most {MAX_WORD} characters")
     return found
+
+
+def _check(holds: bool, field: str, issue: str) -> None:
+    if not holds:
+        raise RefusedError(PROTOCOL_ERROR, field, issue)
 
 
 EVERYTHING = Query(_ALL_TYPES, reads_as=None)

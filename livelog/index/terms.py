@@ -13,11 +13,15 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from livelog.errors import PROTOCOL_ERROR, RefusedError
+from livelog.index.folding import normalized
 from livelog.index.text import Phrase, fold, may_occur, occurs
 from livelog.wire.messages import AnyMessage, RaidMessage, decoder
 
 MAX_DEPTH = 32
 """Maximum nesting of a free object."""
+
+MAX_VALUES = 20_000
+"""Maximum number of values in a free object, its lists and objects and all that is in them."""
 
 # field of a message, or entry of a free object → the filter that finds it. `user_id` finds
 # everyone a message involves.
@@ -64,17 +68,27 @@ class Terms(NamedTuple):
 
 
 def key(field: str, value: str) -> str:
-    """Return the term for `value` in `field`; interned, since many messages share few values."""
-    return sys.intern(f"{field}={value}")
+    """Return the term for `value` in `field`; interned, since many messages share few values.
+
+    Ids are compared byte for byte: two that look alike are two users. All other values are
+    compared as `folding.normalized` makes them.
+    """
+    return sys.intern(f"{field}={value if field.endswith('_id') else normalized(value)}")
 
 
-def terms(message: AnyMessage) -> Terms:
+def terms(message: AnyMessage, max_values: int = MAX_VALUES) -> Terms:
     """Return keys and text of `message`.
 
-    Raises `RefusedError` when a free object is nested deeper than `MAX_DEPTH`.
+    Raises `RefusedError` when a free object is nested deeper than `MAX_DEPTH` or has more than
+    `max_values` values.
     """
     found = dict.fromkeys(_keys(message))
-    return Terms(tuple(found), fold(_passages(message)))
+    return Terms(tuple(found), fold(_passages(message, max_values)))
+
+
+def terms_of_stored(message: AnyMessage) -> Terms:
+    """Return the same of a message that was taken once, perhaps when the bound was another."""
+    return terms(message, sys.maxsize)
 
 
 def _keys(message: AnyMessage) -> Iterator[str]:
@@ -91,7 +105,7 @@ def _keys(message: AnyMessage) -> Iterator[str]:
             yield key("username", participant.username)
 
 
-def _passages(message: AnyMessage) -> Iterator[str]:
+def _passages(message: AnyMessage, max_values: int) -> Iterator[str]:
     fields = _fields_of(type(message))
     for field in fields.text:
         yield getattr(message, field)
@@ -99,7 +113,7 @@ def _passages(message: AnyMessage) -> Iterator[str]:
         for participant in message.participants:
             yield participant.username
     for name in fields.free:
-        strings = _strings(getattr(message, name), name)  # also bounds the depth
+        strings = _strings(getattr(message, name), name, max_values)  # also bounds depth and count
         if name in _SEARCHED_FREE_FIELDS:
             yield from strings
 
@@ -122,23 +136,33 @@ def _fields_of(message: type[AnyMessage]) -> _Fields:
     )
 
 
-def _strings(free: Any, field: str) -> list[str]:
+def _strings(free: Any, field: str, max_values: int) -> list[str]:
     """Return all strings inside `free`, in their order, found without recursion."""
     found: list[str] = []
-    stack = [(free, 1)]
-    while stack:
-        value, depth = stack.pop()
-        if isinstance(value, str):
-            found.append(value)
-        elif isinstance(value, float) and not isfinite(value):
-            # JSON has no such number; only a program that embeds the server can hand it over.
-            raise RefusedError(PROTOCOL_ERROR, field, f"{value} is not a finite number")
-        elif isinstance(value, (dict, list, tuple)):
-            if depth > MAX_DEPTH:
-                raise RefusedError(PROTOCOL_ERROR, field, f"nested deeper than {MAX_DEPTH} levels")
-            inner = value.values() if isinstance(value, dict) else value
-            stack.extend((item, depth + 1) for item in reversed(list(inner)))
+    count, levels = 1, [iter((free,))]
+    while levels:
+        for value in levels[-1]:
+            if isinstance(value, str):
+                found.append(value)
+            elif isinstance(value, (dict, list, tuple)):
+                count += len(value)
+                if len(levels) > MAX_DEPTH:
+                    raise _refused(field, f"nested deeper than {MAX_DEPTH} levels")
+                if count > max_values:
+                    raise _refused(field, f"has more than {max_values} values")
+                if value:
+                    levels.append(iter(value.values() if isinstance(value, dict) else value))
+                    break
+            elif isinstance(value, float) and not isfinite(value):
+                # JSON has no such number; only a program that embeds the server can hand it over.
+                raise _refused(field, f"{value} is not a finite number")
+        else:
+            levels.pop()
     return found
+
+
+def _refused(field: str, issue: str) -> RefusedError:
+    return RefusedError(PROTOCOL_ERROR, field, issue)
 
 
 def mentions(payload: bytes, phrase: Phrase) -> bool:
@@ -151,4 +175,4 @@ def mentions(payload: bytes, phrase: Phrase) -> bool:
 def _text(payload: bytes) -> str:
     """Make the text of `terms` again."""
     message = payload[: payload.rindex(b',"seq":')] + b"}"
-    return fold(_passages(decoder.decode(message)))
+    return fold(_passages(decoder.decode(message), sys.maxsize))

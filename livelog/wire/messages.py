@@ -175,7 +175,7 @@ AnyMessage = UserMessage | SystemMessage | DirectMessage | RaidMessage | PartyMe
 PREFIXES = {kind.__struct_config__.tag: kind.prefix for kind in get_args(AnyMessage)}
 """Type → prefix of the ids made for it."""
 
-decoder = msgspec.json.Decoder(AnyMessage)
+decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyMessage)
 encoder = msgspec.json.Encoder()
 
 

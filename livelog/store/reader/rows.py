@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from livelog.errors import RefusedError
-from livelog.index.terms import terms
+from livelog.index.terms import terms_of_stored
 from livelog.store.database.file import connect
 from livelog.store.database.proof import StoredRow, renew_snapshot, stored_rows
 from livelog.store.database.state import State, read_state
@@ -77,7 +77,9 @@ class Row(NamedTuple):
         message: Any = decoder.decode(self.payload[: self.payload.rindex(b',"seq":')] + b"}")
         time = parse_moment(message.timestamp, "timestamp")
         tag = message.__struct_config__.tag
-        return Record(self.seq, message.id, tag, time, *terms(message), frames.text(self.payload))
+        return Record(
+            self.seq, message.id, tag, time, *terms_of_stored(message), frames.text(self.payload)
+        )
 
 
 class Rows:

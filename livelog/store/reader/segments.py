@@ -27,6 +27,7 @@ from typing import NamedTuple
 
 from pyroaring import BitMap
 
+from livelog.index.folding import UNICODE
 from livelog.index.index import Index
 from livelog.index.plan import Source, Steps, find
 from livelog.index.query import Query
@@ -42,8 +43,11 @@ from livelog.wire.record import Record
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 3
-"""Version of the file and of the terms in it: raised when either changes."""
+FORMAT = 3_000 + UNICODE
+"""Version of the file and of the terms in it: raised when either changes.
+
+Terms depend on the version of Unicode that Python has, too.
+"""
 
 SEALED_AT = 8192
 """Messages in the open end; to index them again after a start takes a quarter of a second."""

@@ -1,0 +1,150 @@
+"""Folding of characters: texts that a reader takes for the same become equal.
+
+`normalized` is NFKC_Casefold of the Unicode Standard (3.13, and UAX #31): compatibility forms
+become the ordinary ones, case is folded, and characters that are not shown by themselves
+(Default_Ignorable_Code_Point: soft hyphens, joiners, variation selectors) are dropped. `searchable`
+also drops the points of Hebrew and Arabic, the tatweel and the dot that is left of `İ`, which most
+people do not type. Vowel signs and accents stay.
+
+Both bound their work: of a run of marks the first thirty count, as many as the Stream-Safe Text
+Format of UAX #15 has, since to bring longer ones into order takes quadratic time; and only the
+first thousand characters that become three or more are expanded. `livelog/web/viewer/folding.js`
+does the same.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from itertools import islice
+
+UNICODE = int(unicodedata.unidata_version.split(".")[0])
+"""Version of the character tables: with another one, texts may be folded in another way."""
+
+MAX_EXPANDED = 1000
+"""Characters of a text that may become three or more; the others of them count as spaces."""
+
+MAX_MARKS = 30
+"""Marks in a row that count; in use are a few."""
+
+_MAX_PASSES = 8  # no character takes more than three
+
+_IGNORABLE = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+    r"\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+"""Default_Ignorable_Code_Point of DerivedCoreProperties.txt, the same in Unicode 14 to 16."""
+
+_HEBREW_POINTS = r"\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\ufb1e"
+_ARABIC_POINTS = (
+    # Without U+0653 to U+0655, the madda and hamza of which letters are composed.
+    r"\u0610-\u061a\u064b-\u0652\u0656-\u065f\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8"
+    r"\u06ea-\u06ed\u0898-\u089f\u08ca-\u08e1\u08e3-\u08ff"
+)
+_TATWEEL = r"\u0640"
+
+_EXPANDING = (
+    r"\xbc-\xbe\u0385\u0f77\u0f79\u1fc1-\u1fee\u2026\u2034\u2037\u2057\u2100-\u2189\u222d\u2230"
+    r"\u2474-\u24b5\u2a0c\u2a74-\u2a76\u3200-\u33ff\ufb03\ufb04\ufb2c\ufb2d\ufc5e-\ufc63"
+    r"\ufcf2-\ufcf4\ufd50-\ufdfc\ufe19\U0001d160-\U0001d164\U0001d1bd-\U0001d1c0"
+    r"\U0001f110-\U0001f12a\U0001f14e\U0001f240-\U0001f248"
+)
+"""The characters that become three or more, and some between them."""
+
+
+_CATEGORIES = "".join(map(unicodedata.category, map(chr, range(0x20000))))
+"""Two letters a character; behind these are ideographs, private use and what is not assigned."""
+
+
+def of_category(name: str, end: int) -> str:
+    """Return the characters of a Unicode category below `end` as what stands inside a `[]`."""
+    pattern = "(?:" + name + "." * (2 - len(name)) + ")+"
+    spans = [found.span() for found in re.finditer(pattern, _CATEGORIES[: 2 * end])]
+    return "".join(f"{chr(start // 2)}-{chr(end // 2 - 1)}" for start, end in spans)
+
+
+_EXPANDS = re.compile(f"[{_EXPANDING}]")
+_IGNORED = re.compile(f"[{_IGNORABLE}]+")
+_UNSEARCHED = re.compile(f"[{_IGNORABLE}{_HEBREW_POINTS}{_ARABIC_POINTS}{_TATWEEL}]+")
+_DOT_OF_I = re.compile("(?<=[i\u1ecb\u012f\u1e2d])\u0307+")  # also of an i with a mark below
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
+
+
+def _long_run(end: int) -> re.Pattern[str]:
+    # Half-width sound marks are letters, but become marks.
+    marks = of_category("M", end) + "\uff9e\uff9f"
+    return re.compile(f"([{marks}]{{{MAX_MARKS}}})[{marks}]+")
+
+
+# Two, since a class of characters is looked up in a table up to U+FFFF, and above in a list.
+_LONG_RUN, _BASIC_LONG_RUN = _long_run(0x20000), _long_run(0x10000)
+# All that the steps below look for, or that becomes it; most scripts have none of it.
+_SPECIAL = re.compile(
+    f"[\u0130{_IGNORABLE}{_TATWEEL}{_HEBREW_POINTS}{_ARABIC_POINTS}{_EXPANDING}"
+    f"{of_category('M', 0x10000)}"
+    "\ufb1d-\ufb4f\ufc5b-\ufdff\ufe70-\ufe7f\U00010000-\U0001f248]"
+)
+
+Step = Callable[[str], str]
+
+
+def normalized(text: str) -> str:
+    """Return NFKC_Casefold of `text`: the form in which names are compared."""
+    return text.lower() if text.isascii() else _folded(text, _without_ignorable)
+
+
+def searchable(text: str) -> str:
+    """Return the form in which text is searched: without points, too."""
+    return text.lower() if text.isascii() else _folded(text, _without_points)
+
+
+def _folded(text: str, drop: Step) -> str:
+    """Normalize, fold the case and drop, until nothing changes any more."""
+    compose = _composed
+    if _SPECIAL.search(text):
+        text = _bounded(text)
+    else:
+        compose, drop = _nfkc, _same
+    if "\u0345" in text:  # a mark that is folded to a letter, which its place must not change
+        text = compose(text)
+    text = drop(text.casefold())
+    for _ in range(_MAX_PASSES):
+        composed = compose(text)
+        again = drop(composed.casefold())
+        if again in (composed, text):  # folding the case takes some letters apart
+            return composed
+        text = again
+    return composed
+
+
+def _composed(text: str) -> str:
+    """Return NFKC of `text`, with the first of the marks in long runs only."""
+    long_run = _LONG_RUN if _ASTRAL.search(text) else _BASIC_LONG_RUN
+    return _nfkc(long_run.sub(r"\1", text))
+
+
+def _nfkc(text: str) -> str:
+    return unicodedata.normalize("NFKC", text)
+
+
+def _same(text: str) -> str:
+    return text
+
+
+def _without_ignorable(text: str) -> str:
+    return _IGNORED.sub("", text)
+
+
+def _without_points(text: str) -> str:
+    return _DOT_OF_I.sub("", _UNSEARCHED.sub("", text))
+
+
+def _bounded(text: str) -> str:
+    """Return `text` with spaces for most of the characters that grow, if there are very many."""
+    beyond = next(islice(_EXPANDS.finditer(text), MAX_EXPANDED, None), None)
+    if beyond is None:
+        return text
+    start = beyond.start()
+    return text[:start] + _EXPANDS.sub(" ", text[start:])
