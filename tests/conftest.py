@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.follower import find_node_modules, npm_install
 from tests.support.keeping import each_kind as each_kind
@@ -16,7 +16,7 @@ from tests.support.keeping import quick_retries as quick_retries
 from tests.support.keeping import quick_trims as quick_trims
 from tests.support.process import start as start
 
-settings.register_profile("livelog", deadline=None)
+settings.register_profile("livelog", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("livelog")
 
 # For the servers that tests start as processes; a test of the store names its own file.
