@@ -27,7 +27,7 @@ from tests.support.keeping import (
     resumed,
     sample,
 )
-from tests.support.process import CLEAN, ROOT, Start, ended, ready
+from tests.support.process import CLEAN, ROOT, STOPPED, Start, ended, ready
 from tests.support.strategies import record
 from tests.support.wire import (
     PATIENCE,
@@ -212,7 +212,7 @@ def test_a_store_in_use_is_named_and_free_when_its_server_has_ended(
     again = start("--port", "0", "--store", path)
     ready(again)
     again.terminate()
-    assert ended(again) == (0, "", "")
+    assert ended(again) == (0, STOPPED, "")
 
 
 def test_a_store_that_cannot_be_is_named_in_one_line(start: Start, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_an_interrupt_of_the_whole_process_group_ends_it_in_good_order(tmp_path:
                 client.send('{"action": "get_history"}')
                 os.killpg(process.pid, signal.SIGINT)
                 list(events_until_close(client))
-            assert ended(process) == (0, "", "")
+            assert ended(process) == (0, STOPPED, "")
         finally:
             process.kill()
             process.communicate()

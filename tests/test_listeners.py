@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from livelog import Config, Server
+from livelog import server as server_module
 from livelog.net import listeners
 from tests.support.process import Start, port_of, ready
 from tests.support.wire import on_each_loop, on_uvloop
@@ -117,6 +118,31 @@ async def test_a_port_that_is_free_at_one_address_only_is_given_up_for_another(
         assert reaches(ONE, server.port)
         assert reaches(OTHER, server.port)
     assert [bool(port) for port in asked] == [False, True, False, True]
+
+
+@on_uvloop
+async def test_a_name_with_addresses_of_both_families_needs_no_ipv6(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = listeners._bound_to
+
+    def without_ipv6(endpoint: listeners.Endpoint, port: int) -> socket.socket:
+        if endpoint.family == socket.AF_INET6:
+            raise OSError(errno.EADDRNOTAVAIL, "no such address")
+        return real(endpoint, port)
+
+    async def both(net: object) -> list[listeners.Endpoint]:
+        return [
+            listeners.Endpoint("name.test", socket.AF_INET6, 6, ("::1", 0, 0, 0)),
+            listeners.Endpoint("name.test", socket.AF_INET, 6, (ONE, 0)),
+        ]
+
+    monkeypatch.setattr(listeners, "_bound_to", without_ipv6)
+    with pytest.raises(OSError, match=r"cannot listen on \[::1\]:0: no such address"):
+        await Server(Config(host="127.0.0.1,::1", port=0, store="memory")).start()
+    monkeypatch.setattr(server_module, "resolve", both)
+    async with Server(Config(host="name.test", port=0, store="memory")) as server:
+        assert reaches(ONE, server.port)
 
 
 @needs_ipv6

@@ -12,7 +12,7 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from livelog.config.options import Net
@@ -26,6 +26,9 @@ _UNSENT_BYTES = 64 * 1024
 
 _ATTEMPTS = 20
 """Free ports that are tried until one is free at all addresses."""
+
+_NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+"""Errors of an address of IPv6, such as that of localhost, on a machine without IPv6."""
 
 ALL_IPV4, ALL_IPV6 = "0.0.0.0", "::"
 
@@ -71,7 +74,7 @@ async def resolve(net: Net) -> list[Endpoint]:
                 host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
         except (OSError, UnicodeError) as error:
-            raise _failed(f"{host}:{net.port}", error) from None
+            raise _failed(_shown(host, net.port), error) from None
         for family, _, protocol, _, address in infos:
             if family in (socket.AF_INET, socket.AF_INET6):
                 found.setdefault(address[0], Endpoint(host, family, protocol, address))
@@ -101,36 +104,45 @@ async def listen(
         except OSError as error:
             raise _failed(net.uds, error) from None
         return Listener([await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG)])
-    sockets = _bound(endpoints, net.port)
+    bound = _bound(endpoints, net.port)
     servers: list[asyncio.Server] = []
     try:
-        for sock in sockets:
+        for sock in bound:
             servers.append(await loop.create_server(factory, sock=sock, backlog=_BACKLOG))
     except OSError as error:
-        host = endpoints[len(servers)].host
+        host = list(bound.values())[len(servers)].host
         Listener(servers).close()
-        _close(sockets)
-        raise _failed(f"{host}:{net.port}", error) from None
+        _close(bound)
+        raise _failed(_shown(host, net.port), error) from None
     return Listener(servers)
 
 
-def _bound(endpoints: Sequence[Endpoint], port: int) -> list[socket.socket]:
+def _bound(endpoints: Sequence[Endpoint], port: int) -> dict[socket.socket, Endpoint]:
     """Bind a socket to each address, all to the same port. Raises `OSError`."""
     for attempt in range(1, _ATTEMPTS + 1):
-        sockets: list[socket.socket] = []
-        try:
-            for endpoint in endpoints:
-                taken = sockets[0].getsockname()[1] if sockets else port
-                sockets.append(_bound_to(endpoint, taken))
-        except OSError as error:
-            _close(sockets)
-            # Only the first address got a port that was free: another one may be free at all.
-            unlucky = error.errno == errno.EADDRINUSE and sockets and not port
-            if not unlucky or attempt == _ATTEMPTS:
-                raise _failed(f"{endpoint.host}:{port}", error) from None
+        bound: dict[socket.socket, Endpoint] = {}
+        for endpoint in endpoints:
+            taken = next(iter(bound)).getsockname()[1] if bound else port
+            try:
+                bound[_bound_to(endpoint, taken)] = endpoint
+            except OSError as error:
+                if error.errno in _NO_IPV6 and _is_spare(endpoint, endpoints):
+                    continue
+                _close(bound)
+                # Only the first address got a port that is free: another may be free at all.
+                unlucky = error.errno == errno.EADDRINUSE and bound and not port
+                if not unlucky or attempt == _ATTEMPTS:
+                    raise _failed(_shown(endpoint.host, port), error) from None
+                break
         else:
             break
-    return sockets
+    return bound
+
+
+def _is_spare(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> bool:
+    """Return whether a host's address is one of IPv6, and the host has one of IPv4 as well."""
+    families = {each.family for each in endpoints if each.host == endpoint.host}
+    return endpoint.family == socket.AF_INET6 and socket.AF_INET in families
 
 
 def _bound_to(endpoint: Endpoint, port: int) -> socket.socket:
@@ -154,9 +166,13 @@ def _bound_to(endpoint: Endpoint, port: int) -> socket.socket:
     return sock
 
 
-def _close(sockets: Sequence[socket.socket]) -> None:
+def _close(sockets: Iterable[socket.socket]) -> None:
     for sock in sockets:
         sock.close()
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _failed(where: str, error: Exception) -> OSError:
