@@ -65,7 +65,7 @@ def resume(disk: Disk) -> Iterator[bytes]:
 
 
 def check_pages(disk: Disk, messages: list[Record]) -> None:
-    """What pages lack is counted."""
+    """All that pages lack is counted."""
     got, expected = pages(disk)[::-1], [one.payload for one in messages]
     rest = iter(expected)
     assert all(payload in rest for payload in got)

@@ -94,7 +94,7 @@ async def check_refused(house: House, *reasons: str) -> None:
 async def test_a_store_that_was_moved_takes_nothing_until_it_is_back(
     tmp_path: Path, harm: Callable[[Path, Path], None]
 ) -> None:
-    """What was acknowledged is there again; what is on disk can be read meanwhile."""
+    """All that was acknowledged is there again; what is on disk can be read meanwhile."""
     folder, other = tmp_path / "here", tmp_path / "there"
     folder.mkdir()
     other.mkdir()
