@@ -11,10 +11,10 @@ export class Lines {
   #lines = [];
   #numbers = []; // line → the number of its row in the timeline; a day row has that of the next
   #first = 0;
-  #day = ""; // of the last row
-  #rows = []; // what the lines were made of: the timeline's rows,
-  #rowsFirst = 0; // its `first`
-  #last = undefined; // and the last row
+  #day = ""; // the last row's
+  #rows = []; // the lines were made of these rows of the timeline,
+  #rowsFirst = 0; // when this was its `first`,
+  #last = undefined; // and this their last row
   #dayRows = new WeakMap(); // message → the day row before it, so that it stays the same object
 
   constructor(timeline) {
