@@ -14,7 +14,7 @@ export class Lines {
   #day = ""; // the last row's
   #rows = []; // the lines were made of these rows of the timeline,
   #rowsFirst = 0; // when this was its `first`,
-  #last = undefined; // and this their last row
+  #ends = []; // and these their first and last row
   #dayRows = new WeakMap(); // message → the day row before it, so that it stays the same object
 
   constructor(timeline) {
@@ -63,8 +63,8 @@ export class Lines {
   /** Whether rows were at most appended, which is the usual case. */
   #isGrown(rows, first) {
     const made = (this.#numbers.at(-1) ?? -1) + 1;
-    const same = rows === this.#rows && first === this.#rowsFirst;
-    return same && made > 0 && made <= rows.length && rows[made - 1] === this.#last;
+    const same = rows === this.#rows && first === this.#rowsFirst && made > 0;
+    return same && rows[0] === this.#ends[0] && rows[made - 1] === this.#ends[1];
   }
 
   /** Make all lines again. */
@@ -90,7 +90,7 @@ export class Lines {
       this.#day = day;
       this.#add(row, number);
     }
-    this.#last = rows.at(-1);
+    this.#ends = [rows[0], rows.at(-1)];
   }
 
   #add(line, number) {
