@@ -204,6 +204,31 @@ test("lines keep their numbers when rows are added or dropped before them", () =
   assert.equal(lines.rows.find(({ type, seq }) => type === "day" && seq === 40), dayRow);
 });
 
+test("lines that grow are those that are made anew", () => {
+  let state = 7; // the same numbers in every run
+  const chance = (most) => (state = (state * 48_271) % 2_147_483_647) % most;
+  const timeline = { rows: [], first: 0, generation: 1, older: 0, unseen: 0 };
+  const lines = new Lines(timeline);
+  let seq = 0;
+  const row = () => at(`2025-12-0${1 + chance(3)}T12:00:00Z`, (seq += 1));
+  const changes = [
+    () => timeline.rows.push(row(), row()),
+    () => timeline.rows.push({ type: "gap", seq: (seq += 1) }),
+    () => (timeline.rows.unshift(row()), (timeline.first -= 1)),
+    () => (timeline.first += timeline.rows.splice(0, 2).length),
+    () => timeline.rows.splice(-2, 2),
+    () => (timeline.rows = [row(), ...timeline.rows.slice(1)]),
+    () => (timeline.rows.splice(-1, 1), timeline.rows.push(row())),
+    () => ((timeline.rows = []), (timeline.generation += 1)),
+  ];
+  for (let time = 0; time < 2000; time += 1) {
+    changes[chance(time % 10 ? 3 : changes.length)]();
+    if (chance(3) === 0) continue;
+    lines.update();
+    assert.deepEqual(lines.rows, new Lines(timeline).rows);
+  }
+});
+
 test("a time is shown with the zone that held then", () => {
   assert.match(dayName("2025-12-03T12:00:00Z"), /^Wednesday, December 3, 2025 · UTC−05:00$/);
   assert.match(dayName("2025-07-03T12:00:00Z"), /UTC−04:00$/);

@@ -11,7 +11,7 @@ export function elementsOf(text, name) {
   const key = JSON.stringify(name);
   const members = partsOf(text, text.indexOf("{"));
   for (let place = members.length - 2; place >= 0; place -= 2) {
-    // Of members with equal names the last one counts.
+    // The last one of members with equal names counts.
     if (members[place] === key) return partsOf(members[place + 1], 0);
   }
   return [];

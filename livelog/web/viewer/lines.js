@@ -11,7 +11,10 @@ export class Lines {
   #lines = [];
   #numbers = []; // line → the number of its row in the timeline; a day row has that of the next
   #first = 0;
-  #rowsFirst = 0; // the timeline's `first` when the lines were made
+  #day = ""; // the last row's
+  #rows = []; // the lines were made of these rows of the timeline,
+  #rowsFirst = 0; // when this was its `first`,
+  #ends = []; // and these their first and last row
   #dayRows = new WeakMap(); // message → the day row before it, so that it stays the same object
 
   constructor(timeline) {
@@ -53,25 +56,41 @@ export class Lines {
     if (!this.#stale) return;
     this.#stale = false;
     const { rows, first } = this.#timeline;
+    if (!this.#isGrown(rows, first)) this.#begin(rows, first);
+    this.#append(rows);
+  }
+
+  /** Whether rows were at most appended, which is the usual case. */
+  #isGrown(rows, first) {
+    const made = (this.#numbers.at(-1) ?? -1) + 1;
+    const same = rows === this.#rows && first === this.#rowsFirst && made > 0;
+    return same && rows[0] === this.#ends[0] && rows[made - 1] === this.#ends[1];
+  }
+
+  /** Make all lines again. */
+  #begin(rows, first) {
     // A row that is in the timeline before and after tells how far the lines have moved.
     const kept = Math.max(first, this.#rowsFirst);
     const before = this.#numbers.lastIndexOf(kept - this.#rowsFirst);
-    this.#build(rows);
+    this.#lines = [];
+    this.#numbers = [];
+    this.#day = "";
+    this.#append(rows);
     const after = this.#numbers.lastIndexOf(kept - first);
     if (before >= 0 && after >= 0) this.#first += before - after;
+    this.#rows = rows;
     this.#rowsFirst = first;
   }
 
-  #build(rows) {
-    this.#lines = [];
-    this.#numbers = [];
-    let day = "";
-    rows.forEach((row, number) => {
-      const next = row.type === "gap" ? day : dayOf(row.timestamp);
-      if (next !== day) this.#add(this.#dayRow(row), number);
-      day = next;
+  #append(rows) {
+    for (let number = (this.#numbers.at(-1) ?? -1) + 1; number < rows.length; number += 1) {
+      const row = rows[number];
+      const day = row.type === "gap" ? this.#day : dayOf(row.timestamp);
+      if (day !== this.#day) this.#add(this.#dayRow(row), number);
+      this.#day = day;
       this.#add(row, number);
-    });
+    }
+    this.#ends = [rows[0], rows.at(-1)];
   }
 
   #add(line, number) {

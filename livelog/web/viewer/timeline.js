@@ -24,7 +24,7 @@ const PASSING = new Set([1001, 1011, 4003, undefined]);
 const MAX_READ = 10_000;
 
 export class Timeline {
-  rows = [];
+  rows = []; // the same array as long as rows are only added or dropped at its ends
   first = 0;
   complete = false;
   older = 0; // matches before the first row, as far as is known
@@ -183,7 +183,7 @@ export class Timeline {
       const known = new Set(this.rows.map(({ seq, type }) => (type === "gap" ? 0 : seq)));
       found = found.filter(({ seq }) => !known.has(seq));
       const place = this.rows.indexOf(gap);
-      if (place >= 0) this.rows.splice(place, 1, ...found);
+      if (place >= 0) this.rows = this.rows.slice(0, place).concat(found, this.rows.slice(place + 1));
       this.#dropOldest();
     });
     return found.length;
