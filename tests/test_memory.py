@@ -100,10 +100,11 @@ async def test_the_window_gives_way_to_what_else_takes_memory() -> None:
         before = len(house.inside.window)
         memory, slow = house.context.memory, object()
         memory.deliveries.hold(slow, 38 * MIB)
-        assert len(house.inside.window) < before
+        pressed = len(house.inside.window)
+        assert 0 < pressed < before
         memory.deliveries.drop(slow)
         house.publish(*[LARGE] * 300)
-        assert len(house.inside.window) == before
+        assert len(house.inside.window) > pressed
 
 
 @pytest.mark.parametrize("door", ["http", "websocket"])

@@ -141,6 +141,7 @@ async def _page(context: Context, request: Request, read: queries.Read, command:
     owner = _owner(request)
     most = context.memory.reserve_answer(request, owner)
     page = await read(context.log, request.principal, owner, command, most)
+    await queries.pause(page)
     return _held(context, request, _event(page))
 
 
