@@ -9,6 +9,7 @@ here. Steps of other work are bounded by a number of items or bytes, which stand
 from __future__ import annotations
 
 import asyncio
+import ctypes
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable
 from typing import NamedTuple, TypeVar
@@ -65,6 +66,23 @@ _STEP_BYTES = 2**20
 """Bytes by which the bound of the window changes."""
 
 _RETRY_SECONDS = 1.0
+
+_M_MMAP_THRESHOLD = -3
+"""A parameter of mallopt(3), from malloc.h."""
+
+_MAPPED_BYTES = 32 * 2**10
+"""Bytes from which on a block is mapped by itself, and unmapped when it is freed."""
+
+
+def return_freed_memory() -> None:
+    """Have the C library give large blocks back to the system when they are freed.
+
+    Otherwise glibc keeps the memory of messages that were evicted, in the gaps between those that
+    were not. For processes that are livelog's own; has no effect with another C library.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
 
 
 class Account:
