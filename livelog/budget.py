@@ -62,6 +62,9 @@ SMALL_BYTES = 64 * 2**10
 _ANSWERS_BYTES = 64 * 2**20
 """Bytes of all answers that have not been sent, in any case."""
 
+_CHUNK_BYTES = 256 * 2**10
+"""Bytes that a subscriber that is behind is sent at once, at most."""
+
 _STEP_BYTES = 2**20
 """Bytes by which the bound of the window changes."""
 
@@ -198,6 +201,14 @@ class Memory:
         if more > 0 and (more > self._room() or (shares and more > self.bodies.left(owner))):
             raise _short()
         self.bodies.hold(holder, size, owner)
+
+    def chunk_bytes(self) -> int:
+        """Return how many bytes the next subscriber that is behind may be sent at once.
+
+        Fewer, when many leave theirs unread: all of them together must not keep others from
+        publishing.
+        """
+        return max(_CHUNK_BYTES // 16, min(_CHUNK_BYTES, self._floor - self.deliveries.total))
 
     @property
     def refusal(self) -> RefusedError | None:

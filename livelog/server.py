@@ -262,6 +262,7 @@ class Server(InProcess):
             bound=log.bound,
         )
         catch_up = CatchUp(log, hub)
+        catch_up.chunk_bytes = memory.chunk_bytes
         pacing = Pacing(config.fanout.share, config.fanout.latency_target)
         Flusher(loop, hub, catch_up, pacing)
         engine = self._engine = self._make_engine(self._clock)
