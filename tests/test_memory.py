@@ -6,6 +6,7 @@ The shortage is made: a holding as large as the limit, as if slow subscribers ha
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from tests.test_authentication import AUTH
 MIB = 2**20
 THERE = "127.0.0.9"
 LARGE = "x" * 60_000
+NDJSON = "application/x-ndjson"
 
 
 @contextmanager
@@ -96,14 +98,21 @@ async def test_what_was_published_before_is_delivered_while_memory_is_short() ->
 @on_uvloop
 async def test_the_window_gives_way_to_what_else_takes_memory() -> None:
     async with serving(memory_limit=64 * MIB, window_bytes=16 * MIB, limits=False) as house:
-        house.publish(*[LARGE] * 300)
+        client = await house.client()
+
+        async def publish() -> None:
+            for _ in range(30):
+                house.publish(*[LARGE] * 10)
+                await client.ask("search", query="x", limit=1)  # by then they are indexed
+
+        await publish()
         before = len(house.inside.window)
         memory, slow = house.context.memory, object()
         memory.deliveries.hold(slow, 38 * MIB)
         pressed = len(house.inside.window)
         assert 0 < pressed < before
         memory.deliveries.drop(slow)
-        house.publish(*[LARGE] * 300)
+        await publish()
         assert len(house.inside.window) > pressed
 
 
@@ -192,6 +201,22 @@ async def test_a_body_larger_than_a_share_is_taken_where_there_is_room() -> None
 async def told_of(client: Client) -> list[Json]:
     """The next two events."""
     return [await client.event() for _ in range(2)]
+
+
+@on_uvloop
+async def test_a_compressed_body_is_counted_as_it_grows() -> None:
+    async with serving(memory_limit=64 * MIB, max_body_bytes=100 * MIB, limits=False) as house:
+        packed = gzip.compress(b" " * (90 * MIB))
+        answer = await (await house.http()).ask(
+            "POST", "/api/messages", packed, Content_Encoding="gzip", Content_Type=NDJSON
+        )
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        body = gzip.compress(json.dumps(user("x")).encode())
+        answer = await (await house.http()).ask(
+            "POST", "/api/messages", body, Content_Encoding="gzip", Content_Type=NDJSON
+        )
+        assert answer.status == 201
+        assert not house.context.memory.bodies.total
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["a frame", "fragments"])
