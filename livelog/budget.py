@@ -141,6 +141,11 @@ class Account:
         assert all(size > 0 for size in self._by_owner.values())
 
 
+def reading_share(limit: int) -> int:
+    """Return the bytes of the memory limit that belong to the reading process."""
+    return limit // 4
+
+
 class Memory:
     """The memory that grows with the traffic: accounts by name, and one limit for all of them.
 
@@ -162,7 +167,7 @@ class Memory:
         bound: Callable[[int], object] = int,
     ) -> None:
         self.limit = limit
-        self.reading = limit // 4
+        self.reading = reading_share(limit)
         self.answers = Account(min(_ANSWERS_BYTES, limit // 4), self._adjust)
         """Pages that are built, or wait for their client to read them."""
         self.bodies = Account(limit // 4, self._adjust)
