@@ -20,7 +20,7 @@ from urllib.parse import quote
 from bench.websocket import Client, Json, RefusedError, address
 
 SOURCES = [f"127.0.2.{number}" for number in range(1, 21)]
-PATIENCE = 30.0
+PATIENCE = 60.0
 COMMON = "red dragon"
 """A phrase that the seeded messages have."""
 

@@ -9,6 +9,7 @@ here. Steps of other work are bounded by a number of items or bytes, which stand
 from __future__ import annotations
 
 import asyncio
+import ctypes
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable
 from typing import NamedTuple, TypeVar
@@ -61,10 +62,30 @@ SMALL_BYTES = 64 * 2**10
 _ANSWERS_BYTES = 64 * 2**20
 """Bytes of all answers that have not been sent, in any case."""
 
+_CHUNK_BYTES = 256 * 2**10
+"""Bytes that a subscriber that is behind is sent at once, at most."""
+
 _STEP_BYTES = 2**20
 """Bytes by which the bound of the window changes."""
 
 _RETRY_SECONDS = 1.0
+
+_M_MMAP_THRESHOLD = -3
+"""A parameter of mallopt(3), from malloc.h."""
+
+_MAPPED_BYTES = 32 * 2**10
+"""Bytes from which on a block is mapped by itself, and unmapped when it is freed."""
+
+
+def return_freed_memory() -> None:
+    """Have the C library give large blocks back to the system when they are freed.
+
+    Otherwise glibc keeps the memory of messages that were evicted, in the gaps between those that
+    were not. For processes that are livelog's own; has no effect with another C library.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
 
 
 class Account:
@@ -120,6 +141,11 @@ class Account:
         assert all(size > 0 for size in self._by_owner.values())
 
 
+def reading_share(limit: int) -> int:
+    """Return the bytes of the memory limit that belong to the reading process."""
+    return limit // 4
+
+
 class Memory:
     """The memory that grows with the traffic: accounts by name, and one limit for all of them.
 
@@ -141,7 +167,7 @@ class Memory:
         bound: Callable[[int], object] = int,
     ) -> None:
         self.limit = limit
-        self.reading = limit // 4
+        self.reading = reading_share(limit)
         self.answers = Account(min(_ANSWERS_BYTES, limit // 4), self._adjust)
         """Pages that are built, or wait for their client to read them."""
         self.bodies = Account(limit // 4, self._adjust)
@@ -180,6 +206,14 @@ class Memory:
         if more > 0 and (more > self._room() or (shares and more > self.bodies.left(owner))):
             raise _short()
         self.bodies.hold(holder, size, owner)
+
+    def chunk_bytes(self) -> int:
+        """Return how many bytes the next subscriber that is behind may be sent at once.
+
+        Fewer, when many leave theirs unread: all of them together must not keep others from
+        publishing.
+        """
+        return max(_CHUNK_BYTES // 16, min(_CHUNK_BYTES, self._floor - self.deliveries.total))
 
     @property
     def refusal(self) -> RefusedError | None:

@@ -16,7 +16,7 @@ from typing import Self
 from livelog import __version__
 from livelog.auth import factory
 from livelog.auth.authenticator import Authenticator
-from livelog.budget import Memory
+from livelog.budget import Memory, reading_share
 from livelog.config import Config
 from livelog.engine.base import Engine, MakeEngine
 from livelog.engine.local import LocalEngine
@@ -262,6 +262,7 @@ class Server(InProcess):
             bound=log.bound,
         )
         catch_up = CatchUp(log, hub)
+        catch_up.chunk_bytes = memory.chunk_bytes
         pacing = Pacing(config.fanout.share, config.fanout.latency_target)
         Flusher(loop, hub, catch_up, pacing)
         engine = self._engine = self._make_engine(self._clock)
@@ -294,7 +295,15 @@ class Server(InProcess):
         retention = Retention(config.storage.retention_messages, config.storage.retention_days)
         key = read_key(config.storage.key_file) if config.storage.key_file else b""
         path = config.storage.path
-        return open_sqlite(path, retention, self._clock, self._trim, key, self._damaged)
+        return open_sqlite(
+            path,
+            retention,
+            self._clock,
+            self._trim,
+            key,
+            self._damaged,
+            reading_share(self.config.storage.memory_bytes),
+        )
 
     @property
     def _window_messages(self) -> int:

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from livelog.budget import INTERNAL, PAGE_BYTES
 from livelog.index.paging import Anchor, Page, Span, fitting
@@ -65,6 +65,7 @@ def logged(records: list[Record], in_window: int) -> Iterator[tuple[Log, Stored]
 
 
 @settings(max_examples=60)
+@example(sizes=[0, 0], in_window=1, anchor="around", at=2, limit=2, max_bytes=1)
 @given(
     sizes=st.lists(st.integers(0, 300), max_size=14),
     in_window=st.integers(0, 14),

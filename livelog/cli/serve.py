@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from livelog import __version__
+from livelog.budget import return_freed_memory
 from livelog.cli.exit import WRONG_USAGE, say
 from livelog.cli.options import Parser
 from livelog.config import OPTIONS, Config, environment, flag, load
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("livelog.audit").setLevel(logging.INFO)  # refused clients, and reasons
     _allow_many_files()
+    return_freed_memory()
     try:
         config = load(flags, os.environ, file)
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:

@@ -44,6 +44,8 @@ class CatchUp:
         self._hub = hub
         self.on_work: Callable[[], object] = _ignored
         """Callback for the flusher: a reader has been enqueued."""
+        self.chunk_bytes: Callable[[], int] = _most
+        """Callback: the bytes that the next reader may get in a step."""
         self._queue: OrderedDict[Reader, None] = OrderedDict()
         self._fetches: dict[Reader, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(MAX_FETCHES)
@@ -105,7 +107,7 @@ class CatchUp:
             if data_left <= 0 or scans_left <= 0:
                 return
             reader, _ = self._queue.popitem(last=False)
-            chunk = self._log.read_after(reader.cursor, reader.subscription, CHUNK_BYTES)
+            chunk = self._log.read_after(reader.cursor, reader.subscription, self.chunk_bytes())
             if chunk is None:
                 self._fetches[reader] = asyncio.create_task(self._fetch(reader))
                 continue
@@ -149,7 +151,7 @@ class CatchUp:
     async def _fetched_once(self, reader: Reader) -> Chunk:
         wanted, owner = reader.subscription, reader.party.owner
         async with self._slots:
-            return await self._log.fetch_after(reader.cursor, wanted, CHUNK_BYTES, owner)
+            return await self._log.fetch_after(reader.cursor, wanted, self.chunk_bytes(), owner)
 
     def _write(self, reader: Reader, chunk: Chunk, before: bytes = b"") -> int:
         """Write a chunk behind the frames in `before`, and return their size in bytes."""
@@ -175,3 +177,8 @@ class CatchUp:
 
 def _ignored() -> None:
     """Do nothing: the callback until a flusher sets its own."""
+
+
+def _most() -> int:
+    """Return the bytes of a chunk while memory is not counted."""
+    return CHUNK_BYTES

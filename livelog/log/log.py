@@ -168,7 +168,8 @@ class Log:
             if refused.retry_after is None or not in_window:
                 raise
             older = Page([], 0, offset, incomplete=True)
-        older = replace(older, offset=offset)
+        left_out = len(newer) < limit and not left and older.total > rest.offset
+        older = replace(older, offset=offset, truncated=older.truncated or left_out)
         return _page(newer, older, nearest, matches.total, span.max_bytes)
 
     async def newest_upto(self, seq: int, query: Query, owner: Owner) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from livelog.auth.principal import Principal
-from livelog.budget import PAGE_BYTES, Owner
+from livelog.budget import PAGE_BYTES, SMALL_BYTES, Owner
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.paging import Anchor, Page, Span
 from livelog.index.query import Query, compile_query
@@ -90,6 +91,17 @@ async def search(
         next_offset=_next_offset(page),
         incomplete=page.incomplete or UNSET,
     )
+
+
+async def pause(event: History | SearchResults) -> int:
+    """Return the bytes of the messages on a page; let the loop run before a large one is encoded.
+
+    A page of 4 MiB takes some milliseconds to put together, and as many to encode and to send.
+    """
+    size = sum(map(len, event.messages if isinstance(event, History) else event.results))
+    if size > SMALL_BYTES:
+        await asyncio.sleep(0)
+    return size
 
 
 def _next_offset(page: Page) -> int | UnsetType:

@@ -34,11 +34,12 @@ def messages(request: Request) -> Iterator[tuple[Place, bytes]]:
 
 
 def unpack(request: Request, max_bytes: int) -> Generator[None, None, None]:
-    """Replace a compressed body by what is in it, in steps. Raises `RefusedError`."""
+    """Replace a compressed body by what is in it, which grows in steps. Raises `RefusedError`."""
     coding = _coding(request)
     if coding is None:
         return
     packed, content, members = memoryview(bytes(request.body)), bytearray(), 0
+    request.body = content
     while packed or not members:
         members += 1
         if members > _MAX_MEMBERS or (members > 1 and coding == "deflate"):
@@ -58,7 +59,6 @@ def unpack(request: Request, max_bytes: int) -> Generator[None, None, None]:
                 issue = f"larger than {max_bytes} bytes when it is unpacked"
                 raise RefusedError(MESSAGE_TOO_BIG, "body", issue)
             yield
-    request.body = content
 
 
 def _coding(request: Request) -> str | None:

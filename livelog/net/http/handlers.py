@@ -10,8 +10,9 @@ Handlers take the whole request and return the whole response; what they cannot 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -141,6 +142,7 @@ async def _page(context: Context, request: Request, read: queries.Read, command:
     owner = _owner(request)
     most = context.memory.reserve_answer(request, owner)
     page = await read(context.log, request.principal, owner, command, most)
+    await queries.pause(page)
     return _held(context, request, _event(page))
 
 
@@ -172,9 +174,7 @@ async def publish(context: Context, request: Request) -> Response:
     which ids are `acknowledged`, and which messages are `refused` and why.
     """
     context.limiter.spend("messages", request.address, request.principal)
-    context.memory.hold_body(request, _COPIES * len(request.body), _owner(request))
-    await interleaved(unpack(request, context.config.net.max_body_bytes))
-    context.memory.hold_body(request, _COPIES * len(request.body), _owner(request))
+    await interleaved(_counted_body(context, request))
     places: list[Place] = []
     drafts: list[Draft] = []
     for place, raw in messages(request):
@@ -199,6 +199,13 @@ async def publish(context: Context, request: Request) -> Response:
         },
         status=201,
     )
+
+
+def _counted_body(context: Context, request: Request) -> Generator[None, None, None]:
+    """Unpack the body, and count it as it grows. Raises `RefusedError`."""
+    for _ in chain(unpack(request, context.config.net.max_body_bytes), [None]):
+        context.memory.hold_body(request, _COPIES * len(request.body), _owner(request))
+        yield
 
 
 async def _outcomes(context: Context, drafts: list[Draft]) -> list[Outcome]:

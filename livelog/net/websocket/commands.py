@@ -39,7 +39,6 @@ from livelog.wire.commands import (
 from livelog.wire.events import (
     Authenticated,
     Event,
-    History,
     Pong,
     Published,
     Subscribed,
@@ -155,8 +154,7 @@ async def _page(caller: Caller, read: queries.Read, command: Any) -> Event:
     owner = queries.owner(principal, caller.address)
     most = context.memory.reserve_answer(caller, owner)
     event = await read(context.log, principal, owner, command, most)
-    messages = event.messages if isinstance(event, History) else event.results
-    context.memory.answers.hold(caller, sum(map(len, messages)), owner)
+    context.memory.answers.hold(caller, await queries.pause(event), owner)
     return event
 
 

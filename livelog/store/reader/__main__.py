@@ -19,6 +19,7 @@ import sys
 from functools import cache
 from time import perf_counter
 
+from livelog.budget import return_freed_memory
 from livelog.store.database.file import index_path
 from livelog.store.reader.answers import StoredMessages
 from livelog.store.reader.calls import (
@@ -66,6 +67,7 @@ def main(path: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
+    return_freed_memory()
     with socket.socket(fileno=os.dup(sys.stdin.fileno())) as server:
         try:
             Service(server, path).run()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
+import sys
 from collections.abc import Callable
 
 import hypothesis.strategies as st
@@ -10,6 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from livelog.budget import PAGE_BYTES, SMALL_BYTES, Account, Memory
 from livelog.errors import SERVER_ERROR, RefusedError
+from tests.support.process import ROOT
 
 MIB = 2**20
 
@@ -191,3 +195,43 @@ class AccountAgainstADictionary(RuleBasedStateMachine):
 
 
 TestAccountAgainstADictionary = AccountAgainstADictionary.TestCase
+
+
+_EVICTING = """
+import sys
+from pathlib import Path
+from livelog.budget import return_freed_memory
+
+if sys.argv[1] == "returned":
+    return_freed_memory()
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+kept, evicted = [], []
+for _ in range(1000):
+    evicted.append(b"x" * 60_000)
+    kept.append(b"x" * 1000)
+before = resident()
+evicted.clear()
+print(before - resident())
+"""
+
+
+def test_memory_of_evicted_messages_goes_back_to_the_system() -> None:
+    if not hasattr(ctypes.CDLL(None), "mallopt"):
+        pytest.skip("the C library is not glibc")
+    freed = {
+        how: int(
+            subprocess.run(
+                [sys.executable, "-c", _EVICTING, how],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
+        for how in ("kept", "returned")
+    }
+    assert freed["returned"] > 50 * MIB
+    assert freed["kept"] < freed["returned"]
