@@ -27,7 +27,7 @@ from livelog.store.database.lock import Lock
 from livelog.store.database.place import Place
 from livelog.store.database.proof import StoredRow, stored_rows
 from livelog.store.database.state import read_state
-from livelog.store.reader.calls import ChunkCall, DamageCall, PageCall, RecordsCall
+from livelog.store.reader.calls import MEMORY_BYTES, ChunkCall, DamageCall, PageCall, RecordsCall
 from livelog.store.reader.client import ReaderClient
 from livelog.store.reader.rows import Damage
 from livelog.store.upkeep import Retention
@@ -56,12 +56,14 @@ def open_sqlite(
     trimmed: Callable[[int], None],
     key: bytes = b"",
     impaired: Callable[[str], None] = lambda issue: None,
+    reader_bytes: int = MEMORY_BYTES,
 ) -> Store:
     """Open the store at `path`, inside of a running loop.
 
     `trimmed` is called with the seq up to which messages are given up to keep within `retention`,
     `impaired` with a description of damage that has been found; with a `key` the file is encrypted.
-    Raises `ConfigError` when the file cannot be used.
+    The reading process takes about `reader_bytes` of memory for the index. Raises `ConfigError` when the
+    file cannot be used.
     """
     name, path = path, os.path.realpath(path)
     lock = Lock(path)
@@ -74,7 +76,7 @@ def open_sqlite(
     except BaseException:
         lock.release()
         raise
-    reader = SqliteReader(path, key, contents, impaired)
+    reader = SqliteReader(path, key, contents, impaired, reader_bytes)
 
     def trim(upto: int) -> None:
         reader.trimmed_upto = upto
@@ -120,13 +122,18 @@ class SqliteReader:
     """The reading half: short look-ups in this thread, everything else in the reading process."""
 
     def __init__(
-        self, path: str, key: bytes, contents: Contents, impaired: Callable[[str], None]
+        self,
+        path: str,
+        key: bytes,
+        contents: Contents,
+        impaired: Callable[[str], None],
+        reader_bytes: int,
     ) -> None:
         self.trimmed_upto = contents.trimmed_upto
         """Messages up to this seq are not found any more."""
         self._last_position = contents.last_position
         self._connection = connect(path, key)
-        self._process = ReaderClient(path, key)
+        self._process = ReaderClient(path, key, reader_bytes)
         self._chunks: OrderedDict[tuple[int, Subscription], SharedChunk] = OrderedDict()
         self._watching = asyncio.create_task(self._watch(impaired))
 
