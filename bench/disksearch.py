@@ -18,12 +18,13 @@ from tempfile import TemporaryDirectory
 from bench import loadprocess
 from bench.clients import SECOND, clock
 from bench.corpus import Corpus
-from bench.http import Http, RefusedError
+from bench.http import Http
 from bench.latency import Percentiles
 from bench.load import Load
 from bench.memorysearch import KINDS, questions
 from bench.report import Figures
 from bench.server import Launch, Server
+from bench.websocket import RefusedError
 from bench.windowsearch import bodies, target
 
 LIVE = Load(subscribers=1000, rate=50, seconds=15, warmup=3)
