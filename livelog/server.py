@@ -50,6 +50,10 @@ from livelog.wire import WEBSOCKET_PATH
 
 _logger = logging.getLogger(__name__)
 
+_PYTHON_BYTES = 40 << 20
+_LEAST_READER_BYTES = 16 << 20
+"""Memory of the reading process before it has read anything, and for its index at least."""
+
 _NOT_STARTABLE = {
     "starting": "the server is starting already",
     "running": "the server is running already",
@@ -294,7 +298,9 @@ class Server(InProcess):
         retention = Retention(config.storage.retention_messages, config.storage.retention_days)
         key = read_key(config.storage.key_file) if config.storage.key_file else b""
         path = config.storage.path
-        return open_sqlite(path, retention, self._clock, self._trim, key, self._damaged)
+        # A quarter of the memory, as `budget.Memory` divides it; Python takes its part of that.
+        share = max(_LEAST_READER_BYTES, config.storage.memory_bytes // 4 - _PYTHON_BYTES)
+        return open_sqlite(path, retention, self._clock, self._trim, key, self._damaged, share)
 
     @property
     def _window_messages(self) -> int:
