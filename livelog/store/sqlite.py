@@ -62,8 +62,8 @@ def open_sqlite(
 
     `trimmed` is called with the seq up to which messages are given up to keep within `retention`,
     `impaired` with a description of damage that has been found; with a `key` the file is encrypted.
-    The reading process takes about `reader_bytes` of memory for the index. Raises `ConfigError` when
-    the file cannot be used.
+    The reading process takes about `reader_bytes` of memory for the index. Raises `ConfigError`
+    when the file cannot be used.
     """
     name, path = path, os.path.realpath(path)
     lock = Lock(path)
