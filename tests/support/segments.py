@@ -31,6 +31,8 @@ def small_segments() -> Iterator[None]:
         patch.setattr(segments, "_INDEXED_PER_STEP", 3)
         patch.setattr(segments, "_LARGEST", 128)
         patch.setattr(segment, "_JOINED_FROM", 2)
+        patch.setattr(segment, "_TERMS_PER_STEP", 5)
+        patch.setattr(segment, "_TERMS_PER_COMMIT", 10)
         yield
 
 

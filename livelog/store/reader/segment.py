@@ -72,11 +72,19 @@ _DELETE_SOME = """
         (SELECT term FROM posting WHERE segment = ? LIMIT 2000)
 """
 
+_NEXT_LISTS = """
+    SELECT CAST(term AS BLOB), positions FROM posting WHERE segment = ? AND term > ?
+    ORDER BY term LIMIT 100
+"""
+
 _TERMS_PER_QUERY = 500
 """Bound one by one: SQLite's JSON functions cut a string at U+0000."""
 
 _TERMS_PER_STEP = 500
 """Terms that are merged between two pauses."""
+
+_TERMS_PER_COMMIT = 10_000
+"""Terms that are committed together: some megabytes."""
 
 _JOINED_FROM = 1000
 """Words from which on the joined list of an n-gram is stored."""
@@ -201,17 +209,14 @@ class Segment:
 
     def postings(self, offset: int) -> Iterator[Posting]:
         """Read the lists of words and keys, in order, as if the segment began `offset` later."""
-        rows = self._connection.execute(
-            "SELECT CAST(term AS BLOB), positions FROM posting WHERE segment = ? AND term > ?"
-            " ORDER BY term",
-            (self.id, chr(ord(JOINED) + 1)),
-        )
-        count = 0
-        for encoded, packed in rows:
-            term = encoded.decode(errors="replace")  # damaged ones do not fit their checksum
-            positions = _unpacked(self.id, term, packed)
-            yield term, positions.shift(offset) if offset else positions
-            count += 1
+        count, last = 0, chr(ord(JOINED) + 1)
+        # Few at a time: a statement that is not at its end would keep the WAL from being reset.
+        while rows := self._connection.execute(_NEXT_LISTS, (self.id, last)).fetchall():
+            for encoded, packed in rows:
+                last = encoded.decode(errors="replace")  # damaged ones do not fit their checksum
+                positions = _unpacked(self.id, last, packed)
+                yield last, positions.shift(offset) if offset else positions
+            count += len(rows)
         if count != self.lists:
             raise _damaged(self.id, "a list is missing")
 
@@ -252,9 +257,10 @@ def write(
     words: Collection[str],
     postings: Iterable[Posting],
 ) -> Steps[int]:
-    """Write a segment in steps of one transaction; `postings` hold each term once.
+    """Write a segment in steps, within a transaction; `postings` hold each term once.
 
-    Return its id.
+    It is committed in parts, lest one commit take long. Only with the last one, which is left to
+    the caller, it is there: until then it counts as dropped. Return its id.
     """
     id = _insert_row(connection)
     keys = array("Q")
@@ -275,7 +281,7 @@ def write(
 def _insert_row(connection: Connection) -> int:
     """Take an id; the row is filled once the keys are known."""
     connection.execute(
-        "INSERT INTO segment VALUES (NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, x'', x'', x'')"
+        "INSERT INTO segment VALUES (NULL, 0, 0, 0, 0, 0, 0, 0, 0, 1, x'', x'', x'')"
     )
     [[id]] = connection.execute("SELECT last_insert_rowid()")
     return int(id)
@@ -324,17 +330,22 @@ def _with_joined(
 
 
 def _insert(connection: Connection, id: int, postings: Iterable[Posting]) -> Steps[None]:
-    remaining = iter(postings)
+    remaining, uncommitted = iter(postings), 0
     while batch := list(islice(remaining, _TERMS_PER_STEP)):
         connection.executemany(
             "INSERT INTO posting VALUES (?, ?, ?)",
             [(id, term, _packed(id, term, positions)) for term, positions in batch],
         )
         yield
+        uncommitted += len(batch)
+        if uncommitted >= _TERMS_PER_COMMIT:
+            connection.execute("COMMIT")
+            connection.execute("BEGIN IMMEDIATE")
+            uncommitted = 0
 
 
 def merge(connection: Connection, segments: Sequence[Segment], memory_bytes: int) -> Steps[int]:
-    """Write one segment with all messages of these neighbours, in steps of one transaction.
+    """Write one segment with all messages of these neighbours, in steps, as `write` does.
 
     `memory_bytes` bounds the joined lists. Return the id of the segment.
     """
@@ -357,10 +368,12 @@ def drop(connection: Connection, segment: Segment) -> None:
 
 
 def delete(connection: Connection, id: int) -> Steps[None]:
-    """Delete a segment from the file, in steps of one transaction."""
-    connection.execute("DELETE FROM segment WHERE id = ?", (id,))
+    """Delete a segment from the file, in steps, within a transaction that is committed in parts."""
     while _delete_some(connection, id):
+        connection.execute("COMMIT")
         yield
+        connection.execute("BEGIN IMMEDIATE")
+    connection.execute("DELETE FROM segment WHERE id = ?", (id,))
 
 
 def _delete_some(connection: Connection, id: int) -> int:
@@ -373,7 +386,7 @@ def _delete_some(connection: Connection, id: int) -> int:
 _HEADER = "first, count, earliest, latest, last_seq, lists, characters, checksum"
 _FILL_ROW = """
     UPDATE segment SET first = ?, count = ?, earliest = ?, latest = ?, last_seq = ?, lists = ?,
-        characters = ?, checksum = ?, times = ?, vocabulary = ?, keys = ?
+        characters = ?, checksum = ?, dropped = 0, times = ?, vocabulary = ?, keys = ?
     WHERE id = ?
 """
 

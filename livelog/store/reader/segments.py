@@ -8,8 +8,9 @@ calls. While the index is far behind the messages, as after its file was lost, i
 larger segments, which spares most of the merges; the others wait.
 
 One job is under way at a time: drop the oldest segment, seal, merge, or delete what has been
-dropped or merged. Each is one transaction, so that a process that is killed leaves the file as it
-was before. A segment that a call reads is not deleted before the call has ended.
+dropped or merged. A segment that is being written counts as dropped until it is whole, so that a
+process that is killed leaves the same segments as before. A segment that a call reads is not
+deleted before the call has ended.
 """
 
 from __future__ import annotations
