@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from livelog import __version__
+from livelog.cli import garbage
 from livelog.cli.exit import WRONG_USAGE, say
 from livelog.cli.options import Parser
 from livelog.config import OPTIONS, Config, flag, load
@@ -88,10 +89,12 @@ async def _serve(config: Config) -> None:
     async with server:
         loop.add_signal_handler(signal.SIGHUP, server.reload)
         print(f"livelog ready on {server.url} ({server.trust})", flush=True)
-        traffic = loop.create_task(_demo(server)) if config.demo.enabled else None
+        tasks = [loop.create_task(garbage.collect_when_idle())]
+        if config.demo.enabled:
+            tasks.append(loop.create_task(_demo(server)))
         await stop.wait()
-        if traffic is not None:
-            traffic.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 async def _demo(server: Server) -> None:
