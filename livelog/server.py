@@ -17,6 +17,7 @@ from typing import Self
 from livelog import __version__
 from livelog.auth import factory
 from livelog.auth.authenticator import Authenticator
+from livelog.budget import in_background
 from livelog.config import Config
 from livelog.engine.base import Engine, MakeEngine
 from livelog.engine.local import LocalEngine
@@ -94,6 +95,8 @@ class Server(InProcess):
         self._certificate: Certificate | None = None
         self._turning: asyncio.TimerHandle | None = None
         self._filling: asyncio.Task[None] | None = None
+        self._indexing: asyncio.Task[None] | None = None
+        """Brings the index up to the log, while it lags."""
         self._hurried = asyncio.Event()
         self._started: asyncio.Event
         """Set when the start under way has ended, with or without success."""
@@ -180,8 +183,9 @@ class Server(InProcess):
             self._listener.close()  # again, because the drain may have been cut short
             if self._turning is not None:
                 self._turning.cancel()
-            if self._filling is not None:
-                self._filling.cancel()
+            for task in (self._filling, self._indexing):
+                if task is not None:
+                    task.cancel()
             await self._parts.aclose()
 
     async def _disconnect(self) -> None:
@@ -237,6 +241,7 @@ class Server(InProcess):
         follows = 0 if self._store.reader is None else last_seq
         window = Window(self._window_messages, config.storage.window_bytes, follows)
         log = self._log = Log(window, self._store, [hub])
+        log.on_work = self._index
         catch_up = CatchUp(log, hub)
         pacing = Pacing(config.fanout.share, config.fanout.latency_target)
         Flusher(loop, hub, catch_up, pacing)
@@ -276,6 +281,9 @@ class Server(InProcess):
 
     def _trim(self, upto: int) -> None:
         self._log.trim(upto)
+
+    def _index(self) -> None:
+        self._indexing = in_background(self._log.indexing(), "the index")
 
     async def _fill(self) -> None:
         try:

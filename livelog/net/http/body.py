@@ -14,6 +14,8 @@ from msgspec import Raw
 from livelog.errors import PROTOCOL_ERROR, UNSUPPORTED_DATA, RefusedError
 from livelog.net.http.message import Request
 
+Body = bytes | bytearray
+
 Place = dict[str, int]
 """`index` in an array or `line` of NDJSON, for the details of a refusal."""
 
@@ -29,12 +31,12 @@ def messages(request: Request) -> Iterator[tuple[Place, bytes]]:
             "not a kind of body that is taken",
             allowed=[*_KINDS],
         )
-    return split(bytes(request.body))
+    return split(request.body)
 
 
-def _from_json(body: bytes) -> Iterator[tuple[Place, bytes]]:
+def _from_json(body: Body) -> Iterator[tuple[Place, bytes]]:
     if not body.lstrip().startswith(b"["):
-        yield {}, body
+        yield {}, bytes(body)
         return
     try:
         items = _array_decoder.decode(body)
@@ -44,15 +46,20 @@ def _from_json(body: bytes) -> Iterator[tuple[Place, bytes]]:
         yield {"index": index}, bytes(item)
 
 
-def _from_lines(body: bytes) -> Iterator[tuple[Place, bytes]]:
-    for number, line in enumerate(body.split(b"\n"), 1):
+def _from_lines(body: Body) -> Iterator[tuple[Place, bytes]]:
+    start, number = 0, 1
+    while start < len(body):
+        end = body.find(b"\n", start)
+        end = len(body) if end < 0 else end
+        line = bytes(body[start:end])
         if line.strip():
             yield {"line": number}, line
+        start, number = end + 1, number + 1
 
 
 _array_decoder = msgspec.json.Decoder(list[Raw])
 
-_KINDS: dict[str, Callable[[bytes], Iterator[tuple[Place, bytes]]]] = {
+_KINDS: dict[str, Callable[[Body], Iterator[tuple[Place, bytes]]]] = {
     "application/json": _from_json,
     "application/x-ndjson": _from_lines,
     "application/ndjson": _from_lines,
