@@ -9,9 +9,14 @@ codec `utf-8-sig`, which has the same rule.
 from __future__ import annotations
 
 from codecs import BOM_UTF8
+from typing import overload
 
 
-def without_bom(data: bytes) -> bytes:
+@overload
+def without_bom(data: bytes) -> bytes: ...
+@overload
+def without_bom(data: bytes | bytearray) -> bytes | bytearray: ...
+def without_bom(data: bytes | bytearray) -> bytes | bytearray:
     """Return `data` without a byte order mark at its beginning.
 
     >>> without_bom(b"\\xef\\xbb\\xbf{}")
