@@ -183,7 +183,7 @@ async def test_the_subscription_in_the_url_waits_for_the_principal() -> None:
         (b'{"action": "get_history", "filters": {"date_from": "x"}}', "filters.date_from", ""),
         (b'{"action": "search"}', "query", "required field is missing"),
         (b'{"action": "search", "query": ""}', "query", ""),
-        (b'{"action": "search", "query": "?!"}', "query", ""),
+        (b'{"action": "search", "query": "  "}', "query", ""),
         (b'{"action": "publish"}', "message", "required field is missing"),
         (b'{"action": "publish", "message": {"type": "elf"}}', "message.type", ""),
         (b'{"action": "publish", "message": {"type": "user"}}', "message.user_id", "required"),

@@ -87,7 +87,7 @@ async def test_a_search_is_paged_and_filtered_the_same_way() -> None:
         ("get_history", {"filters": {"date_from": "yesterday"}}, "filters.date_from"),
         ("get_history", {"filters": {"colour": "red"}}, "filters.colour"),
         ("search", {}, "query"),
-        ("search", {"query": "?!"}, "query"),
+        ("search", {"query": "  "}, "query"),
         ("search", {"query": "x" * 1001}, "query"),
         ("search", {"query": " ".join(f"w{n}" for n in range(33))}, "query"),
         ("search", {"query": "a", "before": 3}, "before"),
