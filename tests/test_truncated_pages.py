@@ -19,7 +19,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given, settings
 
-from livelog.budget import INTERNAL, PAGE_BYTES
+from livelog.budget import INTERNAL, PAGE_BYTES, Owner
 from livelog.index.paging import Anchor, Page, Span, fitting
 from livelog.index.query import EVERYTHING, Query
 from livelog.log.log import Log
@@ -42,7 +42,16 @@ class Stored:
         self.disk = disk
         self.asked: list[Page] = []
 
-    async def page(self, query: Query, upto: int, span: Span, ahead: int = 0) -> Page:
+    async def page(
+        self,
+        query: Query,
+        upto: int,
+        span: Span,
+        owner: Owner,
+        *,
+        ahead: int = 0,
+        optional: bool = False,
+    ) -> Page:
         self.asked.append(self.disk.page(query, upto, span, ahead))
         return self.asked[-1]
 
@@ -60,8 +69,10 @@ def logged(records: list[Record], in_window: int) -> Iterator[tuple[Log, Stored]
         store = Store(MemoryJournal(), stored, Bounds())  # type: ignore[arg-type]  # pages only
         log = Log(window, store)
         log.commit(records[len(records) - in_window :], lambda refused: None)
-        yield log, stored
-        disk.close()
+        try:
+            yield log, stored
+        finally:
+            disk.close()
 
 
 @settings(max_examples=60)
@@ -144,6 +155,8 @@ async def test_both_doors_cut_a_page_and_say_where_it_goes_on(window: int, tmp_p
             while len(found) < 150:
                 page = await client.ask(action, **asked)
                 answer = await http.ask("GET", f"/api/{path}?{urlencode(asked)}")
+                if page.get("incomplete") or answer.json.get("incomplete"):
+                    continue  # a busy machine: the store has not answered in time
                 assert answer.json == page
                 assert len(answer.body) < PAGE_BYTES + 1000
                 found += numbers(page)
