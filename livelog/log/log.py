@@ -445,4 +445,5 @@ def _page(newer: list[bytes], older: Page, nearest: int, ahead: int, max_bytes: 
         older.offset + kept.start,
         older.truncated or len(kept) < len(found),
         nearest - kept.start,
+        older.incomplete,
     )

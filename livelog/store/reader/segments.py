@@ -83,6 +83,10 @@ _STEP_SECONDS = 0.01
 _WAIT_SECONDS = 4.0
 """Seconds of indexing that a call waits for; if more is missing it is refused."""
 
+_ALWAYS_COVERED = 2
+"""Full open ends that a call waits for however slow this machine is just now: not more than that is
+missing after a start, or when somebody publishes very much at once."""
+
 _PER_SECOND = 4000.0
 """Messages that are indexed in a second, as long as that has not been measured."""
 
@@ -220,7 +224,8 @@ class Segments:
 
     def can_cover(self, position: int) -> bool:
         """Tell whether all messages up to this position can be indexed in a short time."""
-        return position - self.end < _WAIT_SECONDS * self._pace.per_second
+        soon = max(_ALWAYS_COVERED * SEALED_AT, _WAIT_SECONDS * self._pace.per_second)
+        return position - self.end < soon
 
     def cover(self, position: int) -> Steps[None]:
         """Index all messages up to this position. Raises `NotIndexedError` if it takes long."""
