@@ -16,6 +16,7 @@ from typing import Any
 
 from livelog import __version__
 from livelog.budget import return_freed_memory
+from livelog.cli import garbage
 from livelog.cli.exit import WRONG_USAGE, say
 from livelog.cli.options import Parser
 from livelog.config import OPTIONS, Config, environment, flag, load
@@ -96,13 +97,15 @@ async def _serve(config: Config) -> None:
         loop.add_signal_handler(number, end)
     async with server:
         loop.add_signal_handler(signal.SIGHUP, server.reload)
-        traffic = await _demo(server) if config.demo.enabled else None
+        tasks = [loop.create_task(garbage.collect_when_idle())]
+        if config.demo.enabled:
+            tasks.append(await _demo(server))
         ready = f"livelog ready on {server.url} ({server.trust})"
         viewer = f"\nlivelog viewer on {server.viewer_url}" if server.viewer_url else ""
         _print(ready + viewer)
         await stop.wait()
-        if traffic is not None:
-            traffic.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 async def _demo(server: Server) -> asyncio.Task[None]:

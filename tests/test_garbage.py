@@ -1,0 +1,57 @@
+"""The garbage collector of the serving process: its full passes, and what they walk through."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from livelog.cli import garbage
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    """Leave the collector of the tests as it was."""
+    thresholds = gc.get_threshold()
+    yield
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+
+
+def test_what_is_alive_is_left_out_of_the_smaller_passes_until_the_next_full_one() -> None:
+    garbage.collect()
+    assert gc.get_freeze_count() > 1000
+    before = gc.get_freeze_count()
+    cycle: list[object] = []
+    cycle.append(cycle)
+    garbage.collect()
+    assert gc.get_freeze_count() > before
+    del cycle
+    garbage.collect()
+    assert gc.get_freeze_count() <= before + 10
+
+
+@pytest.mark.parametrize(("idle", "full"), [(True, 2), (False, 1)])
+def test_full_passes_are_made_when_the_process_is_idle(
+    idle: bool, full: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr(garbage, "collect", lambda: calls.append(None))
+    monkeypatch.setattr(garbage, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(garbage, "_FULL_SECONDS", 0.0)
+    monkeypatch.setattr(garbage, "_IDLE", 1e9 if idle else 0.0)
+
+    async def run() -> None:
+        task = asyncio.create_task(garbage.collect_when_idle())
+        async with asyncio.timeout(5):
+            while len(calls) < full:  # noqa: ASYNC110 - nothing signals it
+                await asyncio.sleep(0)
+            if not idle:
+                await asyncio.sleep(0.1)
+        task.cancel()
+
+    asyncio.run(run())
+    assert (len(calls) >= full) if idle else (len(calls) == full)
+    assert gc.get_threshold()[2] == 1_000_000
