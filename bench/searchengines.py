@@ -76,6 +76,8 @@ class Livelog:
     def load(self, records: Iterable[Record]) -> None:
         for record in records:
             self.window.append(record)
+            while self.window.work():  # the index follows in steps
+                pass
 
     def can(self, question: Question) -> bool:
         return True
