@@ -16,7 +16,7 @@ from typing import Self
 from livelog import __version__
 from livelog.auth import factory
 from livelog.auth.authenticator import Authenticator
-from livelog.budget import Memory, reading_share
+from livelog.budget import Memory, in_background, reading_share
 from livelog.config import Config
 from livelog.engine.base import Engine, MakeEngine
 from livelog.engine.local import LocalEngine
@@ -97,6 +97,8 @@ class Server(InProcess):
         self._certificate: Certificate | None = None
         self._turning: asyncio.TimerHandle | None = None
         self._filling: asyncio.Task[None] | None = None
+        self._indexing: asyncio.Task[None] | None = None
+        """Brings the index up to the log, while it lags."""
         self._hurried = asyncio.Event()
         self._started: asyncio.Event
         """Set when the start under way has ended, with or without success."""
@@ -183,8 +185,9 @@ class Server(InProcess):
             self._listener.close()  # again, because the drain may have been cut short
             if self._turning is not None:
                 self._turning.cancel()
-            if self._filling is not None:
-                self._filling.cancel()
+            for task in (self._filling, self._indexing):
+                if task is not None:
+                    task.cancel()
             await self._parts.aclose()
 
     async def _disconnect(self) -> None:
@@ -261,6 +264,7 @@ class Server(InProcess):
             commits=lambda: self._store.journal.pending_bytes,
             bound=log.bound,
         )
+        log.on_work = self._index
         catch_up = CatchUp(log, hub)
         catch_up.chunk_bytes = memory.chunk_bytes
         pacing = Pacing(config.fanout.share, config.fanout.latency_target)
@@ -316,6 +320,9 @@ class Server(InProcess):
 
     def _damaged(self, issue: str) -> None:
         self._log.damage = issue
+
+    def _index(self) -> None:
+        self._indexing = in_background(self._log.indexing(), "the index")
 
     async def _fill(self) -> None:
         try:

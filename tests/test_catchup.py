@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -12,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from livelog.auth.principal import ANYBODY
+from livelog.budget import Slice
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.fanout import catchup
 from livelog.fanout.audience import Reader
 from livelog.fanout.catchup import CHUNK_BYTES, STEP_BYTES, CatchUp
 from livelog.fanout.hub import Hub
 from livelog.index.paging import Chunk
+from livelog.index.plan import finish
 from livelog.index.query import EVERYTHING, NOTHING, Subscription, compile_query
 from livelog.log.log import Log
 from livelog.log.window import Window
@@ -74,7 +77,8 @@ class Place:
 
     def tick(self) -> None:
         self.hub.begin()
-        self.catch_up.step()
+        self.catch_up.step(Slice(60))
+        finish(self.hub.matching())
         while self.hub.flush(2):
             pass
         self.hub._check()
@@ -182,29 +186,48 @@ def test_readers_alternate_and_a_step_is_bounded() -> None:
     place.fill(64, size=CHUNK_BYTES // 8)
     clients = [place.reader(SYSTEM, 0) for _ in range(6)]
     place.hub.begin()
-    place.catch_up.step()
+    place.catch_up.step(Slice(60))
     served = [client for client in clients if client.writes]
     total = sum(len(write) for client in clients for write in client.writes)
     assert len(served) < len(clients)
     assert total < STEP_BYTES + 2 * CHUNK_BYTES
     assert all(len(client.writes) == 1 for client in served), "one chunk each"
-    place.catch_up.step()
+    place.catch_up.step(Slice(60))
     assert all(client.writes for client in clients), "readers without a chunk come first"
     place.hub.flush(1)
     place.settle()
     assert all(client.seqs == list(range(1, 65)) for client in clients)
 
 
-def test_a_reader_that_finds_nothing_pays_for_its_search_too() -> None:
+def test_a_reader_that_finds_nothing_stops_when_the_time_is_over() -> None:
     place = Place()
     place.fill(6000)
     clients = [place.reader(USERS, 0) for _ in range(3)]
     place.hub.begin()
-    place.catch_up.step()
-    place.catch_up.step()
+    place.catch_up.step(Slice(0))
     assert sum(client.reader.cursor for client in clients) < 3 * 6000
     place.settle()
     assert all(place.hub.position(client.reader) == 6000 for client in clients)
+
+
+def test_a_reader_that_cannot_be_served_is_told_of_a_gap_and_the_others_are_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = Place()
+    place.fill(10)
+    clients = [place.reader(subscription, 0) for subscription in (SYSTEM, USERS, SYSTEM)]
+    read = place.log.read_after
+
+    def fail(cursor: int, wanted: Subscription, *rest: Any) -> Chunk | None:
+        if wanted == USERS:
+            raise MemoryError
+        return read(cursor, wanted, *rest)
+
+    monkeypatch.setattr(place.log, "read_after", fail)
+    place.settle()
+    assert [client.seqs for client in clients] == [list(range(1, 11)), [], list(range(1, 11))]
+    assert clients[1].messages == [{"action": "gap", "from": 0, "to": 10}]
+    assert clients[1].reader.audience is not None
 
 
 def test_more_comes_in_while_a_reader_catches_up_and_it_gets_that_too() -> None:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from livelog.engine import local
 from livelog.engine.base import Committed, Outcome
 from livelog.engine.local import LocalEngine
 from livelog.errors import GOING_AWAY, POLICY_VIOLATION, SERVER_ERROR, RefusedError
@@ -209,3 +211,22 @@ def spelled(outcome: Outcome) -> Outcome | str:
 
 
 TestLocalEngineAgainstADictionary = LocalEngineAgainstADictionary.TestCase
+
+
+def test_a_batch_that_cannot_be_placed_is_answered_once_and_commits_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(draft: Draft, seq: int) -> Record:
+        raise MemoryError
+
+    sink, told = Sink(), list[Sequence[Outcome]]()
+    engine = LocalEngine(lambda: NOW)
+    engine.start(sink)
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "place", fail)
+        engine.submit([draft("a"), draft("b")], told.append)
+    [outcomes] = told
+    assert [isinstance(one, RefusedError) and one.code for one in outcomes] == [SERVER_ERROR] * 2
+    assert not sink.seqs
+    engine.submit([draft("a")], told.append)
+    assert isinstance(told[1][0], Receipt)

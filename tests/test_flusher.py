@@ -12,7 +12,7 @@ from livelog.auth.principal import PROGRAM
 from livelog.engine.local import LocalEngine
 from livelog.fanout.audience import Reader
 from livelog.fanout.catchup import CatchUp
-from livelog.fanout.flusher import WRITES_PER_SLICE, Flusher
+from livelog.fanout.flusher import Flusher
 from livelog.fanout.hub import Hub
 from livelog.fanout.pacing import Pacing
 from livelog.index.query import EVERYTHING, NOTHING
@@ -79,26 +79,43 @@ async def test_what_is_published_in_one_turn_leaves_in_one_piece() -> None:
 
 @on_each_loop
 async def test_a_large_audience_is_written_to_in_slices_between_which_others_run() -> None:
-    stage = Stage()
-    written: list[bytes] = []
-    count = 3 * WRITES_PER_SLICE + 1
-    for _ in range(count):
-        stage.listen(written.append)
-    stage.publish("to all")
-    seen = [0]
-    while len(written) < count:
-        await asyncio.sleep(0)
-        seen.append(len(written))
-    assert max(b - a for a, b in pairwise(seen)) == WRITES_PER_SLICE
-    assert len(set(written)) == 1
+    """A slice ends by time: slow writes make it short, and quick ones long."""
+    for seconds, at_most in ((0.0005, 8), (0.0, 20_000)):
+        stage = Stage()
+        written: list[bytes] = []
+
+        def write(data: bytes, seconds: float = seconds, written: list[bytes] = written) -> None:
+            if seconds:
+                time.sleep(seconds)
+            written.append(data)
+
+        count = 60 if seconds else 20_000
+        for _ in range(count):
+            stage.listen(write)
+        stage.publish("to all")
+        seen = [0]
+        while len(written) < count:
+            await asyncio.sleep(0)
+            seen.append(len(written))
+        most = max(b - a for a, b in pairwise(seen))
+        assert 0 < most <= at_most
+        assert len(set(written)) == 1
 
 
 @on_each_loop
 async def test_what_is_published_between_two_slices_comes_second_to_everyone() -> None:
     stage = Stage()
-    pieces: list[list[bytes]] = [[] for _ in range(WRITES_PER_SLICE + 50)]
+    pieces: list[list[bytes]] = [[] for _ in range(50)]
+
+    def slowly(own: list[bytes]) -> Callable[[bytes], None]:
+        def write(data: bytes) -> None:
+            time.sleep(0.0005)
+            own.append(data)
+
+        return write
+
     for own in pieces:
-        stage.listen(own.append)
+        stage.listen(slowly(own))
     stage.publish("first")
     while not any(pieces):  # noqa: ASYNC110 - one iteration of the loop at a time
         await asyncio.sleep(0)

@@ -24,6 +24,9 @@ from hypothesis.stateful import (
 )
 
 from livelog.auth.principal import ANYBODY
+from livelog.budget import Slice
+from livelog.fanout import hub as hub_module
+from livelog.fanout import routing as routing_module
 from livelog.fanout.audience import Reader
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.hub import Hub
@@ -164,6 +167,7 @@ class HubAgainstAModel(RuleBasedStateMachine):
         self.records: list[Record] = []
         self.present: list[Client] = []
         self.in_round = False
+        self.matching = self.hub.matching()
 
     @initialize(
         began=st.sampled_from([0, 5]),
@@ -173,6 +177,7 @@ class HubAgainstAModel(RuleBasedStateMachine):
     def start(self, began: int, window: int, head: int) -> None:
         self.began = began
         self.hub = Hub(began)
+        self.matching = self.hub.matching()
         self.window = Window(window, 1 << 30)
         self.log = Log(self.window, open_memory((began + 1.5) / 1e6), [self.hub])
         self.catch_up = CatchUp(self.log, self.hub)
@@ -189,11 +194,12 @@ class HubAgainstAModel(RuleBasedStateMachine):
     def change(self, client: Client, subscription: Subscription) -> None:
         """It holds from the head on for a live reader, from its place on for one behind."""
         live = client.reader.audience is not None or not client.subscription.parts
-        place = self.hub.head if live else self.hub.position(client.reader)
-        self.catch_up.move(client.reader, subscription)
+        place = self.hub._head_for(client.reader) if live else self.hub.position(client.reader)
+        assert self.catch_up.move(client.reader, subscription) == place
         client.receive(self.window)
         if live:
-            assert not client.due, "what was asked for before the change comes before its answer"
+            due = [one for one in client.due if one.seq <= place]
+            assert not due, "what was asked for before the change comes before its answer"
         self.expect(client, subscription, place)
 
     @rule(
@@ -226,8 +232,15 @@ class HubAgainstAModel(RuleBasedStateMachine):
         """Act as the flusher: a round begins when the one before has ended."""
         if not self.in_round:
             self.hub.begin()
-            self.catch_up.step()
+            self.catch_up.step(Slice(60))
         self.in_round = self.hub.flush(size)
+
+    @rule(steps=st.integers(1, 5))
+    def match(self, steps: int) -> None:
+        """Messages are matched with filters on text in steps, one after the other."""
+        for _ in range(steps):
+            if next(self.matching, self) is self:
+                self.matching = self.hub.matching()
 
     @rule(client=clients)
     def block(self, client: Client) -> None:
@@ -248,10 +261,15 @@ class HubAgainstAModel(RuleBasedStateMachine):
         self.catch_up.block(client.reader)
         self.present.remove(client)
 
+    @property
+    def all_matched(self) -> bool:
+        return self.hub.matched == self.hub.head
+
     @precondition(lambda self: self.present)
     @rule()
     def settle(self) -> None:
-        while self.in_round or not (self.hub.idle and self.catch_up.idle):
+        while self.in_round or not (self.hub.idle and self.catch_up.idle and self.all_matched):
+            self.match(1)
             self.slice(2)
         for client in self.present:
             client.receive(self.window)
@@ -274,10 +292,12 @@ class HubAgainstAModel(RuleBasedStateMachine):
         self.settle()
         for client in self.present:
             self.catch_up.block(client.reader)
-        routing = self.hub._routing
-        assert (self.hub._audiences, routing._routes, routing._text_routes) == ({}, {}, 0)
-        assert not routing._by_user
-        assert not any(routing._unfiltered.values())
+        assert not self.hub._audiences
+        for routing in (self.hub._routing, self.hub._text_routing):
+            assert not routing._routes
+            assert not routing._by_user
+            assert not any(routing._unfiltered.values())
+            assert not any(routing._letters.values())
 
 
 HubAgainstAModel.TestCase.settings = settings(max_examples=300, stateful_step_count=40)
@@ -410,3 +430,100 @@ def test_what_is_for_one_costs_the_others_nothing() -> None:
     [shared] = {owner.reader.audience, other.reader.audience}
     assert shared is not None
     assert list(shared.waiting) == [owner.reader]
+
+
+class Long:
+    """Readers with filters on text, and the log before them."""
+
+    def __init__(self, *texts: str) -> None:
+        self.hub = Hub()
+        self.log = Log(Window(100, 1 << 24), open_memory(), [self.hub])
+        self.catch_up = CatchUp(self.log, self.hub)
+        self.transports = [Transport(self.catch_up) for _ in texts]
+        for transport, text in zip(self.transports, texts, strict=True):
+            wanted = NOTHING.with_types(only("user", text=text))
+            self.catch_up.move(transport.reader, wanted)
+
+    def publish(self, content: str) -> None:
+        message = {"type": "user", "user_id": "u1", "username": "Ann", "content": content}
+        self.log.commit([record(message, self.hub.head + 1)], lambda refused: None)
+
+    def settle(self) -> list[list[int]]:
+        for _ in self.hub.matching():
+            self.hub._check()
+        while not (self.hub.idle and self.catch_up.idle):
+            self.hub.begin()
+            self.catch_up.step(Slice(60))
+            self.hub.flush(100)
+        pieces = [transport.take() for transport in self.transports]
+        return [[json.loads(frames.payload(one))["seq"] for one in some] for some in pieces]
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_filters_on_text_are_matched_in_steps_after_a_message_was_published(count: int) -> None:
+    words = [f"w{number:04}" for number in range(count)]
+    place = Long(*words)
+    place.publish(" ".join(f"w{number:04}" for number in range(0, 8000, 2)))
+    place.publish("w0001")
+    assert place.hub.idle, "nothing is matched while a message is published"
+    assert place.hub.matched == 0
+    assert sum(1 for _ in place.hub.matching()) > count
+    assert place.hub.matched == place.hub.head == 2
+    expected = [[1] if number % 2 == 0 else [2] if number == 1 else [] for number in range(count)]
+    assert place.settle() == expected
+
+
+@pytest.mark.parametrize("failing", ["dragon", "word"])
+def test_a_filter_that_fails_is_no_matter_of_the_others(
+    failing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Long("dragon", "word", "here")
+    place.publish("dragon word here")
+
+    def fail(phrase: tuple[str, ...], text: str) -> bool:
+        if phrase == (failing,):
+            raise MemoryError
+        return phrase[0] in text
+
+    with monkeypatch.context() as patch:
+        patch.setattr(routing_module, "occurs", fail)
+        for _ in place.hub.matching():
+            pass
+    place.hub._check()
+    assert place.settle() == [[1], [1], [1]], "that one reads the log"
+
+
+def test_readers_with_filters_read_the_log_when_too_much_waits_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hub_module, "_MAX_UNMATCHED", 1000)
+    place = Long("dragon", "lair")
+    for number in range(20):
+        place.publish("the dragon" if number % 2 else "its lair")
+    place.hub._check()
+    assert place.settle() == [list(range(2, 21, 2)), list(range(1, 20, 2))]
+    assert place.hub.matched == place.hub.head
+
+
+@pytest.mark.parametrize("nth", range(3))
+def test_an_audience_that_cannot_take_a_message_reads_it_from_the_log(nth: int) -> None:
+    place = Place(3)
+    place.publish()
+
+    class Full(list[int]):
+        def append(self, seq: int) -> None:
+            raise MemoryError
+
+    [audience] = place.hub._audiences.values()
+    audience.seqs = Full(audience.seqs)
+    for _ in range(nth):
+        place.publish()
+    place.hub._check()
+    while not (place.hub.idle and place.catch_up.idle):
+        place.hub.begin()
+        place.catch_up.step(Slice(60))
+        place.hub.flush(100)
+    for transport in place.transports:
+        pieces = transport.take()
+        got = [json.loads(frames.payload(one))["seq"] for one in pieces]
+        assert got == list(range(1, nth + 2))

@@ -62,7 +62,7 @@ class WindowAgainstAList(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.window = Window(max_messages=8, max_bytes=4000)
+        self.window = Window(max_messages=8, max_bytes=60_000)
         self.records: list[Record] = []
         self.seq = 0
 
@@ -75,13 +75,23 @@ class WindowAgainstAList(RuleBasedStateMachine):
         self.window.append(record)
         self.window.evict(self.seq)
         self.records.append(record)
-        while len(self.records) > 8 or sum(len(r.frame) for r in self.records) > 4000:
+        self.follow()
+
+    def follow(self) -> None:
+        while self.records and self.records[0].seq <= self.window.evicted_upto:
             self.records.pop(0)
+
+    @rule(steps=st.integers(1, 40))
+    def work(self, steps: int) -> None:
+        while steps and self.window.work():
+            steps -= 1
+        self.follow()
 
     @rule(query=queries, limit=st.integers(1, 4), offset=st.integers(0, 6))
     def read(self, query: Query, limit: int, offset: int) -> None:
-        hits = [record.payload for record in reversed(self.records) if query.matches(record)]
         found = finish(self.window.find(query))
+        self.follow()
+        hits = [record.payload for record in reversed(self.records) if query.matches(record)]
         assert (found.payloads(offset, limit), found.total) == (
             hits[offset : offset + limit],
             len(hits),
@@ -106,6 +116,7 @@ class WindowAgainstAList(RuleBasedStateMachine):
         max_bytes=st.integers(1, 3000),
     )
     def read_on(self, query: Query, types: set[Any], back: int, max_bytes: int) -> None:
+        self.work(10**6)  # or it would be evicted while it is read
         wanted = Subscription().with_types(dict.fromkeys(sorted(types), query))
         cursor = start = max(0, self.seq - back)
         found: list[bytes] = []

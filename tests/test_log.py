@@ -18,6 +18,8 @@ from livelog.fanout.hub import Hub
 from livelog.fanout.pacing import Pacing
 from livelog.index.paging import Span
 from livelog.index.query import EVERYTHING, NOTHING, compile_query
+from livelog.log import log as log_module
+from livelog.log.idtable import IdTable
 from livelog.log.log import Log
 from livelog.log.window import Window
 from livelog.store.base import Bounds, Done, Store
@@ -190,3 +192,108 @@ def test_other_tasks_run_while_a_long_read_goes_on() -> None:
 
     assert asyncio.run(read()) == 5000
     assert iterations >= 4
+
+
+class FullJournal(MemoryJournal):
+    """Fails, having called `done` or not."""
+
+    def __init__(self, *, told: bool) -> None:
+        self.told = told
+        self.fails = True
+
+    def append(self, records: Sequence[Record], done: Done) -> None:
+        if self.told or not self.fails:
+            done(None)
+        if self.fails:
+            raise MemoryError
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_log_whose_journal_fails_takes_nothing_more_and_says_so(told: bool) -> None:
+    journal = FullJournal(told=told)
+    place = Place(journal)
+    place.commit(1)
+    journal.fails = False
+    place.commit(2)
+    assert len(place.told) == 2, "each is told once"
+    assert (place.told[0] is None) == told
+    assert place.told[1] is not None
+    assert place.told[1].code == SERVER_ERROR
+    assert place.log.refusal is not None
+    assert "has failed" in place.log.refusal.issue
+    assert place.log.head == 1
+    place.log._window._check()
+    place.hub.begin()
+    place.hub.flush(10)
+    assert len(place.received) == 1
+
+
+def test_what_cannot_be_appended_is_refused_and_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    journal = LateJournal()
+    place = Place(journal)
+    place.commit(1)
+    add, added = IdTable.add, list[str]()
+
+    def fail(table: IdTable, id: str) -> None:
+        if added:
+            raise MemoryError
+        added.append(id)
+        add(table, id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IdTable, "add", fail)
+        place.commit(2, 3)
+    [refused] = place.told
+    assert refused is not None
+    assert refused.code == SERVER_ERROR
+    assert place.log.refusal is None
+    assert (place.log.head, [one.seq for one in journal.kept]) == (1, [1])
+    assert place.log.lookup("id_2") is None
+    place.log._window._check()
+    place.commit(4)
+    place.hub.begin()
+    place.hub.flush(10)
+    assert [json.loads(frames.payload(one))["seq"] for one in split(place.received[0])] == [1, 4]
+
+
+def test_a_publisher_or_subscriber_that_fails_is_no_matter_of_the_others() -> None:
+    place = Place()
+    calls: list[RefusedError | None] = []
+
+    class Failing:
+        def publish(self, record: Record) -> None:
+            raise MemoryError
+
+    def done(refused: RefusedError | None) -> None:
+        calls.append(refused)
+        raise RuntimeError("gone")
+
+    place.log._subscribers = [Failing(), place.hub]
+    place.log.commit(records(1, 2), done)
+    assert calls == [None]
+    place.commit(3)
+    place.hub.begin()
+    place.hub.flush(10)
+    seqs = [json.loads(frames.payload(one))["seq"] for one in split(place.received[0])]
+    assert seqs == [1, 2, 3]
+
+
+def test_a_log_whose_index_is_far_behind_tells_publishers_to_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    place = Place()
+    monkeypatch.setattr(log_module, "_MAX_BACKLOG_BYTES", 1000)
+    monkeypatch.setattr(log_module, "_BACKLOG_BYTES", 500)
+    place.commit(*range(1, 21))
+    refused = place.log.refusal
+    assert refused is not None
+    assert refused.retry_after
+    for _ in place.log.making_room():
+        pass
+    assert place.log.refusal is None
+    place.log._window._check()
+    for _ in place.log.indexing():
+        pass
+    assert not place.log._window.waiting_bytes

@@ -40,9 +40,8 @@ UNBOUNDED = 10**6
 def small_bounds(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "_FEW", request.param)
-        patch.setattr(plan, "_VERIFIED_PER_STEP", 2)
         patch.setattr(postings, "_READY_FROM", 4)
-        patch.setattr(postings, "_JOINED_PER_STEP", 2)
+        patch.setattr(postings, "_GRAIN", 2)
         patch.setattr(postings, "_RARE", 3)
         patch.setattr(segment, "_JOINED_FROM", 2)
         patch.setattr(segment, "_TERMS_PER_QUERY", 3)
@@ -90,7 +89,7 @@ class Disks:
 
 
 def in_memory(records: list[Record], query: Query, within: range) -> tuple[set[int], set[int]]:
-    """Return the seqs that a search and a scan of a part of the index find."""
+    """Return the seqs that a search of the index and one of a part of it find."""
     index = Index(max_queued=3)
     for one in records:
         index.add(one)
@@ -99,8 +98,8 @@ def in_memory(records: list[Record], query: Query, within: range) -> tuple[set[i
         return mentions(records[position].payload, phrase)
 
     found = plan.finish(plan.find(index, query, mentioned))
-    scanned = plan.scan(index, query, mentioned, within)
-    return {records[p].seq for p in found}, {records[p].seq for p in scanned}
+    parted = plan.finish(plan.find(index, query, mentioned, within))
+    return {records[p].seq for p in found}, {records[p].seq for p in parted}
 
 
 def of_window(
@@ -121,6 +120,7 @@ def live(records: list[Record], query: Query) -> list[bytes]:
     hub.join(reader)
     for one in records:
         hub.publish(one)
+    plan.finish(hub.matching())
     hub.begin()
     hub.flush(100)
     return split(b"".join(received))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from collections.abc import Collection
+from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from livelog.auth.principal import ANYBODY
+from livelog.index.index import Index
 from livelog.index.plan import finish
 from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
+from livelog.log import window as window_module
 from livelog.log.window import Matches, Window
 from livelog.wire.commands import Filters
 from livelog.wire.messages import TYPES
@@ -31,7 +37,7 @@ class WindowAgainstAList(RuleBasedStateMachine):
 
     @initialize(
         count=st.integers(1, 12),
-        size=st.sampled_from([1, 600, 2500, 10**6]),
+        size=st.sampled_from([1, 6000, 25_000, 10**6]),
         follows=st.sampled_from([0, 10]),
     )
     def open(self, count: int, size: int, follows: int) -> None:
@@ -62,16 +68,30 @@ class WindowAgainstAList(RuleBasedStateMachine):
 
     def evict(self, upto: int) -> None:
         self.window.evict(upto)
-        while len(self.kept) > self.window.max_messages or (
-            len(self.kept) > 1 and sum(len(one.frame) for one in self.kept) > self.window.max_bytes
-        ):
-            if self.kept[0].seq > upto:
-                return
+        self.follow()
+
+    @rule(steps=st.integers(1, 30))
+    def index(self, steps: int) -> None:
+        """The index follows in steps of its own; what it takes counts, too."""
+        for _ in range(steps):
+            if not self.window.work():
+                break
+        self.follow()
+
+    def follow(self) -> None:
+        """Check what has been evicted, and evict the same."""
+        while self.kept and self.kept[0].seq <= self.window.evicted_upto:
             self.evicted_upto = self.kept.pop(0).seq
+        if self.kept and self.kept[0].seq <= self.safe_upto:
+            assert len(self.kept) <= self.window.max_messages
+            assert not self.window._is_full or len(self.kept) == 1
+            frames_kept = sum(len(one.frame) for one in self.kept)
+            assert frames_kept <= self.window.max_bytes or len(self.kept) == 1
 
     @rule(query=queries, limit=st.integers(1, 5), offset=st.integers(0, 8))
     def read(self, query: Query, limit: int, offset: int) -> None:
         found = finish(self.window.find(query))
+        self.follow()
         matching = [one for one in reversed(self.kept) if query.matches(one)]
         page = [one.payload for one in matching[offset : offset + limit]]
         assert found.payloads(offset, limit) == page
@@ -86,6 +106,7 @@ class WindowAgainstAList(RuleBasedStateMachine):
     )
     def after(self, wanted: Subscription, back: int, max_bytes: int) -> None:
         """Chunk by chunk, a reader gets all that is left of what it wants, once and in order."""
+        self.index(10**6)  # or it would be evicted while it is read
         cursor = since = max(self.evicted_upto, self.last - back)
         found: list[bytes] = []
         while cursor < self.last:
@@ -136,7 +157,8 @@ def test_the_newest_message_stays_even_when_it_alone_is_too_big() -> None:
 def test_what_has_fallen_out_long_ago_is_not_kept_in_secret() -> None:
     window = filled(5000, kept=10)
     window._check()
-    assert len(window._frames) < 10 + 4096
+    assert sum(map(len, window._frames._blocks)) < 10 + 32
+    assert len(window._seqs) < 10 + 4096
     assert window.lookup("s4990") is None
     known = window.lookup("s4991")
     assert known is not None
@@ -150,8 +172,10 @@ def test_a_long_search_pauses_and_what_comes_and_goes_meanwhile_is_not_in_it() -
         window.append(
             record({"type": "system", "event": "error", "data": {"a": "red dragon"}}, seq)
         )
+    while window.work():
+        pass
     steps = window.find(compile_query(ANYBODY, Filters(text='"red dragon"')))
-    pauses = 0
+    pauses = come = 0
     while True:
         try:
             next(steps)
@@ -159,26 +183,223 @@ def test_a_long_search_pauses_and_what_comes_and_goes_meanwhile_is_not_in_it() -
             found: Matches = stop.value
             break
         pauses += 1
-        seq = 2500 + pauses
+        if pauses % 25:
+            continue
+        come += 1
+        seq = 2500 + come
         window.append(
             record({"type": "system", "event": "error", "data": {"a": "red dragon"}}, seq)
         )
         window.evict(seq)
-    assert pauses >= 20
-    assert seqs_of(found) == list(range(2500, pauses, -1))
-    assert found.total == 2500 - pauses
+    assert come >= 20
+    assert seqs_of(found) == list(range(2500, come, -1))
+    assert found.total == 2500 - come
 
 
-def test_a_chunk_looks_at_a_bounded_number_of_records_and_moves_on_without_a_match() -> None:
+def test_a_search_waits_for_the_index_to_reach_the_head_it_saw_at_its_start() -> None:
+    window = filled(100)
+    assert window.waiting_bytes
+    steps = window.find(EVERYTHING)
+    next(steps)
+    window.append(record({"type": "system", "event": "error"}, 101))
+    assert seqs_of(finish(steps)) == list(range(100, 0, -1))
+    assert seqs_of(finish(window.find(EVERYTHING))) == list(range(101, 0, -1))
+    assert not window.waiting_bytes
+
+
+@pytest.mark.parametrize("text", [None, "red"])
+def test_a_chunk_ends_when_the_time_is_over_and_moves_on_without_a_match(text: str | None) -> None:
     window = filled(2500)
-    nothing_matches = NOTHING.with_types({"user": EVERYTHING})
-    cursor, chunks = 0, 0
+    query = EVERYTHING if text is None else compile_query(ANYBODY, Filters(text=text))
+    nothing_matches = NOTHING.with_types({"user" if text is None else "system": query})
+    cursor, chunks, looks = 0, 0, 0
+
+    def is_over() -> bool:
+        nonlocal looks
+        looks += 1
+        return looks % 100 == 0
+
     while cursor < 2500:
-        chunk = window.after(cursor, nothing_matches, 10**6)
+        chunk = window.after(cursor, nothing_matches, 10**6, is_over)
         assert chunk.frames == []
-        assert 0 < chunk.scanned <= 1000
+        assert chunk.cursor >= cursor
         cursor, chunks = chunk.cursor, chunks + 1
-    assert chunks == 3
+        window._check()
+    assert chunks >= 25
+
+
+def test_a_chunk_ends_before_what_is_evicted_while_it_is_read() -> None:
+    """Its index takes more than the window may: that is known only once it is made."""
+    window = Window(100, 60_000)
+    for seq in range(1, 51):
+        text = words(30, seq * 100)
+        window.append(record({"type": "system", "event": "error", "data": {"a": text}}, seq))
+        window.evict(seq)
+    assert window.evicted_upto == 0
+    chunk = window.after(0, ALL, 10**6)
+    assert window.evicted_upto > 0
+    assert chunk.cursor == len(chunk.frames)
+    cursor, seqs = chunk.cursor, list[int]()
+    while cursor < 50:
+        lost = max(cursor, window.evicted_upto)
+        chunk = window.after(lost, ALL, 10**6)
+        seqs += range(lost + 1, chunk.cursor + 1)
+        assert len(chunk.frames) == chunk.cursor - lost
+        cursor = chunk.cursor
+    assert seqs[-1] == 50
+
+
+def index_all(window: Window) -> None:
+    while window.work():
+        pass
+
+
+def words(count: int, start: int = 0) -> str:
+    return " ".join(f"{number:05x}" for number in range(start, start + count))
+
+
+def test_a_long_message_is_indexed_in_many_small_steps() -> None:
+    window = Window(100, 10**9)
+    window.append(record({"type": "system", "event": "error", "data": {"a": words(10_000)}}, 1))
+    assert window.lookup("id_1") is not None
+    steps = 0
+    while window.work():
+        steps += 1
+    assert steps > 70
+    many_keys = [
+        {"user_id": f"u{n}", "username": f"n{n}", "role": "tank", "class": "x"} for n in range(1500)
+    ]
+    window.append(record({**raid(), "participants": many_keys}, 2))
+    steps = 0
+    while window.work():
+        steps += 1
+    assert steps > 10
+
+
+def raid() -> Json:
+    return {
+        "type": "raid",
+        "raid_id": "r",
+        "raid_name": "n",
+        "boss_name": "b",
+        "status": "preparing",
+        "difficulty": "mythic",
+    }
+
+
+def test_the_bound_in_bytes_covers_the_index_and_what_is_dropped_is_freed() -> None:
+    """Distinct words take about five hundred bytes each, letters and n-grams included."""
+    window = Window(10_000, 8 * 2**20)
+    for seq in range(1, 101):
+        text = words(1000, seq * 1000)
+        window.append(record({"type": "system", "event": "error", "data": {"a": text}}, seq))
+        window.evict(seq)
+        while window.work():
+            pass
+        assert window.memory < 10 * 2**20
+    assert 5 < len(window) < 30
+    window._check()
+    window.trim(99)
+    while window.work():
+        pass
+    assert len(window._index.vocabulary()) < 1010
+    assert window.memory < 2**20
+    window._check()
+
+
+def test_nothing_in_window_and_index_is_walked_by_the_garbage_collector() -> None:
+    def tracked() -> int:
+        gc.collect()
+        return len(gc.get_objects())
+
+    window = Window(100_000, 10**9)
+
+    def fill(first: int, count: int) -> None:
+        for seq in range(first, first + count):
+            text = words(20, seq * 7 % 9000)
+            data = {"a": text, "user_id": f"u{seq}"}
+            window.append(record({"type": "system", "event": "error", "data": data}, seq))
+            while window.work():
+                pass
+
+    fill(1, 100)
+    before = tracked()
+    fill(101, 5000)
+    assert len(window._index.vocabulary()) > 9000
+    assert tracked() - before < 50
+
+
+class Failing(Index):
+    """An index that fails in the middle of some messages."""
+
+    fails = 0
+
+    def _add_keys(self, keys: Collection[str], position: int) -> None:
+        if Failing.fails:
+            Failing.fails -= 1
+            raise MemoryError
+        super()._add_keys(keys, position)
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3])
+def test_an_index_that_fails_is_made_anew(failures: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window_module, "Index", Failing)
+    window = filled(200, kept=150)
+    while window.work():
+        pass
+    for seq in (201, 202):
+        window.append(record({"type": "system", "event": "error", "id": f"s{seq}"}, seq))
+    Failing.fails = failures
+    told: list[Exception] = []
+    window.on_failure = told.append
+    while window.work():
+        window._check()
+    assert len(told) == failures
+    assert seqs_of(finish(window.find(EVERYTHING))) == list(range(202, 52, -1))
+    window._check()
+
+
+@pytest.mark.parametrize("part", ["_frames", "_seqs", "_ids", "_waiting"])
+def test_a_batch_that_cannot_be_added_leaves_nothing_behind(part: str) -> None:
+    window = filled(10)
+    fresh = [record({"type": "system", "event": "error", "id": f"x{n}"}, n) for n in (11, 12, 13)]
+    whole = getattr(window, part)
+
+    class Full:
+        """Fails at the second message."""
+
+        added = 0
+
+        def fail(self, one: object) -> None:
+            self.added += 1
+            if self.added == 2 or part == "_waiting":
+                raise MemoryError
+            getattr(whole, "add" if part == "_ids" else "append")(one)
+
+        append = add = extend = fail
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(whole, name)
+
+        def __len__(self) -> int:
+            return len(whole)
+
+        def __getitem__(self, place: Any) -> Any:
+            return whole[place]
+
+        def __delitem__(self, place: Any) -> None:
+            del whole[place]
+
+    setattr(window, part, Full())
+    with pytest.raises(MemoryError):
+        window.extend(fresh)
+    setattr(window, part, whole)
+    window._check()
+    assert (len(window), window.newest) == (10, 10)
+    assert window.lookup("x11") is None
+    window.extend(fresh)
+    window._check()
+    assert window.lookup("x11") == Known(11, fresh[0].payload)
 
 
 @given(st.integers(0, 2000))

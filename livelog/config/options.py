@@ -181,7 +181,7 @@ class Storage(Struct, frozen=True, kw_only=True):
         int, option("Number of newest messages held in memory.", "N", ge=1)
     ] = 100_000
     window_bytes: Annotated[
-        int, option("Bytes of newest messages held in memory.", "SIZE", size=True, ge=1)
+        int, option("Memory for the newest messages and their index.", "SIZE", size=True, ge=1)
     ] = 128 * 2**20
     memory_limit: Annotated[
         int,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
 from livelog.engine.base import Done, Outcome, Sink, repeated
-from livelog.errors import GOING_AWAY, RefusedError
+from livelog.errors import GOING_AWAY, SERVER_ERROR, RefusedError
 from livelog.wire.record import Draft, Known, Receipt, Record, place
 from livelog.wire.seqclock import SeqClock
+
+_log = logging.getLogger(__name__)
 
 
 class LocalEngine:
@@ -43,12 +46,19 @@ class LocalEngine:
             done([_closed()] * len(drafts))
             return
         fresh: dict[str, Record] = {}
-        outcomes = [self._outcome(draft, fresh) for draft in drafts]
+        try:
+            outcomes = [self._outcome(draft, fresh) for draft in drafts]
+            records = list(fresh.values())
+        except Exception as error:  # memory has run out, for one; nothing has been placed
+            _log.exception("%d messages could not be placed", len(drafts))
+            issue = f"could not be placed: {str(error) or type(error).__name__}"
+            done([RefusedError(SERVER_ERROR, "", issue, retry_after=1)] * len(drafts))
+            return
 
         def committed(refused: RefusedError | None) -> None:
             done(outcomes if refused is None else [_unsafe(each, refused) for each in outcomes])
 
-        self._sink.commit(list(fresh.values()), committed)
+        self._sink.commit(records, committed)
 
     def refusal(self, draft: Draft | None = None) -> RefusedError | None:
         """Return why nothing can be taken now, or why `draft` cannot; None if it can."""

@@ -56,10 +56,12 @@ class Reader:
 class Audience:
     """The live readers of one subscription, and the frames that some of them still lack."""
 
-    __slots__ = ("frames", "members", "personal", "seqs", "subscription", "waiting")
+    __slots__ = ("by_text", "frames", "members", "personal", "seqs", "subscription", "waiting")
 
-    def __init__(self, subscription: Subscription) -> None:
+    def __init__(self, subscription: Subscription, by_text: bool = False) -> None:
         self.subscription = subscription
+        self.by_text = by_text
+        """The text of messages decides about some deliveries, so they lag behind the head."""
         self.members: set[Reader] = set()
         self.seqs: list[int] = []
         self.frames: list[bytes] = []

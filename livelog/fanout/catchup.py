@@ -2,16 +2,19 @@
 
 A reader that has just subscribed, resumes from a `since`, or was too slow for a while: each reads
 the log in chunks from its cursor, alternating with the others, and joins the live readers once it
-is at the head. So a slow reader costs a place in a queue, not a buffer. Chunks that are no longer
+is at the head. A chunk also ends where the time for it does: a reader whose filter matches little
+may need many. So a slow reader costs a place in a queue, not a buffer. Chunks that are no longer
 in the window are fetched from the store, a few at a time, to bound the memory they take.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Callable
 
+from livelog.budget import Slice
 from livelog.errors import RefusedError
 from livelog.fanout.audience import Reader
 from livelog.fanout.hub import Hub
@@ -21,13 +24,13 @@ from livelog.log.log import Log
 from livelog.wire import frames
 from livelog.wire.events import Gap, encoder, error
 
+_logger = logging.getLogger(__name__)
+
 CHUNK_BYTES = 256 * 1024
 """Bytes that one reader gets in a step: enough for efficient writes, few enough for short steps."""
 
 STEP_BYTES = 4 * CHUNK_BYTES
-STEP_SCANNED = 4000
-"""Bytes that all readers get together, and records that are examined for them, before the live
-readers are written to again: some milliseconds of work."""
+"""Bytes that all readers get together before the live readers are written to again."""
 
 RETRIES = (0.5, 2.0)
 """Seconds after which a fetch that was refused for now is tried again."""
@@ -48,6 +51,7 @@ class CatchUp:
         """Callback: the bytes that the next reader may get in a step."""
         self._queue: OrderedDict[Reader, None] = OrderedDict()
         self._fetches: dict[Reader, asyncio.Task[None]] = {}
+        hub.on_behind = self.add
         self._slots = asyncio.Semaphore(MAX_FETCHES)
 
     @property
@@ -100,20 +104,28 @@ class CatchUp:
         if fetch is not None:
             fetch.cancel()
 
-    def step(self) -> None:
-        """Give each reader in the queue its next chunk, as long as the budgets last."""
-        data_left, scans_left = STEP_BYTES, STEP_SCANNED
+    def step(self, slice: Slice) -> None:
+        """Give each reader in the queue its next chunk, as long as time and bytes last."""
+        left = STEP_BYTES
         for _ in range(len(self._queue)):
-            if data_left <= 0 or scans_left <= 0:
-                return
             reader, _ = self._queue.popitem(last=False)
-            chunk = self._log.read_after(reader.cursor, reader.subscription, self.chunk_bytes())
+            chunk = self._read(reader, slice)
             if chunk is None:
                 self._fetches[reader] = asyncio.create_task(self._fetch(reader))
                 continue
-            data_left -= self._write(reader, chunk)
-            scans_left -= chunk.scanned
+            left -= self._write(reader, chunk)
             self.add(reader)
+            if left <= 0 or slice.is_over():
+                return
+
+    def _read(self, reader: Reader, slice: Slice) -> Chunk | None:
+        """Read the next chunk in memory; if that fails, the reader is told of a gap to the head."""
+        cursor, wanted = reader.cursor, reader.subscription
+        try:
+            return self._log.read_after(cursor, wanted, self.chunk_bytes(), slice.is_over)
+        except Exception:
+            _logger.exception("a reader at %d could not be served", cursor)
+            return Chunk([], self._log.head, 0, lost_upto=self._log.head)
 
     async def _fetch(self, reader: Reader) -> None:
         """Give `reader` a chunk from the store, and enqueue it again.

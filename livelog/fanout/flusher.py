@@ -1,7 +1,8 @@
 """The flusher: the timer that starts the rounds of hub and catch-up.
 
-A round sends what has gathered; then the flusher rests for as long as the pacing demands. It runs
-on demand: hub and catch-up signal that they have work, and without work no timer is set.
+A round sends what has gathered; then the flusher rests for as long as the pacing demands. A round
+is cut into slices of time, between which the loop runs other work. The flusher runs on demand: hub
+and catch-up signal that they have work, and without work no timer is set.
 """
 
 from __future__ import annotations
@@ -9,14 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from livelog.budget import Pace, Slice, in_background
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.hub import Hub
 from livelog.fanout.pacing import Pacing
 
 _log = logging.getLogger(__name__)
-
-WRITES_PER_SLICE = 256
-"""Writes after which the loop runs other work: about 2 ms."""
 
 
 class Flusher:
@@ -29,11 +28,19 @@ class Flusher:
         self._hub = hub
         self._catch_up = catch_up
         self._pacing = pacing
+        self._pace = Pace()
+        """Readers that are written to between two looks at the clock."""
         hub.on_work = catch_up.on_work = self._wake
+        hub.on_unmatched = self._match
+        self._matching: asyncio.Task[None] | None = None
         self._next: asyncio.Handle | None = None
         self._next_start = 0.0
         self._started = 0.0
         self._spent = 0.0
+
+    def _match(self) -> None:
+        """Match messages with filters on text, until all are."""
+        self._matching = in_background(self._hub.matching(), "matching messages with filters")
 
     def _wake(self) -> None:
         """Schedule a round as soon as the pacing allows, unless one is scheduled or under way."""
@@ -44,18 +51,23 @@ class Flusher:
                 self._next = self._loop.call_soon(self._begin)
 
     def _flush(self) -> bool:
+        """Write until the slice is over; return True while the round is unfinished."""
+        slice = Slice()
         try:
-            return self._hub.flush(WRITES_PER_SLICE)
+            unfinished = True
+            while unfinished and not slice.is_over():
+                with self._pace:
+                    unfinished = self._hub.flush(self._pace.size)
         except Exception:
             # An error of one reader must not end the fan-out: the next slice continues behind it.
             _log.exception("a connection could not be written to")
-            return True
+        return unfinished
 
     def _begin(self) -> None:
         self._started = self._loop.time()
         self._hub.begin()
         try:
-            self._catch_up.step()
+            self._catch_up.step(Slice())
         except Exception:
             # The failed reader is out of the queue already, so the next round does not fail again.
             _log.exception("a connection could not catch up")

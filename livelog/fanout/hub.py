@@ -10,17 +10,26 @@ work. A member gets everything its audience has gathered after its cursor, up to
 written to. So a message that arrives in mid-round reaches the members that are still to come in
 that round, and the others in the next; no member waits for more than one round. Members that were
 written to in the same slice have the same cursor, so the frames are joined once for all of them.
+
+To look for words in a long text takes time. So audiences with filters on text do not get a message
+when it is published: it is queued for them, and `matching` takes one after the other out of the
+queue, in small steps. Up to `matched` they have all that concerns them. When the queue grows too
+large, their readers are left to the catch-up, which reads the same from the log. So are the readers
+of an audience that fails: an exception is no matter of any other.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 
 from livelog.fanout.audience import Audience, Reader
 from livelog.fanout.routing import Routing, split
 from livelog.index.query import Subscription
 from livelog.wire.record import Record
+
+_MAX_UNMATCHED = 16 * 2**20
+"""Bytes of messages that may wait for the audiences with filters on text."""
 
 
 class Hub:
@@ -31,14 +40,32 @@ class Hub:
         """Seq of the last published message."""
         self.on_work: Callable[[], object] = _ignored
         """Callback for the flusher: frames have begun to wait for a live reader."""
-        self._audiences: dict[Subscription, Audience] = {}
+        self.on_unmatched: Callable[[], object] = _ignored
+        """Callback for the flusher: there is work for `matching`."""
+        self.on_behind: Callable[[Reader], object] = _ignored
+        """Callback for the catch-up: a reader that was live has to read on from the log."""
+        self._audiences: dict[tuple[Subscription, bool], Audience] = {}
+        """By subscription, and whether a text decides about deliveries to the members."""
         self._routing = Routing()
+        """Tables of the audiences without filters on text."""
         self._dirty: set[Audience] = set()
         """Audiences with frames that some member lacks."""
+        # The audiences with filters on text, which lag.
+        self.matched = head
+        """Seq of the last message that was matched with the filters on text."""
+        self._text_routing = Routing()
+        self._text_audiences = 0
+        """Their number."""
+        self._unmatched: deque[Record] = deque()
+        """Messages published since."""
+        self._unmatched_bytes = 0
+        self._is_matching = False
+        """`on_unmatched` has been called, and its `matching` has not ended."""
+        # The round under way.
         self._round: deque[Audience] = deque()
-        """Audiences with members not yet written to in the round under way."""
-        self._round_head = 0
-        """The head when the round began; at its end every live reader has all up to here."""
+        """Audiences with members not yet written to."""
+        self._round_head = self._round_matched = 0
+        """`head` and `matched` at its beginning; at its end live readers have all up to here."""
 
     # Readers join and leave.
 
@@ -48,16 +75,24 @@ class Hub:
         if audience is None:
             return reader.cursor if reader.subscription.parts else self.head
         first = audience.first_for(reader)
-        return self.head if first is None else first - 1
+        return self._head_for(reader) if first is None else first - 1
+
+    def _head_for(self, reader: Reader) -> int:
+        """Return the seq up to which a live reader has been sent all, or it waits for it here."""
+        audience = reader.audience
+        if audience is None or not audience.by_text:
+            return self.head
+        return max(self.matched, reader.cursor)  # it may have joined above what was matched
 
     def join(self, reader: Reader) -> None:
         """Make a reader live; its cursor must be at the head."""
         assert reader.cursor >= self.head
         shared, reader.personal = split(reader.subscription)
-        audience = self._audiences.get(shared) or self._open(shared)
+        key = (shared, reader.subscription.has_text)
+        audience = self._audiences.get(key) or self._open(*key)
         audience.members.add(reader)
         reader.audience = audience
-        self._routing.enter(reader)
+        self._routing_of(audience).enter(reader)
 
     def leave(self, reader: Reader) -> None:
         """Take `reader` out of the live set, and set its cursor to its exact position."""
@@ -66,48 +101,142 @@ class Hub:
         if audience is not None:
             audience.members.discard(reader)
             audience.personal.pop(reader, None)
+            self._routing_of(audience).leave(reader)
             if not audience.members:
                 self._close(audience)
-        self._routing.leave(reader)
         reader.personal = ()
 
     def release(self, reader: Reader) -> None:
-        """Take a reader out of the live set at the head, after writing the frames it lacks."""
-        audience = reader.audience
-        if audience is not None and self.position(reader) < self.head:
+        """Take a reader out of the live set, after writing the frames that wait for it."""
+        audience, upto = reader.audience, self._head_for(reader)
+        if audience is not None and self.position(reader) < upto:
             personal = reader in audience.personal
             data = audience.take_for(reader) if personal else audience.after(reader.cursor)
-            reader.cursor = self.head
+            reader.cursor = upto
             reader.write(data)
         self.leave(reader)
 
-    def _open(self, subscription: Subscription) -> Audience:
-        audience = self._audiences[subscription] = Audience(subscription)
-        self._routing.add(audience)
+    def _routing_of(self, audience: Audience) -> Routing:
+        return self._text_routing if audience.by_text else self._routing
+
+    def _open(self, subscription: Subscription, by_text: bool) -> Audience:
+        audience = Audience(subscription, by_text)
+        self._audiences[subscription, by_text] = audience
+        self._text_audiences += by_text
+        self._routing_of(audience).add(audience)
         return audience
 
     def _close(self, audience: Audience) -> None:
-        del self._audiences[audience.subscription]
+        del self._audiences[audience.subscription, audience.by_text]
+        self._text_audiences -= audience.by_text
         self._dirty.discard(audience)
-        self._routing.remove(audience)
+        self._routing_of(audience).remove(audience)
 
     # Messages are gathered and written.
 
     def publish(self, record: Record) -> None:
-        """Append `record` to the audiences it concerns."""
+        """Append `record` to the audiences it concerns, or queue it for those it may concern.
+
+        What fails takes its readers out of the live set at their exact places, and is raised again
+        in the end.
+        """
+        failure: Exception | None = None
+        behind: list[Reader] = []
+        try:
+            readers = [one for one in self._routing.readers(record) if _wants(one, record)]
+            self._append(record, self._routing.audiences(record), readers)
+        except Exception as error:
+            failure = error
+            behind += self._expelled(by_text=False)
         self.head = record.seq
+        try:
+            self._queue(record)
+        except Exception as error:
+            failure = error
+            behind += self._expelled(by_text=True)
+        for reader in behind:
+            self.on_behind(reader)
+        if failure is not None:
+            raise failure
+
+    def _append(
+        self, record: Record, audiences: Iterable[Audience], readers: Iterable[Reader]
+    ) -> None:
+        """Append `record` to audiences, and to what single readers get."""
         idle = not self._dirty
-        for audience in self._routing.audiences(record):
+        for audience in audiences:
             audience.seqs.append(record.seq)
             audience.frames.append(record.frame)
             self._dirty.add(audience)
-        for reader in self._routing.readers(record):
-            if reader.audience is not None and reader.subscription.wants(record):
+        for reader in readers:
+            if reader.audience is not None:
                 personal = reader.audience.personal.setdefault(reader, [])
                 personal.append((record.seq, record.frame))
                 self._dirty.add(reader.audience)
         if idle and self._dirty:
             self.on_work()
+
+    def _expelled(self, by_text: bool) -> list[Reader]:
+        """Take all readers of audiences of one kind out of the live set, and return them."""
+        found = [one for one in self._audiences.values() if one.by_text == by_text]
+        readers = [reader for audience in found for reader in audience.members]
+        for reader in readers:
+            self.leave(reader)
+        return readers
+
+    # Filters on text.
+
+    def _queue(self, record: Record) -> None:
+        """Queue `record` for the audiences with filters on text."""
+        if not self._text_audiences:
+            self._unmatched.clear()
+            self._unmatched_bytes = 0
+            self.matched = record.seq
+            return
+        self._unmatched.append(record)
+        self._unmatched_bytes += len(record.frame)
+        if self._unmatched_bytes > _MAX_UNMATCHED:
+            for reader in self._expelled(by_text=True):
+                self.on_behind(reader)
+        elif not self._is_matching:
+            self._is_matching = True
+            self.on_unmatched()
+
+    def matching(self) -> Generator[None, None, None]:
+        """Match what is queued with the filters on text, in steps, until nothing is."""
+        try:
+            while self._unmatched:
+                record, behind = self._unmatched[0], list[Reader]()
+                try:
+                    behind += yield from self._match(record)
+                except Exception:
+                    behind += self._expelled(by_text=True)
+                    raise
+                finally:
+                    self._matched(record, behind)
+        finally:
+            self._is_matching = False
+
+    def _matched(self, record: Record, behind: list[Reader]) -> None:
+        """Take `record` out of the queue, unless the queue has been emptied meanwhile."""
+        if self._unmatched and self._unmatched[0] is record:
+            self._unmatched.popleft()
+            self._unmatched_bytes -= len(record.frame)
+            self.matched = record.seq
+        for reader in behind:
+            self.on_behind(reader)
+
+    def _match(self, record: Record) -> Generator[None, None, list[Reader]]:
+        """Append `record` to what it concerns; return the readers of audiences that failed."""
+        audiences, readers, failed = yield from self._text_routing.matching(record)
+        # All at once, so that at any moment a reader has all of a message or nothing. Who has
+        # come meanwhile has a cursor above it.
+        still = [one for one in audiences if one.members]
+        self._append(record, still, [one for one in readers if one.cursor < record.seq])
+        behind = [reader for audience in failed for reader in audience.members]
+        for reader in behind:
+            self.leave(reader)
+        return behind
 
     @property
     def idle(self) -> bool:
@@ -117,7 +246,7 @@ class Hub:
     def begin(self) -> None:
         """Start a round over all audiences with frames; the previous one must have ended."""
         assert not self._round
-        self._round_head = self.head
+        self._round_head, self._round_matched = self.head, self.matched
         for audience in self._dirty:
             concerned = audience.members if audience.seqs else audience.personal
             audience.waiting = iter(tuple(concerned))
@@ -156,20 +285,33 @@ class Hub:
         return False
 
     def _end_round(self, audience: Audience) -> None:
-        audience.drop(self._round_head)
+        audience.drop(self._round_matched if audience.by_text else self._round_head)
         if not audience.pending:
             self._dirty.discard(audience)
 
     def _check(self) -> None:
         """Assert that audiences and tables agree."""
-        for subscription, audience in self._audiences.items():
-            assert audience.subscription == subscription
+        for (subscription, by_text), audience in self._audiences.items():
+            assert (audience.subscription, audience.by_text) == (subscription, by_text)
+            assert by_text or not subscription.has_text
             assert audience in self._dirty or not audience.pending
             audience._check()
         everyone = set(self._audiences.values())
         assert self._dirty <= everyone
-        self._routing._check(everyone)
+        self._routing._check({one for one in everyone if not one.by_text})
+        self._text_routing._check({one for one in everyone if one.by_text})
+        assert self._text_audiences == sum(one.by_text for one in everyone)
+        assert self.matched <= self.head
+        queued = [record.seq for record in self._unmatched]
+        assert queued == sorted(set(queued))
+        assert all(self.matched < seq <= self.head for seq in queued)
+        assert self._unmatched_bytes == sum(len(record.frame) for record in self._unmatched)
+        assert queued or self.matched == self.head
 
 
-def _ignored() -> None:
+def _wants(reader: Reader, record: Record) -> bool:
+    return reader.audience is not None and reader.subscription.wants(record)
+
+
+def _ignored(*_: Reader) -> None:
     """Do nothing: the callback until a flusher sets its own."""

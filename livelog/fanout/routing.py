@@ -4,6 +4,9 @@ Audiences without filters are found by the message's type, the others by one of 
 require; the candidates are then checked with the full query. So distinct filters cost a lookup
 each, not a scan.
 
+To look for the words of filters in a long text takes milliseconds, so that `matching` is a
+generator that pauses after each small step.
+
 A part of a subscription that requires a user's id differs from reader to reader, and would make an
 audience of each reader. `split` takes such *personal* parts out; their readers are found by the
 user's id.
@@ -11,17 +14,26 @@ user's id.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterator
-from typing import TypeVar
+from collections import Counter, defaultdict
+from collections.abc import Generator, Hashable, Iterable, Iterator
+from itertools import islice
+from operator import add
+from typing import NamedTuple, TypeVar
 
 from livelog.fanout.audience import Audience, Reader, Route
 from livelog.index.query import EVERYTHING, Query, Subscription
+from livelog.index.text import Phrase, occurs
 from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
 
 _GRAM = 3
 """Letters of its longest word under which a filter on text alone stands in the table."""
+
+_FEW = 32
+"""Routes up to which each is looked for in the text; of more, those of each word are looked up."""
+
+_GRAIN = 256
+"""Words that are looked up in one step."""
 
 # Terms have the form `field=value`; the fewer messages share a value, the fewer candidates.
 _MOST_SELECTIVE_FIRST = (
@@ -44,16 +56,26 @@ _NO_READERS: frozenset[Reader] = frozenset()
 Item = TypeVar("Item", bound=Hashable)
 
 
+class Concerned(NamedTuple):
+    """Audiences and readers that a message concerns."""
+
+    audiences: list[Audience]
+    readers: list[Reader]
+    """Those for whom it is personal."""
+    failed: list[Audience]
+    """Audiences that could not be asked, or with such a reader."""
+
+
 class Routing:
-    """The tables: all audiences, and all live readers with personal parts."""
+    """The tables: audiences, and live readers with personal parts."""
 
     def __init__(self) -> None:
         self._unfiltered: defaultdict[MessageType, set[Audience]] = defaultdict(set)
         self._routes: dict[Route, set[Audience]] = {}
         self._by_user: dict[Route, set[Reader]] = {}
         """Route with a user's id → live readers with that personal part."""
-        self._text_routes = 0
-        """Number of audiences in `_routes` that stand under letters of a text."""
+        self._letters: defaultdict[MessageType, Counter[str]] = defaultdict(Counter)
+        """Terms of `_routes` that are letters of a text: the number of audiences under each."""
 
     def add(self, audience: Audience) -> None:
         """Add an audience."""
@@ -62,7 +84,8 @@ class Routing:
                 self._unfiltered[name].add(audience)
             else:
                 term = _route(query)
-                self._text_routes += len(term) == _GRAM
+                if len(term) == _GRAM:
+                    self._letters[name][term] += 1
                 self._routes.setdefault((name, term), set()).add(audience)
 
     def remove(self, audience: Audience) -> None:
@@ -72,7 +95,8 @@ class Routing:
                 self._unfiltered[name].discard(audience)
             else:
                 term = _route(query)
-                self._text_routes -= len(term) == _GRAM
+                if len(term) == _GRAM:
+                    self._letters[name] -= Counter([term])
                 _discard(self._routes, (name, term), audience)
 
     def enter(self, reader: Reader) -> None:
@@ -86,13 +110,56 @@ class Routing:
             _discard(self._by_user, route, reader)
 
     def audiences(self, record: Record) -> Iterator[Audience]:
-        """Find the audiences that `record` concerns."""
+        """Find the audiences that `record` concerns, where none has a filter on text."""
         yield from self._unfiltered.get(record.type, ())
         if self._routes:
-            found: set[Audience] = set()
-            for term in self._terms(record):
-                found |= self._routes.get((record.type, term), _NO_AUDIENCES)
-            yield from (audience for audience in found if audience.subscription.wants(record))
+            candidates = self._under(record, ("", *record.keys))
+            yield from (one for one in candidates if one.subscription.wants(record))
+
+    def matching(self, record: Record) -> Generator[None, None, Concerned]:
+        """Find all that `record` concerns, also by filters on text, in steps."""
+        audiences = list(self._unfiltered.get(record.type, ()))
+        letters = yield from self._letters_in(record)
+        candidates = self._under(record, ("", *record.keys, *letters))
+        readers, failed, known = list[Reader](), list[Audience](), dict[Phrase, bool]()
+        everyone: list[Audience | Reader] = [*candidates, *self.readers(record)]
+        for candidate in everyone:
+            audience = candidate if isinstance(candidate, Audience) else candidate.audience
+            try:
+                wants = yield from _wants(candidate.subscription, record, known)
+            except Exception:  # is no matter of the others; `failed` tells of it
+                failed += [audience] if audience is not None else []
+                continue
+            if wants and isinstance(candidate, Audience):
+                audiences.append(candidate)
+            elif wants and isinstance(candidate, Reader):
+                readers.append(candidate)
+        return Concerned(audiences, readers, failed)
+
+    def _under(self, record: Record, terms: Iterable[str]) -> set[Audience]:
+        """Return the audiences that stand under these terms."""
+        name = record.type
+        return set().union(*[self._routes.get((name, term), _NO_AUDIENCES) for term in terms])
+
+    def _letters_in(self, record: Record) -> Generator[None, None, set[str]]:
+        """Find the terms that are letters of the text of `record`."""
+        terms = self._letters.get(record.type)
+        if not terms:
+            return set()
+        found: set[str] = set()
+        if len(terms) <= _FEW:
+            for term in list(terms):
+                if term in record.text:
+                    found.add(term)
+                yield
+            return found
+        words = iter(set(record.text.split()))
+        while some := list(islice(words, _GRAIN)):
+            for word in some:
+                found.update(map(add, map(add, word, word[1:]), word[2:]))
+            found &= terms.keys()
+            yield
+        return found
 
     def readers(self, record: Record) -> set[Reader]:
         """Find the live readers for whom `record` is personal."""
@@ -103,20 +170,34 @@ class Routing:
                     found |= self._by_user.get((record.type, term), _NO_READERS)
         return found
 
-    def _terms(self, record: Record) -> Iterator[str]:
-        yield ""
-        yield from record.keys
-        if self._text_routes:
-            text = record.text
-            yield from {text[i : i + _GRAM] for i in range(len(text) - _GRAM + 1)}
-
     def _check(self, audiences: set[Audience]) -> None:
         """Assert that the tables hold these audiences, and live readers only."""
         tables = (self._unfiltered, self._routes)
         assert {a for table in tables for s in table.values() for a in s} == audiences
+        letters = Counter(
+            (name, term) for name, term in self._routes for _ in self._routes[name, term]
+        )
+        counted = {(name, t): n for name, terms in self._letters.items() for t, n in terms.items()}
+        assert counted == {key: n for key, n in letters.items() if len(key[1]) == _GRAM}
         for route, readers in self._by_user.items():
             assert readers
             assert all(reader.audience and route in reader.personal for reader in readers)
+
+
+def _wants(
+    subscription: Subscription, record: Record, known: dict[Phrase, bool]
+) -> Generator[None, None, bool]:
+    """Tell whether `record` is wanted, in steps; `known` phrases are looked for once."""
+    query = subscription.query(record.type)
+    if query is None or not query.fits(record):
+        return False
+    for phrase in query.phrases:
+        if phrase not in known:
+            known[phrase] = occurs(phrase, record.text)
+            yield
+        if not known[phrase]:
+            return False
+    return True
 
 
 def split(subscription: Subscription) -> tuple[Subscription, tuple[Route, ...]]:

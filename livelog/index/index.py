@@ -2,8 +2,8 @@
 
 Counting, intersecting and turning to a deep page are then arithmetic on compressed bitmaps
 (roaring), whatever the number of hits. A position counts messages since the index began; forgotten
-positions are masked at once and swept out of the bitmaps later, a few thousand terms at a time.
-It is a `plan.Source`: `plan.find` searches it.
+positions are masked at once and swept out of the bitmaps later. Both adding and sweeping are
+generators that pause after each small step. It is a `plan.Source`: `plan.find` searches it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,19 @@ from typing import Final
 
 from pyroaring import BitMap
 
-from livelog.index.ngrams import MAX_QUEUED
-from livelog.index.plan import Steps
+from livelog.index.ngrams import MAX_QUEUED, Roomy
+from livelog.index.plan import Steps, finish
 from livelog.index.postings import Postings, shifted
 from livelog.index.timeindex import TimeIndex
 from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
 
-_SWEPT_PER_STEP = 2048
-"""Terms whose bitmaps are swept at a time."""
+_GRAIN = 256
+"""Keys that are handled in one step: about a tenth of a millisecond."""
+
+_KEY_BYTES = 400
+_POSITION_BYTES = 2
+"""Memory of a key, and of a position in a bitmap of keys or types."""
 
 _NOTHING: Final = BitMap()
 
@@ -34,39 +38,61 @@ class Index:
     is the number of words that wait for their n-grams: see `ngrams`.
     """
 
-    def __init__(self, max_queued: int = MAX_QUEUED) -> None:
-        self.start = 0
-        self.end = 0
+    def __init__(self, max_queued: int = MAX_QUEUED, first: int = 0) -> None:
+        self.start = first
+        self.end = first
         self._types: dict[MessageType, BitMap] = {name: BitMap() for name in TYPES}
         self._keys: dict[str, BitMap] = {}
         self._words = Postings(max_queued)
-        self._times = TimeIndex()
-        self._swept = 0
-        self._sweep: Iterator[None] | None = None
+        self._times = TimeIndex(first)
+        self._key_count = 0
+        """Positions of all keys together."""
+        self._roomy = Roomy()
 
     def __len__(self) -> int:
         return self.end - self.start
 
+    @property
+    def memory(self) -> int:
+        """Bytes of memory, nearly; forgotten positions count until they are swept."""
+        span = len(self._times)
+        keys = len(self._keys) * _KEY_BYTES + self._key_count * _POSITION_BYTES
+        types = span * _POSITION_BYTES
+        return types + keys + self._times.memory + self._words.memory(span)
+
     def add(self, record: Record) -> None:
-        """Index `record` at the next position."""
+        """Index `record` at the next position, in one piece."""
+        finish(self.adding(record))
+
+    def adding(self, record: Record) -> Steps[None]:
+        """Index `record` at the next position, in steps; it is found once the last is made."""
         position = self.end
-        self.end += 1
         self._types[record.type].add(position)
+        if len(record.keys) <= _GRAIN:  # nearly every message
+            self._add_keys(record.keys, position)
+        else:
+            remaining = iter(record.keys)
+            while some := list(islice(remaining, _GRAIN)):
+                self._add_keys(some, position)
+                yield
+        yield from self._words.adding(set(record.text.split()), position)
         self._times.add(record.time)
-        for key in record.keys:
+        self.end += 1
+
+    def _add_keys(self, keys: Collection[str], position: int) -> None:
+        for key in keys:
             postings = self._keys.get(key)
             if postings is None:
                 postings = self._keys[key] = BitMap()
             postings.add(position)
-        self._words.add(set(record.text.split()), position)
+        self._key_count += len(keys)
 
-    def forget(self) -> None:
-        """Forget the oldest position."""
-        self.start += 1
-        if self._sweep is None and self.start - self._swept > max(1024, len(self) // 8):
-            self._sweep = self._sweeping(self.start)
-        if self._sweep is not None and next(self._sweep, self) is self:
-            self._sweep = None
+    def forget_before(self, start: int) -> None:
+        """Forget the positions below `start`, also those that have not been added yet."""
+        self.start = start
+        if start > self.end:
+            self._times.skip(start - self.end)
+            self.end = start
 
     @property
     def positions(self) -> range:
@@ -111,31 +137,43 @@ class Index:
         fresh = Index()
         fresh.end = self.end - distance
         fresh._types = {name: shifted(bitmap, distance) for name, bitmap in self._types.items()}
-        fresh._keys = {term: shifted(bitmap, distance) for term, bitmap in self._keys.items()}
+        keys = ((key, shifted(bitmap, distance)) for key, bitmap in self._keys.items())
+        fresh._keys = {key: bitmap for key, bitmap in keys if bitmap}
+        fresh._key_count = sum(map(len, fresh._keys.values()))
         fresh._words = self._words.renumbered(distance)
-        self._times.forget_before(distance)
+        finish(self._times.sweep(distance))
         fresh._times = self._times.shifted(distance)
         return fresh
 
-    def _sweeping(self, start: int) -> Iterator[None]:
-        """Remove the positions below `start` from all structures, in steps."""
-        self._swept = start
-        self._times.forget_before(start)
+    def sweep(self) -> Steps[None]:
+        """Remove what has been forgotten from all structures, in steps."""
+        start = self.start
+        yield from self._times.sweep(start)
         for postings in self._types.values():
             postings.remove_range(0, start)
         keys = iter(list(self._keys))
-        while batch := list(islice(keys, _SWEPT_PER_STEP)):
-            for key in batch:
-                self._keys[key].remove_range(0, start)
-                if not self._keys[key]:
-                    del self._keys[key]
+        while some := list(islice(keys, _GRAIN)):
+            for key in some:
+                self._sweep_key(key, start)
             yield
+        if self._roomy.is_sparse(len(self._keys)):
+            self._keys = dict(self._keys)
         yield from self._words.sweep(start)
+
+    def _sweep_key(self, key: str, start: int) -> None:
+        postings = self._keys[key]
+        before = len(postings)
+        postings.remove_range(0, start)
+        self._key_count -= before - len(postings)
+        if not postings:
+            del self._keys[key]
 
     def _check(self) -> None:
         """Assert that each kept position has one type, and that words and times hold."""
         kept = BitMap(range(self.start, self.end))
         assert BitMap.union(*self._types.values()) & kept == kept
         assert sum(len(postings & kept) for postings in self._types.values()) == len(self)
+        assert self._key_count == sum(map(len, self._keys.values()))
+        assert all(self._keys.values())
         self._words._check(kept)
         self._times._check()

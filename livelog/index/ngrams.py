@@ -8,22 +8,65 @@ words to compare.
 New words are queued and not entered at once: to scan some thousands of queued words takes less time
 than to enter them, a word that leaves the window while it is queued is never entered, and a small
 window needs no n-grams at all. Only when more than `max_queued` wait are the oldest entered, a few
-with each message, so that no single message pays for many.
+with each message. So a message that brings thousands of new words, as few do, does not pay for
+their n-grams; a search scans the queue, however long, in small steps.
+
+The tables are dictionaries of strings, numbers and bitmaps, none of which the garbage collector
+tracks: it does not walk through them, however many words there are.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from array import array
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from operator import add
+from typing import TypeVar
 
 from pyroaring import BitMap
+
+from livelog.index.plan import Steps
 
 _LONGEST = 3
 """Letters of the longer n-grams."""
 
 MAX_QUEUED = 2048
 """Words that may be queued by default: a search scans them in a third of a millisecond."""
+
+_WORD_BYTES = 140
+_GRAM_BYTES = 300
+_ENTRY_BYTES = 3
+"""Memory of a word and its numbers without its letters, of an n-gram, and of a word's place in the
+bitmap of an n-gram."""
+
+_GRAIN = 256
+"""Words or n-grams that are compared in one step: well below a tenth of a millisecond."""
+
+_RUN = 4096
+
+_SPARSE = 4
+"""A dictionary is made anew when it holds less than this part of what it once held."""
+
+_ROOMY = 4096
+"""Entries below which an emptied dictionary is not worth making anew."""
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Roomy:
+    """Tells when dictionaries that were emptied should give their memory back."""
+
+    def __init__(self) -> None:
+        self._peak = _ROOMY
+
+    def is_sparse(self, size: int) -> bool:
+        """Tell whether far more than `size` entries were held; then it begins to count anew."""
+        if size * _SPARSE < self._peak:
+            self._peak = max(_ROOMY, size)
+            return True
+        self._peak = max(self._peak, size)
+        return False
 
 
 class NGrams:
@@ -34,88 +77,183 @@ class NGrams:
 
     def __init__(self, max_queued: int = MAX_QUEUED) -> None:
         self.max_queued = max_queued
-        self._words: list[str] = []
-        self._numbers: dict[str, int] = {}
-        self._free: list[int] = []
-        self._queued: OrderedDict[int, str] = OrderedDict()
+        self.end = 0
+        """Number above those of all words."""
+        self._count = 0
+        """Number of words."""
+        self._words: list[dict[int, str]] = []
+        """Words by number, in a dictionary for each run of `_RUN` numbers: large ones would be
+        copied when they grow, which takes many milliseconds."""
+        self._free = array("I")
+        """Numbers below `end` that no word has."""
+        self._queued: dict[int, str] = {}
+        """Words that have not been entered, by number."""
+        self._order = array("I")
+        """Their numbers in the order in which they came, from `_first` on, and dropped ones."""
+        self._first = 0
         self._grams: dict[str, BitMap] = {}
+        self._letters = 0
+        """Letters of all words together."""
+        self._entries = 0
+        """Numbers in the bitmaps of all n-grams together."""
+        self._roomy = Roomy()
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory, nearly."""
+        words = self._count * _WORD_BYTES + self._letters
+        return words + len(self._grams) * _GRAM_BYTES + self._entries * _ENTRY_BYTES
 
     def add(self, word: str) -> int:
         """Queue `word`; return its number."""
         if self._free:
             number = self._free.pop()
-            self._words[number] = word
         else:
-            number = len(self._words)
-            self._words.append(word)
-        self._numbers[word] = number
+            number = self.end
+            self.end += 1
+            if not number % _RUN:
+                self._words.append({})
+        self._words[number // _RUN][number] = word
         self._queued[number] = word
+        self._order.append(number)
+        self._count += 1
+        self._letters += len(word)
         return number
 
-    def drop(self, word: str) -> None:
-        """Forget `word`."""
-        number = self._numbers.pop(word)
-        if self._queued.pop(number, None) is None:
+    def drop(self, number: int) -> None:
+        """Forget the word with a number."""
+        word = self._words[number // _RUN].pop(number)
+        self._count -= 1
+        self._letters -= len(word)
+        if self._queued.pop(number, None) is not None:
+            if len(self._order) > 2 * len(self._queued) + _ROOMY:
+                self._order, self._first = array("I", self._queued), 0
+        else:
             for gram in grams(word):
-                self._grams[gram].discard(number)
-                if not self._grams[gram]:
+                numbers = self._grams[gram]
+                numbers.discard(number)
+                self._entries -= 1
+                if not numbers:
                     del self._grams[gram]
         self._free.append(number)
+
+    def compact(self) -> Steps[None]:
+        """Give back the memory of tables in which few words are left of many, in steps."""
+        if not self._roomy.is_sparse(self._count):
+            return
+        if not self._count:
+            self.end, self._words, self._free = 0, [], array("I")
+            self._order, self._first = array("I"), 0
+        for place in range(len(self._words)):
+            self._words[place] = dict(self._words[place])
+            yield
+        self._grams = dict(self._grams)
+        yield
+        self._queued = dict(self._queued)
+        yield
+
+    def word(self, number: int) -> str | None:
+        """Return the word with a number, None if no word has it."""
+        return self._words[number // _RUN].get(number) if number < self.end else None
 
     @property
     def is_behind(self) -> bool:
         """Tell whether too many words are queued."""
         return len(self._queued) > self.max_queued
 
-    def enter(self, count: int) -> Iterator[tuple[int, list[tuple[str, BitMap]]]]:
-        """Enter up to `count` queued words, as long as too many are queued.
+    def enter(self) -> tuple[str, list[tuple[str, BitMap]]]:
+        """Enter the word that was queued first.
 
-        Yield the number of each, with its n-grams and the numbers of all words that have those.
+        Return it, and its n-grams with the numbers of all words that have those.
         """
-        while count and self.is_behind:
-            number, word = self._queued.popitem(last=False)
-            entered = []
-            for gram in grams(word):
-                numbers = self._grams.get(gram)
-                if numbers is None:
-                    numbers = self._grams[gram] = BitMap()
-                numbers.add(number)
-                entered.append((gram, numbers))
-            yield number, entered
-            count -= 1
+        number, word = self._pop()
+        entered = []
+        for gram in grams(word):
+            numbers = self._grams.get(gram)
+            if numbers is None:
+                numbers = self._grams[gram] = BitMap()
+            numbers.add(number)
+            entered.append((gram, numbers))
+        self._entries += len(entered)
+        return word, entered
+
+    def _pop(self) -> tuple[int, str]:
+        """Take the word that was queued first out of the queue, which is not empty."""
+        while True:
+            number = self._order[self._first]
+            self._first += 1
+            if self._first > max(_ROOMY, len(self._order) // 2):
+                del self._order[: self._first]
+                self._first = 0
+            word = self._queued.pop(number, None)
+            if word is not None:
+                return number, word
 
     def entered_with(self, gram: str) -> BitMap:
         """Return the numbers of the entered words that contain `gram`."""
         return self._grams.get(gram, _NONE)
 
-    def containing(self, part: str) -> BitMap:
-        """Return the numbers of all words that contain `part`."""
-        queued = BitMap([number for number, word in self._queued.items() if part in word])
+    def containing(self, part: str) -> Steps[BitMap]:
+        """Find the numbers of all words that contain `part`."""
+        queued = BitMap()
+        for some in _grains(self._order[self._first :]):
+            queued.update([n for n in some if part in self._queued.get(n, "")])
+            yield
         if len(part) == 1:
-            # A word of two letters or more with this one has a pair with it, so that the pairs
-            # and the lone letters are enough.
-            found = (n for gram, n in self._grams.items() if part in gram and len(gram) < _LONGEST)
-            return BitMap.union(queued, *found)
+            return queued | (yield from self._with_letter(part))
         entered = BitMap.intersection(*map(self.entered_with, _longest_grams(part)))
         if len(part) > _LONGEST:  # the n-grams are there, but perhaps not in this order
-            entered = BitMap([number for number in entered if part in self._words[number]])
+            entered = yield from self._with_part(part, entered)
         return entered | queued
+
+    def _with_letter(self, letter: str) -> Steps[BitMap]:
+        """Find the entered words with one letter."""
+        # A word of two letters or more with this one has a pair with it, so that the pairs and the
+        # lone letters are enough.
+        found = BitMap()
+        for some in _grains(list(self._grams)):
+            pairs = [gram for gram in some if letter in gram and len(gram) < _LONGEST]
+            found |= BitMap.union(_NONE, *map(self.entered_with, pairs))
+            yield
+        return found
+
+    def _with_part(self, part: str, numbers: BitMap) -> Steps[BitMap]:
+        """Keep the numbers of words that contain `part`."""
+        found = BitMap()
+        for some in _grains(numbers):
+            found.update([number for number in some if part in (self.word(number) or "")])
+            yield
+        return found
 
     def _check(self, words: Iterable[str]) -> None:
         """Assert that these are the words, and that each can be found."""
-        assert self._numbers.keys() == set(words)
-        assert all(self._words[number] == word for word, number in self._numbers.items())
-        assert set(self._free).isdisjoint(self._numbers.values())
-        assert len(self._free) + len(self._numbers) == len(self._words)
+        found = {number: word for run in self._words for number, word in run.items()}
+        assert sorted(found.values()) == sorted(words)
+        assert len(found) == self._count
+        assert set(self._free).isdisjoint(found)
+        assert len(self._free) + self._count == self.end
+        assert self._letters == sum(map(len, found.values()))
+        assert self._entries == sum(map(len, self._grams.values()))
         for gram, numbers in self._grams.items():
             assert numbers
-            assert all(gram in self._words[number] for number in numbers)
-        for word, number in self._numbers.items():
+            assert all(gram in found[number] for number in numbers)
+        assert len(self._order) <= 2 * len(self._queued) + 2 * _ROOMY + self._first
+        for number, word in found.items():
+            assert number not in self._queued or number in self._order[self._first :]
             entered = all(number in self.entered_with(gram) for gram in grams(word))
             assert entered or number in self._queued
 
 
 _NONE = BitMap()
+
+Item = TypeVar("Item")
+
+
+def _grains(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Cut `items` into pieces for one step each."""
+    remaining = iter(items)
+    while some := list(islice(remaining, _GRAIN)):
+        yield some
 
 
 def grams(word: str) -> set[str]:

@@ -5,15 +5,14 @@ intersects cheap lookups first (types, keys, dates), then the parts of words, sh
 stops looking up as soon as few candidates are left: their text is read instead. Phrases are always
 verified in the text, since posting lists do not hold the order of words.
 
-Searches are generators that pause between steps of some milliseconds at most, so that a long one
-can be interleaved with other work. Messages that arrive during a pause are not in the result, and
+Searches are generators that pause after each small step, so that a long one can be interleaved with
+other work. Messages that arrive during a pause are not in the result, and
 messages that are forgotten during one are taken out of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from itertools import islice
 from typing import Protocol, TypeVar
 
 from pyroaring import BitMap
@@ -24,9 +23,6 @@ from livelog.wire.messages import TYPES, MessageType
 
 _FEW = 32
 """Candidates up to which reading their text is cheaper than looking up the words of a query."""
-
-_VERIFIED_PER_STEP = 100
-"""Messages whose text is read between two pauses; their JSON has to be decoded for it."""
 
 Result = TypeVar("Result")
 Steps = Generator[None, None, Result]
@@ -74,14 +70,6 @@ def find(
     return found & BitMap(source.positions)
 
 
-def scan(source: Source, query: Query, mentions: Mentions, within: range) -> BitMap:
-    """Find the same in a short range, without a pause: the text of each candidate is read."""
-    found = select(source, query, within)
-    for phrase in query.phrases:
-        found = BitMap([position for position in found if mentions(position, phrase)])
-    return found
-
-
 def select(source: Source, query: Query, within: range) -> BitMap:
     """Find the positions `within` that match all of `query` but its text."""
     positions = source.positions
@@ -115,8 +103,8 @@ def _any_of(bitmaps: list[BitMap]) -> BitMap:
 def _verified(phrase: Phrase, candidates: BitMap, mentions: Mentions) -> Steps[BitMap]:
     """Keep the candidates in which the words of `phrase` stand side by side."""
     verified = BitMap()
-    positions = iter(candidates)
-    while batch := list(islice(positions, _VERIFIED_PER_STEP)):
-        verified.update([position for position in batch if mentions(position, phrase)])
+    for position in candidates:  # their JSON is decoded, which may take a while for a single one
+        if mentions(position, phrase):
+            verified.add(position)
         yield
     return verified

@@ -1,24 +1,32 @@
 """Posting lists: the positions of the messages that each word occurs in.
 
-Most words are rare, and rare positions lie far apart, where a bitmap takes much more memory than an
-array. So the positions of a word begin as an array, and become a bitmap once there are many.
+Most words are rare, and rare positions lie far apart, where a bitmap takes much more memory than
+plain numbers. So the positions of a word begin as an array of numbers of four bytes, and become a
+bitmap once there are many.
 
 A part of a word stands for all the words that contain it, and their posting lists have to be
 joined, which takes milliseconds if they are thousands. So the joined list of each n-gram that
-stands in that many words is kept ready: every word lists the bitmaps its positions go to, its own
-first and then those of its ready n-grams, and a new message adds its position to each.
+stands in that many words is kept ready. Every ready list has a *mark*, a single character, and
+every entered word a string of the marks of its n-grams; a new message adds its position to the
+lists whose marks its words have.
+
+All work is done in small steps, since one message may bring ten thousand words. The tables hold
+strings, byte arrays and bitmaps, which the garbage collector does not track: it never walks through
+them. For that reason, too, an array is a `bytearray` and marks are characters.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Generator, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
+from struct import Struct
 
 from pyroaring import BitMap
 
-from livelog.index.ngrams import MAX_QUEUED, NGrams
+from livelog.index.ngrams import MAX_QUEUED, NGrams, Roomy
+from livelog.index.plan import Steps
 
 _RARE = 384
 """Positions up to which an array is the smaller form; in a large window they lie far apart."""
@@ -26,29 +34,26 @@ _RARE = 384
 _READY_FROM = 2000
 """Words from which on the joined list of an n-gram is kept ready."""
 
-_JOINED_PER_STEP = 2048
-"""Words whose posting lists are joined between two pauses."""
+_GRAIN = 128
+"""Words that are handled in one step: about a tenth of a millisecond."""
 
-_SWEPT_PER_STEP = 2048
-"""Words that are swept between two pauses."""
+_ENTERED = 32
+"""Words that are entered with each message while too many are queued; few bring more new ones."""
 
-_ENTERED_PER_MESSAGE = 32
-"""Words entered with each message while too many are queued; few messages bring more new ones."""
+_MAX_LETTERS = 512
+"""Letters up to which a word is one; a longer one is indexed as pieces of this length."""
 
-_SETTLED_PER_MESSAGE = 16
-"""Words that are checked with each message for an array that has grown too long."""
+_OVERLAP = 256
+"""Letters that two neighbouring pieces share: no part of a word that is looked for is longer."""
 
+_WORD_BYTES = 280
+_POSITION_BYTES = 4
+"""Memory of a word without its n-grams, and of a position."""
+
+_position = Struct("=I")
 _NOTHING = BitMap()
 
-
-class _Rare(array):  # type: ignore[type-arg]  # takes no argument before Python 3.12
-    """Positions of a rare word; `add` is that of a bitmap."""
-
-    __slots__ = ()
-    add = array.append
-
-
-Positions = _Rare | BitMap
+Positions = bytearray | BitMap
 
 
 class Postings:
@@ -56,30 +61,64 @@ class Postings:
 
     def __init__(self, max_queued: int = MAX_QUEUED) -> None:
         self._ngrams = NGrams(max_queued)
-        self._ready: dict[str, BitMap] = {}
-        """Joined positions of the entered words, by n-gram."""
-        self._of_word: dict[str, list[Positions]] = {}
-        """Bitmaps and arrays a word's positions go to: its own first, then those of `_ready`."""
-        self._by_number: list[list[Positions]] = []
-        """The same lists by number of the word."""
-        self._settled = 0
-        """Number of the word whose array is checked next."""
+        self._of_word: dict[str, Positions] = {}
+        self._count = 0
+        """Positions of all words together."""
+        self._marks: dict[str, str] = {}
+        """The marks of the words that have any."""
+        self._ready: dict[str, str] = {}
+        """Mark of the ready list, by n-gram."""
+        self._of_mark: dict[str, BitMap] = {}
+        """Joined positions of the entered words, by mark."""
+        self._roomy = Roomy()
 
     def __len__(self) -> int:
         return len(self._of_word)
 
-    def add(self, words: Iterable[str], position: int) -> None:
-        """Add the newest message, at `position`; each of its words is given once."""
-        known = self._of_word
+    def memory(self, span: int) -> int:
+        """Return the bytes of memory, nearly, when the positions lie within a `span`."""
+        ready = len(self._ready) * (span >> 3)  # a bitmap is not larger
+        words = len(self._of_word) * _WORD_BYTES + self._count * _POSITION_BYTES
+        return words + ready + self._ngrams.memory
+
+    def adding(self, words: set[str], position: int) -> Steps[None]:
+        """Add the newest message, at `position`, in steps; `words` are used up."""
+        long = [word for word in words if len(word) > _MAX_LETTERS]
+        if long:
+            words.difference_update(long)
+            words.update(*map(_pieces, long))
+        if len(words) <= _GRAIN:  # nearly every message
+            self._add(words, position)
+        else:
+            remaining = iter(words)
+            while some := list(islice(remaining, _GRAIN)):
+                self._add(some, position)
+                yield
+        for _ in range(_ENTERED):
+            if not self._ngrams.is_behind:
+                return
+            self._enter()
+            yield
+
+    def _add(self, words: Collection[str], position: int) -> None:
+        """Add the newest position to `words`."""
+        known, here = self._of_word, _position.pack(position)
         for word in words:
             places = known.get(word)
             if places is None:
-                places = self._new(word)
-            for place in places:
-                place.add(position)
-        self._settle()
-        if self._ngrams.is_behind:
-            self._enter()
+                self._ngrams.add(word)
+                known[word] = bytearray(here)
+            elif isinstance(places, bytearray):
+                places += here
+                if len(places) > 4 * _RARE:
+                    known[word] = _bitmap(places)
+            else:
+                places.add(position)
+        self._count += len(words)
+        if self._marks:
+            marks = map(self._marks.get, words)
+            for mark in set("".join(filter(None, marks))):
+                self._of_mark[mark].add(position)
 
     def words(self) -> Collection[str]:
         """Return every word."""
@@ -87,111 +126,154 @@ class Postings:
 
     def items(self) -> Iterator[tuple[str, BitMap]]:
         """Iterate over every word and its positions."""
-        return ((word, BitMap(places[0])) for word, places in self._of_word.items())
+        return ((word, _bitmap(places)) for word, places in self._of_word.items())
 
-    def containing(self, part: str) -> Generator[None, None, BitMap]:
+    def containing(self, part: str) -> Steps[BitMap]:
         """Join the positions of all words that contain `part`, in steps."""
-        numbers, joined = self._ngrams.containing(part), BitMap()
-        for gram, ready in self._ready.items():
+        part = part[:_OVERLAP]  # no query has a longer one
+        numbers = yield from self._ngrams.containing(part)
+        joined = BitMap()
+        for gram, mark in self._ready.items():
             if part in gram:
                 # All entered words with the gram are in its ready list; only the others are left.
                 numbers -= self._ngrams.entered_with(gram)
-                joined |= ready
+                joined |= self._of_mark[mark]
         remaining = iter(numbers)
-        while chosen := list(islice(remaining, _JOINED_PER_STEP)):
+        while chosen := list(islice(remaining, _GRAIN)):
             joined |= self._joined(chosen)
             yield
         return joined
 
-    def sweep(self, start: int) -> Iterator[None]:
+    def sweep(self, start: int) -> Steps[None]:
         """Remove the positions below `start`, in steps, and forget words without any other."""
-        words = iter(list(self._of_word.items()))
-        while batch := list(islice(words, _SWEPT_PER_STEP)):
-            for word, places in batch:
-                places[0] = _without(places[0], start)
-                if not places[0]:
-                    self._ngrams.drop(word)
-                    del self._of_word[word]
+        for first in range(0, self._ngrams.end, _GRAIN):
+            for number in range(first, first + _GRAIN):
+                word = self._ngrams.word(number)
+                if word is not None:
+                    self._sweep_word(number, word, start)
             yield
-        for joined in self._ready.values():
-            joined.remove_range(0, start)
+        for gram, mark in list(self._ready.items()):
+            self._of_mark[mark].remove_range(0, start)
+            if len(self._ngrams.entered_with(gram)) < _READY_FROM // 2:
+                self._unready(gram)
+            yield
+        yield from self._ngrams.compact()
+        if self._roomy.is_sparse(len(self._of_word)):
+            self._of_word = dict(self._of_word)
+            yield
+            self._marks = dict(self._marks)
+
+    def _sweep_word(self, number: int, word: str, start: int) -> None:
+        before = self._of_word[word]
+        if isinstance(before, bytearray) and _position.unpack_from(before)[0] >= start:
+            return  # as most
+        count = _count(before)
+        left = _without(before, start)
+        self._count -= count - _count(left)
+        if left is not before:
+            self._of_word[word] = left
+        if not left:
+            self._ngrams.drop(number)
+            del self._of_word[word]
+            self._marks.pop(word, None)
 
     def renumbered(self, distance: int) -> Postings:
         """Return the same with every position lower by `distance`, without those below 0."""
         fresh = Postings(self._ngrams.max_queued)
         for word, positions in self.items():
-            fresh._new(word)[0] = shifted(positions, distance)
+            left = shifted(positions, distance)
+            if left:
+                fresh._ngrams.add(word)
+                fresh._of_word[word] = left if len(left) > _RARE else _rare(left)
+                fresh._count += len(left)
         while fresh._ngrams.is_behind:
             fresh._enter()
         return fresh
 
-    def _new(self, word: str) -> list[Positions]:
-        number = self._ngrams.add(word)
-        places: list[Positions] = [_Rare("I")]
-        self._of_word[word] = places
-        self._by_number[number : number + 1] = [places]
-        return places
-
-    def _settle(self) -> None:
-        """Turn arrays that have grown too long into bitmaps: a few words a message, all in turn."""
-        # Not in `add`, where the check would run for each word of each message.
-        first = self._settled
-        for places in self._by_number[first : first + _SETTLED_PER_MESSAGE]:
-            if isinstance(places[0], _Rare) and len(places[0]) > _RARE:
-                places[0] = BitMap(places[0])
-        following = first + _SETTLED_PER_MESSAGE
-        self._settled = following if following < len(self._by_number) else 0
-
     def _enter(self) -> None:
-        """Enter some queued words, and add their positions to the ready lists of their n-grams."""
-        for number, grams in self._ngrams.enter(_ENTERED_PER_MESSAGE):
-            places = self._by_number[number]
-            for gram, numbers in grams:
-                ready = self._ready.get(gram)
-                if ready is not None:
-                    # From now on the word is not joined by number any more, so its positions so
-                    # far have to be in the ready list, and later ones have to go there.
-                    ready.update(places[0])
-                    places.append(ready)
-                elif len(numbers) >= _READY_FROM:
-                    self._make_ready(gram, numbers)
+        """Enter a queued word, and add its positions to the ready lists of its n-grams."""
+        word, grams = self._ngrams.enter()
+        places: BitMap | None = None
+        for gram, numbers in grams:
+            mark = self._ready.get(gram)
+            if mark is not None:
+                # From now on the word is not joined by number any more, so its positions so far
+                # have to be in the ready list, and later ones have to go there.
+                places = _bitmap(self._of_word[word]) if places is None else places
+                self._of_mark[mark] |= places
+                self._marks[word] = self._marks.get(word, "") + mark
+            elif len(numbers) >= _READY_FROM:
+                self._make_ready(gram, numbers)
 
     def _make_ready(self, gram: str, numbers: BitMap) -> None:
-        joined = self._ready[gram] = self._joined(numbers)
-        for number in numbers:
-            self._by_number[number].append(joined)
+        mark = next(mark for mark in map(chr, range(1, 1 << 20)) if mark not in self._of_mark)
+        self._ready[gram] = mark
+        self._of_mark[mark] = self._joined(numbers)
+        for word in self._named(numbers):
+            self._marks[word] = self._marks.get(word, "") + mark
+
+    def _unready(self, gram: str) -> None:
+        """Give up the ready list of an n-gram that stands in few words now."""
+        mark = self._ready.pop(gram)
+        del self._of_mark[mark]
+        for word in self._named(self._ngrams.entered_with(gram)):
+            self._marks[word] = self._marks[word].replace(mark, "")
+
+    def _named(self, numbers: Iterable[int]) -> Iterator[str]:
+        """Iterate over the words with these numbers, without those that have been dropped."""
+        return filter(None, map(self._ngrams.word, numbers))
 
     def _joined(self, numbers: Iterable[int]) -> BitMap:
         """Join the positions of these words."""
-        of_number = self._by_number
-        found = [of_number[number][0] for number in numbers]
+        found = [self._of_word[word] for word in self._named(numbers)]
         joined = BitMap.union(_NOTHING, *[one for one in found if type(one) is BitMap])
         # Arrays after the bitmaps, since many are added fastest to many; joined as bytes, so that
         # one call adds them all.
-        joined.update(array("I", b"".join([one for one in found if type(one) is _Rare])))
+        joined.update(array("I", b"".join([one for one in found if type(one) is bytearray])))
         return joined
 
     def _check(self, kept: BitMap) -> None:
         """Assert that the ready lists are those of their words, within `kept`."""
         self._ngrams._check(self._of_word)
-        for gram, joined in self._ready.items():
+        assert self._count == sum(map(_count, self._of_word.values()))
+        assert self._marks.keys() <= self._of_word.keys()
+        assert sorted(self._ready.values()) == sorted(self._of_mark)
+        for gram, mark in self._ready.items():
             numbers = self._ngrams.entered_with(gram)
-            assert joined & kept == self._joined(numbers) & kept
-            for number in numbers:
-                assert any(joined is each for each in self._by_number[number])
+            assert self._of_mark[mark] & kept == self._joined(numbers) & kept
+            marked = {word for word, marks in self._marks.items() if mark in marks}
+            assert marked == set(self._named(numbers))
         for places in self._of_word.values():
-            assert any(places is each for each in self._by_number)
-            assert list(places[0]) == sorted(set(places[0]))
+            positions = list(_bitmap(places))
+            assert positions == (positions if type(places) is BitMap else list(array("I", places)))
 
 
-def _without(positions: Positions, start: int) -> Positions:
-    """Return `positions` from `start` on, as an array or a bitmap according to their number."""
-    if isinstance(positions, _Rare):
-        del positions[: bisect_left(positions, start)]
-        return positions
-    positions.remove_range(0, start)
+def _pieces(word: str) -> set[str]:
+    """Cut a long word so that each part of it of `_OVERLAP` letters stands in one of the pieces."""
+    step = _MAX_LETTERS - _OVERLAP
+    return {word[at : at + _MAX_LETTERS] for at in range(0, len(word) - _OVERLAP, step)}
+
+
+def _bitmap(places: Positions) -> BitMap:
+    return BitMap(array("I", places)) if isinstance(places, bytearray) else places
+
+
+def _rare(places: BitMap) -> bytearray:
+    return bytearray(array("I", places).tobytes())
+
+
+def _count(places: Positions) -> int:
+    return len(places) // 4 if isinstance(places, bytearray) else len(places)
+
+
+def _without(places: Positions, start: int) -> Positions:
+    """Return `places` from `start` on, as an array or a bitmap according to their number."""
+    if isinstance(places, bytearray):
+        del places[: 4 * bisect_left(array("I", places), start)]
+        return places
+    places.remove_range(0, start)
     # Only at half the bound, or a word near it would change its form again and again.
-    return _Rare("I", positions) if len(positions) < _RARE // 2 else positions
+    return _rare(places) if len(places) < _RARE // 2 else places
 
 
 def shifted(positions: BitMap, distance: int) -> BitMap:

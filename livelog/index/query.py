@@ -62,13 +62,15 @@ class Query:
 
     def matches(self, record: Record) -> bool:
         """Tell whether `record` is asked for."""
+        return self.fits(record) and all(occurs(phrase, record.text) for phrase in self.phrases)
+
+    def fits(self, record: Record) -> bool:
+        """Tell whether `record` matches all but the text, which takes longer."""
         if record.type not in self.types or not self.date_from <= record.time <= self.date_to:
             return False
         if self.keys and not all(key in record.keys for key in self.keys):
             return False
-        if record.type == "dm" and self.own is not None and self.own not in record.keys:
-            return False
-        return all(occurs(phrase, record.text) for phrase in self.phrases)
+        return not (record.type == "dm" and self.own is not None and self.own not in record.keys)
 
     @property
     def own(self) -> str | None:
@@ -187,6 +189,15 @@ class Subscription:
     def without(self, types: frozenset[MessageType]) -> Subscription:
         """Return the same with these types removed."""
         return Subscription(tuple(part for part in self.parts if part[0] not in types))
+
+    @property
+    def has_text(self) -> bool:
+        """Tell whether the text of a message decides about its delivery."""
+        return any(query.phrases for _, query in self.parts)
+
+    def query(self, name: MessageType) -> Query | None:
+        """Return the query for messages of one type, None without one."""
+        return self._by_type.get(name)
 
     def wants(self, record: Record) -> bool:
         """Tell whether `record` is to be delivered."""

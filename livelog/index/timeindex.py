@@ -9,22 +9,37 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from itertools import accumulate, compress, count
+from collections.abc import Generator
+from itertools import accumulate, compress, count, islice
 from operator import lt
 
 from pyroaring import BitMap
 from sortedcontainers import SortedList
 
+_GRAIN = 128
+"""Strays that are dropped in one step."""
+
+_STRAY_BYTES = 300
+"""Memory of one stray."""
+
 
 class TimeIndex:
     """Timestamps (microseconds since 1970) by position; positions are added in rising order."""
 
-    def __init__(self) -> None:
-        self._first = 0  # position of the first entry of the array
+    def __init__(self, first: int = 0) -> None:
+        self._first = first  # position of the first entry of the array
         self._latest = array("q")
         """The latest time up to each position."""
         self._strays: SortedList[tuple[int, int]] = SortedList()
         self._stray_times: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._latest)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory, nearly."""
+        return self._latest.itemsize * len(self._latest) + _STRAY_BYTES * len(self._stray_times)
 
     @classmethod
     def of(cls, times: array[int]) -> TimeIndex:
@@ -57,12 +72,20 @@ class TimeIndex:
             found.update([p for _, p in self._strays.irange((first, -1), (last, 1 << 64))])
         return found
 
-    def forget_before(self, position: int) -> None:
-        """Drop all positions below `position`."""
-        del self._latest[: max(0, position - self._first)]
-        self._first = max(self._first, position)
-        for stray in [p for p in self._stray_times if p < position]:
-            self._strays.remove((self._stray_times.pop(stray), stray))
+    def skip(self, count: int) -> None:
+        """Add some positions whose times do not matter, since they are forgotten already."""
+        latest = self._latest[-1] if self._latest else 0
+        self._latest.extend([latest] * count)
+
+    def sweep(self, start: int) -> Generator[None, None, None]:
+        """Drop all positions below `start`, in steps."""
+        strays = iter([stray for stray in self._stray_times if stray < start])
+        while some := list(islice(strays, _GRAIN)):
+            for stray in some:
+                self._strays.remove((self._stray_times.pop(stray), stray))
+            yield
+        del self._latest[: max(0, start - self._first)]
+        self._first = max(self._first, start)
 
     def shifted(self, distance: int) -> TimeIndex:
         """Return the same times with every position lower by `distance`."""

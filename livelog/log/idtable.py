@@ -1,9 +1,9 @@
 """Positions by id, in eight bytes a message, where a dictionary takes over a hundred.
 
 Hash tables with open addressing, one for each run of 2**16 positions: a slot holds the position in
-the run and a few bits of the hash. A run is forgotten by dropping its table, so nothing is ever
-deleted from a table or moved to a larger one. The tables give candidates; the caller sees in the
-message whether it has the id.
+the run and a few bits of the hash. A run is forgotten by dropping its table, so nothing but the
+last entry is ever deleted from a table, and nothing is moved to a larger one. The tables give
+candidates; the caller sees in the message whether it has the id.
 """
 
 from __future__ import annotations
@@ -34,16 +34,25 @@ class IdTable:
         self._runs: deque[array[int]] = deque()
 
     def add(self, id: str) -> None:
-        """Give the next position to `id`."""
-        place = self._end % _RUN
-        if not place:
+        """Give the next position to `id`; after an exception nothing has changed."""
+        run, place = divmod(self._end - self._first, _RUN)
+        if run == len(self._runs):
             self._runs.append(array("I", _EMPTY))
-        self._end += 1
-        slots, hashed = self._runs[-1], hash(id) & _HASH
+        slots, hashed = self._runs[run], hash(id) & _HASH
         slot = hashed % _SLOTS
         while slots[slot]:
             slot = (slot + 1) % _SLOTS
-        slots[slot] = hashed >> _POSITION_BITS << _POSITION_BITS | place + 1
+        entry, end = hashed >> _POSITION_BITS << _POSITION_BITS | place + 1, self._end + 1
+        slots[slot], self._end = entry, end
+
+    def drop_last(self, id: str) -> None:
+        """Take the last position back, which `id` has."""
+        run, place = divmod(self._end - 1 - self._first, _RUN)
+        slots, slot = self._runs[run], (hash(id) & _HASH) % _SLOTS
+        while slots[slot] & _POSITION != place + 1:
+            slot = (slot + 1) % _SLOTS
+        slots[slot] = 0  # no other entry was placed behind this one
+        self._end -= 1
 
     def candidates(self, id: str) -> Iterator[int]:
         """Yield positions that may have `id`, those of the newest run first."""
@@ -58,9 +67,14 @@ class IdTable:
                     yield first + (entry & _POSITION) - 1
                 slot = (slot + 1) % _SLOTS
 
+    @property
+    def end(self) -> int:
+        """Position that the next id gets."""
+        return self._end
+
     def forget_before(self, position: int) -> None:
         """Drop the runs whose positions are all below."""
-        while self._runs and self._first + _RUN <= position:
+        while self._runs and self._first + _RUN <= min(position, self._end):
             self._runs.popleft()
             self._first += _RUN
 

@@ -6,6 +6,11 @@ subscribers, so all of them see the same messages in the same order. It is calle
 search, resume or a slow client that catches up, comes through here: the window answers first, and
 the store for what is older.
 
+A commit is all or nothing. What can fail comes first, the change that makes the records visible
+last; should the journal fail behind it, nobody knows what it has, and the log takes nothing more.
+
+The index of the window lags behind the log: its work is done in slices of time (`indexing`).
+
 After a start the window is empty and the store answers. Meanwhile `fill` makes a second window out
 of what is on disk, adds what has come since, and puts it in the place of the first.
 """
@@ -13,12 +18,13 @@ of what is on disk, adds what has come since, and puts it in the place of the fi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from livelog.budget import Owner, interleaved
-from livelog.errors import RefusedError
+from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.index.paging import Chunk, Page, Span, fitting
 from livelog.index.query import Query, Subscription
 from livelog.log.window import Matches, Window
@@ -29,9 +35,34 @@ from livelog.wire.record import Known, Record, seq_of
 _STORE_ASKED = 1.0
 """Seconds that the store has to tell of a newest message."""
 
+_logger = logging.getLogger(__name__)
+
 _FILLED_PER_REQUEST = 500
-_FILLED_PER_STEP = 50
-"""Messages that are indexed between two pauses: about two milliseconds."""
+
+_BACKLOG_BYTES = 2**20
+"""Bytes of messages that may wait for the index before a door that can wait does so."""
+
+_MAX_BACKLOG_BYTES = 16 * 2**20
+"""Bytes of messages that may wait for the index before publishers are told to wait."""
+
+
+def _reporting(window: Window) -> Window:
+    """Return `window`, made to log when its index fails."""
+
+    def report(error: Exception) -> None:
+        _logger.error("the index of the window has failed, and is made anew", exc_info=error)
+
+    window.on_failure = report
+    return window
+
+
+def _ignored() -> None:
+    """Do nothing: the callback until somebody sets one."""
+
+
+def _never() -> bool:
+    """Tell that there is no end of the time."""
+    return False
 
 
 class Subscriber(Protocol):
@@ -53,11 +84,17 @@ class Log:
         self._subscribers = subscribers
         self._began = store.bounds.began
         # The state of the log.
-        self._window = window
+        self._window = _reporting(window)
         self.head = store.bounds.last_seq
         """Seq of the newest message."""
         self._unpublished: list[Record] = []
         """Records in the window that the subscribers have not been told of."""
+        self._broken = ""
+        """The error that has left window and journal apart; empty without."""
+        self.on_work: Callable[[], object] = _ignored
+        """Callback: there is work for `indexing`."""
+        self._indexing = False
+        """`on_work` has been called, and its `indexing` has not ended."""
         self._safe_upto = window.evicted_upto
         """Seq up to which the store has everything."""
         self._trimmed_upto = store.bounds.trimmed_upto
@@ -74,6 +111,12 @@ class Log:
     @property
     def refusal(self) -> RefusedError | None:
         """The reason why nothing can be committed now, None when it can."""
+        if self._broken:
+            return RefusedError(
+                SERVER_ERROR, "", f"the log has failed: {self._broken}; restart the server"
+            )
+        if self._window.waiting_bytes > _MAX_BACKLOG_BYTES:
+            return RefusedError(SERVER_ERROR, "", "the index is behind", retry_after=1)
         return self._journal.refusal()
 
     @property
@@ -83,8 +126,7 @@ class Log:
 
     def bound(self, max_bytes: int) -> None:
         """Bound the memory of the window anew; what is safe on disk is evicted beyond it."""
-        self._window.max_bytes = max_bytes
-        self._window.evict(self._safe_upto)
+        self._window.bound(max_bytes)
 
     @property
     def impaired(self) -> str:
@@ -95,33 +137,85 @@ class Log:
     # In.
 
     def commit(self, records: Sequence[Record], done: Done) -> None:
-        """Append `records`, which the engine has ordered; `done` is called when they are safe."""
-        for record in records:
-            self._window.append(record)
-            self.head = record.seq
-        if self._filling is not None:
-            self._filling.extend(records)
-        self._unpublished.extend(records)
+        """Append `records`, which the engine has ordered; `done` is called when they are safe.
+
+        `done` is called exactly once, and this never raises. If `records` cannot be appended, none
+        of them is.
+        """
+        receipt = _Receipt(done)
+        refused = self._append(records)
+        if refused is not None:
+            receipt.settle(refused)
+            return
 
         def settled(refused: RefusedError | None) -> None:
             if records and refused is None:
-                self._safe_upto = records[-1].seq
+                self._safe_upto = max(self._safe_upto, records[-1].seq)
                 self._window.evict(self._safe_upto)
-            done(refused)
+            receipt.settle(refused)
 
-        self._journal.append(records, settled)
+        try:
+            self._journal.append(records, settled)
+        except Exception as error:
+            receipt.settle(self._break(error))
         self._publish()
+        if not self._indexing:
+            self._indexing = True
+            self.on_work()
+
+    def _append(self, records: Sequence[Record]) -> RefusedError | None:
+        """Append all of `records` to what is in memory, or none and return why."""
+        if self._broken:
+            return self.refusal
+        filling = [] if self._filling is None else self._filling
+        unpublished, filled = len(self._unpublished), len(filling)
+        try:
+            self._unpublished.extend(records)
+            filling.extend(records)
+            self._window.extend(records)
+        except Exception as error:
+            _logger.exception("%d messages could not be taken", len(records))
+            del self._unpublished[unpublished:], filling[filled:]
+            issue = f"could not be taken: {_named(error)}"
+            return RefusedError(SERVER_ERROR, "", issue, retry_after=1)
+        if records:
+            self.head = records[-1].seq
+        return None
+
+    def _break(self, error: Exception) -> RefusedError | None:
+        """Take nothing more, because it is not known what the journal has."""
+        _logger.critical("the log has failed, and takes nothing more", exc_info=error)
+        self._broken = _named(error)
+        return self.refusal
 
     def _publish(self) -> None:
         """Tell the subscribers of all records they have not heard of, in order.
 
         The journal may answer at once, and `done` may commit what follows: that commit, which ends
-        first, begins here with the records of the one around it.
+        first, begins here with the records of the one around it. An exception of one subscriber is
+        no matter of the others.
         """
         fresh, self._unpublished = self._unpublished, []
         for record in fresh:
             for subscriber in self._subscribers:
-                subscriber.publish(record)
+                try:
+                    subscriber.publish(record)
+                except Exception:
+                    _logger.exception("a subscriber could not be told of %d", record.seq)
+
+    def indexing(self) -> Generator[None, None, None]:
+        """Do the work on the index, in steps, until there is none."""
+        try:
+            while self._window.work():
+                yield
+        finally:
+            self._indexing = False
+
+    def making_room(self) -> Generator[None, None, None]:
+        """Do work on the index, in steps, while many messages wait for it."""
+        while self._window.waiting_bytes > _BACKLOG_BYTES:
+            self._window.work()
+            yield
 
     def trim(self, upto: int) -> None:
         """Give up all messages up to this seq, as the store does."""
@@ -191,13 +285,22 @@ class Log:
             found = page.payloads
         return seq_of(found[0]) if found else 0
 
-    def read_after(self, cursor: int, wanted: Subscription, max_bytes: int) -> Chunk | None:
-        """Return the next chunk for a reader at `cursor`, None when it has to be fetched."""
+    def read_after(
+        self,
+        cursor: int,
+        wanted: Subscription,
+        max_bytes: int,
+        is_over: Callable[[], bool] = _never,
+    ) -> Chunk | None:
+        """Return the next chunk for a reader at `cursor`, None when it has to be fetched.
+
+        The chunk ends early when `is_over` tells that the time is used up.
+        """
         lost = self._lost_upto(cursor)
         start = max(cursor, lost)
         if start < self._window.evicted_upto:
             return None
-        chunk = self._window.after(start, wanted, max_bytes)
+        chunk = self._window.after(start, wanted, max_bytes, is_over)
         chunk.lost_upto = lost
         if chunk.cursor >= self._window.newest:
             chunk.cursor = max(chunk.cursor, self.head)
@@ -239,8 +342,7 @@ class Log:
     async def fill(self) -> None:
         """Bring the newest messages on disk back into the window, behind the live traffic.
 
-        It takes at most half of the loop's time. Raises `RefusedError` when the file cannot be
-        read.
+        Raises `RefusedError` when the file cannot be read.
         """
         reader, live = self._reader, self._window
         if reader is None:
@@ -249,15 +351,15 @@ class Log:
         try:
             cursor = reader.start_of_newest(live.max_messages)
             follows = max(cursor, self._trimmed_upto)
-            filled = Window(live.max_messages, live.max_bytes, follows)
+            filled = _reporting(Window(live.max_messages, live.max_bytes, follows))
             while records := await reader.records(cursor, upto, _FILLED_PER_REQUEST):
                 cursor = records[-1].seq
                 # The window begins behind a damaged message: the store tells of it.
                 damaged = [record.seq for record in records if not record.frame]
                 if damaged:
-                    filled = Window(live.max_messages, live.max_bytes, damaged[-1])
+                    filled = _reporting(Window(live.max_messages, live.max_bytes, damaged[-1]))
                     records = [record for record in records if record.seq > damaged[-1]]
-                await self._refill(filled, records)
+                await interleaved(self._refill(filled, records))
             if len(filled):
                 await self._overtake(live, filled, upto)
             elif live.evicted_upto == upto:
@@ -271,24 +373,42 @@ class Log:
         Not if the live traffic alone has filled the window meanwhile.
         """
         assert self._filling is not None
-        while len(self._filling) > _FILLED_PER_STEP and live.evicted_upto == upto:
+        while self._filling and live.evicted_upto == upto:
             records, self._filling = self._filling, []
-            await self._refill(filled, records)
+            await interleaved(self._refill(filled, records))
         if live.evicted_upto == upto:
-            for record in self._filling:
-                filled.append(record)
             filled.trim(self._trimmed_upto)
             filled.max_bytes = live.max_bytes
             self._window = filled
 
-    async def _refill(self, filled: Window, records: list[Record]) -> None:
-        loop = asyncio.get_running_loop()
-        for start in range(0, len(records), _FILLED_PER_STEP):
-            began = loop.time()
-            for record in records[start : start + _FILLED_PER_STEP]:
-                filled.append(record)
+    def _refill(self, filled: Window, records: list[Record]) -> Generator[None, None, None]:
+        for record in records:
+            filled.append(record)
             filled.evict(self._safe_upto)
-            await asyncio.sleep(loop.time() - began)
+            while filled.work():
+                yield
+            yield
+
+
+class _Receipt:
+    """The callback of one commit: called once, whatever it raises and however often it is told."""
+
+    def __init__(self, done: Done) -> None:
+        self._done: Done | None = done
+
+    def settle(self, refused: RefusedError | None) -> None:
+        """Tell the publisher, unless it has been told."""
+        done, self._done = self._done, None
+        if done is None:
+            return
+        try:
+            done(refused)
+        except Exception:
+            _logger.exception("a publisher could not be told")
+
+
+def _named(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 async def _read_around_the_past(

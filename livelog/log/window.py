@@ -3,34 +3,81 @@
 Frames in seq order, bounded by count and by bytes, with an index over them. The oldest are evicted
 and are then gone from memory. Reads are generators that pause now and then, so that a long one can
 be interleaved with other work.
+
+A message is there, with its seq and id, as soon as it is appended. The index follows in small
+steps, which `work` makes: it lags behind, and a search first makes the steps up to the newest
+message it saw at its start.
 """
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
-from collections.abc import Generator
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from itertools import accumulate
+from operator import itemgetter
+from typing import Any
 
+import msgspec
 from pyroaring import BitMap
 
 from livelog.index import plan
 from livelog.index.index import Index
 from livelog.index.paging import Chunk
 from livelog.index.query import Query, Subscription
-from livelog.index.terms import mentions
+from livelog.index.terms import mentions, terms
 from livelog.index.text import Phrase
+from livelog.log.blocks import Blocks
 from livelog.log.idtable import IdTable
 from livelog.wire import frames
+from livelog.wire.messages import decoder
 from livelog.wire.record import Known, Record, id_of
+from livelog.wire.timestamps import parse_moment
 
-_SCANNED_PER_CHUNK = 1000
-"""Messages that one chunk for a reader that is behind reaches over."""
+_SCANNED = 512
+"""Messages that are looked up in one step for a reader that is behind: a tenth of a millisecond.
+Their text is read singly."""
 
 _COMPACT_AT = 4096
-"""Evicted messages whose places in the lists are kept before the lists are cut."""
+"""Evicted messages whose seqs are kept before they are cut off."""
+
+_SHED = 32
+"""Messages that are evicted at once when the window takes too many bytes."""
+
+_MESSAGE_BYTES = 64
+"""Memory of a message besides its frame and its places in the index."""
+
+_WAITING_BYTES = 3
+"""Memory of a message that is not in the index yet, in bytes for each byte of its frame."""
+
+_SWEEP_BYTES = 256 * 1024
+"""Memory of evicted messages in the index from which on it pays to sweep it; a fifth of the index,
+if that is more."""
+
+_WEIGHED_BYTES = 4096
+"""Bytes of messages that come in before the index is weighed again."""
 
 _RENUMBER_AT = 1 << 31
 """Position at which all are renumbered from 0, long before the 2**32 that the index can hold."""
+
+
+def _record(seq: int, frame: bytes) -> Record:
+    """Make the record again that the log made of a message when it came in."""
+    payload = frames.payload(frame)
+    message: Any = decoder.decode(payload[: payload.rindex(b',"seq":')] + b"}")
+    time = parse_moment(message.timestamp, "timestamp")
+    tag = message.__struct_config__.tag
+    return Record(seq, message.id, tag, time, *terms(message), frame)
+
+
+def _never() -> bool:
+    """Tell that there is no end of the time."""
+    return False
+
+
+def _ignored(_: Exception) -> None:
+    """Do nothing: the callback until somebody sets one."""
 
 
 class Matches:
@@ -58,12 +105,12 @@ class Matches:
 
 
 class Window:
-    """The newest `max_messages` messages, or fewer when they exceed `max_bytes` of frames.
+    """The newest `max_messages` messages, or fewer when they exceed `max_bytes` with their index.
 
     It holds all messages with a seq above `evicted_upto`; that starts at `follows`, the seq of the
     message before the first one.
 
-    `append` and `evict` cost the same per message whatever the size; `lookup` a hash look-up and
+    `extend` and `evict` cost the same per message whatever the size; `lookup` a hash look-up and
     one decoded message; `find` is bitmap arithmetic (`livelog.index.index`).
     """
 
@@ -72,49 +119,224 @@ class Window:
         self.max_bytes = max_bytes
         self.evicted_upto = follows
         """Seq of the newest message that was evicted."""
-        self._index = Index()
-        self._base = 0
-        """Position of the first element of `_frames` and `_seqs`, which run in parallel."""
-        self._frames: list[bytes] = []
+        # The messages, by position.
+        self._frames = Blocks()
         self._seqs = array("q")
-        self._bytes = 0
-        """Total size of the frames that are not evicted."""
+        self._base = 0
+        """Position of the first of `_seqs`."""
         self._ids = IdTable()
         self._renumbered_by = 0
         """Count taken off the positions so far; those in `_ids` are the original ones."""
+        self._bytes = 0
+        """Total size of the frames that are not evicted."""
+        self._safe_upto = follows
+        """Seq up to which messages may be evicted."""
+        # The index, which lags.
+        self._index = Index()
+        self._waiting: deque[Record | None] = deque()
+        """The newest messages, which are not in the index yet; None for one to be decoded again."""
+        self._waiting_bytes = 0
+        self._adding: Generator[None, None, None] | None = None
+        """Steps that add the first of them, once it has been begun."""
+        self.on_failure: Callable[[Exception], object] = _ignored
+        """Callback: the index could not be added to, and is made anew."""
+        self._failed_seq = 0
+        self._unindexable: set[int] = set()
+        """Seqs of messages that could not be added twice."""
+        self._unswept = 0
+        """Total size of the frames evicted since the last sweep began."""
+        self._sweeping: Generator[None, None, None] | None = None
+        self._unweighed = 0
+        """Total size of the frames that came, were indexed or went since the index was weighed."""
 
     def __len__(self) -> int:
-        return len(self._index)
+        return self._frames.end - self._frames.start
 
     @property
     def memory(self) -> int:
-        """Bytes of the frames."""
-        return self._bytes
+        """Bytes of memory, nearly: frames and index, also what waits for it or to be swept."""
+        waiting = self._waiting_bytes * _WAITING_BYTES
+        return self._bytes + len(self) * _MESSAGE_BYTES + waiting + self._index.memory
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Size of the frames of the messages that are not in the index yet."""
+        return self._waiting_bytes
+
+    # In.
 
     def append(self, record: Record) -> None:
         """Add the newest message; its seq must be the highest."""
-        self._index.add(record)
-        self._frames.append(record.frame)
-        self._seqs.append(record.seq)
-        self._ids.add(record.id)
-        self._bytes += len(record.frame)
-        if self._index.end > _RENUMBER_AT:
+        self.extend([record])
+
+    def extend(self, records: Sequence[Record]) -> None:
+        """Add the newest messages, in order; after an exception none has been added."""
+        end, waiting = self._frames.end, len(self._waiting)
+        try:
+            for record in records:
+                self._ids.add(record.id)
+                self._seqs.append(record.seq)
+                self._frames.append(record.frame)
+            self._waiting.extend(records)
+            size = sum([len(record.frame) for record in records])
+        except BaseException:
+            self._take_back(records, end, waiting)
+            raise
+        self._bytes += size
+        self._waiting_bytes += size
+        self._unweighed += size
+        if self._frames.end > _RENUMBER_AT:
             self._renumber()
+
+    def _take_back(self, records: Sequence[Record], end: int, waiting: int) -> None:
+        """Undo what was done to add `records`."""
+        self._frames.drop_from(end)
+        del self._seqs[end - self._base :]
+        first = end + self._renumbered_by
+        for record in reversed(records[: self._ids.end - first]):
+            self._ids.drop_last(record.id)
+        while len(self._waiting) > waiting:
+            self._waiting.pop()
+
+    # Out.
 
     def evict(self, upto: int) -> None:
         """Evict the oldest messages until the bounds hold, but none with a seq above `upto`.
 
         Above it are those that are not yet on disk: they would be nowhere.
         """
-        while len(self) > self.max_messages or (self._bytes > self.max_bytes and len(self) > 1):
-            if self._seqs[self._index.start - self._base] > upto:
-                return
-            self._evict()
+        self._safe_upto = max(self._safe_upto, upto)
+        self._evict(len(self) - self.max_messages)
+        if self._unweighed < min(_WEIGHED_BYTES, self.max_bytes // 64):
+            return
+        while self._is_full:
+            if not self._evict(min(_SHED, len(self) - 1)):
+                return  # the others are not safe
+        self._unweighed = 0
+        if self._sweeping is None and self._garbage > max(_SWEEP_BYTES, self._index.memory // 5):
+            self._sweeping, self._unswept = self._index.sweep(), 0
+
+    def bound(self, max_bytes: int) -> None:
+        """Bound the memory anew; what is safe is evicted beyond it."""
+        self.max_bytes = max_bytes
+        self._unweighed += max_bytes
+        self.evict(self._safe_upto)
+
+    @property
+    def _garbage(self) -> float:
+        """Memory of evicted messages in the index, nearly: its part is that of their frames."""
+        indexed = self._bytes - self._waiting_bytes
+        return self._index.memory * self._unswept / (indexed + self._unswept or 1)
+
+    @property
+    def _is_full(self) -> bool:
+        """Tell whether the kept messages and their part of the index take more than `max_bytes`."""
+        return len(self) > 1 and self.memory - self._garbage > self.max_bytes
 
     def trim(self, upto: int) -> None:
         """Evict all messages up to this seq."""
-        while len(self) and self._seqs[self._index.start - self._base] <= upto:
-            self._evict()
+        self._safe_upto = max(self._safe_upto, upto)
+        self._evict(self.position_after(upto) - self._frames.start)
+        self.evict(upto)
+
+    def _evict(self, count: int) -> int:
+        """Evict up to `count` of the oldest messages, if they are safe; return how many."""
+        start = self._frames.start
+        position = min(start + count, self.position_after(self._safe_upto))
+        if position <= start:
+            return 0
+        self.evicted_upto = self._seqs[position - 1 - self._base]
+        for unknown in range(self._index.end, position):
+            self._waiting.popleft()
+            self._waiting_bytes -= len(self._frames[unknown])
+            self._adding = None
+        size = self._frames.drop_before(position)
+        self._bytes -= size
+        self._unswept += size
+        self._unweighed += size
+        self._index.forget_before(position)
+        if position - self._base >= max(_COMPACT_AT, len(self) // 8):
+            self._compact()
+        return position - start
+
+    def _compact(self) -> None:
+        start = self._frames.start
+        del self._seqs[: start - self._base]
+        self._ids.forget_before(start + self._renumbered_by)
+        self._base = start
+
+    def _renumber(self) -> None:
+        while self._waiting:
+            self._add_some()
+        self._compact()
+        distance = self._frames.start
+        self._renumbered_by += distance
+        self._index = self._index.renumbered()
+        self._frames.renumber(distance)
+        self._base = 0
+        self._sweeping, self._unswept = None, 0
+
+    # The index follows.
+
+    def work(self) -> bool:
+        """Make a step of the work on the index; return False when there is none."""
+        if self._waiting:
+            self._add_some()
+        if self._sweeping is not None and next(self._sweeping, self) is self:
+            self._sweeping = None
+        return bool(self._waiting or self._sweeping)
+
+    def _add_some(self) -> None:
+        """Make the next step in which the first of the waiting messages is added to the index.
+
+        After an exception the index is made anew.
+        """
+        position = self._index.end
+        try:
+            if self._adding is None:
+                self._adding = self._index.adding(self._waiting[0] or self._decoded(position))
+            if next(self._adding, self) is not self:
+                return
+        except Exception as error:
+            self._start_anew(position)
+            self.on_failure(error)
+            return
+        self._adding = None
+        self._waiting.popleft()
+        size = len(self._frames[position])
+        self._waiting_bytes -= size
+        self._unweighed += size
+        self.evict(self._safe_upto)
+
+    def _start_anew(self, failed: int) -> None:
+        """Drop the index, which is in an unknown state, and begin another.
+
+        A message that fails twice is left out of it, but for its type and time.
+        """
+        seq = self._seqs[failed - self._base]
+        self._unindexable |= {seq} if self._failed_seq == seq else set()
+        self._failed_seq = seq
+        self._index = Index(first=self._frames.start)
+        self._waiting = deque([None] * len(self))
+        self._waiting_bytes = self._bytes
+        self._adding = self._sweeping = None
+        self._unswept = 0
+
+    def _decoded(self, position: int) -> Record:
+        """Make the record again that the log made of a message when it came in."""
+        seq = self._seqs[position - self._base]
+        record = _record(seq, self._frames[position])
+        if seq in self._unindexable:
+            return msgspec.structs.replace(record, keys=(), text="")
+        return record
+
+    def _follow(self, seq: int) -> Generator[None, None, None]:
+        """Bring the index up to the message with this seq."""
+        while self._index.end < self.position_after(seq):
+            self._add_some()
+            yield
+
+    # Reads.
 
     @property
     def newest(self) -> int:
@@ -124,31 +346,74 @@ class Window:
     def lookup(self, id: str) -> Known | None:
         """Return the newest message with this id, None when it is not in the window."""
         places = [place - self._renumbered_by for place in self._ids.candidates(id)]
-        kept = [place for place in places if place >= self._index.start]
+        kept = [place for place in places if place >= self._frames.start]
         for place in sorted(kept, reverse=True):
             payload = self.payload(place)
             if id_of(payload) == id:
                 return Known(self._seqs[place - self._base], payload)
         return None
 
-    def after(self, cursor: int, wanted: Subscription, max_bytes: int) -> Chunk:
-        """Return the wanted messages after `cursor`, up to about `max_bytes` of frames."""
-        first = self.position_after(cursor)
-        reach = range(first, min(first + _SCANNED_PER_CHUNK, self._index.end))
+    def after(
+        self,
+        cursor: int,
+        wanted: Subscription,
+        max_bytes: int,
+        is_over: Callable[[], bool] = _never,
+    ) -> Chunk:
+        """Return the wanted messages after `cursor`, up to about `max_bytes` of frames.
+
+        It returns what it has when `is_over` tells that the time is used up, or when it finds that
+        what follows has been evicted meanwhile; `cursor` of the chunk says how far it came.
+        """
         found: list[bytes] = []
-        for position in self._wanted(wanted, reach):
-            frame = self._frames[position - self._base]
-            found.append(frame)
-            max_bytes -= len(frame)
-            if max_bytes <= 0:
-                reach = range(first, position + 1)
+        cursor = max(cursor, self.evicted_upto)
+        first = start = self.position_after(cursor)
+        while first < self._frames.end and max_bytes > 0 and self._reach(first, is_over):
+            reach = range(first, min(first + _SCANNED, self._index.end))
+            positions, reach = self._wanted(wanted, reach, is_over)
+            some = self._frames.at(positions)
+            sizes = list(accumulate(map(len, some)))
+            fit = bisect_left(sizes, max_bytes) + 1
+            if fit < len(some):
+                some, reach = some[:fit], range(first, positions[fit - 1] + 1)
+            found += some
+            max_bytes -= sizes[len(some) - 1] if some else 0
+            first = reach.stop
+            cursor = self._seqs[first - 1 - self._base]
+            if is_over():
                 break
-        if reach:
-            cursor = self._seqs[reach[-1] - self._base]
-        return Chunk(found, max(cursor, self.evicted_upto), len(reach))
+        return Chunk(found, cursor, first - start)
+
+    def _reach(self, position: int, is_over: Callable[[], bool]) -> bool:
+        """Bring the index up to a position; False when the time ends before, or it is evicted."""
+        while self._index.end <= position:
+            self._add_some()
+            if is_over():
+                break
+        return self._frames.start <= position < self._index.end
+
+    def _wanted(
+        self, wanted: Subscription, within: range, is_over: Callable[[], bool]
+    ) -> tuple[BitMap, range]:
+        """Return the wanted positions, and how much of `within` was looked at in the time."""
+        found, unread = BitMap(), dict[int, Query]()
+        for _, query in wanted.parts:
+            some = plan.select(self._index, query, within)
+            if query.phrases:
+                unread.update(dict.fromkeys(some, query))
+            else:
+                found |= some
+        for position, query in sorted(unread.items(), key=itemgetter(0)):
+            if all(self._mentions(position, phrase) for phrase in query.phrases):
+                found.add(position)
+            if is_over():
+                found.remove_range(position + 1, within.stop)
+                return found, range(within.start, position + 1)
+        return found, within
 
     def find(self, query: Query) -> Generator[None, None, Matches]:
         """Find all messages that match `query`."""
+        yield from self._follow(self.newest)
         index = self._index
         found = yield from plan.find(index, query, self._mentions)
         if index is not self._index:  # positions have been counted anew meanwhile
@@ -157,58 +422,39 @@ class Window:
 
     def position_after(self, seq: int) -> int:
         """Return the position of the oldest message with a seq above this one."""
-        return self._base + bisect_right(self._seqs, seq, lo=self._index.start - self._base)
+        return self._base + bisect_right(self._seqs, seq, lo=self._frames.start - self._base)
 
     def frame(self, position: int) -> bytes:
         """Return the frame of the message at a position."""
-        return self._frames[position - self._base]
+        return self._frames[position]
 
     def payload(self, position: int) -> bytes:
         """Return the message at a position."""
         return frames.payload(self.frame(position))
 
-    def _wanted(self, wanted: Subscription, within: range) -> BitMap:
-        found = BitMap()
-        for _, query in wanted.parts:
-            found |= plan.scan(self._index, query, self._mentions, within)
-        return found
-
     def _mentions(self, position: int, phrase: Phrase) -> bool:
         """Tell whether the message at `position` is still there and has `phrase` in its text."""
-        return position >= self._index.start and mentions(self.payload(position), phrase)
-
-    def _evict(self) -> None:
-        oldest = self._index.start - self._base
-        frame, seq = self._frames[oldest], self._seqs[oldest]
-        self._index.forget()
-        self._bytes -= len(frame)
-        self.evicted_upto = seq
-        self._frames[oldest] = b""
-        if oldest + 1 >= max(_COMPACT_AT, len(self) // 8):
-            self._compact()
-
-    def _compact(self) -> None:
-        evicted = self._index.start - self._base
-        del self._frames[:evicted], self._seqs[:evicted]
-        self._ids.forget_before(self._index.start + self._renumbered_by)
-        self._base = self._index.start
-
-    def _renumber(self) -> None:
-        self._compact()
-        self._renumbered_by += self._base
-        self._index = self._index.renumbered()
-        self._base = 0
+        return position >= self._frames.start and mentions(self.payload(position), phrase)
 
     def _check(self) -> None:
         """Assert that order, bounds and tables hold."""
         self._index._check()
-        start = self._index.start - self._base
-        frames_kept, seqs = self._frames[start:], self._seqs[start:]
-        assert len(frames_kept) == len(seqs) == len(self)
+        self._frames._check()
+        start, end = self._frames.start, self._frames.end
+        kept, seqs = self._frames.between(start, end), self._seqs[start - self._base :]
+        assert len(kept) == len(seqs) == len(self)
         assert list(seqs) == sorted(set(seqs))
         assert all(seq > self.evicted_upto for seq in seqs)
-        assert self._bytes == sum(map(len, frames_kept))
-        payloads = [frames.payload(frame) for frame in frames_kept]
+        assert self._bytes == sum(map(len, kept))
+        payloads = [frames.payload(frame) for frame in kept]
         known = map(Known, seqs, payloads)
         newest = dict(zip(map(id_of, payloads), known, strict=True))
         assert all(self.lookup(id) == one for id, one in newest.items())
+        # The index lags by the messages that wait, and by no other.
+        assert self._index.start == start
+        assert self._index.end + len(self._waiting) == end
+        waiting = kept[len(kept) - len(self._waiting) :]
+        found = zip(self._waiting, waiting, strict=True)
+        assert all(one is None or one.frame == frame for one, frame in found)
+        assert self._waiting_bytes == sum(map(len, waiting))
+        assert self._ids.end == end + self._renumbered_by

@@ -19,6 +19,8 @@ from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request
 from livelog.wire.bom import without_bom
 
+Body = bytes | bytearray
+
 Place = dict[str, int]
 """`index` in an array or `line` of NDJSON, for the details of a refusal."""
 
@@ -30,7 +32,7 @@ def messages(request: Request) -> Iterator[tuple[Place, bytes]]:
     if split is None:
         issue = "not a kind of body that is taken"
         raise RefusedError(UNSUPPORTED_DATA, "content-type", issue, allowed=[*_KINDS])
-    return split(bytes(request.body))
+    return split(request.body)
 
 
 def unpack(request: Request, max_bytes: int) -> Generator[None, None, None]:
@@ -89,10 +91,10 @@ def _window_bits(coding: str, packed: memoryview) -> int:
     return zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS
 
 
-def _from_json(data: bytes) -> Iterator[tuple[Place, bytes]]:
-    body = without_bom(data)
+def _from_json(data: Body) -> Iterator[tuple[Place, bytes]]:
+    body = without_bom(bytes(data))
     if not body.lstrip().startswith(b"["):
-        yield {}, body
+        yield {}, bytes(body)
         return
     try:
         items = _array_decoder.decode(body)
@@ -102,11 +104,16 @@ def _from_json(data: bytes) -> Iterator[tuple[Place, bytes]]:
         yield {"index": index}, bytes(item)
 
 
-def _from_lines(body: bytes) -> Iterator[tuple[Place, bytes]]:
-    for number, line in enumerate(body.split(b"\n"), 1):
-        text = without_bom(line)  # of every line: files of their own may have been joined
-        if text.strip():
-            yield {"line": number}, text
+def _from_lines(body: Body) -> Iterator[tuple[Place, bytes]]:
+    start, number = 0, 1
+    while start < len(body):
+        end = body.find(b"\n", start)
+        end = len(body) if end < 0 else end
+        # Of every line: files of their own may have been joined.
+        line = without_bom(bytes(body[start:end]))
+        if line.strip():
+            yield {"line": number}, line
+        start, number = end + 1, number + 1
 
 
 _STEP = 64 * 1024
@@ -120,7 +127,7 @@ _CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 
 _array_decoder = msgspec.json.Decoder(list[Raw])
 
-_KINDS: dict[str, Callable[[bytes], Iterator[tuple[Place, bytes]]]] = {
+_KINDS: dict[str, Callable[[Body], Iterator[tuple[Place, bytes]]]] = {
     "application/json": _from_json,
     "application/x-ndjson": _from_lines,
     "application/ndjson": _from_lines,

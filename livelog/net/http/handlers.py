@@ -19,7 +19,7 @@ import msgspec
 
 from livelog.auth.credentials import NOTHING
 from livelog.auth.principal import ADMIN, ANYBODY, Principal
-from livelog.budget import Owner, interleaved
+from livelog.budget import Owner, Pace, interleaved
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.log.ingest import decode
@@ -34,11 +34,8 @@ from livelog.wire.commands import GetHistory, Search
 from livelog.wire.events import Event, encoder
 from livelog.wire.record import Draft, Receipt
 
-_MESSAGES_PER_STEP = 100
-"""Messages of one request that are handled between two pauses: some milliseconds."""
-
-_BYTES_PER_STEP = 256 * 2**10
-"""Bytes of them, at most."""
+_WRITTEN_AT_ONCE = 256
+"""Receipts that are written as JSON in one step: a tenth of a millisecond."""
 
 _COPIES = 4
 """Times that a body is in memory while it is published: it and its messages, each in two forms."""
@@ -175,6 +172,32 @@ async def publish(context: Context, request: Request) -> Response:
     """
     context.limiter.spend("messages", request.address, request.principal)
     await interleaved(_counted_body(context, request))
+    places, drafts = await interleaved(_admitted(context, request))
+    if not drafts:
+        raise RefusedError(PROTOCOL_ERROR, "body", "there is no message in it")
+    context.limiter.charge(len(drafts) - 1, request.address, request.principal)
+    # What has begun is carried through, even if the client leaves.
+    publishing = context.loop.create_task(_outcomes(context, drafts))
+    receipts = _acknowledged(places, drafts, await asyncio.shield(publishing))
+    return await interleaved(_published(receipts))
+
+
+def _published(receipts: list[Receipt]) -> Generator[None, None, Response]:
+    """Make the answer in steps, since a body may have a hundred thousand messages."""
+    parts: list[bytes] = []
+    for start in range(0, len(receipts), _WRITTEN_AT_ONCE):
+        some = receipts[start : start + _WRITTEN_AT_ONCE]
+        named = [{"id": receipt.id, "seq": receipt.seq} for receipt in some]
+        parts.append(msgspec.json.encode(named)[1:-1])
+        yield
+    head = b'{"action":"published","count":%d,"messages":[' % len(receipts)
+    return Response(b"%b%b]}" % (head, b",".join(parts)), 201)
+
+
+def _admitted(
+    context: Context, request: Request
+) -> Generator[None, None, tuple[list[Place], list[Draft]]]:
+    """Check the messages of a body one by one. Raises `RefusedError` for the first wrong one."""
     places: list[Place] = []
     drafts: list[Draft] = []
     for place, raw in messages(request):
@@ -183,22 +206,8 @@ async def publish(context: Context, request: Request) -> Response:
         except RefusedError as refused:
             raise refused.explain(place) from None
         places.append(place)
-        if len(drafts) % _MESSAGES_PER_STEP == 0:
-            await asyncio.sleep(0)
-    if not drafts:
-        raise RefusedError(PROTOCOL_ERROR, "body", "there is no message in it")
-    context.limiter.charge(len(drafts) - 1, request.address, request.principal)
-    # What has begun is carried through, even if the client leaves.
-    publishing = context.loop.create_task(_outcomes(context, drafts))
-    receipts = _acknowledged(places, drafts, await asyncio.shield(publishing))
-    return _json(
-        {
-            "action": "published",
-            "count": len(receipts),
-            "messages": [{"id": receipt.id, "seq": receipt.seq} for receipt in receipts],
-        },
-        status=201,
-    )
+        yield
+    return places, drafts
 
 
 def _counted_body(context: Context, request: Request) -> Generator[None, None, None]:
@@ -209,29 +218,38 @@ def _counted_body(context: Context, request: Request) -> Generator[None, None, N
 
 
 async def _outcomes(context: Context, drafts: list[Draft]) -> list[Outcome]:
-    """Publish in steps, so that a large body does not hold up the loop; wait for all outcomes."""
-    steps: list[asyncio.Future[Sequence[Outcome]]] = []
-    for part in _parts(drafts):
-        if steps and context.memory.refusal is not None:
-            await asyncio.wait(steps)  # what is on disk may leave the window
+    """Publish in batches, so that a large body does not hold up the loop; wait for all outcomes."""
+    batches: list[asyncio.Future[Sequence[Outcome]]] = []
+    done = 0
+    while done < len(drafts):
+        done = await interleaved(_publishing(context, drafts, done, batches))
+        if done < len(drafts):
+            await asyncio.wait(batches)  # what is on disk may leave the window
+    return [outcome for batch in batches for outcome in await batch]
+
+
+def _publishing(
+    context: Context,
+    drafts: list[Draft],
+    start: int,
+    batches: list[asyncio.Future[Sequence[Outcome]]],
+) -> Generator[None, None, int]:
+    """Publish `drafts` from `start` on, as index and memory have room; return how far it came.
+
+    Each batch adds a future; there is at least one.
+    """
+    pace = Pace()
+    while start < len(drafts):
+        yield from context.log.making_room()
         answered: asyncio.Future[Sequence[Outcome]] = context.loop.create_future()
-        context.ingest.publish(part, answered.set_result)
-        steps.append(answered)
-        await asyncio.sleep(0)
-    return [outcome for step in steps for outcome in await step]
-
-
-def _parts(drafts: list[Draft]) -> Iterator[list[Draft]]:
-    """Divide `drafts` into parts that are bounded in number and in bytes."""
-    part: list[Draft] = []
-    size = 0
-    for draft in drafts:
-        size += len(draft.payload)
-        if part and (len(part) == _MESSAGES_PER_STEP or size > _BYTES_PER_STEP):
-            yield part
-            part, size = [], len(draft.payload)
-        part.append(draft)
-    yield part
+        batches.append(answered)
+        with pace:
+            context.ingest.publish(drafts[start : start + pace.size], answered.set_result)
+            start += pace.size
+        if context.memory.refusal is not None:
+            break
+        yield
+    return start
 
 
 def _acknowledged(
@@ -239,13 +257,13 @@ def _acknowledged(
 ) -> list[Receipt]:
     """Return the receipts of a whole body. Raises `RefusedError` unless there is one for each."""
     receipts = [outcome for outcome in outcomes if not isinstance(outcome, RefusedError)]
+    if len(receipts) == len(outcomes):
+        return receipts
     refused = [
         (outcome, {**place, "id": draft.id, "error_code": outcome.code, "issue": outcome.issue})
         for place, draft, outcome in zip(places, drafts, outcomes, strict=True)
         if isinstance(outcome, RefusedError)
     ]
-    if not refused:
-        return receipts
     first = refused[0][0]
     if not receipts and all(outcome.code == first.code for outcome, _ in refused):
         raise first

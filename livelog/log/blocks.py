@@ -1,0 +1,90 @@
+"""Frames by position, in a form that the garbage collector does not walk through.
+
+A list of a million frames is visited from end to end by every full collection, which holds the loop
+for a tenth of a second. Here they stand in tuples of some dozens, which the collector stops to
+track as soon as it has seen that they hold nothing but bytes; it visits the list of tuples alone.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from pyroaring import BitMap
+
+_SIZE = 32
+"""Frames in a block."""
+
+
+class Blocks:
+    """Frames at the positions from `start` up to, not including, `end`."""
+
+    def __init__(self) -> None:
+        self.start = 0
+        self.end = 0
+        self._base = 0
+        """Position at which the first block begins."""
+        self._blocks: list[tuple[bytes, ...]] = []
+        """All are full but the last; dropped frames of the first are empty."""
+
+    def append(self, frame: bytes) -> None:
+        """Add a frame at `end`; after an exception nothing has changed."""
+        end = self.end + 1
+        if (self.end - self._base) % _SIZE:
+            self._blocks[-1] = (*self._blocks[-1], frame)
+        else:
+            self._blocks.append((frame,))
+        self.end = end
+
+    def __getitem__(self, position: int) -> bytes:
+        block, place = divmod(position - self._base, _SIZE)
+        return self._blocks[block][place]
+
+    def between(self, first: int, end: int) -> list[bytes]:
+        """Return the frames from `first` up to `end`."""
+        low, skipped = divmod(first - self._base, _SIZE)
+        high = -((self._base - end) // _SIZE)
+        found = list(chain.from_iterable(self._blocks[low:high]))
+        return found[skipped : skipped + end - first]
+
+    def at(self, positions: BitMap) -> list[bytes]:
+        """Return the frames at some positions, in order."""
+        if not positions:
+            return []
+        first = positions.min()
+        found = self.between(first, positions.max() + 1)
+        return found if len(found) == len(positions) else [found[p - first] for p in positions]
+
+    def drop_before(self, position: int) -> int:
+        """Drop the frames below `position`; return their size in bytes."""
+        size = sum(map(len, self.between(self.start, position)))
+        self.start = position
+        whole, place = divmod(position - self._base, _SIZE)
+        del self._blocks[:whole]
+        self._base += whole * _SIZE
+        if place:
+            first = list(self._blocks[0])
+            first[:place] = [b""] * place
+            self._blocks[0] = tuple(first)
+        return size
+
+    def drop_from(self, position: int) -> None:
+        """Take back the frames from `position` on."""
+        whole, place = divmod(position - self._base, _SIZE)
+        kept = self._blocks[whole][:place] if place else ()
+        del self._blocks[whole:]
+        if place:
+            self._blocks.append(kept)
+        self.end = position
+
+    def renumber(self, distance: int) -> None:
+        """Count all positions lower by `distance`."""
+        self.start -= distance
+        self.end -= distance
+        self._base -= distance
+
+    def _check(self) -> None:
+        """Assert that the blocks are full and hold the positions."""
+        assert self._base <= self.start <= self.end
+        assert all(len(block) == _SIZE for block in self._blocks[:-1])
+        assert sum(map(len, self._blocks)) == self.end - self._base
+        assert not any(self.between(self._base, self.start))
