@@ -265,6 +265,7 @@ class Server(InProcess):
             commits=lambda: self._store.journal.pending_bytes,
             bound=log.bound,
         )
+        log.on_work = self._index
         catch_up = CatchUp(log, hub)
         catch_up.chunk_bytes = memory.chunk_bytes
         pacing = Pacing(config.fanout.share, config.fanout.latency_target)

@@ -126,8 +126,7 @@ class Log:
 
     def bound(self, max_bytes: int) -> None:
         """Bound the memory of the window anew; what is safe on disk is evicted beyond it."""
-        self._window.max_bytes = max_bytes
-        self._window.evict(self._safe_upto)
+        self._window.bound(max_bytes)
 
     @property
     def impaired(self) -> str:
