@@ -137,14 +137,20 @@ class NGrams:
                     del self._grams[gram]
         self._free.append(number)
 
-    def compact(self) -> None:
-        """Give back the memory of tables in which few words are left of many."""
-        if self._roomy.is_sparse(self._count):
-            self._words = [dict(run) for run in self._words]
-            self._grams, self._queued = dict(self._grams), dict(self._queued)
-            if not self._count:
-                self.end, self._words, self._free = 0, [], array("I")
-                self._order, self._first = array("I"), 0
+    def compact(self) -> Steps[None]:
+        """Give back the memory of tables in which few words are left of many, in steps."""
+        if not self._roomy.is_sparse(self._count):
+            return
+        if not self._count:
+            self.end, self._words, self._free = 0, [], array("I")
+            self._order, self._first = array("I"), 0
+        for place in range(len(self._words)):
+            self._words[place] = dict(self._words[place])
+            yield
+        self._grams = dict(self._grams)
+        yield
+        self._queued = dict(self._queued)
+        yield
 
     def word(self, number: int) -> str | None:
         """Return the word with a number, None if no word has it."""

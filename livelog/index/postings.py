@@ -157,9 +157,11 @@ class Postings:
             if len(self._ngrams.entered_with(gram)) < _READY_FROM // 2:
                 self._unready(gram)
             yield
-        self._ngrams.compact()
+        yield from self._ngrams.compact()
         if self._roomy.is_sparse(len(self._of_word)):
-            self._of_word, self._marks = dict(self._of_word), dict(self._marks)
+            self._of_word = dict(self._of_word)
+            yield
+            self._marks = dict(self._marks)
 
     def _sweep_word(self, number: int, word: str, start: int) -> None:
         before = self._of_word[word]

@@ -216,6 +216,12 @@ class Window:
         if self._sweeping is None and self._garbage > max(_SWEEP_BYTES, self._index.memory // 5):
             self._sweeping, self._unswept = self._index.sweep(), 0
 
+    def bound(self, max_bytes: int) -> None:
+        """Bound the memory anew; what is safe is evicted beyond it."""
+        self.max_bytes = max_bytes
+        self._unweighed += max_bytes
+        self.evict(self._safe_upto)
+
     @property
     def _garbage(self) -> float:
         """Memory of evicted messages in the index, nearly: its part is that of their frames."""

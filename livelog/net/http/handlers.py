@@ -218,19 +218,38 @@ def _counted_body(context: Context, request: Request) -> Generator[None, None, N
 
 
 async def _outcomes(context: Context, drafts: list[Draft]) -> list[Outcome]:
-    """Publish in batches, as index and memory have room; wait for all outcomes."""
+    """Publish in batches, so that a large body does not hold up the loop; wait for all outcomes."""
     batches: list[asyncio.Future[Sequence[Outcome]]] = []
-    start, pace = 0, Pace()
-    while start < len(drafts):
-        await interleaved(context.log.making_room())
-        if batches and context.memory.refusal is not None:
+    done = 0
+    while done < len(drafts):
+        done = await interleaved(_publishing(context, drafts, done, batches))
+        if done < len(drafts):
             await asyncio.wait(batches)  # what is on disk may leave the window
+    return [outcome for batch in batches for outcome in await batch]
+
+
+def _publishing(
+    context: Context,
+    drafts: list[Draft],
+    start: int,
+    batches: list[asyncio.Future[Sequence[Outcome]]],
+) -> Generator[None, None, int]:
+    """Publish `drafts` from `start` on, as index and memory have room; return how far it came.
+
+    Each batch adds a future; there is at least one.
+    """
+    pace = Pace()
+    while start < len(drafts):
+        yield from context.log.making_room()
         answered: asyncio.Future[Sequence[Outcome]] = context.loop.create_future()
         batches.append(answered)
         with pace:
             context.ingest.publish(drafts[start : start + pace.size], answered.set_result)
             start += pace.size
-    return [outcome for batch in batches for outcome in await batch]
+        if context.memory.refusal is not None:
+            break
+        yield
+    return start
 
 
 def _acknowledged(
