@@ -330,8 +330,9 @@ class Memory:
     def refusal(self) -> RefusedError | None:
         """The reason why no message can be taken now, None when one can."""
         self._adjust()  # the commits may have changed
-        late = self._window() - self._bound  # what is not on disk cannot be evicted
-        return _short() if self._room() < 0 or late > 2 * self._reserve else None
+        if self._is_late():  # without commits, nothing else would have the window evict
+            self._tell_bound(self._bound)
+        return _short() if self._room() < 0 or self._is_late() else None
 
     def figures(self) -> dict[str, int]:
         """Return the bytes of each account, and the limit."""
@@ -346,6 +347,10 @@ class Memory:
         }
 
     # How it is divided.
+
+    def _is_late(self) -> bool:
+        """Tell whether the window takes too much: what is not on disk cannot be evicted."""
+        return self._window() - self._bound > 2 * self._reserve
 
     def _beside(self) -> int:
         """Return the bytes of everything but the window."""

@@ -118,6 +118,14 @@ def test_messages_are_refused_while_too_many_wait_for_the_disk() -> None:
     assert place.memory.refusal is None
 
 
+def test_a_window_whose_index_has_grown_is_told_its_bound_again() -> None:
+    """No commit would do it, since messages are refused."""
+    place = Place()
+    place.window = 200 * MIB
+    assert place.memory.refusal is None
+    assert place.window == 128 * MIB
+
+
 def test_bodies_are_shared_out_and_small_ones_have_room() -> None:
     place = Place()
     first, second, small = object(), object(), object()
