@@ -22,7 +22,18 @@ import pytest
 import uvloop
 
 from tests.support.disk import key_file, reading_processes
-from tests.support.wire import PATIENCE, TYPES, Client, Http, Json, soon, take_frame, until, user
+from tests.support.wire import (
+    PATIENCE,
+    TEXT,
+    TYPES,
+    Client,
+    Http,
+    Json,
+    soon,
+    take_frame,
+    until,
+    user,
+)
 from tests.test_query import plainly
 
 ROUNDS = {"plain": 25, "encrypted": 5}
@@ -163,8 +174,10 @@ async def _next_text(client: Client) -> bytes:
     loop = asyncio.get_running_loop()
     while True:
         frame = take_frame(client.unread)
-        if frame is not None:
+        if frame is not None and frame.opcode == TEXT:  # not a ping, which comes after a while
             return frame.payload
+        if frame is not None:
+            continue
         data = await loop.sock_recv(client.sock, 1 << 16)
         if not data:
             raise EOFError

@@ -41,14 +41,16 @@ class House:
 
     def __init__(self, window: int = 100, types: Sequence[MessageType] = ("user", "dm")) -> None:
         self.now = NOW
-        self.hub = Hub()
-        self.log = Log(Window(window, 1 << 20), open_memory(), [self.hub])
+        store = open_memory(NOW)
+        self.hub = Hub(store.bounds.last_seq)
+        self.log = Log(Window(window, 1 << 20), store, [self.hub])
         self.engine = LocalEngine(lambda: self.now)
         self.engine.start(self.log)
         self.ingest = Ingest(self.engine, lambda: self.now, max_bytes=2000)
         self.received: list[bytes] = []
         reader = Reader(self.received.append, Silent())
         reader.subscription = self.wanted = NOTHING.with_types(dict.fromkeys(types, EVERYTHING))
+        reader.cursor = self.hub.head
         self.hub.join(reader)
 
     def publish(self, *messages: dict[str, Any]) -> list[Receipt]:
