@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import unicodedata
+from itertools import product
 
 import hypothesis.strategies as st
 import msgspec
@@ -152,6 +153,14 @@ def test_a_phrase_does_not_reach_over_the_end_of_a_field() -> None:
 
 
 K = 64 * 1024
+RUNS_OF_PUNCTUATION = " ".join(
+    [
+        "a",
+        *".!,;:?()[]{}<>/|-+*&^%$#@",
+        *map("".join, product(".!,;:?()[]{}<>/|-+*&^%$#@", repeat=3)),
+        "c b",
+    ]
+)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +171,11 @@ K = 64 * 1024
         (("a",) * 31 + ("b",), "b " + "a " * (K // 2)),
         (("a",) * 32, "x " + "a" * K),
         (("x", "y") * 15 + ("x", "x"), "x y " * (K // 4)),
-        (("a", ".", "b"), "b a " + ". " * (K // 2)),
+        (("a", ".", "b"), "b a " + ". " * (K // 2) + "c b"),
+        (("a",) * 31 + ("b",), "b " + "a " * 15 + "!" * (K - 40)),
+        (("a",) * 31 + ("b",), "b " + "a " * 15 + "\\" * 4 * K),
+        (("a", "b"), "ba\0" * (8 * K // 3)),
+        (("a", *".!,;:?()[]{}<>/|-+*&^%$#@", "b"), RUNS_OF_PUNCTUATION),
     ],
 )
 def test_a_phrase_takes_time_linear_in_the_text(phrase: Phrase, text: str) -> None:

@@ -107,13 +107,14 @@ def occurs(phrase: Phrase, folded: str) -> bool:
             return False
     if len(phrase) == 1:
         return True
-    for passage in folded.split("\n"):
-        at = passage.find(phrase[0])
-        if at >= 0 and phrase[-1] in passage:
-            begun = passage[passage.rfind(" ", 0, at) + 1 :]
-            if _side_by_side(phrase, begun.split()):
-                return True
-    return False
+    first, last = folded.find(phrase[0]), folded.rfind(phrase[-1])
+    begun, end = _start_of_word(folded, first), last + len(phrase[-1])
+    # The end of a passage becomes a word that no phrase has.
+    return _side_by_side(phrase, folded[begun:end].replace("\n", f" {_END} ").split())
+
+
+def _start_of_word(folded: str, at: int) -> int:
+    return max(folded.rfind(" ", 0, at), folded.rfind("\n", 0, at)) + 1
 
 
 def _side_by_side(phrase: Phrase, words: list[str]) -> bool:
@@ -123,30 +124,47 @@ def _side_by_side(phrase: Phrase, words: list[str]) -> bool:
     which it may have begun are followed at once, so that each word of the text is read once.
     """
     first, whole = phrase[0], 1 << len(phrase) - 1
-    places: dict[str, int] = {}
-    for place, word in enumerate(phrase):
-        places[word] = places.get(word, 0) | 1 << place
-    known: dict[str, tuple[int, int]] = {}
+    following = _Following(phrase)
+    known: dict[tuple[str, int], int] = {}
     reached = 0
     for word in words:
         if reached or first in word:
-            if word not in known:
-                known[word] = _fit(places, word)
-            fitting, passed_over = known[word]
-            reached = (reached << 1 | 1) & fitting | reached & passed_over
+            step = word, reached
+            if step not in known:
+                known[step] = following.after(word, reached)
+            reached = known[step]
             if reached & whole:
                 return True
     return False
 
 
-def _fit(places: dict[str, int], word: str) -> tuple[int, int]:
-    """Return the places that `word` may take, and all if it is punctuation to be passed over."""
-    fitting = 0
-    for part, at in places.items():
-        if part in word:
-            fitting |= at
-    letter = word[0].isalnum() or not _PUNCTUATION.match(word)
-    return fitting, 0 if letter else -1
+@lru_cache(maxsize=4096)
+def _is_punctuation(char: str) -> bool:
+    return char != _END and _PUNCTUATION.match(char) is not None
+
+
+class _Following:
+    """The places of the words of a phrase, as bits, of which those in question are compared."""
+
+    def __init__(self, phrase: Phrase) -> None:
+        self._places: dict[str, int] = {}
+        for place, part in enumerate(phrase):
+            self._places[part] = self._places.get(part, 0) | 1 << place
+        self._in_question: dict[int, list[tuple[str, int]]] = {}
+        """Places in question → their parts, each with all its places."""
+
+    def after(self, word: str, reached: int) -> int:
+        """Return what is reached after one more word of the text."""
+        found = reached if reached and _is_punctuation(word[0]) else 0  # to be passed over
+        wanted = (reached << 1 | 1) & ~found
+        parts = self._in_question.get(wanted)
+        if parts is None:
+            parts = [one for one in self._places.items() if one[1] & wanted]
+            self._in_question[wanted] = parts
+        for part, at in parts:
+            if part in word:
+                found |= at & wanted
+        return found
 
 
 def may_occur(phrase: Phrase, json: bytes) -> bool:
@@ -161,7 +179,7 @@ def may_occur(phrase: Phrase, json: bytes) -> bool:
     for word in found.lone:
         if word not in json:
             return False
-    return found.together is None or _may_follow(found.together, found.others, json)
+    return found.first is None or _may_follow(found.first, found.behind, found.others, json)
 
 
 class _InJson(NamedTuple):
@@ -169,8 +187,10 @@ class _InJson(NamedTuple):
 
     lone: tuple[bytes, ...]
     """Words to be looked for one by one: punctuation, or the only word."""
-    together: re.Pattern[bytes] | None
-    """Finds words with the first one in them, and captures those behind; None if it is alone."""
+    first: re.Pattern[bytes] | None
+    """Finds words with the first one in them; None if it is the only word."""
+    behind: re.Pattern[bytes]
+    """Captures as many words behind as there are others."""
     others: tuple[bytes, ...]
     """Words, but the first, that follow each other."""
 
@@ -181,6 +201,9 @@ _BETWEEN = rb"(?>(?:\\(?:[^u]|u[0-9a-f]{4})|[^0-9a-z_\\])+)"
 _TRIED = 16
 """Words that are followed before the text has to be read: common ones may stand in each place."""
 
+_FOLLOWED = 2048
+"""Bytes in which those behind are looked for, before the text has to be read: it may be all gap."""
+
 
 @lru_cache(maxsize=1024)
 def _in_json(phrase: Phrase) -> _InJson | None:
@@ -189,21 +212,25 @@ def _in_json(phrase: Phrase) -> _InJson | None:
     if not all(map(str.isascii, words)):
         return None
     # Punctuation may be passed over, so that only the other words follow each other.
-    letters = [word for word in words if not _PUNCTUATION.match(word)]
+    letters = [word for word in words if not _is_punctuation(word[0])]
     lone = [word for word in words if word not in letters] if len(letters) > 1 else words
     first, *others = [word.encode() for word in letters] or [b""]
-    following = rb"%b((?>\w*))" % _BETWEEN * len(others)
-    # Matches at each first word, even if nothing follows: a search would begin again inside of it.
-    together = re.compile(rb"%b(?>\w*)(?=%b|)" % (first, following)) if others else None
+    # Matches whole words, or a search would begin again inside of them.
+    begun = re.compile(rb"%b(?>\w*)" % first) if others else None
+    behind = re.compile((rb"%b((?>\w*))" % _BETWEEN) * len(others))
     escaped = [msgspec.json.encode(word)[1:-1] for word in lone]
-    return _InJson(tuple(escaped), together, tuple(others))
+    return _InJson(tuple(escaped), begun, behind, tuple(others))
 
 
-def _may_follow(together: re.Pattern[bytes], others: tuple[bytes, ...], json: bytes) -> bool:
-    for tried, found in enumerate(together.finditer(json)):
-        if tried == _TRIED:
+def _may_follow(
+    first: re.Pattern[bytes], behind: re.Pattern[bytes], others: tuple[bytes, ...], json: bytes
+) -> bool:
+    for tried, begun in enumerate(first.finditer(json)):
+        upto = begun.end() + _FOLLOWED
+        found = behind.match(json, begun.end(), upto)
+        cut = upto < len(json) and (found is None or found.end() == upto)
+        if cut or tried == _TRIED:
             return True
-        behind = found[1]
-        if behind and others[0] in behind and all(map(contains, found.groups(), others)):
+        if found is not None and all(map(contains, found.groups(), others)):
             return True
     return False
