@@ -26,6 +26,7 @@ const WORD = new RegExp(
     `|(?<punctuation>[^${LETTERS}${SPACE}${EMOJI}]+)`,
   "gu",
 );
+const MAX_EXPANDED = 1000; // characters that become three or more; the others count as spaces
 const IS_SPACE = new RegExp(`[${SPACE}]`, "u");
 const ASCII = /^[\x00-\x7f]*$/;
 
@@ -57,9 +58,11 @@ export function traced(text) {
   const starts = [];
   const ends = [];
   let folded = "";
+  let expanded = 0;
   for (const { 0: character, index } of text.matchAll(CHARACTER)) {
     if (!known.has(character)) known.set(character, searchable(character));
-    const made = known.get(character);
+    let made = known.get(character);
+    if (made.length > character.length + 1 && ++expanded > MAX_EXPANDED) made = " ";
     folded += made;
     for (let unit = 0; unit < made.length; unit += 1) {
       starts.push(index);
