@@ -1,6 +1,7 @@
 /* Folding and splitting of text, as the server does it (livelog/index/folding.py and text.py). */
 
 const SPACE = "\\s\\x00-\\x1f\\x7f-\\x9f";
+export const END = "\0"; // ends a passage, and is a word that no query has
 const LETTERS = "\\p{L}\\p{N}_\\u{20000}-\\u{3ffff}";
 const FLAGS = "\\u{1f1e6}-\\u{1f1ff}";
 const EMOJI = "\\p{So}\\u{e000}-\\u{f8ff}\\u{1f000}-\\u{1faff}\\u{f0000}-\\u{10ffff}";
@@ -23,7 +24,8 @@ const WORD = new RegExp(
   `[${LETTERS}][${LETTERS}\\p{M}]*` +
     `|[${FLAGS}]{1,2}` +
     `|[${EMOJI}](?:(?![${FLAGS}])[${EMOJI}\\p{M}])*` +
-    `|(?<punctuation>[^${LETTERS}${SPACE}${EMOJI}]+)`,
+    `|(?<punctuation>[^${LETTERS}${SPACE}${EMOJI}]+)` +
+    `|${END}`,
   "gu",
 );
 const MAX_EXPANDED = 1000; // characters that become three or more; the others count as spaces

@@ -1,11 +1,12 @@
 /* Highlighting of the words of a search. Words in double quotes belong together. */
-import { searchable, traced, words } from "./folding.js";
+import { END, searchable, traced, words } from "./folding.js";
 
 /** Return the phrases of `query`, each a list of words that stand together; null without any. */
 export function marksOf(query) {
   const found = new Map();
   for (const [, quoted, plain] of query.matchAll(/"([^"]*)"?|((?:[^"\s]|\ufeff)+)/g)) {
-    const parts = words(searchable(quoted ?? plain)).map(({ text }) => text);
+    const all = words(searchable(quoted ?? plain)).map(({ text }) => text);
+    const parts = all.filter((text) => text !== END);
     const phrases = quoted === undefined ? parts.map((part) => [part]) : [parts];
     for (const phrase of phrases) if (phrase.length) found.set(phrase.join(" "), phrase);
   }

@@ -28,6 +28,7 @@ test("what is marked is the original text", () => {
   assert.deepEqual(marked("<b>red</b> dragon", "dragon <b>"), ["b", "b", "dragon"]);
   assert.deepEqual(marked("red red", "re red"), ["red", "red"]);
   assert.deepEqual(marked("a . - . b", '"a . b"'), ["a . - . b"]);
+  assert.deepEqual(marked("a\0b a b", '"a\0b"'), ["a b"]);
   assert.deepEqual(marked("dra\ufeffgon dra", "dra\ufeffgon"), ["dra\ufeffgon"]);
 });
 
