@@ -41,7 +41,7 @@ _NEWER_EMOJI = r"\ue000-\uf8ff\U0001f000-\U0001faff\U000f0000-\U0010ffff"
 
 def _words(end: int) -> re.Pattern[str]:
     """Compile what finds words in text without marks and symbols between `end` and U+1F000."""
-    marks, emoji = of_category("M", end), of_category("So", end) + _NEWER_EMOJI
+    marks, emoji = of_category("M", end), _NEWER_EMOJI + of_category("So", end)
     return re.compile(
         rf"(?:\w+|[{_IDEOGRAPHS}]\w*)(?:[{marks}{_IDEOGRAPHS}]+\w*)*"
         rf"|[{_FLAGS}]{{1,2}}"
