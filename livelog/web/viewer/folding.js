@@ -13,7 +13,8 @@ const TATWEEL = "\\u0640";
 // Belonging to the character before: marks, and the parts of a Korean syllable.
 const BELONGING =
   `\\p{M}\\p{Default_Ignorable_Code_Point}${TATWEEL}\\uff9e\\uff9f` +
-  "\\u1160-\\u11ff\\ud7b0-\\ud7ff\\u314f-\\u3163\\uffc2-\\uffdc";
+  "\\u1160-\\u11ff\\ud7b0-\\ud7ff\\u3133\\u3135\\u3136\\u313a-\\u313f\\u314f-\\u3163" +
+  "\\uffa3\\uffa5\\uffa6\\uffaa-\\uffaf\\uffc2-\\uffdc";
 
 const IGNORABLE = /\p{Default_Ignorable_Code_Point}+/gu;
 const POINTS = new RegExp(`[${HEBREW_POINTS}${ARABIC_POINTS}${TATWEEL}]+`, "gu");
