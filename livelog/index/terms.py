@@ -7,7 +7,7 @@ index in memory, the index on disk and live matching all use it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from functools import cache
 from math import isfinite
 from typing import Any, NamedTuple
@@ -181,11 +181,19 @@ def _refused(field: str, issue: str) -> RefusedError:
     return RefusedError(PROTOCOL_ERROR, field, issue)
 
 
-def mentions(payload: bytes, phrase: Phrase) -> bool:
-    """Tell whether `phrase` occurs in the text of the message in a record's payload."""
-    if payload.isascii() and not may_occur(phrase, payload):
+def mentions(payload: bytes, phrases: Sequence[Phrase]) -> Generator[None, None, bool]:
+    """Tell whether `phrases` occur in the text of the message in a record's payload, in steps.
+
+    To read a long text takes as long as to look for a phrase in it, so it is read once.
+    """
+    if payload.isascii() and not all(may_occur(phrase, payload) for phrase in phrases):
         return False
-    return occurs(phrase, _text(payload))
+    text = _text(payload)
+    for phrase in phrases:
+        yield
+        if not occurs(phrase, text):
+            return False
+    return True
 
 
 def _text(payload: bytes) -> str:
