@@ -130,7 +130,7 @@ def _side_by_side(phrase: Phrase, words: list[str]) -> bool:
     which it may have begun are followed at once, so that each word of the text is read once.
     """
     first, whole = phrase[0], 1 << len(phrase) - 1
-    following = _Following(phrase)
+    following = _following(phrase)
     known: dict[tuple[str, int], int] = {}
     reached = 0
     for word in words:
@@ -149,6 +149,10 @@ def _is_punctuation(char: str) -> bool:
     return char != _END and _PUNCTUATION.match(char) is not None
 
 
+_PLANS = 256
+"""Sets of places in question that are kept for a phrase."""
+
+
 class _Following:
     """The places of the words of a phrase, as bits, of which those in question are compared."""
 
@@ -165,12 +169,19 @@ class _Following:
         wanted = (reached << 1 | 1) & ~found
         parts = self._in_question.get(wanted)
         if parts is None:
+            if len(self._in_question) == _PLANS:
+                self._in_question.clear()
             parts = [one for one in self._places.items() if one[1] & wanted]
             self._in_question[wanted] = parts
         for part, at in parts:
             if part in word:
                 found |= at & wanted
         return found
+
+
+@lru_cache(maxsize=256)
+def _following(phrase: Phrase) -> _Following:
+    return _Following(phrase)
 
 
 def may_occur(phrase: Phrase, json: bytes) -> bool:
@@ -185,7 +196,7 @@ def may_occur(phrase: Phrase, json: bytes) -> bool:
     for word in found.lone:
         if word not in json:
             return False
-    return found.first is None or _may_follow(found.first, found.behind, found.others, json)
+    return found.together is None or _may_follow(found.together, found.others, json)
 
 
 class _InJson(NamedTuple):
@@ -193,22 +204,20 @@ class _InJson(NamedTuple):
 
     lone: tuple[bytes, ...]
     """Words to be looked for one by one: punctuation, or the only word."""
-    first: re.Pattern[bytes] | None
-    """Finds words with the first one in them; None if it is the only word."""
-    behind: re.Pattern[bytes]
-    """Captures as many words behind as there are others."""
+    together: re.Pattern[bytes] | None
+    """Finds words with the first one in them, and captures those behind; None if it is alone."""
     others: tuple[bytes, ...]
     """Words, but the first, that follow each other."""
 
 
-_BETWEEN = rb"(?>(?:\\(?:[^u]|u[0-9a-f]{4})|[^0-9a-z_\\])+)"
+_BETWEEN = rb"(?>(?:[^0-9a-z_\\]+|\\(?:[^u]|u[0-9a-f]{4}))+)"
 """All that may stand between two words in JSON."""
 
 _TRIED = 16
 """Words that are followed before the text has to be read: common ones may stand in each place."""
 
-_FOLLOWED = 2048
-"""Bytes in which those behind are looked for, before the text has to be read: it may be all gap."""
+_FOLLOWED = 64 * 1024
+"""Bytes that may be read for that, as the gap behind each of them may be nearly the whole text."""
 
 
 @lru_cache(maxsize=1024)
@@ -221,22 +230,19 @@ def _in_json(phrase: Phrase) -> _InJson | None:
     letters = [word for word in words if not _is_punctuation(word[0])]
     lone = [word for word in words if word not in letters] if len(letters) > 1 else words
     first, *others = [word.encode() for word in letters] or [b""]
-    # Matches whole words, or a search would begin again inside of them.
-    begun = re.compile(rb"%b(?>\w*)" % first) if others else None
-    behind = re.compile((rb"%b((?>\w*))" % _BETWEEN) * len(others))
+    following = rb"%b((?>\w*))" % _BETWEEN * len(others)
+    # Matches at each first word, even if nothing follows: a search would begin again inside of it.
+    together = re.compile(rb"%b(?>\w*)(?=%b|)" % (first, following)) if others else None
     escaped = [msgspec.json.encode(word)[1:-1] for word in lone]
-    return _InJson(tuple(escaped), begun, behind, tuple(others))
+    return _InJson(tuple(escaped), together, tuple(others))
 
 
-def _may_follow(
-    first: re.Pattern[bytes], behind: re.Pattern[bytes], others: tuple[bytes, ...], json: bytes
-) -> bool:
-    for tried, begun in enumerate(first.finditer(json)):
-        upto = begun.end() + _FOLLOWED
-        found = behind.match(json, begun.end(), upto)
-        cut = upto < len(json) and (found is None or found.end() == upto)
-        if cut or tried == _TRIED:
+def _may_follow(together: re.Pattern[bytes], others: tuple[bytes, ...], json: bytes) -> bool:
+    most = max(1, min(_TRIED, _FOLLOWED // len(json)))
+    for tried, found in enumerate(together.finditer(json), 1):
+        behind = found[1]
+        if behind and others[0] in behind and all(map(contains, found.groups(), others)):
             return True
-        if found is not None and all(map(contains, found.groups(), others)):
+        if tried == most:
             return True
     return False
