@@ -40,7 +40,7 @@ _NEWER_EMOJI = r"\ue000-\uf8ff\U0001f000-\U0001faff\U000f0000-\U0010ffff"
 
 
 def _words(end: int) -> re.Pattern[str]:
-    """Compile what finds words in text without marks and symbols between `end` and U+1F000."""
+    """Compile what finds words in text without marks and symbols above `end`, but for emoji."""
     marks, emoji = of_category("M", end), _NEWER_EMOJI + of_category("So", end)
     return re.compile(
         rf"(?:\w+|[{_IDEOGRAPHS}]\w*)(?:[{marks}{_IDEOGRAPHS}]+\w*)*"
@@ -54,7 +54,7 @@ def _words(end: int) -> re.Pattern[str]:
 # Two, since a class of characters is looked up in a table up to U+FFFF, and above in a list.
 _WORD, _BASIC_WORD = _words(0x20000), _words(0x10000)
 _ASCII_WORD = re.compile(rf"\w+|(?<![^{_SPACE}])[^\w{_SPACE}]+(?![^{_SPACE}])|{_END}", re.ASCII)
-_BEYOND_BASIC = re.compile(r"[\U00010000-\U0001efff]")
+_BEYOND_BASIC = re.compile(r"[\U00010000-\U0001efff\U0001fb00-\U0001ffff]")
 _PUNCTUATION = re.compile(rf"[^\w{_IDEOGRAPHS}{of_category('So', 0x20000)}{_NEWER_EMOJI}]")
 _ALONE = re.compile(rf"[^\w{_SPACE}](?<![^{_SPACE}].)[^\w{_SPACE}]*(?![^{_SPACE}])")
 """Punctuation between spaces in ASCII text; with the set first, a search skips to the next one."""
