@@ -41,9 +41,9 @@ LIMITS = (
     "--connections-per-ip", "20000",
 )  # fmt: skip
 SOURCES = [f"127.0.1.{number}" for number in range(1, 21)]
-SLOW_HEAD = b"GET /api/history HTTP/1.1\r\nHost: bench\r\nX-Slow: "
+SLOW_HEAD = b"GET /api/history HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
 SLOW_BODY = (
-    b"POST /api/messages HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+    b"POST /api/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Content-Length: 1000\r\n\r\n{"
 )
 SUBSCRIBE = b'{"action":"subscribe","message_types":["user"],"filters":{"user_id":"churn_%d"}}'

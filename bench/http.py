@@ -11,7 +11,7 @@ def publication(messages: list[bytes]) -> bytes:
     """Return the request that publishes messages as NDJSON."""
     body = b"\n".join(messages)
     return (
-        b"POST /api/messages HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-ndjson\r\n"
+        b"POST /api/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\n"
         b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
     )
 
@@ -25,7 +25,7 @@ class Http:
 
     def ask(self, target: str) -> bytes:
         """Return the body of a GET."""
-        return self.send(f"GET {target} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+        return self.send(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
 
     def send(self, request: bytes) -> bytes:
         """Send a whole request and return the body; raise `RefusedError` for any but a 2xx."""

@@ -179,9 +179,13 @@ async def test_an_id_is_taken_once_within_a_batch_and_across_batches(make: Make)
 @each_calm_engine
 @on_uvloop
 async def test_an_id_of_somebody_else_is_refused_in_its_own_outcome(make: Make) -> None:
-    """It is neither delivered nor acknowledged, and what comes with it is not concerned."""
+    """It is neither delivered nor acknowledged, and what comes with it is not concerned.
+
+    Ids of authors compare byte for byte, too: these two look alike.
+    """
     stage = Stage(make)
-    mine, others = stage.draft("a", author="u1"), stage.draft("a", author="u2")
+    mine = stage.draft("a", author="Jos\u00e9")
+    others = stage.draft("a", author="Jose\u0301")
     stage.submit(mine, others, stage.draft("b"))
     stage.submit(others, mine)
     first, second = await stage.answered()

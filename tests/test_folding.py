@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 
 from livelog.index import folding
-from livelog.index.folding import MAX_EXPANDED, MAX_MARKS, normalized, searchable
+from livelog.index.folding import MAX_EXPANDED, MAX_MARKS, all_normalized, normalized, searchable
 from tests.support.follower import NODE
 
 UNICODE_JS = Path(__file__).parent / "support" / "js" / "unicode.mjs"
@@ -98,6 +98,18 @@ def test_folding_again_changes_nothing(text: str) -> None:
 def test_the_form_of_unicode_makes_no_difference(text: str) -> None:
     for form in ("NFC", "NFD", "NFKC", "NFKD"):
         assert searchable(unicodedata.normalize(form, text)) == searchable(text)
+
+
+@given(st.lists(anything, max_size=5))
+def test_names_of_a_message_are_folded_as_each_by_itself(names: list[str]) -> None:
+    assert all_normalized(names) == [normalized(name) for name in names]
+
+
+def test_names_of_a_message_grow_only_so_far_together() -> None:
+    names = all_normalized(["\ufdfa" * 256] * 80)
+    assert len(names) == 80
+    assert sum(map(len, names)) < 18 * MAX_EXPANDED + 80 * 256
+    assert names[0] == normalized("\ufdfa" * 256)
 
 
 def test_each_character_that_needs_care_is_known_as_such() -> None:

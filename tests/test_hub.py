@@ -27,7 +27,7 @@ from livelog.auth.principal import ANYBODY
 from livelog.budget import Slice
 from livelog.fanout import hub as hub_module
 from livelog.fanout import routing as routing_module
-from livelog.fanout.audience import Reader
+from livelog.fanout.audience import Audience, Reader
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.hub import Hub
 from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
@@ -471,6 +471,19 @@ def test_filters_on_text_are_matched_in_steps_after_a_message_was_published(coun
     assert place.hub.matched == place.hub.head == 2
     expected = [[1] if number % 2 == 0 else [2] if number == 1 else [] for number in range(count)]
     assert place.settle() == expected
+
+
+def test_the_steps_are_short_for_a_text_of_a_single_word_and_for_very_many_audiences() -> None:
+    place = Long(*[f"{number}w" for number in range(100, 140)])
+    place.publish("a" * 60_000)
+    assert sum(1 for _ in place.hub.matching()) > 25
+    routing = routing_module.Routing()
+    for number in range(5000):
+        since = f"2020-01-01T00:00:00.{number:06}Z"
+        subscription = NOTHING.with_types(only("user", text="go", date_from=since))
+        routing.add(Audience(subscription, by_text=True))
+    message = {"type": "user", "user_id": "u1", "username": "Ann", "content": "go"}
+    assert sum(1 for _ in routing.matching(record(message, 1))) > 2
 
 
 @pytest.mark.parametrize("failing", ["dragon", "word"])

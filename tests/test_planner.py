@@ -8,7 +8,7 @@ taken with few messages.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -94,8 +94,8 @@ def in_memory(records: list[Record], query: Query, within: range) -> tuple[set[i
     for one in records:
         index.add(one)
 
-    def mentioned(position: int, phrase: Phrase) -> bool:
-        return mentions(records[position].payload, phrase)
+    def mentioned(position: int, phrases: Sequence[Phrase]) -> plan.Steps[bool]:
+        return mentions(records[position].payload, phrases)
 
     found = plan.finish(plan.find(index, query, mentioned))
     parted = plan.finish(plan.find(index, query, mentioned, within))

@@ -19,7 +19,8 @@ from tests.support.identity import SECRET, token
 from tests.support.wire import Client, House, Http, Json, on_uvloop, serving, user
 from tests.test_query import complete, plainly, visible
 
-USERS = [f"u{number}" for number in range(5)]
+USERS = ["u0", "u1", "u2", "Jos\u00e9", "Jose\u0301"]
+"""Ids compare byte for byte: the last are two people with one name."""
 WORDS = ["red dragon", "blue dragon", "gate closed", "quiet"]
 OUTSIDER = "outsider"
 WANTED: list[Json] = [
@@ -29,6 +30,9 @@ WANTED: list[Json] = [
     {"text": '"red dragon"'},
     {"text": "ed"},
     {"username": "U1"},
+    {"username": "jos\u00e9"},
+    {"user_id": USERS[3]},
+    {"user_id": USERS[4], "text": "jos\u00e9"},
     {"date_from": "2026-01-10T00:00:00Z"},
 ]
 LAST = "the last one of all"

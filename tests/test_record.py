@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import given
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index import text
 from livelog.index.folding import normalized
+from livelog.index.plan import finish
 from livelog.index.terms import MAX_DEPTH, MAX_VALUES, key, mentions, terms, terms_of_stored
 from livelog.log.ingest import convert
 from livelog.wire import frames
@@ -240,13 +242,17 @@ escaped = st.lists(
 @given(escaped.map("".join), phrases.filter(bool))
 def test_escapes_of_json_hide_nothing(content: str, phrase: list[str]) -> None:
     known = record({"type": "user", "user_id": "u", "username": "n", "content": content}, 1)
-    assert mentions(known.payload, tuple(phrase)) == text.occurs(tuple(phrase), known.text)
+    assert finish(mentions(known.payload, [tuple(phrase)])) == text.occurs(
+        tuple(phrase), known.text
+    )
 
 
 @given(messages, phrases.filter(bool))
 def test_a_message_mentions_what_its_text_says(message: Json, phrase: list[str]) -> None:
     known = record(message, 1)
-    assert mentions(known.payload, tuple(phrase)) == text.occurs(tuple(phrase), known.text)
+    assert finish(mentions(known.payload, [tuple(phrase)])) == text.occurs(
+        tuple(phrase), known.text
+    )
 
 
 @pytest.mark.parametrize(
@@ -268,12 +274,25 @@ def test_words_stand_side_by_side_whatever_json_writes_between_them(
     content: str, phrase: tuple[str, ...], expected: bool
 ) -> None:
     message = {"type": "user", "user_id": "u", "username": "n", "content": content}
-    assert mentions(record(message, 1).payload, phrase) == expected
+    assert finish(mentions(record(message, 1).payload, [phrase])) == expected
+
+
+def test_a_message_is_read_once_for_all_phrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = record({"type": "user", "user_id": "u", "username": "n", "content": "é a b c"}, 1)
+    read: list[str] = []
+
+    def fold(passages: Iterable[str]) -> str:
+        read.append(text.fold(passages))
+        return read[-1]
+
+    monkeypatch.setattr("livelog.index.terms.fold", fold)
+    assert finish(mentions(known.payload, [("a",), ("b",), ("b", "c"), ("é",)]))
+    assert read == [known.text]
 
 
 def test_a_long_run_of_letters_is_looked_through_in_no_time() -> None:
     message = {"type": "user", "user_id": "u", "username": "n", "content": "a" * 60_000}
-    assert not mentions(record(message, 1).payload, ("a", "a", "a"))
+    assert not finish(mentions(record(message, 1).payload, [("a", "a", "a")]))
     message["content"] = "x " + "a" * 60_000
-    assert not mentions(record(message, 1).payload, ("x", "a" * 255 + "b"))
-    assert mentions(record(message, 1).payload, ("x", "a" * 256))
+    assert not finish(mentions(record(message, 1).payload, [("x", "a" * 255 + "b")]))
+    assert finish(mentions(record(message, 1).payload, [("x", "a" * 256)]))

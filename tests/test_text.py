@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import unicodedata
+from itertools import product
 
 import hypothesis.strategies as st
 import msgspec
@@ -11,7 +12,9 @@ import pytest
 from hypothesis import given
 
 from livelog.index.folding import searchable
+from livelog.index.terms import terms
 from livelog.index.text import Phrase, fold, may_occur, occurs, phrases, split
+from livelog.wire.messages import AnyMessage
 
 letters = st.text(
     st.sampled_from('abAB1_ .-\t\n"=äßΣſ\ufb01\uff21½न\u093f\u0301🐉🇩😀\u200d'), max_size=12
@@ -29,6 +32,7 @@ anything = st.text(max_size=30)
         ("नदी हमारा", ["नदी", "हमारा"]),
         ("gg🐉🔥!", ["gg", "🐉🔥"]),
         ("🇩🇪🇫🇷🇺", ["🇩🇪", "🇫🇷", "🇺"]),
+        ("0\U0001fb00x", ["0", "\U0001fb00", "x"]),
         ("\ue0a0\U0001fae9\U000323b0", ["\ue0a0\U0001fae9", "\U000323b0"]),
         ("\U000323b0x \U000323b0\u0301", ["\U000323b0x", "\U000323b0\u0301"]),
         ("\U000110840x\U00011080\U00011082", ["\U000110840x\U00011080\U00011082"]),
@@ -152,6 +156,14 @@ def test_a_phrase_does_not_reach_over_the_end_of_a_field() -> None:
 
 
 K = 64 * 1024
+RUNS_OF_PUNCTUATION = " ".join(
+    [
+        "a",
+        *".!,;:?()[]{}<>/|-+*&^%$#@",
+        *map("".join, product(".!,;:?()[]{}<>/|-+*&^%$#@", repeat=3)),
+        "c b",
+    ]
+)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +174,11 @@ K = 64 * 1024
         (("a",) * 31 + ("b",), "b " + "a " * (K // 2)),
         (("a",) * 32, "x " + "a" * K),
         (("x", "y") * 15 + ("x", "x"), "x y " * (K // 4)),
-        (("a", ".", "b"), "b a " + ". " * (K // 2)),
+        (("a", ".", "b"), "b a " + ". " * (K // 2) + "c b"),
+        (("a",) * 31 + ("b",), "b " + "a " * 15 + "!" * (K - 40)),
+        (("a",) * 31 + ("b",), "b " + "a " * 15 + "\\" * 2 * K),
+        (("a", "b"), "ba\0" * (8 * K // 3)),
+        (("a", *".!,;:?()[]{}<>/|-+*&^%$#@", "b"), RUNS_OF_PUNCTUATION),
     ],
 )
 def test_a_phrase_takes_time_linear_in_the_text(phrase: Phrase, text: str) -> None:
@@ -195,6 +211,19 @@ def test_a_long_text_is_folded_in_bounded_time(unit: str) -> None:
     text = unit * (K // len(unit.encode()))
     began = time.thread_time()
     fold([text])
+    assert time.thread_time() - began < 0.1
+
+
+@pytest.mark.parametrize("unit", ["\ufdfa", "\ufdfa\u0301", "\U0001d15f"])
+def test_names_that_grow_take_bounded_time(unit: str) -> None:
+    """CPU time against ten times the bound, for five times the size; it took 125 ms."""
+    name = unit * (256 // len(unit))
+    raid = {"type": "raid", "raid_id": "r", "raid_name": "n", "boss_name": "b"}
+    raid |= {"difficulty": "normal", "status": "wipe"}
+    participants = [{"user_id": str(number), "username": name} for number in range(400)]
+    message = msgspec.convert({**raid, "participants": participants}, AnyMessage)
+    began = time.thread_time()
+    terms(message)
     assert time.thread_time() - began < 0.1
 
 

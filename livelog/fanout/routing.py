@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Generator, Hashable, Iterable, Iterator
-from itertools import islice
 from operator import add
 from typing import NamedTuple, TypeVar
 
@@ -32,8 +31,8 @@ _GRAM = 3
 _FEW = 32
 """Routes up to which each is looked for in the text; of more, those of each word are looked up."""
 
-_GRAIN = 256
-"""Words that are looked up in one step."""
+_GRAIN = 2048
+"""Letters of a text, or audiences, that are looked at in one step."""
 
 # Terms have the form `field=value`; the fewer messages share a value, the fewer candidates.
 _MOST_SELECTIVE_FIRST = (
@@ -123,7 +122,9 @@ class Routing:
         candidates = self._under(record, ("", *record.keys, *letters))
         readers, failed, known = list[Reader](), list[Audience](), dict[Phrase, bool]()
         everyone: list[Audience | Reader] = [*candidates, *self.readers(record)]
-        for candidate in everyone:
+        for number, candidate in enumerate(everyone, 1):
+            if not number % _GRAIN:
+                yield
             audience = candidate if isinstance(candidate, Audience) else candidate.audience
             try:
                 wants = yield from _wants(candidate.subscription, record, known)
@@ -153,12 +154,11 @@ class Routing:
                     found.add(term)
                 yield
             return found
-        words = iter(set(record.text.split()))
-        while some := list(islice(words, _GRAIN)):
-            for word in some:
-                found.update(map(add, map(add, word, word[1:]), word[2:]))
-            found &= terms.keys()
+        text = " ".join(set(record.text.split()))
+        for start in range(0, len(text), _GRAIN):
             yield
+            some = text[start : start + _GRAIN + _GRAM - 1]
+            found |= terms.keys() & set(map(add, map(add, some, some[1:]), some[2:]))
         return found
 
     def readers(self, record: Record) -> set[Reader]:

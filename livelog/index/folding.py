@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 UNICODE = int(unicodedata.unidata_version.split(".")[0])
@@ -27,6 +27,9 @@ MAX_EXPANDED = 1000
 
 MAX_MARKS = 30
 """Marks in a row that count; in use are a few."""
+
+_APART = "\ud800"
+"""Half of a pair, which no text from JSON has; it joins and changes nothing beside it."""
 
 _MAX_PASSES = 8  # no character takes more than three
 
@@ -48,10 +51,10 @@ _TATWEEL = r"\u0640"
 _EXPANDING = (
     r"\xbc-\xbe\u0385\u0f77\u0f79\u1fc1-\u1fee\u2026\u2034\u2037\u2057\u2100-\u2189\u222d\u2230"
     r"\u2474-\u24b5\u2a0c\u2a74-\u2a76\u3200-\u33ff\ufb03\ufb04\ufb2c\ufb2d\ufc5e-\ufc63"
-    r"\ufcf2-\ufcf4\ufd50-\ufdfc\ufe19\U0001d160-\U0001d164\U0001d1bd-\U0001d1c0"
+    r"\ufcf2-\ufcf4\ufd50-\ufdfc\ufe19\U0001d15e-\U0001d164\U0001d1bb-\U0001d1c0"
     r"\U0001f110-\U0001f12a\U0001f14e\U0001f240-\U0001f248"
 )
-"""The characters that become three or more, and some between them."""
+"""The characters that become three or more, notes that become two, and some between them."""
 
 
 _CATEGORIES = "".join(map(unicodedata.category, map(chr, range(0x20000))))
@@ -75,7 +78,10 @@ _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 def _long_run(end: int) -> re.Pattern[str]:
     # Half-width sound marks are letters, but become marks.
     marks = of_category("M", end) + "\uff9e\uff9f"
-    return re.compile(f"([{marks}]{{{MAX_MARKS}}})[{marks}]+")
+    run = f"([{marks}]{{{MAX_MARKS}}})[{marks}]+"
+    if end > 0x10000:  # most characters are not to be looked for in the list
+        run = f"(?=[{of_category('M', 0x10000)}\uff9e\uff9f\U00010000-\U0001efff]){run}"
+    return re.compile(run)
 
 
 # Two, since a class of characters is looked up in a table up to U+FFFF, and above in a list.
@@ -93,6 +99,13 @@ Step = Callable[[str], str]
 def normalized(text: str) -> str:
     """Return NFKC_Casefold of `text`: the form in which names are compared."""
     return text.lower() if text.isascii() else _folded(text, _without_ignorable)
+
+
+def all_normalized(names: Sequence[str]) -> list[str]:
+    """Return the names of one message normalized; of all of them together only so many expand."""
+    if all(map(str.isascii, names)):
+        return [name.lower() for name in names]
+    return normalized(_APART.join(names)).split(_APART)
 
 
 def searchable(text: str) -> str:

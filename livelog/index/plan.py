@@ -12,7 +12,7 @@ messages that are forgotten during one are taken out of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Protocol, TypeVar
 
 from pyroaring import BitMap
@@ -27,8 +27,8 @@ _FEW = 32
 Result = TypeVar("Result")
 Steps = Generator[None, None, Result]
 
-Mentions = Callable[[int, Phrase], bool]
-"""Tell whether a phrase stands in the text of the message at a position."""
+Mentions = Callable[[int, Sequence[Phrase]], Steps[bool]]
+"""Tell whether phrases stand in the text of the message at a position."""
 
 
 class Source(Protocol):
@@ -64,9 +64,9 @@ def find(
         if len(found) > _FEW:
             found &= yield from source.containing(part)
     few = len(found) <= _FEW
-    for phrase in query.phrases:
-        if few or len(phrase) > 1:
-            found = yield from _verified(phrase, found, mentions)
+    unsure = [phrase for phrase in query.phrases if few or len(phrase) > 1]
+    if unsure:
+        found = yield from _verified(unsure, found, mentions)
     return found & BitMap(source.positions)
 
 
@@ -100,11 +100,11 @@ def _any_of(bitmaps: list[BitMap]) -> BitMap:
     return bitmaps[0] if len(bitmaps) == 1 else BitMap.union(BitMap(), *bitmaps)
 
 
-def _verified(phrase: Phrase, candidates: BitMap, mentions: Mentions) -> Steps[BitMap]:
-    """Keep the candidates in which the words of `phrase` stand side by side."""
+def _verified(phrases: Sequence[Phrase], candidates: BitMap, mentions: Mentions) -> Steps[BitMap]:
+    """Keep the candidates in whose text `phrases` stand."""
     verified = BitMap()
     for position in candidates:  # their JSON is decoded, which may take a while for a single one
-        if mentions(position, phrase):
+        if (yield from mentions(position, phrases)):
             verified.add(position)
         yield
     return verified

@@ -7,13 +7,13 @@ index in memory, the index on disk and live matching all use it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from functools import cache
 from math import isfinite
 from typing import Any, NamedTuple
 
 from livelog.errors import PROTOCOL_ERROR, RefusedError
-from livelog.index.folding import normalized
+from livelog.index.folding import all_normalized, normalized
 from livelog.index.text import Phrase, fold, may_occur, occurs
 from livelog.wire.messages import AnyMessage, RaidMessage, decoder
 
@@ -73,7 +73,15 @@ def key(field: str, value: str) -> str:
     Ids are compared byte for byte: two that look alike are two users. All other values are
     compared as `folding.normalized` makes them.
     """
-    return sys.intern(f"{field}={value if field.endswith('_id') else normalized(value)}")
+    return _term(field, value if _is_id(field) else normalized(value))
+
+
+def _term(field: str, value: str) -> str:
+    return sys.intern(f"{field}={value}")
+
+
+def _is_id(field: str) -> bool:
+    return field.endswith("_id")
 
 
 def terms(message: AnyMessage, max_values: int = MAX_VALUES) -> Terms:
@@ -92,17 +100,25 @@ def terms_of_stored(message: AnyMessage) -> Terms:
 
 
 def _keys(message: AnyMessage) -> Iterator[str]:
+    found = list(_values(message))
+    names = iter(all_normalized([value for field, value in found if not _is_id(field)]))
+    for field, value in found:
+        yield _term(field, value if _is_id(field) else next(names))
+
+
+def _values(message: AnyMessage) -> Iterator[tuple[str, str]]:
+    """Iterate over the filter fields that `message` has a value for, and the values."""
     fields = _fields_of(type(message))
     for field, filter_field in fields.keys:
-        yield key(filter_field, getattr(message, field))
+        yield filter_field, getattr(message, field)
     for name in fields.free:
         for entry, value in getattr(message, name).items():
             if isinstance(value, str) and entry in _KEY_FIELDS:
-                yield key(_KEY_FIELDS[entry], value)
+                yield _KEY_FIELDS[entry], value
     if isinstance(message, RaidMessage):
         for participant in message.participants:
-            yield key("user_id", participant.user_id)
-            yield key("username", participant.username)
+            yield "user_id", participant.user_id
+            yield "username", participant.username
 
 
 def _passages(message: AnyMessage, max_values: int) -> Iterator[str]:
@@ -165,11 +181,19 @@ def _refused(field: str, issue: str) -> RefusedError:
     return RefusedError(PROTOCOL_ERROR, field, issue)
 
 
-def mentions(payload: bytes, phrase: Phrase) -> bool:
-    """Tell whether `phrase` occurs in the text of the message in a record's payload."""
-    if payload.isascii() and not may_occur(phrase, payload):
+def mentions(payload: bytes, phrases: Sequence[Phrase]) -> Generator[None, None, bool]:
+    """Tell whether `phrases` occur in the text of the message in a record's payload, in steps.
+
+    To read a long text takes as long as to look for a phrase in it, so it is read once.
+    """
+    if payload.isascii() and not all(may_occur(phrase, payload) for phrase in phrases):
         return False
-    return occurs(phrase, _text(payload))
+    text = _text(payload)
+    for phrase in phrases:
+        yield
+        if not occurs(phrase, text):
+            return False
+    return True
 
 
 def _text(payload: bytes) -> str:

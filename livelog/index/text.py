@@ -40,8 +40,8 @@ _NEWER_EMOJI = r"\ue000-\uf8ff\U0001f000-\U0001faff\U000f0000-\U0010ffff"
 
 
 def _words(end: int) -> re.Pattern[str]:
-    """Compile what finds words in text without marks and symbols between `end` and U+1F000."""
-    marks, emoji = of_category("M", end), of_category("So", end) + _NEWER_EMOJI
+    """Compile what finds words in text without marks and symbols above `end`, but for emoji."""
+    marks, emoji = of_category("M", end), _NEWER_EMOJI + of_category("So", end)
     return re.compile(
         rf"(?:\w+|[{_IDEOGRAPHS}]\w*)(?:[{marks}{_IDEOGRAPHS}]+\w*)*"
         rf"|[{_FLAGS}]{{1,2}}"
@@ -53,7 +53,8 @@ def _words(end: int) -> re.Pattern[str]:
 
 # Two, since a class of characters is looked up in a table up to U+FFFF, and above in a list.
 _WORD, _BASIC_WORD = _words(0x20000), _words(0x10000)
-_BEYOND_BASIC = re.compile(r"[\U00010000-\U0001efff]")
+_ASCII_WORD = re.compile(rf"\w+|(?<![^{_SPACE}])[^\w{_SPACE}]+(?![^{_SPACE}])|{_END}", re.ASCII)
+_BEYOND_BASIC = re.compile(r"[\U00010000-\U0001efff\U0001fb00-\U0001ffff]")
 _PUNCTUATION = re.compile(rf"[^\w{_IDEOGRAPHS}{of_category('So', 0x20000)}{_NEWER_EMOJI}]")
 _ALONE = re.compile(rf"[^\w{_SPACE}](?<![^{_SPACE}].)[^\w{_SPACE}]*(?![^{_SPACE}])")
 """Punctuation between spaces in ASCII text; with the set first, a search skips to the next one."""
@@ -85,8 +86,13 @@ def fold(passages: Iterable[str]) -> str:
     if text.isascii() and not _ALONE.search(text):
         return text.translate(_ASCII)  # the usual case, ten times as fast
     text = searchable(text)
-    words = _WORD if _BEYOND_BASIC.search(text) else _BASIC_WORD
-    return " ".join(words.findall(text)).replace(_END, "\n").replace("=", _EQUALS)
+    return " ".join(_pattern(text).findall(text)).replace(_END, "\n").replace("=", _EQUALS)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    if text.isascii():
+        return _ASCII_WORD  # twice as fast
+    return _WORD if _BEYOND_BASIC.search(text) else _BASIC_WORD
 
 
 def phrases(query: str) -> tuple[Phrase, ...]:
@@ -107,13 +113,14 @@ def occurs(phrase: Phrase, folded: str) -> bool:
             return False
     if len(phrase) == 1:
         return True
-    for passage in folded.split("\n"):
-        at = passage.find(phrase[0])
-        if at >= 0 and phrase[-1] in passage:
-            begun = passage[passage.rfind(" ", 0, at) + 1 :]
-            if _side_by_side(phrase, begun.split()):
-                return True
-    return False
+    first, last = folded.find(phrase[0]), folded.rfind(phrase[-1])
+    begun, end = _start_of_word(folded, first), last + len(phrase[-1])
+    # The end of a passage becomes a word that no phrase has.
+    return _side_by_side(phrase, folded[begun:end].replace("\n", f" {_END} ").split())
+
+
+def _start_of_word(folded: str, at: int) -> int:
+    return max(folded.rfind(" ", 0, at), folded.rfind("\n", 0, at)) + 1
 
 
 def _side_by_side(phrase: Phrase, words: list[str]) -> bool:
@@ -123,30 +130,58 @@ def _side_by_side(phrase: Phrase, words: list[str]) -> bool:
     which it may have begun are followed at once, so that each word of the text is read once.
     """
     first, whole = phrase[0], 1 << len(phrase) - 1
-    places: dict[str, int] = {}
-    for place, word in enumerate(phrase):
-        places[word] = places.get(word, 0) | 1 << place
-    known: dict[str, tuple[int, int]] = {}
+    following = _following(phrase)
+    known: dict[tuple[str, int], int] = {}
     reached = 0
     for word in words:
         if reached or first in word:
-            if word not in known:
-                known[word] = _fit(places, word)
-            fitting, passed_over = known[word]
-            reached = (reached << 1 | 1) & fitting | reached & passed_over
+            step = word, reached
+            if step not in known:
+                known[step] = following.after(word, reached)
+            reached = known[step]
             if reached & whole:
                 return True
     return False
 
 
-def _fit(places: dict[str, int], word: str) -> tuple[int, int]:
-    """Return the places that `word` may take, and all if it is punctuation to be passed over."""
-    fitting = 0
-    for part, at in places.items():
-        if part in word:
-            fitting |= at
-    letter = word[0].isalnum() or not _PUNCTUATION.match(word)
-    return fitting, 0 if letter else -1
+@lru_cache(maxsize=4096)
+def _is_punctuation(char: str) -> bool:
+    return char != _END and _PUNCTUATION.match(char) is not None
+
+
+_PLANS = 256
+"""Sets of places in question that are kept for a phrase."""
+
+
+class _Following:
+    """The places of the words of a phrase, as bits, of which those in question are compared."""
+
+    def __init__(self, phrase: Phrase) -> None:
+        self._places: dict[str, int] = {}
+        for place, part in enumerate(phrase):
+            self._places[part] = self._places.get(part, 0) | 1 << place
+        self._in_question: dict[int, list[tuple[str, int]]] = {}
+        """Places in question → their parts, each with all its places."""
+
+    def after(self, word: str, reached: int) -> int:
+        """Return what is reached after one more word of the text."""
+        found = reached if reached and _is_punctuation(word[0]) else 0  # to be passed over
+        wanted = (reached << 1 | 1) & ~found
+        parts = self._in_question.get(wanted)
+        if parts is None:
+            if len(self._in_question) == _PLANS:
+                self._in_question.clear()
+            parts = [one for one in self._places.items() if one[1] & wanted]
+            self._in_question[wanted] = parts
+        for part, at in parts:
+            if part in word:
+                found |= at & wanted
+        return found
+
+
+@lru_cache(maxsize=256)
+def _following(phrase: Phrase) -> _Following:
+    return _Following(phrase)
 
 
 def may_occur(phrase: Phrase, json: bytes) -> bool:
@@ -175,11 +210,14 @@ class _InJson(NamedTuple):
     """Words, but the first, that follow each other."""
 
 
-_BETWEEN = rb"(?>(?:\\(?:[^u]|u[0-9a-f]{4})|[^0-9a-z_\\])+)"
+_BETWEEN = rb"(?>(?:[^0-9a-z_\\]+|\\(?:[^u]|u[0-9a-f]{4}))+)"
 """All that may stand between two words in JSON."""
 
 _TRIED = 16
 """Words that are followed before the text has to be read: common ones may stand in each place."""
+
+_FOLLOWED = 64 * 1024
+"""Bytes that may be read for that, as the gap behind each of them may be nearly the whole text."""
 
 
 @lru_cache(maxsize=1024)
@@ -189,7 +227,7 @@ def _in_json(phrase: Phrase) -> _InJson | None:
     if not all(map(str.isascii, words)):
         return None
     # Punctuation may be passed over, so that only the other words follow each other.
-    letters = [word for word in words if not _PUNCTUATION.match(word)]
+    letters = [word for word in words if not _is_punctuation(word[0])]
     lone = [word for word in words if word not in letters] if len(letters) > 1 else words
     first, *others = [word.encode() for word in letters] or [b""]
     following = rb"%b((?>\w*))" % _BETWEEN * len(others)
@@ -200,10 +238,11 @@ def _in_json(phrase: Phrase) -> _InJson | None:
 
 
 def _may_follow(together: re.Pattern[bytes], others: tuple[bytes, ...], json: bytes) -> bool:
-    for tried, found in enumerate(together.finditer(json)):
-        if tried == _TRIED:
-            return True
+    most = max(1, min(_TRIED, _FOLLOWED // len(json)))
+    for tried, found in enumerate(together.finditer(json), 1):
         behind = found[1]
         if behind and others[0] in behind and all(map(contains, found.groups(), others)):
+            return True
+        if tried == most:
             return True
     return False

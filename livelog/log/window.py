@@ -404,7 +404,7 @@ class Window:
             else:
                 found |= some
         for position, query in sorted(unread.items(), key=itemgetter(0)):
-            if all(self._mentions(position, phrase) for phrase in query.phrases):
+            if plan.finish(self._mentions(position, query.phrases)):
                 found.add(position)
             if is_over():
                 found.remove_range(position + 1, within.stop)
@@ -432,9 +432,11 @@ class Window:
         """Return the message at a position."""
         return frames.payload(self.frame(position))
 
-    def _mentions(self, position: int, phrase: Phrase) -> bool:
-        """Tell whether the message at `position` is still there and has `phrase` in its text."""
-        return position >= self._frames.start and mentions(self.payload(position), phrase)
+    def _mentions(self, position: int, phrases: Sequence[Phrase]) -> Generator[None, None, bool]:
+        """Tell whether the message at `position` is still there and has `phrases` in its text."""
+        if position < self._frames.start:
+            return False
+        return (yield from mentions(self.payload(position), phrases))
 
     def _check(self) -> None:
         """Assert that order, bounds and tables hold."""

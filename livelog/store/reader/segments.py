@@ -20,7 +20,7 @@ import os
 import sqlite3
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 from time import perf_counter
@@ -258,9 +258,9 @@ class Segments:
         assert part.source is not None
         within = range(max(0, first - part.first), max(0, last + 1 - part.first))
 
-        def mentioned(place: int, phrase: Phrase) -> bool:
+        def mentioned(place: int, phrases: Sequence[Phrase]) -> Steps[bool]:
             payload = self._rows.payload(part.first + place)
-            return bool(payload) and mentions(payload, phrase)
+            return bool(payload) and (yield from mentions(payload, phrases))
 
         return find(part.source, query, mentioned, within)
 

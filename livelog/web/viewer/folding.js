@@ -1,6 +1,7 @@
 /* Folding and splitting of text, as the server does it (livelog/index/folding.py and text.py). */
 
 const SPACE = "\\s\\x00-\\x1f\\x7f-\\x9f";
+export const END = "\0"; // ends a passage, and is a word that no query has
 const LETTERS = "\\p{L}\\p{N}_\\u{20000}-\\u{3ffff}";
 const FLAGS = "\\u{1f1e6}-\\u{1f1ff}";
 const EMOJI = "\\p{So}\\u{e000}-\\u{f8ff}\\u{1f000}-\\u{1faff}\\u{f0000}-\\u{10ffff}";
@@ -12,7 +13,8 @@ const TATWEEL = "\\u0640";
 // Belonging to the character before: marks, and the parts of a Korean syllable.
 const BELONGING =
   `\\p{M}\\p{Default_Ignorable_Code_Point}${TATWEEL}\\uff9e\\uff9f` +
-  "\\u1160-\\u11ff\\ud7b0-\\ud7ff\\u314f-\\u3163\\uffc2-\\uffdc";
+  "\\u1160-\\u11ff\\ud7b0-\\ud7ff\\u3133\\u3135\\u3136\\u313a-\\u313f\\u314f-\\u3163" +
+  "\\uffa3\\uffa5\\uffa6\\uffaa-\\uffaf\\uffc2-\\uffdc";
 
 const IGNORABLE = /\p{Default_Ignorable_Code_Point}+/gu;
 const POINTS = new RegExp(`[${HEBREW_POINTS}${ARABIC_POINTS}${TATWEEL}]+`, "gu");
@@ -23,9 +25,11 @@ const WORD = new RegExp(
   `[${LETTERS}][${LETTERS}\\p{M}]*` +
     `|[${FLAGS}]{1,2}` +
     `|[${EMOJI}](?:(?![${FLAGS}])[${EMOJI}\\p{M}])*` +
-    `|(?<punctuation>[^${LETTERS}${SPACE}${EMOJI}]+)`,
+    `|(?<punctuation>[^${LETTERS}${SPACE}${EMOJI}]+)` +
+    `|${END}`,
   "gu",
 );
+const MAX_EXPANDED = 1000; // characters that become three or more; the others count as spaces
 const IS_SPACE = new RegExp(`[${SPACE}]`, "u");
 const ASCII = /^[\x00-\x7f]*$/;
 
@@ -57,9 +61,11 @@ export function traced(text) {
   const starts = [];
   const ends = [];
   let folded = "";
+  let expanded = 0;
   for (const { 0: character, index } of text.matchAll(CHARACTER)) {
     if (!known.has(character)) known.set(character, searchable(character));
-    const made = known.get(character);
+    let made = known.get(character);
+    if (made.length > character.length + 1 && ++expanded > MAX_EXPANDED) made = " ";
     folded += made;
     for (let unit = 0; unit < made.length; unit += 1) {
       starts.push(index);

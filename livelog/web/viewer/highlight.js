@@ -1,15 +1,16 @@
 /* Highlighting of the words of a search. Words in double quotes belong together. */
-import { searchable, traced, words } from "./folding.js";
+import { END, searchable, traced, words } from "./folding.js";
 
 /** Return the phrases of `query`, each a list of words that stand together; null without any. */
 export function marksOf(query) {
-  const found = [];
-  for (const [, quoted, plain] of query.matchAll(/"([^"]*)"?|([^"\s]+)/g)) {
-    const parts = words(searchable(quoted ?? plain)).map(({ text }) => text);
-    if (quoted === undefined) found.push(...parts.map((part) => [part]));
-    else if (parts.length) found.push(parts);
+  const found = new Map();
+  for (const [, quoted, plain] of query.matchAll(/"([^"]*)"?|((?:[^"\s]|\ufeff)+)/g)) {
+    const all = words(searchable(quoted ?? plain)).map(({ text }) => text);
+    const parts = all.filter((text) => text !== END);
+    const phrases = quoted === undefined ? parts.map((part) => [part]) : [parts];
+    for (const phrase of phrases) if (phrase.length) found.set(phrase.join(" "), phrase);
   }
-  return found.length ? found : null;
+  return found.size ? [...found.values()] : null;
 }
 
 /** Return the text as nodes, each match in a <mark>. */
@@ -36,13 +37,8 @@ export function matches(text, marks) {
 }
 
 function* places(phrase, all) {
-  for (let at = 0; at < all.length; at += 1) {
-    if (phrase.length === 1) yield* inside(phrase[0], all[at]);
-    else if (all[at].text.includes(phrase[0])) {
-      const end = endOf(phrase, all, at);
-      if (end !== null) yield [all[at].index + all[at].text.indexOf(phrase[0]), end];
-    }
-  }
+  if (phrase.length > 1) yield* sideBySide(phrase, all);
+  else for (const word of all) yield* inside(phrase[0], word);
 }
 
 function* inside(part, { text, index }) {
@@ -51,16 +47,28 @@ function* inside(part, { text, index }) {
   }
 }
 
-/** Return where a phrase ends that begins in the word at `at`; punctuation may stand in between. */
-function endOf(phrase, all, at) {
-  let end = null;
-  for (const part of phrase) {
-    while (at < all.length && all[at].punctuation && !all[at].text.includes(part)) at += 1;
-    if (at >= all.length || !all[at].text.includes(part)) return null;
-    end = all[at].index + all[at].text.indexOf(part) + part.length;
-    at += 1;
+/**
+ * Find where the words of a phrase follow each other; punctuation may stand in between.
+ *
+ * `reached[place]` is where a phrase began whose words before `place` have been found: all are
+ * followed at once, so that each word of the text is read once.
+ */
+function* sideBySide(phrase, all) {
+  let reached = [];
+  for (const { text, index, punctuation } of all) {
+    if (!reached.length && !text.includes(phrase[0])) continue;
+    const next = [];
+    const reach = (place, from) => (next[place] = Math.min(from, next[place] ?? from));
+    for (let place = phrase.length - 1; place >= 0; place -= 1) {
+      const at = text.indexOf(phrase[place]);
+      const from = place ? reached[place] : index + at;
+      if (from === undefined) continue;
+      if (at < 0 && punctuation && place) reach(place, from);
+      else if (at >= 0 && place + 1 < phrase.length) reach(place + 1, from);
+      else if (at >= 0) yield [from, index + at + phrase[place].length];
+    }
+    reached = next;
   }
-  return end;
 }
 
 function joined(ranges) {

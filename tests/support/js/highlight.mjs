@@ -27,6 +27,16 @@ test("what is marked is the original text", () => {
   assert.deepEqual(marked("red - dragons", '"red dragon"'), ["red - dragon"]);
   assert.deepEqual(marked("<b>red</b> dragon", "dragon <b>"), ["b", "b", "dragon"]);
   assert.deepEqual(marked("red red", "re red"), ["red", "red"]);
+  assert.deepEqual(marked("a . - . b", '"a . b"'), ["a . - . b"]);
+  assert.deepEqual(marked("a\0b a b", '"a\0b"'), ["a b"]);
+  assert.deepEqual(marked("dra\ufeffgon dra", "dra\ufeffgon"), ["dra\ufeffgon"]);
+});
+
+test("the time is linear in the text, and what grows is bounded", () => {
+  const before = process.cpuUsage().user;
+  assert.deepEqual(marked(". ".repeat(32_000), '". b"'), []);
+  assert.ok(process.cpuUsage().user - before < 1_000_000);
+  assert.equal(marked("\ufdfa ".repeat(2000), "صلى").length, 1000);
 });
 
 test("a query without words marks nothing", () => {
