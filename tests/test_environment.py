@@ -101,6 +101,7 @@ def test_flags_and_the_file_stay_strict(tmp_path: Path) -> None:
     ("variable", "value", "said"),
     [
         ("LIVELOG_PORT", "x", "--port: 'x' is not allowed"),
+        ("LIVELOG_LIMITS", "y", "--limits: 'y' is not allowed: must be one of on, yes, true, 1, "),
         ("LIVELOG_PORT", '"8000"', "quotes"),
         ("LIVELOG_STORE", "'live.db'", "quotes"),
         ("LIVELOG_JWT_SECRET", f'"{SECRET}"', "quotes"),

@@ -12,6 +12,7 @@ import logging
 import re
 from collections.abc import Container, Mapping
 from pathlib import Path
+from typing import Any
 
 from livelog.config.check import Option, flag
 from livelog.config.options import OPTIONS
@@ -35,17 +36,18 @@ _OF_SERVICES = re.compile(
 _ADDRESS_OF_SERVICE = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
 _PORT_OF_SERVICE = re.compile(r"LIVELOG_(.+_)?PORT")
 
-_SWITCHES = {"on": "true", "yes": "true", "off": "false", "no": "false"}
+_SWITCHES = {"on": True, "yes": True, "true": True, "1": True}
+_SWITCHES |= {"off": False, "no": False, "false": False, "0": False}
 _log = logging.getLogger(__name__)
 
 
-def settings(environment: Mapping[str, str], beaten: Container[str] = ()) -> dict[str, str]:
+def settings(environment: Mapping[str, str], beaten: Container[str] = ()) -> dict[str, Any]:
     """Return the settings among the variables, by flat name; warn once of those that are none.
 
     `beaten` are the names of settings that flags have set, whose variables do not count. Raises
     `ConfigError`, which names the variable.
     """
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     unknown: list[str] = []
     for variable, text in sorted(environment.items()):
         if not variable.startswith(PREFIX) or variable in _NOT_SETTINGS:
@@ -65,7 +67,7 @@ def settings(environment: Mapping[str, str], beaten: Container[str] = ()) -> dic
             found[name] = secret_in(variable, text)
         elif option.secret:
             found[name] = _secret(f"{variable}: {flag(name)}", text)
-        elif value := _value(variable, text, option):
+        elif (value := _value(variable, text, option)) != "":
             found[name] = value
     if unknown:
         _log.warning("passed over, because they are no settings: %s", _listed(unknown))
@@ -136,12 +138,17 @@ def _secret(where: str, text: str) -> str:
     return _unquoted(where, secret)
 
 
-def _value(variable: str, text: str, option: Option) -> str:
+def _value(variable: str, text: str, option: Option) -> str | bool:
     """Return the value of a variable; "" where it counts as not set. Raises `ConfigError`."""
     value = _unquoted(variable, _trimmed(text))
     if not value and option.filled:
         raise ConfigError(f"{variable}: {flag(option.name)}: is empty")
-    return _SWITCHES.get(value.lower(), value) if isinstance(option.default, bool) else value
+    if not (value and isinstance(option.default, bool)):
+        return value
+    if value.lower() not in _SWITCHES:
+        allowed = f"must be one of {', '.join(_SWITCHES)}"
+        raise ConfigError(f"{variable}: {flag(option.name)}: {value!r} is not allowed: {allowed}")
+    return _SWITCHES[value.lower()]
 
 
 def _trimmed(text: str) -> str:
