@@ -146,7 +146,7 @@ def _value(variable: str, text: str, option: Option) -> str | bool:
     if not (value and isinstance(option.default, bool)):
         return value
     if value.lower() not in _SWITCHES:
-        allowed = f"must be one of {', '.join(_SWITCHES)}"
+        allowed = f"Expected bool, one of {', '.join(_SWITCHES)}"
         raise ConfigError(f"{variable}: {flag(option.name)}: {value!r} is not allowed: {allowed}")
     return _SWITCHES[value.lower()]
 
