@@ -229,8 +229,9 @@ class Server(InProcess):
         if net.uds:
             return ""
         scheme = "https" if self.config.tls.cert else "http"
-        # Not every browser opens the addresses that stand for all.
-        host = {ALL_IPV4: "127.0.0.1", ALL_IPV6: "::1"}.get(net.hosts[0], net.hosts[0])
+        # Not every browser opens the addresses that stand for all, and `*` none.
+        address = self._endpoints[0].address[0]
+        host = {ALL_IPV4: "127.0.0.1", ALL_IPV6: "::1"}.get(address, net.hosts[0])
         return f"{scheme}://{_in_url(host)}:{port}/"
 
     @property
@@ -296,6 +297,8 @@ class Server(InProcess):
     def _open_store(self) -> Store:
         config = self.config
         if config.storage.path == "memory":
+            if config.storage.key_file:
+                _logger.warning("--store-key-file: encrypts nothing, because nothing is stored")
             return open_memory(self._clock())
         retention = Retention(config.storage.retention_messages, config.storage.retention_days)
         key = read_key(config.storage.key_file) if config.storage.key_file else b""

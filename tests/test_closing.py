@@ -77,6 +77,8 @@ NOT_UTF8 = {
     "split wrongly": [frame(b'{"\xf0\x9f', fin=False), frame(b'"', CONTINUATION, fin=False)],
 }
 
+ENDING = {name: NOT_UTF8[name] for name in ("alone", "in a fragment", "cut off by the end")}
+
 
 @pytest.mark.parametrize("frames", NOT_UTF8.values(), ids=NOT_UTF8.keys())
 @on_each_loop
@@ -88,6 +90,21 @@ async def test_text_that_is_not_utf8_ends_the_connection_with_1007(frames: list[
         error = await client.event()
         assert (error["action"], error["error_code"]) == ("error", 1002)
         assert "UTF-8" in error["details"]["issue"]
+        assert await client.closed() == ("protocol_error", 1007)
+        await client.ended()
+        client.close()
+        await house.emptied()
+
+
+@pytest.mark.parametrize("frames", ENDING.values(), ids=ENDING.keys())
+@on_each_loop
+async def test_a_close_frame_behind_text_that_is_not_utf8_changes_nothing(
+    frames: list[bytes],
+) -> None:
+    async with serving() as house:
+        client = await house.client()
+        await client.send(b"".join(frames) + close_frame(1000))
+        assert (await client.event())["error_code"] == 1002
         assert await client.closed() == ("protocol_error", 1007)
         await client.ended()
         client.close()

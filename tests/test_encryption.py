@@ -528,3 +528,13 @@ def test_both_tell_the_same_faults(
     connection.close()
     with pytest.raises(sqlite3.ProgrammingError):
         connection.execute("SELECT 1")
+
+
+@on_uvloop
+async def test_a_key_without_a_store_is_told_to_have_no_effect(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for settings in ({"demo": True}, {"store": "memory"}):
+        caplog.clear()
+        async with Server(Config(port=0, store_key_file=key_file(tmp_path / "key"), **settings)):
+            assert "--store-key-file: encrypts nothing" in caplog.text

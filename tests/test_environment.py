@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from livelog.config import OPTIONS, Config, load
+from livelog.config import OPTIONS, Config, flag, load
 from livelog.config.environment import token
 from livelog.errors import ConfigError
 
@@ -101,6 +101,7 @@ def test_flags_and_the_file_stay_strict(tmp_path: Path) -> None:
     ("variable", "value", "said"),
     [
         ("LIVELOG_PORT", "x", "--port: 'x' is not allowed"),
+        ("LIVELOG_LIMITS", "y", "--limits: 'y' is not allowed: Expected bool, one of on, yes, "),
         ("LIVELOG_PORT", '"8000"', "quotes"),
         ("LIVELOG_STORE", "'live.db'", "quotes"),
         ("LIVELOG_JWT_SECRET", f'"{SECRET}"', "quotes"),
@@ -149,6 +150,16 @@ def test_a_secret_from_elsewhere_has_no_space_around_it(wrong: str) -> None:
     ) as caught:
         Config(jwt_secret=wrong)
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, option in OPTIONS.items() if option.filled and not option.secret]
+)
+def test_what_tokens_are_checked_by_has_no_space_around_it_either(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{flag(name)}: begins or ends with white space"):
+        load({name: "https://id.example.com/\n"}, {})
+    variable = f"LIVELOG_{name.upper()}"
+    assert load({}, {variable: " https://x\n"}) == Config(**{name: "https://x"})
 
 
 def test_a_secret_and_its_file_exclude_each_other(tmp_path: Path) -> None:

@@ -55,6 +55,11 @@ def test_a_request_has_a_head_and_an_end() -> None:
     assert got.header("content-type") == "text/plain"
 
 
+def test_white_space_around_a_value_is_no_part_of_it() -> None:
+    [_, done] = events(b"GET / HTTP/1.1\r\nHost: \t here \t\r\nX: a b \r\nY: \r\n\r\n")
+    assert done.request.headers == [("host", "here"), ("x", "a b"), ("y", "")]
+
+
 def test_chunks_are_put_together_and_a_trailer_is_dropped() -> None:
     trailer = CHUNKED.removesuffix(b"\r\n") + b"Host: there\r\n\r\n"
     for data in (CHUNKED, trailer):

@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { LiveLog } from "../livelog/web/client/livelog.js";
-import { dayName, dayOf, moment } from "../livelog/web/viewer/format.js";
+import { clock, dayName, dayOf, moment } from "../livelog/web/viewer/format.js";
 import { Lines } from "../livelog/web/viewer/lines.js";
 import { Pages } from "../livelog/web/viewer/pages.js";
 import { Timeline } from "../livelog/web/viewer/timeline.js";
-import { EVERYTHING } from "../livelog/web/viewer/view.js";
+import { EVERYTHING, fromAddress } from "../livelog/web/viewer/view.js";
 import { TestClock, TestSocket } from "./support/js/doubles.mjs";
 
 process.env.TZ = "America/New_York";
@@ -162,6 +162,16 @@ const at = (timestamp, seq = 0) => ({ type: "user", timestamp, seq });
 /** Lines as texts: the day of a day row, the seq of another. */
 const shown = ({ rows }) => rows.map(({ type, timestamp, seq }) => {
   return type === "day" ? dayName(timestamp).replace(/^\w+day, | ·.*/g, "") : String(seq);
+});
+
+test("a leap second is the end of its minute, and of its day", () => {
+  for (const leap of ["2016-12-31T23:59:60Z", "2016-12-31T23:59:60.5Z", "2016-12-31T15:59:60-08:00"]) {
+    assert.equal(clock(leap), "18:59:59.999");
+    assert.match(moment(leap), /12\/31\/2016, 6:59:59.PM UTC−05:00/);
+    assert.equal(dayName(leap), "Saturday, December 31, 2016 · UTC−05:00");
+    assert.equal(dayOf(leap), dayOf("2016-12-31T23:59:58Z"));
+    assert.equal(fromAddress(`?from=${encodeURIComponent(leap)}`).from, "2016-12-31T23:59:59.999Z");
+  }
 });
 
 test("a day row stands wherever the local day changes", () => {

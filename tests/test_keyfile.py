@@ -177,6 +177,17 @@ def test_an_id_that_is_taken_is_not_given_again(
     assert capsys.readouterr().out.startswith("lk_00000000_")
 
 
+def test_scopes_are_separated_by_spaces_of_ascii_or_commas(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for scopes, code in (("read\u00a0admin", 1), ("read publish, read", 0)):
+        rest = ["--api-keys", str(file), "--owner", "ann", "--scopes", scopes]
+        assert main(["keys", "create", *rest]) == code
+    assert "unknown scope 'read\\xa0admin'" in capsys.readouterr().err
+    _, made = keyfile.read(str(file)).values()
+    assert made.scopes == ["read", "publish"]
+
+
 def test_of_changes_at_the_same_time_none_is_lost(file: Path) -> None:
     def add(number: int) -> None:
         for each in range(5):

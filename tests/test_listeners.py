@@ -69,6 +69,16 @@ async def test_every_address_is_served_with_the_same_port(host: str, reached: se
         assert server.port == port
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "0", "::", "*"])
+@on_uvloop
+async def test_the_viewers_address_is_one_that_browsers_open(host: str) -> None:
+    if host in ("::", "*") and not ipv6():
+        host = "0.0.0.0"
+    async with Server(Config(host=host, port=0, store="memory")) as server:
+        name = "127.0.0.1" if host.startswith("0") else "[::1]"
+        assert server.viewer_url == f"http://{name}:{server.port}/"
+
+
 def test_hosts_may_be_repeated_and_come_from_everywhere(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "live.toml"
     file.write_text(f'host = ["{ONE}", "{OTHER}"]')

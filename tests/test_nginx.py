@@ -391,7 +391,7 @@ async def test_the_websocket_and_the_api_are_found_below_a_path(tmp_path: Path) 
     async with below_a_path(tmp_path) as (house, address):
         client = await Client.connect(address, source=CLIENT)
         target = "/logs/ws/live-log?message_types=user"
-        await client.send(upgrade(target, Origin="http://here", X_Forwarded_For="6.6.6.6"))
+        await client.send(upgrade(target, Origin="http://localhost", X_Forwarded_For="6.6.6.6"))
         assert (await client.upto(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
         assert [(await client.event())["action"] for _ in range(2)] == ["connected", "subscribed"]
         assert [*house.inside.websockets] == [CLIENT]

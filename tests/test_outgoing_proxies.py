@@ -72,6 +72,8 @@ def test_the_variable_of_the_scheme_counts(
         "a.localhost",
         "127.0.0.1",
         "127.8.8.8",
+        "0.0.0.0",
+        "[::]",
         "[::1]",
         "[::ffff:7f00:1]",
     ],

@@ -274,6 +274,7 @@ def test_the_request_id_of_a_wrong_command_is_found(
         b'{"request_id":"r1","x":"cut o',
         rb'{"\"request_id\":0":"\\","x":[{"request_id":2}],"request_id":"r\u0031"}',
         b'{"request_id":[1],"x":{"request_id":2},"request_id":"r1"}',
+        b'{"message":' + b'{"a":' * 4000 + b"1" + b"}" * 4000 + b',"request_id":"r1"}',
     ],
 )
 def test_the_request_id_is_found_in_what_is_not_even_json(data: bytes) -> None:

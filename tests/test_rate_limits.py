@@ -80,6 +80,7 @@ async def test_every_kind_of_frame_counts_as_a_message() -> None:
             command("ping"),
             command("ping", request_id="one too many"),
         )
+        assert (await client.frame())[:2] == (PONG, b"1")
         assert (await client.reply("rate_limit"))["current_requests"] == 6
         assert (await client.reply("pong"))["action"] == "pong"
         error = await client.event()

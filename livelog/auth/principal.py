@@ -2,9 +2,8 @@
 
 A principal is a value: the authenticator makes it, and every check of a permission asks it. Scopes
 are the words of a token's `scope` claim (RFC 8693 section 4.2; some providers call it `scp` or
-`scopes`, or give a list) or of an API key's list; unknown
-ones are ignored. Direct messages are readable by their sender and recipient only, whatever the
-scopes.
+`scopes`, or give a list) or of an API key's list; unknown ones are ignored. Direct messages are
+readable by their sender and recipient only, whatever the scopes.
 """
 
 from __future__ import annotations

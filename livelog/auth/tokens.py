@@ -180,8 +180,8 @@ def principal(claims: Mapping[str, Any], rules: Rules, now: float) -> Principal:
 
 
 def _granted(claims: Mapping[str, Any]) -> frozenset[str]:
-    """Return the scopes in the first claim that has some. Raises `RefusedError`, which names it."""
-    name = next((name for name in _SCOPES if name in claims), None)
+    """Return the scopes in the first claim that is there. Raises `RefusedError`, which names it."""
+    name = next((name for name in _SCOPES if claims.get(name) is not None), None)
     if name is None:
         return frozenset()
     words = claims[name]

@@ -15,7 +15,9 @@ from typing import Any
 import msgspec
 
 from livelog.cli.sanitize import sanitized
+from livelog.errors import RefusedError
 from livelog.wire.messages import Delivered
+from livelog.wire.timestamps import parse_moment
 
 STYLES = {
     "user": "green",
@@ -85,8 +87,9 @@ def _coloured() -> Callable[[tuple[str, str, str], str], None] | None:
 def _time(timestamp: str) -> str:
     """Format a timestamp in the local time zone, to the second."""
     try:
-        moment = datetime.fromisoformat(timestamp).astimezone()
-    except (ValueError, OverflowError, OSError):  # RFC 3339 allows what Python does not read
+        seconds = parse_moment(timestamp, "timestamp") // 1_000_000
+        moment = datetime.fromtimestamp(seconds).astimezone()
+    except (RefusedError, ValueError, OverflowError, OSError):  # no time, or year 0
         return sanitized(timestamp)
     return moment.isoformat(" ", "seconds")
 

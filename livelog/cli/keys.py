@@ -45,7 +45,8 @@ def main(arguments: Sequence[str]) -> int:
 def _create(given: argparse.Namespace) -> None:
     now = time.time()
     expires = now + given.days * _DAY if given.days else None
-    scopes = given.scopes.replace(",", " ").split()
+    words = given.scopes.replace(",", " ").split(" ")  # a no-break space is a part of its word
+    scopes = list(dict.fromkeys(filter(None, words)))
     with keyfile.changing(given.api_keys) as keys:
         taken = True
         while taken:  # ids are short, and a key must not replace another one

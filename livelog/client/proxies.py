@@ -116,9 +116,10 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def _is_local(host: str) -> bool:
+    """Return whether a host is this machine, as is the 0.0.0.0 that servers print."""
     address = _address(host)
     if address is not None:
-        return address.is_loopback
+        return address.is_loopback or address.is_unspecified
     return not host or host == "localhost" or host.endswith(".localhost")
 
 

@@ -176,7 +176,7 @@ def _checked(found: Option, value: Any, *, strict: bool) -> Any:
     given = value
     if value == "" and found.filled:
         raise ConfigError(f"{flag(found.name)}: is empty")
-    if found.secret and isinstance(value, str) and value != value.strip():
+    if (found.secret or found.filled) and isinstance(value, str) and value != value.strip():
         raise ConfigError(f"{flag(found.name)}: begins or ends with white space or a line end")
     if found.read is not None and isinstance(value, list | tuple) and all_text(value):
         value = ",".join(value)

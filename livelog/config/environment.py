@@ -12,8 +12,9 @@ import logging
 import re
 from collections.abc import Container, Mapping
 from pathlib import Path
+from typing import Any
 
-from livelog.config.check import Option, flag
+from livelog.config.check import flag
 from livelog.config.options import OPTIONS
 from livelog.config.suggest import suggestion
 from livelog.errors import ConfigError
@@ -35,38 +36,31 @@ _OF_SERVICES = re.compile(
 _ADDRESS_OF_SERVICE = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
 _PORT_OF_SERVICE = re.compile(r"LIVELOG_(.+_)?PORT")
 
-_SWITCHES = {"on": "true", "yes": "true", "off": "false", "no": "false"}
+_SWITCHES = {"on": True, "yes": True, "true": True, "1": True}
+_SWITCHES |= {"off": False, "no": False, "false": False, "0": False}
 _log = logging.getLogger(__name__)
 
 
-def settings(environment: Mapping[str, str], beaten: Container[str] = ()) -> dict[str, str]:
+def settings(environment: Mapping[str, str], beaten: Container[str] = ()) -> dict[str, Any]:
     """Return the settings among the variables, by flat name; warn once of those that are none.
 
     `beaten` are the names of settings that flags have set, whose variables do not count. Raises
     `ConfigError`, which names the variable.
     """
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     unknown: list[str] = []
     for variable, text in sorted(environment.items()):
-        if not variable.startswith(PREFIX) or variable in _NOT_SETTINGS:
-            continue
-        if _is_of_a_service(variable, text):
+        if not _may_be_setting(variable, text):
             continue
         name, from_file = _setting_of(variable)
         if name not in OPTIONS:
             unknown.append(variable)
-            continue
-        option = OPTIONS[name]
-        if name in beaten:
-            continue
-        if from_file:
-            if _variable(name) in environment:
+        elif name not in beaten:
+            if from_file and _variable(name) in environment:
                 raise _both(_variable(name), variable)
-            found[name] = secret_in(variable, text)
-        elif option.secret:
-            found[name] = _secret(f"{variable}: {flag(name)}", text)
-        elif value := _value(variable, text, option):
-            found[name] = value
+            value = secret_in(variable, text) if from_file else _value(variable, text, name)
+            if value != "":
+                found[name] = value
     if unknown:
         _log.warning("passed over, because they are no settings: %s", _listed(unknown))
     return found
@@ -136,12 +130,20 @@ def _secret(where: str, text: str) -> str:
     return _unquoted(where, secret)
 
 
-def _value(variable: str, text: str, option: Option) -> str:
+def _value(variable: str, text: str, name: str) -> str | bool:
     """Return the value of a variable; "" where it counts as not set. Raises `ConfigError`."""
+    option = OPTIONS[name]
+    if option.secret:
+        return _secret(f"{variable}: {flag(name)}", text)
     value = _unquoted(variable, _trimmed(text))
     if not value and option.filled:
-        raise ConfigError(f"{variable}: {flag(option.name)}: is empty")
-    return _SWITCHES.get(value.lower(), value) if isinstance(option.default, bool) else value
+        raise ConfigError(f"{variable}: {flag(name)}: is empty")
+    if not (value and isinstance(option.default, bool)):
+        return value
+    if value.lower() not in _SWITCHES:
+        allowed = f"Expected bool, one of {', '.join(_SWITCHES)}"
+        raise ConfigError(f"{variable}: {flag(name)}: {value!r} is not allowed: {allowed}")
+    return _SWITCHES[value.lower()]
 
 
 def _trimmed(text: str) -> str:
@@ -161,6 +163,11 @@ def _setting_of(variable: str) -> tuple[str, bool]:
     secret = OPTIONS.get(name.removesuffix(_FROM_FILE.lower()))
     from_file = name not in OPTIONS and secret is not None and secret.secret
     return (secret.name, True) if from_file and secret else (name, False)
+
+
+def _may_be_setting(variable: str, text: str) -> bool:
+    ours = variable.startswith(PREFIX) and variable not in _NOT_SETTINGS
+    return ours and not _is_of_a_service(variable, text)
 
 
 def _is_of_a_service(variable: str, text: str) -> bool:

@@ -135,7 +135,7 @@ command_decoder = msgspec.json.Decoder(AnyCommand)
 # Without backtracking, and a string that does not end goes to the end: so the time is linear.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[][{}]', re.DOTALL)
 _ID = re.compile(rb'\s*+:\s*+("(?:[^"\\]|\\.){0,1024}+"|-?[0-9]{1,4300}+)\s*+[,}]', re.DOTALL)
-_MAX_TOKENS = 5000
+_MAX_TOKENS = 20_000
 """Strings and brackets of an invalid command that are looked at: at most some milliseconds."""
 
 _id_decoder = msgspec.json.Decoder(RequestId)

@@ -166,8 +166,10 @@ class RequestParser:
         """Add a header; a trailer (RFC 9110 section 6.5) is dropped, it could contradict one."""
         if self.stage == "head" and not self._repeating:
             self._head_bytes += len(name) + len(value) + 4  # colon, space and line end
-            header = name.decode("latin-1").lower(), value.decode("latin-1")
-            self.request.headers.append(header)
+            # llhttp leaves the white space behind a value, which is no part of it (RFC 9112
+            # section 5.1).
+            text = value.decode("latin-1").strip(" \t")
+            self.request.headers.append((name.decode("latin-1").lower(), text))
 
     def on_headers_complete(self) -> None:
         """Check the size of the head, and the announced one of the body."""

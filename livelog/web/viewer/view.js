@@ -4,6 +4,7 @@
  * it, so that a view can be bookmarked and shared. Other parameters of an address are ignored.
  */
 import { TYPES } from "../client/livelog.js";
+import { dateOf } from "./format.js";
 
 /** The filters that compare one field with one value. */
 export const FIELDS = [
@@ -31,8 +32,8 @@ export function fromAddress(search) {
     types: types.length ? types : TYPES,
     text: (given.get("q") ?? "").trim(),
     fields: Object.fromEntries(fields),
-    from: dateOf(given.get("from")),
-    to: dateOf(given.get("to")),
+    from: momentOf(given.get("from")),
+    to: momentOf(given.get("to")),
     at: Number.isSafeInteger(at) && at > 0 ? at : null,
   };
 }
@@ -58,7 +59,7 @@ export function countFilters({ fields, from, to }) {
   return Object.keys(fields).length + (from ? 1 : 0) + (to ? 1 : 0);
 }
 
-function dateOf(text) {
-  const date = new Date(text ?? "");
+function momentOf(text) {
+  const date = dateOf(text);
   return Number.isNaN(date.getTime()) ? "" : date.toISOString();
 }
