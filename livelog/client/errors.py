@@ -101,9 +101,14 @@ _DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 def of_handshake(status: int, retry_after: str) -> Loss:
     """Interpret a refused handshake; `retry_after` is the value of the header, or empty."""
     why = f"the server answered the handshake with HTTP status {status}"
-    # Not `isdigit`, which takes other digits, too (RFC 9110 section 10.2.3).
-    named = re.fullmatch("[0-9]{1,9}", retry_after)
-    wait = held(int(retry_after), 0) if named else None
-    if not 400 <= status < 500 or status in _BUSY or (status == HTTPStatus.FORBIDDEN and named):
+    wait = named_wait(retry_after)
+    limited = status == HTTPStatus.FORBIDDEN and wait is not None
+    if not 400 <= status < 500 or status in _BUSY or limited:
         return Loss(why, wait)
     return Loss(why, wait, ConnectionEndedError(status, why), outage=status not in _DENIED)
+
+
+def named_wait(retry_after: str) -> float | None:
+    """Return the seconds to wait that a `Retry-After` names; None if it names none."""
+    # Not `isdigit`, which takes other digits, too (RFC 9110 section 10.2.3).
+    return held(int(retry_after), 0) if re.fullmatch("[0-9]{1,9}", retry_after) else None
