@@ -68,8 +68,9 @@ for (const [name, message] of Object.entries(UNWRITABLE)) {
       assert.deepEqual(contents(), ["next"]);
       reconnect({ live, clock }, 1006);
       assert.deepEqual(contents(), ["next"]);
-      TestSocket.last.receive({ action: "published", request_id: published()[0].request_id, seq: 1 });
-      assert.deepEqual(await next, { seq: 1 });
+      const { request_id } = published()[0];
+      TestSocket.last.receive({ action: "published", request_id, id: "a", seq: 1 });
+      assert.deepEqual(await next, { id: "a", seq: 1 });
       live.close();
     }
   });

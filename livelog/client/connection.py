@@ -30,7 +30,7 @@ from websockets.exceptions import (
 )
 
 from livelog.client import errors
-from livelog.client.backoff import held
+from livelog.client.backoff import LONGEST, PAUSE, held
 from livelog.client.commands import Encoded, encoded
 from livelog.client.credentials import Credentials
 from livelog.client.decoding import decode
@@ -41,6 +41,7 @@ from livelog.errors import (
     ABNORMAL_CLOSURE,
     MESSAGE_TOO_BIG,
     PROTOCOL_ERROR,
+    RATE_LIMIT_EXCEEDED,
     ConfigError,
     ConnectionEndedError,
     RefusedError,
@@ -56,6 +57,7 @@ from livelog.wire.events import (
     Published,
     SearchResults,
     Subscribed,
+    Unsubscribed,
 )
 from livelog.wire.messages import Delivered, Message
 
@@ -73,9 +75,11 @@ _ANSWERS: dict[str, type[AnyEvent]] = {
     "publish": Published,
     "search": SearchResults,
     "subscribe": Subscribed,
-    "unsubscribe": Subscribed,
+    "unsubscribe": Unsubscribed,
 }
 """Action of a command → its answer, if it is not an error."""
+_REPLIES = (Error, *_ANSWERS.values())
+"""Events that answer a command; others tell of the connection, even with a `request_id`."""
 _TAKEN_BY_ALL = 1024
 """Bytes of a command that is no reason to end a connection."""
 _PAGES = ("get_history", "search")
@@ -104,6 +108,7 @@ class Connection:
         self._max_bytes: int | None = None
         """Largest message that the server takes, once it has said so."""
         self._disconnected: Disconnected | None = None
+        self._free_at = 0.0  # when the last rate limit ends, by the loop's clock
         self._loss: Loss | None = None
 
     async def ask(
@@ -167,9 +172,11 @@ class Connection:
                 self.received += 1
                 if item is None:
                     continue
+                if isinstance(item, Error):
+                    self._note_limit(errors.refusal(item))
                 if isinstance(item, Message):
                     yield item
-                elif item.request_id is not UNSET:
+                elif isinstance(item, _REPLIES) and item.request_id is not UNSET:
                     self._answered(item)
                 elif isinstance(item, Disconnected):
                     self._disconnected = item
@@ -213,7 +220,7 @@ class Connection:
             return
         if isinstance(event, Error):
             request.answer.set_result(errors.refusal(event))
-        elif not isinstance(event, _ANSWERS[request.action]):
+        elif type(event) is not _ANSWERS[request.action]:
             issue = f"{request.action} was answered with {event.__struct_config__.tag}"
             request.answer.set_result(RefusedError(PROTOCOL_ERROR, "", issue))
         else:
@@ -221,15 +228,26 @@ class Connection:
                 request.arrived(event)
             request.answer.set_result(event)
 
+    def _note_limit(self, refused: RefusedError) -> None:
+        if refused.code == RATE_LIMIT_EXCEEDED:
+            ends = _now() + held(refused.retry_after, PAUSE)
+            self._free_at = max(self._free_at, ends)
+
     def _loss_of(self, closed: ConnectionClosed) -> Loss:
         code, text = ABNORMAL_CLOSURE, ""
         if closed.rcvd is not None:
             code, text = closed.rcvd.code, closed.rcvd.reason
-        wait = None
-        if self._disconnected is not None and self._disconnected.reconnect_after_ms is not UNSET:
-            asked = self._disconnected.reconnect_after_ms
-            wait = held(asked / 1000, 0) if isinstance(asked, (int, float)) else None
+        wait = self._requested_absence()
+        if code == RATE_LIMIT_EXCEEDED:  # the next connection is under the same limit
+            wait = max(wait or 0, held(self._free_at - _now(), 0))
         return errors.of_close(code, text, wait)
+
+    def _requested_absence(self) -> float | None:
+        """Return the seconds after which `disconnected` asks for the next connection."""
+        asked = None if self._disconnected is None else self._disconnected.reconnect_after_ms
+        if not isinstance(asked, (int, float)):
+            return None
+        return held(min(asked, 1000 * LONGEST) / 1000, 0)  # an integer may be too large to divide
 
     def _charged(self, loss: Loss) -> Loss:
         """Charge the largest command under way with a close for its size.
@@ -316,6 +334,10 @@ async def _websocket(url: str, proxy: Proxy | None) -> ClientConnection:
     # Never the library's own choice of a proxy, which differs from that of all other connections.
     options["proxy"] = None if proxy is None else proxy.url_with_password
     return await connect(url, **options)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _too_big(action: str, size: int, bound: int | None = None) -> RefusedError:

@@ -5,6 +5,7 @@
  * (`requestqueue.js`); a message to be published carries an `id`, so that publishing it again
  * cannot double it. Clock and random numbers are options, so that the schedule can be tested.
  */
+import { wrongAnswer } from "./answers.js";
 import { Authentication } from "./authentication.js";
 import { retryDelay } from "./backoff.js";
 import { Emitter } from "./emitter.js";
@@ -186,9 +187,19 @@ export class LiveLog {
 
   /** Take an event or a message; those that are not known are passed over, for they are new. */
   #receive(event, text) {
-    if (event.action !== undefined) return this.#handlers.get(event.action)?.(event, text);
-    keepText(event, text);
-    return this.#subscriptions.deliver(event);
+    if (event.action === undefined) {
+      keepText(event, text);
+      return this.#subscriptions.deliver(event);
+    }
+    return this.#isRefused(event) || this.#handlers.get(event.action)?.(event, text);
+  }
+
+  /** Reject the command that an event is a wrong answer to; return whether there is one. */
+  #isRefused(event) {
+    const { request_id: id } = event;
+    const part = this.#parts().find((one) => one.asked(id));
+    const error = part ? wrongAnswer(part.asked(id), event) : null;
+    return error !== null && part.refuse(id, error);
   }
 
   /** Resolve the request that an event answers. */
