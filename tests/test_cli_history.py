@@ -82,6 +82,14 @@ async def test_an_output_that_takes_nothing_ends_it_with_one_line(
         assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("output", [">&-", "> /dev/full"])
+@pytest.mark.parametrize("command", ["-h", "--version", "serve --help", "history -h", "keys -h"])
+def test_help_that_cannot_be_printed_is_said_so_in_one_line(command: str, output: str) -> None:
+    code, _, err = _shell(f"livelog {command} {output}")
+    assert (code, err.count("\n")) == (1, 1), err
+    assert "Traceback" not in err
+
+
 @on_uvloop
 async def test_without_stderr_no_error_goes_to_stdout() -> None:
     async with serving() as house:

@@ -57,6 +57,25 @@ for (const most of [1, 3, 7, 500]) {
   }
 }
 
+test("older messages that an incomplete page does not count are loaded all the same", async () => {
+  serve(40, 5);
+  const whole = globalThis.fetch;
+  let asked = 0;
+  globalThis.fetch = async (address) => {
+    const page = JSON.parse(await (await whole(address)).text());
+    asked += 1;
+    const { offset = 0, messages = [] } = page;
+    const seen = { incomplete: true, total_count: offset + messages.length };
+    const answer = asked === 2 ? { ...page, ...seen } : page;
+    return { ok: true, status: 200, text: async () => JSON.stringify(answer) };
+  };
+  const timeline = new Timeline(live, new Pages(), () => undefined);
+  await timeline.open(EVERYTHING);
+  assert.equal(timeline.rows.length, 5);
+  await timeline.loadOlder();
+  assert.deepEqual([timeline.rows.length, timeline.older], [10, 30]);
+});
+
 test("a gap is filled from pages that are cut", async () => {
   serve(40, 3);
   const timeline = new Timeline(live, new Pages(), () => undefined);

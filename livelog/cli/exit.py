@@ -68,6 +68,16 @@ def outcome(act: Callable[[], int], *, prints: bool = True) -> int:
     return code
 
 
+def printed(text: str) -> int:
+    """Print a text, and return the exit code."""
+
+    def act() -> int:
+        print(text, end="")
+        return 0
+
+    return outcome(act)
+
+
 def say(text: str) -> None:
     """Print one line on stderr for the user, if it can be written to."""
     if sys.stderr is not None:  # `print` would take stdout instead
