@@ -108,6 +108,23 @@ async def test_times_are_local_and_say_so() -> None:
             assert shown in out.decode()
 
 
+@on_uvloop
+async def test_every_time_that_the_server_takes_is_shown_in_one_form() -> None:
+    times = {
+        "2016-12-31T23:59:60Z": "2017-01-01 00:59:59+01:00",
+        "2025-12-03t10:00:00z": "2025-12-03 11:00:00+01:00",
+        "2025-12-03 10:00:00.123456789+0530": "2025-12-03 05:30:00+01:00",
+        "9999-12-31T23:59:59Z": "9999-12-31T23:59:59Z",
+        "0000-01-01T00:00:00Z": "0000-01-01T00:00:00Z",
+    }
+    async with serving() as house:
+        for timestamp in reversed(times):
+            house.publish("hello", timestamp=timestamp)
+        _, out, _ = await _beside(house, "livelog history", TZ="CET-1")
+        for line, shown in zip(out.decode().splitlines(), times.values(), strict=True):
+            assert f"  {shown}  " in line
+
+
 # Help.
 
 

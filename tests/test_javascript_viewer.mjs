@@ -254,5 +254,7 @@ test("a time is shown with the zone that held then", () => {
   assert.match(moment("2025-12-03T12:00:00Z"), /7:00:00.* UTC−05:00$/);
   assert.equal(dayOf("2025-12-03T12:00:00Z"), dayOf("2025-12-03T23:00:00+02:00"));
   assert.notEqual(dayOf("2025-11-02T05:30:00Z"), dayOf("2025-11-02T06:30:00Z"), "01:30 twice");
+  assert.equal(dayOf("2016-12-31T23:59:60Z"), dayOf("2016-12-31T23:59:59Z"), "a leap second");
+  assert.match(moment("2016-12-31T18:59:60.5-05:00"), /18:59:59|6:59:59/);
   for (const none of ["", "x", "Z", undefined, null, 7e99]) assert.equal(dayOf(none), "");
 });

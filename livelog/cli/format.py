@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from livelog.cli.sanitize import sanitized
+from livelog.errors import RefusedError
 from livelog.wire.messages import Delivered
+from livelog.wire.timestamps import parse_moment
 
 STYLES = {
     "user": "green",
@@ -26,6 +28,7 @@ STYLES = {
     "guild": "blue",
 }
 """Type → colour."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Printer = Callable[[Delivered], None]
 
@@ -85,8 +88,9 @@ def _coloured() -> Callable[[tuple[str, str, str], str], None] | None:
 def _time(timestamp: str) -> str:
     """Format a timestamp in the local time zone, to the second."""
     try:
-        moment = datetime.fromisoformat(timestamp).astimezone()
-    except (ValueError, OverflowError, OSError):  # RFC 3339 allows what Python does not read
+        since = timedelta(microseconds=parse_moment(timestamp, "timestamp"))
+        moment = (_EPOCH + since).astimezone()
+    except (RefusedError, OverflowError, OSError):  # a server in error, or a year beyond Python's
         return sanitized(timestamp)
     return moment.isoformat(" ", "seconds")
 

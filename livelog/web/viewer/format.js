@@ -76,9 +76,16 @@ function describedByType(message) {
   }
 }
 
+/** A leap second is shown as the last millisecond before it: `Date` has no second 60. */
+const LEAP = /:60(\.\d+)?(?=[Zz+-])/;
+
+function dateOf(timestamp) {
+  return new Date(typeof timestamp === "string" ? timestamp.replace(LEAP, ":59.999") : NaN);
+}
+
 /** The local time of day, to the millisecond. */
 export function clock(timestamp) {
-  const date = new Date(timestamp);
+  const date = dateOf(timestamp);
   if (Number.isNaN(date.getTime())) return text(timestamp);
   const two = (number) => String(number).padStart(2, "0");
   const time = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":");
@@ -87,14 +94,14 @@ export function clock(timestamp) {
 
 /** The local day and time, with its zone. */
 export function moment(timestamp) {
-  const date = new Date(timestamp);
+  const date = dateOf(timestamp);
   if (Number.isNaN(date.getTime())) return text(timestamp);
   return `${date.toLocaleString()} ${zone(date)}`;
 }
 
 /** The local day in words, with the zone that holds on it. */
 export function dayName(timestamp) {
-  const date = new Date(timestamp);
+  const date = dateOf(timestamp);
   if (Number.isNaN(date.getTime())) return "Day unknown";
   return `${date.toLocaleDateString("en", { dateStyle: "full" })} · ${zone(date)}`;
 }
@@ -115,7 +122,7 @@ export function dayOf(timestamp) {
 }
 
 function localDay(timestamp) {
-  const date = new Date(typeof timestamp === "string" ? timestamp : NaN);
+  const date = dateOf(timestamp);
   return Number.isNaN(date.getTime()) ? "" : `${date.toDateString()} ${zone(date)}`;
 }
 
