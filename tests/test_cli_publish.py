@@ -59,6 +59,19 @@ async def past(house: House) -> list[Json]:
 
 
 @on_uvloop
+async def test_what_one_server_has_delivered_can_be_published_to_another() -> None:
+    async with serving() as house, serving() as other:
+        house.publish("one", metadata={"n": 2**70})
+        house.publish("two")
+        _, lines, _ = await done("history", "--url", house.server.url, "--json")
+        for _ in range(2):
+            code, _, err = await done("publish", "--url", other.server.url, given=lines)
+            assert (code, err) == (0, "livelog: 2 messages published\n")
+        copied = [{**message, "seq": None} for message in reversed(await past(other))]
+        assert copied == [{**message, "seq": None} for message in await past(house)]
+
+
+@on_uvloop
 async def test_the_same_lines_from_a_pipe_are_new_unless_it_has_a_name() -> None:
     async with serving() as house:
         text = ndjson(user("hello"), user("with an id", id="mine"))

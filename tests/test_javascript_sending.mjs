@@ -97,6 +97,16 @@ test("whole emoji, and text that looks like an escape, are sent", () => {
   assert.deepEqual(contents(), texts);
 });
 
+test("a message that was received is sent on without its place", async () => {
+  const { live } = client();
+  const received = { ...text("a"), id: "m1", seq: 7 };
+  live.publish(received).catch(() => {});
+  await Promise.resolve();
+  const { message } = published()[0];
+  assert.deepEqual([message.id, message.seq, received.seq], ["m1", undefined, 7]);
+  live.close();
+});
+
 test("a message is sent as it was when it was published", () => {
   const { live } = client(null);
   const message = text("before");

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from livelog.cli import options
 from livelog.cli.exit import FAILED, Failure, explained, outcome, say
@@ -240,18 +240,26 @@ def _wrong_line(refused: ResponseRefusedError, count: int) -> int:
 class _Peek(msgspec.Struct):
     id: Any = UNSET
     type: Any = UNSET
+    seq: Any = UNSET
 
 
 _peek = msgspec.json.Decoder(_Peek)
 
 
 def _identified(line: bytes, number: int, origin: str) -> bytes:
-    """Return the line with an id. Raises `RefusedError` when it is not a JSON object."""
+    """Return the line with an id and without a `seq`, which a message that was received has.
+
+    Raises `RefusedError` when it is not a JSON object.
+    """
     try:
         peek = _peek.decode(line)
     except (ValueError, RecursionError) as error:
         raise RefusedError(PROTOCOL_ERROR, "", f"not a JSON object: {error}") from None
-    if not isinstance(peek.id, UnsetType):
+    if peek.seq is not UNSET:
+        fields = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+        del fields["seq"]
+        line = msgspec.json.encode(fields)
+    if peek.id is not UNSET:
         return line
     prefix = PREFIXES.get(peek.type, "") if isinstance(peek.type, str) else ""
     digest = blake2b(line, digest_size=16, key=_key(origin, number)).hexdigest()

@@ -105,7 +105,9 @@ export class LiveLog {
   /** Append a message; resolve to its `id` and `seq` once it is stored. */
   async publish(message, { signal } = {}) {
     if (message === null || typeof message !== "object") throw refused("message", "must be an object");
-    const named = message.id === undefined ? { ...message, id: messageId() } : message;
+    const { seq, ...unplaced } = message; // a message that was received can be sent on
+    const fields = seq === undefined ? message : unplaced;
+    const named = fields.id === undefined ? { ...fields, id: messageId() } : fields;
     return this.#publishes.ask({ action: "publish", message: named }, this.#nextId(), signal);
   }
 
