@@ -12,8 +12,9 @@ import pytest
 
 from livelog.cli import COMMANDS
 from tests.support.command import done, ndjson
+from tests.support.hostile import ID, Case, Expected, Frame, playing
 from tests.support.process import CLEAN, ROOT, Start, ended
-from tests.support.wire import PATIENCE, House, on_uvloop, serving, user
+from tests.support.wire import PATIENCE, House, Json, on_uvloop, serving, user
 
 
 @on_uvloop
@@ -217,3 +218,31 @@ def test_wrong_flags_are_wrong_usage(start: Start) -> None:
         code, out, err = ended(start(*arguments))
         assert (code, out) == (2, "")
         assert arguments[-1] in err
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+@on_uvloop
+async def test_a_page_with_a_part_missing_says_so(flags: list[str]) -> None:
+    page = {"action": "history", "messages": [], "total_count": 9, "limit": 50, "offset": 0}
+    sent = {**user("x"), "id": "a", "timestamp": "2025-12-03T10:00:00Z", "seq": 5}
+    parts: list[tuple[Json, str]] = [
+        ({"incomplete": True}, "the server's store did not answer"),
+        ({"truncated": True, "messages": [sent]}, "go on with --offset 1"),
+    ]
+    for told, hint in parts:
+        frame = Frame(json={**page, **told, "request_id": ID})
+        case = Case("part", Expected(), instead="get_history", frames=[frame], plays=9)
+        async with playing(case) as hostile:
+            code, _, err = await done("history", *flags, "--url", hostile.url)
+        assert (code, err.count("\n")) == (0, 1)
+        assert hint in err
+
+
+@on_uvloop
+async def test_a_refusal_says_when_to_try_again() -> None:
+    details = {"issue": "busy", "retry_after_seconds": 1.5}
+    event = {"action": "error", "error_code": 1011, "error_message": "x", "details": details}
+    frame = Frame(json={**event, "request_id": ID})
+    async with playing(Case("busy", Expected(), instead="search", frames=[frame])) as hostile:
+        answer = await done("search", "x", "--url", hostile.url)
+    assert answer == (1, "", "livelog: busy; try again in 1.5 s\n")

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
             print_header()
         for message in page.messages:
             show(message)
-        if not given.json:
+        if not given.json or page.truncated or page.incomplete:
             say(_place(page))
         return 0
 

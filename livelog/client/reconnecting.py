@@ -300,7 +300,9 @@ class Link:
                 await self._requests.ask(connection, wanted.command(None), _starts_over(wanted))
                 self._told.update(wanted.types)
             elif refused.code == SERVER_ERROR:  # nothing is wrong with the subscription
-                await self._clock.sleep(max(_AGAIN, held(refused.retry_after, _AGAIN)))
+                wait = max(_AGAIN, held(refused.retry_after, _AGAIN))
+                _log.warning("not subscribed: %s; next attempt in %.1f s", refused, wait)
+                await self._clock.sleep(wait)
             else:
                 self.remove(wanted)
                 wanted.end(refused)
