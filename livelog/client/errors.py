@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from livelog.client.backoff import held
 from livelog.errors import (
+    ABNORMAL_CLOSURE,
     AUTHENTICATION_FAILED,
     INVALID_TOKEN,
     MESSAGE_TOO_BIG,
@@ -70,6 +71,11 @@ def _filled(kind: type[AnyRefused], event: Error) -> AnyRefused:
     details = dict(event.details)
     field, issue = str(details.pop("field", "")), str(details.pop("issue", event.error_message))
     return kind(event.error_code, field, issue).explain(details)
+
+
+def final(why: str) -> Loss:
+    """Return the loss of a connection that no other attempt can replace."""
+    return Loss(why, fatal=ConnectionEndedError(ABNORMAL_CLOSURE, why))
 
 
 _USELESS = {

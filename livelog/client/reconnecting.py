@@ -24,9 +24,10 @@ from typing import NamedTuple
 
 from livelog.client.backoff import Backoff, Clock, held
 from livelog.client.commands import Encoded, encoded
-from livelog.client.connection import Connection, open_connection
+from livelog.client.connection import Connection
 from livelog.client.credentials import Credentials
 from livelog.client.errors import Loss, Lost
+from livelog.client.handshake import open_connection
 from livelog.client.requests import Requests
 from livelog.client.subscription import Subscription
 from livelog.client.url import shown
