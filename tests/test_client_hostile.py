@@ -6,16 +6,23 @@ The cases are those of `client-cases.json`, which the JavaScript client passes, 
 from __future__ import annotations
 
 import asyncio
+import json
+from typing import get_args
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
 from livelog import ConnectionEndedError, Gap, RefusedError, Status, Subscription, connect
-from livelog.client.backoff import DELAYS, SHORTEST, Clock
+from livelog.client.backoff import DELAYS, LONGEST, SHORTEST, Clock, held
 from livelog.client.client import Client
+from livelog.client.decoding import decode
+from livelog.client.errors import refusal
 from livelog.client.reconnecting import HEARTBEAT
+from livelog.wire.events import AnyEvent, Error
 from tests.support.following import impatient_sleep
 from tests.support.hostile import ID, PROBE, Case, Close, Expected, Frame, Hostile, cases, playing
-from tests.support.wire import on_uvloop, soon, user
+from tests.support.wire import Json, on_uvloop, soon, user
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in cases()])
@@ -26,7 +33,10 @@ async def test_a_client_lives_through_it(case: Case) -> None:
             await _stops(hostile, case.expect.stops)
             return
         async with connect(hostile.url) as log:
-            await _lives(log, hostile, case)
+            if case.expect.unsubscribed is not None:
+                await _is_refused(log, case.expect.unsubscribed)
+            else:
+                await _lives(log, hostile, case)
 
 
 async def _stops(hostile: Hostile, code: int) -> None:
@@ -35,6 +45,13 @@ async def _stops(hostile: Hostile, code: int) -> None:
             await soon(_until_the_probe(log.subscribe(["user"], since=0)))
     assert caught.value.code == code
     assert hostile.connections == 1
+
+
+async def _is_refused(log: Client, code: int) -> None:
+    with pytest.raises(RefusedError) as caught:
+        await soon(log.subscribe(["user"], since=0).__aenter__())
+    assert caught.value.code == code
+    assert (await log.history()).messages == []  # the client lives on
 
 
 async def _lives(log: Client, hostile: Hostile, case: Case) -> None:
@@ -130,3 +147,20 @@ async def test_a_subscription_that_meets_an_internal_error_spares_the_limit_of_c
         async with playing(case) as hostile, connect(hostile.url, clock=Clock(sleep=sleep)) as log:
             await soon(_until_the_probe(log.subscribe(["user"], since=0)))
         assert slept == [waited, waited]
+
+
+ACTIONS = [kind.__struct_config__.tag for kind in get_args(AnyEvent)]
+FIELDS = sorted({name for kind in get_args(AnyEvent) for name in kind.__struct_encode_fields__})
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+
+
+@given(st.sampled_from(ACTIONS), st.dictionaries(st.sampled_from([*FIELDS, "type"]), VALUES))
+def test_no_event_is_too_odd_to_be_read_or_passed_over(action: str, fields: Json) -> None:
+    event = decode(json.dumps({**fields, "action": action}))
+    if isinstance(event, Error):
+        refused = refusal(event)
+        assert held(refused.retry_after, 1) <= LONGEST

@@ -22,6 +22,11 @@ def test_the_client_survives(case: Case, node_modules: Path) -> None:
             playing(case) as hostile,
             following(hostile.url, node_modules, **settings) as follower,
         ):
+            if case.expect.unsubscribed is not None:
+                answer = await follower.call("listen", name="all", types=["user"])
+                assert answer["error"]["code"] == case.expect.unsubscribed
+                assert (await follower.call("history"))["messages"] == []
+                return
             await follower.tell("listen", name="all", types=["user"])
             if case.asks:
                 await asked(follower, case)

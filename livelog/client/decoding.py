@@ -145,7 +145,8 @@ def _disconnected(event: dict[str, Any]) -> Disconnected:
 
 
 def _subscribed(event: dict[str, Any]) -> Subscribed:
-    known = [name for name in event.get("message_types", ()) if name in TYPES]
+    named = event.get("message_types")
+    known = [name for name in named if name in TYPES] if isinstance(named, list) else []
     kept = {name: value for name, value in event.items() if name in ("action", "seq", "request_id")}
     return msgspec.convert({**kept, "message_types": known}, Subscribed | Unsubscribed)
 

@@ -92,6 +92,8 @@ class Expected(msgspec.Struct, forbid_unknown_fields=True):
     """Whether that call is answered or rejected at last."""
     waits: Wait | None = None
     """After a close, or in answer to a rate limit."""
+    unsubscribed: int | None = None
+    """Code with which the subscription is refused, and no probe delivered."""
     stops: int | None = None
     """The client ends for good with this code, and delivers no probe."""
     sent_at_most: int = 1
