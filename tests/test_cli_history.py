@@ -12,8 +12,9 @@ import pytest
 
 from livelog.cli import COMMANDS
 from tests.support.command import done, ndjson
+from tests.support.hostile import ID, Case, Expected, Frame, playing
 from tests.support.process import CLEAN, ROOT, Start, ended
-from tests.support.wire import PATIENCE, House, on_uvloop, serving, user
+from tests.support.wire import PATIENCE, House, Json, on_uvloop, serving, user
 
 
 @on_uvloop
@@ -82,6 +83,14 @@ async def test_an_output_that_takes_nothing_ends_it_with_one_line(
         assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("output", [">&-", "> /dev/full"])
+@pytest.mark.parametrize("command", ["-h", "--version", "serve --help", "history -h", "keys -h"])
+def test_help_that_cannot_be_printed_is_said_so_in_one_line(command: str, output: str) -> None:
+    code, _, err = _shell(f"livelog {command} {output}")
+    assert (code, err.count("\n")) == (1, 1), err
+    assert "Traceback" not in err
+
+
 @on_uvloop
 async def test_without_stderr_no_error_goes_to_stdout() -> None:
     async with serving() as house:
@@ -102,6 +111,23 @@ async def test_times_are_local_and_say_so() -> None:
         ]:
             _, out, _ = await _beside(house, "livelog history", TZ=zone)
             assert all(time in out.decode() for time in shown)
+
+
+@on_uvloop
+async def test_every_time_that_the_server_takes_is_shown_in_one_form() -> None:
+    times = {
+        "2016-12-31T23:59:60Z": "2017-01-01 00:59:59+01:00",
+        "2025-12-03t10:00:00z": "2025-12-03 11:00:00+01:00",
+        "2025-12-03 10:00:00.123456789+0530": "2025-12-03 05:30:00+01:00",
+        "9999-12-31T23:59:59Z": "9999-12-31T23:59:59Z",
+        "0000-01-01T00:00:00Z": "0000-01-01T00:00:00Z",
+    }
+    async with serving() as house:
+        for timestamp in reversed(times):
+            house.publish("hello", timestamp=timestamp)
+        _, out, _ = await _beside(house, "livelog history", TZ="CET-1")
+        for line, shown in zip(out.decode().splitlines(), times.values(), strict=True):
+            assert f"  {shown}  " in line
 
 
 # Help.
@@ -196,3 +222,31 @@ def test_wrong_flags_are_wrong_usage(start: Start) -> None:
         code, out, err = ended(start(*arguments))
         assert (code, out) == (2, "")
         assert arguments[-1] in err
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+@on_uvloop
+async def test_a_page_with_a_part_missing_says_so(flags: list[str]) -> None:
+    page = {"action": "history", "messages": [], "total_count": 9, "limit": 50, "offset": 0}
+    sent = {**user("x"), "id": "a", "timestamp": "2025-12-03T10:00:00Z", "seq": 5}
+    parts: list[tuple[Json, str]] = [
+        ({"incomplete": True}, "the server's store did not answer"),
+        ({"truncated": True, "messages": [sent]}, "go on with --offset 1"),
+    ]
+    for told, hint in parts:
+        frame = Frame(json={**page, **told, "request_id": ID})
+        case = Case("part", Expected(), instead="get_history", frames=[frame], plays=9)
+        async with playing(case) as hostile:
+            code, _, err = await done("history", *flags, "--url", hostile.url)
+        assert (code, err.count("\n")) == (0, 1)
+        assert hint in err
+
+
+@on_uvloop
+async def test_a_refusal_says_when_to_try_again() -> None:
+    details = {"issue": "busy", "retry_after_seconds": 1.5}
+    event = {"action": "error", "error_code": 1011, "error_message": "x", "details": details}
+    frame = Frame(json={**event, "request_id": ID})
+    async with playing(Case("busy", Expected(), instead="search", frames=[frame])) as hostile:
+        answer = await done("search", "x", "--url", hostile.url)
+    assert answer == (1, "", "livelog: busy; try again in 1.5 s\n")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pty
 import re
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.support.command import done, ndjson, running, seen
@@ -53,6 +56,19 @@ async def past(house: House) -> list[Json]:
         found += answer.json["messages"]
         if len(found) == answer.json["total_count"]:
             return found
+
+
+@on_uvloop
+async def test_what_one_server_has_delivered_can_be_published_to_another() -> None:
+    async with serving() as house, serving() as other:
+        house.publish("one", metadata={"n": 2**70})
+        house.publish("two")
+        _, lines, _ = await done("history", "--url", house.server.url, "--json")
+        for _ in range(2):
+            code, _, err = await done("publish", "--url", other.server.url, given=lines)
+            assert (code, err) == (0, "livelog: 2 messages published\n")
+        copied = [{**message, "seq": None} for message in reversed(await past(other))]
+        assert copied == [{**message, "seq": None} for message in await past(house)]
 
 
 @on_uvloop
@@ -165,29 +181,91 @@ def test_publishing_survives_a_restart_and_gives_up_without_a_server(
 
 @on_uvloop
 async def test_a_server_that_takes_nothing_for_a_while_is_asked_again() -> None:
-    full = (
-        b'{"action":"error","error_code":1011,"error_message":"x","details":{"issue":"disk full"}}'
-    )
-    answers = [(503, full), (503, b"<html>a proxy</html>"), (201, b'{"count":1}')]
+    answers = [(503, refusal(1011, "disk full")), (503, "<html>a proxy</html>"), (201, TAKEN)]
+    async with answering(answers) as (url, bodies):
+        code, _, err = await done("publish", "--url", url, given=ndjson(user()))
+    assert (code, len(bodies)) == (0, 3)
+    assert "disk full; next attempt" in err
+    assert err.endswith("1 messages published\n")
+
+
+@on_uvloop
+async def test_a_wait_that_the_server_names_is_kept_within_bounds() -> None:
+    limited = refusal(4003, "too many", retry_after_seconds=0.4)
+    answers = [(429, limited), (503, refusal(1011, "x", retry_after_seconds=-1)), (201, TAKEN)]
+    async with answering(answers) as (url, _):
+        code, _, err = await done("publish", "--url", url, given=ndjson(user()))
+    waits = [float(seconds) for seconds in re.findall(r"next attempt in ([\d.]+) s", err)]
+    assert (code, len(waits)) == (0, 2)
+    assert waits[0] >= 0.4
+    assert waits[1] >= 0.1
+
+
+@on_uvloop
+async def test_of_a_body_taken_in_part_only_what_is_refused_for_now_is_sent_again() -> None:
+    def refused(line: int, code: int) -> Json:
+        return {"line": line, "id": f"m{line}", "error_code": code, "issue": "no"}
+
+    first = refusal(1011, "x", acknowledged=["m1"], refused=[refused(2, 1008), refused(3, 1011)])
+    for flags in ([], ["--keep-going"]):
+        async with answering([(503, first), (201, TAKEN)]) as (url, bodies):
+            given = ndjson(*(user(id=f"m{number}") for number in (1, 2, 3)))
+            code, _, err = await done("publish", "--url", url, *flags, given=given)
+        assert code == 1
+        assert [re.findall(r'"id": "(m\d)"', body) for body in bodies] == [
+            ["m1", "m2", "m3"],
+            ["m3"],
+        ]
+        assert "line 2: id 'm2': no" in err
+        assert err.endswith("2 messages published, 1 refused\n")
+
+
+@on_uvloop
+async def test_details_that_do_not_account_for_a_body_have_it_sent_again_whole() -> None:
+    one = {"line": 1, "id": "a", "error_code": 1008, "issue": "no"}
+    for entries, known in ([one], []), ([{**one, "line": 9}], ["b"]), ([{"line": 1}], ["b"]):
+        broken = refusal(1011, "x", acknowledged=known, refused=entries)
+        async with answering([(503, broken), (201, TAKEN)]) as (url, bodies):
+            given = ndjson(user(id="a"), user(id="b"))
+            code, _, err = await done("publish", "--url", url, given=given)
+        assert (code, len(bodies), bodies[0]) == (0, 2, bodies[1])
+        assert err.endswith("2 messages published\n")
+
+
+@on_uvloop
+async def test_a_refusal_of_a_line_that_was_not_sent_ends_it() -> None:
+    for line in (0, 7, "x", None):
+        async with answering([(400, refusal(1002, "bad", line=line))]) as (url, _):
+            code, _, err = await done("publish", "--url", url, given=ndjson(user(), user()))
+        assert (code, err) == (1, "livelog: bad\n")
+
+
+TAKEN = '{"count":1}'
+
+
+def refusal(code: int, issue: str, **details: object) -> str:
+    """The body of an answer that refuses."""
+    event = {"action": "error", "error_code": code, "error_message": "x"}
+    return json.dumps({**event, "details": {"issue": issue, **details}})
+
+
+@asynccontextmanager
+async def answering(answers: list[tuple[int, str]]) -> AsyncIterator[tuple[str, list[str]]]:
+    """A server that answers with these statuses and bodies; its URL, and the bodies it got."""
+    bodies: list[str] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         size = re.search(rb"Content-Length: (\d+)", head)
         assert size is not None
-        await reader.readexactly(int(size[1]))
-        status, body = answers.pop(0)
-        writer.write(
-            b"HTTP/1.1 %d X\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
-            % (status, len(body), body)
-        )
+        bodies.append((await reader.readexactly(int(size[1]))).decode())
+        status, body = answers[len(bodies) - 1]
+        head = b"HTTP/1.1 %d X\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        writer.write(head % (status, len(body)) + body.encode())
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        code, _, err = await done("publish", "--url", url, given=ndjson(user()))
-        assert (code, answers) == (0, [])
-        assert "disk full; next attempt" in err
-        assert err.endswith("1 messages published\n")
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", bodies
 
 
 def wait_for_total(start: Start, url: str, total: int) -> None:

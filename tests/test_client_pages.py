@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import hypothesis.strategies as st
 from hypothesis import given
@@ -87,3 +88,49 @@ def test_results_of_a_search_are_neither_skipped_nor_repeated(
         assert seqs_of(page) == expected[: len(page.messages)]
         assert page.truncated or seqs_of(page) == expected
         assert not (page.truncated and arriving < fit)
+
+
+class Stuck:
+    """Answers each question with the same page."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.asked = 0
+
+    async def ask(self, limit: int, **place: int) -> Page:
+        self.asked += 1
+        return self.page
+
+
+def test_pages_that_never_advance_end() -> None:
+    """A server in error must not keep its clients asking."""
+    for page in (
+        Page([], 9, 0, True),
+        Page([], 9, 5, True, next_offset=-3),
+        Page([message(7)], 9, 3, True, next_offset=0),
+        Page([message(8), message(7)], 9, 3, True, next_offset=3),
+    ):
+        for place in ({"offset": 0}, {"before": 8}, {"after": 6}, {"around": 7}):
+            for seeks in (True, False):
+                stuck = Stuck(page)
+                found = asyncio.run(whole(stuck.ask, 1000, seeks=seeks, **place))
+                assert stuck.asked < 5
+                assert found.messages == page.messages
+
+
+class Stumbling(Server):
+    """The store answers all questions but the second one."""
+
+    asked = 0
+
+    async def ask(self, limit: int, **place: int) -> Page:
+        self.asked += 1
+        return replace(await super().ask(limit, **place), incomplete=self.asked == 2)
+
+
+def test_a_page_put_together_is_incomplete_if_a_part_is() -> None:
+    for place in ({"offset": 0}, {"after": 0}, {"around": 5}):
+        server = Stumbling([*range(9, 0, -1)], 2, 0)
+        found = asyncio.run(whole(server.ask, 9, seeks=True, **place))
+        assert found.incomplete
+        assert server.asked > 2

@@ -364,8 +364,11 @@ async def test_a_full_server_is_unreachable() -> None:
 
 @on_uvloop
 async def test_it_connects_to_a_unix_socket(tmp_path: Path) -> None:
-    async with serving(uds=str(tmp_path / "live.sock")) as house, connect(house.server.url) as log:
-        assert (await log.history()).total == 0
+    path = tmp_path / "live.sock"
+    async with serving(uds=str(path)) as house:
+        for url in (house.server.url, f"ws+unix://{path}:", f"ws+unix://{path}"):
+            async with connect(url) as log:
+                assert (await log.history()).total == 0
 
 
 # What stands in for the server for a while.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from livelog.client.http import HttpPublisher, Unavailable
+from livelog.client.http import HttpPublisher, PartlyRefusedError, Unavailable
 from livelog.errors import POLICY_VIOLATION, SERVER_ERROR, RefusedError
 from livelog.wire.record import Draft
 from tests.support.toyengine import Broker, Make, each_calm_engine
@@ -152,11 +152,15 @@ async def test_the_publisher_of_batches_is_told_of_a_refusal_in_part() -> None:
     broker.refuse = _refuse
     async with serving(engine=broker.engine) as house:
         publisher = HttpPublisher(house.server.url)
-        lines = [json.dumps(user(id=name)).encode() for name in ("good", "late")]
-        with pytest.raises(Unavailable, match="1 of 2 messages are not acknowledged"):
+        lines = [json.dumps(user(id=name)).encode() for name in ("good", "late", "taken")]
+        with pytest.raises(PartlyRefusedError, match="2 of 3 messages are not ack") as caught:
             await asyncio.to_thread(publisher.post, lines)
+        assert caught.value.for_now == [1]
+        assert [(at, why.code) for at, why in caught.value.final.items()] == [(2, 1008)]
+        with pytest.raises(Unavailable, match="the disk is full"):
+            await asyncio.to_thread(publisher.post, lines[1:2])
         broker.refuse = lambda draft: None
-        assert await asyncio.to_thread(publisher.post, lines) == 2
+        await asyncio.to_thread(publisher.post, lines[:2])
         publisher.close()
         http = await house.http()
         stored = (await http.ask("GET", "/api/history")).json["messages"]

@@ -22,28 +22,42 @@ def test_the_client_survives(case: Case, node_modules: Path) -> None:
             playing(case) as hostile,
             following(hostile.url, node_modules, **settings) as follower,
         ):
+            if case.expect.unsubscribed is not None:
+                answer = await follower.call("listen", name="all", types=["user"])
+                assert answer["error"]["code"] == case.expect.unsubscribed
+                assert (await follower.call("history"))["messages"] == []
+                return
             await follower.tell("listen", name="all", types=["user"])
-            if case.publish:
-                await published(follower, case)
+            if case.asks:
+                await asked(follower, case)
             await ended(follower, case)
-            assert hostile.sent("publish") <= case.expect.sent_at_most
+            assert hostile.sent(case.asks) <= case.expect.sent_at_most
+            assert hostile.connections <= case.expect.connections_at_most
             check_waits(follower, hostile)
 
     check()
 
 
-async def published(follower: Follower, case: Case) -> None:
-    """Have it publish, and check its fate."""
+async def asked(follower: Follower, case: Case) -> None:
+    """Have it publish or ask for a page, and check the end of that call."""
     await follower.state("connected")
     message = user("x" * case.publish, id="m1")
+    calls: dict[str, tuple[str, dict[str, Any]]] = {
+        "publish": ("publish", {"message": message}),
+        "get_history": ("history", {"limit": 50}),
+        "search": ("search", {"query": "x", "limit": 50}),
+    }
+    act, given = calls[case.asks]
     if not case.expect.answered:
-        await follower.tell("publish", message=message)
+        await follower.tell(act, **given)
         return
-    answer = await follower.call("publish", message=message)
-    if case.expect.refused is None:
+    answer = await follower.call(act, **given)
+    if case.expect.refused is not None:
+        assert answer["error"]["code"] == case.expect.refused
+    elif case.publish:
         assert (answer["id"], answer["seq"]) == ("m1", 900)
     else:
-        assert answer["error"]["code"] == case.expect.refused
+        assert "error" not in answer
 
 
 async def ended(follower: Follower, case: Case) -> None:

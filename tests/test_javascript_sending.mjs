@@ -68,8 +68,9 @@ for (const [name, message] of Object.entries(UNWRITABLE)) {
       assert.deepEqual(contents(), ["next"]);
       reconnect({ live, clock }, 1006);
       assert.deepEqual(contents(), ["next"]);
-      TestSocket.last.receive({ action: "published", request_id: published()[0].request_id, seq: 1 });
-      assert.deepEqual(await next, { seq: 1 });
+      const { request_id } = published()[0];
+      TestSocket.last.receive({ action: "published", request_id, id: "a", seq: 1 });
+      assert.deepEqual(await next, { id: "a", seq: 1 });
       live.close();
     }
   });
@@ -94,6 +95,16 @@ test("whole emoji, and text that looks like an escape, are sent", () => {
   const texts = ["{[".repeat(1000), "🐉", "\\ud83d", "\\\\ud83d", "\ud83d\udc09\\", "\u0000"];
   for (const each of texts) live.publish(text(each));
   assert.deepEqual(contents(), texts);
+});
+
+test("a message that was received is sent on without its place", async () => {
+  const { live } = client();
+  const received = { ...text("a"), id: "m1", seq: 7 };
+  live.publish(received).catch(() => {});
+  await Promise.resolve();
+  const { message } = published()[0];
+  assert.deepEqual([message.id, message.seq, received.seq], ["m1", undefined, 7]);
+  live.close();
 });
 
 test("a message is sent as it was when it was published", () => {

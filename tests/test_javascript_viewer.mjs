@@ -57,6 +57,25 @@ for (const most of [1, 3, 7, 500]) {
   }
 }
 
+test("older messages that an incomplete page does not count are loaded all the same", async () => {
+  serve(40, 5);
+  const whole = globalThis.fetch;
+  let asked = 0;
+  globalThis.fetch = async (address) => {
+    const page = JSON.parse(await (await whole(address)).text());
+    asked += 1;
+    const { offset = 0, messages = [] } = page;
+    const seen = { incomplete: true, total_count: offset + messages.length };
+    const answer = asked === 2 ? { ...page, ...seen } : page;
+    return { ok: true, status: 200, text: async () => JSON.stringify(answer) };
+  };
+  const timeline = new Timeline(live, new Pages(), () => undefined);
+  await timeline.open(EVERYTHING);
+  assert.equal(timeline.rows.length, 5);
+  await timeline.loadOlder();
+  assert.deepEqual([timeline.rows.length, timeline.older], [10, 30]);
+});
+
 test("a gap is filled from pages that are cut", async () => {
   serve(40, 3);
   const timeline = new Timeline(live, new Pages(), () => undefined);
@@ -245,5 +264,7 @@ test("a time is shown with the zone that held then", () => {
   assert.match(moment("2025-12-03T12:00:00Z"), /7:00:00.* UTC−05:00$/);
   assert.equal(dayOf("2025-12-03T12:00:00Z"), dayOf("2025-12-03T23:00:00+02:00"));
   assert.notEqual(dayOf("2025-11-02T05:30:00Z"), dayOf("2025-11-02T06:30:00Z"), "01:30 twice");
+  assert.equal(dayOf("2016-12-31T23:59:60Z"), dayOf("2016-12-31T23:59:59Z"), "a leap second");
+  assert.match(moment("2016-12-31T18:59:60.5-05:00"), /18:59:59|6:59:59/);
   for (const none of ["", "x", "Z", undefined, null, 7e99]) assert.equal(dayOf(none), "");
 });

@@ -275,7 +275,7 @@ async def test_both_clients_go_through_the_proxy_but_not_on_this_machine() -> No
                     await log.publish(user())
                 publisher = HttpPublisher(url)
                 message = json.dumps(user()).encode()
-                assert await asyncio.to_thread(publisher.post, [message]) == 1
+                await asyncio.to_thread(publisher.post, [message])
                 publisher.close()
                 assert len(proxy.heads) == count
         assert proxy.heads[0].startswith("CONNECT live.test:80 HTTP/1.1\r\n")

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from livelog.cli.exit import WRONG_USAGE, say
+from livelog.cli.exit import WRONG_USAGE, printed, say
 from livelog.config.suggest import suggestion
 
 HELP = """\
@@ -52,8 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = [*(sys.argv[1:] if arguments is None else arguments)]
     first = given[0] if given else ""
     if first in ("-h", "--help"):
-        print(HELP, end="")
-        return 0
+        return printed(HELP)
     if not first or first.startswith("-"):
         given.insert(0, "serve")
     elif first not in COMMANDS:

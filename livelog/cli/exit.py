@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from livelog.cli.sanitize import sanitized
+from livelog.client.backoff import PAUSE, held
 from livelog.errors import (
     ABNORMAL_CLOSURE,
     NORMAL_CLOSURE,
@@ -68,6 +69,16 @@ def outcome(act: Callable[[], int], *, prints: bool = True) -> int:
     return code
 
 
+def printed(text: str) -> int:
+    """Print a text, and return the exit code."""
+
+    def act() -> int:
+        print(text, end="")
+        return 0
+
+    return outcome(act)
+
+
 def say(text: str) -> None:
     """Print one line on stderr for the user, if it can be written to."""
     if sys.stderr is not None:  # `print` would take stdout instead
@@ -76,12 +87,14 @@ def say(text: str) -> None:
 
 
 def explained(refused: RefusedError) -> str:
-    """Describe a refusal, with the allowed values."""
-    allowed = refused.details.get("allowed")
-    if not allowed:
-        return str(refused)
-    known = ", ".join(map(str, allowed)) if isinstance(allowed, list) else allowed
-    return f"{refused}; allowed: {known}"
+    """Describe a refusal, with the allowed values and the time after which it may be granted."""
+    text, allowed = str(refused), refused.details.get("allowed")
+    if allowed:
+        known = ", ".join(map(str, allowed)) if isinstance(allowed, list) else allowed
+        text += f"; allowed: {known}"
+    if refused.retry_after is not None:
+        text += f"; try again in {held(refused.retry_after, PAUSE):g} s"
+    return text
 
 
 def _discard_output() -> None:

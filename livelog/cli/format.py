@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -28,6 +28,7 @@ STYLES = {
     "guild": "blue",
 }
 """Type → colour."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Printer = Callable[[Delivered], None]
 
@@ -87,9 +88,9 @@ def _coloured() -> Callable[[tuple[str, str, str], str], None] | None:
 def _time(timestamp: str) -> str:
     """Format a timestamp in the local time zone, to the second."""
     try:
-        seconds = parse_moment(timestamp, "timestamp") // 1_000_000
-        moment = datetime.fromtimestamp(seconds).astimezone()
-    except (RefusedError, ValueError, OverflowError, OSError):  # no time, or year 0
+        since = timedelta(microseconds=parse_moment(timestamp, "timestamp"))
+        moment = (_EPOCH + since).astimezone()
+    except (RefusedError, OverflowError, OSError):  # a server in error, or a year beyond Python's
         return sanitized(timestamp)
     return moment.isoformat(" ", "seconds")
 

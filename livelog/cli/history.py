@@ -33,6 +33,7 @@ stand side by side.
 """
 _TIMEOUT = 30
 """Seconds for each answer, reconnects included."""
+_INCOMPLETE = "; older ones are not counted, as the server's store did not answer"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
             print_header()
         for message in page.messages:
             show(message)
-        if not given.json:
+        if not given.json or page.truncated or page.incomplete:
             say(_place(page))
         return 0
 
@@ -124,6 +125,10 @@ async def _fetch(given: argparse.Namespace) -> Page:
 
 def _place(page: Page) -> str:
     if not page.messages:
-        return f"no messages on this page; {page.total} messages match"
+        found = f"no messages on this page; {page.total} messages match"
+        return f"{found}{_INCOMPLETE}" if page.incomplete else found
     first, last = page.offset + 1, page.offset + len(page.messages)
-    return f"{first} to {last} of {page.total} messages, newest first"
+    of = f"{first} to {last} of {page.total} messages, newest first"
+    if page.truncated:
+        of += f"; the rest did not arrive, go on with --offset {page.next_offset}"
+    return f"{of}{_INCOMPLETE}" if page.incomplete else of

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
-from livelog.cli.exit import WRONG_USAGE, say
+from livelog.cli.exit import WRONG_USAGE, printed, say
 from livelog.client.url import shown
 from livelog.config import environment
 from livelog.config.suggest import suggestion
@@ -59,6 +59,11 @@ class Parser(argparse.ArgumentParser):
         """Say what is wrong, and end the process."""
         say(message if message.endswith("?") else f"{message}; see {self.prog} --help")
         self.exit(WRONG_USAGE)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help or the version; argparse would pass over an output that takes nothing."""
+        if code := printed(message):
+            self.exit(code)
 
     def _own_options(self, words: Iterable[str]) -> Iterator[str]:
         """Yield the names of the long options that this parser and no other has to know."""

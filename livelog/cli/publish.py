@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from livelog.cli import options
 from livelog.cli.exit import FAILED, Failure, explained, outcome, say
 from livelog.client.backoff import DELAYS, Backoff, Clock
 from livelog.client.errors import Lost, ResponseRefusedError
-from livelog.client.http import HttpPublisher, Unavailable
+from livelog.client.http import HttpPublisher, PartlyRefusedError, Unavailable
 from livelog.client.url import shown
 from livelog.errors import PROTOCOL_ERROR, RefusedError, UnreachableError
 from livelog.wire.bom import without_bom
@@ -171,21 +171,30 @@ class _Run:
         return self._send(good)
 
     def _send(self, lines: list[Line]) -> bool:
+        """Publish lines, and those again that are refused for now; False to stop."""
+        goes_on = True
         while lines:
             try:
-                self.published += self._with_retries([line.data for line in lines])
-                return True
+                self._with_retries(lines)
+                return goes_on
+            except PartlyRefusedError as partly:
+                self._count(len(lines) - len(partly.final) - len(partly.for_now))
+                for at, refused in partly.final.items():
+                    goes_on = self._skip(lines[at].number, refused)
+                lines = [lines[at] for at in partly.for_now]
+                if lines:
+                    _pause(partly.loss.why, partly.loss.wait or 0)
             except ResponseRefusedError as refused:
-                about_us = refused.status == HTTPStatus.UNAUTHORIZED
-                if "line" not in refused.details and (len(lines) > 1 or about_us):
-                    raise  # it is not about one message
-                index = int(refused.details.get("line", 1)) - 1
-                number = lines[index].number
-                if not self._skip(number, refused):
-                    self._send(lines[:index])
+                at = _wrong_line(refused, len(lines))
+                if not self._skip(lines[at].number, refused):
+                    self._send(lines[:at])
                     return False
-                del lines[index]
-        return True
+                del lines[at]
+        return goes_on
+
+    def _count(self, published: int) -> None:
+        self._reached = True
+        self.published += published
 
     def _skip(self, number: int, refused: RefusedError) -> bool:
         """Report a wrong line, and tell whether to go on without it."""
@@ -194,43 +203,63 @@ class _Run:
         say(f"line {number}: {explained(refused)}{end}")
         return self._keep_going
 
-    def _with_retries(self, data: list[bytes]) -> int:
+    def _with_retries(self, lines: list[Line]) -> None:
         backoff = Backoff(Clock())
         for left in reversed(range(_ATTEMPTS)):
             try:
-                count = self._publisher.post(data)
+                self._publisher.post([line.data for line in lines])
             except Lost as lost:
                 if not (self._reached or isinstance(lost, Unavailable)):
                     raise UnreachableError(f"cannot reach {shown(self._url)}: {lost}") from None
-                why = str(lost)
+                loss = lost.loss
             else:
-                self._reached = True
-                return count
+                self._count(len(lines))
+                return
             if left:
-                wait = backoff.next()
-                say(f"not published: {why}; next attempt in {wait:.1f} s")
-                time.sleep(wait)
+                _pause(loss.why, max(backoff.next(), loss.wait or 0))
         raise Failure(
-            f"gave up: {why}. {self.published} messages were acknowledged; "
+            f"gave up: {loss.why}. {self.published} messages were acknowledged; "
             "run the same again to go on: no message is delivered twice"
         )
+
+
+def _pause(why: str, seconds: float) -> None:
+    say(f"not published: {why}; next attempt in {seconds:.1f} s")
+    time.sleep(seconds)
+
+
+def _wrong_line(refused: ResponseRefusedError, count: int) -> int:
+    """Return the index of the line that a refusal is about. Raises it if it is about all."""
+    single = count == 1 and refused.scope is None
+    line = refused.details.get("line", 1 if single else None)
+    if refused.status == HTTPStatus.UNAUTHORIZED or type(line) is not int or not 0 < line <= count:
+        raise refused
+    return line - 1
 
 
 class _Peek(msgspec.Struct):
     id: Any = UNSET
     type: Any = UNSET
+    seq: Any = UNSET
 
 
 _peek = msgspec.json.Decoder(_Peek)
 
 
 def _identified(line: bytes, number: int, origin: str) -> bytes:
-    """Return the line with an id. Raises `RefusedError` when it is not a JSON object."""
+    """Return the line with an id and without a `seq`, which a message that was received has.
+
+    Raises `RefusedError` when it is not a JSON object.
+    """
     try:
         peek = _peek.decode(line)
     except (ValueError, RecursionError) as error:
         raise RefusedError(PROTOCOL_ERROR, "", f"not a JSON object: {error}") from None
-    if not isinstance(peek.id, UnsetType):
+    if peek.seq is not UNSET:
+        fields = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+        del fields["seq"]
+        line = msgspec.json.encode(fields)
+    if peek.id is not UNSET:
         return line
     prefix = PREFIXES.get(peek.type, "") if isinstance(peek.type, str) else ""
     digest = blake2b(line, digest_size=16, key=_key(origin, number)).hexdigest()

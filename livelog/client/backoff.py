@@ -19,6 +19,8 @@ LASTED = 10.0
 """Seconds a connection must live to count as a success."""
 SHORTEST, LONGEST = 0.1, 3600.0
 """Bounds in seconds of a wait that a server asks for."""
+PAUSE = 1.0
+"""Seconds to wait after a refusal over a limit that names no time."""
 
 
 def held(asked: object, otherwise: float) -> float:

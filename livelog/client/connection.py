@@ -1,4 +1,4 @@
-"""One WebSocket to the server, from its handshake to its end: requests, answers and the stream.
+"""One WebSocket to the server, from its first event to its end: requests, answers and the stream.
 
 A request is sent with a `request_id`, and its answer repeats it. Everything else is yielded by
 `items`, in the order of arrival. A connection never reconnects: when it ends, all that wait on it
@@ -9,40 +9,25 @@ large for the client ends the connection; the command to blame is refused and no
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-import socket
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from msgspec import UNSET
-from websockets.asyncio.client import ClientConnection, connect, unix_connect
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidHandshake,
-    InvalidMessage,
-    InvalidProxyStatus,
-    InvalidStatus,
-    InvalidURI,
-    ProxyError,
-)
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from livelog.client import errors
-from livelog.client.backoff import held
+from livelog.client.backoff import LONGEST, PAUSE, held
 from livelog.client.commands import Encoded, encoded
 from livelog.client.credentials import Credentials
 from livelog.client.decoding import decode
 from livelog.client.errors import Loss, Lost
-from livelog.client.proxies import Proxy, proxy_for, via
-from livelog.client.url import EXAMPLE, shown, unix_socket
 from livelog.errors import (
     ABNORMAL_CLOSURE,
     MESSAGE_TOO_BIG,
     PROTOCOL_ERROR,
-    ConfigError,
-    ConnectionEndedError,
+    RATE_LIMIT_EXCEEDED,
     RefusedError,
 )
 from livelog.wire.events import (
@@ -56,13 +41,14 @@ from livelog.wire.events import (
     Published,
     SearchResults,
     Subscribed,
+    Unsubscribed,
 )
 from livelog.wire.messages import Delivered, Message
 
 _CLOSED = Loss("the client has closed the connection")
 _ANSWER_SECONDS = 10
 """Seconds the server has to answer `authenticate`."""
-_MAX_BYTES = 128 * 2**20
+MAX_BYTES = 128 * 2**20
 """Largest incoming message: a page of 1000 messages of 64 KiB, with some room."""
 
 
@@ -73,9 +59,11 @@ _ANSWERS: dict[str, type[AnyEvent]] = {
     "publish": Published,
     "search": SearchResults,
     "subscribe": Subscribed,
-    "unsubscribe": Subscribed,
+    "unsubscribe": Unsubscribed,
 }
 """Action of a command → its answer, if it is not an error."""
+_REPLIES = (Error, *_ANSWERS.values())
+"""Events that answer a command; others tell of the connection, even with a `request_id`."""
 _TAKEN_BY_ALL = 1024
 """Bytes of a command that is no reason to end a connection."""
 _PAGES = ("get_history", "search")
@@ -93,7 +81,7 @@ class _Request(NamedTuple):
 
 
 class Connection:
-    """An open connection. Made by `open_connection`; answers arrive while `items` is iterated."""
+    """An open connection, made by `open_connection`. Answers arrive while `items` is iterated."""
 
     def __init__(self, websocket: ClientConnection) -> None:
         self._websocket = websocket
@@ -104,6 +92,7 @@ class Connection:
         self._max_bytes: int | None = None
         """Largest message that the server takes, once it has said so."""
         self._disconnected: Disconnected | None = None
+        self._free_at = 0.0  # when the last rate limit ends, by the loop's clock
         self._loss: Loss | None = None
 
     async def ask(
@@ -154,7 +143,7 @@ class Connection:
         except ConnectionClosed as closed:
             raise Lost(self._loss_of(closed)) from None
         except RefusedError as refused:  # the token cannot be written as JSON
-            raise Lost(_final(str(refused))) from None
+            raise Lost(errors.final(str(refused))) from None
 
     async def items(self) -> AsyncIterator[Delivered | AnyEvent]:
         """Yield messages, and events that answer no request, until the connection ends.
@@ -167,9 +156,11 @@ class Connection:
                 self.received += 1
                 if item is None:
                     continue
+                if isinstance(item, Error):
+                    self._note_limit(errors.refusal(item))
                 if isinstance(item, Message):
                     yield item
-                elif item.request_id is not UNSET:
+                elif isinstance(item, _REPLIES) and item.request_id is not UNSET:
                     self._answered(item)
                 elif isinstance(item, Disconnected):
                     self._disconnected = item
@@ -213,7 +204,7 @@ class Connection:
             return
         if isinstance(event, Error):
             request.answer.set_result(errors.refusal(event))
-        elif not isinstance(event, _ANSWERS[request.action]):
+        elif type(event) is not _ANSWERS[request.action]:
             issue = f"{request.action} was answered with {event.__struct_config__.tag}"
             request.answer.set_result(RefusedError(PROTOCOL_ERROR, "", issue))
         else:
@@ -221,15 +212,26 @@ class Connection:
                 request.arrived(event)
             request.answer.set_result(event)
 
+    def _note_limit(self, refused: RefusedError) -> None:
+        if refused.code == RATE_LIMIT_EXCEEDED:
+            ends = _now() + held(refused.retry_after, PAUSE)
+            self._free_at = max(self._free_at, ends)
+
     def _loss_of(self, closed: ConnectionClosed) -> Loss:
         code, text = ABNORMAL_CLOSURE, ""
         if closed.rcvd is not None:
             code, text = closed.rcvd.code, closed.rcvd.reason
-        wait = None
-        if self._disconnected is not None and self._disconnected.reconnect_after_ms is not UNSET:
-            asked = self._disconnected.reconnect_after_ms
-            wait = held(asked / 1000, 0) if isinstance(asked, (int, float)) else None
+        wait = self._requested_absence()
+        if code == RATE_LIMIT_EXCEEDED:  # the next connection is under the same limit
+            wait = max(wait or 0, held(self._free_at - _now(), 0))
         return errors.of_close(code, text, wait)
+
+    def _requested_absence(self) -> float | None:
+        """Return the seconds after which `disconnected` asks for the next connection."""
+        asked = None if self._disconnected is None else self._disconnected.reconnect_after_ms
+        if not isinstance(asked, (int, float)):
+            return None
+        return held(min(asked, 1000 * LONGEST) / 1000, 0)  # an integer may be too large to divide
 
     def _charged(self, loss: Loss) -> Loss:
         """Charge the largest command under way with a close for its size.
@@ -245,7 +247,7 @@ class Connection:
 
     def _refuse_pages(self) -> None:
         """Refuse what asks for pages: one was too large, and would be so again."""
-        issue = f"the answer is larger than {_MAX_BYTES} bytes; ask for fewer messages"
+        issue = f"the answer is larger than {MAX_BYTES} bytes; ask for fewer messages"
         for request in self._requests.values():
             if request.action in _PAGES and not request.answer.done():
                 request.answer.set_result(RefusedError(MESSAGE_TOO_BIG, "limit", issue))
@@ -257,65 +259,8 @@ class Connection:
                 request.answer.set_result(Lost(self._loss))
 
 
-async def open_connection(url: str, credentials: Credentials | None = None) -> Connection:
-    """Connect and authenticate. Raises `Lost` with the reason when that fails."""
-    connection = await _connected(url)
-    if credentials is not None:
-        try:
-            await connection.authenticate(credentials)
-        except BaseException:
-            await connection.close()
-            raise
-    return connection
-
-
-async def _connected(url: str) -> Connection:
-    try:
-        proxy = proxy_for(url)
-    except ConfigError as error:
-        raise Lost(_final(str(error))) from None
-    try:
-        return Connection(await _websocket(url, proxy))
-    except ProxyError as refused:
-        raise Lost(Loss(f"{_refused_by_proxy(refused)}{via(proxy)}")) from None
-    except InvalidURI:
-        raise Lost(_final(f"{shown(url)} is not a WebSocket address such as {EXAMPLE}")) from None
-    except InvalidStatus as refused:
-        response = refused.response
-        loss = errors.of_handshake(response.status_code, response.headers.get("Retry-After", ""))
-        raise Lost(loss) from None
-    except InvalidMessage:
-        raise Lost(Loss(f"the answer{via(proxy)} is not HTTP")) from None
-    except InvalidHandshake as refused:
-        raise Lost(_outage(f"the answer is not that of a WebSocket server: {refused}")) from None
-    except ssl.SSLError as error:
-        raise Lost(_outage(f"TLS failed{via(proxy)}: {error}")) from None
-    except OSError as error:
-        raise Lost(Loss(f"{_described(error)}{via(proxy)}")) from None
-
-
-def _refused_by_proxy(refused: ProxyError) -> str:
-    """Describe a refusal without the proxy's address, in which a password may stand."""
-    if isinstance(refused, InvalidProxyStatus):
-        return f"HTTP status {refused.response.status_code}"
-    return "no HTTP answer"
-
-
-async def _websocket(url: str, proxy: Proxy | None) -> ClientConnection:
-    # Compression would cost both sides more than it saves. The `ping` command keeps the connection
-    # alive, since ping frames count against the server's limits, too.
-    options: dict[str, Any] = {
-        "compression": None,
-        "ping_interval": None,
-        "max_size": _MAX_BYTES,
-        "close_timeout": 1,
-    }
-    if found := unix_socket(url):
-        socket_path, path = found
-        return await unix_connect(socket_path, f"ws://localhost{path}", **options)
-    # Never the library's own choice of a proxy, which differs from that of all other connections.
-    options["proxy"] = None if proxy is None else proxy.url_with_password
-    return await connect(url, **options)
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _too_big(action: str, size: int, bound: int | None = None) -> RefusedError:
@@ -324,25 +269,3 @@ def _too_big(action: str, size: int, bound: int | None = None) -> RefusedError:
     return RefusedError(
         MESSAGE_TOO_BIG, field, f"{size} bytes are too many for the server{allowed}"
     )
-
-
-def _final(why: str) -> Loss:
-    return Loss(why, fatal=ConnectionEndedError(ABNORMAL_CLOSURE, why))
-
-
-def _outage(why: str) -> Loss:
-    return _final(why)._replace(outage=True)
-
-
-def _described(error: OSError) -> str:
-    """Describe an error of the system without the addresses that asyncio wraps around it."""
-    if isinstance(error, TimeoutError):
-        return "no answer"
-    if isinstance(error, socket.gaierror):
-        return (error.strerror or "the name is unknown").lower()
-    # Where a name has several addresses, only asyncio's text still holds the error numbers.
-    found = _ERRNO.search(str(error))
-    return os.strerror(int(found[1])).lower() if found else str(error)
-
-
-_ERRNO = re.compile(r"\[Errno (\d+)\]")

@@ -59,6 +59,8 @@ class Page:
     """
     next_offset: int | None = None
     """`offset` of the page with the older messages that follow; None unless `truncated`."""
+    incomplete: bool = False
+    """The server's store did not answer in time: `total` counts the newest messages only."""
 
 
 class _Kind(msgspec.Struct):
@@ -83,7 +85,7 @@ def decode(data: str | bytes) -> Delivered | AnyEvent | None:
         if action is UNSET:
             message = _message_decoder.decode(data)
             return message if 0 <= message.seq <= LAST_SEQ else None
-        return _event_decoder.decode(data) if action in _ACTIONS else None
+        return _placed(_event_decoder.decode(data)) if action in _ACTIONS else None
     except _UNREADABLE as error:
         return _loosely(data, error)
 
@@ -97,7 +99,8 @@ def page(answer: History | SearchResults) -> Page:
     decoded = [decode(bytes(data)) for data in messages]
     known = [one for one in decoded if isinstance(one, Message)]
     following = None if answer.next_offset is UNSET else answer.next_offset
-    return Page(known, total, answer.offset, answer.truncated, following)
+    incomplete = answer.incomplete is True
+    return Page(known, total, answer.offset, answer.truncated, following, incomplete)
 
 
 def _loosely(data: str | bytes, error: Exception) -> Delivered | AnyEvent | None:
@@ -108,19 +111,29 @@ def _loosely(data: str | bytes, error: Exception) -> Delivered | AnyEvent | None
     if isinstance(plain, dict):
         action, seq, request_id = (plain.get(name) for name in ("action", "seq", "request_id"))
         with suppress(*_UNREADABLE):
-            if action is not None:
-                event: AnyEvent = msgspec.convert(plain, AnyEvent, strict=False)
-                return event
+            if action is not None and (seq is None or type(seq) is int):
+                return _placed(msgspec.convert(plain, AnyEvent, strict=False))
             if type(seq) is int and 0 <= seq <= LAST_SEQ:
                 message: Delivered = msgspec.convert(plain, Delivered, strict=False)
                 return message
         with suppress(*_UNREADABLE):
             if isinstance(action, str) and action in _LOOSE:
-                return _LOOSE[action](plain)
+                return _placed(_LOOSE[action](plain))
         if isinstance(action, str) and action in _ACTIONS and type(request_id) is int:
             return _unreadable_answer(request_id, error)  # without one the request waits for ever
     _pass_over(str(error))
     return None
+
+
+def _placed(event: AnyEvent) -> AnyEvent:
+    """Return the event. Raises `ValueError` when it names a place that no log has.
+
+    A subscription that moved there would pass over all that comes.
+    """
+    places = (event.from_, event.to) if isinstance(event, Gap) else (getattr(event, "seq", UNSET),)
+    if not all(place is UNSET or 0 <= place <= LAST_SEQ for place in places):
+        raise ValueError(f"{places} is invalid: must be a place in the log")
+    return event
 
 
 def _disconnected(event: dict[str, Any]) -> Disconnected:
@@ -132,7 +145,8 @@ def _disconnected(event: dict[str, Any]) -> Disconnected:
 
 
 def _subscribed(event: dict[str, Any]) -> Subscribed:
-    known = [name for name in event.get("message_types", ()) if name in TYPES]
+    named = event.get("message_types")
+    known = [name for name in named if name in TYPES] if isinstance(named, list) else []
     kept = {name: value for name, value in event.items() if name in ("action", "seq", "request_id")}
     return msgspec.convert({**kept, "message_types": known}, Subscribed | Unsubscribed)
 

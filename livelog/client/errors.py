@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from livelog.client.backoff import held
 from livelog.errors import (
+    ABNORMAL_CLOSURE,
     AUTHENTICATION_FAILED,
     INVALID_TOKEN,
     MESSAGE_TOO_BIG,
@@ -72,6 +73,11 @@ def _filled(kind: type[AnyRefused], event: Error) -> AnyRefused:
     return kind(event.error_code, field, issue).explain(details)
 
 
+def final(why: str) -> Loss:
+    """Return the loss of a connection that no other attempt can replace."""
+    return Loss(why, fatal=ConnectionEndedError(ABNORMAL_CLOSURE, why))
+
+
 _USELESS = {
     PROTOCOL_ERROR: "the server found a protocol error",
     UNSUPPORTED_DATA: "the server does not take this kind of data",
@@ -101,9 +107,14 @@ _DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 def of_handshake(status: int, retry_after: str) -> Loss:
     """Interpret a refused handshake; `retry_after` is the value of the header, or empty."""
     why = f"the server answered the handshake with HTTP status {status}"
-    # Not `isdigit`, which takes other digits, too (RFC 9110 section 10.2.3).
-    named = re.fullmatch("[0-9]{1,9}", retry_after)
-    wait = held(int(retry_after), 0) if named else None
-    if not 400 <= status < 500 or status in _BUSY or (status == HTTPStatus.FORBIDDEN and named):
+    wait = named_wait(retry_after)
+    limited = status == HTTPStatus.FORBIDDEN and wait is not None
+    if not 400 <= status < 500 or status in _BUSY or limited:
         return Loss(why, wait)
     return Loss(why, wait, ConnectionEndedError(status, why), outage=status not in _DENIED)
+
+
+def named_wait(retry_after: str) -> float | None:
+    """Return the seconds to wait that a `Retry-After` names; None if it names none."""
+    # Not `isdigit`, which takes other digits, too (RFC 9110 section 10.2.3).
+    return held(int(retry_after), 0) if re.fullmatch("[0-9]{1,9}", retry_after) else None

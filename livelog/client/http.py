@@ -14,14 +14,22 @@ from __future__ import annotations
 
 import http.client
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
 
-from livelog.client.errors import Loss, Lost, refusal_of_response
+from livelog.client.backoff import held
+from livelog.client.errors import (
+    Loss,
+    Lost,
+    ResponseRefusedError,
+    named_wait,
+    refusal_of_response,
+)
 from livelog.client.proxies import Proxy, proxy_for, via
 from livelog.client.url import unix_socket
+from livelog.errors import GOING_AWAY, RATE_LIMIT_EXCEEDED, SERVER_ERROR, RefusedError
 from livelog.wire import WEBSOCKET_PATH
 from livelog.wire.events import Error
 
@@ -30,16 +38,47 @@ _TIMEOUT = 30
 """Seconds the server has to answer."""
 _LATER = (408, 425, 429, 502, 503, 504)
 """Temporary HTTP statuses: the server is busy, its disk is full, or a proxy does not reach it."""
+_FOR_NOW = (GOING_AWAY, SERVER_ERROR, RATE_LIMIT_EXCEEDED)
+"""Codes of messages that may be taken later; the others are final."""
+
+Refused = Mapping[int, RefusedError]
+"""Index of a message in its batch → why the server has not taken it."""
 
 
 class Unavailable(Lost):
-    """Raised when the server answers, but does not take all messages of a batch for the moment."""
+    """Raised when the server answers, but takes no message of a batch for the moment."""
 
 
-class Accepted(msgspec.Struct):
+class PartlyRefusedError(Exception):
+    """Raised when the server has taken a part of a batch only, or refuses a part for good."""
+
+    def __init__(self, refused: Refused, loss: Loss) -> None:
+        super().__init__(loss.why)
+        self.final = {at: why for at, why in refused.items() if why.code not in _FOR_NOW}
+        """The messages that are refused for good."""
+        self.for_now = [at for at in refused if at not in self.final]
+        """The messages to publish again, after `loss.wait` seconds."""
+        self.loss = loss
+
+
+class _Accepted(msgspec.Struct):
     """Answer to a batch."""
 
     count: int
+
+
+class _RefusedOne(msgspec.Struct):
+    line: int
+    id: str
+    error_code: int
+    issue: str
+
+
+class _Partly(msgspec.Struct):
+    """Details of the answer to a batch of which some messages are not taken."""
+
+    refused: list[_RefusedOne]
+    acknowledged: list[str]
 
 
 class HttpPublisher:
@@ -59,13 +98,13 @@ class HttpPublisher:
             self._path = f"http://{urlsplit(url).netloc.rpartition('@')[2]}{self._path}"
             self._headers |= proxy.headers
 
-    def post(self, lines: Sequence[bytes]) -> int:
-        """Publish messages, each one line of JSON, and return their number.
+    def post(self, lines: Sequence[bytes]) -> None:
+        """Publish messages, each one line of JSON.
 
         Raises `RefusedError` when the server refuses them all, with a `line` in the details when
-        one message is wrong; none is published then. Raises `Unavailable` when the server does not
-        take all of them now, and `Lost` when it did not answer; a part of the messages may have
-        been published then.
+        one message is wrong; none is published then. Raises `PartlyRefusedError` when it has taken
+        the others, `Unavailable` when it takes none now, and `Lost` when it did not answer; a part
+        of the messages may have been published then.
         """
         try:
             self._connection.request("POST", self._path, b"\n".join(lines), self._headers)
@@ -74,22 +113,45 @@ class HttpPublisher:
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise Lost(Loss(f"{_plain(error)}{self._via}")) from None
-        return _count(response.status, body)
+        wait = named_wait(response.headers.get("Retry-After", ""))
+        _check(response.status, body, wait, len(lines))
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
 
 
-def _count(status: int, body: bytes) -> int:
+def _check(status: int, body: bytes, wait: float | None, count: int) -> None:
+    """Raise an error unless the answer says that all messages of a batch were taken."""
     try:
         if status < 300:
-            return msgspec.json.decode(body, type=Accepted).count
+            msgspec.json.decode(body, type=_Accepted)
+            return
         refused = refusal_of_response(msgspec.json.decode(body, type=Error), status)
-    except ValueError:
+    except (ValueError, RecursionError):
         why = f"the answer is not that of a livelog server (HTTP status {status})"
-        raise (Unavailable if status in _LATER else Lost)(Loss(why)) from None
-    raise Unavailable(Loss(str(refused))) if status in _LATER else refused
+        raise (Unavailable if status in _LATER else Lost)(Loss(why, wait)) from None
+    if status not in _LATER:
+        raise refused
+    loss = Loss(str(refused), wait if refused.retry_after is None else held(refused.retry_after, 0))
+    partly = PartlyRefusedError(_each(refused, count), loss)
+    if partly.final or 0 < len(partly.for_now) < count:
+        raise partly
+    raise Unavailable(loss)
+
+
+def _each(refused: ResponseRefusedError, count: int) -> Refused:
+    """Return the refusals of single messages; none if they do not account for the whole batch."""
+    try:
+        partly = msgspec.convert(refused.details, _Partly)
+    except msgspec.ValidationError:
+        return {}
+    each = {
+        one.line - 1: RefusedError(one.error_code, f"id {one.id!r}", one.issue)
+        for one in partly.refused
+    }
+    complete = len(each) + len(partly.acknowledged) == count
+    return each if complete and all(0 <= at < count for at in each) else {}
 
 
 class _UnixConnection(http.client.HTTPConnection):

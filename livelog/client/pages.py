@@ -36,13 +36,13 @@ async def _with_older(ask: Ask, page: Page, missing: int, *, seeks: bool) -> Pag
 
     Without `seeks` the page stays truncated if one answer brings nothing but newer messages.
     """
-    messages, end = list(page.messages), _end(page)
+    messages, end, incomplete = list(page.messages), _end(page), page.incomplete
     while missing > 0:
         if seeks and messages:
             more = await ask(missing, before=messages[-1].seq)
         else:  # more than are missing, as the first may come again
             more = await ask(missing + len(messages), offset=end)
-        end = _end(more)
+        end, incomplete = _end(more), incomplete or more.incomplete
         last = messages[-1].seq if messages else LAST_SEQ + 1
         fresh = [message for message in more.messages if message.seq < last]
         messages += fresh[:missing]
@@ -50,18 +50,22 @@ async def _with_older(ask: Ask, page: Page, missing: int, *, seeks: bool) -> Pag
         if end >= more.total:
             break
         if not fresh:
-            return Page(messages, page.total, page.offset, True, end)
-    return Page(messages, page.total, page.offset)
+            return Page(messages, page.total, page.offset, True, end, incomplete)
+    return Page(messages, page.total, page.offset, incomplete=incomplete)
 
 
 async def _with_newer(ask: Ask, page: Page, missing: int) -> Page:
     """Add up to `missing` messages that are newer than those of `page`."""
-    messages, more = list(page.messages), page
+    messages, more, incomplete = list(page.messages), page, page.incomplete
     while missing > 0 and messages and more.truncated:
         more = await ask(missing, after=messages[0].seq)
-        missing -= len(more.messages)
-        messages[:0] = more.messages
-    return Page(messages, page.total, more.offset)
+        incomplete = incomplete or more.incomplete
+        fresh = [message for message in more.messages if message.seq > messages[0].seq]
+        if not fresh:
+            break
+        missing -= len(fresh)
+        messages[:0] = fresh
+    return Page(messages, page.total, more.offset, incomplete=incomplete)
 
 
 def _end(page: Page) -> int:

@@ -24,9 +24,10 @@ from typing import NamedTuple
 
 from livelog.client.backoff import Backoff, Clock, held
 from livelog.client.commands import Encoded, encoded
-from livelog.client.connection import Connection, open_connection
+from livelog.client.connection import Connection
 from livelog.client.credentials import Credentials
 from livelog.client.errors import Loss, Lost
+from livelog.client.handshake import open_connection
 from livelog.client.requests import Requests
 from livelog.client.subscription import Subscription
 from livelog.client.url import shown
@@ -43,8 +44,9 @@ from livelog.wire.messages import Delivered, Message
 _log = logging.getLogger(__name__)
 
 _PING = encoded({"action": "ping"})
-_AGAIN = 1.0
-"""Seconds before a subscription is asked for again after an internal error of the server."""
+_AGAIN = 5.0
+"""Shortest time in seconds before a subscription is asked for again after an internal error of the
+server."""
 HEARTBEAT = 20.0
 """Seconds between two pings; a server that sends nothing in between is taken for dead."""
 PATIENCE = 1.0
@@ -190,8 +192,8 @@ class Link:
             await connection.close()
 
     async def _pause(self, loss: Loss) -> None:
-        # A server that names a time has not failed.
-        delay = self._backoff.next() if loss.wait is None else loss.wait
+        # A server that names a short time again and again is not obeyed: the schedule goes on.
+        delay = max(self._backoff.next(), loss.wait or 0)
         self._watch(Status(False, loss.why, delay))
         await self._clock.sleep(delay)
 
@@ -299,7 +301,9 @@ class Link:
                 await self._requests.ask(connection, wanted.command(None), _starts_over(wanted))
                 self._told.update(wanted.types)
             elif refused.code == SERVER_ERROR:  # nothing is wrong with the subscription
-                await self._clock.sleep(held(refused.retry_after, _AGAIN))
+                wait = max(_AGAIN, held(refused.retry_after, _AGAIN))
+                _log.warning("not subscribed: %s; next attempt in %.1f s", refused, wait)
+                await self._clock.sleep(wait)
             else:
                 self.remove(wanted)
                 wanted.end(refused)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from livelog.client.backoff import Clock, Pace, held
+from livelog.client.backoff import PAUSE, Clock, Pace, held
 from livelog.client.commands import Encoded
 from livelog.client.connection import Connection
 from livelog.client.errors import Lost
@@ -27,8 +27,6 @@ _NOT_COMMANDS = ("ping", "publish")
 """Actions that the server counts as messages only, and not as commands."""
 _CONNECTIONS = 8
 """Connections that may end while the same command waits for its answer."""
-_PAUSE = 1.0
-"""Seconds to wait after a refusal over a limit that names no time."""
 
 
 class Requests:
@@ -106,4 +104,4 @@ class Requests:
                 if refused.code != RATE_LIMIT_EXCEEDED:
                     raise
                 pace = paces["commands" if refused.field == "commands" else "messages"]
-                pace.refused(held(refused.retry_after, _PAUSE))
+                pace.refused(held(refused.retry_after, PAUSE))

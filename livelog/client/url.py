@@ -14,8 +14,12 @@ def shown(url: str) -> str:
 
 
 def unix_socket(url: str) -> tuple[str, str] | None:
-    """Return the paths of socket and WebSocket in `ws+unix://SOCKET:PATH`, None for other URLs."""
+    """Return the paths of socket and WebSocket in `ws+unix://SOCKET:PATH`, None for other URLs.
+
+    `:PATH` may be left out.
+    """
     if not url.startswith(_UNIX):
         return None
-    socket, _, path = url.removeprefix(_UNIX).rpartition(":")
-    return socket, path or WEBSOCKET_PATH
+    place = url.removeprefix(_UNIX)
+    socket, colon, path = place.rpartition(":")
+    return socket if colon else place, (colon and path) or WEBSOCKET_PATH

@@ -22,6 +22,7 @@ from websockets.exceptions import ConnectionClosed
 Json = dict[str, Any]
 
 CASES = Path(__file__).parent.parent / "client-cases.json"
+_PAGES = ("get_history", "search")
 PROBE = "probe"
 """The id of the message that ends a case."""
 ID = "$id"
@@ -39,13 +40,26 @@ class Frame(msgspec.Struct, forbid_unknown_fields=True):
     """The bytes of a binary frame."""
     letters: int | None = None
     """A `user` message with so many letters as its content, with the id `big` and the seq 500."""
+    fragments: list[str] | None = None
+    """Text in so many fragments."""
+    raw: str | None = None
+    """Bytes in hex, put on the wire as they are: a whole frame with its header, or none."""
+    times: int = 1
+    """How often it is sent."""
 
-    def data(self, request_id: object) -> str | bytes:
-        """Return what is put on the wire."""
+    async def send(self, client: ServerConnection, request_id: object) -> None:
+        """Put it on the wire."""
+        for _ in range(self.times):
+            if self.raw is not None:
+                client.transport.write(bytes.fromhex(self.raw))
+            else:
+                await client.send(self.fragments or self._data(request_id))
+
+    def _data(self, request_id: object) -> str | bytes:
         if self.hex is not None:
             return bytes.fromhex(self.hex)
         if self.text is not None:
-            return self.text
+            return self.text.replace(f'"{ID}"', json.dumps(request_id))
         if self.letters is not None:
             return json.dumps(_user("big", 500, "x" * self.letters))
         return json.dumps(self.json).replace(f'"{ID}"', json.dumps(request_id))
@@ -73,15 +87,19 @@ class Expected(msgspec.Struct, forbid_unknown_fields=True):
     gaps: int = 0
     """Number of gaps that are reported."""
     refused: int | None = None
-    """Code with which the client's own `publish` or `get_history` is rejected."""
+    """Code with which the client's own `publish`, `get_history` or `search` is rejected."""
     answered: bool = True
-    """With `publish` or `get_history`: whether the call is answered or rejected at last."""
+    """Whether that call is answered or rejected at last."""
     waits: Wait | None = None
     """After a close, or in answer to a rate limit."""
+    unsubscribed: int | None = None
+    """Code with which the subscription is refused, and no probe delivered."""
     stops: int | None = None
     """The client ends for good with this code, and delivers no probe."""
     sent_at_most: int = 1
-    """How often the client sends the `publish` or `get_history`, over all connections."""
+    """How often the client sends its own call, over all connections."""
+    connections_at_most: int = 2
+    """How often it connects."""
 
 
 class Case(msgspec.Struct, forbid_unknown_fields=True):
@@ -95,12 +113,17 @@ class Case(msgspec.Struct, forbid_unknown_fields=True):
     after: str = ""
     """The same, but the ordinary answer comes first. By default it is `subscribe`."""
     close: Close | None = None
-    again: bool = False
-    """Whether it happens on every connection and not on the first one only."""
+    plays: int = 1
+    """How often it happens, on one connection or several; afterwards all answers are ordinary."""
     bound: int | None = None
     """`max_message_bytes` in `connected`; left out by default, as older servers do."""
     publish: int = 0
     """Size in characters of the content that the client is to publish."""
+
+    @property
+    def asks(self) -> str:
+        """The action of the client's own call; empty if there is none."""
+        return "publish" if self.publish else self.trigger if self.trigger in _PAGES else ""
 
     @property
     def trigger(self) -> str:
@@ -132,6 +155,7 @@ class Hostile:
         self.waited_ms: float | None = None
         """Milliseconds between the frames and the next connection, or the same command again."""
         self._played: float | None = None
+        self._plays = 0
 
     def sent(self, action: str) -> int:
         """Count the commands with this action."""
@@ -155,12 +179,13 @@ class Hostile:
         case, action = self.case, command["action"]
         if action == case.trigger and case.close is None:
             self._note_wait()
-        here = action == case.trigger and (case.again or self._played is None)
+        here = action == case.trigger and self._plays < case.plays
         if not (here and case.instead):
             await client.send(json.dumps(self._ordinary(command)))
         if here:
             for frame in case.frames:
-                await client.send(frame.data(command.get("request_id")))
+                await frame.send(client, command.get("request_id"))
+            self._plays += 1
             self._played = asyncio.get_running_loop().time()
             if case.close is not None:
                 await client.close(case.close.code, case.close.reason)
@@ -200,6 +225,14 @@ _ANSWERS: dict[str, Json] = {
         "action": "history",
         "messages": [],
         "total_count": 0,
+        "limit": 50,
+        "offset": 0,
+    },
+    "search": {
+        "action": "search_results",
+        "query": "x",
+        "results": [],
+        "count": 0,
         "limit": 50,
         "offset": 0,
     },

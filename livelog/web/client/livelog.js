@@ -5,6 +5,7 @@
  * (`requestqueue.js`); a message to be published carries an `id`, so that publishing it again
  * cannot double it. Clock and random numbers are options, so that the schedule can be tested.
  */
+import { wrongAnswer } from "./answers.js";
 import { Authentication } from "./authentication.js";
 import { retryDelay } from "./backoff.js";
 import { Emitter } from "./emitter.js";
@@ -104,7 +105,9 @@ export class LiveLog {
   /** Append a message; resolve to its `id` and `seq` once it is stored. */
   async publish(message, { signal } = {}) {
     if (message === null || typeof message !== "object") throw refused("message", "must be an object");
-    const named = message.id === undefined ? { ...message, id: messageId() } : message;
+    const { seq, ...unplaced } = message; // a message that was received can be sent on
+    const fields = seq === undefined ? message : unplaced;
+    const named = fields.id === undefined ? { ...fields, id: messageId() } : fields;
     return this.#publishes.ask({ action: "publish", message: named }, this.#nextId(), signal);
   }
 
@@ -186,9 +189,19 @@ export class LiveLog {
 
   /** Take an event or a message; those that are not known are passed over, for they are new. */
   #receive(event, text) {
-    if (event.action !== undefined) return this.#handlers.get(event.action)?.(event, text);
-    keepText(event, text);
-    return this.#subscriptions.deliver(event);
+    if (event.action === undefined) {
+      keepText(event, text);
+      return this.#subscriptions.deliver(event);
+    }
+    return this.#isRefused(event) || this.#handlers.get(event.action)?.(event, text);
+  }
+
+  /** Reject the command that an event is a wrong answer to; return whether there is one. */
+  #isRefused(event) {
+    const { request_id: id } = event;
+    const part = this.#parts().find((one) => one.asked(id));
+    const error = part ? wrongAnswer(part.asked(id), event) : null;
+    return error !== null && part.refuse(id, error);
   }
 
   /** Resolve the request that an event answers. */

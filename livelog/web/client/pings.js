@@ -30,6 +30,11 @@ export class Pings {
     this.#pending.clear();
   }
 
+  /** The action of the command with this id; undefined if it is not under way here. */
+  asked(id) {
+    return this.#pending.has(id) ? "ping" : undefined;
+  }
+
   /** Send a ping; resolve to `{ latencyMs, seq }`. */
   ping() {
     if (!this.#open) return Promise.reject(notConnected());

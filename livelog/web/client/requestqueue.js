@@ -7,13 +7,6 @@ import { encode } from "./frames.js";
 /** Requests without an answer that may be under way at once. */
 const MAX_IN_FLIGHT = 20;
 
-/** Command → the event that answers it; other events are none, even if they repeat its id. */
-const ANSWERS = new Map([
-  ["get_history", "history"],
-  ["search", "search_results"],
-  ["publish", "published"],
-]);
-
 export class RequestQueue {
   #clock;
   #limit;
@@ -85,12 +78,15 @@ export class RequestQueue {
     for (const request of all) reject(request, error);
   }
 
-  /** Resolve the request that an event answers, if it is one of this queue. */
-  settle(event) {
-    const asked = this.#inFlight.get(event.request_id);
-    if (!asked || ANSWERS.get(asked.action) !== event.action) return;
-    const request = this.#take(event.request_id);
-    const { action, request_id, ...answer } = event;
+  /** The action of the request with this id; undefined if it is not under way here. */
+  asked(id) {
+    return this.#inFlight.get(id)?.action;
+  }
+
+  /** Resolve the request with this id, if it is one of this queue. */
+  settle({ action, request_id, ...answer }) {
+    const request = this.#take(request_id);
+    if (!request) return;
     release(request);
     request.resolve(answer);
     if (!this.#queue.length) this.#interval = 0;

@@ -106,6 +106,11 @@ export class Subscriptions {
     });
   }
 
+  /** The action of the command with this id; undefined if it is not under way here. */
+  asked(id) {
+    return this.#pending?.get(id)?.action;
+  }
+
   /** The connection is lost, and all that was in force on it. */
   shut() {
     this.#open = false;

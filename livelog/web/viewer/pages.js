@@ -14,14 +14,16 @@ export class Pages {
     const type = view.types.join();
     const asked = new URLSearchParams({ type, ...filtersOf(view), ...place, limit });
     const [answer, text] = await get(`./api/history?${asked}`, signal);
-    const { messages, total_count: total, offset } = answer;
+    const { messages, total_count: total, offset, incomplete } = answer;
     keepPage(messages, "messages", text);
     // However short a page was cut, `offset` and its length say what is missing on either side. An
-    // empty page has nothing beside it: to ask again would lead nowhere.
+    // empty page has nothing beside it: to ask again would lead nowhere. On an incomplete page the
+    // older ones are not counted, so there may be some.
     const empty = !messages.length;
+    const least = incomplete ? 1 : 0;
     return {
       newer: empty ? 0 : offset,
-      older: empty ? 0 : Math.max(0, total - offset - messages.length),
+      older: empty ? 0 : Math.max(least, total - offset - messages.length),
       messages: messages.reverse(),
     };
   }

@@ -1,0 +1,108 @@
+"""The opening of a connection: proxy, TLS, the WebSocket handshake, and what may go wrong there."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect, unix_connect
+from websockets.exceptions import (
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidProxyStatus,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+)
+
+from livelog.client import errors
+from livelog.client.connection import MAX_BYTES, Connection
+from livelog.client.credentials import Credentials
+from livelog.client.errors import Loss, Lost
+from livelog.client.proxies import Proxy, proxy_for, via
+from livelog.client.url import EXAMPLE, shown, unix_socket
+from livelog.errors import ConfigError
+
+
+async def open_connection(url: str, credentials: Credentials | None = None) -> Connection:
+    """Connect and authenticate. Raises `Lost` with the reason when that fails."""
+    connection = await _connected(url)
+    if credentials is not None:
+        try:
+            await connection.authenticate(credentials)
+        except BaseException:
+            await connection.close()
+            raise
+    return connection
+
+
+async def _connected(url: str) -> Connection:
+    try:
+        proxy = proxy_for(url)
+    except ConfigError as error:
+        raise Lost(errors.final(str(error))) from None
+    try:
+        return Connection(await _websocket(url, proxy))
+    except ProxyError as refused:
+        raise Lost(Loss(f"{_refused_by_proxy(refused)}{via(proxy)}")) from None
+    except InvalidURI:
+        raise Lost(
+            errors.final(f"{shown(url)} is not a WebSocket address such as {EXAMPLE}")
+        ) from None
+    except InvalidStatus as refused:
+        response = refused.response
+        loss = errors.of_handshake(response.status_code, response.headers.get("Retry-After", ""))
+        raise Lost(loss) from None
+    except InvalidMessage:
+        raise Lost(Loss(f"the answer{via(proxy)} is not HTTP")) from None
+    except InvalidHandshake as refused:
+        raise Lost(_outage(f"the answer is not that of a WebSocket server: {refused}")) from None
+    except ssl.SSLError as error:
+        raise Lost(_outage(f"TLS failed{via(proxy)}: {error}")) from None
+    except OSError as error:
+        raise Lost(Loss(f"{_described(error)}{via(proxy)}")) from None
+
+
+def _refused_by_proxy(refused: ProxyError) -> str:
+    """Describe a refusal without the proxy's address, in which a password may stand."""
+    if isinstance(refused, InvalidProxyStatus):
+        return f"HTTP status {refused.response.status_code}"
+    return "no HTTP answer"
+
+
+async def _websocket(url: str, proxy: Proxy | None) -> ClientConnection:
+    # Compression would cost both sides more than it saves. The `ping` command keeps the connection
+    # alive, since ping frames count against the server's limits, too.
+    options: dict[str, Any] = {
+        "compression": None,
+        "ping_interval": None,
+        "max_size": MAX_BYTES,
+        "close_timeout": 1,
+    }
+    if found := unix_socket(url):
+        socket_path, path = found
+        return await unix_connect(socket_path, f"ws://localhost{path}", **options)
+    # Never the library's own choice of a proxy, which differs from that of all other connections.
+    options["proxy"] = None if proxy is None else proxy.url_with_password
+    return await connect(url, **options)
+
+
+def _outage(why: str) -> Loss:
+    return errors.final(why)._replace(outage=True)
+
+
+def _described(error: OSError) -> str:
+    """Describe an error of the system without the addresses that asyncio wraps around it."""
+    if isinstance(error, TimeoutError):
+        return "no answer"
+    if isinstance(error, socket.gaierror):
+        return (error.strerror or "the name is unknown").lower()
+    # Where a name has several addresses, only asyncio's text still holds the error numbers.
+    found = _ERRNO.search(str(error))
+    return os.strerror(int(found[1])).lower() if found else str(error)
+
+
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
