@@ -454,6 +454,8 @@ class House:
     async def emptied(self) -> None:
         """Wait until all connections are gone, and check that they leave nothing behind."""
         await until(lambda: not self.inside.connections, "all connections gone")
+        # A task that is cancelled gives back what it holds a moment later.
+        await until(lambda: not self.inside.context.memory.answers.total, "no answers left")
         self.inside.check_empty()
 
     async def close(self) -> None:
