@@ -156,6 +156,12 @@ class NGrams:
         """Return the word with a number, None if no word has it."""
         return self._words[number // _RUN].get(number) if number < self.end else None
 
+    def words(self, numbers: Iterable[int]) -> list[str]:
+        """Return the words with these numbers, without those that have been dropped."""
+        # Without a call for each: searches spend most of their time here.
+        runs, end = self._words, self.end
+        return [word for n in numbers if n < end and (word := runs[n // _RUN].get(n))]
+
     @property
     def is_behind(self) -> bool:
         """Tell whether too many words are queued."""
@@ -196,8 +202,8 @@ class NGrams:
     def containing(self, part: str) -> Steps[BitMap]:
         """Find the numbers of all words that contain `part`."""
         queued = BitMap()
-        for some in _grains(self._order[self._first :]):
-            queued.update([n for n in some if part in self._queued.get(n, "")])
+        for some in _grains(list(self._queued.items())):
+            queued.update([number for number, word in some if part in word])
             yield
         if len(part) == 1:
             return queued | (yield from self._with_letter(part))
@@ -221,7 +227,8 @@ class NGrams:
         """Keep the numbers of words that contain `part`."""
         found = BitMap()
         for some in _grains(numbers):
-            found.update([number for number in some if part in (self.word(number) or "")])
+            runs, end = self._words, self.end
+            found.update([n for n in some if n < end and part in runs[n // _RUN].get(n, "")])
             yield
         return found
 

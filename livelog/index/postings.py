@@ -209,23 +209,19 @@ class Postings:
         mark = next(mark for mark in map(chr, range(1, 1 << 20)) if mark not in self._of_mark)
         self._ready[gram] = mark
         self._of_mark[mark] = self._joined(numbers)
-        for word in self._named(numbers):
+        for word in self._ngrams.words(numbers):
             self._marks[word] = self._marks.get(word, "") + mark
 
     def _unready(self, gram: str) -> None:
         """Give up the ready list of an n-gram that stands in few words now."""
         mark = self._ready.pop(gram)
         del self._of_mark[mark]
-        for word in self._named(self._ngrams.entered_with(gram)):
+        for word in self._ngrams.words(self._ngrams.entered_with(gram)):
             self._marks[word] = self._marks[word].replace(mark, "")
-
-    def _named(self, numbers: Iterable[int]) -> Iterator[str]:
-        """Iterate over the words with these numbers, without those that have been dropped."""
-        return filter(None, map(self._ngrams.word, numbers))
 
     def _joined(self, numbers: Iterable[int]) -> BitMap:
         """Join the positions of these words."""
-        found = [self._of_word[word] for word in self._named(numbers)]
+        found = [*map(self._of_word.__getitem__, self._ngrams.words(numbers))]
         joined = BitMap.union(_NOTHING, *[one for one in found if type(one) is BitMap])
         # Arrays after the bitmaps, since many are added fastest to many; joined as bytes, so that
         # one call adds them all.
@@ -242,7 +238,7 @@ class Postings:
             numbers = self._ngrams.entered_with(gram)
             assert self._of_mark[mark] & kept == self._joined(numbers) & kept
             marked = {word for word, marks in self._marks.items() if mark in marks}
-            assert marked == set(self._named(numbers))
+            assert marked == set(self._ngrams.words(numbers))
         for places in self._of_word.values():
             positions = list(_bitmap(places))
             assert positions == (positions if type(places) is BitMap else list(array("I", places)))
