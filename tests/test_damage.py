@@ -214,6 +214,18 @@ def test_a_log_that_was_cut_is_not_damaged(tmp_path: Path, key: bytes) -> None:
         assert find_fault(str(log)) is None
 
 
+def test_a_log_whose_header_is_zeros_is_damaged(tmp_path: Path) -> None:
+    """The header is synced before what follows it."""
+    path = tmp_path / "live.db"
+    killed(path, COUNT)
+    log = Path(f"{path}-wal")
+    whole = log.read_bytes()
+    log.write_bytes(bytes(4096) + whole[4096:])
+    assert find_fault(str(log)) == (0, 0)
+    log.write_bytes(bytes(len(whole)))
+    assert find_fault(str(log)) is None
+
+
 def copies(folder: Path) -> list[Path]:
     return list(folder.glob("live.db-wal-damaged-*"))
 

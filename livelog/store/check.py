@@ -140,7 +140,7 @@ class Check:
         return state.deleted_upto
 
     def _issue(self, row: StoredRow | None, before: int, unchecked_upto: int) -> str:
-        self.messages += 1
+        self.messages += row is None or not row.is_gap
         if row is None:
             return "it is missing or on a damaged page"
         if not row.intact(unchecked_upto):

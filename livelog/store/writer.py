@@ -227,15 +227,15 @@ class Writer:
     def _commit(self, records: list[Record]) -> str:
         """Write `records` in one go; return what went wrong, empty when they are safe.
 
-        They are not safe in a file that has been moved, deleted or replaced. They are not written
-        again when it is back in its place.
+        They are not safe in a file that has been moved, deleted, replaced or overwritten. They are
+        not written again when it is back in its place.
         """
         try:
             if self._inserted is not records:
                 self._insert(records)
                 self._inserted = records
         except Exception as error:  # whatever it is, this thread has to go on
-            return str(error) or type(error).__name__
+            return self._place.fault() or str(error) or type(error).__name__
         return self._place.fault()
 
     def _insert(self, records: list[Record]) -> None:

@@ -143,6 +143,18 @@ def refuse_unusable(path: str, key: bytes) -> None:
         raise ConfigError(f"--store {path}: {_explained(error)}") from None
 
 
+def refuse_damaged_wal(path: str) -> None:
+    """Refuse a store that no server uses whose write-ahead log is damaged.
+
+    Whatever opens it drops the commits behind the damage; only a server tells of them. Raises
+    `ConfigError`.
+    """
+    fault = find_fault(f"{path}-wal")
+    if fault is not None:
+        advice = "start a server first, which keeps a copy of it and tells clients of a gap"
+        raise ConfigError(f"{path}: {fault}; {advice}")
+
+
 def _wal_fault(connection: Connection, path: str) -> WalFault | None:
     """Look for damage in the write-ahead log; keep a copy of a damaged one, which is overwritten.
 
