@@ -9,6 +9,7 @@ import time
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
+from subprocess import DEVNULL, run
 from typing import Any
 
 import pytest
@@ -254,6 +255,25 @@ def test_a_store_of_another_format_is_told(tmp_path: Path, key: bytes) -> None:
     of_format_1(live, 20)
     with pytest.raises(ConfigError, match="has format 1" if not key else "key"):
         back_up(str(live), str(tmp_path / "copy.db"), key)
+
+
+def test_a_backup_on_a_read_only_medium_can_be_used(tmp_path: Path, key: bytes) -> None:
+    medium, live = tmp_path / "medium", str(tmp_path / "live.db")
+    medium.mkdir()
+    copy, other = str(medium / "copy.db"), str(tmp_path / "other.db")
+    written(Path(live), 20, key)
+    if run(["mount", "-t", "tmpfs", "none", medium], stderr=DEVNULL, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        back_up(live, copy, key)
+        run(["mount", "-o", "remount,ro", medium], check=True)
+        check = Check(copy, key)
+        assert (list(check.findings()), check.messages) == ([], 20)
+        assert back_up(copy, other, key).messages == 20
+        with pytest.raises(ConfigError, match="Read-only"):
+            back_up(other, str(medium / "another.db"), key)
+    finally:
+        run(["umount", medium], check=True)
 
 
 def test_a_gap_is_no_message(tmp_path: Path, key: bytes) -> None:

@@ -63,7 +63,7 @@ def back_up(path: str, target: str, key: bytes) -> Copied:
     Raises `ConfigError` when the store cannot be read or `target` cannot be written or exists.
     """
     path = os.path.realpath(path)
-    if not os.path.exists(path):
+    if not os.path.isfile(path):
         raise ConfigError(f"{path}: there is no store")
     with in_use(path) as used:
         if not used:  # to open it, and to close it again, is to drop what is damaged
@@ -81,7 +81,7 @@ def restore(backup: str, path: str, key: bytes, now: float) -> Copied:
 
     Raises `ConfigError` when the backup cannot be read, or there is something at `path`.
     """
-    if not os.path.exists(backup):
+    if not os.path.isfile(backup) or not os.path.getsize(backup):
         raise ConfigError(f"{backup}: there is no backup")
     if os.path.exists(f"{backup}-wal"):
         raise ConfigError(f"{backup}: is in use, or the copy of a store in use, and not a backup")

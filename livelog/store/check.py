@@ -63,8 +63,10 @@ class Check:
         """Those of them without a checksum, which were written in format 1."""
         self.notes: list[str] = []
         """Parts that could not be checked now, and why."""
-        if not os.path.exists(self._path):
+        if not os.path.isfile(self._path) or not os.path.getsize(self._path):
             raise ConfigError(f"{path}: there is no such store")
+        if not os.access(self._path, os.R_OK):
+            raise ConfigError(f"{path}: must not be read by this user")
 
     def findings(self) -> Iterator[str]:
         """Check everything, and yield each damage with its place."""
@@ -84,7 +86,7 @@ class Check:
             if not used:
                 for name in self._beside():
                     if not before[name]:  # made by reading
-                        with suppress(FileNotFoundError):
+                        with suppress(OSError):
                             os.unlink(name)
 
     def _beside(self) -> list[str]:
@@ -100,8 +102,11 @@ class Check:
             yield str(fault)
 
     def _database(self, connection: Connection) -> Iterator[str]:
+        try:
+            [[version]] = connection.execute("PRAGMA user_version")
+        except sqlite3.OperationalError as error:  # it may be whole
+            raise ConfigError(f"{self._path}: cannot be read: {error}") from None
         yield from _integrity(connection, "the database")
-        [[version]] = connection.execute("PRAGMA user_version")
         if version not in range(1, VERSION + 1):
             yield f"it has format {version}, this livelog knows 1 to {VERSION}"
             return

@@ -112,6 +112,10 @@ class Upkeep:
             self._check_due = 2 * time.monotonic() - began  # at most half of the time
         self._bound_wal(file.WAL_KEPT_BYTES // 4 if idle else file.WAL_KEPT_BYTES)
 
+    def end(self) -> None:
+        """Write what the next server has to know."""
+        self._age.save()
+
     # Retention.
 
     def trim(self) -> None:

@@ -159,6 +159,7 @@ class Writer:
             if entries := self._taken():
                 self._write(entries)
             elif stopping:
+                self._guarded(self._upkeep.end)
                 return
             else:
                 self._report(self._place.fault())

@@ -23,6 +23,7 @@ from livelog.store.database.connection import (
     ciphering,
     create_private,
     open_connection,
+    sealed,
 )
 from livelog.store.database.proof import COLUMNS, StoredRow
 from livelog.store.database.state import State, read_state, write_state
@@ -83,7 +84,7 @@ _BUSY_SECONDS = 5.0
 
 def connect(path: str, key: bytes = b"") -> Connection:
     """Connect to the file, which is encrypted if there is a key and never created."""
-    return open_connection(path, key, _BUSY_SECONDS, create=False)
+    return open_connection(path, key, _BUSY_SECONDS, create=False, read_only=sealed(path))
 
 
 def index_path(path: str) -> str:
