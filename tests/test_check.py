@@ -106,6 +106,7 @@ def test_a_damaged_page_and_an_index_that_does_not_agree_are_listed(
     code, out, _ = checked(path, capsys)
     assert code == 1
     assert any(line.startswith("the database is damaged: ") for line in out)
+    assert not any(r"\u000a" in line for line in out)
     assert any("it is missing or on a damaged page" in line for line in out)
 
 

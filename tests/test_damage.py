@@ -21,9 +21,9 @@ from livelog.errors import ConfigError
 from livelog.index.paging import Span
 from livelog.index.query import EVERYTHING, Subscription, compile_query
 from livelog.store import sqlite
+from livelog.store.database.checksums import StoredRow, checksum
 from livelog.store.database.connection import Connection
 from livelog.store.database.file import connect, open_file
-from livelog.store.database.proof import StoredRow, checksum
 from livelog.store.database.state import read_state
 from livelog.store.database.wal import find_fault
 from livelog.store.reader.rows import Unreadable

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from livelog.errors import ConfigError
 from livelog.store.age import notes
+from livelog.store.database.checksums import StoredRow, checksum, stored_rows
 from livelog.store.database.connection import Connection, create_private
 from livelog.store.database.file import (
     VERSION,
@@ -33,7 +34,6 @@ from livelog.store.database.file import (
     refuse_damaged_wal,
 )
 from livelog.store.database.lock import in_use
-from livelog.store.database.proof import StoredRow, checksum, stored_rows
 from livelog.store.database.state import read_state, write_state
 from livelog.wire.seqclock import LATEST_BEGIN
 
@@ -103,8 +103,8 @@ def add_gap(connection: Connection, contents: Contents, seq: int) -> None:
     It is whole, so it does not count as damage; readers that pass it are told of a gap.
     """
     position = contents.last_position + 1
-    proof = checksum(position, seq, b"", b"")
-    connection.execute(_INSERT, (position, seq, b"", b"", proof))
+    crc = checksum(position, seq, b"", b"")
+    connection.execute(_INSERT, (position, seq, b"", b"", crc))
 
 
 @contextmanager
@@ -218,8 +218,8 @@ def _read(source: Connection, span: range) -> list[StoredRow]:
 
 
 def _checked(row: StoredRow) -> StoredRow:
-    proof = checksum(row.position, row.seq or 0, row.id or b"", row.payload or b"")
-    return row._replace(checksum=proof)
+    crc = checksum(row.position, row.seq or 0, row.id or b"", row.payload or b"")
+    return row._replace(checksum=crc)
 
 
 def _finish(source: Connection, target: Connection, damaged: int) -> Copied:

@@ -14,16 +14,16 @@ from typing import NamedTuple
 
 from livelog.errors import ConfigError
 from livelog.store.age import notes
-from livelog.store.database.connection import Connection, open_connection
-from livelog.store.database.file import VERSION, index_path, refuse_unusable
-from livelog.store.database.lock import in_use
-from livelog.store.database.proof import (
+from livelog.store.database.checksums import (
     COLUMNS,
     COLUMNS_OF_FORMAT_1,
     StoredRow,
     renew_snapshot,
     stored_rows,
 )
+from livelog.store.database.connection import Connection, open_connection
+from livelog.store.database.file import VERSION, index_path, refuse_unusable
+from livelog.store.database.lock import in_use
 from livelog.store.database.state import State, read_state
 from livelog.store.database.wal import find_fault
 
@@ -173,8 +173,9 @@ def _integrity(connection: Connection, what: str) -> Iterator[str]:
     """Have SQLite check pages, trees, and that tables and their indexes agree."""
     try:
         for [issue] in connection.execute("PRAGMA integrity_check").fetchall():
-            if issue != "ok":
-                yield f"{what} is damaged: {issue}"
+            for line in issue.splitlines():
+                if line != "ok":
+                    yield f"{what} is damaged: {line}"
     except _ERRORS as error:
         yield f"{what} is damaged: {error}"
 

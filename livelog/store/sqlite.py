@@ -22,10 +22,10 @@ from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
 from livelog.store.base import Bounds, Done, Store
+from livelog.store.database.checksums import StoredRow, stored_rows
 from livelog.store.database.file import Contents, connect, mark_loss, open_file
 from livelog.store.database.lock import Lock
 from livelog.store.database.place import Place
-from livelog.store.database.proof import StoredRow, stored_rows
 from livelog.store.database.state import read_state
 from livelog.store.reader.calls import MEMORY_BYTES, ChunkCall, DamageCall, PageCall, RecordsCall
 from livelog.store.reader.client import ReaderClient

@@ -24,10 +24,10 @@ import msgspec
 
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.store.base import Done
+from livelog.store.database.checksums import checksum
 from livelog.store.database.connection import Connection
 from livelog.store.database.file import Contents
 from livelog.store.database.place import Place
-from livelog.store.database.proof import checksum
 from livelog.store.database.state import read_state
 from livelog.store.upkeep import Retention, Upkeep
 from livelog.wire import frames
@@ -246,8 +246,8 @@ class Writer:
             position += 1
             frame = record.frame
             head = frames.head_size(frame)
-            proof = checksum(position, record.seq, record.id.encode(), memoryview(frame)[head:])
-            spans.append((record.seq, record.id, end + head, len(frame) - head, proof))
+            crc = checksum(position, record.seq, record.id.encode(), memoryview(frame)[head:])
+            spans.append((record.seq, record.id, end + head, len(frame) - head, crc))
             end += len(frame)
         data = b"".join([record.frame for record in records])
         first = self._upkeep.last_position + 1

@@ -2,7 +2,7 @@
 
 The tables have a version: older ones are migrated by the steps in `_MIGRATIONS`; a newer
 version, another program's database and a damaged file are refused with the reason and not changed.
-Damage that the start cannot see is found when the rows are read: see `proof`.
+Damage that the start cannot see is found when the rows are read: see `checksums`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from typing import NamedTuple
 
 from livelog.errors import ConfigError
+from livelog.store.database.checksums import COLUMNS, StoredRow
 from livelog.store.database.connection import (
     MAGIC,
     Connection,
@@ -25,7 +26,6 @@ from livelog.store.database.connection import (
     open_connection,
     sealed,
 )
-from livelog.store.database.proof import COLUMNS, StoredRow
 from livelog.store.database.state import State, read_state, write_state
 from livelog.store.database.wal import WalFault, find_fault
 
