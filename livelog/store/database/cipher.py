@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import apsw
 
-from livelog.store.database.connection import sealed, uri
+from livelog.store.database.uri import sealed, uri
 
 if not hasattr(apsw, "mc_version"):  # plain apsw would accept a key, and ignore it
     raise ImportError("the package apsw is installed instead of apsw-sqlite3mc")

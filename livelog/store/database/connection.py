@@ -12,9 +12,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Protocol
-from urllib.parse import quote
 
 from livelog.errors import ConfigError
+from livelog.store.database.uri import uri
 
 MAGIC = b"SQLite format 3\0"
 """First bytes of a file that is not encrypted (sqlite.org/fileformat.html section 1.3)."""
@@ -80,19 +80,6 @@ def open_connection(
     return sqlite3.connect(
         name, timeout=timeout, isolation_level=None, check_same_thread=False, uri=not in_memory
     )
-
-
-def uri(path: str, *, read_only: bool) -> str:
-    """Return the URI of a file for SQLite, see sqlite.org/uri.html."""
-    mode = "mode=ro" if read_only else "mode=rw"
-    # SQLite needs files beside it, unless it is told that nobody writes.
-    immutable = read_only and sealed(path) and not os.path.exists(f"{path}-wal")
-    return f"file:{quote(os.fsencode(path))}?{mode}{'&immutable=1' if immutable else ''}"
-
-
-def sealed(path: str) -> bool:
-    """Tell whether no file can be created beside the one at `path`."""
-    return not os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)
 
 
 def create_private(path: str) -> bool:

@@ -24,9 +24,9 @@ from livelog.store.database.connection import (
     ciphering,
     create_private,
     open_connection,
-    sealed,
 )
 from livelog.store.database.state import State, read_state, write_state
+from livelog.store.database.uri import sealed
 from livelog.store.database.wal import WalFault, find_fault
 
 _log = logging.getLogger(__name__)
