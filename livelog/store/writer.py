@@ -159,7 +159,8 @@ class Writer:
             if entries := self._taken():
                 self._write(entries)
             elif stopping:
-                self._guarded(self._upkeep.end)
+                if not self._failure:
+                    self._guarded(self._upkeep.end)
                 return
             else:
                 self._report(self._place.fault())
