@@ -87,15 +87,42 @@ def test_a_step_of_the_clock_deletes_nothing(connection: Connection, step: float
     assert age.cut() == 0
 
 
+def test_a_step_is_seen_without_a_note(connection: Connection) -> None:
+    """As while nothing can be written."""
+    clocks = Clocks()
+    age = clocks.age(connection)
+    run(age, clocks, 3600, 10)
+    clocks.offset += 3 * DAY
+    assert age.cut() == 0
+
+
 def test_a_clock_that_stays_set_is_believed_after_an_hour(connection: Connection) -> None:
     clocks = Clocks()
     age = clocks.age(connection)
     run(age, clocks, 3600, 10)
+    age = clocks.age(connection)
     clocks.offset += 3 * DAY
     run(age, clocks, _SUSPENDED_SECONDS - 60, 10)
     assert age.cut() == 0
     run(age, clocks, 180, 10)
     assert age.cut() == 10
+
+
+@pytest.mark.parametrize("before", [0.0, DAY])
+def test_a_clock_that_is_set_after_the_start_makes_nothing_older(
+    connection: Connection, before: float
+) -> None:
+    """A machine without a clock of its own begins in the past, until the network tells the time."""
+    clocks = Clocks()
+    run(clocks.age(connection), clocks, before, 5)
+    clocks.offset -= 30 * DAY
+    age = clocks.age(connection)
+    run(age, clocks, 1800, 20)
+    clocks.offset += 60 * DAY
+    run(age, clocks, DAY - 3600, 30)
+    assert age.cut() == (5 if before else 0)
+    run(age, clocks, 3900, 30)
+    assert age.cut() == 30
 
 
 def test_a_clock_that_drifts_is_no_step(connection: Connection) -> None:

@@ -7,16 +7,23 @@ import os
 import shutil
 import time
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
+from subprocess import DEVNULL, run
 from typing import Any
 
 import pytest
 
 from livelog import ConfigError, Gap, Server
+from livelog.store import backup
 from livelog.store.backup import Copied, back_up, restore
+from livelog.store.check import Check
+from livelog.store.database.connection import Connection
 from livelog.store.database.file import connect
 from livelog.store.database.state import read_state, write_state
+from livelog.store.rekey import change_key
 from tests.support.command import done
+from tests.support.damage import flip, killed, of_format_1, written
 from tests.support.disk import KEY, key_file
 from tests.support.following import contents
 from tests.support.wire import House, on_uvloop, serving, user
@@ -188,6 +195,95 @@ async def test_what_cannot_be_copied_or_would_be_overwritten_is_refused(
             restore(copy, str(tmp_path / "new.db"), wrong, time.time())
     left = {"live.db", "live.db-index", "copy.db", "other", "dangling", *({"key"} if key else ())}
     assert set(os.listdir(tmp_path)) == left
+
+
+def test_two_commands_do_not_write_the_same_file(
+    tmp_path: Path, key: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live, copy = str(tmp_path / "live.db"), str(tmp_path / "copy.db")
+    written(Path(live), 20, key)
+    Path(f"{copy}-partial").write_text("of a command that was killed")
+    begin, refusals = backup._copy, []
+
+    def meanwhile(*connections: Connection) -> int:
+        with pytest.raises(ConfigError, match="another command is writing it") as refusal:
+            back_up(live, copy, key)
+        refusals.append(refusal)
+        return begin(*connections)
+
+    monkeypatch.setattr(backup, "_copy", meanwhile)
+    assert back_up(live, copy, key).messages == 20
+    assert len(refusals) == 1
+    assert {name for name in os.listdir(tmp_path) if "copy" in name} == {"copy.db"}
+
+
+def test_a_file_that_comes_meanwhile_is_not_replaced(
+    tmp_path: Path, key: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a server is started in the place of the store to be restored."""
+    live, copy = str(tmp_path / "live.db"), tmp_path / "copy.db"
+    written(Path(live), 20, key)
+    finish = backup._finish
+
+    def meanwhile(*parts: Any) -> Copied:
+        copy.write_text("new")
+        return finish(*parts)
+
+    monkeypatch.setattr(backup, "_finish", meanwhile)
+    with pytest.raises(ConfigError, match="exists"):
+        back_up(live, str(copy), key)
+    assert (copy.read_text(), (tmp_path / "copy.db-partial").exists()) == ("new", False)
+
+
+def test_commits_lost_in_the_log_are_not_dropped_in_silence(tmp_path: Path, key: bytes) -> None:
+    """A server has to tell of them; to open the store and to close it again would drop them."""
+    live = tmp_path / "live.db"
+    killed(live, 300, key)
+    wal = Path(f"{live}-wal")
+    flip(wal, 8 * (wal.stat().st_size // 2))
+    before = wal.read_bytes()
+    with pytest.raises(ConfigError, match=r"write-ahead log is damaged.*start a server"):
+        back_up(str(live), str(tmp_path / "copy.db"), key)
+    with pytest.raises(ConfigError, match=r"write-ahead log is damaged.*start a server"):
+        change_key(str(live), key, bytes(32))
+    assert wal.read_bytes() == before
+    assert not (tmp_path / "copy.db").exists()
+
+
+def test_a_store_of_another_format_is_told(tmp_path: Path, key: bytes) -> None:
+    live = tmp_path / "live.db"
+    of_format_1(live, 20)
+    with pytest.raises(ConfigError, match="has format 1" if not key else "key"):
+        back_up(str(live), str(tmp_path / "copy.db"), key)
+
+
+def test_a_backup_on_a_read_only_medium_can_be_used(tmp_path: Path, key: bytes) -> None:
+    medium, live = tmp_path / "medium", str(tmp_path / "live.db")
+    medium.mkdir()
+    copy, other = str(medium / "copy.db"), str(tmp_path / "other.db")
+    written(Path(live), 20, key)
+    if run(["mount", "-t", "tmpfs", "none", medium], stderr=DEVNULL, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        back_up(live, copy, key)
+        run(["mount", "-o", "remount,ro", medium], check=True)
+        check = Check(copy, key)
+        assert (list(check.findings()), check.messages) == ([], 20)
+        assert back_up(copy, other, key).messages == 20
+        with pytest.raises(ConfigError, match="Read-only"):
+            back_up(other, str(medium / "another.db"), key)
+    finally:
+        run(["umount", medium], check=True)
+
+
+def test_a_gap_is_no_message(tmp_path: Path, key: bytes) -> None:
+    paths = [str(tmp_path / name) for name in ("live.db", "back.db", "again.db")]
+    written(Path(paths[0]), 20, key)
+    for source, path in pairwise(paths):
+        assert restore(source, path, key, time.time()).messages == 20
+        check = Check(path, key)
+        assert (list(check.findings()), check.messages) == ([], 20)
+    assert back_up(paths[2], str(tmp_path / "copy.db"), key).messages == 20
 
 
 @on_uvloop

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from livelog import ConfigError
 from livelog.cli import main
+from livelog.store.check import Check
 from livelog.store.database.file import connect
 from tests.support.damage import killed, of_format_1, spoil, written
 from tests.support.disk import KEY, key_file
@@ -104,6 +106,7 @@ def test_a_damaged_page_and_an_index_that_does_not_agree_are_listed(
     code, out, _ = checked(path, capsys)
     assert code == 1
     assert any(line.startswith("the database is damaged: ") for line in out)
+    assert not any(r"\u000a" in line for line in out)
     assert any("it is missing or on a damaged page" in line for line in out)
 
 
@@ -175,6 +178,13 @@ async def test_a_store_is_checked_beside_its_server(tmp_path: Path, capsys: Prin
         assert out.splitlines()[-1].endswith("is good: 1000 messages checked")
         assert "in use" in out
         await post(http, range(1000, 1010))
+
+
+@pytest.mark.parametrize("name", [".", "empty", "nothing", "/dev/null"])
+def test_what_is_no_file_with_content_is_told(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").touch()
+    with pytest.raises(ConfigError, match="there is no such store"):
+        Check(str(tmp_path / name))
 
 
 def test_the_command_ends_with_its_code(start: Start, tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ from livelog.errors import ConfigError
 from livelog.index.paging import Span
 from livelog.index.query import EVERYTHING, Subscription, compile_query
 from livelog.store import sqlite
+from livelog.store.database.checksums import StoredRow, checksum
 from livelog.store.database.connection import Connection
 from livelog.store.database.file import connect, open_file
-from livelog.store.database.proof import StoredRow, checksum
 from livelog.store.database.state import read_state
 from livelog.store.database.wal import find_fault
 from livelog.store.reader.rows import Unreadable
@@ -212,6 +212,18 @@ def test_a_log_that_was_cut_is_not_damaged(tmp_path: Path, key: bytes) -> None:
         size = chance.randrange(len(whole))
         log.write_bytes(whole[:size] + bytes(len(whole) - size) * chance.choice([0, 1]))
         assert find_fault(str(log)) is None
+
+
+def test_a_log_whose_header_is_zeros_is_damaged(tmp_path: Path) -> None:
+    """The header is synced before what follows it."""
+    path = tmp_path / "live.db"
+    killed(path, COUNT)
+    log = Path(f"{path}-wal")
+    whole = log.read_bytes()
+    log.write_bytes(bytes(4096) + whole[4096:])
+    assert find_fault(str(log)) == (0, 0)
+    log.write_bytes(bytes(len(whole)))
+    assert find_fault(str(log)) is None
 
 
 def copies(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -13,9 +14,20 @@ from pathlib import Path
 import pytest
 
 from livelog import Config, ConfigError, RefusedError, Server
-from livelog.store.database.file import open_file
+from livelog.store.database.file import connect, open_file
 from livelog.store.database.place import Place
-from tests.support.keeping import everything, filled, keeping, killed_reader, page, post, sample
+from tests.support.disk import KEY
+from tests.support.keeping import (
+    SETTINGS,
+    everything,
+    filled,
+    keeping,
+    killed_reader,
+    page,
+    post,
+    pragma,
+    sample,
+)
 from tests.support.wire import House, Json, on_uvloop, until, user
 
 pytestmark = pytest.mark.usefixtures("no_reader_left")
@@ -135,6 +147,68 @@ async def test_a_server_whose_store_was_moved_ends_and_says_so(
         assert (await everything(await house.http()))[:300] == messages
 
 
+def cut(store: Path, other: Path) -> None:
+    os.truncate(store, 0)
+
+
+def overwrite(store: Path, other: Path) -> None:
+    """By an older copy, as `cp` does: it remains the same file."""
+    shutil.copy(other / "copy.db", store)
+
+
+def overwrite_by_another(store: Path, other: Path) -> None:
+    shutil.copy(other / "another.db", store)
+
+
+@pytest.mark.usefixtures("each_kind", "quick_retries")
+@pytest.mark.parametrize("harm", [cut, overwrite, overwrite_by_another])
+@on_uvloop
+async def test_a_store_that_was_overwritten_takes_nothing(
+    tmp_path: Path, harm: Callable[[Path, Path], None]
+) -> None:
+    folder, other = tmp_path / "here", tmp_path / "there"
+    folder.mkdir()
+    other.mkdir()
+    async with keeping(other, store=str(other / "another.db")) as house:
+        for first in range(0, 3000, 1000):
+            await stored(house, range(first, first + 1000))
+    async with keeping(folder) as house:
+        await stored(house, range(1000))
+    shutil.copy(folder / "live.db", other / "copy.db")
+    async with keeping(folder, faults=[*GONE, *CLOSED]) as house:
+        await stored(house, range(1000, 2000))
+        await asyncio.to_thread(run, folder / "live.db", "PRAGMA wal_checkpoint(TRUNCATE)")
+        await post(await house.http(), range(2000, 2001))
+        harm(folder / "live.db", other)
+        await check_refused(house, "live.db")
+
+
+@pytest.mark.usefixtures("each_kind")
+@on_uvloop
+async def test_a_store_that_was_made_smaller_goes_on(tmp_path: Path) -> None:
+    """By a VACUUM of another program."""
+    store = tmp_path / "live.db"
+    async with keeping(tmp_path, retention_messages=100) as house:
+        await stored(house, range(1000))
+        await until(lambda: pragma(house, "freelist_count") > 20, "deleted")
+        sizes = []
+        for sql in ("SELECT 1", "VACUUM"):
+            await asyncio.to_thread(run, store, sql)
+            await asyncio.to_thread(run, store, "PRAGMA wal_checkpoint(TRUNCATE)")
+            await post(await house.http(), range(2000, 2001))
+            sizes.append(store.stat().st_size)
+        assert sizes[1] < sizes[0]
+        await post(await house.http(), range(3000, 3100))
+        assert house.context.log.refusal is None
+
+
+def run(store: Path, sql: str) -> None:
+    """Do what another program may do."""
+    key = KEY if "store_key_file" in SETTINGS else b""
+    with closing(connect(str(store), key)) as connection:
+        connection.execute(sql).fetchall()
+
+
 @pytest.mark.usefixtures("quick_retries")
 @on_uvloop
 async def test_a_database_that_was_moved_alone_has_what_was_acknowledged(tmp_path: Path) -> None:
@@ -220,7 +294,7 @@ async def test_the_end_of_a_server_leaves_a_store_that_has_taken_its_place(tmp_p
 def test_the_files_are_named(tmp_path: Path) -> None:
     path = tmp_path / "live.db"
     connection, _ = open_file(str(path))
-    place = Place(str(path))
+    place = Place(str(path), os.open(path, os.O_RDONLY), connection)
     assert place.fault() == ""
     Path(f"{path}-shm").rename(tmp_path / "away")
     assert place.fault().startswith(f"{path}-shm has been moved or deleted")

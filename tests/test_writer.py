@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import shutil
 import sqlite3
@@ -98,7 +99,7 @@ class WriterAgainstAList(RuleBasedStateMachine):
             SeqClock(contents.last_seq, time.time, time.monotonic),
             self.calls.put,
             self.trims.append,
-            Place(self.path),
+            Place(self.path, os.open(self.path, os.O_RDONLY), connection),
         )
 
     def pump(self, condition: Callable[[], object], what: str) -> None:

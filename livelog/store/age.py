@@ -5,7 +5,8 @@ which seq it had come to when. Messages up to a note are as old as it says, or o
 
 A clock that is wrong for a moment would make everything too old at once, and what is deleted is
 gone. So nothing is given up in the first minutes, nor for an hour after the wall clock has taken a
-step against the monotonic one, which nobody sets.
+step against the monotonic one, which nobody sets. What came since the start is as old as the
+monotonic clock says: its notes are set along with the wall clock.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 from zlib import crc32
+
+import msgspec
 
 from livelog.store.database.connection import Connection
 
@@ -34,6 +37,10 @@ _NOTED_EVERY = 600 * 1_000_000
 """Microseconds between two notes: retention by age is as exact."""
 
 _DAY = 86_400_000_000
+
+_SET_NOTES = """
+    INSERT OR REPLACE INTO arrival SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)
+"""
 
 
 class Note(NamedTuple):
@@ -83,6 +90,8 @@ class Age:
         with self._told_of_damage():
             newest = next((note for note in notes(connection) if note.intact()), None)
             self._noted = (newest.seq, newest.time) if newest else self._noted
+        self._earlier = self._noted
+        """The newest note of an earlier process."""
         self._latest = self._noted
         """The next note: the newest seq, and when it came."""
         self._offset = clock() - monotonic()
@@ -92,16 +101,22 @@ class Age:
         """Note that the store has come to `seq`; called at least once a second."""
         self._compare_clocks()
         now = max(int(self._clock() * 1_000_000), self._latest[1])
-        if self._latest > self._noted and now - self._noted[1] >= _NOTED_EVERY:
+        if now - self._noted[1] >= _NOTED_EVERY:
+            self.save()
+        if seq > self._latest[0]:
+            self._latest = (seq, now)
+
+    def save(self) -> None:
+        """Write the next note, if there is one."""
+        if self._latest > self._noted:
             self._noted = self._latest
             with self._told_of_damage():
                 values = (*self._latest, _checksum(*self._latest))
                 self._connection.execute("INSERT OR REPLACE INTO arrival VALUES (?, ?, ?)", values)
-        if seq > self._latest[0]:
-            self._latest = (seq, now)
 
     def cut(self) -> int:
         """Return a seq up to which all messages are too old; 0 when there are none."""
+        self._compare_clocks()
         if not self._days or self._monotonic() < self._believed_from:
             return 0
         moment = int(self._clock() * 1_000_000 - self._days * _DAY)
@@ -129,12 +144,28 @@ class Age:
 
     def _compare_clocks(self) -> None:
         offset = self._clock() - self._monotonic()
-        step, self._offset = offset - self._offset, offset
+        step = offset - self._offset
         if abs(step) > _STEP_SECONDS:
             self._believed_from = max(self._believed_from, self._monotonic() + _SUSPENDED_SECONDS)
+            self._set_notes(int(step * 1_000_000))
             if self._days:
                 issue = "the clock was set by %+.0f s: retention by age waits for an hour"
                 _log.warning(issue, step)
+        self._offset = offset
+
+    def _set_notes(self, step: int) -> None:
+        """Set the notes since the start by `step`; they lie between the earlier ones and now."""
+        first, at_least = self._earlier
+        now = int(self._clock() * 1_000_000)
+
+        def moved(seq: int, at: int) -> tuple[int, int]:
+            return seq, max(min(at + step, now), at_least) if seq > first else at
+
+        with self._told_of_damage():
+            found = [note for note in notes(self._connection) if note.seq > first and note.intact()]
+            rows = [(*note, _checksum(*note)) for note in (moved(*note[:2]) for note in found)]
+            self._connection.execute(_SET_NOTES, (msgspec.json.encode(rows),))
+        self._noted, self._latest = moved(*self._noted), moved(*self._latest)
 
 
 def _checksum(seq: int, at: int) -> int:

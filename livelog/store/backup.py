@@ -13,6 +13,7 @@ Clients that resume from behind the backup, or pass the gap, are told of it.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -22,9 +23,17 @@ from typing import NamedTuple
 
 from livelog.errors import ConfigError
 from livelog.store.age import notes
+from livelog.store.database.checksums import StoredRow, checksum, stored_rows
 from livelog.store.database.connection import Connection, create_private
-from livelog.store.database.file import Contents, connect, index_path, open_file
-from livelog.store.database.proof import StoredRow, checksum, stored_rows
+from livelog.store.database.file import (
+    VERSION,
+    Contents,
+    connect,
+    index_path,
+    open_file,
+    refuse_damaged_wal,
+)
+from livelog.store.database.lock import in_use
 from livelog.store.database.state import read_state, write_state
 from livelog.wire.seqclock import LATEST_BEGIN
 
@@ -54,8 +63,11 @@ def back_up(path: str, target: str, key: bytes) -> Copied:
     Raises `ConfigError` when the store cannot be read or `target` cannot be written or exists.
     """
     path = os.path.realpath(path)
-    if not os.path.exists(path):
+    if not os.path.isfile(path):
         raise ConfigError(f"{path}: there is no store")
+    with in_use(path) as used:
+        if not used:  # to open it, and to close it again, is to drop what is damaged
+            refuse_damaged_wal(path)
     with _written(target) as partial, closing(_source(path, key)) as source:
         connection, _ = open_file(partial, key)
         with closing(connection):
@@ -69,7 +81,7 @@ def restore(backup: str, path: str, key: bytes, now: float) -> Copied:
 
     Raises `ConfigError` when the backup cannot be read, or there is something at `path`.
     """
-    if not os.path.exists(backup):
+    if not os.path.isfile(backup) or not os.path.getsize(backup):
         raise ConfigError(f"{backup}: there is no backup")
     if os.path.exists(f"{backup}-wal"):
         raise ConfigError(f"{backup}: is in use, or the copy of a store in use, and not a backup")
@@ -82,7 +94,7 @@ def restore(backup: str, path: str, key: bytes, now: float) -> Copied:
         with closing(connection):
             seq = max(min(int(now * 1_000_000), LATEST_BEGIN), contents.last_seq + 1)
             add_gap(connection, contents, seq)
-            return Copied(_count(connection) - 1, contents.last_seq)
+            return Copied(_count(connection), contents.last_seq)
 
 
 def add_gap(connection: Connection, contents: Contents, seq: int) -> None:
@@ -91,36 +103,85 @@ def add_gap(connection: Connection, contents: Contents, seq: int) -> None:
     It is whole, so it does not count as damage; readers that pass it are told of a gap.
     """
     position = contents.last_position + 1
-    proof = checksum(position, seq, b"", b"")
-    connection.execute(_INSERT, (position, seq, b"", b"", proof))
+    crc = checksum(position, seq, b"", b"")
+    connection.execute(_INSERT, (position, seq, b"", b"", crc))
 
 
 @contextmanager
 def _written(target: str) -> Iterator[str]:
     """Yield the path of a file to write; give it the name `target` when it is safe on disk."""
-    if os.path.lexists(target):
-        raise ConfigError(f"{target}: exists; name a file that does not")
     partial = f"{target}{_SUFFIX}"
     try:
-        _discard(partial)
-        yield partial
-        _sync(partial)
-        os.rename(partial, target)
+        _refuse_existing(target)
+        with _claimed(partial):
+            yield partial
+            _sync(partial)
+            _refuse_existing(target)  # it may have come meanwhile
+            os.rename(partial, target)
         _sync(os.path.dirname(os.path.abspath(target)))
         _discard(index_path(target))  # that of a store that was here before
     except OSError as error:
         raise ConfigError(f"{target}: {error.strerror}") from None
     except sqlite3.Error as error:
         raise ConfigError(f"{target}: cannot be made: {error}") from None
+
+
+def _refuse_existing(target: str) -> None:
+    if os.path.lexists(target):
+        raise ConfigError(f"{target}: exists; name a file that does not")
+
+
+@contextmanager
+def _claimed(partial: str) -> Iterator[None]:
+    """Create the file for this process alone, without what a killed one has left in it.
+
+    It is removed at the end, unless it has another name by then.
+    """
+    descriptor = _locked(partial)
+    try:
+        os.ftruncate(descriptor, 0)
+        _discard_beside(partial)
+        yield
     finally:
-        _discard(partial)
+        if _names(partial, descriptor):
+            _discard(partial)
+        os.close(descriptor)
+
+
+def _locked(partial: str) -> int:
+    create_private(partial)
+    descriptor = os.open(partial, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _names(partial, descriptor):
+            return descriptor
+    except BlockingIOError:
+        pass  # as when another command has renamed it meanwhile
+    os.close(descriptor)
+    raise ConfigError(f"{partial}: another command is writing it; try again when it has ended")
+
+
+def _names(path: str, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _source(path: str, key: bytes) -> Connection:
     connection = connect(path, key)
     try:
         connection.execute("PRAGMA query_only = 1")
+        [[version]] = connection.execute("PRAGMA user_version")
+        if version not in (0, VERSION):
+            issue = f"has format {version}, and only {VERSION} can be copied"
+            raise ConfigError(
+                f"{path}: {issue}; a server of this version brings an older one there"
+            )
         read_state(connection)
+    except ConfigError:
+        connection.close()
+        raise
     except sqlite3.Error as error:
         connection.close()
         raise ConfigError(f"{path}: is no store, or has another key: {error}") from None
@@ -157,8 +218,8 @@ def _read(source: Connection, span: range) -> list[StoredRow]:
 
 
 def _checked(row: StoredRow) -> StoredRow:
-    proof = checksum(row.position, row.seq or 0, row.id or b"", row.payload or b"")
-    return row._replace(checksum=proof)
+    crc = checksum(row.position, row.seq or 0, row.id or b"", row.payload or b"")
+    return row._replace(checksum=crc)
 
 
 def _finish(source: Connection, target: Connection, damaged: int) -> Copied:
@@ -175,12 +236,21 @@ def _finish(source: Connection, target: Connection, damaged: int) -> Copied:
 
 
 def _count(connection: Connection) -> int:
-    [[count]] = connection.execute("SELECT count(*) FROM message")
+    [[count]] = connection.execute(
+        "SELECT count(*) - (SELECT count(*) FROM message WHERE id = '' AND payload = '')"
+        " FROM message"
+    )
     return int(count)
 
 
 def _discard(path: str) -> None:
-    for suffix in ("", "-wal", "-shm", "-journal"):
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+    _discard_beside(path)
+
+
+def _discard_beside(path: str) -> None:
+    for suffix in ("-wal", "-shm", "-journal"):
         with suppress(FileNotFoundError):
             os.unlink(path + suffix)
 

@@ -14,16 +14,16 @@ from typing import NamedTuple
 
 from livelog.errors import ConfigError
 from livelog.store.age import notes
-from livelog.store.database.connection import Connection, open_connection
-from livelog.store.database.file import VERSION, index_path, refuse_unusable
-from livelog.store.database.lock import in_use
-from livelog.store.database.proof import (
+from livelog.store.database.checksums import (
     COLUMNS,
     COLUMNS_OF_FORMAT_1,
     StoredRow,
     renew_snapshot,
     stored_rows,
 )
+from livelog.store.database.connection import Connection, open_connection
+from livelog.store.database.file import VERSION, index_path, refuse_unusable
+from livelog.store.database.lock import in_use
 from livelog.store.database.state import State, read_state
 from livelog.store.database.wal import find_fault
 
@@ -63,8 +63,10 @@ class Check:
         """Those of them without a checksum, which were written in format 1."""
         self.notes: list[str] = []
         """Parts that could not be checked now, and why."""
-        if not os.path.exists(self._path):
+        if not os.path.isfile(self._path) or not os.path.getsize(self._path):
             raise ConfigError(f"{path}: there is no such store")
+        if not os.access(self._path, os.R_OK):
+            raise ConfigError(f"{path}: must not be read by this user")
 
     def findings(self) -> Iterator[str]:
         """Check everything, and yield each damage with its place."""
@@ -84,7 +86,7 @@ class Check:
             if not used:
                 for name in self._beside():
                     if not before[name]:  # made by reading
-                        with suppress(FileNotFoundError):
+                        with suppress(OSError):
                             os.unlink(name)
 
     def _beside(self) -> list[str]:
@@ -100,8 +102,11 @@ class Check:
             yield str(fault)
 
     def _database(self, connection: Connection) -> Iterator[str]:
+        try:
+            [[version]] = connection.execute("PRAGMA user_version")
+        except sqlite3.OperationalError as error:  # it may be whole
+            raise ConfigError(f"{self._path}: cannot be read: {error}") from None
         yield from _integrity(connection, "the database")
-        [[version]] = connection.execute("PRAGMA user_version")
         if version not in range(1, VERSION + 1):
             yield f"it has format {version}, this livelog knows 1 to {VERSION}"
             return
@@ -140,7 +145,7 @@ class Check:
         return state.deleted_upto
 
     def _issue(self, row: StoredRow | None, before: int, unchecked_upto: int) -> str:
-        self.messages += 1
+        self.messages += row is None or not row.is_gap
         if row is None:
             return "it is missing or on a damaged page"
         if not row.intact(unchecked_upto):
@@ -168,8 +173,9 @@ def _integrity(connection: Connection, what: str) -> Iterator[str]:
     """Have SQLite check pages, trees, and that tables and their indexes agree."""
     try:
         for [issue] in connection.execute("PRAGMA integrity_check").fetchall():
-            if issue != "ok":
-                yield f"{what} is damaged: {issue}"
+            for line in issue.splitlines():
+                if line != "ok":
+                    yield f"{what} is damaged: {line}"
     except _ERRORS as error:
         yield f"{what} is damaged: {error}"
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from livelog.errors import ConfigError
 from livelog.store.database.connection import ciphering
-from livelog.store.database.file import index_path, open_file
+from livelog.store.database.file import index_path, open_file, refuse_damaged_wal
 from livelog.store.database.lock import Lock
 from livelog.store.reader.segments import remove
 
@@ -33,6 +33,7 @@ def change_key(path: str, key: bytes, new_key: bytes) -> None:
         raise ConfigError(f"--store {path}: there is nothing to encrypt")
     lock = Lock(path)
     try:
+        refuse_damaged_wal(path)
         open_file(path, key)[0].close()  # refuses what is no store, or has another key
         _replace(path, key, new_key)
     except (OSError, sqlite3.Error) as error:

@@ -22,10 +22,10 @@ from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
 from livelog.store.base import Bounds, Done, Store
+from livelog.store.database.checksums import StoredRow, stored_rows
 from livelog.store.database.file import Contents, connect, mark_loss, open_file
 from livelog.store.database.lock import Lock
 from livelog.store.database.place import Place
-from livelog.store.database.proof import StoredRow, stored_rows
 from livelog.store.database.state import read_state
 from livelog.store.reader.calls import MEMORY_BYTES, ChunkCall, DamageCall, PageCall, RecordsCall
 from livelog.store.reader.client import ReaderClient
@@ -68,7 +68,7 @@ def open_sqlite(
     lock = Lock(path)
     try:
         connection, contents = open_file(path, key)
-        place = Place(name)
+        place = Place(name, lock.descriptor, connection)
         last_seq = resumed(max(contents.last_seq, contents.state.alive), clock())
         if contents.wal_fault is not None:
             contents = mark_loss(connection, contents, last_seq)

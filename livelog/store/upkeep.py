@@ -19,10 +19,10 @@ import msgspec
 
 from livelog.store.age import Age
 from livelog.store.database import file
+from livelog.store.database.checksums import StoredRow, checksum, stored_rows
 from livelog.store.database.connection import Connection
 from livelog.store.database.file import Contents
 from livelog.store.database.place import Place
-from livelog.store.database.proof import StoredRow, checksum, stored_rows
 from livelog.store.database.state import State, write_state
 from livelog.wire.seqclock import HOUR, SeqClock
 
@@ -111,6 +111,10 @@ class Upkeep:
             self._fill_in()
             self._check_due = 2 * time.monotonic() - began  # at most half of the time
         self._bound_wal(file.WAL_KEPT_BYTES // 4 if idle else file.WAL_KEPT_BYTES)
+
+    def end(self) -> None:
+        """Write what the next server has to know."""
+        self._age.save()
 
     # Retention.
 

@@ -24,10 +24,10 @@ import msgspec
 
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.store.base import Done
+from livelog.store.database.checksums import checksum
 from livelog.store.database.connection import Connection
 from livelog.store.database.file import Contents
 from livelog.store.database.place import Place
-from livelog.store.database.proof import checksum
 from livelog.store.database.state import read_state
 from livelog.store.upkeep import Retention, Upkeep
 from livelog.wire import frames
@@ -159,6 +159,8 @@ class Writer:
             if entries := self._taken():
                 self._write(entries)
             elif stopping:
+                if not self._failure:
+                    self._guarded(self._upkeep.end)
                 return
             else:
                 self._report(self._place.fault())
@@ -227,15 +229,15 @@ class Writer:
     def _commit(self, records: list[Record]) -> str:
         """Write `records` in one go; return what went wrong, empty when they are safe.
 
-        They are not safe in a file that has been moved, deleted or replaced. They are not written
-        again when it is back in its place.
+        They are not safe in a file that has been moved, deleted, replaced or overwritten. They are
+        not written again when it is back in its place.
         """
         try:
             if self._inserted is not records:
                 self._insert(records)
                 self._inserted = records
         except Exception as error:  # whatever it is, this thread has to go on
-            return str(error) or type(error).__name__
+            return self._place.fault() or str(error) or type(error).__name__
         return self._place.fault()
 
     def _insert(self, records: list[Record]) -> None:
@@ -245,8 +247,8 @@ class Writer:
             position += 1
             frame = record.frame
             head = frames.head_size(frame)
-            proof = checksum(position, record.seq, record.id.encode(), memoryview(frame)[head:])
-            spans.append((record.seq, record.id, end + head, len(frame) - head, proof))
+            crc = checksum(position, record.seq, record.id.encode(), memoryview(frame)[head:])
+            spans.append((record.seq, record.id, end + head, len(frame) - head, crc))
             end += len(frame)
         data = b"".join([record.frame for record in records])
         first = self._upkeep.last_position + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 from collections.abc import Sequence
 from contextlib import suppress
@@ -40,6 +41,7 @@ class Disk:
         self.path = str(path)
         self.key = key
         connection, contents = open_file(self.path, key)
+        self._descriptor = os.open(self.path, os.O_RDONLY)
         self.writer = Writer(
             connection,
             contents,
@@ -48,7 +50,7 @@ class Disk:
             SeqClock(contents.last_seq, lambda: 0.0, lambda: 0.0),
             lambda call: call(),
             lambda upto: None,
-            Place(self.path),
+            Place(self.path, self._descriptor, connection),
         )
         self.reader = StoredMessages(self.path, self.key, memory_bytes)
         self.trimmed_upto = contents.trimmed_upto
@@ -104,6 +106,7 @@ class Disk:
         """Close all files."""
         self.reader.close()
         self.writer.close()
+        os.close(self._descriptor)
 
 
 def reading_processes(path: Path) -> list[int]:

@@ -16,6 +16,8 @@ from urllib.parse import quote
 
 import apsw
 
+from livelog.store.database.uri import sealed, uri
+
 if not hasattr(apsw, "mc_version"):  # plain apsw would accept a key, and ignore it
     raise ImportError("the package apsw is installed instead of apsw-sqlite3mc")
 
@@ -82,9 +84,8 @@ class Ciphered:
     """
 
     def __init__(self, path: str, key: bytes, timeout: float, *, read_only: bool = False) -> None:
-        flags = apsw.SQLITE_OPEN_READONLY if read_only else _FLAGS
         with _as_sqlite3:
-            self._connection = apsw.Connection(path, flags=flags)
+            self._connection = apsw.Connection(uri(path, read_only=read_only), flags=_FLAGS)
             self._connection.set_busy_timeout(round(timeout * 1000))
             if key:
                 self._connection.execute(f"PRAGMA cipher = '{_CIPHER}'")
@@ -122,7 +123,7 @@ class Ciphered:
 
 def prove(path: str, key: bytes, timeout: float) -> None:
     """Check the key without writing to the file. Raises `sqlite3.DatabaseError` for a wrong one."""
-    connection = Ciphered(path, key, timeout)
+    connection = Ciphered(path, key, timeout, read_only=sealed(path))
     try:
         connection.leave_wal()
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()

@@ -12,9 +12,9 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Protocol
-from urllib.parse import quote
 
 from livelog.errors import ConfigError
+from livelog.store.database.uri import uri
 
 MAGIC = b"SQLite format 3\0"
 """First bytes of a file that is not encrypted (sqlite.org/fileformat.html section 1.3)."""
@@ -53,14 +53,19 @@ class Connection(Protocol):
 
 
 def open_connection(
-    path: str, key: bytes, timeout: float, *, create: bool = True, read_only: bool = False
+    path: str,
+    key: bytes,
+    timeout: float,
+    *,
+    create: bool = True,
+    read_only: bool = False,
 ) -> Connection:
     """Open a file, or create it for its owner alone; without encryption `key` is `b""`.
 
     `timeout` is the number of seconds to wait for a lock of another process. A wrong key is noticed
     at the first read. Without `create` a file that is missing raises `sqlite3.OperationalError`;
-    with `read_only` not even closing writes to the file. Raises `ConfigError` when a key is given
-    and the extra is not installed.
+    with `read_only` not even closing writes to the file, which may be on a read-only medium. Raises
+    `ConfigError` when a key is given and the extra is not installed.
     """
     in_memory = path == ":memory:"
     if create and not read_only and not in_memory:
@@ -71,8 +76,7 @@ def open_connection(
     if key:
         encrypted: Connection = ciphering().Ciphered(path, key, timeout, read_only=read_only)
         return encrypted
-    mode = "ro" if read_only else "rw"
-    name = path if in_memory else f"file:{quote(os.fsencode(path))}?mode={mode}"
+    name = path if in_memory else uri(path, read_only=read_only)
     return sqlite3.connect(
         name, timeout=timeout, isolation_level=None, check_same_thread=False, uri=not in_memory
     )

@@ -2,7 +2,7 @@
 
 The tables have a version: older ones are migrated by the steps in `_MIGRATIONS`; a newer
 version, another program's database and a damaged file are refused with the reason and not changed.
-Damage that the start cannot see is found when the rows are read: see `proof`.
+Damage that the start cannot see is found when the rows are read: see `checksums`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from typing import NamedTuple
 
 from livelog.errors import ConfigError
+from livelog.store.database.checksums import COLUMNS, StoredRow
 from livelog.store.database.connection import (
     MAGIC,
     Connection,
@@ -24,8 +25,8 @@ from livelog.store.database.connection import (
     create_private,
     open_connection,
 )
-from livelog.store.database.proof import COLUMNS, StoredRow
 from livelog.store.database.state import State, read_state, write_state
+from livelog.store.database.uri import sealed
 from livelog.store.database.wal import WalFault, find_fault
 
 _log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ _BUSY_SECONDS = 5.0
 
 def connect(path: str, key: bytes = b"") -> Connection:
     """Connect to the file, which is encrypted if there is a key and never created."""
-    return open_connection(path, key, _BUSY_SECONDS, create=False)
+    return open_connection(path, key, _BUSY_SECONDS, create=False, read_only=sealed(path))
 
 
 def index_path(path: str) -> str:
@@ -141,6 +142,18 @@ def refuse_unusable(path: str, key: bytes) -> None:
         _check_key(path, key)
     except (sqlite3.Error, _Unusable) as error:
         raise ConfigError(f"--store {path}: {_explained(error)}") from None
+
+
+def refuse_damaged_wal(path: str) -> None:
+    """Refuse a store that no server uses whose write-ahead log is damaged.
+
+    Whatever opens it drops the commits behind the damage; only a server tells of them. Raises
+    `ConfigError`.
+    """
+    fault = find_fault(f"{path}-wal")
+    if fault is not None:
+        advice = "start a server first, which keeps a copy of it and tells clients of a gap"
+        raise ConfigError(f"{path}: {fault}; {advice}")
 
 
 def _wal_fault(connection: Connection, path: str) -> WalFault | None:

@@ -49,19 +49,20 @@ class Lock:
             self._refuse_own(path)
             _refuse_orphaned_wal(path)
             create_private(path)
-            self._descriptor = os.open(path, os.O_RDWR)
+            self.descriptor = os.open(path, os.O_RDWR)
+            """Open on the file until `release`."""
         except OSError as error:
             raise ConfigError(f"--store {path}: {error.strerror}") from None
-        found = os.fstat(self._descriptor)
+        found = os.fstat(self.descriptor)
         self._file = (found.st_dev, found.st_ino)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(self._descriptor)
+            os.close(self.descriptor)
             owner = _owner(found.st_ino)
             raise ConfigError(f"--store {path}: in use by another server{owner}") from None
         if not os.path.exists(path) or not os.path.samestat(os.stat(path), found):
-            os.close(self._descriptor)
+            os.close(self.descriptor)
             raise ConfigError(f"--store {path}: is just being replaced; try again")
         self._held.add(self._file)
 
@@ -77,7 +78,7 @@ class Lock:
     def release(self) -> None:
         """Let another server use the file. All connections to it must be closed."""
         self._held.discard(self._file)
-        os.close(self._descriptor)
+        os.close(self.descriptor)
 
 
 def _owner(inode: int) -> str:

@@ -1,27 +1,47 @@
 """The place of a database: whether its files are still the ones that were opened.
 
-SQLite writes on to a file that has been moved, deleted or replaced, and a write to it succeeds. So
-the writer looks at the names before it acknowledges anything (`stat`, some microseconds).
+SQLite writes on to a file that has been moved, deleted, replaced or overwritten, and a write to it
+succeeds. So the writer looks before it acknowledges anything (`stat` and one `pread`, some
+microseconds).
 """
 
 from __future__ import annotations
 
 import os
+import sqlite3
+
+from livelog.store.database.connection import MAGIC, Connection
+from livelog.store.database.state import read_state
 
 _SUFFIXES = ("", "-wal", "-shm")
 """The database, its write-ahead log, and the index of that, by which its users lock each other out.
 """
 
+_HEAD_BYTES = 2**16
+"""Bytes at the start of a database that have its table `log`, also after a `VACUUM`."""
+
 
 class Place:
-    """The files of the open database called `name`; they must exist."""
+    """The files of the open database called `name`; they must exist.
 
-    def __init__(self, name: str) -> None:
+    `descriptor` is open on the database for as long as `connection` is: to close one drops the
+    locks that SQLite holds in this process, see fcntl(2).
+    """
+
+    def __init__(self, name: str, descriptor: int, connection: Connection) -> None:
         # As it is called, too: a symbolic link that leads elsewhere later is another store.
         named, real = os.path.abspath(name), os.path.realpath(name)
         paths = [named, *(real + suffix for suffix in _SUFFIXES)]
+        self._path = real
         self._wal = f"{real}-wal"
         self._files = {path: _identity(os.stat(path)) for path in paths}
+        self._descriptor = descriptor
+        self._connection = connection
+        self._size = os.fstat(descriptor).st_size
+        """Size of the database when it was looked at last."""
+        self._mark = b""
+        """Bytes that no other database has in its head; empty as long as this one does not."""
+        self._name = read_state(connection).name.encode()
 
     def fault(self) -> str:
         """Describe how the files have been moved, deleted or replaced; empty if they have not."""
@@ -32,6 +52,8 @@ class Place:
                 return f"{path} has been moved or deleted ({error.strerror})"
             if _identity(found) != opened:
                 return f"{path} has been replaced by another file"
+        if self._is_cut() or self._is_another():
+            return f"{self._path} has been overwritten"
         return ""
 
     def wal_bytes(self) -> int:
@@ -40,6 +62,30 @@ class Place:
             return os.stat(self._wal).st_size
         except OSError:
             return 0
+
+    def _is_cut(self) -> bool:
+        """Tell whether the database is smaller than it was, and not because of a `VACUUM`."""
+        size = os.fstat(self._descriptor).st_size
+        if size < self._size:
+            try:
+                [[needed]] = self._connection.execute(
+                    "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+                )
+            except sqlite3.Error:
+                return True
+            if size < needed:
+                return True
+        self._size = size
+        return False
+
+    def _is_another(self) -> bool:
+        """Tell whether the database has the content of another one."""
+        head = os.pread(self._descriptor, _HEAD_BYTES, 0)
+        if not self._mark:  # the first checkpoint brings it there
+            plain = head.startswith(MAGIC)
+            salt = head[: len(MAGIC)]  # random, of an encrypted one
+            self._mark = self._name if plain and self._name in head else b"" if plain else salt
+        return self._mark not in head
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

@@ -19,6 +19,7 @@ _MAGIC = {0x377F0682: "<", 0x377F0683: ">"}
 """First number of the file → byte order of the words that are summed."""
 
 _MASK = 0xFFFFFFFF
+_BLOCK = 2**16
 
 Sums = tuple[int, int]
 
@@ -60,12 +61,11 @@ def find_fault(path: str, proven: int = 0) -> WalFault | None:
 def _fault(file: BinaryIO, proven: int) -> WalFault | None:
     size = os.fstat(file.fileno()).st_size
     data = file.read(_HEADER.size)
-    if len(data) < _HEADER.size or not any(data):  # never used, or cut before its first sync
-        return None
-    header = _header(data)
+    header = _header(data) if len(data) == _HEADER.size else None
     if header is None:
-        # What follows cannot be told from old frames, but a header is synced before any frame.
-        return WalFault(0, 0) if size > _HEADER.size else None
+        # What follows cannot be told from old frames, but a header is synced before any frame. A
+        # file of zeros was cut before that.
+        return WalFault(0, 0) if any(map(any, iter(lambda: file.read(_BLOCK), b""))) else None
     commits = [number for number, commit in _frames(file, header, size) if commit]
     lost = [number for number in commits if number > proven]
     if not lost:

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from livelog.errors import RefusedError
 from livelog.index.terms import terms_of_stored
+from livelog.store.database.checksums import StoredRow, renew_snapshot, stored_rows
 from livelog.store.database.file import connect
-from livelog.store.database.proof import StoredRow, renew_snapshot, stored_rows
 from livelog.store.database.state import State, read_state
 from livelog.wire import frames
 from livelog.wire.messages import decoder

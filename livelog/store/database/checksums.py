@@ -1,4 +1,4 @@
-"""Checksums: proof that a row of the database is what was written.
+"""Checksums of the messages: whether a row of the database is what was written.
 
 A checksum (CRC-32, which finds every damage of up to 32 neighbouring bits) covers the position, the
 seq, the id and the payload of a message, so that a row in a wrong place does not pass either. Rows
