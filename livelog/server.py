@@ -16,7 +16,8 @@ from typing import Self
 from livelog import __version__
 from livelog.auth import factory
 from livelog.auth.authenticator import Authenticator
-from livelog.budget import Memory, in_background, reading_share
+from livelog.budget.memory import Memory, reading_share
+from livelog.budget.slices import in_background
 from livelog.config import Config
 from livelog.engine.base import Engine, MakeEngine
 from livelog.engine.local import LocalEngine

@@ -11,7 +11,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from livelog.budget import PAGE_BYTES, SMALL_BYTES, Account, Memory
+from livelog.budget.memory import PAGE_BYTES, SMALL_BYTES, Account, Memory
 from livelog.errors import SERVER_ERROR, RefusedError
 from tests.support.process import ROOT
 
@@ -208,7 +208,7 @@ TestAccountAgainstADictionary = AccountAgainstADictionary.TestCase
 _EVICTING = """
 import sys
 from pathlib import Path
-from livelog.budget import return_freed_memory
+from livelog.budget.memory import return_freed_memory
 
 if sys.argv[1] == "returned":
     return_freed_memory()

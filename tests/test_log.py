@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from livelog.auth.principal import ANYBODY
-from livelog.budget import INTERNAL
+from livelog.budget.owner import INTERNAL
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.fanout.catchup import CatchUp

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from livelog.budget import PAGE_BYTES, SMALL_BYTES
+from livelog.budget.memory import PAGE_BYTES, SMALL_BYTES
 from tests.support.identity import token
 from tests.support.wire import (
     Client,

@@ -23,7 +23,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from livelog.budget import Owner, interleaved
+from livelog.budget.owner import Owner
+from livelog.budget.slices import interleaved
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.index.paging import Chunk, Page, Span, fitting
 from livelog.index.query import Query, Subscription
@@ -318,14 +319,15 @@ class Log:
         start, upto = max(cursor, lost), self._window.evicted_upto
         # The window may have been filled while the reader waited to fetch.
         if self._reader is None or start >= upto:
-            return Chunk([], start, 0, lost)
+            return Chunk([], start, lost)
         chunk = await self._reader.chunk(start, upto, wanted, max_bytes, owner)
-        return Chunk(chunk.frames, chunk.cursor, chunk.scanned, max(lost, chunk.lost_upto))
+        # A copy, as the store may share the chunk among readers.
+        return replace(chunk, lost_upto=max(lost, chunk.lost_upto))
 
     def out_of_reach(self, cursor: int) -> Chunk:
         """Return the chunk that tells a reader at `cursor` that it cannot have what is on disk."""
         upto = max(cursor, self._window.evicted_upto)
-        return Chunk([], upto, 0, lost_upto=upto)
+        return Chunk([], upto, lost_upto=upto)
 
     def _lost_upto(self, cursor: int) -> int:
         """Return the seq up to which a reader at `cursor` has missed messages, 0 without any.

@@ -367,7 +367,7 @@ class Window:
         """
         found: list[bytes] = []
         cursor = max(cursor, self.evicted_upto)
-        first = start = self.position_after(cursor)
+        first = self.position_after(cursor)
         while first < self._frames.end and max_bytes > 0 and self._reach(first, is_over):
             reach = range(first, min(first + _SCANNED, self._index.end))
             positions, reach = self._wanted(wanted, reach, is_over)
@@ -382,7 +382,7 @@ class Window:
             cursor = self._seqs[first - 1 - self._base]
             if is_over():
                 break
-        return Chunk(found, cursor, first - start)
+        return Chunk(found, cursor)
 
     def _reach(self, position: int, is_over: Callable[[], bool]) -> bool:
         """Bring the index up to a position; False when the time ends before, or it is evicted."""

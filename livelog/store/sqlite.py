@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from livelog.budget import INTERNAL, Owner
+from livelog.budget.owner import INTERNAL, Owner
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription

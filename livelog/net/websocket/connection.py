@@ -24,7 +24,8 @@ from websockets.server import ServerProtocol
 from livelog.auth import credentials
 from livelog.auth.credentials import Credential
 from livelog.auth.principal import Principal
-from livelog.budget import SMALL_BYTES, Owner
+from livelog.budget.memory import SMALL_BYTES
+from livelog.budget.owner import Owner
 from livelog.errors import (
     ABNORMAL_CLOSURE,
     CODES,
