@@ -259,7 +259,6 @@ class Server(InProcess):
         window = Window(self._window_messages, config.storage.window_bytes, follows)
         newest = Newest()
         log = self._log = Log(window, self._store, [hub, newest])
-        log.on_work = self._index
         memory = Memory(
             config.storage.memory_bytes,
             config.storage.window_bytes,

@@ -29,7 +29,7 @@ from livelog.wire.commands import Filters
 from livelog.wire.record import Record
 from tests.support.party import Silent
 from tests.support.strategies import record, split
-from tests.support.wire import on_each_loop, until
+from tests.support.wire import on_each_loop, until, user
 
 SYSTEM = NOTHING.with_types({"system": EVERYTHING})
 
@@ -297,3 +297,21 @@ def test_a_log_whose_index_is_far_behind_tells_publishers_to_wait(
     for _ in place.log.indexing():
         pass
     assert not place.log._window.waiting_bytes
+
+
+def test_what_a_lower_bound_evicts_is_swept_without_another_message() -> None:
+    place = Place()
+    for seq in range(1, 21):
+        text = " ".join(f"{word:05x}" for word in range(1000 * seq, 1000 * seq + 1000))
+        place.log.commit([record(user(text), seq)], place.told.append)
+    for _ in place.log.indexing():
+        pass
+    woken: list[None] = []
+    place.log.on_work = lambda: woken.append(None)
+    place.log.bound(2**20)
+    assert woken == [None]
+    for _ in place.log.indexing():
+        pass
+    assert place.log.memory <= 2**20
+    place.log.bound(2**20)
+    assert woken == [None], "nothing is left to do"

@@ -307,6 +307,24 @@ def test_the_bound_in_bytes_covers_the_index_and_what_is_dropped_is_freed() -> N
     window._check()
 
 
+def test_many_words_that_come_at_once_wait_until_what_they_evict_is_swept() -> None:
+    """Also behind large messages of few words, which tell nothing of the words of others."""
+    window = Window(10_000, 8 * 2**20)
+    event = {"type": "system", "event": "error"}
+    window.extend([record({**event, "data": {"a": "x" * 60_000}}, seq) for seq in range(1, 101)])
+    window.evict(100)
+    index_all(window)
+    texts = [words(2000, seq * 2000) for seq in range(101, 161)]
+    window.extend([record({**event, "data": {"a": a}}, seq) for seq, a in enumerate(texts, 101)])
+    window.evict(160)
+    most = 0
+    while window.work():
+        most = max(most, window.memory)
+    assert most < 12 * 2**20
+    assert 5 < len(window) < 15, "as many as fit"
+    window._check()
+
+
 def test_nothing_in_window_and_index_is_walked_by_the_garbage_collector() -> None:
     def tracked() -> int:
         gc.collect()

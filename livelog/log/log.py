@@ -128,6 +128,7 @@ class Log:
     def bound(self, max_bytes: int) -> None:
         """Bound the memory of the window anew; what is safe on disk is evicted beyond it."""
         self._window.bound(max_bytes)
+        self._wake()
 
     @property
     def impaired(self) -> str:
@@ -153,6 +154,7 @@ class Log:
             if records and refused is None:
                 self._safe_upto = max(self._safe_upto, records[-1].seq)
                 self._window.evict(self._safe_upto)
+                self._wake()
             receipt.settle(refused)
 
         try:
@@ -160,9 +162,7 @@ class Log:
         except Exception as error:
             receipt.settle(self._break(error))
         self._publish()
-        if not self._indexing:
-            self._indexing = True
-            self.on_work()
+        self._wake()
 
     def _append(self, records: Sequence[Record]) -> RefusedError | None:
         """Append all of `records` to what is in memory, or none and return why."""
@@ -204,6 +204,12 @@ class Log:
                 except Exception:
                     _logger.exception("a subscriber could not be told of %d", record.seq)
 
+    def _wake(self) -> None:
+        """Signal that there is work on the index, unless it is under way."""
+        if self._window.has_work and not self._indexing:
+            self._indexing = True
+            self.on_work()
+
     def indexing(self) -> Generator[None, None, None]:
         """Do the work on the index, in steps, until there is none."""
         try:
@@ -222,6 +228,7 @@ class Log:
         """Give up all messages up to this seq, as the store does."""
         self._trimmed_upto = upto
         self._window.trim(upto)
+        self._wake()
 
     def lookup(self, id: str) -> Known | None:
         """Return the message with this id, None when it is not in the window.

@@ -42,8 +42,9 @@ Their text is read singly."""
 _COMPACT_AT = 4096
 """Evicted messages whose seqs are kept before they are cut off."""
 
-_SHED = 32
-"""Messages that are evicted at once when the window takes too many bytes."""
+_SHED = 64
+"""The part of its messages that a window evicts at once when it takes too many bytes; a few of them
+may take most."""
 
 _MESSAGE_BYTES = 64
 """Memory of a message besides its frame and its places in the index."""
@@ -144,7 +145,10 @@ class Window:
         self._unindexable: set[int] = set()
         """Seqs of messages that could not be added twice."""
         self._unswept = 0
-        """Total size of the frames evicted since the last sweep began."""
+        """Total size of the frames that were evicted and are in the index, until a sweep has ended
+        that began behind them."""
+        self._swept = 0
+        """The part of it that the sweep under way removes."""
         self._sweeping: Generator[None, None, None] | None = None
         self._unweighed = 0
         """Total size of the frames that came, were indexed or went since the index was weighed."""
@@ -162,6 +166,11 @@ class Window:
     def waiting_bytes(self) -> int:
         """Size of the frames of the messages that are not in the index yet."""
         return self._waiting_bytes
+
+    @property
+    def has_work(self) -> bool:
+        """Tell whether there is work on the index: messages wait for it, or it is swept."""
+        return bool(self._waiting or self._sweeping)
 
     # In.
 
@@ -210,11 +219,11 @@ class Window:
         if self._unweighed < min(_WEIGHED_BYTES, self.max_bytes // 64):
             return
         while self._is_full:
-            if not self._evict(min(_SHED, len(self) - 1)):
+            if not self._evict(min(len(self) // _SHED + 1, len(self) - 1)):
                 return  # the others are not safe
         self._unweighed = 0
         if self._sweeping is None and self._garbage > max(_SWEEP_BYTES, self._index.memory // 5):
-            self._sweeping, self._unswept = self._index.sweep(), 0
+            self._sweeping, self._swept = self._index.sweep(), self._unswept
 
     def bound(self, max_bytes: int) -> None:
         """Bound the memory anew; what is safe is evicted beyond it."""
@@ -282,15 +291,27 @@ class Window:
         """Make a step of the work on the index; return False when there is none."""
         if self._waiting:
             self._add_some()
-        if self._sweeping is not None and next(self._sweeping, self) is self:
-            self._sweeping = None
-        return bool(self._waiting or self._sweeping)
+        if self._sweeping is not None:
+            self._sweep_some()
+        return self.has_work
+
+    def _sweep_some(self) -> None:
+        """Make the next step of the sweep; after the last one the window is weighed anew."""
+        if self._sweeping is None or next(self._sweeping, self) is not self:
+            return
+        self._sweeping = None
+        self._unswept -= self._swept
+        self.bound(self.max_bytes)
 
     def _add_some(self) -> None:
         """Make the next step in which the first of the waiting messages is added to the index.
 
-        After an exception the index is made anew.
+        It is one of the sweep instead, while the memory of evicted messages is needed. After an
+        exception the index is made anew.
         """
+        if self._sweeping is not None and self.memory > self.max_bytes:
+            self._sweep_some()
+            return
         position = self._index.end
         try:
             if self._adding is None:
