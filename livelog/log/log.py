@@ -34,7 +34,7 @@ from livelog.wire import frames
 from livelog.wire.record import Known, Record, seq_of
 
 _STORE_ASKED = 1.0
-"""Seconds that the store has to tell of a newest message."""
+"""Seconds that the store has for what can be answered without it, if less exactly."""
 
 _logger = logging.getLogger(__name__)
 
@@ -246,7 +246,7 @@ class Log:
     async def read(self, query: Query, span: Span, owner: Owner) -> Page:
         """Return a page of history for `owner`, newest first. Yields to the loop while it searches.
 
-        If the store does not answer, a page that needs only the window is `incomplete`. Raises
+        If the store does not answer soon, a page that needs only the window is `incomplete`. Raises
         `RefusedError` when what is on disk cannot be read: with `retry_after` if that may pass.
         """
         window = self._window
@@ -265,9 +265,10 @@ class Log:
         rest = Span(left, max(0, offset - matches.total), max_bytes=span.max_bytes)
         in_window = not rest.limit
         try:
-            older = await reader.page(query, upto, rest, owner, optional=in_window)
-        except RefusedError as refused:
-            if refused.retry_after is None or not in_window:
+            async with asyncio.timeout(_STORE_ASKED if in_window else None):
+                older = await reader.page(query, upto, rest, owner, optional=in_window)
+        except (RefusedError, TimeoutError) as error:
+            if isinstance(error, RefusedError) and (error.retry_after is None or not in_window):
                 raise
             older = Page([], 0, offset, incomplete=True)
         left_out = len(newer) < limit and not left and older.total > rest.offset

@@ -5,8 +5,7 @@ and are then gone from memory. Reads are generators that pause now and then, so 
 be interleaved with other work.
 
 A message is there, with its seq and id, as soon as it is appended. The index follows in small
-steps, which `work` makes: it lags behind, and a search first makes the steps up to the newest
-message it saw at its start.
+steps, which `work` makes: it lags behind, and a search reads what is not in it yet singly.
 """
 
 from __future__ import annotations
@@ -53,8 +52,8 @@ _WAITING_BYTES = 3
 """Memory of a message that is not in the index yet, in bytes for each byte of its frame."""
 
 _SWEEP_BYTES = 256 * 1024
-"""Memory of evicted messages in the index from which on it pays to sweep it; a fifth of the index,
-if that is more."""
+"""Memory of evicted messages in the index from which on it pays to sweep it; an eighth of the
+index, if that is more."""
 
 _WEIGHED_BYTES = 4096
 """Bytes of messages that come in before the index is weighed again."""
@@ -222,7 +221,7 @@ class Window:
             if not self._evict(min(len(self) // _SHED + 1, len(self) - 1)):
                 return  # the others are not safe
         self._unweighed = 0
-        if self._sweeping is None and self._garbage > max(_SWEEP_BYTES, self._index.memory // 5):
+        if self._sweeping is None and self._garbage > max(_SWEEP_BYTES, self._index.memory // 8):
             self._sweeping, self._swept = self._index.sweep(), self._unswept
 
     def bound(self, max_bytes: int) -> None:
@@ -351,12 +350,6 @@ class Window:
             return msgspec.structs.replace(record, keys=(), text="")
         return record
 
-    def _follow(self, seq: int) -> Generator[None, None, None]:
-        """Bring the index up to the message with this seq."""
-        while self._index.end < self.position_after(seq):
-            self._add_some()
-            yield
-
     # Reads.
 
     @property
@@ -434,11 +427,18 @@ class Window:
 
     def find(self, query: Query) -> Generator[None, None, Matches]:
         """Find all messages that match `query`."""
-        yield from self._follow(self.newest)
-        index = self._index
+        index, waiting = self._index, list(self._waiting)
+        unread = range(index.end, self._frames.end)
         found = yield from plan.find(index, query, self._mentions)
+        for position, record in zip(unread, waiting, strict=True):
+            if index is not self._index:
+                break
+            if position >= self._frames.start and query.matches(record or self._decoded(position)):
+                found.add(position)
+            yield
         if index is not self._index:  # positions have been counted anew meanwhile
             return (yield from self.find(query))
+        found.remove_range(0, self._frames.start)
         return Matches(self, found)
 
     def position_after(self, seq: int) -> int:
