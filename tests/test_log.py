@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 
@@ -16,13 +17,13 @@ from livelog.fanout.catchup import CatchUp
 from livelog.fanout.flusher import Flusher
 from livelog.fanout.hub import Hub
 from livelog.fanout.pacing import Pacing
-from livelog.index.paging import Span
+from livelog.index.paging import Page, Span
 from livelog.index.query import EVERYTHING, NOTHING, compile_query
 from livelog.log import log as log_module
 from livelog.log.idtable import IdTable
 from livelog.log.log import Log
 from livelog.log.window import Window
-from livelog.store.base import Bounds, Done, Store
+from livelog.store.base import Bounds, Done, Store, StoreReader
 from livelog.store.memory import MemoryJournal, open_memory
 from livelog.wire import frames
 from livelog.wire.commands import Filters
@@ -315,3 +316,20 @@ def test_what_a_lower_bound_evicts_is_swept_without_another_message() -> None:
     assert place.log.memory <= 2**20
     place.log.bound(2**20)
     assert woken == [None], "nothing is left to do"
+
+
+@on_each_loop
+async def test_a_page_that_needs_only_the_window_does_not_wait_long_for_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Busy:
+        async def page(self, *asked: object, **more: object) -> Page:
+            await asyncio.Event().wait()
+            raise AssertionError("nothing sets it")
+
+    monkeypatch.setattr(log_module, "_STORE_ASKED", 0.01)
+    busy = cast(StoreReader, Busy())
+    log = Log(Window(100, 10**9, follows=10), Store(MemoryJournal(), busy, Bounds(10)), [])
+    log.commit(records(11, 12, 13), lambda refused: None)
+    page = await log.read(EVERYTHING, Span(2), INTERNAL)
+    assert (len(page.payloads), page.total, page.incomplete) == (2, 3, True)

@@ -167,9 +167,10 @@ class Memory:
         """Return how many bytes the next subscriber that is behind may be sent at once.
 
         Fewer, when many leave theirs unread: all of them together must not keep others from
-        publishing.
+        publishing. Always a power of two, so that those at one place can share a chunk.
         """
-        return max(CHUNK_BYTES // 16, min(CHUNK_BYTES, self._floor - self.deliveries.total))
+        left = max(1, min(CHUNK_BYTES, self._floor - self.deliveries.total))
+        return max(CHUNK_BYTES // 16, 1 << left.bit_length() - 1)
 
     @property
     def refusal(self) -> RefusedError | None:
