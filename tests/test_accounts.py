@@ -107,6 +107,17 @@ def test_answers_are_refused_before_messages_and_deliveries_never() -> None:
     assert place.memory.refusal is None
 
 
+def test_slow_subscribers_get_smaller_chunks_of_few_sizes() -> None:
+    """Those that resume at one place share a chunk only if theirs are of one size."""
+    place = Place()
+    sizes = []
+    for held in range(0, 40 * MIB, 10_000):
+        place.memory.deliveries.hold(place, held)
+        sizes.append(place.memory.chunk_bytes())
+    assert sorted(set(sizes)) == [size * 1024 for size in (16, 32, 64, 128, 256)]
+    assert sizes == sorted(sizes, reverse=True)
+
+
 def test_messages_are_refused_while_too_many_wait_for_the_disk() -> None:
     """They cannot be evicted, however small the window has to be."""
     place = Place()
