@@ -120,6 +120,9 @@ class Connection(asyncio.Protocol):
         self.context.limiter.leave(self)
         backpressure.forget(self)
         self.context.memory.bodies.drop(self)
+        # Cycles keep this object until the collector comes by, which counts objects and not bytes.
+        self.inbox = None
+        self.websocket.reader.buffer.clear()
         if self.task is not None:
             self.task.cancel()
 
