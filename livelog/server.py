@@ -16,7 +16,8 @@ from typing import Self
 from livelog import __version__
 from livelog.auth import factory
 from livelog.auth.authenticator import Authenticator
-from livelog.budget import Memory, in_background, reading_share
+from livelog.budget.memory import Memory, reading_share
+from livelog.budget.slices import in_background
 from livelog.config import Config
 from livelog.engine.base import Engine, MakeEngine
 from livelog.engine.local import LocalEngine
@@ -258,7 +259,6 @@ class Server(InProcess):
         window = Window(self._window_messages, config.storage.window_bytes, follows)
         newest = Newest()
         log = self._log = Log(window, self._store, [hub, newest])
-        log.on_work = self._index
         memory = Memory(
             config.storage.memory_bytes,
             config.storage.window_bytes,

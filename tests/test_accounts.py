@@ -11,7 +11,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from livelog.budget import PAGE_BYTES, SMALL_BYTES, Account, Memory
+from livelog.budget.memory import PAGE_BYTES, SMALL_BYTES, Account, Memory
 from livelog.errors import SERVER_ERROR, RefusedError
 from tests.support.process import ROOT
 
@@ -105,6 +105,17 @@ def test_answers_are_refused_before_messages_and_deliveries_never() -> None:
     assert place.window == 32 * MIB
     place.memory.deliveries.drop(slow)
     assert place.memory.refusal is None
+
+
+def test_slow_subscribers_get_smaller_chunks_of_few_sizes() -> None:
+    """Those that resume at one place share a chunk only if theirs are of one size."""
+    place = Place()
+    sizes = []
+    for held in range(0, 40 * MIB, 10_000):
+        place.memory.deliveries.hold(place, held)
+        sizes.append(place.memory.chunk_bytes())
+    assert sorted(set(sizes)) == [size * 1024 for size in (16, 32, 64, 128, 256)]
+    assert sizes == sorted(sizes, reverse=True)
 
 
 def test_messages_are_refused_while_too_many_wait_for_the_disk() -> None:
@@ -208,7 +219,7 @@ TestAccountAgainstADictionary = AccountAgainstADictionary.TestCase
 _EVICTING = """
 import sys
 from pathlib import Path
-from livelog.budget import return_freed_memory
+from livelog.budget.memory import return_freed_memory
 
 if sys.argv[1] == "returned":
     return_freed_memory()

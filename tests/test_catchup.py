@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from livelog.auth.principal import ANYBODY
-from livelog.budget import Slice
+from livelog.budget.memory import CHUNK_BYTES
+from livelog.budget.slices import Slice
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.fanout import catchup
 from livelog.fanout.audience import Reader
-from livelog.fanout.catchup import CHUNK_BYTES, STEP_BYTES, CatchUp
+from livelog.fanout.catchup import STEP_BYTES, CatchUp
 from livelog.fanout.hub import Hub
 from livelog.index.paging import Chunk
 from livelog.index.plan import finish

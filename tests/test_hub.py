@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from livelog.auth.principal import ANYBODY
-from livelog.budget import Slice
+from livelog.budget.slices import Slice
 from livelog.fanout import hub as hub_module
 from livelog.fanout import routing as routing_module
 from livelog.fanout.audience import Audience, Reader

@@ -5,31 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
 
 from livelog.auth.principal import ANYBODY
-from livelog.budget import INTERNAL
+from livelog.budget.owner import INTERNAL
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.flusher import Flusher
 from livelog.fanout.hub import Hub
 from livelog.fanout.pacing import Pacing
-from livelog.index.paging import Span
+from livelog.index.paging import Page, Span
 from livelog.index.query import EVERYTHING, NOTHING, compile_query
 from livelog.log import log as log_module
 from livelog.log.idtable import IdTable
 from livelog.log.log import Log
 from livelog.log.window import Window
-from livelog.store.base import Bounds, Done, Store
+from livelog.store.base import Bounds, Done, Store, StoreReader
 from livelog.store.memory import MemoryJournal, open_memory
 from livelog.wire import frames
 from livelog.wire.commands import Filters
 from livelog.wire.record import Record
 from tests.support.party import Silent
 from tests.support.strategies import record, split
-from tests.support.wire import on_each_loop, until
+from tests.support.wire import on_each_loop, until, user
 
 SYSTEM = NOTHING.with_types({"system": EVERYTHING})
 
@@ -297,3 +298,38 @@ def test_a_log_whose_index_is_far_behind_tells_publishers_to_wait(
     for _ in place.log.indexing():
         pass
     assert not place.log._window.waiting_bytes
+
+
+def test_what_a_lower_bound_evicts_is_swept_without_another_message() -> None:
+    place = Place()
+    for seq in range(1, 21):
+        text = " ".join(f"{word:05x}" for word in range(1000 * seq, 1000 * seq + 1000))
+        place.log.commit([record(user(text), seq)], place.told.append)
+    for _ in place.log.indexing():
+        pass
+    woken: list[None] = []
+    place.log.on_work = lambda: woken.append(None)
+    place.log.bound(2**20)
+    assert woken == [None]
+    for _ in place.log.indexing():
+        pass
+    assert place.log.memory <= 2**20
+    place.log.bound(2**20)
+    assert woken == [None], "nothing is left to do"
+
+
+@on_each_loop
+async def test_a_page_that_needs_only_the_window_does_not_wait_long_for_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Busy:
+        async def page(self, *asked: object, **more: object) -> Page:
+            await asyncio.Event().wait()
+            raise AssertionError("nothing sets it")
+
+    monkeypatch.setattr(log_module, "_STORE_ASKED", 0.01)
+    busy = cast(StoreReader, Busy())
+    log = Log(Window(100, 10**9, follows=10), Store(MemoryJournal(), busy, Bounds(10)), [])
+    log.commit(records(11, 12, 13), lambda refused: None)
+    page = await log.read(EVERYTHING, Span(2), INTERNAL)
+    assert (len(page.payloads), page.total, page.incomplete) == (2, 3, True)

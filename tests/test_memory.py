@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from livelog.budget import PAGE_BYTES, SMALL_BYTES
+from livelog.budget.memory import PAGE_BYTES, SMALL_BYTES
 from tests.support.identity import token
 from tests.support.wire import (
     Client,
@@ -269,3 +269,18 @@ async def test_an_invalid_credential_for_the_figures_counts_as_a_failure() -> No
             (await (await house.http()).ask("GET", "/healthz", **headers)).status for _ in range(5)
         ]
         assert (statuses[0], statuses[-1]) == (200, 429)
+
+
+@on_uvloop
+async def test_what_a_lost_connection_has_sent_is_freed_at_once() -> None:
+    """Whatever still refers to the connection: the garbage collector may not come for long."""
+    async with serving() as house:
+        client = await house.client()
+        [connection] = house.inside.connections
+        await client.send(frame(b"x" * 40_000, opcode=1, fin=False), frame(b"x" * 20_000)[:-10])
+        await until(lambda: len(connection.websocket.reader.buffer) > 10_000, "all to arrive")
+        assert connection.inbox is not None
+        client.close()
+        await until(lambda: not house.inside.connections, "the connection to be lost")
+        assert connection.inbox is None
+        assert not connection.websocket.reader.buffer

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from livelog.budget.owner import INTERNAL
+from livelog.index.query import EVERYTHING, NOTHING
 from tests.support.disk import reading_processes
 from tests.support.keeping import (
     filled,
@@ -90,3 +93,22 @@ async def test_an_index_that_was_harmed_is_made_again(
         hits = [one for one in reversed(messages) if plainly(one, {"user_id": "u3"})]
         got = await page(http, limit=1000, offset=600, user_id="u3")
         assert (got["total_count"], got["messages"]) == (len(hits), hits[600:])
+
+
+@on_uvloop
+async def test_readers_at_one_place_share_a_chunk_only_if_it_may_be_as_large(
+    tmp_path: Path,
+) -> None:
+    async with keeping(tmp_path) as house:
+        await post(await house.http(), range(300))
+        reader, wanted = (
+            house.inside.store.reader,
+            NOTHING.with_types(dict.fromkeys(TYPES, EVERYTHING)),
+        )
+        assert reader is not None
+        asked = [
+            reader.chunk(0, house.context.log.head, wanted, most, INTERNAL) for most in (20_000, 1)
+        ]
+        large, small = await asyncio.gather(*asked)
+        assert len(large.frames[0]) > 10_000
+        assert len(small.frames[0]) < 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from livelog.budget import Owner
+from livelog.budget.owner import Owner
 from livelog.index.plan import Steps
 from livelog.store.reader.schedule import Schedule, Task
 

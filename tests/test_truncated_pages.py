@@ -19,7 +19,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given, settings
 
-from livelog.budget import INTERNAL, PAGE_BYTES, Owner
+from livelog.budget.memory import PAGE_BYTES
+from livelog.budget.owner import INTERNAL, Owner
 from livelog.index.paging import Anchor, Page, Span, fitting
 from livelog.index.query import EVERYTHING, Query
 from livelog.log.log import Log

@@ -196,15 +196,21 @@ def test_a_long_search_pauses_and_what_comes_and_goes_meanwhile_is_not_in_it() -
     assert found.total == 2500 - come
 
 
-def test_a_search_waits_for_the_index_to_reach_the_head_it_saw_at_its_start() -> None:
-    window = filled(100)
-    assert window.waiting_bytes
+def test_a_search_reads_what_is_not_in_the_index_yet_and_does_not_wait_for_it() -> None:
+    window = filled(50)
+    index_all(window)
+    for seq in range(51, 101):
+        window.append(record({"type": "system", "event": "error", "data": {"a": "blue"}}, seq))
+    waiting = window.waiting_bytes
+    assert waiting
+    blue = compile_query(ANYBODY, Filters(text="blue"))
+    assert seqs_of(finish(window.find(blue))) == list(range(100, 50, -1))
     steps = window.find(EVERYTHING)
     next(steps)
     window.append(record({"type": "system", "event": "error"}, 101))
     assert seqs_of(finish(steps)) == list(range(100, 0, -1))
     assert seqs_of(finish(window.find(EVERYTHING))) == list(range(101, 0, -1))
-    assert not window.waiting_bytes
+    assert window.waiting_bytes > waiting
 
 
 @pytest.mark.parametrize("text", [None, "red"])
@@ -304,6 +310,24 @@ def test_the_bound_in_bytes_covers_the_index_and_what_is_dropped_is_freed() -> N
         pass
     assert len(window._index.vocabulary()) < 1010
     assert window.memory < 2**20
+    window._check()
+
+
+def test_many_words_that_come_at_once_wait_until_what_they_evict_is_swept() -> None:
+    """Also behind large messages of few words, which tell nothing of the words of others."""
+    window = Window(10_000, 8 * 2**20)
+    event = {"type": "system", "event": "error"}
+    window.extend([record({**event, "data": {"a": "x" * 60_000}}, seq) for seq in range(1, 101)])
+    window.evict(100)
+    index_all(window)
+    texts = [words(2000, seq * 2000) for seq in range(101, 161)]
+    window.extend([record({**event, "data": {"a": a}}, seq) for seq, a in enumerate(texts, 101)])
+    window.evict(160)
+    most = 0
+    while window.work():
+        most = max(most, window.memory)
+    assert most < 12 * 2**20
+    assert 5 < len(window) < 15, "as many as fit"
     window._check()
 
 

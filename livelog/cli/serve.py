@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from livelog import __version__
-from livelog.budget import return_freed_memory
+from livelog.budget.memory import return_freed_memory
 from livelog.cli import garbage
 from livelog.cli.exit import WRONG_USAGE, say
 from livelog.cli.options import Parser

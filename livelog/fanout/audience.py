@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from livelog.budget import Owner
+from livelog.budget.owner import Owner
 from livelog.errors import RefusedError
 from livelog.index.query import NOTHING, Subscription
 from livelog.wire.messages import MessageType

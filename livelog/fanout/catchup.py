@@ -14,7 +14,8 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 
-from livelog.budget import Slice
+from livelog.budget.memory import CHUNK_BYTES
+from livelog.budget.slices import Slice
 from livelog.errors import RefusedError
 from livelog.fanout.audience import Reader
 from livelog.fanout.hub import Hub
@@ -25,9 +26,6 @@ from livelog.wire import frames
 from livelog.wire.events import Gap, encoder, error
 
 _logger = logging.getLogger(__name__)
-
-CHUNK_BYTES = 256 * 1024
-"""Bytes that one reader gets in a step: enough for efficient writes, few enough for short steps."""
 
 STEP_BYTES = 4 * CHUNK_BYTES
 """Bytes that all readers get together before the live readers are written to again."""
@@ -125,7 +123,7 @@ class CatchUp:
             return self._log.read_after(cursor, wanted, self.chunk_bytes(), slice.is_over)
         except Exception:
             _logger.exception("a reader at %d could not be served", cursor)
-            return Chunk([], self._log.head, 0, lost_upto=self._log.head)
+            return Chunk([], self._log.head, lost_upto=self._log.head)
 
     async def _fetch(self, reader: Reader) -> None:
         """Give `reader` a chunk from the store, and enqueue it again.

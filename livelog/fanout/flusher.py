@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from livelog.budget import Pace, Slice, in_background
+from livelog.budget.slices import Pace, Slice, in_background
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.hub import Hub
 from livelog.fanout.pacing import Pacing

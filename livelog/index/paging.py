@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from livelog.budget import PAGE_BYTES
+from livelog.budget.memory import PAGE_BYTES
 
 Anchor = Literal["before", "after", "around"]
 
@@ -115,7 +115,5 @@ class Chunk:
     frames: list[bytes]
     cursor: int
     """Seq up to which the reader has been served once it has them."""
-    scanned: int
-    """Number of messages that were read for it."""
     lost_upto: int = field(default=0)
     """If not 0, messages after the old cursor and up to this seq are gone."""

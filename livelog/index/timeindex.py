@@ -32,6 +32,7 @@ class TimeIndex:
         """The latest time up to each position."""
         self._strays: SortedList[tuple[int, int]] = SortedList()
         self._stray_times: dict[int, int] = {}
+        self._stray_positions = BitMap()
 
     def __len__(self) -> int:
         return len(self._latest)
@@ -52,6 +53,7 @@ class TimeIndex:
         strays = compress(count(), map(lt, times, made._latest))
         made._stray_times = {p: times[p] for p in strays}
         made._strays = SortedList((time, p) for p, time in made._stray_times.items())
+        made._stray_positions = BitMap(made._stray_times)
         return made
 
     def add(self, time: int) -> None:
@@ -61,6 +63,7 @@ class TimeIndex:
             position = self._first + len(self._latest)
             self._strays.add((time, position))
             self._stray_times[position] = time
+            self._stray_positions.add(position)
         self._latest.append(max(time, latest))
 
     def between(self, first: int, last: int) -> BitMap:
@@ -68,9 +71,22 @@ class TimeIndex:
         low, high = bisect_left(self._latest, first), bisect_right(self._latest, last)
         found = BitMap(range(self._first + low, self._first + max(low, high)))
         if self._strays:
-            found -= BitMap(self._stray_times)
-            found.update([p for _, p in self._strays.irange((first, -1), (last, 1 << 64))])
+            found -= self._stray_positions
+            found |= self._strays_between(first, last)
         return found
+
+    def _strays_between(self, first: int, last: int) -> BitMap:
+        """Return the strays within a range.
+
+        After one time that is far ahead all that follow are strays, so fewer are looked at: those
+        inside of the range, or those outside.
+        """
+        strays, end = self._strays, len(self._strays)
+        low, high = strays.bisect_left((first, -1)), strays.bisect_right((last, 1 << 64))
+        if 2 * (high - low) <= end:
+            return BitMap([p for _, p in strays.islice(low, high)])
+        outside = [p for _, p in strays.islice(0, low)] + [p for _, p in strays.islice(high, end)]
+        return self._stray_positions - BitMap(outside)
 
     def skip(self, count: int) -> None:
         """Add some positions whose times do not matter, since they are forgotten already."""
@@ -83,6 +99,7 @@ class TimeIndex:
         while some := list(islice(strays, _GRAIN)):
             for stray in some:
                 self._strays.remove((self._stray_times.pop(stray), stray))
+                self._stray_positions.remove(stray)
             yield
         del self._latest[: max(0, start - self._first)]
         self._first = max(self._first, start)
@@ -94,12 +111,14 @@ class TimeIndex:
         lower._latest = self._latest[:]
         lower._stray_times = {p - distance: time for p, time in self._stray_times.items()}
         lower._strays = SortedList((time, p) for p, time in lower._stray_times.items())
+        lower._stray_positions = BitMap(lower._stray_times)
         return lower
 
     def _check(self) -> None:
         """Assert that the structures are in order and agree."""
         assert list(self._latest) == sorted(self._latest)
         assert {p: t for t, p in self._strays} == self._stray_times
+        assert BitMap(self._stray_times) == self._stray_positions
         for position, time in self._stray_times.items():
             assert time < self._latest[position - self._first]
         self._strays._check()

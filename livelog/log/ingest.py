@@ -16,7 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from livelog.auth.principal import Principal
-from livelog.budget import Memory
+from livelog.budget.memory import Memory
 from livelog.engine.base import Done, Engine
 from livelog.errors import MESSAGE_TOO_BIG, PROTOCOL_ERROR, RefusedError
 from livelog.index.terms import terms

@@ -23,7 +23,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from livelog.budget import Owner, interleaved
+from livelog.budget.owner import Owner
+from livelog.budget.slices import interleaved
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.index.paging import Chunk, Page, Span, fitting
 from livelog.index.query import Query, Subscription
@@ -33,7 +34,7 @@ from livelog.wire import frames
 from livelog.wire.record import Known, Record, seq_of
 
 _STORE_ASKED = 1.0
-"""Seconds that the store has to tell of a newest message."""
+"""Seconds that the store has for what can be answered without it, if less exactly."""
 
 _logger = logging.getLogger(__name__)
 
@@ -127,6 +128,7 @@ class Log:
     def bound(self, max_bytes: int) -> None:
         """Bound the memory of the window anew; what is safe on disk is evicted beyond it."""
         self._window.bound(max_bytes)
+        self._wake()
 
     @property
     def impaired(self) -> str:
@@ -152,6 +154,7 @@ class Log:
             if records and refused is None:
                 self._safe_upto = max(self._safe_upto, records[-1].seq)
                 self._window.evict(self._safe_upto)
+                self._wake()
             receipt.settle(refused)
 
         try:
@@ -159,9 +162,7 @@ class Log:
         except Exception as error:
             receipt.settle(self._break(error))
         self._publish()
-        if not self._indexing:
-            self._indexing = True
-            self.on_work()
+        self._wake()
 
     def _append(self, records: Sequence[Record]) -> RefusedError | None:
         """Append all of `records` to what is in memory, or none and return why."""
@@ -203,6 +204,12 @@ class Log:
                 except Exception:
                     _logger.exception("a subscriber could not be told of %d", record.seq)
 
+    def _wake(self) -> None:
+        """Signal that there is work on the index, unless it is under way."""
+        if self._window.has_work and not self._indexing:
+            self._indexing = True
+            self.on_work()
+
     def indexing(self) -> Generator[None, None, None]:
         """Do the work on the index, in steps, until there is none."""
         try:
@@ -221,6 +228,7 @@ class Log:
         """Give up all messages up to this seq, as the store does."""
         self._trimmed_upto = upto
         self._window.trim(upto)
+        self._wake()
 
     def lookup(self, id: str) -> Known | None:
         """Return the message with this id, None when it is not in the window.
@@ -238,7 +246,7 @@ class Log:
     async def read(self, query: Query, span: Span, owner: Owner) -> Page:
         """Return a page of history for `owner`, newest first. Yields to the loop while it searches.
 
-        If the store does not answer, a page that needs only the window is `incomplete`. Raises
+        If the store does not answer soon, a page that needs only the window is `incomplete`. Raises
         `RefusedError` when what is on disk cannot be read: with `retry_after` if that may pass.
         """
         window = self._window
@@ -257,9 +265,10 @@ class Log:
         rest = Span(left, max(0, offset - matches.total), max_bytes=span.max_bytes)
         in_window = not rest.limit
         try:
-            older = await reader.page(query, upto, rest, owner, optional=in_window)
-        except RefusedError as refused:
-            if refused.retry_after is None or not in_window:
+            async with asyncio.timeout(_STORE_ASKED if in_window else None):
+                older = await reader.page(query, upto, rest, owner, optional=in_window)
+        except (RefusedError, TimeoutError) as error:
+            if isinstance(error, RefusedError) and (error.retry_after is None or not in_window):
                 raise
             older = Page([], 0, offset, incomplete=True)
         left_out = len(newer) < limit and not left and older.total > rest.offset
@@ -318,14 +327,15 @@ class Log:
         start, upto = max(cursor, lost), self._window.evicted_upto
         # The window may have been filled while the reader waited to fetch.
         if self._reader is None or start >= upto:
-            return Chunk([], start, 0, lost)
+            return Chunk([], start, lost)
         chunk = await self._reader.chunk(start, upto, wanted, max_bytes, owner)
-        return Chunk(chunk.frames, chunk.cursor, chunk.scanned, max(lost, chunk.lost_upto))
+        # A copy, as the store may share the chunk among readers.
+        return replace(chunk, lost_upto=max(lost, chunk.lost_upto))
 
     def out_of_reach(self, cursor: int) -> Chunk:
         """Return the chunk that tells a reader at `cursor` that it cannot have what is on disk."""
         upto = max(cursor, self._window.evicted_upto)
-        return Chunk([], upto, 0, lost_upto=upto)
+        return Chunk([], upto, lost_upto=upto)
 
     def _lost_upto(self, cursor: int) -> int:
         """Return the seq up to which a reader at `cursor` has missed messages, 0 without any.

@@ -5,8 +5,7 @@ and are then gone from memory. Reads are generators that pause now and then, so 
 be interleaved with other work.
 
 A message is there, with its seq and id, as soon as it is appended. The index follows in small
-steps, which `work` makes: it lags behind, and a search first makes the steps up to the newest
-message it saw at its start.
+steps, which `work` makes: it lags behind, and a search reads what is not in it yet singly.
 """
 
 from __future__ import annotations
@@ -42,8 +41,9 @@ Their text is read singly."""
 _COMPACT_AT = 4096
 """Evicted messages whose seqs are kept before they are cut off."""
 
-_SHED = 32
-"""Messages that are evicted at once when the window takes too many bytes."""
+_SHED = 64
+"""The part of its messages that a window evicts at once when it takes too many bytes; a few of them
+may take most."""
 
 _MESSAGE_BYTES = 64
 """Memory of a message besides its frame and its places in the index."""
@@ -52,8 +52,8 @@ _WAITING_BYTES = 3
 """Memory of a message that is not in the index yet, in bytes for each byte of its frame."""
 
 _SWEEP_BYTES = 256 * 1024
-"""Memory of evicted messages in the index from which on it pays to sweep it; a fifth of the index,
-if that is more."""
+"""Memory of evicted messages in the index from which on it pays to sweep it; an eighth of the
+index, if that is more."""
 
 _WEIGHED_BYTES = 4096
 """Bytes of messages that come in before the index is weighed again."""
@@ -144,7 +144,10 @@ class Window:
         self._unindexable: set[int] = set()
         """Seqs of messages that could not be added twice."""
         self._unswept = 0
-        """Total size of the frames evicted since the last sweep began."""
+        """Total size of the frames that were evicted and are in the index, until a sweep has ended
+        that began behind them."""
+        self._swept = 0
+        """The part of it that the sweep under way removes."""
         self._sweeping: Generator[None, None, None] | None = None
         self._unweighed = 0
         """Total size of the frames that came, were indexed or went since the index was weighed."""
@@ -162,6 +165,11 @@ class Window:
     def waiting_bytes(self) -> int:
         """Size of the frames of the messages that are not in the index yet."""
         return self._waiting_bytes
+
+    @property
+    def has_work(self) -> bool:
+        """Tell whether there is work on the index: messages wait for it, or it is swept."""
+        return bool(self._waiting or self._sweeping)
 
     # In.
 
@@ -210,11 +218,11 @@ class Window:
         if self._unweighed < min(_WEIGHED_BYTES, self.max_bytes // 64):
             return
         while self._is_full:
-            if not self._evict(min(_SHED, len(self) - 1)):
+            if not self._evict(min(len(self) // _SHED + 1, len(self) - 1)):
                 return  # the others are not safe
         self._unweighed = 0
-        if self._sweeping is None and self._garbage > max(_SWEEP_BYTES, self._index.memory // 5):
-            self._sweeping, self._unswept = self._index.sweep(), 0
+        if self._sweeping is None and self._garbage > max(_SWEEP_BYTES, self._index.memory // 8):
+            self._sweeping, self._swept = self._index.sweep(), self._unswept
 
     def bound(self, max_bytes: int) -> None:
         """Bound the memory anew; what is safe is evicted beyond it."""
@@ -282,15 +290,27 @@ class Window:
         """Make a step of the work on the index; return False when there is none."""
         if self._waiting:
             self._add_some()
-        if self._sweeping is not None and next(self._sweeping, self) is self:
-            self._sweeping = None
-        return bool(self._waiting or self._sweeping)
+        if self._sweeping is not None:
+            self._sweep_some()
+        return self.has_work
+
+    def _sweep_some(self) -> None:
+        """Make the next step of the sweep; after the last one the window is weighed anew."""
+        if self._sweeping is None or next(self._sweeping, self) is not self:
+            return
+        self._sweeping = None
+        self._unswept -= self._swept
+        self.bound(self.max_bytes)
 
     def _add_some(self) -> None:
         """Make the next step in which the first of the waiting messages is added to the index.
 
-        After an exception the index is made anew.
+        It is one of the sweep instead, while the memory of evicted messages is needed. After an
+        exception the index is made anew.
         """
+        if self._sweeping is not None and self.memory > self.max_bytes:
+            self._sweep_some()
+            return
         position = self._index.end
         try:
             if self._adding is None:
@@ -330,12 +350,6 @@ class Window:
             return msgspec.structs.replace(record, keys=(), text="")
         return record
 
-    def _follow(self, seq: int) -> Generator[None, None, None]:
-        """Bring the index up to the message with this seq."""
-        while self._index.end < self.position_after(seq):
-            self._add_some()
-            yield
-
     # Reads.
 
     @property
@@ -367,7 +381,7 @@ class Window:
         """
         found: list[bytes] = []
         cursor = max(cursor, self.evicted_upto)
-        first = start = self.position_after(cursor)
+        first = self.position_after(cursor)
         while first < self._frames.end and max_bytes > 0 and self._reach(first, is_over):
             reach = range(first, min(first + _SCANNED, self._index.end))
             positions, reach = self._wanted(wanted, reach, is_over)
@@ -382,7 +396,7 @@ class Window:
             cursor = self._seqs[first - 1 - self._base]
             if is_over():
                 break
-        return Chunk(found, cursor, first - start)
+        return Chunk(found, cursor)
 
     def _reach(self, position: int, is_over: Callable[[], bool]) -> bool:
         """Bring the index up to a position; False when the time ends before, or it is evicted."""
@@ -413,11 +427,18 @@ class Window:
 
     def find(self, query: Query) -> Generator[None, None, Matches]:
         """Find all messages that match `query`."""
-        yield from self._follow(self.newest)
-        index = self._index
+        index, waiting = self._index, list(self._waiting)
+        unread = range(index.end, self._frames.end)
         found = yield from plan.find(index, query, self._mentions)
+        for position, record in zip(unread, waiting, strict=True):
+            if index is not self._index:
+                break
+            if position >= self._frames.start and query.matches(record or self._decoded(position)):
+                found.add(position)
+            yield
         if index is not self._index:  # positions have been counted anew meanwhile
             return (yield from self.find(query))
+        found.remove_range(0, self._frames.start)
         return Matches(self, found)
 
     def position_after(self, seq: int) -> int:

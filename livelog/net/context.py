@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from livelog.auth.authenticator import Authenticator
-from livelog.budget import Memory
+from livelog.budget.memory import Memory
 from livelog.config import Config
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.hub import Hub

@@ -16,12 +16,12 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from livelog.budget import INTERNAL, Owner
+from livelog.budget.memory import CHUNK_BYTES
+from livelog.budget.owner import INTERNAL, Owner
 from livelog.client.decoding import decode
 from livelog.client.subscription import Subscription
 from livelog.errors import RefusedError
 from livelog.fanout.audience import Reader
-from livelog.fanout.catchup import CHUNK_BYTES
 from livelog.index.query import NOTHING
 from livelog.index.query import Subscription as Queries
 from livelog.net.context import Context

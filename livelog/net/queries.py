@@ -11,7 +11,8 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from livelog.auth.principal import Principal
-from livelog.budget import PAGE_BYTES, SMALL_BYTES, Owner
+from livelog.budget.memory import PAGE_BYTES, SMALL_BYTES
+from livelog.budget.owner import Owner
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.paging import Anchor, Page, Span
 from livelog.index.query import Query, compile_query

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from time import perf_counter
 from typing import Protocol
 
-from livelog.budget import HOLD_SECONDS, TURN_SECONDS
+from livelog.budget.slices import HOLD_SECONDS, TURN_SECONDS
 
 
 class Busy(Protocol):

@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from livelog.budget import INTERNAL, Owner
+from livelog.budget.owner import INTERNAL, Owner
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
@@ -133,7 +133,7 @@ class SqliteReader:
         self._last_position = contents.last_position
         self._connection = connect(path, key)
         self._process = ReaderClient(path, key, memory_bytes)
-        self._chunks: OrderedDict[tuple[int, Subscription], SharedChunk] = OrderedDict()
+        self._chunks: OrderedDict[tuple[int, Subscription, int], SharedChunk] = OrderedDict()
         self._watching = asyncio.create_task(self._watch(impaired))
 
     def lookup(self, id: str) -> Known | None:
@@ -199,7 +199,7 @@ class SqliteReader:
         self, cursor: int, upto: int, wanted: Subscription, max_bytes: int, owner: Owner
     ) -> Chunk:
         """Return what is wanted of the messages after `cursor` and up to `upto`."""
-        key = (cursor, wanted)
+        key = (cursor, wanted, max_bytes)
         shared = self._chunks.get(key)
         if shared is None:
             call = ChunkCall(cursor, upto, wanted.parts, max_bytes)

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from livelog import Config
 from livelog.auth.principal import ANYBODY, Principal
-from livelog.budget import Memory
+from livelog.budget.memory import Memory
 from livelog.config.check import networks
 from livelog.errors import RefusedError
 from livelog.fanout.audience import Reader

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from livelog.budget import INTERNAL, Owner
+from livelog.budget.owner import INTERNAL, Owner
 from livelog.errors import RefusedError
 
 

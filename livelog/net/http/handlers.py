@@ -19,7 +19,8 @@ import msgspec
 
 from livelog.auth.credentials import NOTHING
 from livelog.auth.principal import ADMIN, ANYBODY, Principal
-from livelog.budget import Owner, Pace, interleaved
+from livelog.budget.owner import Owner
+from livelog.budget.slices import Pace, interleaved
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.log.ingest import decode

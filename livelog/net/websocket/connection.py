@@ -24,7 +24,8 @@ from websockets.server import ServerProtocol
 from livelog.auth import credentials
 from livelog.auth.credentials import Credential
 from livelog.auth.principal import Principal
-from livelog.budget import SMALL_BYTES, Owner
+from livelog.budget.memory import SMALL_BYTES
+from livelog.budget.owner import Owner
 from livelog.errors import (
     ABNORMAL_CLOSURE,
     CODES,
@@ -119,6 +120,9 @@ class Connection(asyncio.Protocol):
         self.context.limiter.leave(self)
         backpressure.forget(self)
         self.context.memory.bodies.drop(self)
+        # Cycles keep this object until the collector comes by, which counts objects and not bytes.
+        self.inbox = None
+        self.websocket.reader.buffer.clear()
         if self.task is not None:
             self.task.cancel()
 

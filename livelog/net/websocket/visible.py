@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from livelog.auth.principal import Principal
-from livelog.budget import Owner
+from livelog.budget.owner import Owner
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.index.query import compile_query

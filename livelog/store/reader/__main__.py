@@ -19,7 +19,7 @@ import sys
 from functools import cache
 from time import perf_counter
 
-from livelog.budget import return_freed_memory
+from livelog.budget.memory import return_freed_memory
 from livelog.store.database.file import index_path
 from livelog.store.reader.answers import StoredMessages
 from livelog.store.reader.calls import (

@@ -186,7 +186,7 @@ class StoredMessages:
                     return self._filled(part, high, found, call)
                 first = high + 1
                 yield
-        return Chunk([], self._seq_behind(first - 1, call.upto) if parts else call.upto, 0)
+        return Chunk([], self._seq_behind(first - 1, call.upto) if parts else call.upto)
 
     def _scanned(self, call: ChunkCall, first: int) -> Steps[Chunk]:
         """Read messages that are not indexed yet one by one."""
@@ -200,17 +200,17 @@ class StoredMessages:
                 break
             for row in rows:
                 if not row.payload and not taken:
-                    return Chunk([], row.seq, 0, lost_upto=row.seq)
+                    return Chunk([], row.seq, lost_upto=row.seq)
                 if not row.payload:
-                    return Chunk([b"".join(taken)], cursor, len(taken))
+                    return Chunk([b"".join(taken)], cursor)
                 cursor = row.seq
                 if wanted.wants(row.record()):
                     taken.append(frames.text(row.payload))
                     room -= len(row.payload)
                 if room <= 0:
-                    return Chunk([b"".join(taken)], cursor, len(taken))
+                    return Chunk([b"".join(taken)], cursor)
             yield
-        return Chunk([b"".join(taken)] if taken else [], cursor, len(taken))
+        return Chunk([b"".join(taken)] if taken else [], cursor)
 
     def records(self, call: RecordsCall) -> Steps[list[Record]]:
         """Return whole messages, oldest first: at most `limit`, and about 4 MiB of them."""
@@ -253,7 +253,7 @@ class StoredMessages:
         for row in self._rows_at(part, found):
             if not row.payload:
                 if taken:
-                    return Chunk([b"".join(taken)], before, len(taken))
+                    return Chunk([b"".join(taken)], before)
                 lost = row.seq
                 continue
             if lost:
@@ -262,11 +262,11 @@ class StoredMessages:
             taken.append(frames.text(row.payload))
             room -= len(row.payload)
             if room <= 0:
-                return Chunk([b"".join(taken)], row.seq, len(taken))
+                return Chunk([b"".join(taken)], row.seq)
         if lost:  # the damaged ones in front are passed together
-            return Chunk([], lost, 0, lost_upto=lost)
+            return Chunk([], lost, lost_upto=lost)
         # In one piece, since the server only passes them on.
-        return Chunk([b"".join(taken)], self._seq_behind(high, call.upto), len(taken))
+        return Chunk([b"".join(taken)], self._seq_behind(high, call.upto))
 
     def _rows_at(self, part: Part, found: BitMap) -> Iterator[Row]:
         for start in range(0, len(found), _FETCHED_AT_ONCE):

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Struct
 
-from livelog.budget import Owner
+from livelog.budget.owner import Owner
 from livelog.index.paging import Span
 from livelog.index.query import Query
 from livelog.wire.messages import MessageType

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from livelog.budget import Owner
+from livelog.budget.owner import Owner
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.store.reader.calls import (
     BEAT,

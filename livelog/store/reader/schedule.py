@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from livelog.budget import Owner
+from livelog.budget.owner import Owner
 
 _SHORT_SECONDS = 0.1
 """Seconds up to which a call counts as short."""

@@ -10,8 +10,8 @@ from itertools import pairwise
 
 import pytest
 
-from livelog import budget
-from livelog.budget import SLICE_SECONDS, Pace, Slice, in_background, interleaved
+from livelog.budget import slices
+from livelog.budget.slices import SLICE_SECONDS, Pace, Slice, in_background, interleaved
 from tests.support.wire import on_each_loop
 
 
@@ -97,14 +97,14 @@ async def test_an_error_in_the_background_is_logged(caplog: pytest.LogCaptureFix
         yield
         raise MemoryError
 
-    with caplog.at_level(logging.ERROR, logger="livelog.budget"):
+    with caplog.at_level(logging.ERROR, logger="livelog.budget.slices"):
         await in_background(fail(), "the work")
     assert "the work failed" in caplog.text
 
 
 def test_a_pace_follows_the_time_of_its_items(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(budget, "perf_counter", lambda: now)
+    monkeypatch.setattr(slices, "perf_counter", lambda: now)
     pace = Pace()
 
     def step(seconds_each: float) -> float:
@@ -125,7 +125,7 @@ def test_a_pace_follows_the_time_of_its_items(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_slice_is_over_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 10.0
-    monkeypatch.setattr(budget, "perf_counter", lambda: now)
+    monkeypatch.setattr(slices, "perf_counter", lambda: now)
     slice = Slice(0.5)
     assert not slice.is_over()
     now = 10.5

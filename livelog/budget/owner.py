@@ -1,0 +1,20 @@
+"""The principal and address that time and memory are shared out to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Owner(NamedTuple):
+    """The user and the address that a piece of work is done for; both share out its time.
+
+    A user is empty while nobody has authenticated, an address for the program itself and for
+    clients of a Unix socket.
+    """
+
+    user: str
+    address: str
+
+
+INTERNAL = Owner("", "")
+"""The server itself."""

@@ -1,0 +1,143 @@
+"""Time slices: how long one piece of work may hold the event loop.
+
+Everything shares one loop with the fan-out. So long work is written as a generator that pauses
+after each small step, and `interleaved` runs its steps for a slice of time before the loop runs
+everything else that is ready. The bound is a time and never a number of messages, words or bytes:
+what one of these costs differs by a factor of ten thousand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Generator
+from time import perf_counter
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+SLICE_SECONDS = 0.002
+"""Seconds for which all work in steps together may hold the loop in one of its iterations."""
+
+HOLD_SECONDS = 0.005
+"""Seconds for which all commands together may hold the loop before the fan-out runs again."""
+
+TURN_SECONDS = 0.001
+"""Seconds of one connection's turn while several wait."""
+
+_AT_ONCE = 4
+"""Pieces of work that may share one slice: short ones need not wait for an iteration each."""
+
+_MOST = 4096
+"""Items in a step at most: a pause of the machine is not to be multiplied."""
+
+Result = TypeVar("Result")
+Steps = Generator[None, None, Result]
+
+_log = logging.getLogger(__name__)
+
+
+class Slice:
+    """A slice of time that begins when it is made."""
+
+    __slots__ = ("_until",)
+
+    def __init__(self, seconds: float = SLICE_SECONDS) -> None:
+        self._until = perf_counter() + seconds
+
+    def is_over(self) -> bool:
+        """Tell whether the time is used up."""
+        return perf_counter() >= self._until
+
+
+class Pace:
+    """The number of equal items for one step, learned from how long the last ones took.
+
+    A step is timed by `with`. It begins with one item, and comes to take between an eighth and half
+    of a slice, unless a single item takes longer.
+    """
+
+    def __init__(self) -> None:
+        self.size = 1
+        self._began = 0.0
+
+    def __enter__(self) -> None:
+        self._began = perf_counter()
+
+    def __exit__(self, *raised: object) -> None:
+        spent = perf_counter() - self._began
+        if spent < SLICE_SECONDS / 8:
+            self.size = min(2 * self.size, _MOST)
+        elif spent > SLICE_SECONDS / 2:
+            self.size = max(1, int(self.size * SLICE_SECONDS / 4 / spent))
+
+
+class _Turns:
+    """The slices of one loop, shared out in turn to the work that waits for one."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[float]] = deque()
+        self._until = 0.0
+        """End of the slice for work that need not wait; 0 if none has begun in this iteration."""
+
+    async def next(self) -> Slice:
+        """Wait for a slice; there is no wait while there is time left and nothing else waits."""
+        loop = asyncio.get_running_loop()
+        now = perf_counter()
+        if not self._waiting:
+            if not self._until:
+                self._until = now + SLICE_SECONDS
+                loop.call_soon(self._end_iteration)
+            if now < self._until:
+                return Slice(self._until - now)
+            loop.call_soon(self._grant, loop)
+        mine = loop.create_future()
+        self._waiting.append(mine)
+        return Slice(await mine)
+
+    def _end_iteration(self) -> None:
+        self._until = 0.0
+
+    def _grant(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Share out the slice of the next iteration."""
+        chosen: list[asyncio.Future[float]] = []
+        while self._waiting and len(chosen) < _AT_ONCE:
+            first = self._waiting.popleft()
+            if not first.done():  # its task may have been cancelled
+                chosen.append(first)
+        for each in chosen:
+            each.set_result(SLICE_SECONDS / len(chosen))
+        if self._waiting:
+            loop.call_soon(self._grant, loop)
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns] = WeakKeyDictionary()
+
+
+async def interleaved(steps: Steps[Result]) -> Result:
+    """Run `steps` to their end, in slices between which the loop runs all that is ready.
+
+    The result is returned in the iteration of the loop in which the last step was made.
+    """
+    turns = _turns.setdefault(asyncio.get_running_loop(), _Turns())
+    while True:
+        slice = await turns.next()
+        try:
+            next(steps)  # however short the slice is, the work advances
+            while not slice.is_over():
+                next(steps)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+
+def in_background(steps: Steps[None], name: str) -> asyncio.Task[None]:
+    """Start to run `steps` in slices; an exception ends them and is logged under `name`."""
+    return asyncio.get_running_loop().create_task(_guarded(steps, name))
+
+
+async def _guarded(steps: Steps[None], name: str) -> None:
+    try:
+        await interleaved(steps)
+    except Exception:
+        _log.exception("%s failed", name)

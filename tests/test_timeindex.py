@@ -1,0 +1,40 @@
+"""Timestamps by position: ranges of them, also where one is far ahead of all others."""
+
+from __future__ import annotations
+
+import pytest
+
+from livelog.index.timeindex import TimeIndex
+
+AHEAD = 10**15
+
+
+def times_with_one_ahead(count: int) -> TimeIndex:
+    times = TimeIndex()
+    for time in [AHEAD, *range(count)]:
+        times.add(time)
+    times._check()
+    return times
+
+
+@pytest.mark.parametrize("last", [0, 5, 50, 98, 99, AHEAD])
+@pytest.mark.parametrize("first", [0, 1, 40, 99, AHEAD])
+def test_a_range_is_found_among_those_behind_one_far_ahead(first: int, last: int) -> None:
+    listed = [AHEAD, *range(100)]
+    expected = [position for position, time in enumerate(listed) if first <= time <= last]
+    assert list(times_with_one_ahead(100).between(first, last)) == expected
+
+
+def test_few_are_looked_at_for_a_range_with_nearly_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    times, looked_at = times_with_one_ahead(1000), 0
+    islice = times._strays.islice
+
+    def counting(low: int, high: int) -> list[tuple[int, int]]:
+        nonlocal looked_at
+        found = list(islice(low, high))
+        looked_at += len(found)
+        return found
+
+    monkeypatch.setattr(times._strays, "islice", counting)
+    assert len(times.between(3, AHEAD)) == 998
+    assert looked_at == 3
