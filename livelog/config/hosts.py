@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_address
 
 ANY = "*"
@@ -26,6 +27,7 @@ def allowed_hosts(text: str) -> frozenset[str]:
     return frozenset(map(_pattern, _names(text)))
 
 
+@lru_cache(maxsize=64)  # requests come with few; the bound of their heads is one of its memory
 def normal_host(host: str) -> str:
     """Return the name in a `Host` header (RFC 9110 section 7.2) without its port.
 

@@ -226,9 +226,10 @@ class Window:
 
     def bound(self, max_bytes: int) -> None:
         """Bound the memory anew; what is safe is evicted beyond it."""
-        self.max_bytes = max_bytes
-        self._unweighed += max_bytes
-        self.evict(self._safe_upto)
+        before, self.max_bytes = self.max_bytes, max_bytes
+        if max_bytes < before:
+            self._unweighed += max_bytes
+            self.evict(self._safe_upto)
 
     @property
     def _garbage(self) -> float:
