@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 from livelog import Config, ConfigError, Server
 from livelog.store import sqlite
 from livelog.store.database.file import VERSION
-from livelog.store.reader import segments
+from livelog.store.reader import indexfile
 from tests.support.disk import Disk
 from tests.support.keeping import (
     everything,
@@ -138,7 +138,7 @@ async def test_an_empty_file_becomes_a_log(tmp_path: Path) -> None:
 
 
 def overwrite_the_middle(path: Path, filler: bytes) -> None:
-    segments.remove(f"{path}-index")
+    indexfile.remove(f"{path}-index")
     data = bytearray(path.read_bytes())
     first, last = len(data) // 4096 // 4 * 4096, len(data) // 2
     data[first:last] = filler * (last - first)

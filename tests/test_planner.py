@@ -25,7 +25,7 @@ from livelog.index.query import NOTHING, Query, compile_query
 from livelog.index.terms import mentions
 from livelog.index.text import Phrase
 from livelog.log.window import Window
-from livelog.store.reader import segment, segments
+from livelog.store.reader import indexfile, segment, segments
 from livelog.wire.commands import Filters
 from livelog.wire.record import Record
 from tests.support.disk import Disk
@@ -76,7 +76,7 @@ class Disks:
 
     def reopen_without_index(self) -> None:
         self.disk.reader.close()
-        segments.remove(f"{self.disk.path}-index")
+        indexfile.remove(f"{self.disk.path}-index")
         self.disk.reopen()
 
     def counts(self) -> list[int]:

@@ -22,10 +22,11 @@ from livelog.index.paging import Page, Span
 from livelog.index.plan import finish
 from livelog.index.query import EVERYTHING, NOTHING, Query, compile_query
 from livelog.store.database.connection import Connection, Rows
-from livelog.store.reader import segments
+from livelog.store.reader import indexfile, segments
 from livelog.store.reader.answers import StoredMessages
 from livelog.store.reader.calls import PageCall, Progress
-from livelog.store.reader.segments import DAMAGES, FORMAT, NotIndexedError, Segments
+from livelog.store.reader.indexfile import DAMAGES, FORMAT
+from livelog.store.reader.segments import NotIndexedError, Segments
 from livelog.wire.commands import Filters
 from tests.support.disk import KEY, Disk
 from tests.support.keeping import sample
@@ -280,7 +281,7 @@ def test_a_flipped_bit_in_the_index_never_changes_an_answer(tmp_path: Path) -> N
     for place in range(100, len(good), len(good) // 80):
         damaged = bytearray(good)
         damaged[place] ^= 1 << place % 8
-        segments.remove(str(index))
+        indexfile.remove(str(index))
         index.write_bytes(damaged)
         try:
             disk.reader = StoredMessages(disk.path, b"")

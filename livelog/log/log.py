@@ -26,11 +26,11 @@ from typing import Protocol
 from livelog.budget.owner import Owner
 from livelog.budget.slices import interleaved
 from livelog.errors import SERVER_ERROR, RefusedError
-from livelog.index.paging import Chunk, Page, Span, fitting
+from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
-from livelog.log.window import Matches, Window
-from livelog.store.base import Done, Store, StoreReader
-from livelog.wire import frames
+from livelog.log.pages import joined, reach, read_around_the_past
+from livelog.log.window import Window
+from livelog.store.base import Done, Store
 from livelog.wire.record import Known, Record, seq_of
 
 _STORE_ASKED = 1.0
@@ -254,14 +254,14 @@ class Log:
         upto = window.evicted_upto
         reader = self._reader if self._trimmed_upto < upto else None
         if reader is not None and span.anchor and span.seq <= upto:
-            return await _read_around_the_past(reader, query, span, matches, upto, owner)
+            return await read_around_the_past(reader, query, span, matches, upto, owner)
         offset, limit = span.resolve(matches.newer)
         nearest = span.nearest(matches.newer, offset)
         newer = matches.frames(offset, limit)
         if reader is None:
-            return _page(newer, Page([], 0, offset), nearest, matches.total, span.max_bytes)
+            return joined(newer, Page([], 0, offset), nearest, matches.total, span.max_bytes)
         # What does not fit is not asked for, only counted.
-        left = limit - len(newer) if _reach(newer, limit, nearest, span.max_bytes) else 0
+        left = limit - len(newer) if reach(newer, limit, nearest, span.max_bytes) else 0
         rest = Span(left, max(0, offset - matches.total), max_bytes=span.max_bytes)
         in_window = not rest.limit
         try:
@@ -273,7 +273,7 @@ class Log:
             older = Page([], 0, offset, incomplete=True)
         left_out = len(newer) < limit and not left and older.total > rest.offset
         older = replace(older, offset=offset, truncated=older.truncated or left_out)
-        return _page(newer, older, nearest, matches.total, span.max_bytes)
+        return joined(newer, older, nearest, matches.total, span.max_bytes)
 
     async def newest_upto(self, seq: int, query: Query, owner: Owner) -> int:
         """Return the seq of the newest message up to `seq` that matches, 0 without any.
@@ -419,40 +419,3 @@ class _Receipt:
 
 def _named(error: Exception) -> str:
     return str(error) or type(error).__name__
-
-
-async def _read_around_the_past(
-    reader: StoreReader, query: Query, span: Span, matches: Matches, upto: int, owner: Owner
-) -> Page:
-    """Return a page that lies around a seq in the store, and may reach into the window."""
-    first = max(0, matches.total - span.limit)
-    newer = matches.frames(first, span.limit)
-    older = await reader.page(query, upto, span, owner, ahead=matches.total)
-    reaching = newer[older.offset - first :] if older.offset < matches.total else []
-    nearest = len(reaching) + older.nearest
-    return _page(reaching, older, nearest, matches.total, span.max_bytes)
-
-
-def _reach(newer: list[bytes], limit: int, nearest: int, max_bytes: int) -> bool:
-    """Tell whether messages that follow the frames in `newer` may have room on their page."""
-
-    def size(place: int) -> int:
-        return len(newer[place]) if place < len(newer) else 0
-
-    return len(newer) < limit and fitting(limit, nearest, size, max_bytes).stop > len(newer)
-
-
-def _page(newer: list[bytes], older: Page, nearest: int, ahead: int, max_bytes: int) -> Page:
-    """Put a page together: frames in the window, and behind them those that the store has."""
-    found = [*newer, *older.payloads]
-    kept = fitting(len(found), nearest, lambda place: len(found[place]), max_bytes)
-    fresh = [frames.payload(frame) for frame in newer[kept.start : kept.stop]]
-    stored = found[max(kept.start, len(newer)) : kept.stop]
-    return Page(
-        fresh + stored,
-        ahead + older.total,
-        older.offset + kept.start,
-        older.truncated or len(kept) < len(found),
-        nearest - kept.start,
-        older.incomplete,
-    )

@@ -14,7 +14,7 @@ from livelog.errors import ConfigError
 from livelog.store.database.connection import ciphering
 from livelog.store.database.file import index_path, open_file, refuse_damaged_wal
 from livelog.store.database.lock import Lock
-from livelog.store.reader.segments import remove
+from livelog.store.reader.indexfile import remove
 
 _SUFFIX = "-rekeyed"
 

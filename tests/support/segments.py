@@ -12,7 +12,7 @@ import pytest
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from livelog.index.query import EVERYTHING
-from livelog.store.reader import segment, segments
+from livelog.store.reader import indexfile, segment, segments
 from livelog.wire.record import Record
 from tests.support import strategies
 from tests.support.disk import Disk
@@ -69,7 +69,7 @@ class DiskMachine(RuleBasedStateMachine):
     def reopen(self, losing_the_index: bool) -> None:
         self.disk.reader.close()
         if losing_the_index:
-            segments.remove(f"{self.disk.path}-index")
+            indexfile.remove(f"{self.disk.path}-index")
         self.disk.reopen()
 
     @rule(kept=st.integers(0, 30), deleted=st.booleans())

@@ -37,9 +37,10 @@ from livelog.store.reader.calls import (
     opening_decoder,
     unframed,
 )
+from livelog.store.reader.indexfile import DAMAGES, passes, remove
 from livelog.store.reader.rows import Unreadable
 from livelog.store.reader.schedule import Schedule, Task
-from livelog.store.reader.segments import DAMAGES, NotIndexedError, passes, remove
+from livelog.store.reader.segments import NotIndexedError
 
 _log = logging.getLogger(__name__)
 

@@ -16,39 +16,36 @@ deleted before the call has ended.
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import pairwise
 from time import perf_counter
 from typing import NamedTuple
 
 from pyroaring import BitMap
 
-from livelog.index.folding import UNICODE
 from livelog.index.index import Index
 from livelog.index.plan import Source, Steps, find
 from livelog.index.query import Query
 from livelog.index.terms import mentions
 from livelog.index.text import Phrase
-from livelog.store.database.connection import Connection, open_connection
 from livelog.store.reader import segment
 from livelog.store.reader.cache import Cache
 from livelog.store.reader.calls import Progress
+from livelog.store.reader.indexfile import (
+    dropped_segments,
+    open_index,
+    passes,
+    sealed_segments,
+)
 from livelog.store.reader.rows import Rows
 from livelog.store.reader.segment import Segment
 from livelog.wire.record import Record
 
 _log = logging.getLogger(__name__)
-
-FORMAT = 3_000 + UNICODE
-"""Version of the file and of the terms in it: raised when either changes.
-
-Terms depend on the version of Unicode that Python has, too.
-"""
 
 SEALED_AT = 8192
 """Messages in the open end; to index them again after a start takes a quarter of a second."""
@@ -71,9 +68,6 @@ does not run while the open end is full."""
 _MAX_QUEUED = 1_000_000
 """All words of the open end stay queued: it is sealed before n-grams would pay."""
 
-_LOCK_SECONDS = 30
-"""Seconds that the reading process of a server that was killed may take to end."""
-
 _MERGED_AT_ONCE = 4
 _LARGEST = SEALED_AT * _MERGED_AT_ONCE**4
 _INDEXED_PER_STEP = 200
@@ -92,11 +86,6 @@ _PER_SECOND = 4000.0
 
 _LOGGED_SECONDS = 10.0
 """Seconds between two lines in the log about an index that is far behind."""
-
-
-DAMAGES = (sqlite3.Error, UnicodeDecodeError)
-"""Errors of a file that is damaged, or that cannot be used now: see `passes`. Some of SQLite's own
-messages about damage cannot be decoded."""
 
 
 class NotIndexedError(Exception):
@@ -194,8 +183,8 @@ class Segments:
         self._rows = rows
         self._memory_bytes = memory_bytes
         self._cache = Cache(memory_bytes // _CACHE_SHARE)
-        self._connection, self._sealed = _opened(path, rows, key, self._cache)
-        self._dropped = _dropped(self._connection)
+        self._connection, self._sealed = open_index(path, rows, key, self._cache)
+        self._dropped = dropped_segments(self._connection)
         """Ids of segments that are not needed any more, but for calls that read them."""
         self._pinned = Counter[int]()
         """Ids of segments that calls read, and how many do."""
@@ -299,8 +288,8 @@ class Segments:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
         self._job = None
-        self._sealed = _segments(self._connection, self._cache)
-        self._dropped = _dropped(self._connection)
+        self._sealed = sealed_segments(self._connection, self._cache)
+        self._dropped = dropped_segments(self._connection)
 
     def _index_more(self) -> bool:
         """Index some messages; return whether there were any."""
@@ -411,92 +400,3 @@ class Segments:
             stored = self._connection.execute("SELECT DISTINCT segment FROM posting").fetchall()
             kept = {one.id for one in self._sealed}
             assert kept <= {id for [id] in stored} <= kept | set(self._dropped)
-
-
-def _opened(path: str, rows: Rows, key: bytes, cache: Cache) -> tuple[Connection, list[Segment]]:
-    """Open the index file; make it again if it does not fit the store or cannot be read."""
-    for _ in range(2):
-        try:
-            return _read(_connect(path, rows.name, key), rows, cache)
-        except DAMAGES as error:
-            if passes(error):
-                _log.warning("the index %s cannot be used now: %s", path, error)
-                break
-            _log.warning("the index %s is made again: %s", path, error)
-        remove(path)
-    _log.warning("the index is kept in memory")
-    return _connect(":memory:", rows.name, b""), []
-
-
-def _read(connection: Connection, rows: Rows, cache: Cache) -> tuple[Connection, list[Segment]]:
-    """Return the connection with its segments, or close it and raise `sqlite3.DatabaseError`."""
-    try:
-        segments = _segments(connection, cache)
-        if not (all(_fits(each, rows) for each in segments) and _are_complete(segments, rows)):
-            raise sqlite3.DatabaseError("does not fit the store")
-    except BaseException:
-        connection.close()
-        raise
-    return connection, segments
-
-
-def _segments(connection: Connection, cache: Cache) -> list[Segment]:
-    ids = connection.execute("SELECT id FROM segment WHERE dropped = 0 ORDER BY first").fetchall()
-    return [Segment(connection, id, cache) for [id] in ids]
-
-
-def _dropped(connection: Connection) -> list[int]:
-    ids = connection.execute("SELECT id FROM segment WHERE dropped <> 0").fetchall()
-    return [id for [id] in ids]
-
-
-def _connect(path: str, name: str, key: bytes) -> Connection:
-    connection = open_connection(path, key, _LOCK_SECONDS)
-    try:
-        _prepare(connection, name)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _prepare(connection: Connection, name: str) -> None:
-    # One process at a time; if the one before is about to end, wait for it.
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("CREATE TABLE IF NOT EXISTS owner(name TEXT, format INTEGER) STRICT")
-    owner = connection.execute("SELECT name, format FROM owner").fetchone()
-    if owner is None:
-        connection.executescript(segment.SCHEMA)
-        connection.execute("INSERT INTO owner VALUES (?, ?)", (name, FORMAT))
-    elif owner != (name, FORMAT):
-        raise sqlite3.DatabaseError("it belongs to another log or version")
-
-
-def passes(error: Exception) -> bool:
-    """Tell whether an error may be over soon, as with a locked file or a full disk."""
-    if not isinstance(error, sqlite3.OperationalError):
-        return False
-    # Where the tables themselves are damaged, statements are wrong.
-    return getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
-
-
-def _fits(each: Segment, rows: Rows) -> bool:
-    """Tell whether the store still has, at its end, the messages the segment was made of."""
-    return rows.seq_at(each.end - 1) == each.last_seq or each.end <= rows.first_position
-
-
-def _are_complete(segments: list[Segment], rows: Rows) -> bool:
-    """Tell whether no message is missing before or between the segments, but for trimmed ones."""
-    ends = [rows.first_position, *(max(one.end, rows.first_position) for one in segments)]
-    return all(end >= one.first for end, one in zip(ends, segments, strict=False)) and all(
-        one.end <= following.first for one, following in pairwise(segments)
-    )
-
-
-def remove(path: str) -> None:
-    """Delete the index file."""
-    for suffix in ("", "-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            os.unlink(path + suffix)
