@@ -81,7 +81,7 @@ def test_the_window_gives_way_first_and_comes_back() -> None:
     assert place.memory.refusal is None
     slow = object()
     place.memory.deliveries.hold(slow, 40 * MIB)
-    assert place.window == (256 - 64 - 60 - 40) * MIB
+    assert place.window == (256 - 64 - 16 - 60 - 40) * MIB
     place.memory.deliveries.drop(slow)
     place.pending = 0
     assert place.memory.refusal is None

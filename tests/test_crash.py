@@ -362,6 +362,7 @@ async def check_follower(follower: Follower, stored: list[Json]) -> None:
     follower.books.counted["delivered, not acknowledged, gone"] += len(vanished)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ROUNDS)
 def test_what_was_acknowledged_survives_any_kill(tmp_path: Path, kind: str) -> None:
     settings = ["--store-key-file", key_file(tmp_path / "live.key")] if kind == "encrypted" else []
@@ -370,8 +371,12 @@ def test_what_was_acknowledged_survives_any_kill(tmp_path: Path, kind: str) -> N
     print(f"seed {seed}")
 
     async def bounded() -> Books:
-        async with asyncio.timeout(6 * PATIENCE):
-            return await _torture(victim, ROUNDS[kind], random.Random(seed))
+        try:
+            async with asyncio.timeout(12 * PATIENCE):
+                return await _torture(victim, ROUNDS[kind], random.Random(seed))
+        finally:
+            if victim.process.returncode is None:  # or closing the loop would wait for it
+                await victim.kill()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         books = runner.run(bounded())

@@ -136,6 +136,8 @@ class Memory:
         self._most_window = window_bytes
         self._floor = min(window_bytes, limit // 8)
         self._reserve = limit // 16
+        # What allocators keep of memory that was freed, and objects on their way.
+        self._uncounted = limit // 16
         self._bound = window_bytes
         self._adjust()
 
@@ -201,7 +203,7 @@ class Memory:
     def _beside(self) -> int:
         """Return the bytes of everything but the window."""
         held = self.answers.total + self.bodies.total + self.deliveries.total
-        return self.reading + held + self._commits()
+        return self.reading + self._uncounted + held + self._commits()
 
     def _room(self) -> int:
         """Return the bytes that are left once the window has given way."""

@@ -15,7 +15,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 from zlib import crc32
 
@@ -109,10 +109,7 @@ class Age:
     def save(self) -> None:
         """Write the next note, if there is one."""
         if self._latest > self._noted:
-            self._noted = self._latest
-            with self._told_of_damage():
-                values = (*self._latest, _checksum(*self._latest))
-                self._connection.execute("INSERT OR REPLACE INTO arrival VALUES (?, ?, ?)", values)
+            self._write_note()
 
     def cut(self) -> int:
         """Return a seq up to which all messages are too old; 0 when there are none."""
@@ -129,6 +126,13 @@ class Age:
         """Delete the notes up to a seq, where there are no messages any more."""
         with self._told_of_damage():
             self._connection.execute("DELETE FROM arrival WHERE seq <= ?", (upto,))
+
+    def _write_note(self) -> None:
+        # Again with the next call, where another program holds the file or the disk is full.
+        with suppress(sqlite3.OperationalError), self._told_of_damage():
+            values = (*self._latest, _checksum(*self._latest))
+            self._connection.execute("INSERT OR REPLACE INTO arrival VALUES (?, ?, ?)", values)
+            self._noted = self._latest
 
     @contextmanager
     def _told_of_damage(self) -> Iterator[None]:

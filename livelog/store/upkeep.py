@@ -85,8 +85,7 @@ class Upkeep:
         self._check_due = 0.0
         self._wal_due = 0.0
         self._wal_is_large = False
-        with suppress(sqlite3.OperationalError):  # tried again: the disk may be full
-            self._say_alive()
+        self._say_alive()
 
     @property
     def trimmed_upto(self) -> int:
@@ -188,7 +187,9 @@ class Upkeep:
         """Write up to which seq any may have been given out by now."""
         now = max(self._seqs.now(), self.last_seq)
         if now >= self._state.alive + _ALIVE_EVERY:
-            self._write_state(self._state._replace(alive=now))
+            # Tried again: another program may hold the file, or the disk be full.
+            with suppress(sqlite3.OperationalError):
+                self._write_state(self._state._replace(alive=now))
 
     # Checksums of rows that were written in format 1.
 
