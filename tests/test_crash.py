@@ -376,7 +376,8 @@ def test_what_was_acknowledged_survives_any_kill(tmp_path: Path, kind: str) -> N
                 return await _torture(victim, ROUNDS[kind], random.Random(seed))
         finally:
             if victim.process.returncode is None:  # or closing the loop would wait for it
-                await victim.kill()
+                victim.process.kill()
+                await victim.process.wait()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         books = runner.run(bounded())

@@ -11,6 +11,8 @@ from tests.support.follower import Follower, following
 from tests.support.hostile import Case, Hostile, cases, playing
 from tests.support.wire import on_uvloop, user
 
+pytestmark = pytest.mark.node
+
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
 def test_the_client_survives(case: Case, node_modules: Path) -> None:

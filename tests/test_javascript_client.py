@@ -26,6 +26,8 @@ import pytest
 from tests.support.follower import CLIENT, Door, Follower, door, following
 from tests.support.wire import Client, House, Json, on_uvloop, serving, soon, user
 
+pytestmark = pytest.mark.node
+
 LIMITLESS: dict[str, Any] = {"limits": False}
 AT_ONCE: dict[str, Any] = {"stableMs": 0}
 """Every connection counts as one that lasted, so every reconnect is a first attempt."""

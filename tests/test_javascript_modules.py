@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.follower import NODE
 
+pytestmark = pytest.mark.node
+
 TESTS = sorted(Path(__file__).parent.glob("test_javascript_*.mjs"))
 
 

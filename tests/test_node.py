@@ -7,8 +7,12 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.support.follower import FLAG, NODE
 from tests.support.wire import PATIENCE, on_uvloop, serving, soon, user
+
+pytestmark = pytest.mark.node
 
 SCRIPT = """
 const url = process.argv[1];

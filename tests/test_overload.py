@@ -14,6 +14,7 @@ import random
 from collections.abc import Iterable
 from itertools import count, islice
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 import uvloop
@@ -61,6 +62,9 @@ class Server:
         )
         self._port = port_of(ready(self._process))
         self._wires: list[Http | Client] = []
+        # What both processes take when they are ready: the reading process when it has answered.
+        with urlopen(f"http://127.0.0.1:{self._port}/api/search?query=nothing") as answer:
+            assert answer.status == 200
         self._base = self.resident()
         self.peak = 0
         """Bytes by which it has grown at most, as far as it was looked at."""

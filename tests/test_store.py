@@ -13,6 +13,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from livelog.budget.owner import INTERNAL
+from livelog.index.query import EVERYTHING, NOTHING
 from tests.support.keeping import (
     SHORT,
     check_history,
@@ -264,3 +266,21 @@ async def test_a_clock_that_is_set_back_does_not_lower_a_seq(tmp_path: Path) -> 
     assert seqs == sorted(set(seqs))
     async with keeping(tmp_path) as house:
         assert [one["seq"] for one in await everything(await house.http())] == seqs
+
+
+@on_uvloop
+async def test_a_chunk_that_is_given_up_is_asked_for_anew_by_the_next_reader(
+    tmp_path: Path,
+) -> None:
+    async with keeping(tmp_path) as house:
+        await post(await house.http(), range(200))
+        reader = house.inside.store.reader
+        assert reader is not None
+        wanted = NOTHING.with_types({"user": EVERYTHING})
+        asked = (0, house.context.log.head, wanted, 1 << 16, INTERNAL)
+        first = asyncio.ensure_future(reader.chunk(*asked))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)  # it is being cancelled, and is not forgotten yet
+        assert (await soon(reader.chunk(*asked))).frames
+        await asyncio.gather(first, return_exceptions=True)
