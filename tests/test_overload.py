@@ -11,9 +11,11 @@ import asyncio
 import json
 import os
 import random
+import time
 from collections.abc import Iterable
 from itertools import count, islice
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
@@ -63,11 +65,19 @@ class Server:
         self._port = port_of(ready(self._process))
         self._wires: list[Http | Client] = []
         # What both processes take when they are ready: the reading process when it has answered.
-        with urlopen(f"http://127.0.0.1:{self._port}/api/search?query=nothing") as answer:
-            assert answer.status == 200
+        while not self._answers():
+            time.sleep(0.1)
         self._base = self.resident()
         self.peak = 0
         """Bytes by which it has grown at most, as far as it was looked at."""
+
+    def _answers(self) -> bool:
+        """Tell whether the store can be searched; after a start its index may have to be made."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self._port}/api/search?query=nothing"):
+                return True
+        except HTTPError:
+            return False
 
     def resident(self) -> int:
         """The resident bytes of both processes."""
