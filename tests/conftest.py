@@ -17,6 +17,7 @@ from tests.support.keeping import quick_trims as quick_trims
 from tests.support.process import start as start
 
 settings.register_profile("livelog", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("brief", settings.get_profile("livelog"), max_examples=25)
 settings.load_profile("livelog")
 
 # For the servers that tests start as processes; a test of the store names its own file.
