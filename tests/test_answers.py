@@ -53,17 +53,28 @@ class StoreReaderAgainstAList(DiskMachine):
         assert page.payloads == [one for one in behind[first : first + length] if one]
         assert (page.total, page.offset) == (len(hits), first)
 
-    @rule(wanted=subscriptions, back=st.integers(0, 40), max_bytes=st.sampled_from([1, 500, 10**6]))
-    def resume(self, wanted: Subscription, back: int, max_bytes: int) -> None:
-        """Chunk by chunk, a reader gets all that it wants, once and in order."""
+    @rule(
+        wanted=subscriptions,
+        back=st.integers(-3, 40),
+        ahead=st.integers(1, 60),
+        max_bytes=st.sampled_from([1, 500, 10**6]),
+    )
+    def resume(self, wanted: Subscription, back: int, ahead: int, max_bytes: int) -> None:
+        """Chunk by chunk, a reader gets all that it wants, once and in order.
+
+        Neither its cursor nor the end need be the seq of a message: after a start seqs go on above
+        those that may have been given out and lost.
+        """
         cursor = since = max(self.disk.trimmed_upto, self.last - back)
+        upto = cursor + ahead
         found: list[bytes] = []
-        while cursor < self.last:
-            chunk = self.disk.chunk(cursor, self.last, wanted, max_bytes)
-            assert cursor < chunk.cursor <= self.last
+        while cursor < upto:
+            chunk = self.disk.chunk(cursor, upto, wanted, max_bytes)
+            assert cursor < chunk.cursor <= upto
             found += split(b"".join(chunk.frames))
             cursor = chunk.cursor
-        assert found == [one.frame for one in self.kept if one.seq > since and wanted.wants(one)]
+        hits = [one for one in self.kept if since < one.seq <= upto and wanted.wants(one)]
+        assert found == [one.frame for one in hits]
 
     @rule(back=st.integers(0, 20), unseen=st.integers(0, 5), limit=st.integers(1, 10))
     def recall(self, back: int, unseen: int, limit: int) -> None:

@@ -23,6 +23,7 @@ import uvloop
 
 from tests.support.disk import key_file, reading_processes
 from tests.support.wire import (
+    CLOSE,
     PATIENCE,
     TEXT,
     TYPES,
@@ -176,6 +177,8 @@ async def _next_text(client: Client) -> bytes:
         frame = take_frame(client.unread)
         if frame is not None and frame.opcode == TEXT:  # not a ping, which comes after a while
             return frame.payload
+        if frame is not None and frame.opcode == CLOSE:
+            raise RuntimeError(f"closed by the server: {frame.payload!r}")
         if frame is not None:
             continue
         data = await loop.sock_recv(client.sock, 1 << 16)
@@ -375,9 +378,11 @@ def test_what_was_acknowledged_survives_any_kill(tmp_path: Path, kind: str) -> N
             async with asyncio.timeout(12 * PATIENCE):
                 return await _torture(victim, ROUNDS[kind], random.Random(seed))
         finally:
-            if victim.process.returncode is None:  # or closing the loop would wait for it
+            if (
+                victim.process.returncode is None
+            ):  # and its pipe read to the end, or the loop cannot be closed
                 victim.process.kill()
-                await victim.process.wait()
+                await victim.process.communicate()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         books = runner.run(bounded())

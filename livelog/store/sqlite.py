@@ -203,7 +203,7 @@ class SqliteReader:
         shared = self._chunks.get(key)
         if shared is None:
             call = ChunkCall(cursor, upto, wanted.parts, max_bytes)
-            shared = self._chunks[key] = SharedChunk(self._process.ask(call, Chunk, owner))
+            shared = self._chunks[key] = SharedChunk(self._next_chunk(call, owner))
             if len(self._chunks) > _SHARED_CHUNKS:
                 self._chunks.popitem(last=False)
         try:
@@ -214,6 +214,17 @@ class SqliteReader:
             raise
         if chunk.cursor >= upto:  # more may follow by the time the next reader asks
             self._chunks.pop(key, None)
+        return chunk
+
+    async def _next_chunk(self, call: ChunkCall, owner: Owner) -> Chunk:
+        """Ask for a chunk. One that does not move its reader is an error.
+
+        It would be asked for without an end.
+        """
+        chunk = await self._process.ask(call, Chunk, owner)
+        if max(chunk.cursor, chunk.lost_upto) <= call.cursor:
+            _log.error("the reading process does not get beyond %d", call.cursor)
+            raise RefusedError(SERVER_ERROR, "", "the store cannot be read", retry_after=1.0)
         return chunk
 
     async def records(self, cursor: int, upto: int, limit: int) -> list[Record]:

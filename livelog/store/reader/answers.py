@@ -159,7 +159,7 @@ class StoredMessages:
 
         `lost_upto` of the chunk tells of messages that were trimmed since the server asked, or are
         damaged. A chunk may be empty before the end, lest one call take very long; its cursor has
-        moved then.
+        moved in any case.
         """
         gone = self._rows.trimmed_upto
         chunk = yield from self._chunk(call, max(call.cursor, gone))
@@ -173,6 +173,8 @@ class StoredMessages:
     def _chunk(self, call: ChunkCall, cursor: int) -> Steps[Chunk]:
         first = self._rows.position_upto(cursor) + 1
         last = self._rows.position_upto(call.upto)
+        if first > last:  # after a start the seqs go on above that of the last message
+            return Chunk([], call.upto)
         if not self._segments.can_cover(last):
             if first >= self._segments.end:
                 return (yield from self._scanned(call, first))
