@@ -62,3 +62,23 @@ def test_full_passes_are_made_when_the_process_is_idle(
     asyncio.run(run())
     assert (len(calls) >= full) if idle else (len(calls) == full)
     assert gc.get_threshold()[2] == 1_000_000
+
+
+def test_young_garbage_that_holds_much_memory_is_freed_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = iter([0, 10])  # then at its highest for good
+    monkeypatch.setattr(garbage, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(garbage, "_GROWN_BYTES", 5)
+    monkeypatch.setattr(garbage, "_resident", lambda: next(sizes, 10))
+
+    async def run() -> None:
+        task = asyncio.create_task(garbage.collect_when_idle())
+        await asyncio.sleep(0)
+        dead = weakref.ref(Cycle())
+        async with asyncio.timeout(5):
+            while dead() is not None:  # noqa: ASYNC110 - nothing signals it
+                await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(run())

@@ -6,6 +6,7 @@ The shortage is made: a holding as large as the limit, as if slow subscribers ha
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ from tests.test_authentication import AUTH
 MIB = 2**20
 THERE = "127.0.0.9"
 LARGE = "x" * 60_000
+BUFFERS = bytes, bytearray, memoryview
 NDJSON = "application/x-ndjson"
 
 
@@ -284,3 +286,42 @@ async def test_what_a_lost_connection_has_sent_is_freed_at_once() -> None:
         await until(lambda: not house.inside.connections, "the connection to be lost")
         assert connection.inbox is None
         assert not connection.websocket.reader.buffer
+
+
+@pytest.mark.parametrize("door", ["http", "websocket"])
+@on_each_loop
+async def test_an_answer_that_is_not_read_is_freed_with_its_connection(door: str) -> None:
+    """At once, though the garbage collector does not come: it counts objects and not bytes."""
+    async with serving() as house:
+        house.publish(*[LARGE] * 100)
+        gc.collect()
+        gc.disable()
+        try:
+            wire = await _without_reading(house, door)
+            await until(_has_a_large_object, "an answer")
+            wire.close()
+            await until(lambda: not house.inside.connections, "the connection to be lost")
+            await until(lambda: not _has_a_large_object(), "the answer to be freed")
+        finally:
+            gc.enable()
+
+
+def _has_a_large_object() -> bool:
+    """Tell whether anything refers to bytes as large as a page."""
+    found = gc.get_referents(*gc.get_objects())
+    sizes = (
+        each.nbytes if isinstance(each, memoryview) else len(each)
+        for each in found
+        if isinstance(each, BUFFERS)
+    )
+    return any(size > PAGE_BYTES // 2 for size in sizes)
+
+
+async def _without_reading(house: House, door: str) -> Http | Client:
+    if door == "http":
+        http = await Http.connect(house.address, receive_buffer=4096)
+        await http.send(request("GET", "/api/history?limit=100"))
+        return http
+    client = await house.client(receive_buffer=4096)
+    await client.tell("get_history", limit=100)
+    return client

@@ -4,7 +4,8 @@ A full pass walks through every object that may be part of a cycle and holds the
 milliseconds for a small server, more with many connections. What is kept for long, the messages and
 their index, is made of objects that the collector does not track. Of the rest, what there is at the
 start is frozen, young objects are looked at as ever, and the full pass is made when there is little
-else to do.
+else to do. Passes are triggered by numbers of objects, a few of which may hold very much memory: so
+young ones are also looked at when the process has grown.
 
 All this holds for a whole process, so only the command does it: a program that embeds the server
 decides about its own collector.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import time
 
 _YOUNG = 10_000
@@ -30,6 +32,9 @@ _FULL_SECONDS = 60.0
 _LATEST_SECONDS = 3600.0
 """Seconds after which a full pass is made even if the server is busy."""
 
+_GROWN_BYTES = 64 * 2**20
+"""Bytes by which the process grows before young objects are looked at."""
+
 _IDLE = 0.1
 """Part of a core up to which the process counts as idle."""
 
@@ -38,15 +43,28 @@ async def collect_when_idle() -> None:
     """Make full passes when the process is idle, until cancelled."""
     gc.set_threshold(_YOUNG, _MIDDLE, _FULL)
     collect()
-    collected = time.monotonic()
+    collected, resident = time.monotonic(), _resident()
     while True:
         began, used = time.monotonic(), time.process_time()
         await asyncio.sleep(_LOOK_SECONDS)
+        if _resident() > resident + _GROWN_BYTES:
+            gc.collect(1)
+            resident = _resident()
+        resident = min(resident, _resident())
         now = time.monotonic()
         idle = time.process_time() - used < _IDLE * (now - began)
         if now - collected > (_FULL_SECONDS if idle else _LATEST_SECONDS):
             collect()
             collected = now
+
+
+def _resident() -> int:
+    """Return the memory of this process in bytes; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
 
 
 def collect() -> None:

@@ -125,8 +125,12 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._leave()
-        if self.task is not None:
-            self.task.cancel()
+        self.pending.clear()
+        # A cancelled task holds the answer, in frames that refer to this object: as a cycle they
+        # would be kept until the garbage collector comes by.
+        task, self.task = self.task, None
+        if task is not None:
+            task.cancel()
 
     def pause_writing(self) -> None:
         """Note that the client does not read its answers."""

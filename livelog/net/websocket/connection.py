@@ -120,11 +120,13 @@ class Connection(asyncio.Protocol):
         self.context.limiter.leave(self)
         backpressure.forget(self)
         self.context.memory.bodies.drop(self)
-        # Cycles keep this object until the collector comes by, which counts objects and not bytes.
+        # Cycles keep this object until the collector comes by, which counts objects and not bytes;
+        # a cancelled task holds the frames with its answer.
         self.inbox = None
         self.websocket.reader.buffer.clear()
-        if self.task is not None:
-            self.task.cancel()
+        task, self.task = self.task, None
+        if task is not None:
+            task.cancel()
 
     def abort(self) -> None:
         """Drop the connection at once."""
