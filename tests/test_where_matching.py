@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from livelog.index.query import compile_query
 from livelog.index.where.document import from_json
 from livelog.index.where.matching import Recorded, Subject, matcher, matches
 from livelog.index.where.parser import parse
+from livelog.wire import frames
 from livelog.wire.commands import KEY_FILTERS, Filters
 from tests.support.expressions import NOW, ORDINARY, findable, with_values
 from tests.support.strategies import Json, any_text, decoded, messages, record
@@ -142,6 +144,16 @@ def test_an_expression_means_what_a_plain_loop_does(message: Json, document: Jso
 def test_a_record_matches_as_its_message_does(message: Json, document: Json) -> None:
     full, node = complete(message), from_json(document, NOW)
     assert matcher(node)(Recorded(record(full, 1))) == matcher(node)(Subject(decoded(full)))
+
+
+def test_a_record_is_decoded_only_for_fields_that_are_not_in_it() -> None:
+    full = complete({"type": "user", "user_id": "u", "username": "Ann", "content": "red dragon"})
+    known = record({**full, "metadata": {"channel": "general", "level": 5}}, 1)
+    unreadable = msgspec.structs.replace(known, frame=frames.text(b"{}"))
+    where = 'type:user channel:GENERAL -user_id:x timestamp:>2020-01-01 red* "red dragon"'
+    assert matcher(parse(where, NOW))(Recorded(unreadable))
+    with pytest.raises(ValueError, match="not found"):
+        matcher(parse("metadata.level:5", NOW))(Recorded(unreadable))
 
 
 @given(LISTS, findable)

@@ -29,8 +29,8 @@ def refused(issue: str, allowed: str | list[str], **details: Any) -> RefusedErro
     return RefusedError(PROTOCOL_ERROR, FIELD, issue, allowed=allowed, **details)
 
 
-class refusals:  # used like a function; a class is several times as fast
-    """Add the place to the details of a refusal in this block, unless it has one already."""
+class Placed:
+    """Adds the place to the details of a refusal in a block, unless it has one already."""
 
     def __init__(self, **place: Any) -> None:
         self._place = place

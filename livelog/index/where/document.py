@@ -19,9 +19,9 @@ from livelog.index.where import leaves
 from livelog.index.where.bounds import (
     MAX_LEAVES,
     MAX_LENGTH,
+    Placed,
     check_depth,
     check_length,
-    refusals,
     refused,
 )
 from livelog.index.where.canonical import finished
@@ -61,7 +61,7 @@ def from_json(document: Any, now: float) -> Expression:
 
     Raises `RefusedError` that says what is wrong, what is allowed, and at which path.
     """
-    with refusals(path=""):
+    with Placed(path=""):
         _check_bounds(document)
         return finished(_node(document, "", now))
 
@@ -104,7 +104,7 @@ def _strings(node: Any) -> Iterator[str]:
 
 
 def _node(node: Any, path: str, now: float) -> Expression:
-    with refusals(path=path):
+    with Placed(path=path):
         name, value = _only(node)
         if name in ("and", "or"):
             if not isinstance(value, list) or (name == "or" and not value):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from msgspec import UNSET
 
@@ -52,6 +52,22 @@ _TWO_FROM = 8
 """The same for two."""
 
 
+class _Suggested(NamedTuple):
+    """A name that is suggested, with its letters and the number of edits it is suggested for."""
+
+    name: str
+    letters: frozenset[str]
+    edits: int
+
+
+def _suggested(names: Iterable[str]) -> list[_Suggested]:
+    long = [name for name in names if len(name) >= _SUGGESTED_FROM]
+    return [_Suggested(name, frozenset(name), 1 + (len(name) >= _TWO_FROM)) for name in long]
+
+
+_SUGGESTED, _PATHS_TO = _suggested(NAMES), _suggested(ROOTS)
+
+
 def resolve(name: str) -> str | None:
     """Return the name of a field in its only form; None for an unknown one.
 
@@ -86,16 +102,15 @@ def suggestion(name: str) -> str | None:
     Of a path, the first part is looked at. It comes from the schema, never from messages.
     """
     root, dot, rest = name.partition(".")
-    near = _near(root.lower(), ROOTS if dot else NAMES)
+    near = _near(root.lower(), _PATHS_TO if dot else _SUGGESTED)
     return near + dot + rest if near else None
 
 
-def _near(name: str, known: Iterable[str]) -> str | None:
+def _near(name: str, known: Iterable[_Suggested]) -> str | None:
     best, fewest = None, 3
-    for other in known:
-        most = 0 if len(other) < _SUGGESTED_FROM else 1 if len(other) < _TWO_FROM else 2
+    for other, letters, most in known:
         # Each edit changes the length by one at most, and the set of letters by two.
-        if most and abs(len(name) - len(other)) <= most and len({*name} ^ {*other}) <= 2 * most:
+        if abs(len(name) - len(other)) <= most and len(letters.symmetric_difference(name)) <= 4:
             edits = _edits(name, other, most)
             if edits <= most and edits < fewest:
                 best, fewest = other, edits

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from livelog.errors import RefusedError
 from livelog.index.text import split
 from livelog.index.where import leaves
-from livelog.index.where.bounds import Counts, check_depth, refusals, refused
+from livelog.index.where.bounds import Counts, Placed, check_depth, refused
 from livelog.index.where.canonical import NEGATES
 from livelog.index.where.expression import EVERYTHING, And, Expression, Or
 from livelog.index.where.fields import NAME, resolve, suggestion
@@ -69,11 +69,11 @@ class _Lexer:
 
     def run(self) -> Iterator[Token]:
         while self._skip_space():
-            with refusals(column=self._at + 1):
+            with Placed(column=self._at + 1):
                 self._begin(whole=True)
             yield self._token
             while self._is_inside():
-                with refusals(column=self._at + 1):
+                with Placed(column=self._at + 1):
                     added = self._continue()
                 if added:
                     yield self._token
@@ -210,7 +210,7 @@ class _Lexer:
                 raise leaves.unknown(found[1])
             return False
         start, self._at = self._at, found.end()
-        with refusals(column=self._at + 1):
+        with Placed(column=self._at + 1):
             node = self._values(name)
         self._condition(node, start)
         return True
@@ -254,14 +254,14 @@ class _Lexer:
         while True:
             self._skip_space()
             self._check_closed(opened)
-            with refusals(column=self._at + 1):
+            with Placed(column=self._at + 1):
                 self._check_operand()
                 found += self._list(name)
             self._skip_space()
             self._check_closed(opened)
             if self._text[self._at] == ")":
                 break
-            with refusals(column=self._at + 1):
+            with Placed(column=self._at + 1):
                 if self._run(_STOP) != "OR":
                     raise refused("between values in parentheses OR is missing", "a OR b")
         self._groups.pop()
@@ -284,7 +284,7 @@ class _Lexer:
         found: list[Expression] = []
         while not found or self._text.startswith(",", self._at):
             self._at += bool(found)
-            with refusals(column=self._at + 1):
+            with Placed(column=self._at + 1):
                 found.append(self._counted(self._item(name)))
         return found
 
@@ -307,7 +307,7 @@ class _Lexer:
         value = self._quoted()
         begins = self._text.startswith("*", self._at)
         self._at += begins
-        with refusals(column=self._at + 1):
+        with Placed(column=self._at + 1):
             if self._run(_STOP_IN_LIST):
                 raise refused("after a value in quotes stands something else", ["a space", ","])
         return leaves.prefix(name, value) if begins else leaves.equals(name, value, self._now)

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from livelog.index.folding import normalized
-from livelog.index.terms import message_in, text_of_stored
+from livelog.index.terms import key, message_in, terms_of_stored, text_of_stored
 from livelog.index.text import occurs
 from livelog.index.where.expression import (
     And,
@@ -32,6 +32,7 @@ from livelog.index.where.expression import (
 )
 from livelog.index.where.fields import Read, compared_as_id, reader
 from livelog.index.where.values import moment_of
+from livelog.wire.commands import KEY_FILTERS
 from livelog.wire.messages import AnyMessage
 from livelog.wire.record import Record
 from livelog.wire.timestamps import parse_moment
@@ -46,6 +47,16 @@ class Subject:
 
     def __init__(self, message: AnyMessage) -> None:
         self.message = message
+
+    @cached_property
+    def type(self) -> str:
+        """The type of the message."""
+        return str(self.message.__struct_config__.tag)
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The terms by which filters find it; see `terms`."""
+        return terms_of_stored(self.message).keys
 
     @cached_property
     def text(self) -> str:
@@ -68,6 +79,8 @@ class Recorded(Subject):
 
     def __init__(self, record: Record) -> None:
         self._record = record
+        self.type = record.type
+        self.keys = record.keys
         self.text = record.text
         self.time = record.time
 
@@ -100,6 +113,11 @@ def matcher(node: Expression) -> Test:
             return lambda subject: f" {begins}" in subject.spaced
         case Phrase(words):
             return lambda subject: occurs(words, subject.text)
+        case Equals("type", value, False):
+            return lambda subject: subject.type == value
+        case Equals(field, value, False) if field in KEY_FILTERS:
+            term = key(field, value)
+            return lambda subject: term in subject.keys
         case Range("timestamp"):
             between = _in_range(node)
             return lambda subject: between(subject.time)

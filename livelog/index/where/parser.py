@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from livelog.index.where.bounds import MAX_LENGTH, check_length, refusals, refused
+from livelog.index.where.bounds import MAX_LENGTH, Placed, check_length, refused
 from livelog.index.where.canonical import finished
 from livelog.index.where.expression import And, Expression, Not, Or
 from livelog.index.where.lexer import Token, missing_operand, tokens
@@ -19,7 +19,7 @@ def parse(text: str, now: float) -> Expression:
     Raises `RefusedError` that says what is wrong, what is allowed, and in which column.
     """
     check_length(text, column=MAX_LENGTH + 1)
-    with refusals(column=1):
+    with Placed(column=1):
         return finished(_Parser(tokens(text, now)).run())
 
 
@@ -73,7 +73,7 @@ class _Parser:
     def _refuse(self) -> None:
         """Refuse an operator without an operand, or an empty group."""
         operator = self._next if self._next.kind in ("AND", "OR") else self._last
-        with refusals(column=operator.column):
+        with Placed(column=operator.column):
             if operator.kind == "(":
                 raise refused('"()" is empty; to search for it, quote it', "(a OR b)")
             raise missing_operand(operator.kind)
