@@ -19,13 +19,11 @@ from livelog.index.folding import normalized
 from livelog.index.query import (
     EVERYTHING,
     MAX_TEXT,
-    MAX_WORD,
-    MAX_WORDS,
     NOTHING,
     Subscription,
     compile_query,
 )
-from livelog.index.text import split
+from livelog.index.text import MAX_WORD, MAX_WORDS, split
 from livelog.wire.commands import KEY_FILTERS, Filters
 from livelog.wire.messages import TYPES, MessageType, encoder
 from tests.support import strategies

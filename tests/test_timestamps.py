@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livelog.errors import RefusedError
-from livelog.wire.timestamps import microseconds, parse_moment
+from livelog.wire.timestamps import format_moment, microseconds, parse_moment
 
 NOON = 1_764_763_200_000_000
 NEW_YEAR = 1_483_228_800_000_000  # 2017-01-01T00:00:00Z
@@ -38,6 +38,36 @@ NEW_YEAR = 1_483_228_800_000_000  # 2017-01-01T00:00:00Z
 )
 def test_a_moment_is_read_in_every_form(text: str, moment: int) -> None:
     assert parse_moment(text, "") == moment
+
+
+YEAR_0, YEAR_10_000 = -62_167_219_200_000_000, 253_402_300_800_000_000
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (NOON, "2025-12-03T12:00:00Z"),
+        (NOON + 500_000, "2025-12-03T12:00:00.5Z"),
+        (NOON + 1, "2025-12-03T12:00:00.000001Z"),
+        (-1, "1969-12-31T23:59:59.999999Z"),
+        (YEAR_0, "0000-01-01T00:00:00Z"),
+        (YEAR_0 + 59 * 86_400_000_000, "0000-02-29T00:00:00Z"),
+        (YEAR_10_000 - 1, "9999-12-31T23:59:59.999999Z"),
+    ],
+)
+def test_a_moment_is_written_in_utc(moment: int, text: str) -> None:
+    assert format_moment(moment) == text
+
+
+@given(st.integers(YEAR_0, YEAR_10_000 - 1))
+def test_a_moment_that_is_written_is_read_again(moment: int) -> None:
+    assert parse_moment(format_moment(moment), "") == moment
+
+
+@pytest.mark.parametrize("moment", [YEAR_0 - 1, YEAR_10_000, -(10**30), 10**30])
+def test_a_moment_without_a_year_of_four_digits_is_not_written(moment: int) -> None:
+    with pytest.raises(ValueError, match="four digits"):
+        format_moment(moment)
 
 
 @pytest.mark.parametrize(

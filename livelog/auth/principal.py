@@ -24,7 +24,7 @@ SCOPES: tuple[str, ...] = (
 """`read` and `publish`, also for one type only; `publish:any` allows any author; `admin` is all of
 them."""
 
-_AUTHORS: dict[str, str] = {"user": "user_id", "dm": "from_user_id"}
+AUTHORS: dict[str, str] = {"user": "user_id", "dm": "from_user_id"}
 """Type of message → field of its author. Messages of the other types come from the game, not from a
 user: `publish` alone does not allow them, `publish:TYPE` or `publish:any` does."""
 
@@ -67,7 +67,7 @@ class Principal:
         if self.open or not self.scopes.isdisjoint((ANYONE, ADMIN)):
             return
         name = message.__struct_config__.tag
-        author = _AUTHORS.get(name)  # type: ignore[arg-type]  # the tag of a message is its type
+        author = AUTHORS.get(name)  # type: ignore[arg-type]  # the tag of a message is its type
         allowed = {f"{PUBLISH}:{name}", *([PUBLISH] if author else [])}
         if self.scopes.isdisjoint(allowed):
             raise _missing(f"{PUBLISH}:{name}", "type")

@@ -146,6 +146,11 @@ def _same(text: str) -> str:
     return text
 
 
+def expanding(text: str) -> int:
+    """Return the number of characters of `text` that may become three or more."""
+    return 0 if text.isascii() else len(_EXPANDS.findall(text))
+
+
 def _without_ignorable(text: str) -> str:
     return _IGNORED.sub("", text)
 

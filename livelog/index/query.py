@@ -19,7 +19,7 @@ from msgspec import UNSET, UnsetType
 from livelog.auth.principal import Principal
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.terms import key
-from livelog.index.text import Phrase, occurs, phrases
+from livelog.index.text import MAX_WORD, MAX_WORDS, Phrase, occurs, phrases
 from livelog.wire.commands import KEY_FILTERS, Filters
 from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
@@ -27,12 +27,6 @@ from livelog.wire.timestamps import parse_moment
 
 BEGINNING_OF_TIME = -(2**63)
 END_OF_TIME = 2**63
-MAX_WORDS = 32
-"""Maximum number of words in a query."""
-
-MAX_WORD = 256
-"""Maximum length of a word of a query, in characters of its folded form."""
-
 MAX_TEXT = 1000
 """Maximum length of a query, in characters; the commands have the same bound."""
 

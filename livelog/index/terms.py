@@ -23,9 +23,7 @@ MAX_DEPTH = 32
 MAX_VALUES = 20_000
 """Maximum number of values in a free object, its lists and objects and all that is in them."""
 
-# field of a message, or entry of a free object → the filter that finds it. `user_id` finds
-# everyone a message involves.
-_KEY_FIELDS = {
+KEY_FIELDS = {
     "user_id": "user_id",
     "from_user_id": "user_id",
     "to_user_id": "user_id",
@@ -44,7 +42,12 @@ _KEY_FIELDS = {
     "party_id": "party_id",
     "guild_id": "guild_id",
 }
-_FREE_FIELDS = ("metadata", "data", "event_data")
+"""Field of a message, or entry of a free object → the filter that finds it. `user_id` finds
+everyone a message involves."""
+
+FREE_FIELDS = ("metadata", "data", "event_data")
+"""Fields that hold free objects."""
+
 _SEARCHED_FREE_FIELDS = ("data", "event_data")
 _TEXT_FIELDS = (
     "content",
@@ -73,15 +76,16 @@ def key(field: str, value: str) -> str:
     Ids are compared byte for byte: two that look alike are two users. All other values are
     compared as `folding.normalized` makes them.
     """
-    return _term(field, value if _is_id(field) else normalized(value))
+    return _term(field, value if is_id(field) else normalized(value))
 
 
 def _term(field: str, value: str) -> str:
     return sys.intern(f"{field}={value}")
 
 
-def _is_id(field: str) -> bool:
-    return field.endswith("_id")
+def is_id(field: str) -> bool:
+    """Tell whether the values of a field are ids, which are compared byte for byte."""
+    return field == "id" or field.endswith("_id")
 
 
 def terms(message: AnyMessage, max_values: int = MAX_VALUES) -> Terms:
@@ -101,9 +105,9 @@ def terms_of_stored(message: AnyMessage) -> Terms:
 
 def _keys(message: AnyMessage) -> Iterator[str]:
     found = list(_values(message))
-    names = iter(all_normalized([value for field, value in found if not _is_id(field)]))
+    names = iter(all_normalized([value for field, value in found if not is_id(field)]))
     for field, value in found:
-        yield _term(field, value if _is_id(field) else next(names))
+        yield _term(field, value if is_id(field) else next(names))
 
 
 def _values(message: AnyMessage) -> Iterator[tuple[str, str]]:
@@ -113,8 +117,8 @@ def _values(message: AnyMessage) -> Iterator[tuple[str, str]]:
         yield filter_field, getattr(message, field)
     for name in fields.free:
         for entry, value in getattr(message, name).items():
-            if isinstance(value, str) and entry in _KEY_FIELDS:
-                yield _KEY_FIELDS[entry], value
+            if isinstance(value, str) and entry in KEY_FIELDS:
+                yield KEY_FIELDS[entry], value
     if isinstance(message, RaidMessage):
         for participant in message.participants:
             yield "user_id", participant.user_id
@@ -146,9 +150,9 @@ class _Fields(NamedTuple):
 def _fields_of(message: type[AnyMessage]) -> _Fields:
     own = message.__struct_fields__
     return _Fields(
-        keys=tuple((name, _KEY_FIELDS[name]) for name in own if name in _KEY_FIELDS),
+        keys=tuple((name, KEY_FIELDS[name]) for name in own if name in KEY_FIELDS),
         text=tuple(name for name in _TEXT_FIELDS if name in own),
-        free=tuple(name for name in _FREE_FIELDS if name in own),
+        free=tuple(name for name in FREE_FIELDS if name in own),
     )
 
 
@@ -188,7 +192,7 @@ def mentions(payload: bytes, phrases: Sequence[Phrase]) -> Generator[None, None,
     """
     if payload.isascii() and not all(may_occur(phrase, payload) for phrase in phrases):
         return False
-    text = _text(payload)
+    text = text_of_stored(message_in(payload))
     for phrase in phrases:
         yield
         if not occurs(phrase, text):
@@ -196,7 +200,12 @@ def mentions(payload: bytes, phrases: Sequence[Phrase]) -> Generator[None, None,
     return True
 
 
-def _text(payload: bytes) -> str:
-    """Make the text of `terms` again."""
-    message = payload[: payload.rindex(b',"seq":')] + b"}"
-    return fold(_passages(decoder.decode(message), sys.maxsize))
+def text_of_stored(message: AnyMessage) -> str:
+    """Return the text alone of a message that was taken once."""
+    return fold(_passages(message, sys.maxsize))
+
+
+def message_in(payload: bytes) -> AnyMessage:
+    """Return the message in a record's payload, without its seq."""
+    message: AnyMessage = decoder.decode(payload[: payload.rindex(b',"seq":')] + b"}")
+    return message

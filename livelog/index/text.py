@@ -27,6 +27,12 @@ from livelog.index.folding import of_category, searchable
 Phrase = tuple[str, ...]
 """Words that stand together; a word on its own is a phrase of one."""
 
+MAX_WORDS = 32
+"""Maximum number of words in a query."""
+
+MAX_WORD = 256
+"""Maximum length of a word of a query, in characters of its folded form."""
+
 _END = "\0"
 """Separates passages while they are folded, all at once; in a message it ends a passage, too."""
 
@@ -78,6 +84,11 @@ _QUOTED_OR_WORD = re.compile(r'"([^"]*)"?|([^"\s]+)')
 def split(text: str) -> list[str]:
     """Return the words of `text`, in order."""
     return fold([text]).split()
+
+
+def written(phrase: Phrase) -> str:
+    """Return `phrase` as a text of which `split` makes it again."""
+    return " ".join(phrase).replace(_EQUALS, "=")
 
 
 def fold(passages: Iterable[str]) -> str:

@@ -71,6 +71,27 @@ def _begins_a_month(days: int) -> bool:
     return date.fromordinal((days + _EPOCH_DAY - 1) % _DAYS_OF_400_YEARS + 1).day == 1
 
 
+def format_moment(moment: int) -> str:
+    """Format microseconds since 1970 as RFC 3339 in UTC, exactly: `parse_moment` gives them back.
+
+    Raises `ValueError` outside of the years 0000 to 9999.
+
+    >>> format_moment(1_764_763_200_500_000)
+    '2025-12-03T12:00:00.5Z'
+    """
+    days, rest = divmod(moment, _DAY)
+    cycles, day = divmod(days + _EPOCH_DAY - 1, _DAYS_OF_400_YEARS)
+    calendar = date.fromordinal(day + 1)
+    year = calendar.year + 400 * cycles
+    if not 0 <= year <= 9999:
+        raise ValueError("not a year of four digits")
+    seconds, fraction = divmod(rest, _SECOND)
+    minutes, second = divmod(seconds, 60)
+    clock = f"{minutes // 60:02d}:{minutes % 60:02d}:{second:02d}"
+    digits = f".{fraction:06d}".rstrip("0").rstrip(".")
+    return f"{year:04d}-{calendar:%m-%d}T{clock}{digits}Z"
+
+
 def microseconds(moment: datetime) -> int:
     """Return the microseconds from 1970 to `moment`, exactly."""
     return (moment - _EPOCH) // timedelta(microseconds=1)

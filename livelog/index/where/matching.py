@@ -1,0 +1,215 @@
+"""The test of one message: what an expression means.
+
+`matcher` makes a function of an expression once; it is then asked for each message. It is the rule
+that live matching and the searches in memory and on disk must agree with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, reduce
+from operator import ge, gt, le, lt
+from typing import Any
+
+import msgspec
+
+from livelog.index.folding import normalized
+from livelog.index.terms import key, message_in, terms_of_stored, text_of_stored
+from livelog.index.text import occurs
+from livelog.index.where.expression import (
+    And,
+    Begins,
+    Bound,
+    Equals,
+    Exists,
+    Expression,
+    Not,
+    Or,
+    Phrase,
+    Prefix,
+    Range,
+    Word,
+)
+from livelog.index.where.fields import Read, compared_as_id, reader
+from livelog.index.where.values import moment_of
+from livelog.wire.commands import KEY_FILTERS
+from livelog.wire.messages import AnyMessage
+from livelog.wire.record import Record
+from livelog.wire.timestamps import parse_moment
+
+Check = Callable[[Any], bool]
+
+_COMPARE = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
+
+
+class Subject:
+    """A message as it is tested; what takes long is made once, when it is first needed."""
+
+    def __init__(self, message: AnyMessage) -> None:
+        self.message = message
+
+    @cached_property
+    def type(self) -> str:
+        """The type of the message."""
+        return str(self.message.__struct_config__.tag)
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The terms by which filters find it; see `terms`."""
+        return terms_of_stored(self.message).keys
+
+    @cached_property
+    def text(self) -> str:
+        """All text that is searched, as `text.fold` makes it."""
+        return text_of_stored(self.message)
+
+    @cached_property
+    def spaced(self) -> str:
+        """The same with a space before each word."""
+        return f" {self.text}".replace("\n", " ")
+
+    @cached_property
+    def time(self) -> int:
+        """The timestamp in microseconds since 1970."""
+        return parse_moment(self.message.timestamp or "", "timestamp")
+
+
+class Recorded(Subject):
+    """A record, whose message is decoded only for the fields that have no place in the record."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self.type = record.type
+        self.keys = record.keys
+        self.text = record.text
+        self.time = record.time
+
+    @cached_property
+    def message(self) -> AnyMessage:  # type: ignore[override]  # read as the attribute is
+        return message_in(self._record.payload)
+
+
+Test = Callable[[Subject], bool]
+
+
+def matches(node: Expression, message: AnyMessage) -> bool:
+    """Tell whether `message`, which has a timestamp, is one that the expression asks for."""
+    return matcher(node)(Subject(message))
+
+
+def matcher(node: Expression) -> Test:
+    """Compile an expression to the test of a message."""
+    match node:
+        case And(items):
+            return reduce(_both, map(matcher, items)) if items else _always
+        case Or(items):
+            return reduce(_either, map(matcher, items))
+        case Not(item):
+            test = matcher(item)
+            return lambda subject: not test(subject)
+        case Word(word):
+            return lambda subject: word in subject.text
+        case Begins(begins):
+            return lambda subject: f" {begins}" in subject.spaced
+        case Phrase(words):
+            return lambda subject: occurs(words, subject.text)
+        case Equals("type", value, False):
+            return lambda subject: subject.type == value
+        case Equals(field, value, False) if field in KEY_FILTERS:
+            term = key(field, value)
+            return lambda subject: term in subject.keys
+        case Range("timestamp"):
+            between = _in_range(node)
+            return lambda subject: between(subject.time)
+        case Equals(field) | Prefix(field) | Exists(field) | Range(field):
+            return _some(reader(field), _check(node))
+
+
+def _both(one: Test, other: Test) -> Test:
+    return lambda subject: one(subject) and other(subject)
+
+
+def _either(one: Test, other: Test) -> Test:
+    return lambda subject: one(subject) or other(subject)
+
+
+def _always(subject: Subject) -> bool:
+    return True
+
+
+def _some(read: Read, check: Check) -> Test:
+    return lambda subject: any(map(check, read(subject.message)))
+
+
+def _check(leaf: Equals | Prefix | Exists | Range) -> Check:
+    """Return the test of one value of a field."""
+    match leaf:
+        case Equals():
+            return _equals(leaf)
+        case Prefix(field, prefix):
+            compared = _compared(field)
+            return lambda value: isinstance(value, str) and compared(value).startswith(prefix)
+        case Exists():
+            return _holds
+        case Range():
+            return _is_in_range(leaf)
+
+
+def _compared(field: str) -> Callable[[str], str]:
+    return str if compared_as_id(field) else normalized
+
+
+def _equals(leaf: Equals) -> Check:
+    compared, text = _compared(leaf.field), leaf.value
+    if not leaf.literal:
+        return lambda value: isinstance(value, str) and compared(value) == text
+    wanted = msgspec.json.decode(text)
+    # In Python 1 is True, in JSON it is not.
+    return lambda value: (
+        compared(value) == text
+        if isinstance(value, str)
+        else value == wanted and isinstance(value, bool) == isinstance(wanted, bool)
+    )
+
+
+def _holds(value: Any) -> bool:
+    """Tell whether a value is there: not null, and no object or list without any."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left += one.values()
+        elif isinstance(one, (list, tuple)):
+            left += one
+        elif one is not None:
+            return True
+    return False
+
+
+def _is_in_range(leaf: Range) -> Check:
+    holds = _in_range(leaf)
+    if _is_of_moments(leaf):
+        return lambda value: (
+            isinstance(value, str) and (moment := moment_of(value)) is not None and holds(moment)
+        )
+    return lambda value: (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and holds(value)
+    )
+
+
+def _is_of_moments(leaf: Range) -> bool:
+    return any(isinstance(bound, str) for bound in (leaf.gt, leaf.gte, leaf.lt, leaf.lte))
+
+
+def _in_range(leaf: Range) -> Callable[[int | float], bool]:
+    """Return the test of a number, or of a moment in microseconds."""
+    bounds = [
+        (compare, _comparable(bound))
+        for name, compare in _COMPARE.items()
+        if (bound := getattr(leaf, name)) is not None
+    ]
+    return lambda value: all(compare(value, bound) for compare, bound in bounds)
+
+
+def _comparable(bound: Bound) -> int | float:
+    return parse_moment(bound, "") if isinstance(bound, str) else bound
