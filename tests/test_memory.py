@@ -204,13 +204,28 @@ async def told_of(client: Client) -> list[Json]:
 
 
 @on_uvloop
+async def test_the_largest_body_that_is_allowed_has_room() -> None:
+    async with serving(memory_limit=64 * MIB, max_body_bytes=8 * MIB, limits=False) as house:
+        line = json.dumps(user(LARGE)).encode() + b"\n"
+        count, rest = divmod(8 * MIB, len(line))
+        http = await house.http()
+        answer = await http.ask(
+            "POST", "/api/messages", line * count + b"\n" * rest, Content_Type=NDJSON
+        )
+        assert (answer.status, answer.json["count"]) == (201, count)
+
+
+@on_uvloop
 async def test_a_compressed_body_is_counted_as_it_grows() -> None:
-    async with serving(memory_limit=64 * MIB, max_body_bytes=100 * MIB, limits=False) as house:
-        packed = gzip.compress(b" " * (90 * MIB))
+    async with serving(memory_limit=64 * MIB, limits=False) as house:
+        deliveries = house.context.memory.deliveries
+        deliveries.hold(house, 8 * MIB)
+        packed = gzip.compress(b" " * (8 * MIB))
         answer = await (await house.http()).ask(
             "POST", "/api/messages", packed, Content_Encoding="gzip", Content_Type=NDJSON
         )
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        deliveries.drop(house)
         body = gzip.compress(json.dumps(user("x")).encode())
         answer = await (await house.http()).ask(
             "POST", "/api/messages", body, Content_Encoding="gzip", Content_Type=NDJSON
