@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -142,6 +143,23 @@ async def test_answers_that_are_not_read_are_bounded_and_small_ones_go_on(door: 
                 assert len(json.dumps(page)) < PAGE_BYTES + 10_000
         await until(lambda: not answers.total, "nothing to wait any more")
         house.inside.check()
+
+
+@on_uvloop
+async def test_an_answer_that_is_not_read_is_held_once() -> None:
+    async with serving(memory_limit=256 * MIB, limits=False) as house:
+        house.publish(*[LARGE] * 100)
+        asking = await house.http()
+        answers = house.context.memory.answers
+        tracemalloc.start()
+        try:
+            await asking.send(request("GET", "/api/history?limit=1000"))
+            await until(lambda: house.inside.connections, "the connection")
+            await until(lambda: any(each.slow for each in house.inside.connections), "it to wait")
+            taken, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert PAGE_BYTES // 2 < answers.total < taken < 1.5 * answers.total
 
 
 @on_uvloop
