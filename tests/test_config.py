@@ -110,7 +110,7 @@ def test_every_size_is_known_as_one() -> None:
 def test_a_size_may_have_a_unit_wherever_it_is_written(
     name: str, unit: str, tmp_path: Path
 ) -> None:
-    count = 100 if name == "max_frame_bytes" else 100 * 1024
+    count = 100 if name.startswith("max_") else 100 * 1024
     text = f"{count}{unit}"
     file = tmp_path / "live.toml"
     file.write_text(f"{name} = '{text}'")
@@ -128,6 +128,18 @@ def test_a_size_may_have_a_unit_wherever_it_is_written(
 )
 def test_units_are_powers_of_1024(text: str, bytes_: int) -> None:
     assert load({"memory_limit": text}, {}).storage.memory_bytes == bytes_
+
+
+def test_bodies_that_the_memory_could_never_take_are_refused_at_the_start() -> None:
+    assert load({"max_body_bytes": "64M"}, {}).net.max_body_bytes == 64 * 2**20
+    load({"memory_limit": "64M", "max_body_bytes": "8M"}, {})
+    for settings in (
+        {"max_body_bytes": "65M"},
+        {"max_body_bytes": "9M", "memory_limit": "64M"},
+        {"max_body_bytes": "1G", "window_bytes": "4G"},
+    ):
+        with pytest.raises(ConfigError, match=r"--max-body-bytes: .* an eighth of the memory"):
+            load(settings, {})
 
 
 @pytest.mark.parametrize("text", ["", "M", "1.5", "-1M", "1X", "1e9", "256 M M", "0x10", "256MiBB"])

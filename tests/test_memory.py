@@ -9,6 +9,7 @@ import asyncio
 import gc
 import gzip
 import json
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -147,6 +148,23 @@ async def test_answers_that_are_not_read_are_bounded_and_small_ones_go_on(door: 
 
 
 @on_uvloop
+async def test_an_answer_that_is_not_read_is_held_once() -> None:
+    async with serving(memory_limit=256 * MIB, limits=False) as house:
+        house.publish(*[LARGE] * 100)
+        asking = await house.http()
+        answers = house.context.memory.answers
+        tracemalloc.start()
+        try:
+            await asking.send(request("GET", "/api/history?limit=1000"))
+            await until(lambda: house.inside.connections, "the connection")
+            await until(lambda: any(each.slow for each in house.inside.connections), "it to wait")
+            taken, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert PAGE_BYTES // 2 < answers.total < taken < 1.5 * answers.total
+
+
+@on_uvloop
 async def test_subscribers_that_do_not_read_keep_nobody_from_publishing() -> None:
     """Each has the start of the log sent at once; all of them share what may be left unread."""
     async with serving(memory_limit=64 * MIB, window_bytes=8 * MIB, limits=False) as house:
@@ -206,13 +224,28 @@ async def told_of(client: Client) -> list[Json]:
 
 
 @on_uvloop
+async def test_the_largest_body_that_is_allowed_has_room() -> None:
+    async with serving(memory_limit=64 * MIB, max_body_bytes=8 * MIB, limits=False) as house:
+        line = json.dumps(user(LARGE)).encode() + b"\n"
+        count, rest = divmod(8 * MIB, len(line))
+        http = await house.http()
+        answer = await http.ask(
+            "POST", "/api/messages", line * count + b"\n" * rest, Content_Type=NDJSON
+        )
+        assert (answer.status, answer.json["count"]) == (201, count)
+
+
+@on_uvloop
 async def test_a_compressed_body_is_counted_as_it_grows() -> None:
-    async with serving(memory_limit=64 * MIB, max_body_bytes=100 * MIB, limits=False) as house:
-        packed = gzip.compress(b" " * (90 * MIB))
+    async with serving(memory_limit=64 * MIB, limits=False) as house:
+        deliveries = house.context.memory.deliveries
+        deliveries.hold(house, 8 * MIB)
+        packed = gzip.compress(b" " * (8 * MIB))
         answer = await (await house.http()).ask(
             "POST", "/api/messages", packed, Content_Encoding="gzip", Content_Type=NDJSON
         )
         assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        deliveries.drop(house)
         body = gzip.compress(json.dumps(user("x")).encode())
         answer = await (await house.http()).ask(
             "POST", "/api/messages", body, Content_Encoding="gzip", Content_Type=NDJSON

@@ -6,6 +6,7 @@ words pass them.
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 
 import hypothesis.strategies as st
@@ -108,6 +109,36 @@ def test_ngrams_find_every_word_that_contains_a_part() -> None:
     for part in ("word1", "99", "d", "rd19", "word1999", "nothing"):
         expected = [numbers[word] for word in known if part in word]
         assert sorted(finish(found.containing(part))) == expected
+
+
+def test_searches_do_not_copy_the_queue() -> None:
+    found = NGrams()
+    for number in range(20_000):
+        found.add(f"word{number}")
+    tracemalloc.start()
+    try:
+        searches = [found.containing("word19999") for _ in range(20)]
+        for each in searches:
+            next(each)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < found.memory // 10
+    assert all(len(finish(each)) == 1 for each in searches)
+
+
+def test_words_that_leave_the_queue_during_a_search_are_found() -> None:
+    found = NGrams()
+    numbers = {found.add(f"word{number}") for number in range(2000)}
+    dropped = {found.add("no") for _ in range(3)}
+    search = found.containing("word")
+    next(search)
+    while found._queued_count > 3:
+        found.enter()
+    for number in dropped:
+        found.drop(number)
+    found._check(f"word{number}" for number in range(2000))
+    assert set(finish(search)) == numbers
 
 
 def test_words_on_a_page_are_found_whole() -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -116,6 +118,30 @@ def test_a_cut_page_is_the_part_nearest_to_its_place(
     assert min(max(nearest, 0), len(full.payloads) - 1) in kept
     if page.truncated:
         assert sum(map(len, page.payloads)) + max(map(len, full.payloads)) + 140 > max_bytes
+
+
+@pytest.mark.parametrize(
+    "span",
+    [Span(40), Span(40, 5), Span(40, anchor="around", seq=9), Span(40, anchor="after", seq=9)],
+)
+def test_no_more_is_held_than_may_be_on_a_page_while_the_store_is_asked(span: Span) -> None:
+    records = [
+        record({"type": "system", "event": "error", "data": {"x": "y" * 1000}}, seq)
+        for seq in range(1, 51)
+    ]
+    held: list[int] = []
+    with logged(records, 40) as (log, stored):
+
+        async def page(*given: Any, **named: Any) -> Page:
+            log.trim(50)
+            # Two for the record and the argument; more for what else holds on to a frame.
+            held.append(sum(sys.getrefcount(one.frame) > 2 for one in records))
+            return Page([], 0, 40)
+
+        stored.page = page  # type: ignore[method-assign]
+        asyncio.run(log.read(EVERYTHING, replace(span, max_bytes=4000), INTERNAL))
+    assert len(held) == 1
+    assert held[0] <= 4
 
 
 @given(st.lists(st.integers(0, 9), max_size=12), st.integers(-3, 15), st.integers(0, 30))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 from collections.abc import Collection
 from typing import Any
 
@@ -211,6 +212,20 @@ def test_a_search_reads_what_is_not_in_the_index_yet_and_does_not_wait_for_it() 
     assert seqs_of(finish(steps)) == list(range(100, 0, -1))
     assert seqs_of(finish(window.find(EVERYTHING))) == list(range(101, 0, -1))
     assert window.waiting_bytes > waiting
+
+
+def test_a_search_does_not_hold_on_to_what_waited_for_the_index() -> None:
+    window = Window(10, 10**9)
+    records = [record({"type": "system", "event": "error"}, seq) for seq in range(1, 51)]
+    for each in records:
+        window.append(each)
+    steps = window.find(EVERYTHING)
+    next(steps)
+    window.evict(50)
+    index_all(window)
+    # One for the list, one for its iteration, one for the argument.
+    assert sum(sys.getrefcount(each) > 3 for each in records) <= 1
+    assert seqs_of(finish(steps)) == list(range(50, 40, -1))
 
 
 @pytest.mark.parametrize("text", [None, "red"])

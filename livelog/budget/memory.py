@@ -24,6 +24,9 @@ enough for short steps."""
 _STEP_BYTES = 2**20
 """Bytes by which the bound of the window changes."""
 
+BODY_COPIES = 4
+"""Times that a body is in memory while it is published: it and its messages, each in two forms."""
+
 _RETRY_SECONDS = 1.0
 
 _M_MMAP_THRESHOLD = -3
@@ -100,6 +103,14 @@ class Account:
 def reading_share(limit: int) -> int:
     """Return the bytes of the memory limit that belong to the reading process."""
     return limit // 4
+
+
+def largest_body(limit: int) -> int:
+    """Return the bytes of the largest HTTP body that has room while little else has been taken.
+
+    The parts that are always kept for others leave half of the limit.
+    """
+    return limit // 2 // BODY_COPIES
 
 
 class Memory:

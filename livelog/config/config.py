@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from inspect import Parameter, Signature
 from typing import Any, ClassVar, Self
 
+from livelog.budget.memory import largest_body
 from livelog.config.check import checked, grouped
 from livelog.config.options import (
     GROUPS,
@@ -18,6 +19,7 @@ from livelog.config.options import (
     Storage,
     Tls,
 )
+from livelog.errors import ConfigError
 
 
 class Config:
@@ -69,6 +71,7 @@ class Config:
         }
         for name, part in {"_given": given, **grouped(OPTIONS, GROUPS, values)}.items():
             object.__setattr__(self, name, part)
+        _check_body(self.net.max_body_bytes, self.storage.memory_bytes)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Config is read-only; build another one to change {name!r}")
@@ -89,3 +92,11 @@ class Config:
             if name in self._given
         }
         return f"Config({', '.join(f'{name}={value!r}' for name, value in given.items())})"
+
+
+def _check_body(max_bytes: int, memory_limit: int) -> None:
+    """Raise `ConfigError` for bodies that would be refused for want of memory, always."""
+    most = largest_body(memory_limit)
+    if max_bytes > most:
+        allowed = f"Expected int <= {most}, an eighth of the memory limit"
+        raise ConfigError(f"--max-body-bytes: {max_bytes} is not allowed: {allowed}")

@@ -88,7 +88,14 @@ class Net(Struct, frozen=True, kw_only=True):
         int, option("Largest message a client may send.", "SIZE", size=True, ge=1024, le=16 * 2**20)
     ] = 64 * 2**10
     max_body_bytes: Annotated[
-        int, option("Largest HTTP request body.", "SIZE", size=True, ge=1024, le=2**30)
+        int,
+        option(
+            "Largest HTTP request body, at most an eighth of the memory limit.",
+            "SIZE",
+            size=True,
+            ge=1024,
+            le=2**30,
+        ),
     ] = 8 * 2**20
     head_timeout: Annotated[
         float, option("Time a client has to send an HTTP request head.", "SECONDS", **_SECONDS)

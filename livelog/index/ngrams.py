@@ -19,9 +19,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from operator import add
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pyroaring import BitMap
 
@@ -43,6 +43,10 @@ _GRAIN = 256
 """Words or n-grams that are compared in one step: well below a tenth of a millisecond."""
 
 _RUN = 4096
+
+_QUEUED_RUN = 512
+"""Numbers whose queued words stand together and are searched in one step, well below a millisecond:
+a search needs no copy of the queue, which may take more memory than an answer."""
 
 _SPARSE = 4
 """A dictionary is made anew when it holds less than this part of what it once held."""
@@ -86,8 +90,9 @@ class NGrams:
         copied when they grow, which takes many milliseconds."""
         self._free = array("I")
         """Numbers below `end` that no word has."""
-        self._queued: dict[int, str] = {}
-        """Words that have not been entered, by number."""
+        self._queued: dict[int, dict[int, str]] = {}
+        """Words that have not been entered, by number, for each run of `_QUEUED_RUN` numbers."""
+        self._queued_count = 0
         self._order = array("I")
         """Their numbers in the order in which they came, from `_first` on, and dropped ones."""
         self._first = 0
@@ -114,7 +119,8 @@ class NGrams:
             if not number % _RUN:
                 self._words.append({})
         self._words[number // _RUN][number] = word
-        self._queued[number] = word
+        self._queued.setdefault(number // _QUEUED_RUN, {})[number] = word
+        self._queued_count += 1
         self._order.append(number)
         self._count += 1
         self._letters += len(word)
@@ -125,9 +131,10 @@ class NGrams:
         word = self._words[number // _RUN].pop(number)
         self._count -= 1
         self._letters -= len(word)
-        if self._queued.pop(number, None) is not None:
-            if len(self._order) > 2 * len(self._queued) + _ROOMY:
-                self._order, self._first = array("I", self._queued), 0
+        if self._unqueue(number) is not None:
+            if len(self._order) > 2 * self._queued_count + _ROOMY:
+                left = chain.from_iterable(self._queued.values())
+                self._order, self._first = array("I", left), 0
         else:
             for gram in grams(word):
                 numbers = self._grams[gram]
@@ -149,7 +156,8 @@ class NGrams:
             yield
         self._grams = dict(self._grams)
         yield
-        self._queued = dict(self._queued)
+        for run, words in list(self._queued.items()):
+            self._queued[run] = dict(words)
         yield
 
     def word(self, number: int) -> str | None:
@@ -165,7 +173,7 @@ class NGrams:
     @property
     def is_behind(self) -> bool:
         """Tell whether too many words are queued."""
-        return len(self._queued) > self.max_queued
+        return self._queued_count > self.max_queued
 
     def enter(self) -> tuple[str, list[tuple[str, BitMap]]]:
         """Enter the word that was queued first.
@@ -191,9 +199,20 @@ class NGrams:
             if self._first > max(_ROOMY, len(self._order) // 2):
                 del self._order[: self._first]
                 self._first = 0
-            word = self._queued.pop(number, None)
+            word = self._unqueue(number)
             if word is not None:
                 return number, word
+
+    def _unqueue(self, number: int) -> str | None:
+        """Take the word with a number out of the queue, if it is there."""
+        run = number // _QUEUED_RUN
+        words = self._queued.get(run, _NO_WORDS)
+        word = words.pop(number, None)
+        if word is not None:
+            self._queued_count -= 1
+            if not words:
+                del self._queued[run]
+        return word
 
     def entered_with(self, gram: str) -> BitMap:
         """Return the numbers of the entered words that contain `gram`."""
@@ -202,8 +221,9 @@ class NGrams:
     def containing(self, part: str) -> Steps[BitMap]:
         """Find the numbers of all words that contain `part`."""
         queued = BitMap()
-        for some in _grains(list(self._queued.items())):
-            queued.update([number for number, word in some if part in word])
+        for run in list(self._queued):  # it may have gone during a pause
+            words = self._queued.get(run, _NO_WORDS)
+            queued.update([number for number, word in words.items() if part in word])
             yield
         if len(part) == 1:
             return queued | (yield from self._with_letter(part))
@@ -244,14 +264,22 @@ class NGrams:
         for gram, numbers in self._grams.items():
             assert numbers
             assert all(gram in found[number] for number in numbers)
-        assert len(self._order) <= 2 * len(self._queued) + 2 * _ROOMY + self._first
+        queued = {number: word for run in self._queued.values() for number, word in run.items()}
+        assert queued.items() <= found.items()
+        assert all(n // _QUEUED_RUN == run for run, some in self._queued.items() for n in some)
+        assert len(queued) == self._queued_count
+        assert all(self._queued.values())
+        assert not _NO_WORDS
+        assert len(self._order) <= 2 * len(queued) + 2 * _ROOMY + self._first
         for number, word in found.items():
-            assert number not in self._queued or number in self._order[self._first :]
+            assert number not in queued or number in self._order[self._first :]
             entered = all(number in self.entered_with(gram) for gram in grams(word))
-            assert entered or number in self._queued
+            assert entered or number in queued
 
 
 _NONE = BitMap()
+
+_NO_WORDS: Final[dict[int, str]] = {}
 
 Item = TypeVar("Item")
 

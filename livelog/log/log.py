@@ -260,8 +260,10 @@ class Log:
         newer = matches.frames(offset, limit)
         if reader is None:
             return joined(newer, Page([], 0, offset), nearest, matches.total, span.max_bytes)
-        # What does not fit is not asked for, only counted.
-        left = limit - len(newer) if reach(newer, limit, nearest, span.max_bytes) else 0
+        # What does not fit is not asked for, only counted, and not held on to meanwhile.
+        count, places = len(newer), reach(newer, limit, nearest, span.max_bytes)
+        newer = newer[places.start : places.stop]
+        left = limit - count if places.stop > count else 0
         rest = Span(left, max(0, offset - matches.total), max_bytes=span.max_bytes)
         in_window = not rest.limit
         try:
@@ -271,9 +273,10 @@ class Log:
             if isinstance(error, RefusedError) and (error.retry_after is None or not in_window):
                 raise
             older = Page([], 0, offset, incomplete=True)
-        left_out = len(newer) < limit and not left and older.total > rest.offset
-        older = replace(older, offset=offset, truncated=older.truncated or left_out)
-        return joined(newer, older, nearest, matches.total, span.max_bytes)
+        left_out = count < limit and not left and older.total > rest.offset
+        cut = older.truncated or left_out or len(newer) < count
+        older = replace(older, offset=offset + places.start, truncated=cut)
+        return joined(newer, older, nearest - places.start, matches.total, span.max_bytes)
 
     async def newest_upto(self, seq: int, query: Query, owner: Owner) -> int:
         """Return the seq of the newest message up to `seq` that matches, 0 without any.

@@ -1,6 +1,12 @@
-"""Pages that reach from the window into the store: what each of the two has, put together."""
+"""Pages that reach from the window into the store: what each of the two has, put together.
+
+While the store is asked, no more frames are held than may have room on the page: the window may
+evict them meanwhile, and then no account counts them.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from livelog.budget.owner import Owner
 from livelog.index.paging import Page, Span, fitting
@@ -16,19 +22,30 @@ async def read_around_the_past(
     """Return a page that lies around a seq in the store, and may reach into the window."""
     first = max(0, matches.total - span.limit)
     newer = matches.frames(first, span.limit)
+    first += reach(newer, len(newer), len(newer) - 1, span.max_bytes).start
+    newer = matches.frames(first, span.limit)
     older = await reader.page(query, upto, span, owner, ahead=matches.total)
-    reaching = newer[older.offset - first :] if older.offset < matches.total else []
+    start = max(first, older.offset)
+    reaching = newer[start - first :]
+    cut = older.truncated or start > older.offset
     nearest = len(reaching) + older.nearest
+    older = replace(older, offset=start, truncated=cut)
     return joined(reaching, older, nearest, matches.total, span.max_bytes)
 
 
-def reach(newer: list[bytes], limit: int, nearest: int, max_bytes: int) -> bool:
-    """Tell whether messages that follow the frames in `newer` may have room on their page."""
+def reach(newer: list[bytes], limit: int, nearest: int, max_bytes: int) -> range:
+    """Return the places on a page that may have room, if it begins with the frames in `newer`.
+
+    It may go on in the store up to `limit`, with messages of any size. The last place in `newer`
+    is in it in any case, unless those before it take all the room.
+    """
 
     def size(place: int) -> int:
         return len(newer[place]) if place < len(newer) else 0
 
-    return len(newer) < limit and fitting(limit, nearest, size, max_bytes).stop > len(newer)
+    places = fitting(limit, nearest, size, max_bytes)
+    # There may be fewer messages than the page could take: then the last one is the nearest.
+    return range(min(places.start, max(0, len(newer) - 1)), places.stop)
 
 
 def joined(newer: list[bytes], older: Page, nearest: int, ahead: int, max_bytes: int) -> Page:

@@ -428,19 +428,27 @@ class Window:
 
     def find(self, query: Query) -> Generator[None, None, Matches]:
         """Find all messages that match `query`."""
-        index, waiting = self._index, list(self._waiting)
-        unread = range(index.end, self._frames.end)
-        found = yield from plan.find(index, query, self._mentions)
-        for position, record in zip(unread, waiting, strict=True):
-            if index is not self._index:
-                break
-            if position >= self._frames.start and query.matches(record or self._decoded(position)):
+        index, indexed = self._index, self._index.end
+        # What waits for the index comes first, and is not held on to: it may be large.
+        found = BitMap()
+        for position in range(indexed, self._frames.end):
+            if position >= self._frames.start and query.matches(self._record_at(position)):
                 found.add(position)
             yield
+            if index is not self._index:
+                break
+        else:
+            within = range(index.start, indexed)
+            found |= yield from plan.find(index, query, self._mentions, within)
         if index is not self._index:  # positions have been counted anew meanwhile
             return (yield from self.find(query))
         found.remove_range(0, self._frames.start)
         return Matches(self, found)
+
+    def _record_at(self, position: int) -> Record:
+        """Return the record of a message that has waited for the index, and perhaps still does."""
+        place = position - self._index.end
+        return (self._waiting[place] if place >= 0 else None) or self._decoded(position)
 
     def position_after(self, seq: int) -> int:
         """Return the position of the oldest message with a seq above this one."""

@@ -455,7 +455,8 @@ class House:
         """Wait until all connections are gone, and check that they leave nothing behind."""
         await until(lambda: not self.inside.connections, "all connections gone")
         # A task that is cancelled gives back what it holds a moment later.
-        await until(lambda: not self.inside.context.memory.answers.total, "no answers left")
+        memory = self.inside.context.memory
+        await until(lambda: not (memory.answers.total or memory.bodies.total), "nothing held")
         self.inside.check_empty()
 
     async def close(self) -> None:

@@ -297,9 +297,9 @@ class HttpConnection(asyncio.Protocol):
             try:
                 response = await self._answer(request)
                 keep_alive = request.keep_alive and not self.stopping
-                await self._write_in_slices(
-                    self._serialized(response, request, keep_alive=keep_alive)
-                )
+                data = self._serialized(response, request, keep_alive=keep_alive)
+                del response  # or its body would be held a second time until the client has read
+                await self._write_in_slices(data)
                 if not keep_alive:
                     self._linger()
                     return

@@ -19,6 +19,7 @@ import msgspec
 
 from livelog.auth.credentials import NOTHING
 from livelog.auth.principal import ADMIN, ANYBODY, Principal
+from livelog.budget.memory import BODY_COPIES
 from livelog.budget.owner import Owner
 from livelog.budget.slices import Pace, interleaved
 from livelog.engine.base import Outcome
@@ -37,9 +38,6 @@ from livelog.wire.record import Draft, Receipt
 
 _WRITTEN_AT_ONCE = 256
 """Receipts that are written as JSON in one step: a tenth of a millisecond."""
-
-_COPIES = 4
-"""Times that a body is in memory while it is published: it and its messages, each in two forms."""
 
 
 async def answer(context: Context, request: Request) -> Response:
@@ -214,7 +212,7 @@ def _admitted(
 def _counted_body(context: Context, request: Request) -> Generator[None, None, None]:
     """Unpack the body, and count it as it grows. Raises `RefusedError`."""
     for _ in chain(unpack(request, context.config.net.max_body_bytes), [None]):
-        context.memory.hold_body(request, _COPIES * len(request.body), _owner(request))
+        context.memory.hold_body(request, BODY_COPIES * len(request.body), _owner(request))
         yield
 
 
