@@ -187,7 +187,7 @@ def test_a_phrase_takes_time_linear_in_the_text(phrase: Phrase, text: str) -> No
     began = time.thread_time()
     assert not occurs(phrase, folded)
     may_occur(phrase, json)
-    assert time.thread_time() - began < 0.4
+    assert time.thread_time() - began < 0.1
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_long_text_is_folded_in_bounded_time(unit: str) -> None:
     text = unit * (K // len(unit.encode()))
     began = time.thread_time()
     fold([text])
-    assert time.thread_time() - began < 0.4
+    assert time.thread_time() - began < 0.1
 
 
 @pytest.mark.parametrize("unit", ["\ufdfa", "\ufdfa\u0301", "\U0001d15f"])
