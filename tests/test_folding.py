@@ -8,7 +8,7 @@ import subprocess
 import unicodedata
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import hypothesis.strategies as st
 import pytest
@@ -47,6 +47,17 @@ def test_python_and_javascript_take_the_same_characters_for_equal() -> None:
     pairs = {(searchable(char), there.get(char, char)) for char in in_both}
     # One text may differ, as JavaScript folds Cherokee to small letters, but not what equals what.
     assert len({one for one, _ in pairs}) == len(pairs) == len({other for _, other in pairs})
+
+
+@pytest.mark.parametrize("end", [0x10000, 0x20000])
+@pytest.mark.parametrize("name", ["M", "So"])
+def test_the_marks_and_symbols_are_those_of_the_unicode_tables(
+    name: Literal["M", "So"], end: int
+) -> None:
+    listed = re.compile(f"[{folding.of_category(name, end)}]")
+    for char in map(chr, range(0x20000)):
+        wanted = ord(char) < end and unicodedata.category(char).startswith(name)
+        assert (listed.match(char) is not None) == wanted, hex(ord(char))
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ def small_bounds() -> Iterator[None]:
         patch.setattr(postings, "_READY_FROM", 4)
         patch.setattr(postings, "_GRAIN", 2)
         patch.setattr(postings, "_ENTERED", 2)
+        patch.setattr(postings, "_JOINED", 3)
+        patch.setattr(postings, "_ADDED", 4)
         patch.setattr(postings, "_RARE", 3)
         patch.setattr(postings, "_MAX_LETTERS", 4)
         patch.setattr(postings, "_OVERLAP", 2)

@@ -13,7 +13,7 @@ from hypothesis import given
 
 from livelog.index.folding import searchable
 from livelog.index.terms import terms
-from livelog.index.text import Phrase, fold, may_occur, occurs, phrases, split
+from livelog.index.text import Phrase, _in_json, fold, may_occur, occurs, phrases, split
 from livelog.wire.messages import AnyMessage
 
 letters = st.text(
@@ -187,7 +187,7 @@ def test_a_phrase_takes_time_linear_in_the_text(phrase: Phrase, text: str) -> No
     began = time.thread_time()
     assert not occurs(phrase, folded)
     may_occur(phrase, json)
-    assert time.thread_time() - began < 0.4
+    assert time.thread_time() - began < 0.1
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_long_text_is_folded_in_bounded_time(unit: str) -> None:
     text = unit * (K // len(unit.encode()))
     began = time.thread_time()
     fold([text])
-    assert time.thread_time() - began < 0.4
+    assert time.thread_time() - began < 0.1
 
 
 @pytest.mark.parametrize("unit", ["\ufdfa", "\ufdfa\u0301", "\U0001d15f"])
@@ -225,6 +225,17 @@ def test_names_that_grow_take_bounded_time(unit: str) -> None:
     began = time.thread_time()
     terms(message)
     assert time.thread_time() - began < 0.4
+
+
+def test_every_word_of_a_long_phrase_is_looked_for_in_json_and_few_are_followed() -> None:
+    phrase = tuple(f"w{number}" for number in range(32))
+    json = msgspec.json.encode({"a": " ".join(phrase)})
+    assert may_occur(phrase, json)
+    assert not may_occur((*phrase[:-1], "missing"), json)
+    assert not may_occur(phrase, json.replace(b"w2 w3", b"w3 w2"))
+    together = _in_json(phrase)
+    assert together is not None
+    assert len(together.others) < 4, "an expression for all takes long to compile"
 
 
 def test_a_phrase_that_nearly_occurs_everywhere_costs_no_more_than_reading_the_text() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from collections import Counter
 from collections.abc import Callable, Hashable
 
 from livelog.errors import SERVER_ERROR, RefusedError
@@ -58,14 +57,14 @@ class Account:
         self.total = 0
         self._changed = changed
         self._held: dict[int, tuple[object, Hashable, int]] = {}
-        self._by_owner: Counter[Hashable] = Counter()
+        self._by_owner: dict[Hashable, int] = {}
 
     def hold(self, holder: object, size: int, owner: Hashable = None) -> None:
         """Set what `holder` has, instead of what it had."""
         self._take_off(holder)
         if size:
             self._held[id(holder)] = holder, owner, size
-            self._by_owner[owner] += size
+            self._by_owner[owner] = self._by_owner.get(owner, 0) + size
             self.total += size
         self._changed()
 
@@ -80,7 +79,7 @@ class Account:
 
     def left(self, owner: Hashable) -> int:
         """Return the bytes that `owner` may have besides what it has."""
-        return min(self.most - self.total, self.most // 2 - self._by_owner[owner])
+        return min(self.most - self.total, self.most // 2 - self._by_owner.get(owner, 0))
 
     def _take_off(self, holder: object) -> bool:
         found = self._held.pop(id(holder), None)
@@ -96,7 +95,7 @@ class Account:
     def _check(self) -> None:
         """Assert that the sums are right."""
         assert self.total == sum(size for _, _, size in self._held.values())
-        assert self._by_owner.total() == self.total
+        assert sum(self._by_owner.values()) == self.total
         assert all(size > 0 for size in self._by_owner.values())
 
 

@@ -80,20 +80,24 @@ class _Turns:
         self._until = 0.0
         """End of the slice for work that need not wait; 0 if none has begun in this iteration."""
 
-    async def next(self) -> Slice:
-        """Wait for a slice; there is no wait while there is time left and nothing else waits."""
-        loop = asyncio.get_running_loop()
+    def at_once(self, loop: asyncio.AbstractEventLoop) -> float:
+        """Return the end of the slice for work that need not wait; 0 if it has to."""
+        if self._waiting:
+            return 0.0
         now = perf_counter()
+        if not self._until:
+            self._until = now + SLICE_SECONDS
+            loop.call_soon(self._end_iteration)
+        return self._until if now < self._until else 0.0
+
+    async def next(self, loop: asyncio.AbstractEventLoop) -> float:
+        """Wait for a slice and return its end."""
         if not self._waiting:
-            if not self._until:
-                self._until = now + SLICE_SECONDS
-                loop.call_soon(self._end_iteration)
-            if now < self._until:
-                return Slice(self._until - now)
             loop.call_soon(self._grant, loop)
         mine = loop.create_future()
         self._waiting.append(mine)
-        return Slice(await mine)
+        seconds: float = await mine
+        return perf_counter() + seconds
 
     def _end_iteration(self) -> None:
         self._until = 0.0
@@ -119,12 +123,14 @@ async def interleaved(steps: Steps[Result]) -> Result:
 
     The result is returned in the iteration of the loop in which the last step was made.
     """
-    turns = _turns.setdefault(asyncio.get_running_loop(), _Turns())
+    loop = asyncio.get_running_loop()
+    turns = _turns.get(loop) or _turns.setdefault(loop, _Turns())
     while True:
-        slice = await turns.next()
+        # Short work, as most searches are, is done without a wait, a future or another task.
+        until = turns.at_once(loop) or await turns.next(loop)
         try:
             next(steps)  # however short the slice is, the work advances
-            while not slice.is_over():
+            while perf_counter() < until:
                 next(steps)
         except StopIteration as stop:
             result: Result = stop.value

@@ -18,6 +18,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from itertools import islice
+from typing import Literal
 
 UNICODE = int(unicodedata.unidata_version.split(".")[0])
 """Version of the character tables: with another one, texts may be folded in another way."""
@@ -57,15 +58,41 @@ _EXPANDING = (
 """The characters that become three or more, notes that become two, and some between them."""
 
 
-_CATEGORIES = "".join(map(unicodedata.category, map(chr, range(0x20000))))
-"""Two letters a character; behind these are ideographs, private use and what is not assigned."""
+_END = 0x20000
+"""Behind it are ideographs, private use and what is not assigned."""
+
+_UNIFORM = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xAC00, 0xF900), (0x17000, 0x18B00))
+"""Ideographs, syllables, surrogates and private use: neither marks nor symbols, in any version.
+Each process makes the table when it starts, and needs half the time without them."""
 
 
-def of_category(name: str, end: int) -> str:
+def _categories() -> str:
+    """Return the category of each character below `_END`, in two letters."""
+    found, first = list[str](), 0
+    for start, end in (*_UNIFORM, (_END, _END)):
+        found += map(unicodedata.category, map(chr, range(first, start)))
+        found += ["--"] * (end - start)
+        first = end
+    return "".join(found)
+
+
+def _spans(pattern: str, table: str) -> list[tuple[int, int]]:
+    return [(found.start() // 2, found.end() // 2) for found in re.finditer(pattern, table)]
+
+
+def _all_spans() -> dict[str, list[tuple[int, int]]]:
+    table = _categories()
+    return {"M": _spans("(?:M.)+", table), "So": _spans("(?:So)+", table)}
+
+
+_SPANS = _all_spans()
+"""The runs of marks and of symbols."""
+
+
+def of_category(name: Literal["M", "So"], end: int) -> str:
     """Return the characters of a Unicode category below `end` as what stands inside a `[]`."""
-    pattern = "(?:" + name + "." * (2 - len(name)) + ")+"
-    spans = [found.span() for found in re.finditer(pattern, _CATEGORIES[: 2 * end])]
-    return "".join(f"{chr(start // 2)}-{chr(end // 2 - 1)}" for start, end in spans)
+    spans = [(first, min(stop, end)) for first, stop in _SPANS[name] if first < end]
+    return "".join(f"{chr(first)}-{chr(stop - 1)}" for first, stop in spans)
 
 
 _EXPANDS = re.compile(f"[{_EXPANDING}]")
@@ -78,14 +105,14 @@ _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 def _long_run(end: int) -> re.Pattern[str]:
     # Half-width sound marks are letters, but become marks.
     marks = of_category("M", end) + "\uff9e\uff9f"
-    run = f"([{marks}]{{{MAX_MARKS}}})[{marks}]+"
+    run = f"[{marks}]{{{MAX_MARKS + 1},}}"
     if end > 0x10000:  # most characters are not to be looked for in the list
         run = f"(?=[{of_category('M', 0x10000)}\uff9e\uff9f\U00010000-\U0001efff]){run}"
     return re.compile(run)
 
 
 # Two, since a class of characters is looked up in a table up to U+FFFF, and above in a list.
-_LONG_RUN, _BASIC_LONG_RUN = _long_run(0x20000), _long_run(0x10000)
+_LONG_RUN, _BASIC_LONG_RUN = _long_run(_END), _long_run(0x10000)
 # All that the steps below look for, or that becomes it; most scripts have none of it.
 _SPECIAL = re.compile(
     f"[\u0130{_IGNORABLE}{_TATWEEL}{_HEBREW_POINTS}{_ARABIC_POINTS}{_EXPANDING}"
@@ -135,7 +162,11 @@ def _folded(text: str, drop: Step) -> str:
 def _composed(text: str) -> str:
     """Return NFKC of `text`, with the first of the marks in long runs only."""
     long_run = _LONG_RUN if _ASTRAL.search(text) else _BASIC_LONG_RUN
-    return _nfkc(long_run.sub(r"\1", text))
+    return _nfkc(long_run.sub(_beginning, text))
+
+
+def _beginning(run: re.Match[str]) -> str:
+    return run[0][:MAX_MARKS]
 
 
 def _nfkc(text: str) -> str:

@@ -18,6 +18,7 @@ tracks: it does not walk through them, however many words there are.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from operator import add
@@ -167,8 +168,13 @@ class NGrams:
     def words(self, numbers: Iterable[int]) -> list[str]:
         """Return the words with these numbers, without those that have been dropped."""
         # Without a call for each: searches spend most of their time here.
-        runs, end = self._words, self.end
-        return [word for n in numbers if n < end and (word := runs[n // _RUN].get(n))]
+        found: list[str] = []
+        wanted, at = sorted(numbers), 0
+        for run, known in enumerate(self._words):
+            first, at = at, bisect_left(wanted, (run + 1) * _RUN, at)
+            if first < at:
+                found += filter(None, map(known.get, wanted[first:at]))
+        return found
 
     @property
     def is_behind(self) -> bool:

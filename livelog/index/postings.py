@@ -26,7 +26,7 @@ from struct import Struct
 from pyroaring import BitMap
 
 from livelog.index.ngrams import MAX_QUEUED, NGrams, Roomy
-from livelog.index.plan import Steps
+from livelog.index.plan import Steps, finish
 
 _RARE = 384
 """Positions up to which an array is the smaller form; in a large window they lie far apart."""
@@ -36,6 +36,12 @@ _READY_FROM = 2000
 
 _GRAIN = 128
 """Words that are handled in one step: about a tenth of a millisecond."""
+
+_JOINED = 1024
+"""Words whose positions are gathered in one step of a search; most have a few."""
+
+_ADDED = 1 << 14
+"""Positions that are added to a bitmap in one step."""
 
 _ENTERED = 32
 """Words that are entered with each message while too many are queued; few bring more new ones."""
@@ -51,8 +57,6 @@ _POSITION_BYTES = 4
 """Memory of a word without its n-grams, and of a position."""
 
 _position = Struct("=I")
-_NOTHING = BitMap()
-
 Positions = bytearray | BitMap
 
 
@@ -138,11 +142,7 @@ class Postings:
                 # All entered words with the gram are in its ready list; only the others are left.
                 numbers -= self._ngrams.entered_with(gram)
                 joined |= self._of_mark[mark]
-        remaining = iter(numbers)
-        while chosen := list(islice(remaining, _GRAIN)):
-            joined |= self._joined(chosen)
-            yield
-        return joined
+        return joined | (yield from self._joining(numbers))
 
     def sweep(self, start: int) -> Steps[None]:
         """Remove the positions below `start`, in steps, and forget words without any other."""
@@ -221,11 +221,23 @@ class Postings:
 
     def _joined(self, numbers: Iterable[int]) -> BitMap:
         """Join the positions of these words."""
-        found = [*map(self._of_word.__getitem__, self._ngrams.words(numbers))]
-        joined = BitMap.union(_NOTHING, *[one for one in found if type(one) is BitMap])
-        # Arrays after the bitmaps, since many are added fastest to many; joined as bytes, so that
-        # one call adds them all.
-        joined.update(array("I", b"".join([one for one in found if type(one) is bytearray])))
+        return finish(self._joining(numbers))
+
+    def _joining(self, numbers: Iterable[int]) -> Steps[BitMap]:
+        """Join the positions of these words, in steps."""
+        joined, remaining = BitMap(), iter(numbers)
+        while chosen := list(islice(remaining, _JOINED)):
+            found = [*map(self._of_word.__getitem__, self._ngrams.words(chosen))]
+            bitmaps = [one for one in found if type(one) is BitMap]
+            for first in range(0, len(bitmaps), _GRAIN):
+                joined = BitMap.union(joined, *bitmaps[first : first + _GRAIN])
+                yield
+            # Arrays after the bitmaps, since many are added fastest to many; joined as bytes, so
+            # that one call adds them all.
+            rare = array("I", b"".join([one for one in found if type(one) is bytearray]))
+            for first in range(0, len(rare), _ADDED):
+                joined.update(rare[first : first + _ADDED])
+                yield
         return joined
 
     def _check(self, kept: BitMap) -> None:

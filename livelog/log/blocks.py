@@ -7,6 +7,7 @@ track as soon as it has seen that they hold nothing but bytes; it visits the lis
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import chain
 
 from pyroaring import BitMap
@@ -38,6 +39,11 @@ class Blocks:
     def __getitem__(self, position: int) -> bytes:
         block, place = divmod(position - self._base, _SIZE)
         return self._blocks[block][place]
+
+    def picked(self, positions: Iterable[int]) -> list[bytes]:
+        """Return the frames at some positions, in the order of these."""
+        blocks, base = self._blocks, self._base  # without a call for each
+        return [blocks[(at - base) // _SIZE][(at - base) % _SIZE] for at in positions]
 
     def between(self, first: int, end: int) -> list[bytes]:
         """Return the frames from `first` up to `end`."""

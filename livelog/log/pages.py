@@ -51,8 +51,11 @@ def reach(newer: list[bytes], limit: int, nearest: int, max_bytes: int) -> range
 def joined(newer: list[bytes], older: Page, nearest: int, ahead: int, max_bytes: int) -> Page:
     """Put a page together: frames in the window, and behind them those that the store has."""
     found = [*newer, *older.payloads]
-    kept = fitting(len(found), nearest, lambda place: len(found[place]), max_bytes)
-    fresh = [frames.payload(frame) for frame in newer[kept.start : kept.stop]]
+    if sum(map(len, found)) <= max_bytes:  # nearly every page
+        kept = range(len(found))
+    else:
+        kept = fitting(len(found), nearest, lambda place: len(found[place]), max_bytes)
+    fresh = frames.unframed(newer[kept.start : kept.stop])
     stored = found[max(kept.start, len(newer)) : kept.stop]
     return Page(
         fresh + stored,

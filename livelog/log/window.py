@@ -13,7 +13,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from itertools import accumulate
 from operator import itemgetter
 from typing import Any
@@ -95,13 +95,13 @@ class Matches:
 
     def payloads(self, offset: int, limit: int) -> list[bytes]:
         """Return up to `limit` messages from `offset` on, newest first."""
-        return [*map(frames.payload, self.frames(offset, limit))]
+        return frames.unframed(self.frames(offset, limit))
 
     def frames(self, offset: int, limit: int) -> list[bytes]:
         """Return the frames of these messages, which are not copied."""
         last = self.total - offset
         chosen = self._positions[max(0, last - limit) : max(0, last)]
-        return [self._window.frame(position) for position in reversed(chosen)]
+        return self._window.frames(reversed(chosen))
 
 
 class Window:
@@ -151,6 +151,8 @@ class Window:
         self._sweeping: Generator[None, None, None] | None = None
         self._unweighed = 0
         """Total size of the frames that came, were indexed or went since the index was weighed."""
+        self._weighed = 0.0
+        """Memory of the kept messages and of their part of the index, as it was weighed last."""
 
     def __len__(self) -> int:
         return self._frames.end - self._frames.start
@@ -217,7 +219,7 @@ class Window:
         self._evict(len(self) - self.max_messages)
         if self._unweighed < min(_WEIGHED_BYTES, self.max_bytes // 64):
             return
-        while self._is_full:
+        while self._is_full():
             if not self._evict(min(len(self) // _SHED + 1, len(self) - 1)):
                 return  # the others are not safe
         self._unweighed = 0
@@ -227,7 +229,8 @@ class Window:
     def bound(self, max_bytes: int) -> None:
         """Bound the memory anew; what is safe is evicted beyond it."""
         before, self.max_bytes = self.max_bytes, max_bytes
-        if max_bytes < before:
+        # Not again, when nothing has come since and it is not too much: answers change the bound.
+        if max_bytes < before and (self._unweighed or self._weighed > max_bytes):
             self._unweighed += max_bytes
             self.evict(self._safe_upto)
 
@@ -237,10 +240,10 @@ class Window:
         indexed = self._bytes - self._waiting_bytes
         return self._index.memory * self._unswept / (indexed + self._unswept or 1)
 
-    @property
     def _is_full(self) -> bool:
-        """Tell whether the kept messages and their part of the index take more than `max_bytes`."""
-        return len(self) > 1 and self.memory - self._garbage > self.max_bytes
+        """Weigh the kept messages and their part of the index: are they more than `max_bytes`?"""
+        self._weighed = self.memory - self._garbage
+        return len(self) > 1 and self._weighed > self.max_bytes
 
     def trim(self, upto: int) -> None:
         """Evict all messages up to this seq."""
@@ -454,13 +457,13 @@ class Window:
         """Return the position of the oldest message with a seq above this one."""
         return self._base + bisect_right(self._seqs, seq, lo=self._frames.start - self._base)
 
-    def frame(self, position: int) -> bytes:
-        """Return the frame of the message at a position."""
-        return self._frames[position]
+    def frames(self, positions: Iterable[int]) -> list[bytes]:
+        """Return the frames of the messages at some positions, in the order of these."""
+        return self._frames.picked(positions)
 
     def payload(self, position: int) -> bytes:
         """Return the message at a position."""
-        return frames.payload(self.frame(position))
+        return frames.payload(self._frames[position])
 
     def _mentions(self, position: int, phrases: Sequence[Phrase]) -> Generator[None, None, bool]:
         """Tell whether the message at `position` is still there and has `phrases` in its text."""

@@ -31,7 +31,7 @@ class Hosts:
         if self._listed is None:
             return True
         name = normal_host(host)
-        return bool(name) and matches(name, self._listed)
+        return name in self._listed or (bool(name) and matches(name, self._listed))
 
 
 def hosts_of(net: Net, listening: Iterable[str]) -> Hosts:

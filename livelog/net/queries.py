@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -59,7 +58,7 @@ async def history(
     Raises `RefusedError` for an invalid query or place, or a type that it may not read.
     """
     query = compile_query(principal, command.filters)
-    page = await log.read(query, replace(_span(command), max_bytes=max_bytes), owner)
+    page = await log.read(query, _span(command, max_bytes), owner)
     return History(
         messages=[Raw(payload) for payload in page.payloads],
         total_count=page.total,
@@ -136,12 +135,12 @@ def command_of(shape: type[Reading], parameters: list[tuple[str, str]]) -> Readi
         raise validation.refusal_of_parameters(error, shape, data) from None
 
 
-def _span(command: GetHistory) -> Span:
+def _span(command: GetHistory, max_bytes: int) -> Span:
     """Return the place of the page that is asked for. Raises `RefusedError` when several are."""
     places = [(anchor, getattr(command, anchor)) for anchor in _ANCHORS]
     given = [(anchor, seq) for anchor, seq in places if seq is not UNSET]
     if not given:
-        return Span(command.limit, command.offset)
+        return Span(command.limit, command.offset, max_bytes=max_bytes)
     if len(given) > 1 or command.offset:
         other = given[1][0] if len(given) > 1 else "offset"
         issue = f"cannot be combined with {given[0][0]}"
@@ -149,4 +148,4 @@ def _span(command: GetHistory) -> Span:
             PROTOCOL_ERROR, other, issue, allowed="one of offset, before, after, around"
         )
     anchor, seq = given[0]
-    return Span(command.limit, anchor=anchor, seq=seq)
+    return Span(command.limit, anchor=anchor, seq=seq, max_bytes=max_bytes)

@@ -9,7 +9,7 @@ library.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 _FIN_TEXT = 0x81  # FIN bit and opcode 1
 # A length below 126 stands in the second byte; 126 and 127 say that 16 or 64 bits follow it.
@@ -36,6 +36,12 @@ def head_size(frame: bytes) -> int:
 def payload(frame: bytes) -> bytes:
     """Return the payload of `frame`."""
     return frame[head_size(frame) :]
+
+
+def unframed(frames: Iterable[bytes]) -> list[bytes]:
+    """Return the payload of each frame."""
+    head = _HEAD_SIZE.get  # without a call of `payload` for each: a page has many
+    return [frame[head(frame[1], 2) :] for frame in frames]
 
 
 def payloads(data: bytes) -> Iterator[bytes]:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from email.utils import formatdate
+from functools import lru_cache
 from typing import NamedTuple, cast
 
 from livelog.errors import SERVER_ERROR, RefusedError
@@ -45,6 +47,12 @@ _SLOWEST = 1024
 """Bytes a second that a client must read at least of what waits for it, or it is stalled."""
 _SAFE = ("GET", "HEAD")
 """Methods of requests whose answers are not worth the work for a client that is gone."""
+
+
+@lru_cache(maxsize=1)
+def _date(now: int) -> str:
+    """Return the time, in seconds since 1970, as RFC 9110 section 5.6.7 has it."""
+    return formatdate(now, usegmt=True)
 
 
 class Pending(NamedTuple):
@@ -207,10 +215,10 @@ class HttpConnection(asyncio.Protocol):
 
     def _count_bodies(self) -> None:
         """Count the bodies that have arrived; refuse the last one if there is no room for it."""
-        waiting = sum(len(each.request.body) for each in self.pending)
-        current = self.parser.request
-        size = waiting + (len(current.body) if self.parser.stage == "body" else 0)
-        memory = self.context.memory
+        current, memory = self.parser.request, self.context.memory
+        size = len(current.body) if self.parser.stage == "body" else 0
+        for each in self.pending:
+            size += len(each.request.body)
         if not (size or memory.bodies.size_of(self)):
             return
         owner = queries.owner(current.principal, current.address or self.address)
@@ -350,7 +358,7 @@ class HttpConnection(asyncio.Protocol):
     def _serialized(self, response: Response, request: Request, *, keep_alive: bool) -> bytes:
         cors = self.context.origins.headers(request.header("origin")) if request.admitted else {}
         with_body = request.method != "HEAD"
-        date = formatdate(usegmt=True)
+        date = _date(int(time.time()))
         return response.serialize(date, cors, keep_alive=keep_alive, body=with_body)
 
     # Ends.

@@ -113,8 +113,10 @@ async def _may_inspect(context: Context, request: Request) -> bool:
 
 async def asyncapi_document(context: Context, request: Request) -> Response:
     """Return the protocol of the WebSocket as an AsyncAPI document."""
-    context.memory.reserve_answer(request, _owner(request))
-    return _held(context, request, Response(asyncapi.document(WEBSOCKET_PATH, context.version)))
+    owner = _owner(request)
+    context.memory.reserve_answer(request, owner)
+    document = asyncapi.document(WEBSOCKET_PATH, context.version)
+    return _held(context, request, owner, Response(document))
 
 
 async def history(context: Context, request: Request) -> Response:
@@ -139,12 +141,12 @@ async def _page(context: Context, request: Request, read: queries.Read, command:
     most = context.memory.reserve_answer(request, owner)
     page = await read(context.log, request.principal, owner, command, most)
     await queries.pause(page)
-    return _held(context, request, _event(page))
+    return _held(context, request, owner, _event(page))
 
 
-def _held(context: Context, request: Request, response: Response) -> Response:
+def _held(context: Context, request: Request, owner: Owner, response: Response) -> Response:
     """Count a large response, until the connection has sent it."""
-    context.memory.answers.hold(request, len(response.body), _owner(request))
+    context.memory.answers.hold(request, len(response.body), owner)
     return response
 
 
@@ -282,7 +284,7 @@ async def asset(context: Context, request: Request) -> Response:
     context.memory.reserve_answer(request, _owner(request))
     found = ASSETS[request.path]
     response = Response(found.body, content_type=found.content_type, headers=HEADERS)
-    return _held(context, request, response)
+    return _held(context, request, _owner(request), response)
 
 
 Handler = Callable[[Context, Request], Awaitable[Response]]

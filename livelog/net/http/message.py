@@ -23,6 +23,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 """The interim response to `Expect: 100-continue` (RFC 9110 section 10.1.1)."""
 
 _ORIGIN = re.compile(r"^https?://([^/?#]*)/?", re.IGNORECASE)
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}
 _NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}  # no response is to be run as a script
 
 
@@ -141,7 +142,7 @@ class Response:
         """
         headers = {**_NO_SNIFFING, **more, **self.headers}
         head = [
-            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}",
+            _STATUS_LINES[self.status],
             f"Date: {date}",
             f"Content-Type: {self.content_type}",
             f"Content-Length: {len(self.body)}",
