@@ -1,6 +1,7 @@
 /* Requests of one kind: sent in order, a few at a time, and again after a lost connection. After a
  * rate limit the rest of the queue goes one by one, at the interval that the server has named. */
 import { retryDelay } from "./backoff.js";
+import { Deadlines } from "./deadlines.js";
 import { RATE_LIMITED } from "./errors.js";
 import { encode } from "./frames.js";
 
@@ -15,6 +16,7 @@ export class RequestQueue {
   #queue = [];
   #count = 0;
   #inFlight = new Map(); // request id → request
+  #deadlines;
   #interval = 0; // milliseconds between two requests after a rate limit, otherwise 0
   #timer = 0; // until the next request may go
   #open = false;
@@ -27,6 +29,7 @@ export class RequestQueue {
     this.#limit = limit;
     this.#send = send;
     this.#throttled = throttled;
+    this.#deadlines = new Deadlines(clock, (id, error) => this.refuse(id, error));
   }
 
   /** Queue a command; resolve to the fields of its answer. What is queued is text: it cannot fail
@@ -67,6 +70,7 @@ export class RequestQueue {
     this.#timer = 0;
     this.#requeue(...this.#inFlight.values());
     this.#inFlight.clear();
+    this.#deadlines.clear();
   }
 
   /** Reject all requests, now and from now on. */
@@ -75,6 +79,7 @@ export class RequestQueue {
     const all = [...this.#queue, ...this.#inFlight.values()];
     this.#queue = [];
     this.#inFlight.clear();
+    this.#deadlines.clear();
     for (const request of all) reject(request, error);
   }
 
@@ -123,6 +128,7 @@ export class RequestQueue {
       else {
         this.#inFlight.set(request.id, request);
         this.#send(request.text);
+        this.#deadlines.begin(request.id, request.action);
       }
     }
   }
@@ -142,11 +148,12 @@ export class RequestQueue {
   #take(id) {
     const request = this.#inFlight.get(id);
     this.#inFlight.delete(id);
+    this.#deadlines.end(id);
     return request;
   }
 
   #giveUp(request, reason) {
-    this.#inFlight.delete(request.id);
+    this.#take(request.id);
     this.#queue = this.#queue.filter((other) => other !== request);
     reject(request, reason);
     this.#sendNext();
