@@ -36,15 +36,16 @@ from livelog.errors import (
     RefusedError,
 )
 from livelog.fanout.audience import Reader
+from livelog.index.paging import Chunk
 from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.transport import half_close
-from livelog.net.websocket import backpressure, dispatch, inbox, session
+from livelog.net.websocket import backpressure, dispatch, inbox, session, visible
 from livelog.net.websocket.inbox import Inbox
 from livelog.net.websocket.keepalive import Due, Keepalive
 from livelog.wire import frames
 from livelog.wire.commands import RequestId
-from livelog.wire.events import Connected, Disconnected, Event, encoder, error
+from livelog.wire.events import Connected, Disconnected, Event, Gap, encoder, error
 from livelog.wire.ids import uuid7
 
 _log = logging.getLogger(__name__)
@@ -223,6 +224,10 @@ class Connection(asyncio.Protocol):
         again = round(1000 * (refused.retry_after or 0))
         self.refuse(refused)
         self.close(refused.code, refused.issue, again=again)
+
+    def gap(self, start: int, chunk: Chunk) -> Gap:
+        """Return the event for what is lost between the seq `start` and a chunk."""
+        return visible.gap(self, start, chunk)
 
     def identify(self, principal: Principal) -> None:
         """Begin or renew the session. Raises `RefusedError`."""
