@@ -387,3 +387,17 @@ test("a command that was lost with its connection has its whole time on the next
   TestSocket.last.receive({ action: "published", id: "m1", seq: 3, request_id });
   assert.equal((await call).seq, 3);
 });
+
+test("a command that ends one connection after the other is given up, all else lives", async () => {
+  const { live, clock } = client();
+  const refused = assert.rejects(live.publish(text("deadly")), { code: 1006, message: /8 connections/ });
+  await Promise.resolve();
+  for (let time = 0; time < 8; time += 1) {
+    assert.deepEqual(contents(), ["deadly"]);
+    reconnect({ live, clock }, 1011);
+  }
+  await refused;
+  assert.deepEqual(contents(), []);
+  live.publish(text("next"));
+  assert.deepEqual(contents(), ["next"]);
+});

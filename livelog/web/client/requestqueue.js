@@ -2,11 +2,13 @@
  * rate limit the rest of the queue goes one by one, at the interval that the server has named. */
 import { retryDelay } from "./backoff.js";
 import { Deadlines } from "./deadlines.js";
-import { RATE_LIMITED } from "./errors.js";
+import { ABNORMAL, LiveLogError, RATE_LIMITED } from "./errors.js";
 import { encode } from "./frames.js";
 
 /** Requests without an answer that may be under way at once. */
 const MAX_IN_FLIGHT = 20;
+/** Connections that may end while the same request waits for its answer: it may be what ends them. */
+const MAX_CONNECTIONS = 8;
 
 export class RequestQueue {
   #clock;
@@ -43,7 +45,7 @@ export class RequestQueue {
       if (refusal) throw refusal;
       this.#count += 1;
       const { action } = command;
-      const request = { id, action, text, place: this.#count, resolve, reject, signal };
+      const request = { id, action, text, place: this.#count, lost: 0, resolve, reject, signal };
       request.abort = () => this.#giveUp(request, signal.reason);
       signal?.addEventListener("abort", request.abort, { once: true });
       this.#queue.push(request);
@@ -63,14 +65,20 @@ export class RequestQueue {
     });
   }
 
-  /** The connection is lost: requests without an answer go back into the queue. */
+  /** The connection is lost: requests without an answer go back into the queue, but for those that
+   * have lost too many. */
   shut() {
     this.#open = false;
     this.#clock.clearTimeout(this.#timer);
     this.#timer = 0;
-    this.#requeue(...this.#inFlight.values());
+    const waiting = [...this.#inFlight.values()];
     this.#inFlight.clear();
     this.#deadlines.clear();
+    for (const request of waiting) request.lost += 1;
+    this.#requeue(...waiting.filter(({ lost }) => lost < MAX_CONNECTIONS));
+    for (const request of waiting) {
+      if (request.lost >= MAX_CONNECTIONS) reject(request, fatal(request));
+    }
   }
 
   /** Reject all requests, now and from now on. */
@@ -158,6 +166,11 @@ export class RequestQueue {
     reject(request, reason);
     this.#sendNext();
   }
+}
+
+function fatal({ action }) {
+  const issue = `${MAX_CONNECTIONS} connections ended before the answer to ${action}`;
+  return new LiveLogError(ABNORMAL, `${issue}; it may have been carried out`);
 }
 
 function reject(request, error) {
