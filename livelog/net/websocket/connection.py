@@ -50,6 +50,11 @@ from livelog.wire.ids import uuid7
 
 _log = logging.getLogger(__name__)
 
+_PIECE_BYTES = 8192
+"""Bytes that are parsed at once: at most 1365 frames, which take some milliseconds."""
+_LATE_FRAMES = 4096
+"""Frames in one read after our close frame; a peer cannot know of the close while it sends them."""
+
 
 class Connection(asyncio.Protocol):
     """A WebSocket after its handshake."""
@@ -131,7 +136,7 @@ class Connection(asyncio.Protocol):
         """Drop the connection at once."""
         self.transport.abort()
 
-    def _guarded(self, act: Callable[..., None], *args: object) -> None:
+    def _guarded(self, act: Callable[..., object], *args: object) -> None:
         """Run what an outside event set off; an internal error ends this connection only."""
         try:
             act(*args)
@@ -146,16 +151,33 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes from the peer."""
         self.keepalive.heard = self.context.loop.time()
-        self._guarded(self._receive, data)
+        self._guarded(self._receive_much if len(data) > _PIECE_BYTES else self._receive, data)
 
     def eof_received(self) -> None:
         """Note that the peer will send no more: the transport closes by itself."""
         self.websocket.receive_eof()
 
-    def _receive(self, data: bytes) -> None:
+    def _receive_much(self, data: bytes) -> None:
+        """Take a large read in pieces, so that a flood is noticed before all of it is parsed.
+
+        A read may be of forty thousand frames; a peer that sends on after our close is dropped.
+        """
+        late = 0
+        for start in range(0, len(data), _PIECE_BYTES):
+            was_closing = self.closing
+            count = self._receive(data[start : start + _PIECE_BYTES])
+            late += count if was_closing else 0
+            if late > _LATE_FRAMES:
+                self.transport.abort()
+            if self.transport.is_closing():
+                return
+
+    def _receive(self, data: bytes) -> int:
+        """Take bytes from the peer; return the number of frames in them."""
         was_closing = self.closing
         self.websocket.receive_data(data)
-        for frame in self.websocket.events_received():
+        received = self.websocket.events_received()
+        for frame in received:
             assert isinstance(frame, Frame)  # requests are parsed at the HTTP door
             if frame.opcode is Opcode.CLOSE:
                 self._peer_closes()
@@ -169,6 +191,7 @@ class Connection(asyncio.Protocol):
             self._count_unfinished()
         if not self.leaving:
             self._pump(only_the_end=was_closing)
+        return len(received)
 
     def _answer_ping(self, ping: Frame) -> None:
         """Send a pong: behind the replies to what came before the ping, ahead of later ones."""
