@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import get_args
 
 import hypothesis.strategies as st
@@ -14,11 +15,13 @@ import pytest
 from hypothesis import given
 
 from livelog import ConnectionEndedError, Gap, RefusedError, Status, Subscription, connect
+from livelog.client import connection
 from livelog.client.backoff import DELAYS, LONGEST, SHORTEST, Clock, held
 from livelog.client.client import Client
 from livelog.client.decoding import decode
 from livelog.client.errors import refusal
 from livelog.client.reconnecting import HEARTBEAT
+from livelog.errors import SERVER_ERROR
 from livelog.wire.events import AnyEvent, Error
 from tests.support.following import impatient_sleep
 from tests.support.hostile import ID, PROBE, Case, Close, Expected, Frame, Hostile, cases, playing
@@ -164,3 +167,36 @@ def test_no_event_is_too_odd_to_be_read_or_passed_over(action: str, fields: Json
     if isinstance(event, Error):
         refused = refusal(event)
         assert held(refused.retry_after, 1) <= LONGEST
+
+
+@on_uvloop
+async def test_commands_that_are_never_answered_are_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.05)
+    calls: dict[str, Callable[[Client], Awaitable[object]]] = {
+        "publish": lambda log: log.publish(user("x")),
+        "get_history": lambda log: log.history(),
+        "search": lambda log: log.search("x"),
+    }
+    for action, call in calls.items():
+        case = Case("silence", Expected(), instead=action)
+        async with playing(case) as hostile, connect(hostile.url) as log:
+            with pytest.raises(RefusedError, match="not answered") as caught:
+                await soon(call(log))
+            assert caught.value.code == SERVER_ERROR
+            assert (hostile.connections, hostile.sent(action)) == (1, 1)
+            await soon(call(log))  # the connection lives: the next one is answered
+
+
+@on_uvloop
+async def test_a_subscription_that_is_never_confirmed_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.05)
+    case = Case("silence", Expected(), instead="subscribe", plays=2)
+    clock = Clock(sleep=impatient_sleep)
+    async with playing(case) as hostile, connect(hostile.url, clock=clock) as log:
+        await soon(_until_the_probe(log.subscribe(["user"], since=0)))
+    assert hostile.sent("subscribe") == 3
+    assert hostile.connections == 1

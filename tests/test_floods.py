@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from unittest.mock import patch
 
 from tests.support.auditlog import audit_log
@@ -242,3 +243,12 @@ async def test_without_limits_there_are_none() -> None:
             await wire.send(upgrade(X_Forwarded_For=FAR), b"\xff\xff")
             await wire.upto(b'"disconnected"')
         assert (await _ask(house, FAR))[0] == 200
+
+
+@on_each_loop
+async def test_a_flood_of_empty_frames_is_dropped_before_it_is_parsed() -> None:
+    async with serving(close_timeout=60) as house:
+        client = await house.client()
+        with suppress(ConnectionError):
+            await client.send(b"\x01\x80\0\0\0\0" + b"\x00\x80\0\0\0\0" * 200_000)
+        await until(lambda: not house.inside.connections, "its end")

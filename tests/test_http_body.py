@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from livelog.errors import RefusedError
-from livelog.net.http.body import unpack
+from livelog.errors import MESSAGE_TOO_BIG, PROTOCOL_ERROR, RefusedError
+from livelog.net.http.body import messages, unpack
 from livelog.net.http.message import Request
 from tests.support.wire import (
     SAMPLES,
@@ -115,7 +115,13 @@ async def test_a_byte_order_mark_is_skipped(body: str, kind: str, count: int) ->
     ("body", "kind", "field", "place"),
     [
         ("{", "application/json", "", {}),
-        ("[1,", "application/json", "body", {}),
+        ("[1,", "application/json", "", {"index": 0}),
+        (json.dumps([user()])[:-1], "application/json", "body", {}),
+        (json.dumps([user()])[:-2], "application/json", "body", {}),
+        (json.dumps([user()])[:-1] + ",]", "application/json", "body", {}),
+        (json.dumps([user()]) + "]", "application/json", "body", {}),
+        ("[," + json.dumps(user()) + "]", "application/json", "body", {}),
+        (json.dumps([user(), user()]).replace("}, {", "} {"), "application/json", "body", {}),
         ("null", "application/json", "", {}),
         ("[]", "application/json", "body", {}),
         (" ", "application/json", "", {}),
@@ -302,3 +308,33 @@ async def test_curl_can_send_what_gzip_has_packed() -> None:
         )
         out, _ = await soon(curl.communicate(gzipped(LINES)))
         assert json.loads(out)["count"] == 50
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "steps"),
+    [
+        (b"\n" * 1_000_000, NDJSON, 16),
+        ("\ufeff\n".encode() * 10_000, NDJSON, 10_000),
+        (b"[" + b" " * 1_000_000 + b"]", "application/json", 3),
+        (b"[" + b"0," * 500_000 + b"0]", "application/json", 500_004),
+    ],
+)
+def test_a_body_is_gone_through_in_steps(body: bytes, kind: str, steps: int) -> None:
+    request = Request(headers=[("content-type", kind)], body=bytearray(body))
+    assert sum(1 for _ in messages(request, 65_536)) == steps
+
+
+@on_uvloop
+async def test_a_message_too_long_to_be_decoded_is_refused_unread() -> None:
+    async with serving() as house:
+        http = await house.http()
+        long = '{"type":"user","metadata":{"a":[' + "0," * 300_000 + "0]}}"
+        for body, kind, code, status in (
+            (long, "application/json", MESSAGE_TOO_BIG, 413),
+            (long, NDJSON, MESSAGE_TOO_BIG, 413),
+            (f"[{long}]", "application/json", PROTOCOL_ERROR, 400),
+        ):
+            answer = await http.ask("POST", "/api/messages", body, Content_Type=kind)
+            assert (answer.status, answer.json["error_code"]) == (status, code)
+        escaped = json.dumps(user("")).replace('""', '"' + "\\u0061" * 60_000 + '"')
+        assert (await http.ask("POST", "/api/messages", escaped)).status == 201

@@ -328,3 +328,76 @@ test("an internal error of the server does not end a listener", async () => {
   clock.advance(1);
   await ready;
 });
+
+test("a command that is never answered is given up, while the server answers pings", async () => {
+  const { live, clock } = client();
+  const given = [live.publish(text("x")), live.history(), live.search("x"), live.ping()];
+  const unanswered = given.map((call) => assert.rejects(call, { code: 1011, message: /not answered/ }));
+  await Promise.resolve();
+  for (let time = 0; time < 60_000; time += 5000) {
+    clock.advance(5000);
+    TestSocket.last.receive({ action: "pong", timestamp: "" });
+  }
+  await Promise.all(unanswered);
+  assert.equal(live.state.name, "connected");
+  live.close();
+  assert.equal(clock.timers.size, 0);
+});
+
+test("a subscription that is never confirmed is asked for again, and a late answer is none", async () => {
+  const { live, clock } = client();
+  const errors = [];
+  live.on("error", ({ code }) => errors.push(code));
+  const { ready } = live.listen({ types: ["user"] });
+  const asked = () => TestSocket.last.sent.filter(({ action }) => action === "subscribe");
+  await Promise.resolve();
+  for (let time = 0; time < 70_000; time += 5000) {
+    clock.advance(5000);
+    TestSocket.last.receive({ action: "pong", timestamp: "" });
+  }
+  assert.deepEqual([asked().length, errors], [2, [1011]]);
+  for (const { request_id } of asked()) {
+    TestSocket.last.receive({ action: "subscribed", message_types: ["user"], seq: 7, request_id });
+  }
+  await ready;
+  assert.equal(live.seq, 7);
+});
+
+test("a timer that was held back is no proof that a command was not answered", async () => {
+  const { live, clock } = client();
+  const call = live.history();
+  await Promise.resolve();
+  clock.advance(60_000, 3_600_000);
+  const { request_id } = TestSocket.last.sent.find(({ action }) => action === "get_history");
+  TestSocket.last.receive({ action: "history", messages: [], total_count: 0, request_id });
+  assert.deepEqual((await call).messages, []);
+});
+
+test("a command that was lost with its connection has its whole time on the next one", async () => {
+  const { live, clock } = client();
+  const call = live.publish(text("x"));
+  await Promise.resolve();
+  clock.advance(5000);
+  reconnect({ live, clock }, 1006);
+  for (let time = 0; time < 58_000; time += 2000) {
+    clock.advance(2000);
+    TestSocket.last.receive({ action: "pong", timestamp: "" });
+  }
+  const { request_id } = published()[0];
+  TestSocket.last.receive({ action: "published", id: "m1", seq: 3, request_id });
+  assert.equal((await call).seq, 3);
+});
+
+test("a command that ends one connection after the other is given up, all else lives", async () => {
+  const { live, clock } = client();
+  const refused = assert.rejects(live.publish(text("deadly")), { code: 1006, message: /8 connections/ });
+  await Promise.resolve();
+  for (let time = 0; time < 8; time += 1) {
+    assert.deepEqual(contents(), ["deadly"]);
+    reconnect({ live, clock }, 1011);
+  }
+  await refused;
+  assert.deepEqual(contents(), []);
+  live.publish(text("next"));
+  assert.deepEqual(contents(), ["next"]);
+});

@@ -167,6 +167,61 @@ async def test_resuming_from_any_seq_that_was_told_loses_and_repeats_nothing(
         assert got == [seq for seq, kind, to in published if kind == "user" or to == "u"]
 
 
+@on_uvloop
+async def test_a_gap_tells_no_seq_of_others_and_resuming_from_it_loses_nothing() -> None:
+    """Retention deletes direct messages like all others, so they are at the ends of gaps."""
+    dice = random.Random(11)
+    async with serving(**AUTH, limits=False, window_messages=12) as house:
+        for _ in range(30):
+            public, foreign = [], []
+            for share in (dice.random(), dice.choice([0, 0.1, 1])):
+                for _ in range(12):
+                    if dice.random() < share:
+                        public.append(house.publish("to all")[0])
+                    else:
+                        foreign.append(house.append(direct("ann", "bob")).seq)
+            kept = sorted([*public, *foreign])[-12]
+            since = dice.choice([1, min([*public, *foreign]) - 500])
+            for types in (["user", "dm"], ["dm"]):
+                readable = [seq for seq in public if seq >= kept and "user" in types]
+                eve = await entered(house, "eve")
+                await eve.tell("subscribe", message_types=types, since=since)
+                [gap, *rest] = [e for e in await eve.everything() if e.get("action") == "gap"]
+                assert (gap["from"], rest) == (since, [])
+                assert gap["to"] > since
+                assert not {gap["to"], gap["to"] - 1} & {*foreign}
+                again = await entered(house, "eve")
+                await again.tell("subscribe", message_types=types, since=gap["to"])
+                got = [event["seq"] for event in await again.everything() if "type" in event]
+                assert got == readable
+                eve.close()
+                again.close()
+
+
+@on_uvloop
+async def test_a_gap_of_a_reader_that_fell_behind_begins_at_no_seq_of_others() -> None:
+    async with serving(**AUTH, limits=False, window_messages=12) as house:
+        eve = await entered(house, "eve")
+        await eve.ask("subscribe", message_types=["user", "dm"])
+        [public] = house.publish("to all")
+        assert (await eve.event())["seq"] == public
+        foreign = [house.append(direct("ann", "bob")).seq for _ in range(3)]
+        reader = house.inside.connection.reader
+        house.context.catch_up.block(reader)
+        assert reader.cursor == foreign[-1]
+        foreign += [house.append(direct("ann", "bob")).seq for _ in range(20)]
+        house.context.catch_up.unblock(reader)
+        gap = await eve.event()
+        assert (gap["action"], gap["from"], gap["to"]) == ("gap", public, public + 1)
+        house.context.catch_up.block(reader)
+        foreign += [house.append(direct("ann", "bob")).seq for _ in range(20)]
+        last = house.publish(*["to all"] * 3)
+        house.context.catch_up.unblock(reader)
+        gap = await eve.event()
+        assert gap["from"] % 60_000_000 == 0
+        assert gap["to"] == last[0] - 1
+
+
 def test_the_table_of_users_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("livelog.log.newest._MAX_USERS", 3)
     newest = Newest()

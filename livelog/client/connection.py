@@ -28,6 +28,7 @@ from livelog.errors import (
     MESSAGE_TOO_BIG,
     PROTOCOL_ERROR,
     RATE_LIMIT_EXCEEDED,
+    SERVER_ERROR,
     RefusedError,
 )
 from livelog.wire.events import (
@@ -46,8 +47,10 @@ from livelog.wire.events import (
 from livelog.wire.messages import Delivered, Message
 
 _CLOSED = Loss("the client has closed the connection")
-_ANSWER_SECONDS = 10
-"""Seconds the server has to answer `authenticate`."""
+_AUTHENTICATION_SECONDS = 10
+"""Seconds the server has to answer the first `authenticate`."""
+ANSWER_SECONDS = 60.0
+"""Seconds the server has to answer a command; it gives up on a question after a sixth of that."""
 MAX_BYTES = 128 * 2**20
 """Largest incoming message: a page of 1000 messages of 64 KiB, with some room."""
 
@@ -101,8 +104,9 @@ class Connection:
         """Send a command and wait for its answer.
 
         `arrived` is called with the answer before anything that came after it is handled. Raises
-        `RefusedError` when the server refuses it or it is larger than the server takes, `Lost` when
-        the connection ends first: then the command may have been carried out or not.
+        `RefusedError` when the server refuses it, does not answer in time, or takes no command as
+        large, and `Lost` when the connection ends first. Without an answer the command may have
+        been carried out or not.
         """
         if self._loss is not None:
             raise Lost(self._loss)
@@ -115,10 +119,13 @@ class Connection:
         request = _Request(answered, command.action, len(text), arrived)
         self._requests[request_id] = request
         try:
-            # A send fails only because the connection ended, and then the answer says so.
-            with suppress(ConnectionClosed):
-                await self._websocket.send(text, text=True)
-            answer = await request.answer
+            async with asyncio.timeout(ANSWER_SECONDS):
+                # A send fails only because the connection ended, and then the answer says so.
+                with suppress(ConnectionClosed):
+                    await self._websocket.send(text, text=True)
+                answer = await request.answer
+        except TimeoutError:
+            raise _unanswered(command.action) from None
         finally:
             del self._requests[request_id]
         if isinstance(answer, Exception):
@@ -129,7 +136,7 @@ class Connection:
         """Authenticate, before anything else is sent. Raises `Lost` when that fails."""
         token = await credentials.text()
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(_AUTHENTICATION_SECONDS):
                 command = encoded({"action": "authenticate", "token": token})
                 await self._websocket.send(command.text, text=True)
                 while not isinstance(item := decode(await self._websocket.recv()), Authenticated):
@@ -261,6 +268,11 @@ class Connection:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _unanswered(action: str) -> RefusedError:
+    issue = f"{action} was not answered within {ANSWER_SECONDS:g} s; it may have been carried out"
+    return RefusedError(SERVER_ERROR, "", issue)
 
 
 def _too_big(action: str, size: int, bound: int | None = None) -> RefusedError:

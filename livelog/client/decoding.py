@@ -107,7 +107,7 @@ def _loosely(data: str | bytes, error: Exception) -> Delivered | AnyEvent | None
     """Decode as much as possible of what does not follow this version of the protocol."""
     plain: Any = None
     with suppress(*_UNREADABLE):
-        plain = json.loads(data)  # takes numbers of any size
+        plain = json.loads(data, parse_constant=_refuse)  # takes numbers of any size
     if isinstance(plain, dict):
         action, seq, request_id = (plain.get(name) for name in ("action", "seq", "request_id"))
         with suppress(*_UNREADABLE):
@@ -123,6 +123,11 @@ def _loosely(data: str | bytes, error: Exception) -> Delivered | AnyEvent | None
             return _unreadable_answer(request_id, error)  # without one the request waits for ever
     _pass_over(str(error))
     return None
+
+
+def _refuse(constant: str) -> None:
+    """Refuse `NaN` and `Infinity`, which are no JSON, though Python would read them."""
+    raise ValueError(f"{constant} is invalid: must be JSON")
 
 
 def _placed(event: AnyEvent) -> AnyEvent:

@@ -14,7 +14,9 @@ from typing import Protocol
 
 from livelog.budget.owner import Owner
 from livelog.errors import RefusedError
+from livelog.index.paging import Chunk
 from livelog.index.query import NOTHING, Subscription
+from livelog.wire.events import Gap
 from livelog.wire.messages import MessageType
 
 Route = tuple[MessageType, str]
@@ -31,6 +33,9 @@ class Party(Protocol):
     def fail(self, refused: RefusedError) -> None:
         """End the reading: messages that are stored cannot be had now, but may be later."""
 
+    def gap(self, start: int, chunk: Chunk) -> Gap:
+        """Return the event for what is lost between the seq `start` and a chunk."""
+
 
 class Reader:
     """One connection's place in the log.
@@ -39,12 +44,23 @@ class Reader:
     reader is in no audience; `Hub.position` is exact for live readers, too.
     """
 
-    __slots__ = ("audience", "blocked", "cursor", "party", "personal", "subscription", "write")
+    __slots__ = (
+        "asked",
+        "audience",
+        "blocked",
+        "cursor",
+        "party",
+        "personal",
+        "subscription",
+        "write",
+    )
 
     def __init__(self, write: Callable[[bytes], object], party: Party, cursor: int = 0) -> None:
         self.write = write
         self.party = party
         self.cursor = cursor
+        self.asked = cursor
+        """The last `since` that it gave itself."""
         self.subscription = NOTHING
         self.audience: Audience | None = None
         self.personal: tuple[Route, ...] = ()

@@ -23,7 +23,7 @@ from livelog.index.paging import Chunk
 from livelog.index.query import Subscription
 from livelog.log.log import Log
 from livelog.wire import frames
-from livelog.wire.events import Gap, encoder, error
+from livelog.wire.events import encoder, error
 
 _logger = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class CatchUp:
         """Write a chunk behind the frames in `before`, and return their size in bytes."""
         parts = chunk.frames
         if chunk.lost_upto:
-            gap = Gap(from_=reader.cursor, to=chunk.lost_upto)
+            gap = reader.party.gap(reader.cursor, chunk)
             parts = [frames.text(encoder.encode(gap)), *parts]
         reader.cursor = chunk.cursor
         data = b"".join([before, *parts])

@@ -22,6 +22,7 @@ from livelog.client.decoding import decode
 from livelog.client.subscription import Subscription
 from livelog.errors import RefusedError
 from livelog.fanout.audience import Reader
+from livelog.index.paging import Chunk
 from livelog.index.query import NOTHING
 from livelog.index.query import Subscription as Queries
 from livelog.net.context import Context
@@ -59,6 +60,10 @@ class Feed:
     def fail(self, refused: RefusedError) -> None:
         """End the subscription with an error: stored messages cannot be read now."""
         self._subscription.fail(refused)
+
+    def gap(self, start: int, chunk: Chunk) -> Gap:
+        """Return the event for what is lost between the seq `start` and a chunk."""
+        return Gap(from_=start, to=chunk.lost_upto)
 
     def close(self) -> None:
         """Leave the hub."""

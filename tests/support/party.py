@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from livelog.budget.owner import INTERNAL, Owner
 from livelog.errors import RefusedError
+from livelog.index.paging import Chunk
+from livelog.wire.events import Gap
 
 
 class Silent:
@@ -20,3 +22,7 @@ class Silent:
     def fail(self, refused: RefusedError) -> None:
         """Note the failure."""
         self.failures.append(refused)
+
+    def gap(self, start: int, chunk: Chunk) -> Gap:
+        """Return a gap up to what is lost."""
+        return Gap(from_=start, to=chunk.lost_upto)

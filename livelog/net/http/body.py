@@ -8,13 +8,12 @@ refusal to name.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Generator, Iterator
 
-import msgspec
-from msgspec import Raw
-
 from livelog.errors import MESSAGE_TOO_BIG, PROTOCOL_ERROR, UNSUPPORTED_DATA, RefusedError
+from livelog.net.http.arrays import elements
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request
 from livelog.wire.bom import without_bom
@@ -25,14 +24,17 @@ Place = dict[str, int]
 """`index` in an array or `line` of NDJSON, for the details of a refusal."""
 
 
-def messages(request: Request) -> Iterator[tuple[Place, bytes]]:
-    """Return each message of the body, with its place. Raises `RefusedError`."""
+def messages(request: Request, max_bytes: int) -> Iterator[tuple[Place, bytes] | None]:
+    """Return each message of the body, with its place, and None for a pause.
+
+    Raises `RefusedError`, also for a text that cannot be that of a message of `max_bytes`.
+    """
     kind = request.header("content-type").partition(";")[0].strip().lower()
     split = _KINDS.get(kind)
     if split is None:
         issue = "not a kind of body that is taken"
         raise RefusedError(UNSUPPORTED_DATA, "content-type", issue, allowed=[*_KINDS])
-    return split(request.body)
+    return split(request.body, _LONGEST_ESCAPE * max_bytes)
 
 
 def unpack(request: Request, max_bytes: int) -> Generator[None, None, None]:
@@ -91,29 +93,41 @@ def _window_bits(coding: str, packed: memoryview) -> int:
     return zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS
 
 
-def _from_json(data: Body) -> Iterator[tuple[Place, bytes]]:
-    body = without_bom(data)
-    if not body.lstrip().startswith(b"["):
-        yield {}, bytes(body)
+def _from_json(data: Body, max_bytes: int) -> Iterator[tuple[Place, bytes] | None]:
+    body = without_bom(data).strip()
+    if not body.startswith(b"["):
+        yield {}, _bounded({}, body, max_bytes)
         return
-    try:
-        items = _array_decoder.decode(body)
-    except (ValueError, RecursionError) as error:
-        raise RefusedError(PROTOCOL_ERROR, "body", f"not a JSON array: {error}") from None
-    for index, item in enumerate(items):
-        yield {"index": index}, bytes(item)
+    index = 0
+    for item in elements(body, max_bytes):
+        yield None if item is None else ({"index": index}, item)
+        index += item is not None
 
 
-def _from_lines(body: Body) -> Iterator[tuple[Place, bytes]]:
+def _from_lines(body: Body, max_bytes: int) -> Iterator[tuple[Place, bytes] | None]:
     start, number = 0, 1
     while start < len(body):
+        space = _SPACE.match(body, start)
+        if space is not None:
+            start = space.end()
+            number += space[0].count(b"\n")
+            yield None
+            continue
         end = body.find(b"\n", start)
         end = len(body) if end < 0 else end
         # Of every line: files of their own may have been joined.
-        line = without_bom(bytes(body[start:end]))
-        if line.strip():
-            yield {"line": number}, line
+        line = without_bom(body[start:end]).strip()
+        place = {"line": number}
+        yield (place, _bounded(place, line, max_bytes)) if line else None
         start, number = end + 1, number + 1
+
+
+def _bounded(place: Place, text: Body, max_bytes: int) -> bytes:
+    """Return the text of a message. Raises `RefusedError` when it is too long to be decoded."""
+    if len(text) > max_bytes:
+        issue = f"{len(text)} bytes, more than any message has that is taken"
+        raise RefusedError(MESSAGE_TOO_BIG, "", issue).explain(place)
+    return bytes(text)
 
 
 _STEP = 64 * 1024
@@ -125,9 +139,13 @@ _MAX_MEMBERS = 1000
 _CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 """Names of codings (RFC 9110 section 8.4.1) → what they are."""
 
-_array_decoder = msgspec.json.Decoder(list[Raw])
+_LONGEST_ESCAPE = 6
+"""Bytes of JSON that may stand for one byte of text: a backslash, `u` and four digits."""
 
-_KINDS: dict[str, Callable[[Body], Iterator[tuple[Place, bytes]]]] = {
+_SPACE = re.compile(rb"[ \t\r\n]{1,65536}")
+"""Blank lines and the like; a body may have millions of them, which are passed over in steps."""
+
+_KINDS: dict[str, Callable[[Body, int], Iterator[tuple[Place, bytes] | None]]] = {
     "application/json": _from_json,
     "application/x-ndjson": _from_lines,
     "application/ndjson": _from_lines,

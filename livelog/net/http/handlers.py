@@ -201,7 +201,11 @@ def _admitted(
     """Check the messages of a body one by one. Raises `RefusedError` for the first wrong one."""
     places: list[Place] = []
     drafts: list[Draft] = []
-    for place, raw in messages(request):
+    for found in messages(request, context.config.net.max_frame_bytes):
+        if found is None:
+            yield
+            continue
+        place, raw = found
         try:
             drafts.append(context.ingest.admit(request.principal, decode(raw)))
         except RefusedError as refused:

@@ -77,10 +77,12 @@ Reply = Event | Callable[[], Awaitable[Event]] | None
 
 def subscribe(caller: Caller, command: Subscribe) -> Reply:
     """Add types to what the caller listens to, or replace their filters."""
-    since = None if command.since is UNSET else command.since
+    asked = since = None if command.since is UNSET else command.since
     if since is not None:
         since = command.since = visible.place(caller, since)
     added = queries.subscription(caller.context.log, caller.principal, command)
+    if asked is not None:
+        caller.reader.asked = asked
     return _change(caller, Subscribed, caller.reader.subscription.with_types(added), since)
 
 

@@ -36,18 +36,24 @@ from livelog.errors import (
     RefusedError,
 )
 from livelog.fanout.audience import Reader
+from livelog.index.paging import Chunk
 from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.transport import half_close
-from livelog.net.websocket import backpressure, dispatch, inbox, session
+from livelog.net.websocket import backpressure, dispatch, inbox, session, visible
 from livelog.net.websocket.inbox import Inbox
 from livelog.net.websocket.keepalive import Due, Keepalive
 from livelog.wire import frames
 from livelog.wire.commands import RequestId
-from livelog.wire.events import Connected, Disconnected, Event, encoder, error
+from livelog.wire.events import Connected, Disconnected, Event, Gap, encoder, error
 from livelog.wire.ids import uuid7
 
 _log = logging.getLogger(__name__)
+
+_PIECE_BYTES = 8192
+"""Bytes that are parsed at once: at most 1365 frames, which take some milliseconds."""
+_LATE_FRAMES = 4096
+"""Frames in one read after our close frame; a peer cannot know of the close while it sends them."""
 
 
 class Connection(asyncio.Protocol):
@@ -132,7 +138,7 @@ class Connection(asyncio.Protocol):
         """Drop the connection at once."""
         self.transport.abort()
 
-    def _guarded(self, act: Callable[..., None], *args: object) -> None:
+    def _guarded(self, act: Callable[..., object], *args: object) -> None:
         """Run what an outside event set off; an internal error ends this connection only."""
         try:
             act(*args)
@@ -147,16 +153,33 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes from the peer."""
         self.keepalive.heard = self.context.loop.time()
-        self._guarded(self._receive, data)
+        self._guarded(self._receive_much if len(data) > _PIECE_BYTES else self._receive, data)
 
     def eof_received(self) -> None:
         """Note that the peer will send no more: the transport closes by itself."""
         self.websocket.receive_eof()
 
-    def _receive(self, data: bytes) -> None:
+    def _receive_much(self, data: bytes) -> None:
+        """Take a large read in pieces, so that a flood is noticed before all of it is parsed.
+
+        A read may be of forty thousand frames; a peer that sends on after our close is dropped.
+        """
+        late = 0
+        for start in range(0, len(data), _PIECE_BYTES):
+            was_closing = self.closing
+            count = self._receive(data[start : start + _PIECE_BYTES])
+            late += count if was_closing else 0
+            if late > _LATE_FRAMES:
+                self.transport.abort()
+            if self.transport.is_closing():
+                return
+
+    def _receive(self, data: bytes) -> int:
+        """Take bytes from the peer; return the number of frames in them."""
         was_closing = self.closing
         self.websocket.receive_data(data)
-        for frame in self.websocket.events_received():
+        received = self.websocket.events_received()
+        for frame in received:
             assert isinstance(frame, Frame)  # requests are parsed at the HTTP door
             if frame.opcode is Opcode.CLOSE:
                 self._peer_closes()
@@ -170,6 +193,7 @@ class Connection(asyncio.Protocol):
             self._count_unfinished()
         if not self.leaving:
             self._pump(only_the_end=was_closing)
+        return len(received)
 
     def _answer_ping(self, ping: Frame) -> None:
         """Send a pong: behind the replies to what came before the ping, ahead of later ones."""
@@ -225,6 +249,10 @@ class Connection(asyncio.Protocol):
         again = round(1000 * (refused.retry_after or 0))
         self.refuse(refused)
         self.close(refused.code, refused.issue, again=again)
+
+    def gap(self, start: int, chunk: Chunk) -> Gap:
+        """Return the event for what is lost between the seq `start` and a chunk."""
+        return visible.gap(self, start, chunk)
 
     def identify(self, principal: Principal) -> None:
         """Begin or renew the session. Raises `RefusedError`."""

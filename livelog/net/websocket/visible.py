@@ -14,10 +14,17 @@ from livelog.auth.principal import Principal
 from livelog.budget.owner import Owner
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
+from livelog.index.paging import Chunk
 from livelog.index.query import compile_query
 from livelog.net.context import Context
 from livelog.net.websocket.session import Session
 from livelog.wire.commands import Filters
+from livelog.wire.events import Gap
+from livelog.wire.frames import payloads
+from livelog.wire.record import seq_of
+
+_MINUTE = 60_000_000
+"""A minute in microseconds, which a seq counts: so exactly the places of others are told."""
 
 
 class Asking(Protocol):
@@ -63,6 +70,37 @@ def place(caller: Asking, since: int) -> int:
         issue = f"is in the future, the newest message is {newest}"
         raise RefusedError(PROTOCOL_ERROR, "since", issue)
     return head
+
+
+def gap(caller: Asking, start: int, chunk: Chunk) -> Gap:
+    """Return the gap to tell of what is lost between the seq `start` and a chunk.
+
+    Its ends in the log may be direct messages of others: retention deletes those, too. So each is
+    told as another seq that is as true, with nothing for the caller between the two.
+    """
+    if caller.session.principal.open:
+        return Gap(from_=start, to=chunk.lost_upto)
+    return Gap(from_=_begin_of_gap(caller, start), to=_end_of_gap(caller, start, chunk))
+
+
+def _begin_of_gap(caller: Asking, start: int) -> int:
+    if start == caller.reader.asked:
+        return start
+    newest = _newest(caller)
+    return newest if newest <= start else start - start % _MINUTE
+
+
+def _end_of_gap(caller: Asking, start: int, chunk: Chunk) -> int:
+    """Return a seq from behind what is lost to before the next message for the caller.
+
+    Where no such seq can be told it is a smaller one: who resumes there is told of a gap again.
+    """
+    if chunk.frames:
+        return seq_of(next(payloads(chunk.frames[0]))) - 1
+    if chunk.cursor >= caller.context.hub.head:
+        newest, asked = _newest(caller), min(caller.reader.asked, start)
+        return newest if newest > start else max(newest, asked) + 1
+    return start + 1 if start == caller.reader.asked else (start + chunk.cursor) // 2
 
 
 async def newest(context: Context, principal: Principal) -> int:

@@ -1,4 +1,5 @@
 /* Pings that wait for their pong. */
+import { Deadlines } from "./deadlines.js";
 import { notConnected } from "./errors.js";
 import { encode } from "./frames.js";
 
@@ -7,12 +8,14 @@ export class Pings {
   #nextId;
   #send;
   #pending = new Map(); // request id → { sentAt, resolve, reject }
+  #deadlines;
   #open = false;
 
   constructor(clock, nextId, send) {
     this.#clock = clock;
     this.#nextId = nextId;
     this.#send = send;
+    this.#deadlines = new Deadlines(clock, (id, error) => this.refuse(id, error));
   }
 
   open() {
@@ -28,6 +31,7 @@ export class Pings {
     this.#open = false;
     for (const ping of this.#pending.values()) ping.reject(notConnected());
     this.#pending.clear();
+    this.#deadlines.clear();
   }
 
   /** The action of the command with this id; undefined if it is not under way here. */
@@ -44,6 +48,7 @@ export class Pings {
       this.#pending.set(id, { sentAt, resolve, reject });
     });
     this.#send(encode({ action: "ping", request_id: id }));
+    this.#deadlines.begin(id, "ping");
     return pong;
   }
 
@@ -66,6 +71,7 @@ export class Pings {
   #take(id) {
     const ping = this.#pending.get(id);
     this.#pending.delete(id);
+    this.#deadlines.end(id);
     return ping;
   }
 }

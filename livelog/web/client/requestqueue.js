@@ -1,11 +1,14 @@
 /* Requests of one kind: sent in order, a few at a time, and again after a lost connection. After a
  * rate limit the rest of the queue goes one by one, at the interval that the server has named. */
 import { retryDelay } from "./backoff.js";
-import { RATE_LIMITED } from "./errors.js";
+import { Deadlines } from "./deadlines.js";
+import { ABNORMAL, LiveLogError, RATE_LIMITED } from "./errors.js";
 import { encode } from "./frames.js";
 
 /** Requests without an answer that may be under way at once. */
 const MAX_IN_FLIGHT = 20;
+/** Connections that may end while the same request waits for its answer: it may be what ends them. */
+const MAX_CONNECTIONS = 8;
 
 export class RequestQueue {
   #clock;
@@ -15,6 +18,7 @@ export class RequestQueue {
   #queue = [];
   #count = 0;
   #inFlight = new Map(); // request id → request
+  #deadlines;
   #interval = 0; // milliseconds between two requests after a rate limit, otherwise 0
   #timer = 0; // until the next request may go
   #open = false;
@@ -27,6 +31,7 @@ export class RequestQueue {
     this.#limit = limit;
     this.#send = send;
     this.#throttled = throttled;
+    this.#deadlines = new Deadlines(clock, (id, error) => this.refuse(id, error));
   }
 
   /** Queue a command; resolve to the fields of its answer. What is queued is text: it cannot fail
@@ -40,7 +45,7 @@ export class RequestQueue {
       if (refusal) throw refusal;
       this.#count += 1;
       const { action } = command;
-      const request = { id, action, text, place: this.#count, resolve, reject, signal };
+      const request = { id, action, text, place: this.#count, lost: 0, resolve, reject, signal };
       request.abort = () => this.#giveUp(request, signal.reason);
       signal?.addEventListener("abort", request.abort, { once: true });
       this.#queue.push(request);
@@ -60,13 +65,20 @@ export class RequestQueue {
     });
   }
 
-  /** The connection is lost: requests without an answer go back into the queue. */
+  /** The connection is lost: requests without an answer go back into the queue, but for those that
+   * have lost too many. */
   shut() {
     this.#open = false;
     this.#clock.clearTimeout(this.#timer);
     this.#timer = 0;
-    this.#requeue(...this.#inFlight.values());
+    const waiting = [...this.#inFlight.values()];
     this.#inFlight.clear();
+    this.#deadlines.clear();
+    for (const request of waiting) request.lost += 1;
+    this.#requeue(...waiting.filter(({ lost }) => lost < MAX_CONNECTIONS));
+    for (const request of waiting) {
+      if (request.lost >= MAX_CONNECTIONS) reject(request, fatal(request));
+    }
   }
 
   /** Reject all requests, now and from now on. */
@@ -75,6 +87,7 @@ export class RequestQueue {
     const all = [...this.#queue, ...this.#inFlight.values()];
     this.#queue = [];
     this.#inFlight.clear();
+    this.#deadlines.clear();
     for (const request of all) reject(request, error);
   }
 
@@ -123,6 +136,7 @@ export class RequestQueue {
       else {
         this.#inFlight.set(request.id, request);
         this.#send(request.text);
+        this.#deadlines.begin(request.id, request.action);
       }
     }
   }
@@ -142,15 +156,21 @@ export class RequestQueue {
   #take(id) {
     const request = this.#inFlight.get(id);
     this.#inFlight.delete(id);
+    this.#deadlines.end(id);
     return request;
   }
 
   #giveUp(request, reason) {
-    this.#inFlight.delete(request.id);
+    this.#take(request.id);
     this.#queue = this.#queue.filter((other) => other !== request);
     reject(request, reason);
     this.#sendNext();
   }
+}
+
+function fatal({ action }) {
+  const issue = `${MAX_CONNECTIONS} connections ended before the answer to ${action}`;
+  return new LiveLogError(ABNORMAL, `${issue}; it may have been carried out`);
 }
 
 function reject(request, error) {

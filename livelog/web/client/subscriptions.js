@@ -7,6 +7,7 @@
  */
 import { retryDelay } from "./backoff.js";
 import { subscriptionCommands } from "./commands.js";
+import { Deadlines } from "./deadlines.js";
 import { RATE_LIMITED, SERVER_ERROR } from "./errors.js";
 import { encode, isSeq, refused } from "./frames.js";
 import { Listener } from "./listener.js";
@@ -34,6 +35,7 @@ export class Subscriptions {
   #inForce = new Map(); // type → its filters as JSON, as the server has confirmed them
   #resumeFrom = null; // `since` to be confirmed; until it is, messages are dropped
   #pending = null; // request id → command, for the commands without an answer
+  #deadlines;
   #timer = 0; // until commands may go again after a rate limit
   #unwanted = 0; // timer, until types that nobody wants are unsubscribed
 
@@ -45,6 +47,7 @@ export class Subscriptions {
     this.#nextId = nextId;
     this.#on = on;
     this.#report = new ResumeReport(clock, on);
+    this.#deadlines = new Deadlines(clock, (id, error) => this.refuse(id, error));
   }
 
   /** Everything asked for up to this seq has been delivered; null before the first subscription. */
@@ -119,6 +122,7 @@ export class Subscriptions {
     this.#timer = 0;
     this.#inForce.clear();
     this.#pending = null;
+    this.#deadlines.clear();
     this.#report.drop();
   }
 
@@ -196,7 +200,10 @@ export class Subscriptions {
     for (const [id, text] of texts) {
       const refusal = this.#limit.refusal(text);
       if (refusal) this.refuse(id, refusal);
-      else this.#on.send(text);
+      else {
+        this.#on.send(text);
+        this.#deadlines.begin(id, this.asked(id));
+      }
     }
   }
 
@@ -261,6 +268,7 @@ export class Subscriptions {
   #take(id) {
     const command = this.#pending?.get(id);
     this.#pending?.delete(id);
+    this.#deadlines.end(id);
     return command;
   }
 
