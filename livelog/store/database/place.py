@@ -75,7 +75,7 @@ class Place:
         except OSError as error:
             return f"{self._wal} has been moved or deleted ({error.strerror})"
         before, self._written = self._written, (size, head)
-        # Whoever empties it lets SQLite begin it anew, with a head that no other has had.
+        # Emptied by a checkpoint it is begun anew, with a head that it has not had before.
         cut = head == before[1] and size < before[0]
         if not self._wal_is_cut and (cut or (size and int.from_bytes(head[:4]) not in WAL_MAGIC)):
             self._wal_is_cut = True
