@@ -8,12 +8,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import rule
 
-from livelog.index.paging import Span
-from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription
-from livelog.store.reader.calls import RecordsCall
+from livelog.auth.principal import ANYBODY
+from livelog.index.paging import Page, Span
+from livelog.index.plan import Steps, finish
+from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
+from livelog.store.reader import answers
+from livelog.store.reader.answers import Answer, NotIndexedError
+from livelog.store.reader.calls import PageCall, RecordsCall
+from livelog.store.reader.rows import Row
+from livelog.wire.commands import Filters
 from tests.support.disk import Disk
 from tests.support.segments import SAMPLE, DiskMachine, queries, small_segments
 from tests.support.strategies import record, split, subscriptions
@@ -106,3 +113,70 @@ def test_a_chunk_tells_what_was_given_up_since_it_was_asked_for(tmp_path: Path) 
         assert count == 30 - upto
         assert disk.chunk(upto, 30, wanted, 10**6).lost_upto == 0
     disk.close()
+
+
+def test_a_search_does_not_wait_for_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads what is not indexed, a bounded amount at a step, and indexes nothing itself.
+
+    Somebody has published words that take a while to be indexed.
+    """
+    disk = Disk(tmp_path / "live.db")
+    disk.write([record(SAMPLE, seq) for seq in range(1, 101)])
+    disk.settle()
+    indexed = disk.reader.progress.indexed
+    words = [" ".join(f"{seq}x{place}" for place in range(5000)) for seq in range(101, 161)]
+    flood = [SAMPLE | {"data": {"note": f"red dragon {some}"}} for some in words]
+    disk.write([record(one, 101 + place) for place, one in enumerate(flood)])
+    matches, read = Row.matches, 0
+
+    def counted(row: Row, query: Query) -> bool:
+        nonlocal read
+        read += 1
+        return matches(row, query)
+
+    monkeypatch.setattr(Row, "matches", counted)
+    for text, total in [("dragon", 160), ("130x77", 1), ("nowhere", 0)]:
+        query = compile_query(ANYBODY, Filters(text=text))
+        steps = disk.reader.answer(PageCall(query, 0, 160, Span(10), 0))
+        taken = read = 0
+        with disk.reader.snapshot():
+            while (page := ended(steps)) is None:
+                taken += 1
+                assert read <= taken  # each of them is long
+        assert isinstance(page, Page)
+        assert page.total == total
+        assert read == 60
+    assert disk.reader.progress.indexed == indexed
+    disk.close()
+
+
+def ended(steps: Steps[Answer]) -> Answer | None:
+    """Take a step; return the answer after the last one."""
+    try:
+        next(steps)
+    except StopIteration as stop:
+        answer: Answer = stop.value
+        return answer
+    return None
+
+
+@pytest.mark.parametrize("room", [100 * 2048, 101 * 2500])
+def test_a_search_that_would_read_too_much_is_refused_early(tmp_path: Path, room: int) -> None:
+    """At once if the messages are too many, and in the middle if they are too long."""
+    disk = Disk(tmp_path / "live.db")
+    note = {"note": "red dragon " * 100}
+    disk.write([record(SAMPLE | {"data": note}, seq) for seq in range(1, 102)])
+    steps = disk.reader.answer(PageCall(DRAGONS, 0, 101, Span(10), 0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers, "_SCANNED_PER_PAGE", room)
+        with disk.reader.snapshot(), pytest.raises(NotIndexedError) as told:
+            finish(steps)
+    assert told.value.share == 0
+    assert told.value.seconds >= 1
+    assert disk.page(DRAGONS, 101, Span(10)).total == 101
+    disk.close()
+
+
+DRAGONS = compile_query(ANYBODY, Filters(text="dragon"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import time
@@ -16,7 +17,7 @@ import pytest
 
 from livelog import ConfigError, Gap, Server
 from livelog.store import backup
-from livelog.store.backup import Copied, back_up, restore
+from livelog.store.backup import Copied, back_up, left_over, restore
 from livelog.store.check import Check
 from livelog.store.database.connection import Connection
 from livelog.store.database.file import connect
@@ -302,3 +303,17 @@ async def test_the_commands_say_what_they_did(tmp_path: Path, key: bytes) -> Non
     for path in (copy, back):
         code, out, _ = await done("store", "check", path, *keyed)
         assert (code, "is good" in out) == (0, True), out
+
+
+def test_what_killed_backups_have_left_is_named(tmp_path: Path, key: bytes) -> None:
+    """Not what is being written, nor another program's; an encrypted one cannot be told."""
+    store, target = tmp_path / "live.db", tmp_path / "monday.db"
+    written(store, 10, key)
+    left, under_way, other = (tmp_path / f"{name}.db-partial" for name in ("left", "now", "other"))
+    back_up(str(store), str(target), key)
+    for path in (left, under_way):
+        shutil.copy(target, path)
+    other.write_text("not a copy of a store" * 100)
+    with backup._claimed(str(tmp_path / "new.db-partial")), under_way.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert left_over(str(target)) == ([] if key else [str(left)])

@@ -183,6 +183,29 @@ async def test_a_store_that_was_overwritten_takes_nothing(
         await check_refused(house, "live.db")
 
 
+@pytest.mark.usefixtures("each_kind", "quick_retries")
+@pytest.mark.parametrize("left", [0, 100_000])
+@on_uvloop
+async def test_a_write_ahead_log_that_was_cut_takes_nothing(tmp_path: Path, left: int) -> None:
+    """SQLite would write on behind the hole, and drop all of it at the next start."""
+    async with keeping(tmp_path, faults=[*GONE, *CLOSED]) as house:
+        await stored(house, range(1000))
+        assert (tmp_path / "live.db-wal").stat().st_size > left
+        os.truncate(tmp_path / "live.db-wal", left)
+        await check_refused(house, "live.db-wal")
+
+
+@pytest.mark.usefixtures("each_kind")
+@on_uvloop
+async def test_a_write_ahead_log_that_another_program_has_emptied_goes_on(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as house:
+        for first in range(0, 30, 10):
+            await post(await house.http(), range(first, first + 10))
+            await until(lambda: filled(house), "filled")
+            await asyncio.to_thread(run, tmp_path / "live.db", "PRAGMA wal_checkpoint(TRUNCATE)")
+        assert house.context.log.refusal is None
+
+
 @pytest.mark.usefixtures("each_kind")
 @on_uvloop
 async def test_a_store_that_was_made_smaller_goes_on(tmp_path: Path) -> None:

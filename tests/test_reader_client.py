@@ -19,6 +19,7 @@ from livelog.store.sqlite import SqliteReader
 from tests.support.disk import reading_processes
 from tests.support.keeping import filled, keeping, killed_reader, page, post
 from tests.support.wire import TYPES, House, Http, on_uvloop, request, until
+from tests.test_query import plainly
 
 pytestmark = pytest.mark.usefixtures("no_reader_left")
 
@@ -222,6 +223,54 @@ async def test_a_process_that_cannot_work_leaves_what_is_in_the_window(
             assert "has failed" in told["issue"]
         await until(lambda: not process_of(house).impaired, "an answer")
         assert (await page(http, limit=10, offset=100))["messages"] == messages[90:100][::-1]
+
+
+FAILING_INDEX = """
+import sqlite3, sys
+from pathlib import Path
+from livelog.store.reader import __main__, segment, segments
+
+def write(*_):
+    raise sqlite3.DatabaseError("database disk image is malformed")
+
+path = sys.argv[-1]
+with open(f"{path}-starts", "a") as starts:
+    starts.write("start ")
+segments.SEALED_AT = 100
+segment.write = write
+sys.exit(__main__.main(path))
+"""
+"""The reading process on a disk that damages each index when it is written."""
+
+
+@on_uvloop
+async def test_an_index_that_fails_again_and_again_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process lives on without it, and answers what can be answered; that is told once."""
+    rests = (0.0, 0.0, 0.0, 3600.0)
+    monkeypatch.setattr(client, "_INDEX_RESTS", rests)
+    monkeypatch.setattr(client, "_RESTART_SECONDS", (0.0,))
+    async with keeping(tmp_path) as house:
+        messages = await post(await house.http(), range(300))
+    fake = tmp_path / "python"
+    fake.write_text(f"#!{sys.executable}\n{FAILING_INDEX}")
+    fake.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(fake))
+    faults = ["the process that reads", "has failed again and again"]
+    async with keeping(tmp_path, faults=faults) as house:
+        await until(lambda: filled(house), "filled")
+        process = process_of(house)
+        await until(lambda: process._index_failures == len(rests) - 1, "failures")
+        await until(lambda: process._has_answered, "the process without an index")
+        http = await house.http()
+        told = await health(http)
+        assert told["status"] == "degraded"
+        assert "has failed again and again" in told["issue"]
+        found = await page(http, limit=10, user_id="u3")
+        assert found["total_count"] == sum(plainly(one, {"user_id": "u3"}) for one in messages)
+        assert (await page(http, limit=10, offset=100))["messages"] == messages[190:200][::-1]
+    assert (tmp_path / "live.db-starts").read_text() == "start " * len(rests)
 
 
 @on_uvloop

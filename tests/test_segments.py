@@ -22,11 +22,11 @@ from livelog.index.paging import Page, Span
 from livelog.index.plan import finish
 from livelog.index.query import EVERYTHING, NOTHING, Query, compile_query
 from livelog.store.database.connection import Connection, Rows
-from livelog.store.reader import indexfile, segments
-from livelog.store.reader.answers import StoredMessages
+from livelog.store.reader import answers, indexfile, segments
+from livelog.store.reader.answers import NotIndexedError, StoredMessages
 from livelog.store.reader.calls import PageCall, Progress
 from livelog.store.reader.indexfile import DAMAGES, FORMAT
-from livelog.store.reader.segments import NotIndexedError, Segments
+from livelog.store.reader.segments import Segments
 from livelog.wire.commands import Filters
 from tests.support.disk import KEY, Disk
 from tests.support.keeping import sample
@@ -64,7 +64,8 @@ class SegmentsAgainstAList(DiskMachine):
     def find(self, query: Query) -> None:
         reader, rows = self.segments, self.disk.reader._rows
         first, last = rows.first_position, rows.position_upto(self.last)
-        finish(reader.cover(last))
+        while reader.end <= last:
+            reader.work()
         with reader.reading(first, last) as parts:
             found = [
                 rows.seq_at(part.first + place)
@@ -216,7 +217,7 @@ def test_a_call_is_told_how_far_an_index_is_that_is_being_made(tmp_path: Path) -
     disk.write([record(SAMPLE, seq) for seq in range(1, 201)])
     disk.reader.work()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segments, "_WAIT_SECONDS", 0.0)
+        patch.setattr(answers, "_SCANNED_PER_PAGE", 100 * answers._ROW_COST)
         with pytest.raises(NotIndexedError) as told:
             disk.page(compile_query(ANYBODY, Filters(text="dragon")), 200, Span(1))
         assert 0 < told.value.share < 0.1

@@ -10,7 +10,7 @@ from livelog.cli.exit import FAILED, WRONG_USAGE, Failure, say
 from livelog.cli.options import Parser
 from livelog.cli.sanitize import sanitized
 from livelog.errors import ConfigError
-from livelog.store.backup import back_up, restore
+from livelog.store.backup import back_up, left_over, restore
 from livelog.store.check import Check
 from livelog.store.database.key import make_key, read_key
 from livelog.store.rekey import change_key
@@ -85,6 +85,8 @@ def _check(given: argparse.Namespace) -> str:
 
 def _backup(given: argparse.Namespace) -> str:
     copied = back_up(given.path, given.target, _key(given))
+    for path in left_over(given.target):
+        say(f"{path}: is what a killed backup has left; remove it")
     upto = f"{copied.messages} messages up to seq {copied.last_seq}"
     if copied.damaged:
         issue = f"{copied.damaged} of them are damaged and stay so; see `livelog store check`"

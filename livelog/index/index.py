@@ -115,17 +115,23 @@ class Index:
         """Positions of the messages with a word that contains `part`, in steps."""
         return self._words.containing(part)
 
+    @property
+    def keys(self) -> int:
+        """Number of distinct keys."""
+        return len(self._keys)
+
     def vocabulary(self) -> Collection[str]:
         """Return every word that occurs."""
         return self._words.words()
 
     def postings(self) -> Iterator[tuple[str, BitMap]]:
-        """Iterate over every term and its positions, types as `type=name`."""
-        for name, positions in self._types.items():
-            if positions:
-                yield f"type={name}", positions
-        yield from self._keys.items()
-        yield from self._words.items()
+        """Iterate over every term and its positions, types as `type=name`, in order of the terms.
+
+        To sort them takes about a microsecond a term, in one piece.
+        """
+        lists = {f"type={name}": found for name, found in self._types.items() if found} | self._keys
+        for term in sorted([*lists, *self._words.words()]):
+            yield term, lists[term] if term in lists else self._words.of(term)
 
     def renumbered(self) -> Index:
         """Return the same index with positions counted from the oldest one that is kept.

@@ -132,6 +132,10 @@ class Postings:
         """Iterate over every word and its positions."""
         return ((word, _bitmap(places)) for word, places in self._of_word.items())
 
+    def of(self, word: str) -> BitMap:
+        """Return the positions of a word that occurs."""
+        return _bitmap(self._of_word[word])
+
     def containing(self, part: str) -> Steps[BitMap]:
         """Join the positions of all words that contain `part`, in steps."""
         part = part[:_OVERLAP]  # no query has a longer one

@@ -26,6 +26,7 @@ from livelog.store.age import notes
 from livelog.store.database.checksums import StoredRow, checksum, stored_rows
 from livelog.store.database.connection import Connection, create_private
 from livelog.store.database.file import (
+    APPLICATION_ID,
     VERSION,
     Contents,
     connect,
@@ -105,6 +106,27 @@ def add_gap(connection: Connection, contents: Contents, seq: int) -> None:
     position = contents.last_position + 1
     crc = checksum(position, seq, b"", b"")
     connection.execute(_INSERT, (position, seq, b"", b"", crc))
+
+
+def left_over(target: str) -> list[str]:
+    """Return unfinished copies beside `target` that no command is writing any more.
+
+    One that was killed has left them; they are known by their header, unless they are encrypted.
+    """
+    folder = os.path.dirname(os.path.abspath(target))
+    paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+    return [path for path in paths if path.endswith(_SUFFIX) and _is_left_over(path)]
+
+
+def _is_left_over(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            if file.read(72)[68:] != APPLICATION_ID.to_bytes(4):
+                return False
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # in use, gone, or not ours
+        return False
+    return True
 
 
 @contextmanager

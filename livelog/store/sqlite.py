@@ -130,6 +130,7 @@ class SqliteReader:
     ) -> None:
         self.trimmed_upto = contents.trimmed_upto
         """Messages up to this seq are not found any more."""
+        self._path = path
         self._last_position = contents.last_position
         self._connection = connect(path, key)
         self._process = ReaderClient(path, key, memory_bytes)
@@ -138,7 +139,7 @@ class SqliteReader:
 
     def lookup(self, id: str) -> Known | None:
         """Return the newest message with this id. Raises `RefusedError` for a damaged one."""
-        with _readable():
+        with _readable(self._path):
             found = self._connection.execute(_LOOKUP, (id, self.trimmed_upto)).fetchone()
             row = self._row(found[0]) if found else None
         if found is None:
@@ -150,7 +151,7 @@ class SqliteReader:
     def start_of_newest(self, count: int) -> int:
         """Return the seq of the message before the `count` newest ones, 0 without more."""
         position = self._last_position - count
-        with _readable():
+        with _readable(self._path):
             first = read_state(self._connection).deleted_upto + 1
             while position >= first:
                 row = self._row(position)
@@ -272,12 +273,13 @@ class SharedChunk:
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
+def _readable(path: str) -> Iterator[None]:
     """Raise `RefusedError` for a file that cannot be read."""
     try:
         yield
     except sqlite3.Error as error:
-        raise RefusedError(SERVER_ERROR, "", f"the store cannot be read: {error}") from None
+        issue = f"the store {path} cannot be read: {error}"
+        raise RefusedError(SERVER_ERROR, "", issue, retry_after=1.0) from None
 
 
 def _damaged(count: int, seq: int) -> str:

@@ -234,6 +234,8 @@ class Writer:
         """
         try:
             if self._inserted is not records:
+                if fault := self._place.wal_fault():
+                    return fault
                 self._insert(records)
                 self._inserted = records
         except Exception as error:  # whatever it is, this thread has to go on

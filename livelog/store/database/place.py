@@ -12,10 +12,14 @@ import sqlite3
 
 from livelog.store.database.connection import MAGIC, Connection
 from livelog.store.database.state import read_state
+from livelog.store.database.wal import MAGIC as WAL_MAGIC
 
 _SUFFIXES = ("", "-wal", "-shm")
 """The database, its write-ahead log, and the index of that, by which its users lock each other out.
 """
+
+_WAL_HEAD_BYTES = 32
+"""Bytes at the start of a write-ahead log that differ each time it is begun anew."""
 
 _HEAD_BYTES = 2**16
 """Bytes at the start of a database that have its table `log`, also after a `VACUUM`."""
@@ -39,6 +43,10 @@ class Place:
         self._connection = connection
         self._size = os.fstat(descriptor).st_size
         """Size of the database when it was looked at last."""
+        self._written = 0, b""
+        """Size and head of the write-ahead log when it was looked at last."""
+        self._wal_is_cut = False
+        """Part of the write-ahead log is lost, and does not come back by itself."""
         self._mark = b""
         """Bytes that no other database has in its head; empty as long as this one does not."""
         self._name = read_state(connection).name.encode()
@@ -54,7 +62,24 @@ class Place:
                 return f"{path} has been replaced by another file"
         if self._is_cut() or self._is_another():
             return f"{self._path} has been overwritten"
-        return ""
+        return self.wal_fault()
+
+    def wal_fault(self) -> str:
+        """Describe how the write-ahead log has been cut or overwritten; empty if it has not.
+
+        To be asked before a commit, too, which would hide a cut.
+        """
+        try:
+            with open(self._wal, "rb") as file:
+                size, head = os.fstat(file.fileno()).st_size, file.read(_WAL_HEAD_BYTES)
+        except OSError as error:
+            return f"{self._wal} has been moved or deleted ({error.strerror})"
+        before, self._written = self._written, (size, head)
+        # Emptied by a checkpoint it is begun anew, with a head that it has not had before.
+        cut = head == before[1] and size < before[0]
+        if not self._wal_is_cut and (cut or (size and int.from_bytes(head[:4]) not in WAL_MAGIC)):
+            self._wal_is_cut = True
+        return f"{self._wal} has been overwritten" if self._wal_is_cut else ""
 
     def wal_bytes(self) -> int:
         """Return the size of the write-ahead log in bytes, 0 if it is gone."""

@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 _HEADER = struct.Struct(">8I")  # magic, version, page size, checkpoint, two salts, two sums
 _FRAME = struct.Struct(">6I")  # page number, size after a commit or 0, two salts, two sums
-_MAGIC = {0x377F0682: "<", 0x377F0683: ">"}
+MAGIC = {0x377F0682: "<", 0x377F0683: ">"}
 """First number of the file → byte order of the words that are summed."""
 
 _MASK = 0xFFFFFFFF
@@ -77,7 +77,7 @@ def _fault(file: BinaryIO, proven: int) -> WalFault | None:
 
 def _header(data: bytes) -> _Header | None:
     magic, _, page_size, _, *rest = _HEADER.unpack(data)
-    order = _MAGIC.get(magic)
+    order = MAGIC.get(magic)
     if order is None or _summed(order, data[:24], (0, 0)) != tuple(rest[2:]):
         return None
     return _Header(order, page_size, tuple(rest[:2]), (rest[2], rest[3]))

@@ -21,11 +21,12 @@ from time import perf_counter
 
 from livelog.budget.memory import return_freed_memory
 from livelog.store.database.file import index_path
-from livelog.store.reader.answers import StoredMessages
+from livelog.store.reader.answers import NotIndexedError, StoredMessages
 from livelog.store.reader.calls import (
     BEAT,
     FAULT,
     HEAD,
+    INDEX_FAILED,
     OK,
     Ask,
     Beat,
@@ -40,7 +41,6 @@ from livelog.store.reader.calls import (
 from livelog.store.reader.indexfile import DAMAGES, passes, remove
 from livelog.store.reader.rows import Unreadable
 from livelog.store.reader.schedule import Schedule, Task
-from livelog.store.reader.segments import NotIndexedError
 
 _log = logging.getLogger(__name__)
 
@@ -76,9 +76,10 @@ def main(path: str) -> int:
             return 0
         except DAMAGES as error:
             _log.warning("the index of %s has failed: %s", path, error)
-            if not passes(error):
-                remove(index_path(path))  # the next process makes it again
-            return 1
+            if passes(error):
+                return 1
+            remove(index_path(path))  # the next process makes it again
+            return INDEX_FAILED
         except (Unreadable, OSError) as error:
             _log.warning("%s", error)
             return 1
@@ -93,7 +94,7 @@ class Service:
         self._received = bytearray()
         self._schedule = Schedule()
         opening = opening_decoder.decode(self._opening())
-        self._reader = StoredMessages(path, opening.key, opening.memory_bytes)
+        self._reader = StoredMessages(path, opening.key, opening.memory_bytes, opening.rest)
 
     def run(self) -> None:
         """Work until the server is gone, which raises `ConnectionError`."""

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
+from time import perf_counter
 from typing import Any
 
 from pyroaring import BitMap
@@ -46,11 +48,28 @@ _RANGES_PER_CHUNK = 5
 """Positions in which a phrase is looked for at once, twice as many in each range that follows, and
 ranges that are searched for one chunk: the text of every message in them may have to be read."""
 
-_SCANNED_PER_CHUNK = 2000
-"""Messages that are read for one chunk where the index has not been made yet."""
+_ROW_COST = 2048
+_LARGE_ROW_COST = 16 << 10
+"""What it costs to read a message, in bytes of its text, and that of one that takes long."""
+
+_SCANNED_PER_PAGE = 24 << 20
+_SCANNED_PER_CHUNK = 4 << 20
+"""Cost of the messages that are read one by one where there is no index yet; some 100 milliseconds,
+and 20."""
 
 _RECORDS_BYTES = 4 << 20
 """Bytes of messages after which a list of records ends."""
+
+
+class NotIndexedError(Exception):
+    """Messages that a call needs are not indexed yet, and too many to be read one by one."""
+
+    def __init__(self, share: float, seconds: float) -> None:
+        super().__init__(f"the index is being made, {share:.0%} of the messages can be searched")
+        self.share = round(share, 3)
+        self.seconds = round(max(1.0, seconds), 1)
+        """Estimate of the time after which they are indexed."""
+
 
 Found = list[tuple[Part, BitMap]]
 Answer = Page | Chunk | list[Record] | Damage
@@ -60,12 +79,17 @@ Wanted = tuple[tuple[MessageType, Query], ...]
 class StoredMessages:
     """Rows and index of the store at `path`; methods raise `rows.Unreadable` when reading fails.
 
-    `memory_bytes` bounds the memory of the index.
+    `memory_bytes` bounds the memory of the index, which is begun after `rest` seconds.
     """
 
-    def __init__(self, path: str, key: bytes, memory_bytes: int = MEMORY_BYTES) -> None:
-        self._rows = Rows(path, key)
-        self._segments = Segments(index_path(path), self._rows, key, memory_bytes)
+    def __init__(
+        self, path: str, key: bytes, memory_bytes: int = MEMORY_BYTES, rest: float = 0.0
+    ) -> None:
+        self._rows = rows = Rows(path, key)
+        self._index = partial(Segments, index_path(path), rows, key, memory_bytes)
+        self._rests_until = perf_counter() + rest if rest else 0.0
+        # Without an index messages are read one by one, as far as that goes.
+        self._segments = Segments(":memory:", rows, b"", memory_bytes) if rest else self._index()
 
     def answer(self, call: Call) -> Steps[Answer]:
         """Answer a call in steps. Raises `NotIndexedError` for what can only be found later."""
@@ -77,6 +101,11 @@ class StoredMessages:
 
     def work(self) -> bool:
         """Do a step of the work in the background; return False when there is none."""
+        if perf_counter() < self._rests_until:
+            return self._rows.scrub()
+        if self._rests_until:
+            self._segments.close()  # which no call reads: nothing is in it
+            self._segments, self._rests_until = self._index(), 0.0
         return self._segments.work() or self._rows.scrub()
 
     def damage(self, call: DamageCall) -> Steps[Damage]:
@@ -101,14 +130,41 @@ class StoredMessages:
         if _has_no_conditions(call.query):  # the positions are dense, so no index is needed
             everything = Part(first, max(first, last + 1), None)
             return self._page_of_intact(call, [(everything, BitMap(range(last + 1 - first)))])
-        yield from self._segments.cover(last)
         found: Found = []
         with self._segments.reading(first, last) as parts:
+            # First what may be refused.
+            behind = max(first, self._segments.end)
+            newest = yield from self._unindexed(call.query, behind, last)
             for part in parts:
                 matches = yield from self._segments.matches(part, call.query, first, last)
                 found.append((part, matches))
                 yield
-        return self._page_of_intact(call, found)
+        return self._page_of_intact(call, [*found, newest])
+
+    def _unindexed(self, query: Query, first: int, last: int) -> Steps[tuple[Part, BitMap]]:
+        """Find what matches among messages that are not indexed yet, by reading them one by one.
+
+        Raises `NotIndexedError` when that would take long.
+        """
+        matches, room = BitMap(), _SCANNED_PER_PAGE
+        if (last + 1 - first) * _ROW_COST > room:
+            raise self._not_indexed(last)
+        for row in self._rows_from(first):
+            if row.position > last:
+                break
+            room -= _cost(row)
+            if room < 0:
+                raise self._not_indexed(last)
+            if row.matches(query):
+                matches.add(row.position - first)
+            if _pauses_behind(row):
+                yield
+        return Part(first, max(first, last + 1), None), matches
+
+    def _not_indexed(self, last: int) -> NotIndexedError:
+        progress = self._segments.progress
+        share = progress.indexed / max(1, progress.count)
+        return NotIndexedError(share, self._segments.seconds_until(last))
 
     def _page_of_intact(self, call: PageCall, found: Found) -> Page:
         """Make a page without the damaged messages, those included that show only now."""
@@ -175,12 +231,9 @@ class StoredMessages:
         last = self._rows.position_upto(call.upto)
         if first > last:  # after a start the seqs go on above that of the last message
             return Chunk([], call.upto)
-        if not self._segments.can_cover(last):
-            if first >= self._segments.end:
-                return (yield from self._scanned(call, first))
-            last = self._segments.end - 1
-        else:
-            yield from self._segments.cover(last)
+        if first >= self._segments.end:
+            return (yield from self._scanned(call, first))
+        last = min(last, self._segments.end - 1)
         with self._segments.reading(first, last) as parts:
             for part, low, high in _ranges(parts[:_PARTS_PER_CHUNK], call.parts, first, last):
                 found = yield from self._wanted(part, call.parts, low, high)
@@ -194,25 +247,31 @@ class StoredMessages:
         """Read messages that are not indexed yet one by one."""
         wanted = Subscription(call.parts)
         taken: list[bytes] = []
-        cursor, room = call.upto, call.max_bytes
-        for start in range(first, first + _SCANNED_PER_CHUNK, _FETCHED_AT_ONCE):
-            rows = [r for r in self._rows.after(start - 1, _FETCHED_AT_ONCE) if r.seq <= call.upto]
-            if not rows:
+        cursor, room, effort = call.cursor, call.max_bytes, _SCANNED_PER_CHUNK
+        for row in self._rows_from(first):
+            if row.seq > call.upto:
                 cursor = call.upto
                 break
-            for row in rows:
-                if not row.payload and not taken:
-                    return Chunk([], row.seq, lost_upto=row.seq)
-                if not row.payload:
-                    return Chunk([b"".join(taken)], cursor)
-                cursor = row.seq
-                if wanted.wants(row.record()):
-                    taken.append(frames.text(row.payload))
-                    room -= len(row.payload)
-                if room <= 0:
-                    return Chunk([b"".join(taken)], cursor)
-            yield
+            if not row.payload and not taken:
+                return Chunk([], row.seq, lost_upto=row.seq)
+            if not row.payload or room <= 0 or effort <= 0:
+                break
+            cursor = row.seq
+            effort -= _cost(row)
+            if wanted.wants(row.record()):
+                taken.append(frames.text(row.payload))
+                room -= len(row.payload)
+            if _pauses_behind(row):
+                yield
+        else:
+            cursor = call.upto
         return Chunk([b"".join(taken)] if taken else [], cursor)
+
+    def _rows_from(self, position: int) -> Iterator[Row]:
+        """Read all messages from a position on, some at a time."""
+        while rows := self._rows.after(position - 1, _FETCHED_AT_ONCE):
+            yield from rows
+            position = rows[-1].position + 1
 
     def records(self, call: RecordsCall) -> Steps[list[Record]]:
         """Return whole messages, oldest first: at most `limit`, and about 4 MiB of them."""
@@ -242,7 +301,7 @@ class StoredMessages:
 
     def _wanted(self, part: Part, wanted: Wanted, first: int, last: int) -> Steps[BitMap]:
         # Damaged when it was indexed: it may have been wanted.
-        within = BitMap(range(max(0, first - part.first), max(0, last + 1 - part.first)))
+        within = BitMap(part.within(first, last))
         found = BitMap() if part.source is None else part.source.of_key(DAMAGED) & within
         for _, query in wanted:
             found |= yield from self._segments.matches(part, query, first, last)
@@ -279,6 +338,14 @@ class StoredMessages:
     def _seq_behind(self, position: int, upto: int) -> int:
         """Return the cursor of a reader that has had everything up to a position."""
         return min(upto, self._rows.seq_at(position) or upto)
+
+
+def _cost(row: Row) -> int:
+    return _ROW_COST + len(row.payload)
+
+
+def _pauses_behind(row: Row) -> bool:
+    return _cost(row) > _LARGE_ROW_COST or row.position % _FETCHED_AT_ONCE == 0
 
 
 def _has_no_conditions(query: Query) -> bool:

@@ -30,6 +30,9 @@ BEAT = 0
 LARGEST = 1 << 28
 """Bytes of the largest message; a longer one is the noise of a process that has gone wrong."""
 
+INDEX_FAILED = 3
+"""Exit code of a process that has deleted its index because it was damaged."""
+
 MEMORY_BYTES = 96 << 20
 """Memory that the reading process may use for its index by default."""
 
@@ -74,6 +77,8 @@ class Opening(Struct, frozen=True, array_like=True):
     key: bytes
     """Key of the store, empty if it is not encrypted."""
     memory_bytes: int
+    rest: float = 0.0
+    """Seconds for which no index is made, since it has failed again and again."""
 
 
 class Ask(Struct, frozen=True, tag="ask", array_like=True):

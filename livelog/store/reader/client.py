@@ -29,6 +29,7 @@ from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.store.reader.calls import (
     BEAT,
     HEAD,
+    INDEX_FAILED,
     LARGEST,
     LENGTH,
     MEMORY_BYTES,
@@ -76,6 +77,15 @@ _RESTART_SECONDS = (0.0, 0.0, 0.0, 0.0, 0.5, 2.0, 5.0)
 _FAILING = 3
 """Processes that end soon, from which on calls that can do without one do not wait for the next."""
 
+_INDEX_RESTS = (0.0, 0.0, 0.0, 60.0, 600.0, 3600.0)
+"""Seconds for which no index is made after it has failed not at all, once, twice … in a row."""
+
+_INDEX_FAILING = 3
+"""Failures of the index in a row, from which on that is told."""
+
+_SOUND_SECONDS = 3600.0
+"""Seconds after which an index that has not failed counts as sound: to make one takes a while."""
+
 _LONG_LIFE_SECONDS = 10.0
 _END_SECONDS = 5.0
 _RETRY_SECONDS = 1.0
@@ -84,6 +94,10 @@ _BEHIND = 20_000
 
 _STOPPING = "the server is stopping"
 _SILENT = "the process that reads the store does not answer"
+_NO_INDEX = (
+    "the index on disk has failed again and again, and is made again only after a while; until then"
+    " few of the messages on disk can be searched"
+)
 _BUSY = "too many reads of the store are under way"
 _LATE = f"reading the store has taken longer than {DEADLINE_SECONDS:.0f} s"
 _UNREADABLE = "what is on disk could not be read, see the server's log"
@@ -120,7 +134,7 @@ class ReaderClient:
 
     def __init__(self, path: str, key: bytes, memory_bytes: int = MEMORY_BYTES) -> None:
         self._path = path
-        self._opening = framed(encoder.encode(Opening(key, memory_bytes)))
+        self._opening = Opening(key, memory_bytes)
         self._pending: dict[int, _Pending] = {}
         self._counts = Counter[str]()
         """Calls under way, by user and by address."""
@@ -134,6 +148,8 @@ class ReaderClient:
         """The reason why there is no process now."""
         self._failed = 0
         """Number of processes that ended soon, one after the other."""
+        self._index_failures = 0
+        """Number of processes that ended because of the index, one after the other."""
         self._beats = 0
         """Beats since the process was last heard."""
         self._has_answered = False
@@ -144,6 +160,8 @@ class ReaderClient:
         """The reason why past messages cannot be read now; empty without."""
         if self._failure or self._is_silent:
             return self._failure or _SILENT
+        if self._index_failures >= _INDEX_FAILING:
+            return _NO_INDEX
         indexed, count = self._progress.indexed, self._progress.count
         if count - indexed > _BEHIND:
             share = indexed / count
@@ -238,18 +256,31 @@ class ReaderClient:
             except Exception as error:  # of process or system, or noise instead of an answer
                 self._failure = f"the process that reads the store has failed: {error}"
                 _log.error("the process that reads %s has failed: %s", self._path, error)
-            await self._end(0.0)
-            lived_long = loop.time() > began + _LONG_LIFE_SECONDS
+            code = await self._end(0.0)
+            lived = loop.time() - began
+            lived_long = lived > _LONG_LIFE_SECONDS
             self._failed = 0 if lived_long else min(self._failed + 1, len(_RESTART_SECONDS) - 1)
+            self._note_index(lived, failed=code == INDEX_FAILED)
             self._give_up_calls()
             await asyncio.sleep(_RESTART_SECONDS[self._failed])
+
+    def _note_index(self, lived: float, *, failed: bool) -> None:
+        """Count the failures of the index in a row; log once when they are many."""
+        before = self._index_failures
+        if lived > _INDEX_RESTS[before] + _SOUND_SECONDS:
+            self._index_failures = 0
+        if failed:
+            self._index_failures = min(self._index_failures + 1, len(_INDEX_RESTS) - 1)
+        if before < _INDEX_FAILING <= self._index_failures:
+            _log.error("the store %s: %s", self._path, _NO_INDEX)
 
     async def _converse(self) -> None:
         """Start a process and take its answers, until it fails. Raises `OSError` and others."""
         self._has_answered = False
         reader, self._writer = await self._started()
         self._beats = 0
-        self._writer.write(self._opening)
+        opening = msgspec.structs.replace(self._opening, rest=_INDEX_RESTS[self._index_failures])
+        self._writer.write(framed(encoder.encode(opening)))
         for pending in self._pending.values():
             self._writer.write(pending.ask)
         beating = asyncio.create_task(self._beat(self._writer))
@@ -336,21 +367,24 @@ class ReaderClient:
         for pending in self._pending.values():
             pending.refuse(refused)
 
-    async def _end(self, patience: float) -> None:
-        """End the process; kill it if it has not ended after `patience` seconds."""
+    async def _end(self, patience: float) -> int | None:
+        """End the process; kill it if it has not ended after `patience` seconds.
+
+        Return its exit code, None without a process.
+        """
         process, writer = self._process, self._writer
         self._process = self._writer = None
         if writer is not None:
             writer.close()
         if process is None:
-            return
+            return None
         if not patience:
             process.kill()  # before anything is waited for, which may be cancelled
         try:
-            await asyncio.to_thread(process.wait, patience)
+            return await asyncio.to_thread(process.wait, patience)
         except subprocess.TimeoutExpired:
             process.kill()
-            await asyncio.to_thread(process.wait)
+            return await asyncio.to_thread(process.wait)
 
 
 def _unsent(writer: asyncio.StreamWriter) -> int:

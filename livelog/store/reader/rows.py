@@ -16,7 +16,9 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from livelog.errors import RefusedError
+from livelog.index.query import Query
 from livelog.index.terms import terms_of_stored
+from livelog.index.text import may_occur
 from livelog.store.database.checksums import StoredRow, renew_snapshot, stored_rows
 from livelog.store.database.file import connect
 from livelog.store.database.state import State, read_state
@@ -72,6 +74,14 @@ class Row(NamedTuple):
         except (ValueError, RefusedError):  # damaged before it had a checksum, if not now
             return Record(self.seq, "", "system", self.seq, (DAMAGED,), "", b"")
 
+    def matches(self, query: Query) -> bool:
+        """Tell whether it is asked for; a damaged one never is."""
+        json = self.payload
+        # As it is: to search in the bytes takes a tenth of the time that decoding takes.
+        if not json or (json.isascii() and not all(may_occur(p, json) for p in query.phrases)):
+            return False
+        return query.matches(self.record())
+
     def _record(self) -> Record:
         # Any: what is stored has an id and a timestamp, which the types leave open.
         message: Any = decoder.decode(self.payload[: self.payload.rindex(b',"seq":')] + b"}")
@@ -97,7 +107,7 @@ class Rows:
             self._gaps = {int(position) for [position] in self._ask(_GAPS)}
         self._damaged: dict[int, int] = {}
         """Position → seq of damaged messages."""
-        self._scrubbed_from = self._last + 1
+        self._scrubbed_from = self.last_position + 1
         """Position from which on all messages have been checked or were written since."""
 
     @property
@@ -142,7 +152,7 @@ class Rows:
 
     def position_upto(self, seq: int) -> int:
         """Return the position of the newest message up to this seq, or the one before the first."""
-        before, last = self._state.deleted_upto, self._last
+        before, last = self._state.deleted_upto, self.last_position
         found = self._indexed_upto(seq, before)
         # The index may be damaged, too.
         if before <= found <= last and self._lies_between(found, seq, before, last):
@@ -183,7 +193,7 @@ class Rows:
     def after(self, position: int, limit: int) -> list[Row]:
         """Return the first `limit` messages behind a position."""
         first = max(position, self._state.deleted_upto) + 1
-        return self._read(range(first, min(first + limit, self._last + 1)))
+        return self._read(range(first, min(first + limit, self.last_position + 1)))
 
     def scrub(self) -> bool:
         """Check some of the messages that nobody has read; return False when there are none."""
@@ -205,7 +215,7 @@ class Rows:
             raise _unreadable(error) from error
 
     @property
-    def _last(self) -> int:
+    def last_position(self) -> int:
         """Position of the newest message."""
         [[last]] = self._ask("SELECT coalesce(max(position), 0) FROM message")
         return int(last)
@@ -223,7 +233,7 @@ class Rows:
         }
         if len(intact) == len(positions):
             return [intact[at] for at in positions]
-        first, last = self._state.deleted_upto + 1, self._last
+        first, last = self._state.deleted_upto + 1, self.last_position
         there = [at for at in positions if at in intact or first <= at <= last]
         rows: list[Row] = []
         for at in there:

@@ -19,10 +19,10 @@ import logging
 import sqlite3
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import NamedTuple
 
 from pyroaring import BitMap
@@ -58,44 +58,32 @@ _KEY_BYTES = 400
 """Memory that a distinct word or key takes in the open end, with its list."""
 
 _OPEN_SHARE = 2
+_OPEN_BULK_SHARE = 1.4
 _CACHE_SHARE = 4
 _JOINED_SHARE = 3
 _VOCABULARY_SHARE = 24
-"""Parts of the memory for the open end, for what is cached, for the joined lists of a merge and for
-the characters of the vocabularies that are merged: as a set they take ten times as much. A merge
-does not run while the open end is full."""
+"""Parts of the memory for the open end, the same while very many messages are to be indexed and
+nothing is merged, for what is cached, for the joined lists of a merge and for the characters of the
+vocabularies that are merged: as a set they take ten times as much. A merge does not run while the
+open end is full."""
 
 _MAX_QUEUED = 1_000_000
 """All words of the open end stay queued: it is sealed before n-grams would pay."""
 
 _MERGED_AT_ONCE = 4
 _LARGEST = SEALED_AT * _MERGED_AT_ONCE**4
-_INDEXED_PER_STEP = 200
+_INDEXED_PER_STEP = 64
 _STEP_SECONDS = 0.01
 """Messages that are indexed between two pauses, and time after which fewer are."""
-
-_WAIT_SECONDS = 4.0
-"""Seconds of indexing that a call waits for; if more is missing it is refused."""
-
-_ALWAYS_COVERED = 2
-"""Full open ends that a call waits for however slow this machine is just now: not more than that is
-missing after a start, or when somebody publishes very much at once."""
 
 _PER_SECOND = 4000.0
 """Messages that are indexed in a second, as long as that has not been measured."""
 
+_REMEMBERED_SECONDS = 5.0
+"""Seconds of work after which what has been measured counts half: messages differ in their cost."""
+
 _LOGGED_SECONDS = 10.0
 """Seconds between two lines in the log about an index that is far behind."""
-
-
-class NotIndexedError(Exception):
-    """Messages that a call needs are not indexed yet."""
-
-    def __init__(self, share: float, seconds: float) -> None:
-        super().__init__(f"the index is being made, {share:.0%} of the messages can be searched")
-        self.share = round(share, 3)
-        self.seconds = round(max(1.0, seconds), 1)
-        """Estimate of the time after which they are indexed."""
 
 
 class Part(NamedTuple):
@@ -104,7 +92,11 @@ class Part(NamedTuple):
     first: int
     end: int
     source: Source | None
-    """The index of its messages; positions in it count from 0. None where none is needed."""
+    """The index of its messages; positions in it count from 0. None where none is used."""
+
+    def within(self, first: int, last: int) -> range:
+        """Return its positions from `first` to `last`, counted from its beginning."""
+        return range(max(0, first - self.first), max(0, min(self.end, last + 1) - self.first))
 
 
 class OpenEnd:
@@ -114,7 +106,6 @@ class OpenEnd:
         self.first = first
         self.index = Index(_MAX_QUEUED)
         self.times = array("q")
-        self._keys = set[str]()
         self._characters = 0
 
     @property
@@ -127,13 +118,12 @@ class OpenEnd:
         """Memory that it takes, about."""
         words = len(self.index.vocabulary())
         # A position takes four bytes, and a word at least as many characters with its space.
-        return _WORD_BYTES * words + _KEY_BYTES * len(self._keys) + self._characters
+        return _WORD_BYTES * words + _KEY_BYTES * self.index.keys + self._characters
 
     def add(self, record: Record) -> None:
         """Index the message at `end`."""
         self.index.add(record)
         self.times.append(record.time)
-        self._keys.update(record.keys)
         self._characters += len(record.text)
 
 
@@ -142,33 +132,34 @@ class Pace:
 
     def __init__(self) -> None:
         self._began = self._logged = perf_counter()
-        self._seconds = 0.0
-        self._indexed = 0
+        self._seconds = self._indexed = 0.0
         self.behind = False
 
     def note(self, count: int, seconds: float) -> None:
         """Note that `count` messages took this time, sealing and merging included."""
         self._indexed += count
         self._seconds += seconds
+        if self._seconds > _REMEMBERED_SECONDS:
+            self._indexed, self._seconds = self._indexed / 2, self._seconds / 2
 
     @property
     def per_second(self) -> float:
         """Messages in a second of work."""
-        if self._indexed < 1000 or not self._seconds:
+        if self._seconds < _REMEMBERED_SECONDS / 4:
             return _PER_SECOND
-        return self._indexed / self._seconds
+        return max(1.0, self._indexed) / self._seconds
 
-    def log(self, path: str, progress: Progress) -> None:
+    def log(self, path: str, missing: int, progress: Callable[[], Progress]) -> None:
         """Log from time to time how far an index is that is far behind, and when it is made."""
-        now, missing = perf_counter(), progress.count - progress.indexed
+        now = perf_counter()
         if missing > _BULK * SEALED_AT and not self.behind:
             self.behind, self._began = True, now
         elif self.behind and not missing:
             self.behind = False
             _log.info("the index %s is made, in %.0f s", path, now - self._began)
         if self.behind and now > self._logged + _LOGGED_SECONDS:
-            self._logged = now
-            share = progress.indexed / progress.count
+            self._logged, found = now, progress()
+            share = found.indexed / found.count
             _log.info("the index %s is being made: %.0f %% are indexed", path, 100 * share)
 
 
@@ -193,6 +184,9 @@ class Segments:
         self._sealing: list[OpenEnd] = []
         self._job: Steps[None] | None = None
         self._failing = False
+        """The last job has failed; meanwhile messages are indexed in memory, as far as it goes."""
+        self._is_caught_up = False
+        """All messages have been indexed since the last job: only then are segments merged."""
         self._pace = Pace()
 
     def close(self) -> None:
@@ -207,29 +201,20 @@ class Segments:
     @property
     def progress(self) -> Progress:
         """Messages that are indexed, of those in the store."""
-        first, last = self._rows.first_position, self._rows.position_upto(1 << 62)
+        first, last = self._rows.first_position, self._rows.last_position
         count = last + 1 - first
         return Progress(min(count, max(0, self.end - first)), count)
 
-    def can_cover(self, position: int) -> bool:
-        """Tell whether all messages up to this position can be indexed in a short time."""
-        soon = max(_ALWAYS_COVERED * SEALED_AT, _WAIT_SECONDS * self._pace.per_second)
-        return position - self.end < soon
-
-    def cover(self, position: int) -> Steps[None]:
-        """Index all messages up to this position. Raises `NotIndexedError` if it takes long."""
-        while self.end <= position:
-            if not self.can_cover(position):
-                indexed, count = self.progress.indexed, self.progress.count
-                missing = position + 1 - self.end
-                raise NotIndexedError(indexed / count, missing / self._pace.per_second)
-            if not (self.work() or self._index_more()):
-                return
-            yield
+    def seconds_until(self, position: int) -> float:
+        """Estimate the seconds after which all messages up to this position are indexed."""
+        return max(0, position + 1 - self.end) / self._pace.per_second
 
     @contextmanager
     def reading(self, first: int, last: int) -> Iterator[list[Part]]:
-        """Give the parts that have messages from `first` to `last`, oldest first, to read."""
+        """Give the parts that have messages from `first` to `last`, oldest first, to read.
+
+        What is indexed later is in none of them.
+        """
         sealed = [one for one in self._sealed if one.first <= last and one.end > first]
         opened = [Part(one.first, one.end, one.index) for one in (*self._sealing, self._open)]
         pinned = [one.id for one in sealed]
@@ -245,7 +230,7 @@ class Segments:
     def matches(self, part: Part, query: Query, first: int, last: int) -> Steps[BitMap]:
         """Find what matches in a part from `first` to `last`, counted from its beginning."""
         assert part.source is not None
-        within = range(max(0, first - part.first), max(0, last + 1 - part.first))
+        within = part.within(first, last)
 
         def mentioned(place: int, phrases: Sequence[Phrase]) -> Steps[bool]:
             payload = self._rows.payload(part.first + place)
@@ -262,6 +247,8 @@ class Segments:
             self._pace.note(max(0, self.end - before), perf_counter() - began)
 
     def _work(self) -> bool:
+        if self._failing and self._open.bytes < self._open_bytes and self._index_more():
+            return True
         if self._job is None:
             self._job = self._next_job()
             if self._job is None:
@@ -277,7 +264,7 @@ class Segments:
     def _step(self, job: Steps[None]) -> bool:
         if next(job, self) is self:
             self._job = None
-            self._failing = False
+            self._failing = self._is_caught_up = False
         return True
 
     def _abandon(self, error: sqlite3.OperationalError) -> None:
@@ -293,31 +280,40 @@ class Segments:
 
     def _index_more(self) -> bool:
         """Index some messages; return whether there were any."""
-        until = perf_counter() + _STEP_SECONDS
+        # Its own time: on a busy machine few messages would be indexed of those that are read.
+        until, most = thread_time() + _STEP_SECONDS, self._open_bytes
         rows = self._rows.after(self.end - 1, _INDEXED_PER_STEP)
         for row in rows:
             if row.position != self.end:  # the messages in between have been trimmed
                 self._open = OpenEnd(row.position)
             self._open.add(row.record())
-            if perf_counter() > until or self._open.bytes >= self._open_bytes:
+            if thread_time() > until or self._open.bytes >= most:
                 break
-        self._pace.log(self._path, self.progress)
+        self._is_caught_up = not rows or (
+            len(rows) < _INDEXED_PER_STEP and self.end > rows[-1].position
+        )
+        self._pace.log(self._path, self._missing, lambda: self.progress)
         return bool(rows)
-
-    @property
-    def _open_bytes(self) -> int:
-        return self._memory_bytes // _OPEN_SHARE
 
     def _is_full(self) -> bool:
         """Tell whether the open end is to be sealed."""
+        most = _BULK * SEALED_AT if self._is_far_behind else SEALED_AT
         count = len(self._open.index)
-        if count and self._open.bytes >= self._open_bytes:
-            return True
-        return count >= (_BULK * SEALED_AT if self._is_far_behind else SEALED_AT)
+        return count >= most or (count > 0 and self._open.bytes >= self._open_bytes)
+
+    @property
+    def _open_bytes(self) -> float:
+        """Bytes of memory that the open end may take."""
+        return self._memory_bytes / (_OPEN_BULK_SHARE if self._is_far_behind else _OPEN_SHARE)
 
     @property
     def _is_far_behind(self) -> bool:
-        return self._rows.position_upto(1 << 62) - self.end >= _BULK * SEALED_AT
+        return self._missing >= _BULK * SEALED_AT
+
+    @property
+    def _missing(self) -> int:
+        """Number of messages that are not indexed."""
+        return max(0, self._rows.last_position + 1 - self.end)
 
     def _next_job(self) -> Steps[None] | None:
         if self._sealed and self._sealed[0].end <= self._rows.first_position:
@@ -327,7 +323,7 @@ class Segments:
         unread = [id for id in self._dropped if not self._pinned[id]]
         if unread:
             return self._delete(unread[0])
-        return None if self._is_far_behind else self._next_merge()
+        return self._next_merge() if self._is_caught_up else None
 
     def _next_merge(self) -> Steps[None] | None:
         for start in range(len(self._sealed) - _MERGED_AT_ONCE + 1):
