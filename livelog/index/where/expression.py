@@ -87,7 +87,7 @@ class Range(Struct, frozen=True, gc=False):
 Leaf: TypeAlias = Word | Begins | Phrase | Equals | Prefix | Exists | Range
 Expression: TypeAlias = And | Or | Not | Leaf
 
-EVERYTHING = And(())
+ALL = And(())
 """The expression without a condition."""
 
 

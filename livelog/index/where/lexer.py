@@ -17,7 +17,7 @@ from livelog.index.text import split
 from livelog.index.where import leaves
 from livelog.index.where.bounds import Counts, Placed, check_depth, refused
 from livelog.index.where.canonical import NEGATES
-from livelog.index.where.expression import EVERYTHING, And, Expression, Or
+from livelog.index.where.expression import ALL, And, Expression, Or
 from livelog.index.where.fields import NAME, resolve, suggestion
 from livelog.index.where.values import QUOTED, QUOTES, unquote
 
@@ -41,7 +41,7 @@ class Token(NamedTuple):
     """`AND`, `OR`, `NOT`, `(`, `)`, or "" for a condition."""
     column: int
     """Place of its first character, counted from 1 in code points."""
-    node: Expression = EVERYTHING
+    node: Expression = ALL
 
 
 def tokens(text: str, now: float) -> Iterator[Token]:
@@ -172,7 +172,7 @@ class _Lexer:
             return
         _check_regex(run)
         if run == "*":
-            node: Expression = EVERYTHING
+            node: Expression = ALL
         else:
             node = leaves.begins(run[:-1]) if run.endswith("*") else leaves.words(run)
         self._condition(self._counted(node), start)

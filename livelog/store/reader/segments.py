@@ -252,7 +252,9 @@ class Segments:
         if self._job is None:
             self._job = self._next_job()
             if self._job is None:
-                return self._index_more()
+                before = self._is_caught_up
+                # Once it is caught up there may be a job again: a merge.
+                return self._index_more() or self._is_caught_up != before
         try:
             return self._step(self._job)
         except sqlite3.OperationalError as error:
