@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.follower import find_node_modules, npm_install
 from tests.support.keeping import each_kind as each_kind
+from tests.support.keeping import no_idle_look as no_idle_look
 from tests.support.keeping import no_reader_left as no_reader_left
 from tests.support.keeping import quick_retries as quick_retries
 from tests.support.keeping import quick_trims as quick_trims

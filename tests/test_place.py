@@ -128,7 +128,7 @@ async def test_a_store_that_was_moved_takes_nothing_until_it_is_back(
         assert [one for one in got if one.get("content") != "refused"] == messages
 
 
-@pytest.mark.usefixtures("each_kind", "quick_retries")
+@pytest.mark.usefixtures("each_kind", "quick_retries", "no_idle_look")
 @pytest.mark.parametrize("harm", HARMS)
 @on_uvloop
 async def test_a_server_whose_store_was_moved_ends_and_says_so(
@@ -160,7 +160,7 @@ def overwrite_by_another(store: Path, other: Path) -> None:
     shutil.copy(other / "another.db", store)
 
 
-@pytest.mark.usefixtures("each_kind", "quick_retries")
+@pytest.mark.usefixtures("each_kind", "quick_retries", "no_idle_look")
 @pytest.mark.parametrize("harm", [cut, overwrite, overwrite_by_another])
 @on_uvloop
 async def test_a_store_that_was_overwritten_takes_nothing(
@@ -183,7 +183,7 @@ async def test_a_store_that_was_overwritten_takes_nothing(
         await check_refused(house, "live.db")
 
 
-@pytest.mark.usefixtures("each_kind", "quick_retries")
+@pytest.mark.usefixtures("each_kind", "quick_retries", "no_idle_look")
 @pytest.mark.parametrize("left", [0, 100_000])
 @on_uvloop
 async def test_a_write_ahead_log_that_was_cut_takes_nothing(tmp_path: Path, left: int) -> None:
@@ -232,7 +232,7 @@ def run(store: Path, sql: str) -> None:
         connection.execute(sql).fetchall()
 
 
-@pytest.mark.usefixtures("quick_retries")
+@pytest.mark.usefixtures("quick_retries", "no_idle_look")
 @on_uvloop
 async def test_a_database_that_was_moved_alone_has_what_was_acknowledged(tmp_path: Path) -> None:
     """Its write-ahead log is written back to it."""
@@ -264,7 +264,7 @@ async def test_an_idle_server_notices_that_its_store_is_gone(tmp_path: Path) -> 
     assert not names(tmp_path) - {"live.db-index", "live.db-index-wal"}
 
 
-@pytest.mark.usefixtures("quick_retries")
+@pytest.mark.usefixtures("quick_retries", "no_idle_look")
 @on_uvloop
 async def test_a_link_that_leads_elsewhere_is_another_store(tmp_path: Path) -> None:
     link, real, other = tmp_path / "link.db", tmp_path / "real.db", tmp_path / "other.db"
@@ -278,7 +278,7 @@ async def test_a_link_that_leads_elsewhere_is_another_store(tmp_path: Path) -> N
         await check_refused(house, str(link))
 
 
-@pytest.mark.usefixtures("quick_retries")
+@pytest.mark.usefixtures("quick_retries", "no_idle_look")
 @on_uvloop
 async def test_a_second_server_does_not_take_the_place_unnoticed(tmp_path: Path) -> None:
     """It is refused on the moved file, and beside the write-ahead log of the first one."""

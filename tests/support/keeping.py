@@ -194,6 +194,12 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def no_idle_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer looks at its files when it writes, and not while it has nothing to do."""
+    monkeypatch.setattr(upkeep, "_TRIM_SECONDS", 60.0)
+
+
+@pytest.fixture
 def quick_trims(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trim old messages all the time, and believe the clock even if it is set."""
     monkeypatch.setattr(upkeep, "_TRIM_SECONDS", 0.02)
