@@ -140,6 +140,7 @@ class Service:
     def _go_on(self, task: Task) -> None:
         """Run a slice of a call, and answer it if that was the last one."""
         began = perf_counter()
+        answer = None
         try:
             with self._reader.snapshot():
                 while perf_counter() < began + SLICE_SECONDS:
@@ -148,11 +149,10 @@ class Service:
             answer = OK, encoder.encode(stop.value)
         except (Unreadable, NotIndexedError) as error:
             answer = FAULT, encoder.encode(_fault(error))
-        else:
-            task.used += perf_counter() - began
-            return
-        self._schedule.drop(task.number)
-        self._send(task.number, *answer)
+        self._schedule.charge(task, perf_counter() - began)
+        if answer is not None:
+            self._schedule.drop(task.number)
+            self._send(task.number, *answer)
 
     def _work(self) -> bool:
         """Run a slice of work on the index; return whether there is more."""

@@ -1,10 +1,16 @@
 """The order in which calls get slices of the reading process's time.
 
-Owners take turns. The turn of a call counts for its user and for its address, and the next turn
-goes to the call both of whose have waited longest: neither many users behind one address nor one
-user at many addresses get more than a single turn. Among the calls of one owner those that have
-used little time go first, so a short call does not wait for the long ones before it; the long ones
-are carried out one after the other, so that some are answered before their deadline.
+Owners share the time fairly, as packets share a link (start-time fair queueing). Each has a *tag*,
+the virtual time up to which it has been served, and the call with the lowest tag goes next. The
+time that a call takes is added to the tags of its user and of its address, and the higher of the
+two decides: neither many users behind one address nor one user at many addresses get more than one
+share. Who comes begins at the lowest tag of those that wait, and to leave and come back pays off no
+debt.
+
+Tags that hardly differ count as equal, and then calls that have used little time go first: so an
+owner that asks for little is served at once, however many others keep the process busy, and a short
+call does not wait for the long ones of its owner. These are carried out one after the other, so
+that some are answered before their deadline.
 """
 
 from __future__ import annotations
@@ -15,7 +21,11 @@ from dataclasses import dataclass
 from livelog.budget.owner import Owner
 
 _SHORT_SECONDS = 0.1
-"""Seconds up to which a call counts as short."""
+"""Seconds up to which a call counts as short, and by which tags differ that do not count as equal.
+"""
+
+_REMEMBERED = 4096
+"""Owners without a call whose tags are kept, before those are forgotten that owe nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,22 +46,22 @@ class Task:
 
 
 class Schedule:
-    """Calls that are not answered yet, and the last turn of each of their owners."""
+    """Calls that are not answered yet, and how much time their owners have had."""
 
     def __init__(self) -> None:
         self._tasks: dict[int, Task] = {}
-        self._turn = 0
-        self._last: dict[str, int] = {}
-        """Turn in which a user or an address was served last, or came."""
+        self._now = 0.0
+        """The lowest tag of a call, in seconds of virtual time."""
+        self._tags: dict[str, float] = {}
+        """Of each user and address with a call, and of those that had one."""
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     def add(self, task: Task) -> None:
-        """Enqueue a call; an owner without any gets its turn behind all others."""
-        self._turn += 1
+        """Enqueue a call."""
         for key in task.keys:
-            self._last.setdefault(key, self._turn)
+            self._tags[key] = max(self._now, self._tags.get(key, 0.0))
         self._tasks[task.number] = task
 
     def next(self) -> Task | None:
@@ -59,10 +69,14 @@ class Schedule:
         if not self._tasks:
             return None
         chosen = min(self._tasks.values(), key=self._place)
-        self._turn += 1
-        for key in chosen.keys:
-            self._last[key] = self._turn
+        self._now = max(self._now, min(map(self._tag, self._tasks.values())))
         return chosen
+
+    def charge(self, task: Task, seconds: float) -> None:
+        """Count the time that a call has just run."""
+        task.used += seconds
+        for key in set(task.keys):
+            self._tags[key] += seconds
 
     def drop(self, number: int) -> None:
         """Remove a call that is answered or not waited for; the number may be unknown."""
@@ -70,10 +84,28 @@ class Schedule:
         if task is None:
             return
         task.steps.close()
-        left = {key for other in self._tasks.values() for key in other.keys}
-        for key in set(task.keys) - left:
-            del self._last[key]
+        if not self._tasks:
+            self._now, self._tags = 0.0, {}  # nobody has waited for anybody
+        elif len(self._tags) > 2 * len(self._tasks) + _REMEMBERED:
+            self._forget()
 
-    def _place(self, task: Task) -> tuple[int, int, int, float, int]:
-        user, address = (self._last[key] for key in task.keys)
-        return max(user, address), user, address, min(task.used, _SHORT_SECONDS), task.number
+    def _forget(self) -> None:
+        """Forget the owners without a call, those first that owe nothing."""
+        waiting = {key for task in self._tasks.values() for key in task.keys}
+        gone = sorted((tag, key) for key, tag in self._tags.items() if key not in waiting)
+        owing = [key for tag, key in gone if tag > self._now]
+        for key in {key for _, key in gone} - set(owing[-_REMEMBERED // 2 :]):
+            del self._tags[key]
+
+    def _tag(self, task: Task) -> float:
+        return max(self._tags[key] for key in task.keys)
+
+    def _place(self, task: Task) -> tuple[float, ...]:
+        tag, used = self._tag(task), min(task.used, _SHORT_SECONDS)
+        return (
+            tag // _SHORT_SECONDS,
+            used,
+            tag,
+            *(self._tags[key] for key in task.keys),
+            task.number,
+        )
