@@ -248,10 +248,14 @@ def _again(kind: Callable[[Attacker], None], attacker: Attacker, over: Event) ->
 
 
 class Honest:
-    """Clients that ask as the API intends, one at a time, and time each answer."""
+    """Clients that ask as the API intends, one at a time, and time each answer.
+
+    Each has an address of its own, as the attackers have.
+    """
 
     def __init__(self, url: str, clients: int) -> None:
-        self._clients = [Client(url, timeout=60) for _ in range(clients)]
+        sources = [f"127.0.3.{number}" for number in range(1, clients + 1)]
+        self._clients = [Client(url, PATIENCE, source) for source in sources]
         self._taken: dict[str, list[int]] = {"ping": [], "publish": [], "search": []}
         self._refused = 0
 

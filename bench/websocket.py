@@ -100,10 +100,13 @@ def _payload_at(data: bytes, start: int) -> slice | None:
 
 
 class Client:
-    """WebSocket connection, open and greeted when the constructor returns."""
+    """WebSocket connection, open and greeted when the constructor returns.
 
-    def __init__(self, url: str, timeout: float = 20) -> None:
-        self.sock = socket.create_connection(address(url), timeout)
+    It comes from the address `source`, if one is given.
+    """
+
+    def __init__(self, url: str, timeout: float = 20, source: str = "") -> None:
+        self.sock = socket.create_connection(address(url), timeout, (source, 0) if source else None)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if url.startswith("wss:"):
             self.sock = _TLS.wrap_socket(self.sock)

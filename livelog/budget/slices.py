@@ -17,7 +17,8 @@ from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 SLICE_SECONDS = 0.002
-"""Seconds for which all work in steps together may hold the loop in one of its iterations."""
+"""Seconds for which all work in steps together may hold the loop in one of its iterations, and as
+many again for all that is done in the background."""
 
 HOLD_SECONDS = 0.005
 """Seconds for which all commands together may hold the loop before the fan-out runs again."""
@@ -32,6 +33,7 @@ _MOST = 4096
 """Items in a step at most: a pause of the machine is not to be multiplied."""
 
 Result = TypeVar("Result")
+Turns = TypeVar("Turns")
 Steps = Generator[None, None, Result]
 
 _log = logging.getLogger(__name__)
@@ -70,6 +72,34 @@ class Pace:
             self.size = min(2 * self.size, _MOST)
         elif spent > SLICE_SECONDS / 2:
             self.size = max(1, int(self.size * SLICE_SECONDS / 4 / spent))
+
+
+class _LongSteps:
+    """Steps that cannot be cut, such as to encode a large page: one in an iteration of the loop."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._taken = False
+        """There has been one in this iteration, or one comes in the next."""
+
+    async def next(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait for an iteration without another one."""
+        if not self._taken:
+            self._taken = True
+            loop.call_soon(self._grant, loop)
+            return
+        mine = loop.create_future()
+        self._waiting.append(mine)
+        await mine
+
+    def _grant(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._taken = False
+        while self._waiting and not self._taken:
+            first = self._waiting.popleft()
+            if not first.done():  # its task may have been cancelled
+                first.set_result(None)
+                self._taken = True
+                loop.call_soon(self._grant, loop)
 
 
 class _Turns:
@@ -115,7 +145,20 @@ class _Turns:
             loop.call_soon(self._grant, loop)
 
 
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns] = WeakKeyDictionary()
+_ByLoop = WeakKeyDictionary[asyncio.AbstractEventLoop, Turns]
+_turns: _ByLoop[_Turns] = WeakKeyDictionary()
+_background: _ByLoop[_Turns] = WeakKeyDictionary()
+_long_steps: _ByLoop[_LongSteps] = WeakKeyDictionary()
+
+
+async def long_step() -> None:
+    """Wait for an iteration of the loop in which nobody else makes a long step that cannot be cut.
+
+    Callers make it before they wait for anything else.
+    """
+    loop = asyncio.get_running_loop()
+    steps = _long_steps.get(loop) or _long_steps.setdefault(loop, _LongSteps())
+    await steps.next(loop)
 
 
 async def interleaved(steps: Steps[Result]) -> Result:
@@ -123,8 +166,12 @@ async def interleaved(steps: Steps[Result]) -> Result:
 
     The result is returned in the iteration of the loop in which the last step was made.
     """
+    return await _interleaved(steps, _turns)
+
+
+async def _interleaved(steps: Steps[Result], by_loop: _ByLoop[_Turns]) -> Result:
     loop = asyncio.get_running_loop()
-    turns = _turns.get(loop) or _turns.setdefault(loop, _Turns())
+    turns = by_loop.get(loop) or by_loop.setdefault(loop, _Turns())
     while True:
         # Short work, as most searches are, is done without a wait, a future or another task.
         until = turns.at_once(loop) or await turns.next(loop)
@@ -138,12 +185,15 @@ async def interleaved(steps: Steps[Result]) -> Result:
 
 
 def in_background(steps: Steps[None], name: str) -> asyncio.Task[None]:
-    """Start to run `steps` in slices; an exception ends them and is logged under `name`."""
+    """Start to run `steps` in slices; an exception ends them and is logged under `name`.
+
+    What runs in the background has slices of its own, since somebody waits for everything else.
+    """
     return asyncio.get_running_loop().create_task(_guarded(steps, name))
 
 
 async def _guarded(steps: Steps[None], name: str) -> None:
     try:
-        await interleaved(steps)
+        await _interleaved(steps, _background)
     except Exception:
         _log.exception("%s failed", name)

@@ -259,7 +259,7 @@ class Log:
         nearest = span.nearest(matches.newer, offset)
         newer = matches.frames(offset, limit)
         if reader is None:
-            return joined(newer, Page([], 0, offset), nearest, matches.total, span.max_bytes)
+            return await joined(newer, Page([], 0, offset), nearest, matches.total, span.max_bytes)
         # What does not fit is not asked for, only counted, and not held on to meanwhile.
         count, places = len(newer), reach(newer, limit, nearest, span.max_bytes)
         newer = newer[places.start : places.stop]
@@ -276,7 +276,7 @@ class Log:
         left_out = count < limit and not left and older.total > rest.offset
         cut = older.truncated or left_out or len(newer) < count
         older = replace(older, offset=offset + places.start, truncated=cut)
-        return joined(newer, older, nearest - places.start, matches.total, span.max_bytes)
+        return await joined(newer, older, nearest - places.start, matches.total, span.max_bytes)
 
     async def newest_upto(self, seq: int, query: Query, owner: Owner) -> int:
         """Return the seq of the newest message up to `seq` that matches, 0 without any.

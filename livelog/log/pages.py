@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from livelog.budget.memory import SMALL_BYTES
 from livelog.budget.owner import Owner
+from livelog.budget.slices import long_step
 from livelog.index.paging import Page, Span, fitting
 from livelog.index.query import Query
 from livelog.log.window import Matches
@@ -30,7 +32,7 @@ async def read_around_the_past(
     cut = older.truncated or start > older.offset
     nearest = len(reaching) + older.nearest
     older = replace(older, offset=start, truncated=cut)
-    return joined(reaching, older, nearest, matches.total, span.max_bytes)
+    return await joined(reaching, older, nearest, matches.total, span.max_bytes)
 
 
 def reach(newer: list[bytes], limit: int, nearest: int, max_bytes: int) -> range:
@@ -48,10 +50,13 @@ def reach(newer: list[bytes], limit: int, nearest: int, max_bytes: int) -> range
     return range(min(places.start, max(0, len(newer) - 1)), places.stop)
 
 
-def joined(newer: list[bytes], older: Page, nearest: int, ahead: int, max_bytes: int) -> Page:
+async def joined(newer: list[bytes], older: Page, nearest: int, ahead: int, max_bytes: int) -> Page:
     """Put a page together: frames in the window, and behind them those that the store has."""
     found = [*newer, *older.payloads]
-    if sum(map(len, found)) <= max_bytes:  # nearly every page
+    size = sum(map(len, found))
+    if size > SMALL_BYTES:
+        await long_step()
+    if size <= max_bytes:  # nearly every page
         kept = range(len(found))
     else:
         kept = fitting(len(found), nearest, lambda place: len(found[place]), max_bytes)

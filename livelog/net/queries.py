@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -12,6 +11,7 @@ from msgspec import UNSET, Raw, UnsetType
 from livelog.auth.principal import Principal
 from livelog.budget.memory import PAGE_BYTES, SMALL_BYTES
 from livelog.budget.owner import Owner
+from livelog.budget.slices import long_step
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.paging import Anchor, Page, Span
 from livelog.index.query import Query, compile_query
@@ -94,13 +94,13 @@ async def search(
 
 
 async def pause(event: History | SearchResults) -> int:
-    """Return the bytes of the messages on a page; let the loop run before a large one is encoded.
+    """Return the bytes of the messages on a page; a large one is encoded in a turn of its own.
 
     A page of 4 MiB takes some milliseconds to put together, and as many to encode and to send.
     """
     size = sum(map(len, event.messages if isinstance(event, History) else event.results))
     if size > SMALL_BYTES:
-        await asyncio.sleep(0)
+        await long_step()
     return size
 
 

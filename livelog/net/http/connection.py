@@ -17,6 +17,8 @@ from email.utils import formatdate
 from functools import lru_cache
 from typing import NamedTuple, cast
 
+from livelog.budget.memory import SMALL_BYTES
+from livelog.budget.slices import long_step
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.net import queries
 from livelog.net.context import Context
@@ -304,6 +306,8 @@ class HttpConnection(asyncio.Protocol):
             self._count_bodies()  # from now on the handler does
             try:
                 response = await self._answer(request)
+                if len(response.body) > SMALL_BYTES:
+                    await long_step()
                 keep_alive = request.keep_alive and not self.stopping
                 data = self._serialized(response, request, keep_alive=keep_alive)
                 del response  # or its body would be held a second time until the client has read

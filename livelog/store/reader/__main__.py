@@ -47,8 +47,13 @@ _log = logging.getLogger(__name__)
 SLICE_SECONDS = 0.02
 """Seconds that a call or the work on the index runs before others have their turn."""
 
-_CALLS_PER_WORK = 4
-"""Slices of calls between two slices of work on the index."""
+_WORK_SHARE = 0.25
+_WORK_SHARE_BEHIND = 0.5
+"""Part of the time for work on the index while there are calls, and when it is behind: messages
+that are not in it make every call longer."""
+
+_UNDISTURBED_SECONDS = 0.1
+"""Seconds of calls before there is work on the index between them."""
 
 _IDLE_SECONDS = 0.5
 """Seconds between two looks for new messages while no call comes."""
@@ -98,15 +103,18 @@ class Service:
 
     def run(self) -> None:
         """Work until the server is gone, which raises `ConnectionError`."""
-        turns, busy = 0, True
+        spent, busy = 0.0, True  # on calls, for which nothing has been done on the index yet
         while True:
             self._take(0 if busy or self._schedule else _IDLE_SECONDS)
             task = self._schedule.next()
             if task is not None:
-                self._go_on(task)
-                turns += 1
-            if task is None or turns % _CALLS_PER_WORK == 0:
+                spent += self._go_on(task)
+            share = _WORK_SHARE_BEHIND if busy else _WORK_SHARE
+            if task is None or spent > _UNDISTURBED_SECONDS:
+                began = perf_counter()
                 busy = self._work()
+                spent -= (perf_counter() - began) * (1 - share) / share
+                spent = spent if task else 0.0
 
     def _opening(self) -> bytes:
         while True:
@@ -137,8 +145,8 @@ class Service:
             case Beat():
                 self._send(BEAT, OK, encoder.encode(self._reader.progress))
 
-    def _go_on(self, task: Task) -> None:
-        """Run a slice of a call, and answer it if that was the last one."""
+    def _go_on(self, task: Task) -> float:
+        """Run a slice of a call, and answer it if that was the last one; return the seconds."""
         began = perf_counter()
         answer = None
         try:
@@ -149,10 +157,13 @@ class Service:
             answer = OK, encoder.encode(stop.value)
         except (Unreadable, NotIndexedError) as error:
             answer = FAULT, encoder.encode(_fault(error))
-        self._schedule.charge(task, perf_counter() - began)
+        if answer is not None:
+            self._send(task.number, *answer)
+        spent = perf_counter() - began
+        self._schedule.charge(task, spent)
         if answer is not None:
             self._schedule.drop(task.number)
-            self._send(task.number, *answer)
+        return spent
 
     def _work(self) -> bool:
         """Run a slice of work on the index; return whether there is more."""

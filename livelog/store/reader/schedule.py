@@ -4,13 +4,13 @@ Owners share the time fairly, as packets share a link (start-time fair queueing)
 the virtual time up to which it has been served, and the call with the lowest tag goes next. The
 time that a call takes is added to the tags of its user and of its address, and the higher of the
 two decides: neither many users behind one address nor one user at many addresses get more than one
-share. Who comes begins at the lowest tag of those that wait, and to leave and come back pays off no
-debt.
+share. Who comes begins a little below the lowest tag of those that wait: so one that asks for
+little is served at once, however many others keep the process busy. To leave and come back pays off
+no debt.
 
-Tags that hardly differ count as equal, and then calls that have used little time go first: so an
-owner that asks for little is served at once, however many others keep the process busy, and a short
-call does not wait for the long ones of its owner. These are carried out one after the other, so
-that some are answered before their deadline.
+Among the calls of one owner those that have used little time go first, so a short call does not
+wait for the long ones before it; these are carried out one after the other, so that some are
+answered before their deadline.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from livelog.budget.owner import Owner
 
 _SHORT_SECONDS = 0.1
-"""Seconds up to which a call counts as short, and by which tags differ that do not count as equal.
-"""
+"""Seconds up to which a call counts as short."""
+
+_CREDIT = 0.1
+"""Seconds that an owner who has not asked for a while may have ahead of all others."""
 
 _REMEMBERED = 4096
 """Owners without a call whose tags are kept, before those are forgotten that owe nothing."""
@@ -61,7 +63,8 @@ class Schedule:
     def add(self, task: Task) -> None:
         """Enqueue a call."""
         for key in task.keys:
-            self._tags[key] = max(self._now, self._tags.get(key, 0.0))
+            begin = self._now - _CREDIT
+            self._tags[key] = max(begin, self._tags.get(key, begin))
         self._tasks[task.number] = task
 
     def next(self) -> Task | None:
@@ -101,11 +104,5 @@ class Schedule:
         return max(self._tags[key] for key in task.keys)
 
     def _place(self, task: Task) -> tuple[float, ...]:
-        tag, used = self._tag(task), min(task.used, _SHORT_SECONDS)
-        return (
-            tag // _SHORT_SECONDS,
-            used,
-            tag,
-            *(self._tags[key] for key in task.keys),
-            task.number,
-        )
+        used = min(task.used, _SHORT_SECONDS)
+        return self._tag(task), used, *(self._tags[key] for key in task.keys), task.number
