@@ -7,7 +7,8 @@ import { encode } from "./frames.js";
 
 /** Requests without an answer that may be under way at once. */
 const MAX_IN_FLIGHT = 20;
-/** Connections that may end while the same request waits for its answer: it may be what ends them. */
+/** Connections without any answer that may end while the same request is the first to wait for its
+ * own: it may be what ends them. */
 const MAX_CONNECTIONS = 8;
 
 export class RequestQueue {
@@ -22,6 +23,7 @@ export class RequestQueue {
   #interval = 0; // milliseconds between two requests after a rate limit, otherwise 0
   #timer = 0; // until the next request may go
   #open = false;
+  #answered = false; // anything on this connection
   #failure = null;
 
   /** `limit` is a `SizeLimit`; `throttled(seconds, action)` is called when a rate limit holds a
@@ -55,6 +57,7 @@ export class RequestQueue {
 
   open() {
     this.#open = true;
+    this.#answered = false;
     this.#sendNext();
   }
 
@@ -65,8 +68,8 @@ export class RequestQueue {
     });
   }
 
-  /** The connection is lost: requests without an answer go back into the queue, but for those that
-   * have lost too many. */
+  /** The connection is lost: requests without an answer go back into the queue, but for one that has
+   * lost too many. */
   shut() {
     this.#open = false;
     this.#clock.clearTimeout(this.#timer);
@@ -74,11 +77,11 @@ export class RequestQueue {
     const waiting = [...this.#inFlight.values()];
     this.#inFlight.clear();
     this.#deadlines.clear();
-    for (const request of waiting) request.lost += 1;
-    this.#requeue(...waiting.filter(({ lost }) => lost < MAX_CONNECTIONS));
-    for (const request of waiting) {
-      if (request.lost >= MAX_CONNECTIONS) reject(request, fatal(request));
-    }
+    this.#requeue(...waiting);
+    const [first] = this.#queue;
+    if (this.#answered || !waiting.includes(first)) return;
+    first.lost += 1;
+    if (first.lost >= MAX_CONNECTIONS) reject(this.#queue.shift(), fatal(first));
   }
 
   /** Reject all requests, now and from now on. */
@@ -157,11 +160,13 @@ export class RequestQueue {
     const request = this.#inFlight.get(id);
     this.#inFlight.delete(id);
     this.#deadlines.end(id);
+    this.#answered ||= request !== undefined;
     return request;
   }
 
   #giveUp(request, reason) {
-    this.#take(request.id);
+    this.#inFlight.delete(request.id);
+    this.#deadlines.end(request.id);
     this.#queue = this.#queue.filter((other) => other !== request);
     reject(request, reason);
     this.#sendNext();
