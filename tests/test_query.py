@@ -76,7 +76,12 @@ def passages(message: Json) -> list[list[str]]:
     texts = [message[name] for name in ("content", "event", *NAMES) if name in message]
     texts += [one["username"] for one in message.get("participants", [])]
     texts += strings(message.get("data", {})) + strings(message.get("event_data", {}))
-    return [[word for word in split(text) if word.isalnum() or "_" in word] for text in texts]
+    return [[word for word in split(text) if is_of_letters(word)] for text in texts]
+
+
+def is_of_letters(word: str) -> bool:
+    """Tell words from punctuation; some letters are newer than this Python, but not all of them."""
+    return "_" in word or any(map(str.isalnum, word))
 
 
 def has_text(message: Json, text: str) -> bool:

@@ -22,6 +22,7 @@ from typing import NamedTuple, TypeVar
 from livelog.fanout.audience import Audience, Reader, Route
 from livelog.index.query import EVERYTHING, Query, Subscription
 from livelog.index.text import Phrase, occurs
+from livelog.index.where.matching import Recorded, Subject
 from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
 
@@ -120,14 +121,15 @@ class Routing:
         audiences = list(self._unfiltered.get(record.type, ()))
         letters = yield from self._letters_in(record)
         candidates = self._under(record, ("", *record.keys, *letters))
-        readers, failed, known = list[Reader](), list[Audience](), dict[Phrase, bool]()
+        readers, failed = list[Reader](), list[Audience]()
+        known, subject = dict[Phrase, bool](), Recorded(record)
         everyone: list[Audience | Reader] = [*candidates, *self.readers(record)]
         for number, candidate in enumerate(everyone, 1):
             if not number % _GRAIN:
                 yield
             audience = candidate if isinstance(candidate, Audience) else candidate.audience
             try:
-                wants = yield from _wants(candidate.subscription, record, known)
+                wants = yield from _wants(candidate.subscription, record, known, subject)
             except Exception:  # is no matter of the others; `failed` tells of it
                 failed += [audience] if audience is not None else []
                 continue
@@ -185,9 +187,12 @@ class Routing:
 
 
 def _wants(
-    subscription: Subscription, record: Record, known: dict[Phrase, bool]
+    subscription: Subscription, record: Record, known: dict[Phrase, bool], subject: Subject
 ) -> Generator[None, None, bool]:
-    """Tell whether `record` is wanted, in steps; `known` phrases are looked for once."""
+    """Tell whether `record` is wanted, in steps; `known` phrases are looked for once.
+
+    `subject` is the record as expressions test it.
+    """
     query = subscription.query(record.type)
     if query is None or not query.fits(record):
         return False
@@ -197,7 +202,12 @@ def _wants(
             yield
         if not known[phrase]:
             return False
-    return True
+    test = subscription.test(record.type)
+    if test is None:
+        return True
+    wants = test(subject)
+    yield
+    return wants
 
 
 def split(subscription: Subscription) -> tuple[Subscription, tuple[Route, ...]]:

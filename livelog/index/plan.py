@@ -3,7 +3,7 @@
 A source looks up terms; it is the index in memory or a segment of the index on disk. The planner
 intersects cheap lookups first (types, keys, dates), then the parts of words, shortest first, and
 stops looking up as soon as few candidates are left: their text is read instead. Phrases are always
-verified in the text, since posting lists do not hold the order of words.
+verified in the text, since posting lists do not hold the order of words, and so is an expression.
 
 Searches are generators that pause after each small step, so that a long one can be interleaved with
 other work. Messages that arrive during a pause are not in the result, and
@@ -18,7 +18,9 @@ from typing import Protocol, TypeVar
 from pyroaring import BitMap
 
 from livelog.index.query import BEGINNING_OF_TIME, END_OF_TIME, Query
+from livelog.index.terms import mentions, message_in
 from livelog.index.text import Phrase
+from livelog.index.where.matching import Subject, Test
 from livelog.wire.messages import TYPES, MessageType
 
 _FEW = 32
@@ -27,8 +29,8 @@ _FEW = 32
 Result = TypeVar("Result")
 Steps = Generator[None, None, Result]
 
-Mentions = Callable[[int, Sequence[Phrase]], Steps[bool]]
-"""Tell whether phrases stand in the text of the message at a position."""
+Read = Callable[[int], bytes]
+"""Return the message at a position as JSON, empty if it is not there any more."""
 
 
 class Source(Protocol):
@@ -55,9 +57,7 @@ class Source(Protocol):
         """Positions of the messages with a word that contains `part`."""
 
 
-def find(
-    source: Source, query: Query, mentions: Mentions, within: range | None = None
-) -> Steps[BitMap]:
+def find(source: Source, query: Query, read: Read, within: range | None = None) -> Steps[BitMap]:
     """Find the positions whose messages match `query`, of those `within` if it is given."""
     found = select(source, query, source.positions if within is None else within)
     for part in sorted({word for phrase in query.phrases for word in phrase}, key=len):
@@ -65,13 +65,13 @@ def find(
             found &= yield from source.containing(part)
     few = len(found) <= _FEW
     unsure = [phrase for phrase in query.phrases if few or len(phrase) > 1]
-    if unsure:
-        found = yield from _verified(unsure, found, mentions)
+    if unsure or query.test is not None:
+        found = yield from _verified(unsure, query.test, found, read)
     return found & BitMap(source.positions)
 
 
 def select(source: Source, query: Query, within: range) -> BitMap:
-    """Find the positions `within` that match all of `query` but its text."""
+    """Find the positions `within` that match all of `query` but its text and `where`."""
     positions = source.positions
     found = BitMap(range(max(within.start, positions.start), min(within.stop, positions.stop)))
     if len(query.types) < len(TYPES):
@@ -100,11 +100,20 @@ def _any_of(bitmaps: list[BitMap]) -> BitMap:
     return bitmaps[0] if len(bitmaps) == 1 else BitMap.union(BitMap(), *bitmaps)
 
 
-def _verified(phrases: Sequence[Phrase], candidates: BitMap, mentions: Mentions) -> Steps[BitMap]:
-    """Keep the candidates in whose text `phrases` stand."""
+def _verified(
+    phrases: Sequence[Phrase], test: Test | None, candidates: BitMap, read: Read
+) -> Steps[BitMap]:
+    """Keep the candidates in whose text `phrases` stand, and that pass the test."""
     verified = BitMap()
     for position in candidates:  # their JSON is decoded, which may take a while for a single one
-        if (yield from mentions(position, phrases)):
+        if (yield from says(read(position), phrases, test)):
             verified.add(position)
         yield
     return verified
+
+
+def says(payload: bytes, phrases: Sequence[Phrase], test: Test | None) -> Steps[bool]:
+    """Tell whether a message is there, has `phrases` in its text and passes the test."""
+    if not payload or (phrases and not (yield from mentions(payload, phrases))):
+        return False
+    return test is None or test(Subject(message_in(payload)))

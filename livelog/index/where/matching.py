@@ -7,7 +7,7 @@ that live matching and the searches in memory and on disk must agree with.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, reduce
+from functools import cached_property, lru_cache, reduce
 from operator import ge, gt, le, lt
 from typing import Any
 
@@ -91,21 +91,29 @@ class Recorded(Subject):
 
 Test = Callable[[Subject], bool]
 
+_TESTS = 64
+"""Tests that are kept to be shared; each of them may take 20 KB."""
+
 
 def matches(node: Expression, message: AnyMessage) -> bool:
     """Tell whether `message`, which has a timestamp, is one that the expression asks for."""
     return matcher(node)(Subject(message))
 
 
+@lru_cache(_TESTS)
 def matcher(node: Expression) -> Test:
-    """Compile an expression to the test of a message."""
+    """Compile an expression to the test of a message; equal ones soon after share it."""
+    return _matcher(node)
+
+
+def _matcher(node: Expression) -> Test:
     match node:
         case And(items):
-            return reduce(_both, map(matcher, items)) if items else _always
+            return reduce(_both, map(_matcher, items)) if items else _always
         case Or(items):
-            return reduce(_either, map(matcher, items))
+            return reduce(_either, map(_matcher, items))
         case Not(item):
-            test = matcher(item)
+            test = _matcher(item)
             return lambda subject: not test(subject)
         case Word(word):
             return lambda subject: word in subject.text
