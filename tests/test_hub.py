@@ -71,6 +71,13 @@ SUBSCRIPTIONS = [
         only("user", user_id="u1") | only("system"),
         only("user", user_id="u2") | only("system"),
         only("user", user_id="u2", text="dragon") | only("system"),
+        # Expressions, some of which need no more than a record has.
+        only("user", where="channel:trade OR user_id:u1"),
+        only("user", where="-channel:trade") | only("system", where="NOT severity:info"),
+        only("user", where="dragon -red*") | only("system"),
+        only("user", where='gold OR "red dragon" OR (channel:trade -user_id:u2)'),
+        only("user", where="-go content:*"),
+        only("user", where="gold OR user_id:u2", user_id="u2") | only("system", where="error"),
     )
 ]
 

@@ -235,6 +235,50 @@ def test_all_sources_tell_a_phrase_from_its_words() -> None:
     agree(sources, [(Filters(text=text), None) for text in texts], limit=50, offset=10)
 
 
+READ = {
+    "gate -channel:trade": 0,
+    "dragon OR channel:trade OR -type:user": 0,
+    "NOT (timestamp:>2020-01-01 dragon)": 0,
+    '"red dragon"': 100,
+    "gat*": 100,
+    "metadata.level:>3": 200,
+    "metadata.level:>3 gate": 100,
+    "-(gate metadata.level:>3)": 100,
+    "gate OR metadata.level:>3": 100,
+    "channel:trade (metadata.level:5 OR dragon)": 50,
+}
+"""Expression → the number of messages that are read to answer it, of those below."""
+
+
+@pytest.mark.parametrize("where", READ)
+def test_only_what_lookups_leave_open_is_read(where: str) -> None:
+    contents = ["red dragon", "dragon red", "gate", "the gate"] * 50
+    sources: list[Json] = [
+        {
+            "type": "user",
+            "user_id": "u1",
+            "username": "Ann",
+            "content": content,
+            "metadata": {"channel": ["general", "trade"][number % 2], "level": number % 10},
+        }
+        for number, content in enumerate(contents)
+    ]
+    sources += [{"type": "system", "event": "error"}] * 50
+    records = [record(source, seq) for seq, source in enumerate(sources, 1)]
+    index, read = Index(), list[int]()
+    for one in records:
+        index.add(one)
+
+    def noted(position: int) -> bytes:
+        read.append(position)
+        return records[position].payload
+
+    query = compile_query(principal(None), Filters(where=where))
+    found = plan.finish(plan.find(index, query, noted))
+    assert [records[at] for at in found] == [one for one in records if query.matches(one)]
+    assert (len(read), len(set(read))) == (READ[where], READ[where])
+
+
 def test_the_stages_on_disk_are_what_they_are_called(tmp_path: Path) -> None:
     sample = {"type": "system", "event": "error", "data": {"note": "red dragon"}}
     disks = Disks(str(tmp_path), [record(sample, seq) for seq in range(1, 10)])

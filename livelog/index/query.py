@@ -26,6 +26,7 @@ from livelog.index.where import expression
 from livelog.index.where.canonical import text as canonical_text
 from livelog.index.where.document import from_json, to_json
 from livelog.index.where.expression import Expression
+from livelog.index.where.lookup import is_quick
 from livelog.index.where.matching import Recorded, Test, matcher
 from livelog.index.where.parser import parse
 from livelog.wire.commands import KEY_FILTERS, Filters
@@ -81,7 +82,7 @@ class Query:
     @property
     def is_read(self) -> bool:
         """Tell whether what a message says decides, beyond its type, keys and time."""
-        return bool(self.phrases) or self.where != expression.ALL
+        return bool(self.phrases) or not is_quick(self.where)
 
     def fits(self, record: Record) -> bool:
         """Tell whether `record` matches all but the text and `where`, which take longer."""

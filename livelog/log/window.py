@@ -416,11 +416,9 @@ class Window:
         """Return the wanted positions, and how much of `within` was looked at in the time."""
         found, unread = BitMap(), dict[int, tuple[Query, Test | None]]()
         for name, query in wanted.parts:
-            some = plan.select(self._index, query, within)
-            if query.is_read:
-                unread.update(dict.fromkeys(some, (query, wanted.test(name))))
-            else:
-                found |= some
+            sure, maybe = plan.glance(self._index, query, within)
+            found |= sure
+            unread.update(dict.fromkeys(maybe - sure, (query, wanted.test(name))))
         for position, (query, test) in sorted(unread.items(), key=itemgetter(0)):
             if plan.finish(plan.says(self._kept(position), query.phrases, test)):
                 found.add(position)

@@ -21,6 +21,7 @@ from pyroaring import BitMap
 from livelog.index.paging import Chunk, Page, fitting
 from livelog.index.plan import Steps
 from livelog.index.query import BEGINNING_OF_TIME, END_OF_TIME, Query, Subscription
+from livelog.index.where.lookup import is_indexed
 from livelog.store.database.file import index_path
 from livelog.store.reader.calls import (
     MEMORY_BYTES,
@@ -352,7 +353,7 @@ def _has_no_conditions(query: Query) -> bool:
     return (
         len(query.types) == len(TYPES)
         and query.own is None
-        and not (query.keys or query.is_read)
+        and not (query.keys or query.phrases or query.test)
         and (query.date_from, query.date_to) == (BEGINNING_OF_TIME, END_OF_TIME)
     )
 
@@ -378,7 +379,7 @@ def _ranges(
 
 def _is_read(query: Query) -> bool:
     """Tell whether the index alone does not answer."""
-    return query.test is not None or any(len(phrase) > 1 for phrase in query.phrases)
+    return not is_indexed(query.where) or any(len(phrase) > 1 for phrase in query.phrases)
 
 
 def _newest(found: Found, skipped: int, wanted: int) -> list[int]:

@@ -1,0 +1,62 @@
+"""Lookups: the parts of an expression that are answered without a message being read."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import get_args
+
+from livelog.auth.principal import AUTHORS
+from livelog.index.terms import key
+from livelog.index.where.expression import Equals, Expression, Leaf, Range, Word, leaves
+from livelog.wire.commands import KEY_FILTERS
+from livelog.wire.messages import TYPES, AnyMessage, MessageType
+from livelog.wire.timestamps import parse_moment
+
+_EVER = (-(2**63), 2**63)
+
+
+def is_quick(node: Expression) -> bool:
+    """Tell whether type, keys and time of a message decide, which a record has."""
+    return all(_is_in_record(leaf) for leaf in leaves(node))
+
+
+def is_indexed(node: Expression) -> bool:
+    """Tell whether posting lists decide."""
+    return all(isinstance(leaf, Word) or _is_in_record(leaf) for leaf in leaves(node))
+
+
+def _is_in_record(leaf: Leaf) -> bool:
+    if isinstance(leaf, Equals):
+        return not leaf.literal and (leaf.field == "type" or leaf.field in KEY_FILTERS)
+    return isinstance(leaf, Range) and leaf.field == "timestamp"
+
+
+def term_of(leaf: Leaf) -> str | None:
+    """Return the term of the messages with this string in a field of the filters, else None.
+
+    A literal is true of messages with a number, too.
+    """
+    if isinstance(leaf, Equals) and leaf.field in KEY_FILTERS:
+        return key(leaf.field, leaf.value)
+    return None
+
+
+def times_of(leaf: Range) -> tuple[int, int]:
+    """Return the first and the last microsecond of a range of timestamps."""
+    first, last = _EVER
+    for bound, distance in ((leaf.gte, 0), (leaf.gt, 1)):
+        first = first if bound is None else parse_moment(str(bound), "") + distance
+    for bound, distance in ((leaf.lte, 0), (leaf.lt, 1)):
+        last = last if bound is None else parse_moment(str(bound), "") - distance
+    return first, last
+
+
+@cache
+def types_with(root: str) -> frozenset[MessageType]:
+    """Return the types of which a message may have a value in a field or a path from it."""
+    if root == "type" or root in KEY_FILTERS:
+        return frozenset(TYPES)
+    if root == "author_id":
+        return frozenset(name for name in TYPES if name in AUTHORS)
+    kinds = (kind for kind in get_args(AnyMessage) if root in kind.__struct_fields__)
+    return frozenset(kind.__struct_config__.tag for kind in kinds)
