@@ -88,7 +88,7 @@ class Hub:
         """Make a reader live; its cursor must be at the head."""
         assert reader.cursor >= self.head
         shared, reader.personal = split(reader.subscription)
-        key = (shared, reader.subscription.is_read)
+        key = (shared, reader.subscription.needs_steps)
         audience = self._audiences.get(key) or self._open(*key)
         audience.members.add(reader)
         reader.audience = audience
@@ -293,7 +293,7 @@ class Hub:
         """Assert that audiences and tables agree."""
         for (subscription, by_text), audience in self._audiences.items():
             assert (audience.subscription, audience.by_text) == (subscription, by_text)
-            assert by_text or not subscription.is_read
+            assert by_text or not subscription.needs_steps
             assert audience in self._dirty or not audience.pending
             audience._check()
         everyone = set(self._audiences.values())

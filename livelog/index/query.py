@@ -26,7 +26,7 @@ from livelog.index.where import expression
 from livelog.index.where.canonical import text as canonical_text
 from livelog.index.where.document import from_json, to_json
 from livelog.index.where.expression import Expression
-from livelog.index.where.lookup import is_quick
+from livelog.index.where.lookup import is_quick, requires_term
 from livelog.index.where.matching import Recorded, Test, matcher
 from livelog.index.where.parser import parse
 from livelog.wire.commands import KEY_FILTERS, Filters
@@ -80,9 +80,15 @@ class Query:
         return None if self.where == expression.ALL else matcher(self.where)
 
     @property
-    def is_read(self) -> bool:
-        """Tell whether what a message says decides, beyond its type, keys and time."""
-        return bool(self.phrases) or not is_quick(self.where)
+    def needs_steps(self) -> bool:
+        """Tell whether to match it in steps, because of itself or because very many may be alike.
+
+        It does if the text or a field decides that a record has not, and where an expression has to
+        be tested for every message.
+        """
+        if self.phrases or self.where == expression.ALL:
+            return bool(self.phrases)
+        return not (is_quick(self.where) and (self.keys or requires_term(self.where)))
 
     def fits(self, record: Record) -> bool:
         """Tell whether `record` matches all but the text and `where`, which take longer."""
@@ -233,9 +239,9 @@ class Subscription:
         return Subscription(tuple(part for part in self.parts if part[0] not in types))
 
     @property
-    def is_read(self) -> bool:
-        """Tell whether what a message says decides about its delivery."""
-        return any(query.is_read for _, query in self.parts)
+    def needs_steps(self) -> bool:
+        """Tell whether to match it in steps."""
+        return any(query.needs_steps for _, query in self.parts)
 
     def query(self, name: MessageType) -> Query | None:
         """Return the query for messages of one type, None without one."""

@@ -7,7 +7,7 @@ from typing import get_args
 
 from livelog.auth.principal import AUTHORS
 from livelog.index.terms import key
-from livelog.index.where.expression import Equals, Expression, Leaf, Range, Word, leaves
+from livelog.index.where.expression import And, Equals, Expression, Leaf, Or, Range, Word, leaves
 from livelog.wire.commands import KEY_FILTERS
 from livelog.wire.messages import TYPES, AnyMessage, MessageType
 from livelog.wire.timestamps import parse_moment
@@ -39,6 +39,14 @@ def term_of(leaf: Leaf) -> str | None:
     if isinstance(leaf, Equals) and leaf.field in KEY_FILTERS:
         return key(leaf.field, leaf.value)
     return None
+
+
+def requires_term(node: Expression) -> bool:
+    """Tell whether every message has a term of the expression."""
+    if isinstance(node, (And, Or)):
+        every = all if isinstance(node, Or) else any
+        return every(map(requires_term, node.items))
+    return isinstance(node, Equals) and not node.literal and node.field in KEY_FILTERS
 
 
 def times_of(leaf: Range) -> tuple[int, int]:
