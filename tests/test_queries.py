@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.support.wire import Client, House, Http, Json, on_uvloop, serving
+from tests.support.wire import Client, House, Http, Json, frame, on_uvloop, serving
 
 CHANNELS = ("general", "trade")
 
@@ -197,6 +197,31 @@ async def test_an_invalid_expression_is_refused_with_its_place() -> None:
         answer = await http.ask("GET", "/api/search?where=a+OR")
         assert (answer.status, answer.json["details"]["field"]) == (400, "where")
         assert answer.json["details"]["column"] == 3
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        '{"not":' * 900 + '{"word":"a"}' + "}" * 900,
+        '{"not":' * 8000 + '{"word":"a"}' + "}" * 8000,
+        '{"and":[' * 7000 + "]}" * 7000,
+        '{"or":[' + ",".join(['{"word":"a"}'] * 4000) + "]}",
+        '"' + "NOT " * 10_000 + 'a"',
+        '"' + "(" * 60_000 + '"',
+        '"' + "a OR " * 12_000 + 'a"',
+        '"metadata.level:>1e999"',
+        '"metadata.level:60..40"',
+    ],
+    ids=lambda where: f"{where[:20]} {len(where)}",
+)
+@on_uvloop
+async def test_no_expression_is_more_than_a_refusal(where: str) -> None:
+    async with serving(limits=False, max_frame_bytes=1 << 20) as house:
+        client = await house.client()
+        head = '{"action":"get_history","request_id":5,"filters":{"where":'
+        await client.send(frame(head + where + "}}"))
+        reply = await client.event()
+        assert (reply["error_code"], reply["request_id"]) == (1002, 5)
 
 
 @on_uvloop
