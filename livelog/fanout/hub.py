@@ -11,11 +11,12 @@ written to. So a message that arrives in mid-round reaches the members that are 
 that round, and the others in the next; no member waits for more than one round. Members that were
 written to in the same slice have the same cursor, so the frames are joined once for all of them.
 
-To look for words in a long text takes time. So audiences with filters on text do not get a message
-when it is published: it is queued for them, and `matching` takes one after the other out of the
-queue, in small steps. Up to `matched` they have all that concerns them. When the queue grows too
-large, their readers are left to the catch-up, which reads the same from the log. So are the readers
-of an audience that fails: an exception is no matter of any other.
+To look for words in a long text takes time, and so do expressions that have to be tested for every
+message. So audiences with such filters, on text for short, do not get a message when it is
+published: it is queued for them, and `matching` takes one after the other out of the queue, in
+small steps. Up to `matched` they have all that concerns them. When the queue grows too large, their
+readers are left to the catch-up, which reads the same from the log. So are the readers of an
+audience that fails: an exception is no matter of any other.
 """
 
 from __future__ import annotations

@@ -68,10 +68,14 @@ class Query:
 
     def matches(self, record: Record) -> bool:
         """Tell whether `record` is asked for."""
+        return self.matches_with(self.test, record)
+
+    def matches_with(self, test: Test | None, record: Record) -> bool:
+        """Tell the same for callers that keep its `test`, which takes time to look up."""
         return (
             self.fits(record)
             and all(occurs(phrase, record.text) for phrase in self.phrases)
-            and (self.test is None or self.test(Recorded(record)))
+            and (test is None or test(Recorded(record)))
         )
 
     @property
@@ -253,13 +257,8 @@ class Subscription:
 
     def wants(self, record: Record) -> bool:
         """Tell whether `record` is to be delivered."""
-        query, test = self._by_type.get(record.type), self._tests.get(record.type)
-        return (
-            query is not None
-            and query.fits(record)
-            and all(occurs(phrase, record.text) for phrase in query.phrases)
-            and (test is None or test(Recorded(record)))
-        )
+        query = self._by_type.get(record.type)
+        return query is not None and query.matches_with(self._tests.get(record.type), record)
 
 
 NOTHING = Subscription()
