@@ -506,7 +506,13 @@ def test_an_expression_is_asked_where_a_message_has_one_of_the_terms_it_requires
     wants = routing_module._wants
     monkeypatch.setattr(routing_module, "_wants", noted)
     wheres = [f"(user_id:u{n} OR {n:03}w*) -red" for n in range(100, 300)]
-    wheres += ["-red", "gold OR metadata.level:>3", "channel:50", "NOT (NOT dragon)"]
+    wheres += [
+        "-red",
+        "gold OR metadata.level:>3",
+        "channel:50",
+        "NOT (NOT dragon)",
+        "author_id:u9",
+    ]
     audiences = [
         Audience(NOTHING.with_types(only("user", where=where)), by_text=True) for where in wheres
     ]

@@ -241,6 +241,8 @@ READ = {
     "NOT (timestamp:>2020-01-01 dragon)": 0,
     '"red dragon"': 100,
     "gat*": 100,
+    "author_id:u2 OR participants.username:Bob OR leader_id:50": 0,
+    "author_id:u1 gate": 100,
     "metadata.level:>3": 200,
     "metadata.level:>3 gate": 100,
     "-(gate metadata.level:>3)": 100,

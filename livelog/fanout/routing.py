@@ -32,7 +32,7 @@ from livelog.index.where.expression import (
     Phrase,
     Word,
 )
-from livelog.index.where.lookup import term_of
+from livelog.index.where.lookup import required_term
 from livelog.index.where.matching import Recorded, Subject
 from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
@@ -274,7 +274,7 @@ def _required(node: Expression) -> Terms | None:
             return _letters([word])
         case Phrase(words):
             return _letters(words)
-        case Equals(literal=False) if (term := term_of(node)) is not None:
+        case Equals() if (term := required_term(node)) is not None:
             return frozenset([term])
     return None
 

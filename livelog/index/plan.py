@@ -38,7 +38,14 @@ from livelog.index.where.expression import (
     Range,
     Word,
 )
-from livelog.index.where.lookup import is_indexed, is_quick, term_of, times_of, types_with
+from livelog.index.where.lookup import (
+    is_indexed,
+    is_quick,
+    required_term,
+    term_of,
+    times_of,
+    types_with,
+)
 from livelog.index.where.matching import Stored, Test
 from livelog.wire.messages import TYPES, MessageType
 
@@ -179,6 +186,8 @@ def _of_field(source: Source, leaf: Leaf, within: BitMap) -> Sides:
         case Equals() if (term := term_of(leaf)) is not None:
             found = within & source.of_key(term)
             return Sides(found, within if leaf.literal else found)
+        case Equals() if (term := required_term(leaf)) is not None:
+            return Sides(BitMap(), within & source.of_key(term))
         case Equals(field) | Prefix(field) | Exists(field) | Range(field):
             types = types_with(field.partition(".")[0])
             return Sides(BitMap(), within & _of_types(source, types))

@@ -42,6 +42,7 @@ MAX_TEXT = 1000
 _ALL_TYPES: frozenset[MessageType] = frozenset(TYPES)
 _ONLY: dict[MessageType, frozenset[MessageType]] = {name: frozenset([name]) for name in TYPES}
 _NO_TYPES: frozenset[MessageType] = frozenset()
+_NO_TESTS: dict[MessageType, Test] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +215,7 @@ class Subscription:
         # The frozen dataclass way to fill a derived field.
         object.__setattr__(self, "_by_type", dict(self.parts))
         tests = {name: test for name, query in self.parts if (test := query.test) is not None}
-        object.__setattr__(self, "_tests", tests)
+        object.__setattr__(self, "_tests", tests or _NO_TESTS)
 
     @property
     def types(self) -> list[MessageType]:

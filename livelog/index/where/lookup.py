@@ -6,13 +6,20 @@ from functools import cache
 from typing import get_args
 
 from livelog.auth.principal import AUTHORS
-from livelog.index.terms import key
+from livelog.index.terms import KEY_FIELDS, key
 from livelog.index.where.expression import And, Equals, Expression, Leaf, Or, Range, Word, leaves
 from livelog.wire.commands import KEY_FILTERS
 from livelog.wire.messages import TYPES, AnyMessage, MessageType
 from livelog.wire.timestamps import parse_moment
 
 _EVER = (-(2**63), 2**63)
+_FOUND_BY = {
+    **{field: name for field, name in KEY_FIELDS.items() if field not in KEY_FILTERS},
+    "author_id": "user_id",
+    "participants.user_id": "user_id",
+    "participants.username": "username",
+}
+"""Field that is more than one of the filters → the filter that finds it."""
 
 
 def is_quick(node: Expression) -> bool:
@@ -31,7 +38,7 @@ def _is_in_record(leaf: Leaf) -> bool:
     return isinstance(leaf, Range) and leaf.field == "timestamp"
 
 
-def term_of(leaf: Leaf) -> str | None:
+def term_of(leaf: Expression) -> str | None:
     """Return the term of the messages with this string in a field of the filters, else None.
 
     A literal is true of messages with a number, too.
@@ -39,6 +46,16 @@ def term_of(leaf: Leaf) -> str | None:
     if isinstance(leaf, Equals) and leaf.field in KEY_FILTERS:
         return key(leaf.field, leaf.value)
     return None
+
+
+def required_term(leaf: Expression) -> str | None:
+    """Return a term that every message with this condition has, and perhaps others; None without.
+
+    Of the fields that are strings in every message that is also true of a literal.
+    """
+    if isinstance(leaf, Equals) and leaf.field in _FOUND_BY:
+        return key(_FOUND_BY[leaf.field], leaf.value)
+    return None if isinstance(leaf, Equals) and leaf.literal else term_of(leaf)
 
 
 def requires_term(node: Expression) -> bool:
