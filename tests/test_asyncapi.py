@@ -148,7 +148,8 @@ async def conversation(house: House) -> list[Json]:
     while not {*awaited} <= {item.get("action") or item["id"] for item in got}:
         got.append(await client.event())
     again = {"message_types": ["user"], "filters": {"channel": "general"}}
-    last = [{"action": "subscribe", **again}, {"action": "nonsense"}, *[{"action": "ping"}] * 10]
+    last = [{"action": "subscribe", **again}, {"action": "search", "query": "dragon"}]
+    last += [{"action": "nonsense"}, *[{"action": "ping"}] * 10]
     for command in [*COMMANDS, *last]:
         await client.send(frame(json.dumps(command)))
     # A close frame ends commands that take time, so the answers come first.

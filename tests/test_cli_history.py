@@ -40,6 +40,13 @@ async def test_history_and_search_show_pages() -> None:
         code, out, err = await done("search", "unicorn", *url)
         assert (code, out, err) == (0, "", "livelog: no messages on this page; 0 messages match\n")
 
+        where = ["--where", "dragon (7 OR 8) -type:raid", "--json"]
+        for command in (["history"], ["search"], ["search", "dragon"]):
+            code, out, err = await done(*command, *url, *where)
+            assert (code, err) == (0, "")
+            found = [json.loads(line)["content"] for line in out.splitlines()]
+            assert found == ["dragon 8", "dragon 7"]
+
 
 def _shell(line: str, **environment: str) -> tuple[int, bytes, str]:
     """Run a line of shell with `livelog` in it; exit code, stdout and stderr."""
@@ -207,6 +214,8 @@ async def test_wrong_requests_are_one_line_with_what_is_allowed() -> None:
             (["tail", "--since", "9000000000000000"], "future"),
             (["history", "--limit", "0"], "limit"),
             (["search", '""'], "query"),
+            (["tail", "--where", "chanel:x"], "channel"),
+            (["history", "--where", "a OR"], "quote it"),
             (["tail", "--url", elsewhere], "404"),
             (["history", "--url", elsewhere], "404"),
             (["publish", "/nowhere/events.ndjson"], "/nowhere/events.ndjson"),

@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from livelog.cli.sanitize import sanitized
 from tests.support.command import done, followed, running, seen
 from tests.support.process import CLEAN, ROOT, Start, ended, port_of, ready
@@ -34,9 +36,13 @@ async def test_tail_prints_a_line_for_each_message() -> None:
         assert await tail.end() == (130, "", "")
 
 
+@pytest.mark.parametrize(
+    "conditions",
+    [["--filter", "channel=a", "--search", "dragon"], ["--where", "dragon -(bird OR channel:b)"]],
+)
 @on_uvloop
-async def test_tail_selects() -> None:
-    flags = ["--type", "user,dm", "--filter", "channel=a", "--search", "dragon", "--since", "0"]
+async def test_tail_selects(conditions: list[str]) -> None:
+    flags = ["--type", "user,dm", *conditions, "--since", "0"]
     async with serving() as house:
         house.publish("a dragon", "a bird", metadata={"channel": "a"})
         house.publish("another dragon", metadata={"channel": "b"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from livelog import (
     Client,
     ConnectionEndedError,
     Delivered,
+    Filters,
     NotRunningError,
     RefusedError,
     Status,
@@ -33,6 +35,13 @@ async def test_history_and_search_answer_with_pages() -> None:
         )
         found = await log.search("red", offset=1)
         assert (contents(found.messages), found.total, found.offset) == (["red dragon"], 2, 1)
+        asked: list[Filters | dict[str, Any]] = [
+            Filters(where="red -dragon"),
+            {"where": {"and": [{"word": "red"}, {"not": {"word": "dragon"}}]}},
+        ]
+        for filters in asked:
+            found = await log.search(filters=filters)
+            assert contents(found.messages) == ["red bird"]
         with pytest.raises(RefusedError, match="limit"):
             await log.history(limit=0)
 

@@ -62,6 +62,9 @@ commands = st.fixed_dictionaries(
                 "channel": texts,
                 "date_from": st.just("2025-12-01T00:00:00Z") | texts,
                 "user_id": texts | anything,
+                "where": st.sampled_from(["-a", "channel:a OR b", "a:(", "timestamp:>-1h"])
+                | texts
+                | anything,
             },
         ),
         "limit": st.integers(0, 1001) | anything,

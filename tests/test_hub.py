@@ -30,6 +30,7 @@ from livelog.fanout import routing as routing_module
 from livelog.fanout.audience import Audience, Reader
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.hub import Hub
+from livelog.index.plan import finish
 from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
 from livelog.log.log import Log
 from livelog.log.window import Window
@@ -71,6 +72,13 @@ SUBSCRIPTIONS = [
         only("user", user_id="u1") | only("system"),
         only("user", user_id="u2") | only("system"),
         only("user", user_id="u2", text="dragon") | only("system"),
+        # Expressions, some of which need no more than a record has.
+        only("user", where="channel:trade OR user_id:u1"),
+        only("user", where="-channel:trade") | only("system", where="NOT severity:info"),
+        only("user", where="dragon -red*") | only("system"),
+        only("user", where='gold OR "red dragon" OR (channel:trade -user_id:u2)'),
+        only("user", where="-go content:*"),
+        only("user", where="gold OR user_id:u2", user_id="u2") | only("system", where="error"),
     )
 ]
 
@@ -484,6 +492,45 @@ def test_the_steps_are_short_for_a_text_of_a_single_word_and_for_very_many_audie
         routing.add(Audience(subscription, by_text=True))
     message = {"type": "user", "user_id": "u1", "username": "Ann", "content": "go"}
     assert sum(1 for _ in routing.matching(record(message, 1))) > 2
+
+
+def test_an_expression_is_asked_where_a_message_has_one_of_the_terms_it_requires(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    routing, asked = routing_module.Routing(), list[Subscription]()
+
+    def noted(subscription: Subscription, *rest: Any) -> Any:
+        asked.append(subscription)
+        return wants(subscription, *rest)
+
+    wants = routing_module._wants
+    monkeypatch.setattr(routing_module, "_wants", noted)
+    wheres = [f"(user_id:u{n} OR {n:03}w*) -red" for n in range(100, 300)]
+    wheres += [
+        "-red",
+        "gold OR metadata.level:>3",
+        "channel:50",
+        "NOT (NOT dragon)",
+        "author_id:u9",
+    ]
+    audiences = [
+        Audience(NOTHING.with_types(only("user", where=where)), by_text=True) for where in wheres
+    ]
+    for audience in audiences:
+        routing.add(audience)
+    message = record(user("u107", "general", "the 212ways", NOON), 1)
+    concerned = finish(routing.matching(message))
+    assert {audiences.index(one) for one in concerned.audiences} == {7, 112, 200}
+    assert {wheres[audiences.index(one)] for one in audiences if one.subscription in asked} == {
+        wheres[7],
+        wheres[112],
+        *wheres[200:203],
+    }
+    assert len(asked) == 5
+    for audience in audiences:
+        routing.remove(audience)
+    routing._check(set())
+    assert not routing._routes
 
 
 @pytest.mark.parametrize("failing", ["dragon", "word"])

@@ -13,6 +13,7 @@ import pytest
 from livelog import (
     Config,
     Delivered,
+    Filters,
     Gap,
     NotRunningError,
     Page,
@@ -54,6 +55,13 @@ async def test_history_and_search_return_pages_of_structs() -> None:
         assert past.messages[0].seq == seqs[2]
         found = await house.server.search("red", offset=1)
         assert (contents(found.messages), found.total, found.offset) == (["red dragon"], 2, 1)
+        asked: list[Filters | dict[str, Any]] = [
+            Filters(where="red -dragon"),
+            {"where": {"and": [{"word": "red"}, {"not": {"word": "dragon"}}]}},
+        ]
+        for filters in asked:
+            found = await house.server.search(filters=filters)
+            assert contents(found.messages) == ["red bird"]
         for place in ({"before": seqs[1]}, {"offset": 2}):
             page = await house.server.history(**place)  # type: ignore[arg-type]  # either is an int
             assert contents(page.messages) == ["red dragon"]

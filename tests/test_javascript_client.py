@@ -64,6 +64,9 @@ async def test_follows_publishes_asks_for_the_past_and_leaves(node_modules: Path
         assert history["messages"] == [message]
         assert history["total_count"] == 1
         assert (await follower.call("search", query="grüße"))["results"] == [message]
+        for where, found in (("type:user -dragon", [message]), ({"not": {"word": "grüße"}}, [])):
+            answer = await follower.call("search", query=None, filters={"where": where})
+            assert answer["results"] == found
         assert (await follower.call("ping"))["seq"] == receipt["seq"]
         await follower.call("close")
         assert (await follower.state("stopped"))["code"] == 1000

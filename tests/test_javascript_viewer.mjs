@@ -6,7 +6,7 @@ import { clock, dayName, dayOf, moment } from "../livelog/web/viewer/format.js";
 import { Lines } from "../livelog/web/viewer/lines.js";
 import { Pages } from "../livelog/web/viewer/pages.js";
 import { Timeline } from "../livelog/web/viewer/timeline.js";
-import { EVERYTHING, fromAddress } from "../livelog/web/viewer/view.js";
+import { EVERYTHING, filtersOf, fromAddress, wordsOf } from "../livelog/web/viewer/view.js";
 import { TestClock, TestSocket } from "./support/js/doubles.mjs";
 
 process.env.TZ = "America/New_York";
@@ -268,3 +268,26 @@ test("a time is shown with the zone that held then", () => {
   assert.match(moment("2016-12-31T18:59:60.5-05:00"), /18:59:59|6:59:59/);
   for (const none of ["", "x", "Z", undefined, null, 7e99]) assert.equal(dayOf(none), "");
 });
+
+for (const [text, words] of [
+  ["red -dragon", "red"],
+  ["channel:general,trade red", "red"],
+  ['-channel:"the pit" "red dragon"', '"red dragon"'],
+  ["red OR (gate NOT (gold ring))", "red (gate )"],
+  ['metadata."my level":>=40 drag*', "drag*"],
+  ["channel:(general OR trade)", ""],
+  ["http://x -y", "http://x"],
+]) {
+  test(`${text} is an expression, of which words are marked`, () => {
+    const view = { ...EVERYTHING, text };
+    assert.deepEqual(filtersOf(view), { where: text });
+    assert.equal(wordsOf(view).replaceAll(/\s+/g, " ").trim(), words);
+  });
+}
+
+for (const text of ["red dragon", '"red dragon', "well-known", "f(x) :)", "10:30", "status: ok", "a * b"]) {
+  test(`${text} is words`, () => {
+    const view = { ...EVERYTHING, text };
+    assert.deepEqual([filtersOf(view), wordsOf(view)], [{ text }, text]);
+  });
+}

@@ -8,27 +8,27 @@ taken with few messages.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis.strategies as st
-import msgspec
 import pytest
 from hypothesis import given, settings
+from msgspec import structs, to_builtins
 
 from livelog.fanout.audience import Reader
 from livelog.fanout.hub import Hub
 from livelog.index import plan, postings
 from livelog.index.index import Index
 from livelog.index.paging import Span
-from livelog.index.query import NOTHING, Query, compile_query
-from livelog.index.terms import mentions
-from livelog.index.text import Phrase
+from livelog.index.query import NOTHING, Query, Subscription, compile_query
 from livelog.log.window import Window
 from livelog.store.reader import indexfile, segment, segments
 from livelog.wire.commands import Filters
 from livelog.wire.record import Record
+from tests import test_where_matching as means
 from tests.support.disk import Disk
+from tests.support.expressions import NOW, findable, with_values
 from tests.support.party import Silent
 from tests.support.strategies import Json, askers, filters, messages, principal, record, split
 from tests.test_query import complete, plainly, visible
@@ -87,6 +87,19 @@ class Disks:
         page = self.disk.page(query, len(self.records), Span(limit, offset))
         return page.total, page.payloads
 
+    def frames(self, query: Query) -> list[bytes]:
+        """Return the frames that a reader gets who follows from the beginning."""
+        cursor, end, received = 0, len(self.records), b""
+        while cursor < end:
+            chunk = self.disk.chunk(cursor, end, subscribed(query), 1)
+            assert chunk.cursor > cursor
+            cursor, received = chunk.cursor, received + b"".join(chunk.frames)
+        return split(received)
+
+
+def subscribed(query: Query) -> Subscription:
+    return NOTHING.with_types(dict.fromkeys(sorted(query.types), query))
+
 
 def in_memory(records: list[Record], query: Query, within: range) -> tuple[set[int], set[int]]:
     """Return the seqs that a search of the index and one of a part of it find."""
@@ -94,11 +107,11 @@ def in_memory(records: list[Record], query: Query, within: range) -> tuple[set[i
     for one in records:
         index.add(one)
 
-    def mentioned(position: int, phrases: Sequence[Phrase]) -> plan.Steps[bool]:
-        return mentions(records[position].payload, phrases)
+    def read(position: int) -> bytes:
+        return records[position].payload
 
-    found = plan.finish(plan.find(index, query, mentioned))
-    parted = plan.finish(plan.find(index, query, mentioned, within))
+    found = plan.finish(plan.find(index, query, read))
+    parted = plan.finish(plan.find(index, query, read, within))
     return {records[p].seq for p in found}, {records[p].seq for p in parted}
 
 
@@ -108,15 +121,31 @@ def of_window(
     window = Window(100, 1 << 20)
     for one in records:
         window.append(one)
+    waiting = plan.finish(window.find(query))
+    while window.work():
+        pass
     matches = plan.finish(window.find(query))
+    assert waiting.payloads(0, 100) == matches.payloads(0, 100)
     return matches.total, matches.payloads(offset, limit)
+
+
+def resumed(records: list[Record], query: Query) -> list[bytes]:
+    """Return the frames that a reader gets who resumes from the beginning, some at a time."""
+    window = Window(100, 1 << 20)
+    for one in records:
+        window.append(one)
+    cursor, received = 0, b""
+    while cursor < window.newest:
+        chunk = window.after(cursor, subscribed(query), 1, is_over=lambda: True)
+        cursor, received = chunk.cursor, received + b"".join(chunk.frames)
+    return split(received)
 
 
 def live(records: list[Record], query: Query) -> list[bytes]:
     """Return the frames that a subscriber with this query gets."""
     hub, received = Hub(), list[bytes]()
     reader = Reader(received.append, Silent())
-    reader.subscription = NOTHING.with_types(dict.fromkeys(sorted(query.types), query))
+    reader.subscription = subscribed(query)
     hub.join(reader)
     for one in records:
         hub.publish(one)
@@ -135,12 +164,14 @@ def agree(sources: list[Json], asked: list[Question], limit: int, offset: int) -
     records = [record(one | {"id": f"id_{seq}"}, seq) for seq, one in enumerate(sources, 1)]
     expected: list[tuple[Query, list[Record]]] = []
     for wanted, asker in asked:
-        query, plain = compile_query(principal(asker), wanted), msgspec.to_builtins(wanted)
+        query, plain = compile_query(principal(asker), wanted, now=NOW), to_builtins(wanted)
         matching = [one for one in records if query.matches(one)]
         assert matching == [
             one
             for one, source in zip(records, sources, strict=True)
-            if visible(source, asker) and plainly(source, plain)
+            if visible(source, asker)
+            and plainly(source, plain)
+            and means.plainly(source, plain.get("where", {"and": []}))
         ]
         expected.append((query, matching))
 
@@ -155,12 +186,14 @@ def agree(sources: list[Json], asked: list[Question], limit: int, offset: int) -
         assert in_memory(records, query, within) == (seqs, parted)
         assert of_window(records, query, limit, offset) == page_of(matching)
         assert live(records, query) == [one.frame for one in matching]
+        assert resumed(records, query) == [one.frame for one in matching]
     with tempfile.TemporaryDirectory() as folder:
         disks = Disks(folder, records)
         try:
             for stage in disks.stages():
                 for query, matching in expected:
                     assert disks.page(query, limit, offset) == page_of(matching), stage
+                    assert disks.frames(query) == [one.frame for one in matching], stage
         finally:
             disks.disk.close()
 
@@ -178,6 +211,20 @@ def test_all_sources_find_what_a_plain_loop_finds(
     agree(sources, asked, limit, offset)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(with_values(messages).map(complete), min_size=1, max_size=12),
+    st.lists(st.tuples(st.just(Filters()) | filters, findable, askers), min_size=1, max_size=3),
+    st.integers(1, 12),
+    st.integers(0, 6),
+)
+def test_all_sources_find_what_an_expression_means(
+    sources: list[Json], asked: list[tuple[Filters, Json, str | None]], limit: int, offset: int
+) -> None:
+    questions = [(structs.replace(wanted, where=where), asker) for wanted, where, asker in asked]
+    agree(sources, questions, limit, offset)
+
+
 def test_all_sources_tell_a_phrase_from_its_words() -> None:
     """With more candidates than are read, the words of a phrase are looked up, and then read."""
     notes = ["red dragon", "dragon red", "a red dragon", "red or dragon"] * 20
@@ -186,6 +233,52 @@ def test_all_sources_tell_a_phrase_from_its_words() -> None:
     ]
     texts = ['"red dragon"', "red dragon", "drag", '"ed dra"', '"a red" dragon', "dr re ag"]
     agree(sources, [(Filters(text=text), None) for text in texts], limit=50, offset=10)
+
+
+READ = {
+    "gate -channel:trade": 0,
+    "dragon OR channel:trade OR -type:user": 0,
+    "NOT (timestamp:>2020-01-01 dragon)": 0,
+    '"red dragon"': 100,
+    "gat*": 100,
+    "author_id:u2 OR participants.username:Bob OR leader_id:50": 0,
+    "author_id:u1 gate": 100,
+    "metadata.level:>3": 200,
+    "metadata.level:>3 gate": 100,
+    "-(gate metadata.level:>3)": 100,
+    "gate OR metadata.level:>3": 100,
+    "channel:trade (metadata.level:5 OR dragon)": 50,
+}
+"""Expression → the number of messages that are read to answer it, of those below."""
+
+
+@pytest.mark.parametrize("where", READ)
+def test_only_what_lookups_leave_open_is_read(where: str) -> None:
+    contents = ["red dragon", "dragon red", "gate", "the gate"] * 50
+    sources: list[Json] = [
+        {
+            "type": "user",
+            "user_id": "u1",
+            "username": "Ann",
+            "content": content,
+            "metadata": {"channel": ["general", "trade"][number % 2], "level": number % 10},
+        }
+        for number, content in enumerate(contents)
+    ]
+    sources += [{"type": "system", "event": "error"}] * 50
+    records = [record(source, seq) for seq, source in enumerate(sources, 1)]
+    index, read = Index(), list[int]()
+    for one in records:
+        index.add(one)
+
+    def noted(position: int) -> bytes:
+        read.append(position)
+        return records[position].payload
+
+    query = compile_query(principal(None), Filters(where=where))
+    found = plan.finish(plan.find(index, query, noted))
+    assert [records[at] for at in found] == [one for one in records if query.matches(one)]
+    assert (len(read), len(set(read))) == (READ[where], READ[where])
 
 
 def test_the_stages_on_disk_are_what_they_are_called(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 import pytest
 
 from livelog.wire.messages import TYPES
+from tests import test_where_matching as means
 from tests.support.identity import SECRET, token
 from tests.support.wire import Client, House, Http, Json, on_uvloop, serving, user
 from tests.test_query import complete, plainly, visible
@@ -34,7 +35,31 @@ WANTED: list[Json] = [
     {"user_id": USERS[3]},
     {"user_id": USERS[4], "text": "jos\u00e9"},
     {"date_from": "2026-01-10T00:00:00Z"},
+    {"where": "type:dm"},
+    {"where": "NOT dragon"},
+    {"where": "-user_id:u1 -type:user"},
+    {"where": "type:user OR -from_user_id:u2"},
+    {"where": "to_user_id:u*", "text": "dragon"},
+    {"where": "NOT (from_user_id:u0 OR to_user_id:u0)"},
 ]
+MEANT: Json = {
+    "type:dm": {"field": "type", "eq": "dm"},
+    "NOT dragon": {"not": {"word": "dragon"}},
+    "-user_id:u1 -type:user": {
+        "and": [
+            {"not": {"field": "user_id", "eq": "u1"}},
+            {"not": {"field": "type", "eq": "user"}},
+        ]
+    },
+    "type:user OR -from_user_id:u2": {
+        "or": [{"field": "type", "eq": "user"}, {"not": {"field": "from_user_id", "eq": "u2"}}]
+    },
+    "to_user_id:u*": {"field": "to_user_id", "prefix": "u"},
+    "NOT (from_user_id:u0 OR to_user_id:u0)": {
+        "not": {"or": [{"field": name, "eq": "u0"} for name in ("from_user_id", "to_user_id")]}
+    },
+}
+"""The expressions in JSON, as the model reads them."""
 LAST = "the last one of all"
 
 
@@ -61,7 +86,12 @@ def publish(house: House, numbers: range) -> list[Json]:
 
 def seen(log: list[Json], who: str, **wanted: Any) -> list[int]:
     """Return the seqs of the wanted messages that a user may see, oldest first."""
-    return [one["seq"] for one in log if visible(one, who) and plainly(one, wanted)]
+    where = MEANT[wanted["where"]] if "where" in wanted else {"and": []}
+    return [
+        one["seq"]
+        for one in log
+        if visible(one, who) and plainly(one, wanted) and means.plainly(one, where)
+    ]
 
 
 async def entered(house: House, who: str) -> Client:

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.support.wire import Client, House, Http, Json, on_uvloop, serving
+from tests.support.wire import Client, House, Http, Json, frame, on_uvloop, serving
 
 CHANNELS = ("general", "trade")
 
@@ -122,3 +122,117 @@ async def test_a_url_is_refused_in_the_name_of_its_parameter() -> None:
             answer = await http.ask("GET", target)
             assert (answer.status, answer.json["details"]["field"]) == (400, field)
         assert (await http.ask("POST", "/api/history", "{}")).status == 405
+
+
+WHERE = "type:user dragon -channel:trade"
+TREE = {
+    "and": [
+        {"not": {"field": "channel", "eq": "trade"}},
+        {"word": "dragon"},
+        {"field": "type", "eq": "user"},
+    ]
+}
+
+
+@on_uvloop
+async def test_an_expression_selects_through_both_doors() -> None:
+    async with serving(limits=False) as house:
+        client, http = await house.client(), await house.http()
+        seqs = filled(house, 20)
+        asked: list[tuple[str, Json]] = [
+            ("get_history", {"filters": {"where": WHERE}}),
+            ("search", {"filters": {"where": WHERE}}),
+            ("search", {"filters": {"where": "-channel:trade type:user"}, "query": "dragon"}),
+            ("search", {"filters": {"where": "-channel:trade", "type": "user"}, "query": "drag"}),
+        ]
+        for action, fields in asked:
+            page = await both(client, http, action, limit=5, **fields)
+            assert seqs_of(page) == seqs[1:10:2]
+            assert page.get("count", page.get("total_count")) == 10
+        in_json = await client.ask("search", filters={"where": TREE}, limit=5)
+        assert seqs_of(in_json) == seqs[1:10:2]
+        assert "query" not in in_json
+
+
+@on_uvloop
+async def test_the_expression_in_force_is_told_in_both_forms() -> None:
+    async with serving(limits=False) as house:
+        client, http = await house.client(), await house.http()
+        for where in (WHERE, "dragon AND (-channel:trade type:user) dragon"):
+            for action in ("get_history", "search"):
+                page = await both(client, http, action, filters={"where": where})
+                assert page["where"] == "-channel:trade dragon type:user"
+                assert page["where_ast"] == TREE
+        reply = await client.ask(
+            "subscribe", message_types=["user", "raid"], filters={"where": WHERE}
+        )
+        canonical = {"where": "-channel:trade dragon type:user"}
+        assert reply["filters"] == {"user": canonical, "raid": canonical}
+        assert reply["where_ast"] == {"user": TREE, "raid": TREE}
+        reply = await client.ask("subscribe", message_types=["raid"])
+        assert reply["where_ast"] == {"user": TREE}
+        page = await both(client, http, "get_history", filters={"type": "raid"})
+        assert not {"where", "where_ast"} & page.keys()
+
+
+@on_uvloop
+async def test_an_invalid_expression_is_refused_with_its_place() -> None:
+    async with serving(limits=False) as house:
+        client, http = await house.client(), await house.http()
+        asked: list[tuple[str, Json]] = [
+            ("get_history", {}),
+            ("search", {}),
+            ("subscribe", {"message_types": ["user"]}),
+        ]
+        for action, fields in asked:
+            reply = await client.ask(action, filters={"where": "dragon chanel:x"}, **fields)
+            assert (reply["error_code"], reply["details"]["field"]) == (1002, "filters.where")
+            assert reply["details"]["column"] == 8
+            assert "did you mean 'channel'" in reply["details"]["issue"]
+            reply = await client.ask(action, filters={"where": {"and": [{"no": 1}]}}, **fields)
+            assert reply["details"]["path"] == "and[0]"
+            for wrong in (5, True, None):
+                reply = await client.ask(action, filters={"where": wrong}, **fields)
+                assert (reply["error_code"], reply["details"]["field"]) == (1002, "filters.where")
+        answer = await http.ask("GET", "/api/search?where=a+OR")
+        assert (answer.status, answer.json["details"]["field"]) == (400, "where")
+        assert answer.json["details"]["column"] == 3
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        '{"not":' * 900 + '{"word":"a"}' + "}" * 900,
+        '{"not":' * 8000 + '{"word":"a"}' + "}" * 8000,
+        '{"and":[' * 7000 + "]}" * 7000,
+        '{"or":[' + ",".join(['{"word":"a"}'] * 4000) + "]}",
+        '"' + "NOT " * 10_000 + 'a"',
+        '"' + "(" * 60_000 + '"',
+        '"' + "a OR " * 12_000 + 'a"',
+        '"metadata.level:>1e999"',
+        '"metadata.level:60..40"',
+    ],
+    ids=lambda where: f"{where[:20]} {len(where)}",
+)
+@on_uvloop
+async def test_no_expression_is_more_than_a_refusal(where: str) -> None:
+    async with serving(limits=False, max_frame_bytes=1 << 20) as house:
+        client = await house.client()
+        head = '{"action":"get_history","request_id":5,"filters":{"where":'
+        await client.send(frame(head + where + "}}"))
+        reply = await client.event()
+        assert (reply["error_code"], reply["request_id"]) == (1002, 5)
+
+
+@on_uvloop
+async def test_now_is_when_an_expression_arrives() -> None:
+    async with serving(limits=False) as house:
+        client, http = await house.client(), await house.http()
+        [old] = house.publish("old", timestamp="2020-01-01T00:00:00Z")
+        [new] = house.publish("new")
+        for where, found in (("timestamp:>-1h", [new]), ("timestamp:<-1h", [old])):
+            assert seqs_of(await client.ask("get_history", filters={"where": where})) == found
+            answer = await http.ask("GET", f"/api/history?{urlencode({'where': where})}")
+            assert seqs_of(answer.json) == found
+            await client.ask("subscribe", message_types=["user"], filters={"where": where}, since=0)
+            assert (await client.event())["seq"] == found[0]

@@ -15,6 +15,7 @@ from livelog.errors import RefusedError
 from livelog.index.query import compile_query
 from livelog.wire.commands import Filters
 from tests.support.identity import token
+from tests.support.strategies import record
 from tests.support.wire import SAMPLES, TYPES, Json, on_uvloop, serving, user
 from tests.test_authentication import AUTH, entered
 
@@ -43,6 +44,16 @@ def test_a_query_is_limited_to_the_types_that_may_be_read(
     assert compile_query(ANYBODY, filters).reads_as is None
     types: list[Any] = [named] if isinstance(named, str) else named or []
     assert compile_query(principal, Filters(), message_types=types).types == query.types
+
+
+@pytest.mark.parametrize("where", ["type:raid", "NOT type:user", "*", "-raid_id:x", "type:dm,raid"])
+def test_an_expression_may_name_types_that_may_not_be_read_and_matches_none_of_them(
+    where: str,
+) -> None:
+    query = compile_query(Principal("u", scopes("read:user read:party")), Filters(where=where))
+    found = [one["type"] for one in SAMPLES if query.matches(record(one, 1))]
+    allowed = compile_query(ANYBODY, Filters(where=where, type=["user", "party"]))
+    assert found == [one["type"] for one in SAMPLES if allowed.matches(record(one, 1))]
 
 
 @pytest.mark.parametrize(

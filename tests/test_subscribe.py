@@ -139,6 +139,9 @@ FILTERS: list[tuple[Json, list[str]]] = [
     ({"date_from": "2025-12-03T12:00:00.001Z"}, []),
     ({"user_id": "user_12345", "status": "in_progress"}, ["raid"]),
     ({"user_id": "nobody"}, []),
+    ({"where": "type:user,raid OR from_user_id:user_12345"}, ["user", "dm", "raid"]),
+    ({"where": "dragon -guild_id:* -party_id:*"}, ["user", "system", "dm", "raid"]),
+    ({"where": {"field": "guild_level", "gte": 1}}, ["guild"]),
 ]
 
 

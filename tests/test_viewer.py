@@ -192,6 +192,23 @@ def test_search_finds_marks_and_goes_on_live(host: Host, look: Look) -> None:
     viewer.until("document.querySelectorAll('.row').length <= 1")
 
 
+def test_an_expression_selects_the_past_and_what_comes(host: Host, look: Look) -> None:
+    channels = [{"channel": "general"}, {"channel": "trade"}]
+    host.publish(*[user(f"dragon {n}", metadata=channels[n]) for n in range(2)], "gate")
+    viewer = look(host)
+    viewer.until_row("gate")
+    viewer.page.locator("#search").fill("dragon -channel:trade")
+    viewer.until("document.querySelectorAll('.row').length === 1")
+    host.publish("not this", user("dragon 2", metadata=channels[1]), "dragon 3")
+    viewer.until_row("dragon 3")
+    assert viewer.rows() == ["dragon 0", "dragon 3"]
+    assert viewer.page.locator(".summary mark").all_inner_texts() == ["dragon", "dragon"]
+    viewer.page.locator("#search").fill("chanel:trade")
+    viewer.until("document.body.innerText.includes(\"did you mean 'channel'\")")
+    assert ["400" in fault for fault in viewer.faults] == [True]
+    viewer.faults.clear()
+
+
 def test_another_view_begins_at_its_newest_line(host: Host, look: Look) -> None:
     host.publish(*[user(f"{n}", metadata={"channel": f"{n % 2}"}) for n in range(400)])
     viewer = look(host)

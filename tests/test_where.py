@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from livelog import wire
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.text import MAX_WORD, MAX_WORDS
 from livelog.index.where import leaves
@@ -57,6 +59,14 @@ def test_the_table_of_what_is_refused(case: dict[str, Any]) -> None:
     assert case["issue"] in error.issue
     place = {name: error.details.get(name) for name in ("column", "path")}
     assert place == {name: case.get(name) for name in ("column", "path")}
+
+
+def test_the_examples_of_the_protocol() -> None:
+    readme = Path(wire.__file__).with_name("README.md").read_text(encoding="utf-8")
+    section = readme.partition("### Expressions\n")[2].partition("\n### ")[0]
+    examples = re.findall(r"^\| `(.+?)` \| `(.+?)` \|", section, re.MULTILINE)
+    assert [text(read(where)) for where, _ in examples] == [canonical for _, canonical in examples]
+    assert len(examples) > 20
 
 
 def test_both_tables_are_long() -> None:

@@ -18,6 +18,7 @@ from livelog.client.url import shown
 _HISTORY_EXAMPLES = """\
   livelog history --limit 20
   livelog history --type dm --filter user_id=user_1 --json
+  livelog history --where 'metadata.level:>=40 timestamp:>-15m'
   livelog history --around 1764763200000000
 
 The first column is the seq, the place of a message in the log: the value of
@@ -27,6 +28,7 @@ _SEARCH_EXAMPLES = """\
   livelog search ancient dragon
   livelog search '"ancient dragon" victory' --type raid --limit 10
   livelog search dragon --filter date_from=2025-12-01T00:00:00Z --json
+  livelog search --where 'dragon (red OR blue) -channel:trade'
 
 Every word must occur, inside a longer word too; words in double quotes must
 stand side by side.
@@ -38,7 +40,10 @@ _INCOMPLETE = "; older ones are not counted, as the server's store did not answe
 
 def main(arguments: Sequence[str]) -> int:
     """Print a page and return the exit code."""
-    given = make_parser(arguments[0]).parse_args(arguments[1:])
+    parser = make_parser(arguments[0])
+    given = parser.parse_args(arguments[1:])
+    if given.query == [] and given.where is None:
+        parser.error("give words to look for, or --where")
 
     def act() -> int:
         page = asyncio.run(_fetch(given))
@@ -75,7 +80,8 @@ def _history_parser() -> options.Parser:
 def _search_parser() -> options.Parser:
     description = "Print past messages that contain all given words, newest first."
     parser = _parser("search", description, _SEARCH_EXAMPLES)
-    parser.add_argument("query", nargs="+", metavar="WORDS", help="Words to look for.")
+    help = "Words to look for; with --where they may be left out."
+    parser.add_argument("query", nargs="*", metavar="WORDS", help=help)
     return parser
 
 
@@ -100,7 +106,7 @@ def _parser(name: str, description: str, examples: str) -> options.Parser:
 
 
 async def _fetch(given: argparse.Namespace) -> Page:
-    filters: dict[str, Any] = options.filters(given.filter)
+    filters: dict[str, Any] = options.filters(given)
     if types := options.types(given.type):
         filters["type"] = types
     places = ("offset", "before", "after", "around")
@@ -115,7 +121,7 @@ async def _fetch(given: argparse.Namespace) -> Page:
                 patience.reschedule(asyncio.get_running_loop().time() + _TIMEOUT)
                 if given.query is None:
                     return await log.history(filters=filters, limit=limit, **place)
-                words = " ".join(given.query)
+                words = " ".join(given.query) or None
                 return await log.search(words, filters=filters, limit=limit, **place)
 
             return await whole(ask, given.limit, seeks=given.query is None, **place)

@@ -122,6 +122,11 @@ def add_selection(made: Parser) -> None:
         help="Select messages for which this holds: channel=general, user_id=…, date_from=…; may"
         " be repeated, and then all must hold.",
     )
+    made.add_argument(
+        "--where",
+        metavar="EXPRESSION",
+        help="Select messages for which this expression holds: 'channel:general -dragon'.",
+    )
     made.add_argument("--json", action="store_true", help="Print messages as JSON, one a line.")
 
 
@@ -130,9 +135,10 @@ def types(given: Sequence[str]) -> list[str]:
     return [name for names in given for name in names.split(",") if name]
 
 
-def filters(given: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Return the filters that `--filter` names."""
-    return dict(given)
+def filters(given: argparse.Namespace) -> dict[str, Any]:
+    """Return the filters that `--filter` and `--where` name."""
+    where = {} if given.where is None else {"where": given.where}
+    return {**dict(given.filter), **where}
 
 
 def _condition(text: str) -> tuple[str, str]:

@@ -22,6 +22,7 @@ _EXAMPLES = """\
   livelog tail
   livelog tail --type user --filter channel=general
   livelog tail --type raid,guild --search 'ancient dragon'
+  livelog tail --where 'channel:general,trade -type:dm'
   livelog tail --since 0 --json > everything.ndjson
 
 A lost connection is opened again and resumed; messages that the server no
@@ -32,7 +33,7 @@ longer stores are reported as a gap.
 def main(arguments: Sequence[str]) -> int:
     """Print messages until interrupted, and return the exit code."""
     given = make_parser(arguments[0]).parse_args(arguments[1:])
-    filters = options.filters(given.filter)
+    filters = options.filters(given)
     if given.search is not None:
         filters["text"] = given.search
     types = options.types(given.type) or list(TYPES)

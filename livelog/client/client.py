@@ -189,7 +189,7 @@ class Client:
 
     async def search(
         self,
-        query: str,
+        query: str | None = None,
         *,
         filters: FilterArgument = None,
         limit: int = 100,
@@ -197,7 +197,7 @@ class Client:
     ) -> Page:
         """Return past messages in which all words of `query` occur, newest first.
 
-        Raises `RefusedError`.
+        With the filter `where` it may be left out. Raises `RefusedError`.
 
             page = await log.search("ancient dragon", filters={"type": "raid"})
         """

@@ -60,10 +60,11 @@ def get_history(
     return {"action": "get_history", **page, **given}
 
 
-def search(query: str, filters: FilterArgument, limit: int, offset: int) -> Command:
-    """Build a `search` for messages in which the words of `query` occur."""
+def search(query: str | None, filters: FilterArgument, limit: int, offset: int) -> Command:
+    """Build a `search` for messages in which the words of `query` occur, if it is given."""
+    words = {} if query is None else {"query": query}
     page = {"limit": limit, "offset": offset, "filters": plain(filters)}
-    return {"action": "search", "query": query, **page}
+    return {"action": "search", **words, **page}
 
 
 def names(types: Sequence[str] | str) -> Sequence[str]:

@@ -11,11 +11,12 @@ written to. So a message that arrives in mid-round reaches the members that are 
 that round, and the others in the next; no member waits for more than one round. Members that were
 written to in the same slice have the same cursor, so the frames are joined once for all of them.
 
-To look for words in a long text takes time. So audiences with filters on text do not get a message
-when it is published: it is queued for them, and `matching` takes one after the other out of the
-queue, in small steps. Up to `matched` they have all that concerns them. When the queue grows too
-large, their readers are left to the catch-up, which reads the same from the log. So are the readers
-of an audience that fails: an exception is no matter of any other.
+To look for words in a long text takes time, and so do expressions that have to be tested for every
+message. So audiences with such filters, on text for short, do not get a message when it is
+published: it is queued for them, and `matching` takes one after the other out of the queue, in
+small steps. Up to `matched` they have all that concerns them. When the queue grows too large, their
+readers are left to the catch-up, which reads the same from the log. So are the readers of an
+audience that fails: an exception is no matter of any other.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class Hub:
         """Make a reader live; its cursor must be at the head."""
         assert reader.cursor >= self.head
         shared, reader.personal = split(reader.subscription)
-        key = (shared, reader.subscription.has_text)
+        key = (shared, reader.subscription.needs_steps)
         audience = self._audiences.get(key) or self._open(*key)
         audience.members.add(reader)
         reader.audience = audience
@@ -293,7 +294,7 @@ class Hub:
         """Assert that audiences and tables agree."""
         for (subscription, by_text), audience in self._audiences.items():
             assert (audience.subscription, audience.by_text) == (subscription, by_text)
-            assert by_text or not subscription.has_text
+            assert by_text or not subscription.needs_steps
             assert audience in self._dirty or not audience.pending
             audience._check()
         everyone = set(self._audiences.values())

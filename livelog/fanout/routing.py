@@ -21,7 +21,19 @@ from typing import NamedTuple, TypeVar
 
 from livelog.fanout.audience import Audience, Reader, Route
 from livelog.index.query import EVERYTHING, Query, Subscription
-from livelog.index.text import Phrase, occurs
+from livelog.index.text import Phrase as Words
+from livelog.index.text import occurs
+from livelog.index.where.expression import (
+    And,
+    Begins,
+    Equals,
+    Expression,
+    Or,
+    Phrase,
+    Word,
+)
+from livelog.index.where.lookup import required_term
+from livelog.index.where.matching import Recorded, Subject
 from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
 
@@ -48,10 +60,12 @@ _MOST_SELECTIVE_FIRST = (
     "server=",
 )
 _USER = "user_id="
+_ALL = frozenset([""])
 _UNFILTERED = {name: EVERYTHING.of_type(name) for name in TYPES}
 _NO_AUDIENCES: frozenset[Audience] = frozenset()
 _NO_READERS: frozenset[Reader] = frozenset()
 
+Terms = frozenset[str]
 Item = TypeVar("Item", bound=Hashable)
 
 
@@ -82,10 +96,10 @@ class Routing:
             if query == _UNFILTERED[name]:
                 self._unfiltered[name].add(audience)
             else:
-                term = _route(query)
-                if len(term) == _GRAM:
-                    self._letters[name][term] += 1
-                self._routes.setdefault((name, term), set()).add(audience)
+                for term in _routes(query):
+                    if len(term) == _GRAM:
+                        self._letters[name][term] += 1
+                    self._routes.setdefault((name, term), set()).add(audience)
 
     def remove(self, audience: Audience) -> None:
         """Remove an audience."""
@@ -93,10 +107,10 @@ class Routing:
             if query == _UNFILTERED[name]:
                 self._unfiltered[name].discard(audience)
             else:
-                term = _route(query)
-                if len(term) == _GRAM:
-                    self._letters[name] -= Counter([term])
-                _discard(self._routes, (name, term), audience)
+                for term in _routes(query):
+                    if len(term) == _GRAM:
+                        self._letters[name] -= Counter([term])
+                    _discard(self._routes, (name, term), audience)
 
     def enter(self, reader: Reader) -> None:
         """Add a live reader under the routes of its personal parts."""
@@ -120,14 +134,15 @@ class Routing:
         audiences = list(self._unfiltered.get(record.type, ()))
         letters = yield from self._letters_in(record)
         candidates = self._under(record, ("", *record.keys, *letters))
-        readers, failed, known = list[Reader](), list[Audience](), dict[Phrase, bool]()
+        readers, failed = list[Reader](), list[Audience]()
+        known, subject = dict[Words, bool](), Recorded(record)
         everyone: list[Audience | Reader] = [*candidates, *self.readers(record)]
         for number, candidate in enumerate(everyone, 1):
             if not number % _GRAIN:
                 yield
             audience = candidate if isinstance(candidate, Audience) else candidate.audience
             try:
-                wants = yield from _wants(candidate.subscription, record, known)
+                wants = yield from _wants(candidate.subscription, record, known, subject)
             except Exception:  # is no matter of the others; `failed` tells of it
                 failed += [audience] if audience is not None else []
                 continue
@@ -185,9 +200,12 @@ class Routing:
 
 
 def _wants(
-    subscription: Subscription, record: Record, known: dict[Phrase, bool]
+    subscription: Subscription, record: Record, known: dict[Words, bool], subject: Subject
 ) -> Generator[None, None, bool]:
-    """Tell whether `record` is wanted, in steps; `known` phrases are looked for once."""
+    """Tell whether `record` is wanted, in steps; `known` phrases are looked for once.
+
+    `subject` is the record as expressions test it.
+    """
     query = subscription.query(record.type)
     if query is None or not query.fits(record):
         return False
@@ -197,7 +215,12 @@ def _wants(
             yield
         if not known[phrase]:
             return False
-    return True
+    test = subscription.test(record.type)
+    if test is None:
+        return True
+    wants = test(subject)
+    yield
+    return wants
 
 
 def split(subscription: Subscription) -> tuple[Subscription, tuple[Route, ...]]:
@@ -205,9 +228,9 @@ def split(subscription: Subscription) -> tuple[Subscription, tuple[Route, ...]]:
 
     A subscription that is personal as a whole stays so: readers who share it are an audience.
     """
-    routes = {name: _route(query) for name, query in subscription.parts}
-    personal = {name: term for name, term in routes.items() if term.startswith(_USER)}
-    if len(personal) == len(routes):
+    own = ((name, _personal(query)) for name, query in subscription.parts)
+    personal = {name: term for name, term in own if term is not None}
+    if len(personal) == len(subscription.parts):
         return subscription, ()
     return subscription.without(frozenset(personal)), tuple(personal.items())
 
@@ -220,15 +243,55 @@ def _discard(table: dict[Route, set[Item]], route: Route, item: Item) -> None:
         del table[route]
 
 
-def _route(query: Query) -> str:
-    """Return the most selective term that every message matching `query` has.
+def _personal(query: Query) -> str | None:
+    """Return the user's id that every message matching `query` has; None without one.
 
-    Of several user ids it is the last, which is that of the principal.
+    Of several it is the last, which is that of the principal.
     """
-    for field in _MOST_SELECTIVE_FIRST:
-        for term in reversed(query.keys):
-            if term.startswith(field):
-                return term
+    return next((term for term in reversed(query.keys) if term.startswith(_USER)), None)
+
+
+def _routes(query: Query) -> Terms:
+    """Return the most selective terms of which every message matching `query` has one.
+
+    The term of all messages is "".
+    """
     words = [word for phrase in query.phrases for word in phrase]
+    found = [*({term} for term in query.keys), _letters(words), _required(query.where), _ALL]
+    return min((frozenset(terms) for terms in found if terms is not None), key=_rank)
+
+
+def _required(node: Expression) -> Terms | None:
+    """Return such terms for an expression; None if there is no other than ""."""
+    match node:
+        case And(items):
+            each = (terms for item in items if (terms := _required(item)) is not None)
+            return min(each, key=_rank, default=None)
+        case Or(items):
+            known = [terms for item in items if (terms := _required(item)) is not None]
+            return frozenset[str]().union(*known) if len(known) == len(items) else None
+        case Word(word) | Begins(word):
+            return _letters([word])
+        case Phrase(words):
+            return _letters(words)
+        case Equals() if (term := required_term(node)) is not None:
+            return frozenset([term])
+    return None
+
+
+def _letters(words: Iterable[str]) -> Terms | None:
+    """Return the first letters of the longest word; None if it is too short."""
     longest = max(words, key=len, default="")
-    return longest[:_GRAM] if len(longest) >= _GRAM else ""
+    return frozenset([longest[:_GRAM]]) if len(longest) >= _GRAM else None
+
+
+def _rank(terms: Terms) -> int:
+    """Return the place of the least selective of `terms` among all kinds of them."""
+    return max(map(_rank_of, terms))
+
+
+def _rank_of(term: str) -> int:
+    field, equals, _ = term.partition("=")
+    if equals:
+        return _MOST_SELECTIVE_FIRST.index(field + equals)
+    return len(_MOST_SELECTIVE_FIRST) + (not term)

@@ -5,6 +5,10 @@ intersects cheap lookups first (types, keys, dates), then the parts of words, sh
 stops looking up as soon as few candidates are left: their text is read instead. Phrases are always
 verified in the text, since posting lists do not hold the order of words.
 
+Of an expression, a lookup answers some conditions exactly; of others it tells where they may hold,
+or nothing. AND, OR and NOT are carried out on both sides: the positions that match for sure, and
+those that may. What lies between them is read.
+
 Searches are generators that pause after each small step, so that a long one can be interleaved with
 other work. Messages that arrive during a pause are not in the result, and
 messages that are forgotten during one are taken out of it.
@@ -12,13 +16,37 @@ messages that are forgotten during one are taken out of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 from pyroaring import BitMap
 
 from livelog.index.query import BEGINNING_OF_TIME, END_OF_TIME, Query
-from livelog.index.text import Phrase
+from livelog.index.terms import mentions
+from livelog.index.text import Phrase as Words
+from livelog.index.where.expression import (
+    And,
+    Begins,
+    Equals,
+    Exists,
+    Expression,
+    Leaf,
+    Not,
+    Or,
+    Phrase,
+    Prefix,
+    Range,
+    Word,
+)
+from livelog.index.where.lookup import (
+    is_indexed,
+    is_quick,
+    required_term,
+    term_of,
+    times_of,
+    types_with,
+)
+from livelog.index.where.matching import Stored, Test
 from livelog.wire.messages import TYPES, MessageType
 
 _FEW = 32
@@ -27,8 +55,8 @@ _FEW = 32
 Result = TypeVar("Result")
 Steps = Generator[None, None, Result]
 
-Mentions = Callable[[int, Sequence[Phrase]], Steps[bool]]
-"""Tell whether phrases stand in the text of the message at a position."""
+Read = Callable[[int], bytes]
+"""Return the message at a position as JSON, empty if it is not there any more."""
 
 
 class Source(Protocol):
@@ -55,27 +83,44 @@ class Source(Protocol):
         """Positions of the messages with a word that contains `part`."""
 
 
-def find(
-    source: Source, query: Query, mentions: Mentions, within: range | None = None
-) -> Steps[BitMap]:
+class Sides(NamedTuple):
+    """Positions whose messages match for sure, and those that may: with others they do not."""
+
+    sure: BitMap
+    maybe: BitMap
+    """Includes `sure`."""
+
+
+def find(source: Source, query: Query, read: Read, within: range | None = None) -> Steps[BitMap]:
     """Find the positions whose messages match `query`, of those `within` if it is given."""
-    found = select(source, query, source.positions if within is None else within)
+    found = _select(source, query, source.positions if within is None else within)
     for part in sorted({word for phrase in query.phrases for word in phrase}, key=len):
         if len(found) > _FEW:
             found &= yield from source.containing(part)
     few = len(found) <= _FEW
     unsure = [phrase for phrase in query.phrases if few or len(phrase) > 1]
+    sure, maybe = yield from _sides(source, query.where, found, words=True)
+    rest = maybe - sure
     if unsure:
-        found = yield from _verified(unsure, found, mentions)
-    return found & BitMap(source.positions)
+        sure = yield from _verified(unsure, None, sure, read)
+    if rest:
+        sure = sure | (yield from _verified(unsure, query.test, rest, read))
+    return sure & BitMap(source.positions)
 
 
-def select(source: Source, query: Query, within: range) -> BitMap:
-    """Find the positions `within` that match all of `query` but its text."""
+def glance(source: Source, query: Query, within: range) -> Sides:
+    """Find at once what can be told of the positions `within` without looking for words."""
+    found = _select(source, query, within)
+    sure, maybe = finish(_sides(source, query.where, found, words=False))
+    return Sides(BitMap(), maybe) if query.phrases else Sides(sure, maybe)
+
+
+def _select(source: Source, query: Query, within: range) -> BitMap:
+    """Find the positions `within` that match all of `query` but its text and `where`."""
     positions = source.positions
     found = BitMap(range(max(within.start, positions.start), min(within.stop, positions.stop)))
     if len(query.types) < len(TYPES):
-        found &= _any_of([source.of_type(name) for name in query.types])
+        found &= _of_types(source, query.types)
     for key in query.keys:
         found &= source.of_key(key)
     if query.own is not None:
@@ -83,6 +128,79 @@ def select(source: Source, query: Query, within: range) -> BitMap:
     if query.date_from > BEGINNING_OF_TIME or query.date_to < END_OF_TIME:
         found &= source.between(query.date_from, query.date_to)
     return found
+
+
+def _of_types(source: Source, types: Iterable[MessageType]) -> BitMap:
+    return _any_of([source.of_type(name) for name in types])
+
+
+def _sides(source: Source, node: Expression, within: BitMap, *, words: bool) -> Steps[Sides]:
+    """Find the sides of an expression among the positions `within`, of which no copy is made.
+
+    Where `words` are not to be looked up, they may be anywhere.
+    """
+    match node:
+        case And(items):
+            sure = maybe = within
+            for item in sorted(items, key=_effort):
+                one = yield from _sides(source, item, maybe, words=words)
+                sure, maybe = sure & one.sure, one.maybe
+                if not maybe:
+                    break
+            return Sides(sure, maybe)
+        case Or(items):
+            sure = maybe = BitMap()
+            for item in sorted(items, key=_effort):
+                one = yield from _sides(source, item, within - sure, words=words)
+                sure, maybe = sure | one.sure, maybe | one.maybe
+            return Sides(sure, maybe)
+        case Not(item):
+            one = yield from _sides(source, item, within, words=words)
+            return Sides(within - one.maybe, within - one.sure)
+        case Word() | Begins() | Phrase():
+            if words and len(within) > _FEW:
+                return (yield from _of_words(source, node, within))
+            return Sides(BitMap(), within)
+    yield
+    return _of_field(source, node, within)
+
+
+def _of_words(source: Source, leaf: Word | Begins | Phrase, within: BitMap) -> Steps[Sides]:
+    if isinstance(leaf, Word):
+        found = within & (yield from source.containing(leaf.word))
+        return Sides(found, found)
+    found = within
+    for word in sorted(set(leaf.words) if isinstance(leaf, Phrase) else [leaf.begins], key=len):
+        found = found & (yield from source.containing(word))
+    return Sides(BitMap(), found)
+
+
+def _of_field(source: Source, leaf: Leaf, within: BitMap) -> Sides:
+    match leaf:
+        case Equals("type", value, False):
+            found = within & _of_types(source, [name for name in TYPES if name == value])
+            return Sides(found, found)
+        case Range("timestamp"):
+            found = within & source.between(*times_of(leaf))
+            return Sides(found, found)
+        case Equals() if (term := term_of(leaf)) is not None:
+            found = within & source.of_key(term)
+            return Sides(found, within if leaf.literal else found)
+        case Equals() if (term := required_term(leaf)) is not None:
+            return Sides(BitMap(), within & source.of_key(term))
+        case Equals(field) | Prefix(field) | Exists(field) | Range(field):
+            types = types_with(field.partition(".")[0])
+            return Sides(BitMap(), within & _of_types(source, types))
+    return Sides(BitMap(), within)
+
+
+def _effort(node: Expression) -> int:
+    """Rank an item of an AND or OR: those first that cost little and leave few to the others."""
+    if isinstance(node, Not):
+        return _effort(node.item)
+    if isinstance(node, (And, Or)):
+        return max(map(_effort, node.items), default=0)
+    return 1 if is_quick(node) else 2 if is_indexed(node) else 3
 
 
 def finish(steps: Steps[Result]) -> Result:
@@ -100,11 +218,20 @@ def _any_of(bitmaps: list[BitMap]) -> BitMap:
     return bitmaps[0] if len(bitmaps) == 1 else BitMap.union(BitMap(), *bitmaps)
 
 
-def _verified(phrases: Sequence[Phrase], candidates: BitMap, mentions: Mentions) -> Steps[BitMap]:
-    """Keep the candidates in whose text `phrases` stand."""
+def _verified(
+    phrases: Sequence[Words], test: Test | None, candidates: BitMap, read: Read
+) -> Steps[BitMap]:
+    """Keep the candidates in whose text `phrases` stand, and that pass the test."""
     verified = BitMap()
     for position in candidates:  # their JSON is decoded, which may take a while for a single one
-        if (yield from mentions(position, phrases)):
+        if (yield from says(read(position), phrases, test)):
             verified.add(position)
         yield
     return verified
+
+
+def says(payload: bytes, phrases: Sequence[Words], test: Test | None) -> Steps[bool]:
+    """Tell whether a message is there, has `phrases` in its text and passes the test."""
+    if not payload or (phrases and not (yield from mentions(payload, phrases))):
+        return False
+    return test is None or test(Stored(payload))

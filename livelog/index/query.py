@@ -13,13 +13,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import Any
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from livelog.auth.principal import Principal
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.terms import key
 from livelog.index.text import MAX_WORD, MAX_WORDS, Phrase, occurs, phrases
+from livelog.index.where import expression
+from livelog.index.where.canonical import text as canonical_text
+from livelog.index.where.document import from_json, to_json
+from livelog.index.where.expression import Expression
+from livelog.index.where.lookup import is_quick, requires_term
+from livelog.index.where.matching import Recorded, Test, matcher
+from livelog.index.where.parser import parse
 from livelog.wire.commands import KEY_FILTERS, Filters
 from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
@@ -33,6 +42,7 @@ MAX_TEXT = 1000
 _ALL_TYPES: frozenset[MessageType] = frozenset(TYPES)
 _ONLY: dict[MessageType, frozenset[MessageType]] = {name: frozenset([name]) for name in TYPES}
 _NO_TYPES: frozenset[MessageType] = frozenset()
+_NO_TESTS: dict[MessageType, Test] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +61,42 @@ class Query:
     date_from: int = BEGINNING_OF_TIME
     date_to: int = END_OF_TIME
     """First and last moment that match, in microseconds since 1970."""
+    where: Expression = expression.ALL
+    """In canonical form, so that equal conditions make equal queries."""
     filters: Filters = field(default=Filters(), compare=False)
-    """The filters as the client wrote them, to tell it what is in force."""
+    """The filters as the client wrote them, but for the form of `where`, to tell it what is in
+    force."""
 
     def matches(self, record: Record) -> bool:
         """Tell whether `record` is asked for."""
-        return self.fits(record) and all(occurs(phrase, record.text) for phrase in self.phrases)
+        return self.matches_with(self.test, record)
+
+    def matches_with(self, test: Test | None, record: Record) -> bool:
+        """Tell the same for callers that keep its `test`, which takes time to look up."""
+        return (
+            self.fits(record)
+            and all(occurs(phrase, record.text) for phrase in self.phrases)
+            and (test is None or test(Recorded(record)))
+        )
+
+    @property
+    def test(self) -> Test | None:
+        """The test that `where` is; None without a condition."""
+        return None if self.where == expression.ALL else matcher(self.where)
+
+    @property
+    def needs_steps(self) -> bool:
+        """Tell whether to match it in steps, because of itself or because very many may be alike.
+
+        It does if the text or a field decides that a record has not, and where an expression has to
+        be tested for every message.
+        """
+        if self.phrases or self.where == expression.ALL:
+            return bool(self.phrases)
+        return not (is_quick(self.where) and (self.keys or requires_term(self.where)))
 
     def fits(self, record: Record) -> bool:
-        """Tell whether `record` matches all but the text, which takes longer."""
+        """Tell whether `record` matches all but the text and `where`, which take longer."""
         if record.type not in self.types or not self.date_from <= record.time <= self.date_to:
             return False
         if self.keys and not all(key in record.keys for key in self.keys):
@@ -86,12 +123,14 @@ def compile_query(
     filters: Filters,
     text: str | UnsetType = UNSET,
     message_types: Sequence[MessageType] = (),
+    now: float = 0.0,
 ) -> Query:
     """Compile `filters` and the words of `text` to what `principal` may read of them.
 
     Types are named in `filters.type` or `message_types`; without any, all that are readable are
-    meant. Raises `RefusedError` for a type that `principal` may not read, for invalid or reversed
-    dates, and for text without words, with too many or with one that is too long.
+    meant. What `where` says in relation to now is meant as of `now`, in Unix seconds. Raises
+    `RefusedError` for a type that `principal` may not read, for invalid or reversed dates, for text
+    without words, with too many or with one that is too long, and for an invalid expression.
     """
     types = _readable(principal, filters, message_types)
     date_from = _moment(filters, "date_from", BEGINNING_OF_TIME)
@@ -99,7 +138,18 @@ def compile_query(
     if date_from > date_to:
         raise RefusedError(PROTOCOL_ERROR, "filters.date_from", "is later than date_to")
     wanted = (*_phrases(filters.text, "filters.text"), *_phrases(text, "query"))
-    return Query(types, principal.reads_as, _keys(filters), wanted, date_from, date_to, filters)
+    where = _where(filters.where, now)
+    if filters.where is not UNSET:
+        filters = msgspec.structs.replace(filters, where=canonical_text(where))
+    return Query(
+        types, principal.reads_as, _keys(filters), wanted, date_from, date_to, where, filters
+    )
+
+
+def _where(given: str | dict[str, Any] | UnsetType, now: float) -> Expression:
+    if given is UNSET:
+        return expression.ALL
+    return parse(given, now) if isinstance(given, str) else from_json(given, now)
 
 
 def _readable(
@@ -159,10 +209,13 @@ class Subscription:
     parts: tuple[tuple[MessageType, Query], ...] = ()
     """In the order of `TYPES`, so that equal subscriptions are equal values."""
     _by_type: dict[MessageType, Query] = field(init=False, repr=False, compare=False)
+    _tests: dict[MessageType, Test] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # The frozen dataclass way to fill a derived field.
         object.__setattr__(self, "_by_type", dict(self.parts))
+        tests = {name: test for name, query in self.parts if (test := query.test) is not None}
+        object.__setattr__(self, "_tests", tests or _NO_TESTS)
 
     @property
     def types(self) -> list[MessageType]:
@@ -173,6 +226,12 @@ class Subscription:
     def filters(self) -> dict[MessageType, Filters]:
         """Filters of each type that has some, as the client wrote them."""
         return {name: query.filters for name, query in self.parts if query.filters != Filters()}
+
+    @property
+    def where(self) -> dict[MessageType, dict[str, Any]]:
+        """Expression of each type that has one, in JSON."""
+        given = ((name, query) for name, query in self.parts if query.filters.where is not UNSET)
+        return {name: to_json(query.where) for name, query in given}
 
     def with_types(self, queries: Mapping[MessageType, Query]) -> Subscription:
         """Return the same with these types added or replaced, each query limited to its type."""
@@ -185,18 +244,22 @@ class Subscription:
         return Subscription(tuple(part for part in self.parts if part[0] not in types))
 
     @property
-    def has_text(self) -> bool:
-        """Tell whether the text of a message decides about its delivery."""
-        return any(query.phrases for _, query in self.parts)
+    def needs_steps(self) -> bool:
+        """Tell whether to match it in steps."""
+        return any(query.needs_steps for _, query in self.parts)
 
     def query(self, name: MessageType) -> Query | None:
         """Return the query for messages of one type, None without one."""
         return self._by_type.get(name)
 
+    def test(self, name: MessageType) -> Test | None:
+        """Return the test that messages of one type must pass besides the query's other parts."""
+        return self._tests.get(name)
+
     def wants(self, record: Record) -> bool:
         """Tell whether `record` is to be delivered."""
         query = self._by_type.get(record.type)
-        return query is not None and query.matches(record)
+        return query is not None and query.matches_with(self._tests.get(record.type), record)
 
 
 NOTHING = Subscription()

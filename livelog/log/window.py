@@ -25,8 +25,8 @@ from livelog.index import plan
 from livelog.index.index import Index
 from livelog.index.paging import Chunk
 from livelog.index.query import Query, Subscription
-from livelog.index.terms import mentions, terms
-from livelog.index.text import Phrase
+from livelog.index.terms import terms
+from livelog.index.where.matching import Test
 from livelog.log.blocks import Blocks
 from livelog.log.idtable import IdTable
 from livelog.wire import frames
@@ -414,15 +414,13 @@ class Window:
         self, wanted: Subscription, within: range, is_over: Callable[[], bool]
     ) -> tuple[BitMap, range]:
         """Return the wanted positions, and how much of `within` was looked at in the time."""
-        found, unread = BitMap(), dict[int, Query]()
-        for _, query in wanted.parts:
-            some = plan.select(self._index, query, within)
-            if query.phrases:
-                unread.update(dict.fromkeys(some, query))
-            else:
-                found |= some
-        for position, query in sorted(unread.items(), key=itemgetter(0)):
-            if plan.finish(self._mentions(position, query.phrases)):
+        found, unread = BitMap(), dict[int, tuple[Query, Test | None]]()
+        for name, query in wanted.parts:
+            sure, maybe = plan.glance(self._index, query, within)
+            found |= sure
+            unread.update(dict.fromkeys(maybe - sure, (query, wanted.test(name))))
+        for position, (query, test) in sorted(unread.items(), key=itemgetter(0)):
+            if plan.finish(plan.says(self._kept(position), query.phrases, test)):
                 found.add(position)
             if is_over():
                 found.remove_range(position + 1, within.stop)
@@ -442,7 +440,7 @@ class Window:
                 break
         else:
             within = range(index.start, indexed)
-            found |= yield from plan.find(index, query, self._mentions, within)
+            found |= yield from plan.find(index, query, self._kept, within)
         if index is not self._index:  # positions have been counted anew meanwhile
             return (yield from self.find(query))
         found.remove_range(0, self._frames.start)
@@ -465,11 +463,9 @@ class Window:
         """Return the message at a position."""
         return frames.payload(self._frames[position])
 
-    def _mentions(self, position: int, phrases: Sequence[Phrase]) -> Generator[None, None, bool]:
-        """Tell whether the message at `position` is still there and has `phrases` in its text."""
-        if position < self._frames.start:
-            return False
-        return (yield from mentions(self.payload(position), phrases))
+    def _kept(self, position: int) -> bytes:
+        """Return the message at `position`, empty if it has been evicted."""
+        return b"" if position < self._frames.start else self.payload(position)
 
     def _check(self) -> None:
         """Assert that order, bounds and tables hold."""

@@ -138,12 +138,12 @@ class InProcess:
         checked = _checked(GetHistory, command)
         principal = _principal(as_user)
         owner = queries.owner(principal, _HERE)
-        found = await queries.history(context.log, principal, owner, checked)
+        found = await queries.history(context.log, principal, owner, checked, context.clock())
         return page(found)
 
     async def search(
         self,
-        query: str,
+        query: str | None = None,
         *,
         filters: FilterArgument = None,
         limit: int = 100,
@@ -152,7 +152,8 @@ class InProcess:
     ) -> Page:
         """Return past messages in which all words of `query` occur, newest first.
 
-        `as_user` is that of `history`. Raises `RefusedError`.
+        With the filter `where` it may be left out. `as_user` is that of `history`. Raises
+        `RefusedError`.
 
             page = await server.search("ancient dragon", filters={"type": "raid"})
         """
@@ -161,7 +162,7 @@ class InProcess:
         checked = _checked(Search, command)
         principal = _principal(as_user)
         owner = queries.owner(principal, _HERE)
-        found = await queries.search(context.log, principal, owner, checked)
+        found = await queries.search(context.log, principal, owner, checked, context.clock())
         return page(found)
 
     def subscribe(
@@ -182,10 +183,11 @@ class InProcess:
             async for message in server.subscribe(["user"], since=0):
                 print(message)
         """
-        log = self._running().log
+        context = self._running()
         names, plain = commands.names(types), commands.plain(filters)
         command = _checked(Subscribe, commands.subscribe(names, plain, since))
-        wanted = NOTHING.with_types(queries.subscription(log, _principal(as_user), command))
+        principal, now = _principal(as_user), context.clock()
+        wanted = NOTHING.with_types(queries.subscription(context.log, principal, command, now))
 
         def start(subscription: Subscription) -> None:
             self._feeds[subscription] = Feed(self._running(), subscription, wanted)

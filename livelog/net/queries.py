@@ -15,6 +15,7 @@ from livelog.budget.slices import long_step
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.paging import Anchor, Page, Span
 from livelog.index.query import Query, compile_query
+from livelog.index.where.document import to_json
 from livelog.log.log import Log
 from livelog.net.addresses import limited_as
 from livelog.wire import validation
@@ -26,23 +27,26 @@ _ANCHORS: tuple[Anchor, ...] = ("before", "after", "around")
 
 Reading = TypeVar("Reading", GetHistory, Search)
 
-Read = Callable[[Log, Principal, Owner, Any, int], Awaitable[History | SearchResults]]
+Read = Callable[[Log, Principal, Owner, Any, float, int], Awaitable[History | SearchResults]]
 """`history` or `search`."""
 
 
-def subscription(log: Log, principal: Principal, command: Subscribe) -> dict[MessageType, Query]:
-    """Return the query of each type that `principal` subscribes to.
+def subscription(
+    log: Log, principal: Principal, command: Subscribe, now: float
+) -> dict[MessageType, Query]:
+    """Return the query of each type that `principal` subscribes to at `now`, in Unix seconds.
 
     Raises `RefusedError` for an invalid query, a type that it may not read, or a `since` above the
     head.
     """
     if command.filters.type is not UNSET:
         raise RefusedError(PROTOCOL_ERROR, "filters.type", "name the types in message_types")
-    query = compile_query(principal, command.filters, message_types=command.message_types)
+    types = command.message_types
+    query = compile_query(principal, command.filters, message_types=types, now=now)
     if command.since is not UNSET and command.since > log.head:
         issue = f"is in the future, the log is at {log.head}"
         raise RefusedError(PROTOCOL_ERROR, "since", issue)
-    return dict.fromkeys(command.message_types, query)
+    return dict.fromkeys(types, query)
 
 
 def owner(principal: Principal, address: str) -> Owner:
@@ -51,13 +55,19 @@ def owner(principal: Principal, address: str) -> Owner:
 
 
 async def history(
-    log: Log, principal: Principal, owner: Owner, command: GetHistory, max_bytes: int = PAGE_BYTES
+    log: Log,
+    principal: Principal,
+    owner: Owner,
+    command: GetHistory,
+    now: float,
+    max_bytes: int = PAGE_BYTES,
 ) -> History:
     """Read a page of what `principal` may read, of at most `max_bytes`, in the turns of `owner`.
 
+    The command arrived at `now`, in Unix seconds.
     Raises `RefusedError` for an invalid query or place, or a type that it may not read.
     """
-    query = compile_query(principal, command.filters)
+    query = compile_query(principal, command.filters, now=now)
     page = await log.read(query, _span(command, max_bytes), owner)
     return History(
         messages=[Raw(payload) for payload in page.payloads],
@@ -67,18 +77,28 @@ async def history(
         truncated=page.truncated,
         next_offset=_next_offset(page),
         incomplete=page.incomplete or UNSET,
+        **_where(query),
     )
 
 
 async def search(
-    log: Log, principal: Principal, owner: Owner, command: Search, max_bytes: int = PAGE_BYTES
+    log: Log,
+    principal: Principal,
+    owner: Owner,
+    command: Search,
+    now: float,
+    max_bytes: int = PAGE_BYTES,
 ) -> SearchResults:
     """Read a page of what `principal` may read and in which the words of the query occur, of at
     most `max_bytes`, in the turns of `owner`.
 
-    Raises `RefusedError` for an invalid query or a type that `principal` may not read.
+    The command arrived at `now`, in Unix seconds. Raises `RefusedError` for an invalid query, for
+    none where there is no `where` either, or a type that `principal` may not read.
     """
-    query = compile_query(principal, command.filters, command.query)
+    if command.query is UNSET and command.filters.where is UNSET:
+        issue = "required field is missing, as there is no filters.where"
+        raise RefusedError(PROTOCOL_ERROR, "query", issue)
+    query = compile_query(principal, command.filters, command.query, now=now)
     span = Span(command.limit, command.offset, max_bytes=max_bytes)
     page = await log.read(query, span, owner)
     return SearchResults(
@@ -90,7 +110,14 @@ async def search(
         truncated=page.truncated,
         next_offset=_next_offset(page),
         incomplete=page.incomplete or UNSET,
+        **_where(query),
     )
+
+
+def _where(query: Query) -> dict[str, Any]:
+    """Return the expression that is in force, as text and in JSON, if one was given."""
+    given = query.filters.where
+    return {} if given is UNSET else {"where": given, "where_ast": to_json(query.where)}
 
 
 async def pause(event: History | SearchResults) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -28,6 +28,8 @@ Types = Annotated[list[MessageType], Meta(min_length=1, max_length=64)]
 Seq = Annotated[int, Meta(ge=0, lt=2**53)]
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 Offset = Annotated[int, Meta(ge=0, lt=2**53)]
+Where = str | dict[str, Any]
+"""An expression as text or in JSON."""
 Proof = Annotated[str, Meta(min_length=1)]
 
 
@@ -56,12 +58,14 @@ class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     """Latest `timestamp`, inclusive."""
     text: Text | UnsetType = UNSET
     """Words that must all occur; words in double quotes must stand side by side."""
+    where: Where | UnsetType = UNSET
+    """An expression that must hold: `channel:general -dragon metadata.level:>=40`."""
 
 
 KEY_FILTERS = tuple(
     name
     for name in Filters.__struct_fields__
-    if name not in ("type", "date_from", "date_to", "text")
+    if name not in ("type", "date_from", "date_to", "text", "where")
 )
 """The filters that compare one field with one value."""
 
@@ -101,9 +105,12 @@ class GetHistory(Command, kw_only=True, tag="get_history"):
 
 
 class Search(Command, kw_only=True, tag="search"):
-    """Ask for a page of past messages that contain the words of `query`, newest first."""
+    """Ask for a page of past messages that contain the words of `query`, newest first.
 
-    query: Text
+    With `filters.where` it may be left out.
+    """
+
+    query: Text | UnsetType = UNSET
     limit: Limit = 100
     offset: Offset = 0
     filters: Filters = Filters()

@@ -59,7 +59,9 @@ class Subscribed(Event, kw_only=True, tag="subscribed"):
 
     message_types: list[MessageType]
     filters: dict[MessageType, Filters] = {}
-    """Type → its filters; types without filters are left out."""
+    """Type → its filters, `where` as canonical text; types without filters are left out."""
+    where_ast: dict[MessageType, dict[str, Any]] = {}
+    """Type → the expression of `where` in JSON; types without one are left out."""
     seq: int
 
 
@@ -100,12 +102,16 @@ class History(Event, kw_only=True, tag="history"):
     """On a truncated page: the `offset` of the page that follows, with older messages."""
     incomplete: bool | UnsetType = UNSET
     """True if the store did not answer in time: `total_count` counts the newest messages only."""
+    where: str | UnsetType = UNSET
+    """Canonical text of the expression in `filters.where`, if there is one."""
+    where_ast: dict[str, Any] | UnsetType = UNSET
+    """The same in JSON."""
 
 
 class SearchResults(Event, kw_only=True, tag="search_results"):
     """A page of `search`."""
 
-    query: str
+    query: str | UnsetType = UNSET
     results: list[Raw]
     count: int
     """Number of messages that match, on all pages."""
@@ -116,6 +122,9 @@ class SearchResults(Event, kw_only=True, tag="search_results"):
     next_offset: int | UnsetType = UNSET
     incomplete: bool | UnsetType = UNSET
     """True if the store did not answer in time: `count` counts the newest messages only."""
+    where: str | UnsetType = UNSET
+    """As in `history`."""
+    where_ast: dict[str, Any] | UnsetType = UNSET
 
 
 class Gap(Event, kw_only=True, tag="gap"):

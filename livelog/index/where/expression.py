@@ -2,7 +2,7 @@
 
 The nodes are values: equal ones are one condition. A name of a field is in the form that
 `fields.resolve` returns, a word in that of `text.split`, a value in the form in which the values of
-its field are compared.
+its field are compared. The tags are for the way to the reading process.
 """
 
 from __future__ import annotations
@@ -16,43 +16,43 @@ Bound: TypeAlias = int | float | str
 """A number, or a moment in the form that `format_moment` makes."""
 
 
-class And(Struct, frozen=True, gc=False):
+class And(Struct, frozen=True, gc=False, tag=True, array_like=True):
     """All of these; without any it is true of every message."""
 
     items: tuple[Expression, ...]
 
 
-class Or(Struct, frozen=True, gc=False):
+class Or(Struct, frozen=True, gc=False, tag=True, array_like=True):
     """Any of these."""
 
     items: tuple[Expression, ...]
 
 
-class Not(Struct, frozen=True, gc=False):
+class Not(Struct, frozen=True, gc=False, tag=True, array_like=True):
     """All messages but those with this."""
 
     item: Expression
 
 
-class Word(Struct, frozen=True, gc=False):
+class Word(Struct, frozen=True, gc=False, tag=True, array_like=True):
     """A word that stands in the text, also inside a longer one."""
 
     word: str
 
 
-class Begins(Struct, frozen=True, gc=False):
+class Begins(Struct, frozen=True, gc=False, tag=True, array_like=True):
     """Letters with which a word of the text begins."""
 
     begins: str
 
 
-class Phrase(Struct, frozen=True, gc=False):
+class Phrase(Struct, frozen=True, gc=False, tag=True, array_like=True):
     """Words that stand side by side in the text."""
 
     words: tuple[str, ...]
 
 
-class Equals(Struct, frozen=True, gc=False):
+class Equals(Struct, frozen=True, gc=False, tag=True, array_like=True):
     """A field with this value."""
 
     field: str
@@ -61,20 +61,20 @@ class Equals(Struct, frozen=True, gc=False):
     """True for a number, `true` or `false`: it stands for itself and for the string of its text."""
 
 
-class Prefix(Struct, frozen=True, gc=False):
+class Prefix(Struct, frozen=True, gc=False, tag=True, array_like=True):
     """A field with a string that begins so."""
 
     field: str
     prefix: str
 
 
-class Exists(Struct, frozen=True, gc=False):
+class Exists(Struct, frozen=True, gc=False, tag=True, array_like=True):
     """A field that has a value."""
 
     field: str
 
 
-class Range(Struct, frozen=True, gc=False):
+class Range(Struct, frozen=True, gc=False, tag=True, array_like=True):
     """A field with a number, or a moment, on this side of a bound or between two."""
 
     field: str

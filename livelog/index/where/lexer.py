@@ -29,6 +29,7 @@ _FIELD = re.compile(rf"({NAME}):(?![\s:]|//|\Z)", re.DOTALL)
 _STOP = re.compile(r"[\s()]")
 _STOP_IN_LIST = re.compile(r"[\s(),]")
 _OF_REGEX = re.compile(r"[][\\(){}^$|+*?]")
+_SHOUTED = re.compile(rf"[^\W\d_][^\s()*:{QUOTES}]*:?")
 _SIGN = re.compile(r"[<>]=?")
 _COMPARISONS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte"}
 _VALUES = "a value, in quotes if it has other signs than letters, digits, _, -, . and @"
@@ -66,6 +67,7 @@ class _Lexer:
         self._nots = 0
         """Those of them that are NOTs of the next operand alone."""
         self._counts = Counts()
+        self._is_shouted = _is_shouted(text)
 
     def run(self) -> Iterator[Token]:
         while self._skip_space():
@@ -166,7 +168,7 @@ class _Lexer:
 
     def _word(self, whole: bool) -> None:
         start, run = self._at, self._run(_STOP)
-        if whole and run in OPERATORS:
+        if whole and run in OPERATORS and not self._is_shouted_not(run):
             self._at = start
             self._operator(run, len(run))
             return
@@ -176,6 +178,9 @@ class _Lexer:
         else:
             node = leaves.begins(run[:-1]) if run.endswith("*") else leaves.words(run)
         self._condition(self._counted(node), start)
+
+    def _is_shouted_not(self, run: str) -> bool:
+        return run == "NOT" and self._is_shouted and self._token.kind not in ("AND", "OR")
 
     def _glued(self) -> bool:
         """Read text right behind a phrase or group: there, punctuation only separates words."""
@@ -311,6 +316,15 @@ class _Lexer:
             if self._run(_STOP_IN_LIST):
                 raise refused("after a value in quotes stands something else", ["a space", ","])
         return leaves.prefix(name, value) if begins else leaves.equals(name, value, self._now)
+
+
+def _is_shouted(text: str) -> bool:
+    """Tell whether a text is nothing but capitals, two words at least besides the operators.
+
+    NOT is a word there: as an operator it would leave out the very DO NOT PANIC that was pasted.
+    """
+    words = [word for word in text.split() if word not in OPERATORS]
+    return len(words) > 1 and all(_SHOUTED.fullmatch(word) and word.isupper() for word in words)
 
 
 def _any(items: list[Expression]) -> Expression:

@@ -7,7 +7,7 @@ that live matching and the searches in memory and on disk must agree with.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, reduce
+from functools import cached_property, lru_cache, reduce
 from operator import ge, gt, le, lt
 from typing import Any
 
@@ -15,7 +15,8 @@ import msgspec
 
 from livelog.index.folding import normalized
 from livelog.index.terms import key, message_in, terms_of_stored, text_of_stored
-from livelog.index.text import occurs
+from livelog.index.text import Phrase as Words
+from livelog.index.text import may_occur, occurs
 from livelog.index.where.expression import (
     And,
     Begins,
@@ -47,6 +48,10 @@ class Subject:
 
     def __init__(self, message: AnyMessage) -> None:
         self.message = message
+
+    def may_have(self, words: Words) -> bool:
+        """Tell whether words may stand side by side in the text, where that takes little time."""
+        return True
 
     @cached_property
     def type(self) -> str:
@@ -89,7 +94,26 @@ class Recorded(Subject):
         return message_in(self._record.payload)
 
 
+class Stored(Subject):
+    """A message as JSON, with its seq, which is decoded only where that is needed."""
+
+    def __init__(self, payload: bytes) -> None:
+        self._payload = payload
+        self._is_ascii = payload.isascii()
+
+    @cached_property
+    def message(self) -> AnyMessage:  # type: ignore[override]  # read as the attribute is
+        return message_in(self._payload)
+
+    def may_have(self, words: Words) -> bool:
+        """Tell it by the bytes."""
+        return not self._is_ascii or may_occur(words, self._payload)
+
+
 Test = Callable[[Subject], bool]
+
+_TESTS = 64
+"""Tests that are kept to be shared; each of them may take 20 KB."""
 
 
 def matches(node: Expression, message: AnyMessage) -> bool:
@@ -97,22 +121,29 @@ def matches(node: Expression, message: AnyMessage) -> bool:
     return matcher(node)(Subject(message))
 
 
+@lru_cache(_TESTS)
 def matcher(node: Expression) -> Test:
-    """Compile an expression to the test of a message."""
+    """Compile an expression to the test of a message; equal ones soon after share it."""
+    return _matcher(node)
+
+
+def _matcher(node: Expression) -> Test:
     match node:
         case And(items):
-            return reduce(_both, map(matcher, items)) if items else _always
+            return reduce(_both, map(_matcher, items)) if items else _always
         case Or(items):
-            return reduce(_either, map(matcher, items))
+            return reduce(_either, map(_matcher, items))
         case Not(item):
-            test = matcher(item)
+            test = _matcher(item)
             return lambda subject: not test(subject)
         case Word(word):
-            return lambda subject: word in subject.text
+            alone = (word,)
+            return lambda subject: subject.may_have(alone) and word in subject.text
         case Begins(begins):
-            return lambda subject: f" {begins}" in subject.spaced
+            alone, spaced = (begins,), f" {begins}"
+            return lambda subject: subject.may_have(alone) and spaced in subject.spaced
         case Phrase(words):
-            return lambda subject: occurs(words, subject.text)
+            return lambda subject: subject.may_have(words) and occurs(words, subject.text)
         case Equals("type", value, False):
             return lambda subject: subject.type == value
         case Equals(field, value, False) if field in KEY_FILTERS:

@@ -139,7 +139,7 @@ async def _page(context: Context, request: Request, read: queries.Read, command:
     """Read a page as large as the memory allows."""
     owner = _owner(request)
     most = context.memory.reserve_answer(request, owner)
-    page = await read(context.log, request.principal, owner, command, most)
+    page = await read(context.log, request.principal, owner, command, context.clock(), most)
     await queries.pause(page)
     return _held(context, request, owner, _event(page))
 

@@ -80,7 +80,8 @@ def subscribe(caller: Caller, command: Subscribe) -> Reply:
     asked = since = None if command.since is UNSET else command.since
     if since is not None:
         since = command.since = visible.place(caller, since)
-    added = queries.subscription(caller.context.log, caller.principal, command)
+    context = caller.context
+    added = queries.subscription(context.log, caller.principal, command, context.clock())
     if asked is not None:
         caller.reader.asked = asked
     return _change(caller, Subscribed, caller.reader.subscription.with_types(added), since)
@@ -137,7 +138,9 @@ async def _change_behind(
 
 
 def _in_force(event: type[Subscribed], wanted: Subscription, seq: int) -> Subscribed:
-    return event(message_types=wanted.types, filters=wanted.filters, seq=seq)
+    return event(
+        message_types=wanted.types, filters=wanted.filters, where_ast=wanted.where, seq=seq
+    )
 
 
 def get_history(caller: Caller, command: GetHistory) -> Reply:
@@ -155,7 +158,7 @@ async def _page(caller: Caller, read: queries.Read, command: Any) -> Event:
     context, principal = caller.context, caller.principal
     owner = queries.owner(principal, caller.address)
     most = context.memory.reserve_answer(caller, owner)
-    event = await read(context.log, principal, owner, command, most)
+    event = await read(context.log, principal, owner, command, context.clock(), most)
     context.memory.answers.hold(caller, await queries.pause(event), owner)
     return event
 

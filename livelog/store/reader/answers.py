@@ -21,6 +21,7 @@ from pyroaring import BitMap
 from livelog.index.paging import Chunk, Page, fitting
 from livelog.index.plan import Steps
 from livelog.index.query import BEGINNING_OF_TIME, END_OF_TIME, Query, Subscription
+from livelog.index.where.lookup import is_indexed
 from livelog.store.database.file import index_path
 from livelog.store.reader.calls import (
     MEMORY_BYTES,
@@ -45,8 +46,8 @@ _PARTS_PER_CHUNK = 8
 
 _FIRST_RANGE = 1024
 _RANGES_PER_CHUNK = 5
-"""Positions in which a phrase is looked for at once, twice as many in each range that follows, and
-ranges that are searched for one chunk: the text of every message in them may have to be read."""
+"""Positions in which a phrase or expression is looked for at once, twice as many in each range that
+follows, and ranges that are searched for one chunk: every message in them may have to be read."""
 
 _ROW_COST = 2048
 _LARGE_ROW_COST = 16 << 10
@@ -352,7 +353,7 @@ def _has_no_conditions(query: Query) -> bool:
     return (
         len(query.types) == len(TYPES)
         and query.own is None
-        and not (query.keys or query.phrases)
+        and not (query.keys or query.phrases or query.test)
         and (query.date_from, query.date_to) == (BEGINNING_OF_TIME, END_OF_TIME)
     )
 
@@ -364,16 +365,21 @@ def _ranges(
 
     That is a whole part where the index alone answers, and few messages where their text is read.
     """
-    phrases = any(len(phrase) > 1 for _, query in wanted for phrase in query.phrases)
+    read = any(_is_read(query) for _, query in wanted)
     size, left = _FIRST_RANGE, _RANGES_PER_CHUNK
     for part in parts:
         low, high = max(first, part.first), min(last, part.end - 1)
         while low <= high and left:
-            end = min(high, low + size - 1) if phrases else high
+            end = min(high, low + size - 1) if read else high
             yield part, low, end
             low = end + 1
-            if phrases:
+            if read:
                 size, left = 2 * size, left - 1
+
+
+def _is_read(query: Query) -> bool:
+    """Tell whether the index alone does not answer."""
+    return not is_indexed(query.where) or any(len(phrase) > 1 for phrase in query.phrases)
 
 
 def _newest(found: Found, skipped: int, wanted: int) -> list[int]:

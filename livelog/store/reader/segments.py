@@ -19,7 +19,7 @@ import logging
 import sqlite3
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from time import perf_counter, thread_time
@@ -30,8 +30,6 @@ from pyroaring import BitMap
 from livelog.index.index import Index
 from livelog.index.plan import Source, Steps, find
 from livelog.index.query import Query
-from livelog.index.terms import mentions
-from livelog.index.text import Phrase
 from livelog.store.reader import segment
 from livelog.store.reader.cache import Cache
 from livelog.store.reader.calls import Progress
@@ -232,11 +230,10 @@ class Segments:
         assert part.source is not None
         within = part.within(first, last)
 
-        def mentioned(place: int, phrases: Sequence[Phrase]) -> Steps[bool]:
-            payload = self._rows.payload(part.first + place)
-            return bool(payload) and (yield from mentions(payload, phrases))
+        def read(place: int) -> bytes:
+            return self._rows.payload(part.first + place)
 
-        return find(part.source, query, mentioned, within)
+        return find(part.source, query, read, within)
 
     def work(self) -> bool:
         """Do a step of the work in the background; return False when there is none."""

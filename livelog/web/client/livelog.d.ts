@@ -138,7 +138,7 @@ export class LiveLog {
     onMessage: (message: Extract<Message, { type: Type }>) => void,
   ): Subscription;
   history(page?: Page): Promise<History>;
-  search(query: string, page?: SearchPage): Promise<SearchResults>;
+  search(query: string | null, page?: SearchPage): Promise<SearchResults>;
   publish(message: NewMessage, options?: { signal?: AbortSignal }): Promise<Receipt>;
   ping(): Promise<Latency>;
   reconnect(): void;

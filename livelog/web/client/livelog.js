@@ -97,9 +97,10 @@ export class LiveLog {
     return this.#commands.ask({ action: "get_history", ...page }, this.#nextId(), signal);
   }
 
-  /** Fetch a page of the past messages in which words occur, newest first. */
+  /** Fetch a page of the past messages in which words occur, newest first; with the filter `where`
+   * the words may be null. */
   async search(query, { signal, ...page } = {}) {
-    return this.#commands.ask({ action: "search", query, ...page }, this.#nextId(), signal);
+    return this.#commands.ask({ action: "search", query: query ?? undefined, ...page }, this.#nextId(), signal);
   }
 
   /** Append a message; resolve to its `id` and `seq` once it is stored. */

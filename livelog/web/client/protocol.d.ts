@@ -65,6 +65,7 @@ export interface Filters {
   date_from?: string;
   date_to?: string;
   text?: string;
+  where?: string | Record<string, unknown>;
 }
 
 /** Unsubscribe from these types. */
@@ -86,11 +87,15 @@ export interface GetHistoryCommand {
   filters?: Filters;
 }
 
-/** Ask for a page of past messages that contain the words of `query`, newest first. */
+/**
+ * Ask for a page of past messages that contain the words of `query`, newest first.
+ *
+ * With `filters.where` it may be left out.
+ */
 export interface SearchCommand {
   action: "search";
   request_id?: string | number;
-  query: string;
+  query?: string;
   limit?: number;
   offset?: number;
   filters?: Filters;
@@ -250,6 +255,7 @@ export interface SubscribedEvent {
   request_id?: string | number;
   message_types: MessageType[];
   filters?: Record<string, Filters>;
+  where_ast?: Record<string, Record<string, unknown>>;
   seq: number;
 }
 
@@ -259,6 +265,7 @@ export interface UnsubscribedEvent {
   request_id?: string | number;
   message_types: MessageType[];
   filters?: Record<string, Filters>;
+  where_ast?: Record<string, Record<string, unknown>>;
   seq: number;
 }
 
@@ -294,13 +301,15 @@ export interface HistoryEvent {
   truncated?: boolean;
   next_offset?: number;
   incomplete?: boolean;
+  where?: string;
+  where_ast?: Record<string, unknown>;
 }
 
 /** A page of `search`. */
 export interface SearchResultsEvent {
   action: "search_results";
   request_id?: string | number;
-  query: string;
+  query?: string;
   results: Message[];
   count: number;
   limit: number;
@@ -308,6 +317,8 @@ export interface SearchResultsEvent {
   truncated?: boolean;
   next_offset?: number;
   incomplete?: boolean;
+  where?: string;
+  where_ast?: Record<string, unknown>;
 }
 
 /** Messages after `from` and up to `to` are no longer stored; later ones follow. */

@@ -48,9 +48,24 @@ export function toAddress({ types, text, fields, from, to, at }) {
   return search ? `?${search}` : "";
 }
 
+/** Finds the signs of an expression: an operator, a field, a parenthesis, a word left out or one that
+ * is only begun. */
+const EXPRESSION =
+  /(?<![^\s(])(?:(?:AND|OR|NOT)(?!\S)|[-(]|[\p{L}_](?:[^\s:"()]|"[^"]*")*:\S)|[\p{L}\p{N}_"]\*(?![^\s)])/u;
+
+/** Finds what is no word to look for: what is left out, fields, operators. */
+const NO_WORDS =
+  /(?<![^\s(])(?:(?:-|NOT\s+|[\p{L}_](?:[^\s:"()]|"[^"]*")*:(?![:/]))(?:[^\s()"]|"[^"]*"?|\([^)]*\)?)+|(?:AND|OR)(?!\S))/gu;
+
+/** The words of a search that are marked in what it finds. */
+export function wordsOf({ text }) {
+  return EXPRESSION.test(text) ? text.replace(NO_WORDS, " ") : text;
+}
+
 /** The conditions besides the types, as the protocol names them. */
 export function filtersOf({ text, fields, from, to }) {
-  const filters = { ...fields, text, date_from: from, date_to: to };
+  const words = EXPRESSION.test(text) ? { where: text } : { text };
+  const filters = { ...fields, ...words, date_from: from, date_to: to };
   return Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== ""));
 }
 

@@ -19,7 +19,7 @@ import { Publisher } from "./publisher.js";
 import { Rates } from "./rates.js";
 import { Scroller } from "./scroller.js";
 import { Timeline } from "./timeline.js";
-import { EVERYTHING, fromAddress, toAddress } from "./view.js";
+import { EVERYTHING, fromAddress, toAddress, wordsOf } from "./view.js";
 
 const NOTICE_MS = 8000;
 
@@ -97,7 +97,7 @@ function showView(next, remember = "replaceState") {
 }
 
 function open() {
-  shown.marks = marksOf(view.text);
+  shown.marks = marksOf(wordsOf(view));
   document.title = view.text ? `${view.text} · livelog` : "livelog";
   setPaused(false);
   controls.show(view);
