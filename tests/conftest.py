@@ -4,6 +4,7 @@ to be fetched is fetched once.
 """
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,10 @@ from tests.support.process import start as start
 settings.register_profile("livelog", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("brief", settings.get_profile("livelog"), max_examples=25)
 settings.load_profile("livelog")
+
+# A shell starts a command in the background with SIGINT ignored, and its children inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # For the servers that tests start as processes; a test of the store names its own file.
 os.environ["LIVELOG_STORE"] = "memory"

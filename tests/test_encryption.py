@@ -16,6 +16,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -131,11 +132,19 @@ def test_nothing_can_be_read_in_the_files_of_a_server_that_was_killed(
     [reader] = reading_processes(folder)
     told = [Path(f"/proc/{reader}/{what}").read_bytes() for what in ("cmdline", "environ")]
     assert not any(secret in each for each in told for secret in (KEY, KEY.hex().encode()))
-    assert sum(each.stat().st_size for each in folder.glob("live.db-index*")) > 100_000
+    wait_for_a_segment(folder)
     again.terminate()
     assert ended(again) == (0, STOPPED, "")
     assert found(folder) == (set() if encrypted else set(MARKS))
     assert sorted(path.name for path in folder.iterdir()) == ["live.db", "live.db-index", "tmp"]
+
+
+def wait_for_a_segment(folder: Path) -> None:
+    """Wait until part of the index is on disk; it follows the messages."""
+    deadline = time.monotonic() + PATIENCE
+    while sum(each.stat().st_size for each in folder.glob("live.db-index*")) < 100_000:
+        assert time.monotonic() < deadline, "no segment has been written"
+        time.sleep(0.05)
 
 
 # Another key.
