@@ -19,7 +19,7 @@ from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compil
 from livelog.store.reader import answers
 from livelog.store.reader.answers import Answer, NotIndexedError
 from livelog.store.reader.calls import PageCall, RecordsCall
-from livelog.store.reader.rows import Row
+from livelog.store.reader.rows import Row, Rows
 from livelog.wire.commands import Filters
 from tests.support.disk import Disk
 from tests.support.segments import SAMPLE, DiskMachine, queries, small_segments
@@ -180,3 +180,25 @@ def test_a_search_that_would_read_too_much_is_refused_early(tmp_path: Path, room
 
 
 DRAGONS = compile_query(ANYBODY, Filters(text="dragon"))
+
+
+def test_a_search_holds_few_large_messages_that_are_not_indexed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(tmp_path / "live.db")
+    large = {**SAMPLE, "data": {"note": "x" * 60_000}}
+    disk.write([record(large, seq) for seq in range(1, 40)])
+    held: list[int] = []
+    after = Rows.after
+
+    def counted(rows: Rows, position: int, limit: int) -> list[Row]:
+        found = after(rows, position, limit)
+        held.append(sum(len(row.payload) for row in found))
+        return found
+
+    monkeypatch.setattr(Rows, "after", counted)
+    query = Query(types=frozenset(["system"]), reads_as=None, keys=("event=nothing",))
+    assert disk.page(query, 40, Span(5)).total == 0
+    assert len(held) > 8
+    assert max(held) < 300_000
+    disk.close()

@@ -38,6 +38,10 @@ from livelog.wire import frames
 from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
 
+_FETCHED_FIRST = 4
+_FETCHED_BYTES = 256 << 10
+"""Messages that are read first one after the other, and bytes of those that follow, about."""
+
 _FETCHED_AT_ONCE = 64
 """Messages that are read from the file together; each may have 64 KiB."""
 
@@ -269,10 +273,13 @@ class StoredMessages:
         return Chunk([b"".join(taken)] if taken else [], cursor)
 
     def _rows_from(self, position: int) -> Iterator[Row]:
-        """Read all messages from a position on, some at a time."""
-        while rows := self._rows.after(position - 1, _FETCHED_AT_ONCE):
+        """Read all messages from a position on, some at a time: many calls hold on to theirs."""
+        count = _FETCHED_FIRST
+        while rows := self._rows.after(position - 1, count):
             yield from rows
             position = rows[-1].position + 1
+            size = sum(len(row.payload) for row in rows) // len(rows)
+            count = max(1, min(_FETCHED_AT_ONCE, _FETCHED_BYTES // max(1, size)))
 
     def records(self, call: RecordsCall) -> Steps[list[Record]]:
         """Return whole messages, oldest first: at most `limit`, and about 4 MiB of them."""

@@ -55,8 +55,8 @@ _WORD_BYTES = 500
 _KEY_BYTES = 400
 """Memory that a distinct word or key takes in the open end, with its list."""
 
-_OPEN_SHARE = 2
-_OPEN_BULK_SHARE = 1.4
+_OPEN_SHARE = 5
+_OPEN_BULK_SHARE = 2
 _CACHE_SHARE = 4
 _JOINED_SHARE = 3
 _VOCABULARY_SHARE = 24
