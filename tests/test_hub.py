@@ -48,7 +48,7 @@ EVENING = "2025-12-03T20:00:00Z"
 
 
 def only(name: MessageType, **filters: Any) -> dict[MessageType, Query]:
-    return {name: compile_query(ANYBODY, Filters(**filters))}
+    return {name: compile_query(ANYBODY, Filters(**filters), now=0)}
 
 
 SUBSCRIPTIONS = [

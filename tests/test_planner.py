@@ -275,7 +275,7 @@ def test_only_what_lookups_leave_open_is_read(where: str) -> None:
         read.append(position)
         return records[position].payload
 
-    query = compile_query(principal(None), Filters(where=where))
+    query = compile_query(principal(None), Filters(where=where), now=NOW)
     found = plan.finish(plan.find(index, query, noted))
     assert [records[at] for at in found] == [one for one in records if query.matches(one)]
     assert (len(read), len(set(read))) == (READ[where], READ[where])

@@ -123,14 +123,15 @@ def compile_query(
     filters: Filters,
     text: str | UnsetType = UNSET,
     message_types: Sequence[MessageType] = (),
-    now: float = 0.0,
+    now: float | None = None,
 ) -> Query:
     """Compile `filters` and the words of `text` to what `principal` may read of them.
 
     Types are named in `filters.type` or `message_types`; without any, all that are readable are
-    meant. What `where` says in relation to now is meant as of `now`, in Unix seconds. Raises
-    `RefusedError` for a type that `principal` may not read, for invalid or reversed dates, for text
-    without words, with too many or with one that is too long, and for an invalid expression.
+    meant. What `where` says in relation to now is meant as of `now`, in Unix seconds, which is
+    needed for it only. Raises `RefusedError` for a type that `principal` may not read, for invalid
+    or reversed dates, for text without words, with too many or with one that is too long, and for
+    an invalid expression.
     """
     types = _readable(principal, filters, message_types)
     date_from = _moment(filters, "date_from", BEGINNING_OF_TIME)
@@ -146,9 +147,10 @@ def compile_query(
     )
 
 
-def _where(given: str | dict[str, Any] | UnsetType, now: float) -> Expression:
+def _where(given: str | dict[str, Any] | UnsetType, now: float | None) -> Expression:
     if given is UNSET:
         return expression.ALL
+    assert now is not None, "expressions need the time"
     return parse(given, now) if isinstance(given, str) else from_json(given, now)
 
 

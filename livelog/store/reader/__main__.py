@@ -2,9 +2,9 @@
 
 The opening and the calls come over standard input, which is a socket. Calls are worked on in slices
 of time, in the order of the `schedule`; between two slices the process takes what has come: new
-calls, and word of those that nobody waits for any more. The index is worked on in slices, too, all
-the time while there is no call and now and then while there are. The process ends when the server
-closes the socket or dies, and not before: signals to the server's process group are ignored.
+calls, and word of those that nobody waits for any more. The index is worked on in slices, too: all
+the time while there is no call, and for a share of it while there are. The process ends when the
+server closes the socket or dies, and not before: signals to its process group are ignored.
 """
 
 from __future__ import annotations
@@ -103,18 +103,18 @@ class Service:
 
     def run(self) -> None:
         """Work until the server is gone, which raises `ConnectionError`."""
-        spent, busy = 0.0, True  # on calls, for which nothing has been done on the index yet
+        due, busy = 0.0, True  # seconds of calls that no work on the index stands against yet
         while True:
             self._take(0 if busy or self._schedule else _IDLE_SECONDS)
             task = self._schedule.next()
             if task is not None:
-                spent += self._go_on(task)
+                due += self._go_on(task)
             share = _WORK_SHARE_BEHIND if busy else _WORK_SHARE
-            if task is None or spent > _UNDISTURBED_SECONDS:
+            if task is None or due > _UNDISTURBED_SECONDS:
                 began = perf_counter()
                 busy = self._work()
-                spent -= (perf_counter() - began) * (1 - share) / share
-                spent = spent if task else 0.0
+                due -= (perf_counter() - began) * (1 - share) / share
+                due = due if task else 0.0
 
     def _opening(self) -> bytes:
         while True:
