@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from livelog.fanout import catchup
-from livelog.store.reader import client
+from livelog.store.reader import calls, client
 from livelog.store.sqlite import SqliteReader
 from tests.support.disk import reading_processes
 from tests.support.keeping import filled, keeping, killed_reader, page, post
@@ -305,3 +305,21 @@ async def killed_often(folder: Path, times: int) -> None:
         await until(lambda: len(reading_processes(folder)) == 1, "a process")
         killed_reader(folder)
         await asyncio.sleep(0.05)
+
+
+@on_uvloop
+async def test_a_signal_as_soon_as_the_process_is_there_does_not_end_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A terminal and systemd send one to all processes, also to one that has just been made."""
+    async with keeping(tmp_path) as house:
+        messages = await post(await house.http(), range(300))
+    fake = tmp_path / "python"
+    signals = "".join(f"kill -{number:d} $$\n" for number in calls.SPARED)
+    fake.write_text(f'#!/bin/sh\n{signals}exec {sys.executable} "$@"\n')
+    fake.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(fake))
+    async with keeping(tmp_path) as house:
+        http = await settled(house)
+        assert (await page(http, limit=10, offset=100))["messages"] == messages[190:200][::-1]
+        assert process_of(house)._failed == 0

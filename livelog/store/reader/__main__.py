@@ -4,7 +4,7 @@ The opening and the calls come over standard input, which is a socket. Calls are
 of time, in the order of the `schedule`; between two slices the process takes what has come: new
 calls, and word of those that nobody waits for any more. The index is worked on in slices, too: all
 the time while there is no call, and for a share of it while there are. The process ends when the
-server closes the socket or dies, and not before: signals to its process group are ignored.
+server closes the socket or dies, and not before: signals to its process group are for the server.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from livelog.store.reader.calls import (
     HEAD,
     INDEX_FAILED,
     OK,
+    SPARED,
     Ask,
     Beat,
     Drop,
@@ -70,8 +71,9 @@ def main(path: str) -> int:
     """Answer calls until the server is gone; return the exit code."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("livelog").setLevel(logging.INFO)  # how far the index is
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SPARED:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SPARED)
     os.nice(_NICENESS)
     return_freed_memory()
     with socket.socket(fileno=os.dup(sys.stdin.fileno())) as server:

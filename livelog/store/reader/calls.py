@@ -9,6 +9,7 @@ whether the result follows (`OK`) or a `Fault`; calls are answered in any order.
 
 from __future__ import annotations
 
+import signal
 import struct
 from collections.abc import Iterator
 
@@ -29,6 +30,9 @@ BEAT = 0
 
 LARGEST = 1 << 28
 """Bytes of the largest message; a longer one is the noise of a process that has gone wrong."""
+
+SPARED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that are for the server alone, also when all processes of its group get them."""
 
 INDEX_FAILED = 3
 """Exit code of a process that has deleted its index because it was damaged."""

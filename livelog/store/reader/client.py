@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from livelog.store.reader.calls import (
     LENGTH,
     MEMORY_BYTES,
     OK,
+    SPARED,
     Ask,
     Beat,
     Call,
@@ -254,8 +256,9 @@ class ReaderClient:
             try:
                 await self._converse()
             except Exception as error:  # of process or system, or noise instead of an answer
-                self._failure = f"the process that reads the store has failed: {error}"
-                _log.error("the process that reads %s has failed: %s", self._path, error)
+                fault = self._fault(error)
+                self._failure = f"the process that reads the store has failed: {fault}"
+                _log.error("the process that reads %s has failed: %s", self._path, fault)
             code = await self._end(0.0)
             lived = loop.time() - began
             lived_long = lived > _LONG_LIFE_SECONDS
@@ -263,6 +266,10 @@ class ReaderClient:
             self._note_index(lived, failed=code == INDEX_FAILED)
             self._give_up_calls()
             await asyncio.sleep(_RESTART_SECONDS[self._failed])
+
+    def _fault(self, error: Exception) -> str:
+        code = None if self._process is None else self._process.poll()
+        return str(error) if code is None else f"it has ended with code {code}"
 
     def _note_index(self, lived: float, *, failed: bool) -> None:
         """Count the failures of the index in a row; log once when they are many."""
@@ -306,12 +313,16 @@ class ReaderClient:
     def _spawned(self, stdin: socket.socket) -> subprocess.Popen[bytes]:
         # An embedding program may have found livelog on a path of its own.
         path = os.pathsep.join(filter(None, sys.path))
-        return subprocess.Popen(
-            [sys.executable, "-m", "livelog.store.reader", self._path],
-            stdin=stdin.fileno(),
-            env={**os.environ, "PYTHONPATH": path},
-            process_group=0,  # Ctrl-C at a terminal is for the server, also while this one starts
-        )
+        # A group of its own would not do: a signal may come before the process has left ours.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SPARED)
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-m", "livelog.store.reader", self._path],
+                stdin=stdin.fileno(),
+                env={**os.environ, "PYTHONPATH": path},
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _take(self, data: bytes) -> None:
         """Take an answer. Raises `_Noise` and others for anything else."""
