@@ -15,9 +15,18 @@ from tests.support.wire import Http, Json, on_uvloop, serving, upgrade
 
 OWN = ["localhost", "LOCALHOST:1", "localhost.", "127.0.0.1", "127.0.0.1:8000", "[::1]", "[::1]:80"]
 OWN += ["[0:0:0:0:0:0:0:1]:8000", "[::ffff:127.0.0.1]", "localhost:"]
+OWN += ["localhost:65535", "localhost:0", "[::1]:", "127.0.0.1:0000000080"]
 FOREIGN = ["evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example"]
 FOREIGN += ["", "::1", "10.0.0.1", "[::2]", "localhost:x", "evil.example:80:8000", "local host"]
 FOREIGN += ["user@localhost", "localhost,evil.example", "[::1", "127.1", "0.0.0.0", "localhost.."]
+FOREIGN += ["localhost:99999", "127.0.0.1:65536", "[::1]:70000", "localhost:-1", "localhost: 80"]
+FOREIGN += [
+    "localhost:" + "9" * 5000,
+    "localhost:+80",
+    "localhost:8_0",
+    "[::1]80",
+    "localhost:\xb2",
+]
 
 
 @pytest.mark.parametrize("host", OWN)

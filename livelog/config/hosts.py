@@ -11,12 +11,13 @@ ANY = "*"
 """Stands in a list of allowed hosts for all of them."""
 _WILDCARD = "*."
 _NAME = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
-_WITH_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(?::[0-9]*)?")
+_WITH_PORT = re.compile(r"(\[[^\]]*\]|[^:]*)(?::0*([0-9]{0,5}))?")
+_LAST_PORT = 65535
 
 
 def addresses(text: str) -> tuple[str, ...]:
     """Read a list of addresses to listen on, like `127.0.0.1, ::1`. Raises `ValueError`."""
-    found = tuple(dict.fromkeys(_without_brackets(name) for name in _names(text)))
+    found = tuple(dict.fromkeys(without_brackets(name) for name in _names(text)))
     if not found:
         raise ValueError("must name an address to listen on, such as 127.0.0.1")
     return found
@@ -34,10 +35,19 @@ def normal_host(host: str) -> str:
     It comes in lower case, without the dot of the root, an address in its shortest form and without
     brackets; "" stands for what is not the name of a host.
     """
+    name = without_port(host)
+    return "" if name is None else _normal(name)
+
+
+def without_port(host: str) -> str | None:
+    """Return what stands before the port, which may be left out or empty (RFC 3986 section 3.2.3).
+
+    None is returned where a port should be and something else is.
+    """
     match = _WITH_PORT.fullmatch(host)
-    if match is None:
-        return ""
-    return _normal(match[1])
+    if match is None or int(match[2] or 0) > _LAST_PORT:
+        return None
+    return match[1]
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
@@ -60,7 +70,7 @@ def _pattern(name: str) -> str:
 
 
 def _normal(name: str) -> str:
-    bare = _without_brackets(name)
+    bare = without_brackets(name)
     try:
         address = ip_address(bare)
     except ValueError:
@@ -77,7 +87,8 @@ def _ascii(name: str) -> str:
         return ""
 
 
-def _without_brackets(name: str) -> str:
+def without_brackets(name: str) -> str:
+    """Return a name or address without the brackets that IPv6 has before a port."""
     return name[1:-1] if name.startswith("[") and name.endswith("]") else name
 
 

@@ -13,6 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from itertools import islice
 
 from livelog.config.check import NetworkList
+from livelog.config.hosts import without_brackets, without_port
 
 Address = IPv4Address | IPv6Address
 NOBODY = NetworkList()
@@ -84,8 +85,7 @@ def is_loopback(address: str) -> bool:
 
 def _without_port(hop: str) -> str:
     """Remove the port that some proxies add: `203.0.113.9:4711`, `[2001:db8::1]:4711`."""
-    if hop.startswith("["):
-        host, bracket, _ = hop[1:].partition("]")
-        return host if bracket else hop
-    host, colon, port = hop.partition(":")
-    return host if colon and port.isdecimal() and port.isascii() and "." in host else hop
+    if not hop.startswith("[") and "." not in hop:
+        return hop
+    host = without_port(hop)
+    return hop if host is None or hop.endswith(":") else without_brackets(host)
