@@ -88,7 +88,7 @@ def test_a_call_that_is_dropped_has_no_turn_and_leaves_nothing() -> None:
     schedule.drop(2)
     assert schedule.next() is None
     assert not len(schedule)
-    assert not schedule._tags
+    assert not schedule._shares._tags
 
 
 def test_a_short_call_goes_before_those_of_any_number_of_busy_owners() -> None:
@@ -114,11 +114,21 @@ def test_an_owner_that_leaves_and_comes_back_has_no_more_than_its_share() -> Non
     assert 15 <= sum(number >= 100 for number in found) <= 25
 
 
+def test_an_owner_is_ahead_until_its_credit_is_used_up() -> None:
+    schedule = calls(*[Owner("", f"192.0.2.{number}") for number in range(5)])
+    turns(schedule, 50)
+    task = Task(100, Owner("", "192.0.2.99"), steps())
+    schedule.add(task)
+    assert schedule.is_ahead(task)
+    schedule.charge(task, 1.0)
+    assert not schedule.is_ahead(task)
+
+
 def test_no_number_of_owners_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("livelog.store.reader.schedule._REMEMBERED", 8)
+    monkeypatch.setattr("livelog.budget.shares._REMEMBERED", 8)
     schedule = calls(Owner("", "192.0.2.1"))
     for number in range(2, 200):
         schedule.add(Task(number, Owner(f"u{number}", f"192.0.2.{number}"), steps()))
         turns(schedule, 1)
         schedule.drop(number)
-    assert len(schedule._tags) < 30
+    assert len(schedule._shares._tags) < 30

@@ -10,7 +10,8 @@ from itertools import pairwise
 
 import pytest
 
-from livelog.budget import slices
+from livelog.budget import shares, slices
+from livelog.budget.owner import Owner
 from livelog.budget.slices import SLICE_SECONDS, Pace, Slice, in_background, interleaved
 from tests.support.wire import on_each_loop
 
@@ -55,19 +56,59 @@ async def test_all_work_together_has_one_slice_in_an_iteration_and_each_gets_its
     done: list[float] = []
     seen: list[int] = []
     watching = asyncio.create_task(count_iterations(seen, done))
-    shares: list[list[float]] = [[] for _ in range(20)]
+    steps: list[list[float]] = [[] for _ in range(20)]
 
     def noted(own: list[float]) -> Generator[None, None, None]:
         for _ in work(10, 0.0005, done):
             own.append(time.perf_counter())
             yield
 
-    await asyncio.gather(*[interleaved(noted(own)) for own in shares])
+    await asyncio.gather(*[interleaved(noted(own)) for own in steps])
     watching.cancel()
     most = max(b - a for a, b in pairwise(seen))
     assert most <= 2 * (SLICE_SECONDS / 0.0005 + 4)
-    first_end, last_start = min(own[-1] for own in shares), max(own[0] for own in shares)
+    first_end, last_start = min(own[-1] for own in steps), max(own[0] for own in steps)
     assert last_start < first_end, "in turn, not one after the other"
+
+
+@on_each_loop
+async def test_an_owner_that_has_used_little_goes_before_busy_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shares, "_CREDIT", 0.02)
+    now, done = 0.0, 0
+    monkeypatch.setattr(slices, "perf_counter", lambda: now)
+    are_busy = asyncio.Event()
+
+    def step() -> None:
+        nonlocal now
+        now += SLICE_SECONDS / 4
+
+    def busy() -> Generator[None, None, None]:
+        nonlocal done
+        while True:
+            step()
+            done += 1
+            if done == 8 * 60:
+                are_busy.set()
+            yield
+
+    owners = [Owner("", f"192.0.2.{number}") for number in range(8)]
+    tasks = [asyncio.create_task(interleaved(busy(), owner)) for owner in owners]
+    await are_busy.wait()
+    before: list[int] = []
+
+    def asked() -> Generator[None, None, None]:
+        for _ in range(20):
+            step()
+            before.append(done)
+            yield
+
+    await interleaved(asked(), Owner("", "192.0.2.99"))
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert before[-1] - before[0] <= 4, "others' steps between the first and the last of its own"
 
 
 @on_each_loop

@@ -12,9 +12,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Generator
+from heapq import heappop, heappush
+from itertools import count
 from time import perf_counter
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
+
+from livelog.budget.owner import INTERNAL, Owner
+from livelog.budget.shares import Place, Shares
 
 SLICE_SECONDS = 0.002
 """Seconds for which all work in steps together may hold the loop in one of its iterations, and as
@@ -102,13 +107,28 @@ class _LongSteps:
                 loop.call_soon(self._grant, loop)
 
 
+class _Waiting(NamedTuple):
+    """A piece of work that waits for its turn; the lowest goes first."""
+
+    place: Place
+    number: int
+    owner: Owner
+    turn: asyncio.Future[bool]
+    """Its result tells whether the slice begins with it."""
+
+
 class _Turns:
-    """The slices of one loop, shared out in turn to the work that waits for one."""
+    """The slices of one loop, shared out to the owners of the work that waits for one."""
 
     def __init__(self) -> None:
-        self._waiting: deque[asyncio.Future[float]] = deque()
+        self.shares = Shares()
+        self._waiting: list[_Waiting] = []
+        """A heap. Places in it may be lower by now than those of their owners."""
+        self._numbers = count()
         self._until = 0.0
         """End of the slice for work that need not wait; 0 if none has begun in this iteration."""
+        self._slice_until = 0.0
+        """End of the slice for work that has waited."""
 
     def at_once(self, loop: asyncio.AbstractEventLoop) -> float:
         """Return the end of the slice for work that need not wait; 0 if it has to."""
@@ -120,27 +140,37 @@ class _Turns:
             loop.call_soon(self._end_iteration)
         return self._until if now < self._until else 0.0
 
-    async def next(self, loop: asyncio.AbstractEventLoop) -> float:
-        """Wait for a slice and return its end."""
-        if not self._waiting:
-            loop.call_soon(self._grant, loop)
-        mine = loop.create_future()
-        self._waiting.append(mine)
-        seconds: float = await mine
-        return perf_counter() + seconds
+    async def next(self, loop: asyncio.AbstractEventLoop, owner: Owner) -> float:
+        """Wait for a slice, or for what others have left of one, and return its end."""
+        number = next(self._numbers)
+        while True:
+            if not self._waiting:
+                loop.call_soon(self._grant, loop)
+            mine: asyncio.Future[bool] = loop.create_future()
+            heappush(self._waiting, _Waiting(self.shares.place(owner), number, owner, mine))
+            begins, now = await mine, perf_counter()
+            if begins:
+                self._slice_until = now + SLICE_SECONDS
+            if now < self._slice_until:
+                return self._slice_until
 
     def _end_iteration(self) -> None:
         self._until = 0.0
 
     def _grant(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Share out the slice of the next iteration."""
-        chosen: list[asyncio.Future[float]] = []
-        while self._waiting and len(chosen) < _AT_ONCE:
-            first = self._waiting.popleft()
-            if not first.done():  # its task may have been cancelled
-                chosen.append(first)
-        for each in chosen:
-            each.set_result(SLICE_SECONDS / len(chosen))
+        """Share out the slice of the next iteration to those that have had least."""
+        chosen = 0
+        while self._waiting and chosen < _AT_ONCE:
+            first = heappop(self._waiting)
+            if first.turn.done():  # its task may have been cancelled
+                continue
+            place = self.shares.place(first.owner)
+            if place > first.place:  # others of its owner have had slices meanwhile
+                heappush(self._waiting, first._replace(place=place))
+                continue
+            self.shares.advance(first.place)
+            first.turn.set_result(not chosen)
+            chosen += 1
         if self._waiting:
             loop.call_soon(self._grant, loop)
 
@@ -161,27 +191,35 @@ async def long_step() -> None:
     await steps.next(loop)
 
 
-async def interleaved(steps: Steps[Result]) -> Result:
+async def interleaved(steps: Steps[Result], owner: Owner = INTERNAL) -> Result:
     """Run `steps` to their end, in slices between which the loop runs all that is ready.
 
-    The result is returned in the iteration of the loop in which the last step was made.
+    Where others wait for slices, too, those owners go first that have used the least time. The
+    result is returned in the iteration of the loop in which the last step was made.
     """
-    return await _interleaved(steps, _turns)
+    return await _interleaved(steps, owner, _turns)
 
 
-async def _interleaved(steps: Steps[Result], by_loop: _ByLoop[_Turns]) -> Result:
+async def _interleaved(steps: Steps[Result], owner: Owner, by_loop: _ByLoop[_Turns]) -> Result:
     loop = asyncio.get_running_loop()
     turns = by_loop.get(loop) or by_loop.setdefault(loop, _Turns())
-    while True:
-        # Short work, as most searches are, is done without a wait, a future or another task.
-        until = turns.at_once(loop) or await turns.next(loop)
-        try:
-            next(steps)  # however short the slice is, the work advances
-            while perf_counter() < until:
-                next(steps)
-        except StopIteration as stop:
-            result: Result = stop.value
-            return result
+    turns.shares.enter(owner)
+    try:
+        while True:
+            # Short work, as most searches are, is done without a wait, a future or another task.
+            until = turns.at_once(loop) or await turns.next(loop, owner)
+            began = perf_counter()
+            try:
+                next(steps)  # however short the slice is, the work advances
+                while perf_counter() < until:
+                    next(steps)
+            finally:
+                turns.shares.charge(owner, perf_counter() - began)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
+    finally:
+        turns.shares.leave(owner)
 
 
 def in_background(steps: Steps[None], name: str) -> asyncio.Task[None]:
@@ -194,6 +232,6 @@ def in_background(steps: Steps[None], name: str) -> asyncio.Task[None]:
 
 async def _guarded(steps: Steps[None], name: str) -> None:
     try:
-        await _interleaved(steps, _background)
+        await _interleaved(steps, INTERNAL, _background)
     except Exception:
         _log.exception("%s failed", name)

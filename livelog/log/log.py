@@ -250,7 +250,7 @@ class Log:
         `RefusedError` when what is on disk cannot be read: with `retry_after` if that may pass.
         """
         window = self._window
-        matches = await interleaved(window.find(query))
+        matches = await interleaved(window.find(query), owner)
         upto = window.evicted_upto
         reader = self._reader if self._trimmed_upto < upto else None
         if reader is not None and span.anchor and span.seq <= upto:
@@ -285,7 +285,7 @@ class Log:
         newest message that is not in memory.
         """
         window = self._window
-        matches = await interleaved(window.find(query))
+        matches = await interleaved(window.find(query), owner)
         found = matches.payloads(matches.newer(seq), 1)
         upto = min(seq, window.evicted_upto)
         if not found and self._reader is not None and self._trimmed_upto < upto:

@@ -172,15 +172,15 @@ async def publish(context: Context, request: Request) -> Response:
     which ids are `acknowledged`, and which messages are `refused` and why.
     """
     context.limiter.spend("messages", request.address, request.principal)
-    await interleaved(_counted_body(context, request))
-    places, drafts = await interleaved(_admitted(context, request))
+    await interleaved(_counted_body(context, request), _owner(request))
+    places, drafts = await interleaved(_admitted(context, request), _owner(request))
     if not drafts:
         raise RefusedError(PROTOCOL_ERROR, "body", "there is no message in it")
     context.limiter.charge(len(drafts) - 1, request.address, request.principal)
     # What has begun is carried through, even if the client leaves.
-    publishing = context.loop.create_task(_outcomes(context, drafts))
+    publishing = context.loop.create_task(_outcomes(context, drafts, _owner(request)))
     receipts = _acknowledged(places, drafts, await asyncio.shield(publishing))
-    return await interleaved(_published(receipts))
+    return await interleaved(_published(receipts), _owner(request))
 
 
 def _published(receipts: list[Receipt]) -> Generator[None, None, Response]:
@@ -222,12 +222,12 @@ def _counted_body(context: Context, request: Request) -> Generator[None, None, N
         yield
 
 
-async def _outcomes(context: Context, drafts: list[Draft]) -> list[Outcome]:
+async def _outcomes(context: Context, drafts: list[Draft], owner: Owner) -> list[Outcome]:
     """Publish in batches, so that a large body does not hold up the loop; wait for all outcomes."""
     batches: list[asyncio.Future[Sequence[Outcome]]] = []
     done = 0
     while done < len(drafts):
-        done = await interleaved(_publishing(context, drafts, done, batches))
+        done = await interleaved(_publishing(context, drafts, done, batches), owner)
         if done < len(drafts):
             await asyncio.wait(batches)  # what is on disk may leave the window
     return [outcome for batch in batches for outcome in await batch]
