@@ -25,7 +25,6 @@ from livelog.store.reader.answers import NotIndexedError, StoredMessages
 from livelog.store.reader.calls import (
     BEAT,
     FAULT,
-    HEAD,
     INDEX_FAILED,
     OK,
     SPARED,
@@ -34,12 +33,12 @@ from livelog.store.reader.calls import (
     Drop,
     Fault,
     encoder,
-    framed,
     message_decoder,
     opening_decoder,
     unframed,
 )
 from livelog.store.reader.indexfile import DAMAGES, passes, remove
+from livelog.store.reader.outbox import Outbox
 from livelog.store.reader.rows import Unreadable
 from livelog.store.reader.schedule import Schedule, Task
 
@@ -54,7 +53,9 @@ _WORK_SHARE_BEHIND = 0.5
 that are not in it make every call longer."""
 
 _UNDISTURBED_SECONDS = 0.1
-"""Seconds of calls before there is work on the index between them."""
+_UNDISTURBED_AHEAD_SECONDS = 1.0
+"""Seconds of calls before there is work on the index between them, and before those of owners that
+have had little time wait for it."""
 
 _IDLE_SECONDS = 0.5
 """Seconds between two looks for new messages while no call comes."""
@@ -99,6 +100,7 @@ class Service:
     def __init__(self, server: socket.socket, path: str) -> None:
         self._server = server
         self._received = bytearray()
+        self._outbox = Outbox(server)
         self._schedule = Schedule()
         opening = opening_decoder.decode(self._opening())
         self._reader = StoredMessages(path, opening.key, opening.memory_bytes, opening.rest)
@@ -107,12 +109,19 @@ class Service:
         """Work until the server is gone, which raises `ConnectionError`."""
         due, busy = 0.0, True  # seconds of calls that no work on the index stands against yet
         while True:
-            self._take(0 if busy or self._schedule else _IDLE_SECONDS)
+            self._take(
+                0 if busy or (self._schedule and not self._outbox.is_full) else _IDLE_SECONDS
+            )
             task = self._schedule.next()
+            undisturbed = _UNDISTURBED_SECONDS
+            if task is not None and self._schedule.is_ahead(task):
+                undisturbed = _UNDISTURBED_AHEAD_SECONDS
+            elif self._outbox.is_full:
+                task = None
             if task is not None:
                 due += self._go_on(task)
             share = _WORK_SHARE_BEHIND if busy else _WORK_SHARE
-            if task is None or due > _UNDISTURBED_SECONDS:
+            if task is None or due > undisturbed:
                 began = perf_counter()
                 busy = self._work()
                 due -= (perf_counter() - began) * (1 - share) / share
@@ -131,8 +140,14 @@ class Service:
         self._received += data
 
     def _take(self, timeout: float) -> None:
-        """Take what the server has sent; wait up to `timeout` seconds for it."""
-        while select.select([self._server], [], [], timeout)[0]:
+        """Take what the server has sent; wait up to `timeout` seconds for it, or for room."""
+        while True:
+            full = [self._server] if self._outbox else []
+            come, room, _ = select.select([self._server], full, [], timeout)
+            if room:
+                self._outbox.send()
+            if not come:
+                return
             self._receive()
             for data in unframed(self._received):
                 self._act(message_decoder.decode(data))
@@ -144,6 +159,7 @@ class Service:
                 self._schedule.add(Task(number, owner, self._reader.answer(call)))
             case Drop(number):
                 self._schedule.drop(number)
+                self._outbox.drop(number)
             case Beat():
                 self._send(BEAT, OK, encoder.encode(self._reader.progress))
 
@@ -179,7 +195,8 @@ class Service:
         return False
 
     def _send(self, number: int, status: bytes, data: bytes) -> None:
-        self._server.sendall(framed(HEAD.pack(number, status) + data))
+        self._outbox.put(number, status, data)
+        self._outbox.send()
 
 
 def _fault(error: Unreadable | NotIndexedError) -> Fault:

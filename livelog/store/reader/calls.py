@@ -3,7 +3,8 @@
 MessagePack behind a length of four bytes. The server sends an `Opening`, then calls (`Ask`), each
 with a number, calls that nobody waits for any more (`Drop`), and `Beat`s, to which the process
 answers at once as long as it lives. An answer is the number of its call and a byte that tells
-whether the result follows (`OK`) or a `Fault`; calls are answered in any order. The key is in the
+whether the result follows (`OK`), a `Fault`, or a part of a long result (`PART`), of which the rest
+comes later; calls are answered in any order. The key is in the
 `Opening`, because among the arguments of a process every user of the machine could read it.
 """
 
@@ -23,8 +24,8 @@ from livelog.wire.messages import MessageType
 
 LENGTH = struct.Struct("!I")
 HEAD = struct.Struct("!Ic")
-"""Number of the call, and `OK` or `FAULT`."""
-OK, FAULT = b"\0", b"\1"
+"""Number of the call, and `OK`, `FAULT` or `PART`."""
+OK, FAULT, PART = b"\0", b"\1", b"\2"
 BEAT = 0
 """Number of the answers to beats; calls have higher ones."""
 

@@ -35,6 +35,7 @@ from livelog.store.reader.calls import (
     LENGTH,
     MEMORY_BYTES,
     OK,
+    PART,
     SPARED,
     Ask,
     Beat,
@@ -59,6 +60,9 @@ _TRIES = 2
 _CALLS = 2048
 _CALLS_PER_OWNER = 256
 """Calls that may be under way in all, and for one user or address."""
+
+_READ_BYTES = 1 << 20
+"""Bytes of answers that may wait to be taken."""
 
 _UNSENT_BYTES = 4 << 20
 """Bytes that may wait to be sent to a process that does not read."""
@@ -114,12 +118,14 @@ class _Noise(Exception):
 class _Pending:
     """A call under way."""
 
-    __slots__ = ("answer", "ask", "keys", "optional", "shape", "tries")
+    __slots__ = ("answer", "ask", "keys", "optional", "parts", "shape", "tries")
 
     def __init__(self, ask: Ask, shape: Any, *, optional: bool) -> None:
         self.ask = framed(encoder.encode(ask))
         self.shape = shape
         self.optional = optional
+        self.parts: list[bytes] = []
+        """The beginning of its answer."""
         self.keys = {f"user {ask.owner.user}", f"address {ask.owner.address}"}
         self.tries = 0
         """Number of processes that were at work and ended before they answered it."""
@@ -289,6 +295,7 @@ class ReaderClient:
         opening = msgspec.structs.replace(self._opening, rest=_INDEX_RESTS[self._index_failures])
         self._writer.write(framed(encoder.encode(opening)))
         for pending in self._pending.values():
+            pending.parts.clear()  # of a process that has ended
             self._writer.write(pending.ask)
         beating = asyncio.create_task(self._beat(self._writer))
         try:
@@ -305,7 +312,7 @@ class ReaderClient:
         try:
             with theirs:
                 self._process = self._spawned(theirs)
-            return await asyncio.open_connection(sock=ours)
+            return await asyncio.open_connection(sock=ours, limit=_READ_BYTES)
         except BaseException:
             ours.close()
             raise
@@ -337,8 +344,12 @@ class ReaderClient:
         pending = self._pending.get(number)
         if pending is None or pending.answer.done():
             return
+        if status == PART:
+            pending.parts.append(bytes(body))
+            return
         if status == OK:
-            pending.answer.set_result(msgspec.msgpack.decode(body, type=pending.shape))
+            whole = b"".join((*pending.parts, body)) if pending.parts else body
+            pending.answer.set_result(msgspec.msgpack.decode(whole, type=pending.shape))
             return
         fault = fault_decoder.decode(body)
         details: dict[str, Any] = {} if fault.indexed is None else {"indexed": fault.indexed}
