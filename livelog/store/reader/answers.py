@@ -201,13 +201,26 @@ class StoredMessages:
     ) -> tuple[range, list[bytes]]:
         """Read the messages at `positions` that fit on a page; no others are read."""
         read: dict[int, bytes] = {}
+        count = _FETCHED_FIRST
 
         def size(place: int) -> int:
-            payload = read[place] = self._rows.payload(positions[place])
-            return len(payload)
+            nonlocal count
+            if place not in read:
+                first = max(0, place + 1 - count) if place < nearest else place
+                some = range(first, place + 1 if place < nearest else place + count)
+                read.update(self._payloads(positions, some))
+                count = _as_many_as_fit(list(read.values()))
+            return len(read[place])
 
         kept = fitting(len(positions), nearest, size, max_bytes)
         return kept, [payload for place in kept if (payload := read[place])]
+
+    def _payloads(self, positions: list[int], places: range) -> dict[int, bytes]:
+        """Read the messages at some places of `positions` at once; empty where there is none."""
+        wanted = {positions[place]: place for place in places if place < len(positions)}
+        found = dict.fromkeys(wanted.values(), b"")
+        found |= {wanted[row.position]: row.payload for row in self._rows.at(wanted)}
+        return found
 
     def _forget_trimmed(self, found: Found) -> None:
         first = self._rows.first_position
@@ -278,8 +291,7 @@ class StoredMessages:
         while rows := self._rows.after(position - 1, count):
             yield from rows
             position = rows[-1].position + 1
-            size = sum(len(row.payload) for row in rows) // len(rows)
-            count = max(1, min(_FETCHED_AT_ONCE, _FETCHED_BYTES // max(1, size)))
+            count = _as_many_as_fit([row.payload for row in rows])
 
     def records(self, call: RecordsCall) -> Steps[list[Record]]:
         """Return whole messages, oldest first: at most `limit`, and about 4 MiB of them."""
@@ -346,6 +358,12 @@ class StoredMessages:
     def _seq_behind(self, position: int, upto: int) -> int:
         """Return the cursor of a reader that has had everything up to a position."""
         return min(upto, self._rows.seq_at(position) or upto)
+
+
+def _as_many_as_fit(read: list[bytes]) -> int:
+    """Return how many messages to read together, by the size of others."""
+    size = sum(map(len, read)) // len(read)
+    return max(1, min(_FETCHED_AT_ONCE, _FETCHED_BYTES // max(1, size)))
 
 
 def _cost(row: Row) -> int:
