@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from livelog import (
     Client,
@@ -89,6 +93,57 @@ async def test_a_message_that_is_too_big_ends_nothing_but_itself() -> None:
         await soon(small)
         assert contents(await take(aiter(messages), 1)) == ["small"]
         assert (await log.history()).total == 1
+
+
+# Connections that end, whatever comes.
+
+
+async def _published(client: ServerConnection, command: dict[str, Any]) -> None:
+    answer = {"action": "published", "id": "m", "seq": 1, "request_id": command["request_id"]}
+    await client.send(json.dumps(answer))
+
+
+@asynccontextmanager
+async def ending(at: str, most: int) -> AsyncIterator[tuple[str, list[str]]]:
+    """Serve connections that end after `most` answers, or at once with the message `at`.
+
+    Yields the URL, and a list of the texts that end up published.
+    """
+    kept: list[str] = []
+
+    async def handle(client: ServerConnection) -> None:
+        answered = 0
+        with suppress(ConnectionClosed):
+            await client.send('{"action":"connected","connection_id":"c","message":"hello"}')
+            async for text in client:
+                command = json.loads(text)
+                if (content := command["message"]["content"]) == at or answered == most:
+                    await client.close(1011)
+                    return
+                kept.append(content)
+                answered += 1
+                await _published(client, command)
+
+    async with serve(handle, "127.0.0.1", 0) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws/live-log", kept
+
+
+@on_uvloop
+async def test_a_command_that_ends_one_connection_after_the_other_is_given_up_alone() -> None:
+    async with ending("deadly", 100) as (url, kept), connect(url, clock=IMPATIENT) as log:
+        deadly = asyncio.ensure_future(log.publish(user("deadly")))
+        others = asyncio.gather(*(log.publish(user(str(number))) for number in range(3)))
+        with pytest.raises(ConnectionEndedError, match="8 connections"):
+            await soon(deadly)
+        assert len(await soon(others)) == 3
+        assert kept == ["0", "1", "2"]
+
+
+@on_uvloop
+async def test_on_a_bad_line_where_each_connection_brings_an_answer_none_is_given_up() -> None:
+    async with ending("", 1) as (url, kept), connect(url, clock=IMPATIENT) as log:
+        await soon(asyncio.gather(*(log.publish(user(str(number))) for number in range(15))))
+        assert kept == [str(number) for number in range(15)]
 
 
 # Outside of the block, and elsewhere.

@@ -92,6 +92,8 @@ class Connection:
         self._last_id = 0
         self.received = 0
         """Number of frames that have arrived; as long as it rises the server is alive."""
+        self.has_answered = False
+        """A command has been answered or refused."""
         self._max_bytes: int | None = None
         """Largest message that the server takes, once it has said so."""
         self._disconnected: Disconnected | None = None
@@ -109,7 +111,7 @@ class Connection:
         been carried out or not.
         """
         if self._loss is not None:
-            raise Lost(self._loss)
+            raise Lost(self._loss, sent=False)
         self._last_id += 1
         request_id = self._last_id
         text = command.numbered(request_id)
@@ -209,6 +211,7 @@ class Connection:
         request = self._requests.get(cast(int, event.request_id))
         if request is None or request.answer.done():
             return
+        self.has_answered = True
         if isinstance(event, Error):
             request.answer.set_result(errors.refusal(event))
         elif type(event) is not _ANSWERS[request.action]:

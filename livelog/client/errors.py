@@ -42,11 +42,12 @@ class Loss(NamedTuple):
 
 
 class Lost(Exception):
-    """Raised when a connection ended; carries the `Loss`."""
+    """Raised when a connection ended; carries the `Loss`, and whether a command had been sent."""
 
-    def __init__(self, loss: Loss) -> None:
+    def __init__(self, loss: Loss, *, sent: bool = True) -> None:
         super().__init__(loss.why)
         self.loss = loss
+        self.sent = sent
 
 
 class ResponseRefusedError(RefusedError):

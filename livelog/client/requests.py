@@ -2,14 +2,16 @@
 
 A request waits for a connection, is sent at the pace of the server's rate limits, and is sent again
 on the next connection if its connection ends first. All commands may be repeated, since a message
-that is published has an id. A command that has lost several connections in a row may be what ends
-them; it is given up.
+that is published has an id. When a connection ends before it has answered anything, the first of
+the commands under way may be what has ended it: one that has lost several is given up. livelog.js
+has the same rule.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import count
 
 from livelog.client.backoff import PAUSE, Clock, Pace, held
 from livelog.client.commands import Encoded
@@ -26,7 +28,7 @@ from livelog.wire.events import AnyEvent
 _NOT_COMMANDS = ("ping", "publish")
 """Actions that the server counts as messages only, and not as commands."""
 _CONNECTIONS = 8
-"""Connections that may end while the same command waits for its answer."""
+"""Connections that may end without any answer while the same command is the first one sent."""
 
 
 class Requests:
@@ -39,6 +41,9 @@ class Requests:
         self._connection: Connection | None = None
         self._changed = asyncio.Event()  # a connection is open, or will never be again
         self._paces: dict[str, Pace] = {}
+        self._places = count()
+        self._waiting: dict[int, None] = {}
+        """The places of the commands that wait for their answer, the oldest first."""
 
     def attach(self, connection: Connection) -> None:
         """Send on this connection from now on; its limits are fresh."""
@@ -71,15 +76,21 @@ class Requests:
         Raises `RefusedError`, the error of `fail`, and `ConnectionEndedError` when connections end
         again and again before the answer: the command may have been carried out.
         """
-        for _ in range(_CONNECTIONS):
-            connection = await self.connection()
-            try:
-                return await self.ask(connection, command)
-            except Lost as lost:
-                self.detach(connection)  # its reader may not have noticed yet
-                why = lost.loss.why
-        issue = f"{_CONNECTIONS} connections ended before the answer to {command.action}: {why}"
-        raise ConnectionEndedError(ABNORMAL_CLOSURE, issue)
+        place, lost_by_it = next(self._places), 0
+        self._waiting[place] = None
+        try:
+            while True:
+                connection = await self.connection()
+                try:
+                    return await self.ask(connection, command)
+                except Lost as lost:
+                    self.detach(connection)  # its reader may not have noticed yet
+                    is_first = place == next(iter(self._waiting))
+                    lost_by_it += is_first and lost.sent and not connection.has_answered
+                    if lost_by_it == _CONNECTIONS:
+                        raise _given_up(command.action, lost) from None
+        finally:
+            del self._waiting[place]
 
     async def ask(
         self,
@@ -105,3 +116,8 @@ class Requests:
                     raise
                 pace = paces["commands" if refused.field == "commands" else "messages"]
                 pace.refused(held(refused.retry_after, PAUSE))
+
+
+def _given_up(action: str, lost: Lost) -> ConnectionEndedError:
+    issue = f"{_CONNECTIONS} connections ended before the answer to {action}: {lost.loss.why}"
+    return ConnectionEndedError(ABNORMAL_CLOSURE, issue)
