@@ -49,11 +49,12 @@ def _words(end: int) -> re.Pattern[str]:
     """Compile what finds words in text without marks and symbols above `end`, but for emoji."""
     marks, emoji = of_category("M", end), _NEWER_EMOJI + of_category("So", end)
     return re.compile(
+        r"(?!\s)(?:"  # not each of these at every space
         rf"(?:\w+|[{_IDEOGRAPHS}]\w*)(?:[{marks}{_IDEOGRAPHS}]+\w*)*"
         rf"|[{_FLAGS}]{{1,2}}"
         rf"|[{emoji}](?:(?![{_FLAGS}])[{emoji}{marks}])*"
         rf"|(?<![^{_SPACE}])[^\w{_SPACE}{emoji}{_IDEOGRAPHS}]+(?![^{_SPACE}])"
-        rf"|{_END}"
+        rf"|{_END})"
     )
 
 
