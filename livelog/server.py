@@ -16,6 +16,7 @@ from typing import Self
 from livelog import __version__
 from livelog.auth import factory
 from livelog.auth.authenticator import Authenticator
+from livelog.budget.backlog import Backlog
 from livelog.budget.memory import Memory, reading_share
 from livelog.budget.slices import in_background
 from livelog.config import Config
@@ -266,6 +267,7 @@ class Server(InProcess):
             commits=lambda: self._store.journal.pending_bytes,
             bound=log.bound,
         )
+        backlog = Backlog(lambda: log.waiting_bytes, log.work)
         log.on_work = self._index
         catch_up = CatchUp(log, hub)
         catch_up.chunk_bytes = memory.chunk_bytes
@@ -280,7 +282,7 @@ class Server(InProcess):
             hub=hub,
             newest=newest,
             catch_up=catch_up,
-            ingest=Ingest(engine, self._clock, config.net.max_frame_bytes, memory),
+            ingest=Ingest(engine, self._clock, config.net.max_frame_bytes, memory, backlog),
             clock=self._clock,
             started=loop.time(),
             proxies=proxies,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+Key = tuple[str, str]
+"""A user or an address."""
+
 
 class Owner(NamedTuple):
     """The user and the address that a piece of work is done for; both share out its time.
@@ -14,6 +17,12 @@ class Owner(NamedTuple):
 
     user: str
     address: str
+
+    @property
+    def keys(self) -> tuple[Key, Key]:
+        """Its user and its address; what is anonymous counts for the address alone."""
+        address = "address", self.address
+        return (("user", self.user) if self.user else address), address
 
 
 INTERNAL = Owner("", "")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from livelog.budget.owner import Owner
+from livelog.budget.owner import Key, Owner
 
 _CREDIT = 0.1
 """Seconds that an owner who has not asked for a while may have ahead of all others."""
@@ -21,7 +21,6 @@ _CREDIT = 0.1
 _REMEMBERED = 4096
 """Owners without work whose tags are kept, before those are forgotten that owe nothing."""
 
-Key = tuple[str, str]
 Place = tuple[float, float, float]
 
 
@@ -37,14 +36,14 @@ class Shares:
 
     def enter(self, owner: Owner) -> None:
         """Note that there is a piece of work for `owner`."""
-        for key in _keys(owner):
+        for key in owner.keys:
             begin = self._now - _CREDIT
             self._tags[key] = max(begin, self._tags.get(key, begin))
             self._working[key] += 1
 
     def leave(self, owner: Owner) -> None:
         """Note that a piece of work is done, or given up."""
-        for key in _keys(owner):
+        for key in owner.keys:
             self._working[key] -= 1
             if not self._working[key]:
                 del self._working[key]
@@ -55,12 +54,12 @@ class Shares:
 
     def charge(self, owner: Owner, seconds: float) -> None:
         """Count time that was used for an owner with work."""
-        for key in set(_keys(owner)):
+        for key in set(owner.keys):
             self._tags[key] += seconds
 
     def place(self, owner: Owner) -> Place:
         """Return the place of an owner with work; the lowest one goes first. It never falls."""
-        user, address = map(self._tags.__getitem__, _keys(owner))
+        user, address = map(self._tags.__getitem__, owner.keys)
         return max(user, address), user, address
 
     def is_ahead(self, owner: Owner) -> bool:
@@ -77,9 +76,3 @@ class Shares:
         owing = [key for tag, key in gone if tag > self._now]
         for key in {key for _, key in gone} - set(owing[-_REMEMBERED // 2 :]):
             del self._tags[key]
-
-
-def _keys(owner: Owner) -> tuple[Key, Key]:
-    """Return its user and its address; anonymous work counts for the address alone."""
-    address = "address", owner.address
-    return (("user", owner.user) if owner.user else address), address

@@ -4,19 +4,21 @@
 express, stamps what is missing and encodes. `publish` hands admitted messages to the engine, which
 recognizes repeated ids, gives the others their order and answers with their places. A door that
 takes several messages admits them all before it publishes any, so that one wrong message refuses
-them all.
+them all. Before each publication it waits for its owner to have room in the backlog.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
 from livelog.auth.principal import Principal
+from livelog.budget.backlog import Backlog
 from livelog.budget.memory import Memory
+from livelog.budget.owner import INTERNAL, Owner
 from livelog.engine.base import Done, Engine
 from livelog.errors import MESSAGE_TOO_BIG, PROTOCOL_ERROR, RefusedError
 from livelog.index.terms import terms
@@ -28,7 +30,10 @@ from livelog.wire.timestamps import parse_moment, timestamp
 
 
 class Ingest:
-    """Takes messages in. `clock` tells Unix time in seconds, `memory` whether there is room."""
+    """Takes messages in.
+
+    `clock` tells Unix time in seconds, `memory` whether there is room, `backlog` for whom.
+    """
 
     def __init__(
         self,
@@ -36,7 +41,9 @@ class Ingest:
         clock: Callable[[], float],
         max_bytes: int,
         memory: Memory | None = None,
+        backlog: Backlog | None = None,
     ) -> None:
+        self._backlog = backlog or Backlog()
         self._memory = memory
         self._engine = engine
         self._clock = clock
@@ -81,12 +88,21 @@ class Ingest:
         refused = self._engine.refusal()
         return refused if refused or self._memory is None else self._memory.refusal
 
-    def publish(self, drafts: Sequence[Draft], done: Done) -> None:
+    def has_room(self, owner: Owner, draft: Draft) -> bool:
+        """Tell whether `owner` may publish `draft` now."""
+        return self._backlog.has_room(owner, len(draft.payload))
+
+    def making_room(self, owner: Owner, draft: Draft) -> Generator[None, None, None]:
+        """Work until there is room for `draft` of `owner` in the backlog, in steps."""
+        return self._backlog.making_room(owner, len(draft.payload))
+
+    def publish(self, drafts: Sequence[Draft], done: Done, owner: Owner = INTERNAL) -> None:
         """Have `drafts` placed and committed; delivery follows in the next iteration of the loop.
 
         `done` is called once, with one outcome per draft: perhaps before this returns, perhaps much
         later. A message whose id is known is not taken again: its receipt is the first one's.
         """
+        self._backlog.add(owner, sum([len(draft.payload) for draft in drafts]))
         self._engine.submit(drafts, done)
 
 

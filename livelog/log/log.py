@@ -40,9 +40,6 @@ _logger = logging.getLogger(__name__)
 
 _FILLED_PER_REQUEST = 500
 
-_BACKLOG_BYTES = 2**20
-"""Bytes of messages that may wait for the index before a door that can wait does so."""
-
 _MAX_BACKLOG_BYTES = 16 * 2**20
 """Bytes of messages that may wait for the index before publishers are told to wait."""
 
@@ -218,11 +215,14 @@ class Log:
         finally:
             self._indexing = False
 
-    def making_room(self) -> Generator[None, None, None]:
-        """Do work on the index, in steps, while many messages wait for it."""
-        while self._window.waiting_bytes > _BACKLOG_BYTES:
-            self._window.work()
-            yield
+    def work(self) -> bool:
+        """Make a step of the work on the index; return False when there is none."""
+        return self._window.work()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of messages that wait for the index."""
+        return self._window.waiting_bytes
 
     def trim(self, upto: int) -> None:
         """Give up all messages up to this seq, as the store does."""

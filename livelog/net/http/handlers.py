@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -38,6 +38,9 @@ from livelog.wire.record import Draft, Receipt
 
 _WRITTEN_AT_ONCE = 256
 """Receipts that are written as JSON in one step: a tenth of a millisecond."""
+
+_BATCH_BYTES = 64 * 2**10
+"""Bytes of messages that are published at once, about; then the backlog is looked at again."""
 
 
 async def answer(context: Context, request: Request) -> Response:
@@ -227,7 +230,7 @@ async def _outcomes(context: Context, drafts: list[Draft], owner: Owner) -> list
     batches: list[asyncio.Future[Sequence[Outcome]]] = []
     done = 0
     while done < len(drafts):
-        done = await interleaved(_publishing(context, drafts, done, batches), owner)
+        done = await interleaved(_publishing(context, drafts, owner, done, batches), owner)
         if done < len(drafts):
             await asyncio.wait(batches)  # what is on disk may leave the window
     return [outcome for batch in batches for outcome in await batch]
@@ -236,6 +239,7 @@ async def _outcomes(context: Context, drafts: list[Draft], owner: Owner) -> list
 def _publishing(
     context: Context,
     drafts: list[Draft],
+    owner: Owner,
     start: int,
     batches: list[asyncio.Future[Sequence[Outcome]]],
 ) -> Generator[None, None, int]:
@@ -245,16 +249,24 @@ def _publishing(
     """
     pace = Pace()
     while start < len(drafts):
-        yield from context.log.making_room()
+        yield from context.ingest.making_room(owner, drafts[start])
         answered: asyncio.Future[Sequence[Outcome]] = context.loop.create_future()
         batches.append(answered)
         with pace:
-            context.ingest.publish(drafts[start : start + pace.size], answered.set_result)
-            start += pace.size
+            some = _batch(drafts, start, pace.size)
+            context.ingest.publish(some, answered.set_result, owner)
+            start += len(some)
         if context.memory.refusal is not None:
             break
         yield
     return start
+
+
+def _batch(drafts: list[Draft], start: int, count: int) -> list[Draft]:
+    """Return up to `count` drafts from `start` on, few of them if they are large."""
+    some = drafts[start : start + count]
+    sizes = accumulate(len(draft.payload) for draft in some)
+    return some[: 1 + sum(size < _BATCH_BYTES for size in sizes)]
 
 
 def _acknowledged(

@@ -1,12 +1,14 @@
 """The table of commands: the handler of each, and whether it takes from the command limit.
 
 A handler returns an event, a coroutine function where the answer takes time, or None where the
-answer is sent later by a callback. It raises `RefusedError` for what it does not grant. `Caller` is
-the part of a connection that handlers use. The structs are in `wire/commands`.
+answer is sent later by a callback; a coroutine may do that, too. It raises `RefusedError` for what
+it does not grant. `Caller` is the part of a connection that handlers use. The structs are in
+`wire/commands`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -17,6 +19,8 @@ from msgspec import UNSET, UnsetType
 
 from livelog.auth.credentials import Credential
 from livelog.auth.principal import Principal
+from livelog.budget import backlog
+from livelog.budget.slices import interleaved
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
@@ -46,6 +50,9 @@ from livelog.wire.events import (
 )
 from livelog.wire.timestamps import timestamp
 
+_ROOM_SECONDS = 5.0
+"""Seconds that a message waits for what its publisher has sent before to be indexed."""
+
 
 class Caller(Protocol):
     """The connection that sent a command."""
@@ -72,7 +79,7 @@ class Caller(Protocol):
         """Send an `error`."""
 
 
-Reply = Event | Callable[[], Awaitable[Event]] | None
+Reply = Event | Callable[[], Awaitable[Event | None]] | None
 
 
 def subscribe(caller: Caller, command: Subscribe) -> Reply:
@@ -115,7 +122,7 @@ def unsubscribe(caller: Caller, command: Unsubscribe) -> Reply:
 
 def _change(
     caller: Caller, event: type[Subscribed], wanted: Subscription, since: int | None = None
-) -> Reply:
+) -> Event | Callable[[], Awaitable[Event]]:
     """Change the subscription, and tell the seq after which that holds."""
     if since is None and visible.is_looked_up(caller):
         return lambda: _change_behind(caller, event, wanted)
@@ -181,10 +188,12 @@ def ping(caller: Caller, command: Ping) -> Reply:
 
 def publish(caller: Caller, command: Publish) -> Reply:
     """Append a message to the log; answer with its outcome, once the engine has said it."""
+    ingest = caller.context.ingest
     try:
-        draft = caller.context.ingest.admit(caller.principal, command.message)
+        draft = ingest.admit(caller.principal, command.message)
     except RefusedError as refused:
         raise refused.at("message") from None
+    owner = queries.owner(caller.principal, caller.address)
 
     def answer(outcomes: Sequence[Outcome]) -> None:
         [outcome] = outcomes
@@ -194,7 +203,17 @@ def publish(caller: Caller, command: Publish) -> Reply:
             return
         caller.send_soon(Published(id=outcome.id, seq=outcome.seq, request_id=command.request_id))
 
-    caller.context.ingest.publish([draft], answer)
+    async def publish_later() -> None:
+        try:
+            async with asyncio.timeout(_ROOM_SECONDS):
+                await interleaved(ingest.making_room(owner, draft), owner)
+        except TimeoutError:
+            raise backlog.refusal() from None
+        ingest.publish([draft], answer, owner)
+
+    if not ingest.has_room(owner, draft):
+        return publish_later
+    ingest.publish([draft], answer, owner)
     return None
 
 
@@ -226,7 +245,6 @@ async def _end_forbidden(caller: Caller) -> None:
     forbidden = frozenset(reader.subscription.types) - caller.principal.readable
     if forbidden:
         reply = _change(caller, Unsubscribed, reader.subscription.without(forbidden))
-        assert reply is not None
         caller.send(reply if isinstance(reply, Event) else await reply())
 
 

@@ -109,12 +109,13 @@ def subscription_in_url(sender: Sender) -> None:
 
 
 async def _answer(
-    sender: Sender, reply: Callable[[], Awaitable[Event]], command: AnyCommand
+    sender: Sender, reply: Callable[[], Awaitable[Event | None]], command: AnyCommand
 ) -> None:
     try:
         event = await reply()
-        event.request_id = command.request_id
-        sender.send(event)
+        if event is not None:
+            event.request_id = command.request_id
+            sender.send(event)
     except RefusedError as refused:
         _deny(sender, refused, command.request_id)
     except Exception:
