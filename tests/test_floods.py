@@ -27,7 +27,7 @@ HERE, THERE, FAR = "127.0.0.1", "127.0.0.9", "203.0.113.9"
 
 @on_each_loop
 async def test_slow_heads_and_bodies_are_cut_off_wherever_they_come_from() -> None:
-    async with serving(head_timeout=0.6, body_timeout=0.6, close_timeout=0.2) as house:
+    async with serving(head_timeout=1.5, body_timeout=1.5, close_timeout=0.2) as house:
         sources = [f"127.0.0.{number}" for number in range(2, 12)]
         started = request("POST", "/api/messages", Content_Length="1000")
         with audit_log() as lines:

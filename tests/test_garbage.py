@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from livelog.cli import garbage
+from tests.support.wire import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,7 @@ def test_full_passes_are_made_when_the_process_is_idle(
 
     async def run() -> None:
         task = asyncio.create_task(garbage.collect_when_idle())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while len(calls) < full:  # noqa: ASYNC110 - nothing signals it
                 await asyncio.sleep(0)
             if not idle:
@@ -76,7 +77,7 @@ def test_young_garbage_that_holds_much_memory_is_freed_soon(
         task = asyncio.create_task(garbage.collect_when_idle())
         await asyncio.sleep(0)
         dead = weakref.ref(Cycle())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             while dead() is not None:  # noqa: ASYNC110 - nothing signals it
                 await asyncio.sleep(0)
         task.cancel()

@@ -8,6 +8,7 @@ from hypothesis import given
 from livelog import Config
 from livelog.net.websocket.keepalive import Due, Keepalive
 from tests.support.wire import (
+    PATIENCE,
     PING,
     PONG,
     frame,
@@ -97,7 +98,7 @@ async def test_a_ping_is_answered_with_its_payload_and_a_pong_is_taken() -> None
 
 @on_uvloop
 async def test_a_silent_peer_is_pinged_and_lives_on_if_it_answers() -> None:
-    async with serving(ping_interval=0.3, ping_timeout=0.6) as house:
+    async with serving(ping_interval=0.3, ping_timeout=PATIENCE) as house:
         client = await house.client()
         for _ in range(2):
             assert await client.frame() == (PING, b"", True)
@@ -107,7 +108,7 @@ async def test_a_silent_peer_is_pinged_and_lives_on_if_it_answers() -> None:
 
 @on_uvloop
 async def test_any_sign_of_life_will_do() -> None:
-    async with serving(ping_interval=0.3, ping_timeout=0.6) as house:
+    async with serving(ping_interval=0.3, ping_timeout=PATIENCE) as house:
         client = await house.client()
         for number in range(2):
             assert await client.frame() == (PING, b"", True)

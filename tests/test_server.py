@@ -197,7 +197,7 @@ async def test_every_call_of_close_returns_when_the_server_has_stopped(tmp_path:
 
 @on_each_loop
 async def test_a_cancelled_close_goes_on_and_can_be_waited_for(tmp_path: Path) -> None:
-    config = Config(port=0, store=str(tmp_path / "live.db"), close_timeout=0.2)
+    config = Config(port=0, store=str(tmp_path / "live.db"), close_timeout=1)
     with no_faults():
         server = Server(config)
         await server.start()

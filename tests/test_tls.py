@@ -120,7 +120,7 @@ async def test_old_versions_are_not_spoken(version: ssl.TLSVersion, files: Files
 
 @on_each_loop
 async def test_who_does_not_shake_hands_is_dropped_and_counted(files: Files) -> None:
-    async with serving(**files.settings, head_timeout=0.5, waiting_per_ip=3) as house:
+    async with serving(**files.settings, head_timeout=1.5, waiting_per_ip=3) as house:
         silent = [await house.wire() for _ in range(3)]
         await until(lambda: house.inside.waiting.total() == 3, "three that wait")
         refused = await house.wire()
