@@ -12,10 +12,19 @@ from typing import Any, Literal
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
-from livelog.index import folding
-from livelog.index.folding import MAX_EXPANDED, MAX_MARKS, all_normalized, normalized, searchable
+from livelog.index import folding, text
+from livelog.index.folding import (
+    MAX_EXPANDED,
+    MAX_MARKS,
+    all_normalized,
+    in_pieces,
+    normalized,
+    searchable,
+)
+from livelog.index.plan import finish
+from livelog.index.text import fold
 from tests.support.follower import NODE
 
 UNICODE_JS = Path(__file__).parent / "support" / "js" / "unicode.mjs"
@@ -113,11 +122,11 @@ def test_the_form_of_unicode_makes_no_difference(text: str) -> None:
 
 @given(st.lists(anything, max_size=5))
 def test_names_of_a_message_are_folded_as_each_by_itself(names: list[str]) -> None:
-    assert all_normalized(names) == [normalized(name) for name in names]
+    assert finish(all_normalized(names)) == [normalized(name) for name in names]
 
 
 def test_names_of_a_message_grow_only_so_far_together() -> None:
-    names = all_normalized(["\ufdfa" * 256] * 80)
+    names = finish(all_normalized(["\ufdfa" * 256] * 80))
     assert len(names) == 80
     assert sum(map(len, names)) < 18 * MAX_EXPANDED + 80 * 256
     assert names[0] == normalized("\ufdfa" * 256)
@@ -148,3 +157,37 @@ def test_text_grows_only_so_far() -> None:
     assert searchable("\ufdfa") in grown
     assert searchable("… " * 500) == "... " * 500
     assert max(len(searchable(char * 21_000)) for char in "\u0390ŉ¼\ufdfb㌖") < 70_000
+
+
+# Long texts, in pieces.
+
+_ODD = "aiI \n\0._\u0130\u0307\u0301\u0345\u0323\ufdfa\u00bd\u00df\u03a3\u0e33\u1112\u1161\u11ab"
+_ODD += "\u064b\u0640\u05b8\u200d\u00ad\ufe0f\U0001d165\U0001f1e9\U0001f409\u00a8\u0344\u1e2d"
+_ODD += "\uff9e\u3099"
+_MIXED = "a\u0301\U0001d400 ! \ufdfa\U0001f409\u0939\u093f"
+
+
+@given(st.text(_ODD, max_size=60) | anything)
+@example("i" + "\u0301" * 40 + "a\u0307 i\u0307")
+@example("\u0345 \u1e2d\uff9e\u0307")
+def test_a_text_in_pieces_is_folded_as_in_one(sample: str) -> None:
+    whole = searchable(sample), normalized(sample), fold([sample])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(folding, "_PIECE", 2)
+        patch.setattr(text, "_PIECE", 2)
+        pieces = finish(in_pieces(sample, searchable)), finish(in_pieces(sample, normalized))
+        assert (*pieces, fold([sample])) == whole
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "\u00e9 ! ",
+        "a\u0301\U0001d400 ! \ufdfa\U0001f409\u0939\u093f",
+        "a" + "\U0001d165" * 20,
+        "\ufdfa ",
+    ],
+)
+def test_a_long_text_that_is_costly_is_folded_in_many_steps(part: str) -> None:
+    sample = part * (32_000 // len(part))
+    assert sum(1 for _ in text.folding([sample])) >= 6

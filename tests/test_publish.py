@@ -35,6 +35,23 @@ async def test_publish_is_answered_with_id_and_seq() -> None:
         assert (await listener.event())["seq"] == seq
 
 
+@on_each_loop
+async def test_messages_keep_their_order_when_one_takes_long_to_read() -> None:
+    async with serving() as house:
+        client, listener = await house.client(), await house.client("?message_types=user")
+        await listener.event()
+        texts = ["\u00e9 ! " * 6000, "short", "\ufdfa " * 8000]
+        await client.send(*[command("publish", message=user(text)) for text in texts])
+        assert await listener.contents(3) == texts
+        answers = [await client.event() for _ in texts]
+        assert [answer["action"] for answer in answers] == ["published"] * 3
+        # The frame is small enough, and the message with all its fields is not.
+        big = user("! " * ((65_500 - len(json.dumps(user(""))) - 60) // 2))
+        too_big = await client.ask("publish", message=big, request_id=7)
+        assert (too_big["error_code"], too_big["request_id"]) == (1009, 7)
+        assert too_big["details"]["field"] == "message"
+
+
 DEFAULTS: dict[str, Json] = {
     "user": {"user_avatar": None, "user_badge": None, "metadata": {}},
     "system": {"data": {}, "severity": "info"},

@@ -9,14 +9,14 @@ people do not type. Vowel signs and accents stay.
 Both bound their work: of a run of marks the first thirty count, as many as the Stream-Safe Text
 Format of UAX #15 has, since to bring longer ones into order takes quadratic time; and only the
 first thousand characters that become three or more are expanded. `livelog/web/viewer/folding.js`
-does the same.
+does the same. Long texts are folded in pieces, since 64 KiB of some take many milliseconds.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from itertools import islice
 from typing import Literal
 
@@ -29,8 +29,17 @@ MAX_EXPANDED = 1000
 MAX_MARKS = 30
 """Marks in a row that count; in use are a few."""
 
+_PIECE = 4096
+"""Characters that are folded in one step, about: below a millisecond."""
+
+_CUT = re.compile(r"[\x00-\x7f]")
+"""A character before which text may be cut: none of these changes with what stands before it."""
+
 _APART = "\ud800"
 """Half of a pair, which no text from JSON has; it joins and changes nothing beside it."""
+
+_MOVING = "\u0345"
+"""A mark that is folded to a letter, which its place must not change."""
 
 _MAX_PASSES = 8  # no character takes more than three
 
@@ -129,16 +138,35 @@ def normalized(text: str) -> str:
     return text.lower() if text.isascii() else _folded(text, _without_ignorable)
 
 
-def all_normalized(names: Sequence[str]) -> list[str]:
-    """Return the names of one message normalized; of all of them together only so many expand."""
+def all_normalized(names: Sequence[str]) -> Generator[None, None, list[str]]:
+    """Return the names of one message normalized, in steps.
+
+    Of all of them together only so many characters expand.
+    """
     if all(map(str.isascii, names)):
         return [name.lower() for name in names]
-    return normalized(_APART.join(names)).split(_APART)
+    return (yield from in_pieces(_APART.join(names), normalized)).split(_APART)
 
 
 def searchable(text: str) -> str:
     """Return the form in which text is searched: without points, too."""
     return text.lower() if text.isascii() else _folded(text, _without_points)
+
+
+def in_pieces(text: str, fold: Step) -> Generator[None, None, str]:
+    """Return what `fold`, `normalized` or `searchable`, makes of `text`, in steps."""
+    if len(text) <= _PIECE:
+        return fold(text)
+    text, start = _bounded(text), 0
+    first = _composed if _MOVING in text else _same  # as for the whole
+    found: list[str] = []
+    while start < len(text):
+        cut = _CUT.search(text, start + _PIECE)
+        end = cut.start() if cut else len(text)
+        found.append(fold(first(text[start:end])))
+        start = end
+        yield
+    return "".join(found)
 
 
 def _folded(text: str, drop: Step) -> str:
@@ -148,7 +176,7 @@ def _folded(text: str, drop: Step) -> str:
         text = _bounded(text)
     else:
         compose, drop = _nfkc, _same
-    if "\u0345" in text:  # a mark that is folded to a letter, which its place must not change
+    if _MOVING in text:
         text = compose(text)
     text = drop(text.casefold())
     for _ in range(_MAX_PASSES):

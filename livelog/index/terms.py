@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.folding import all_normalized, normalized
-from livelog.index.text import Phrase, fold, may_occur, occurs
+from livelog.index.text import Phrase, fold, folding, may_occur, occurs
 from livelog.wire.messages import AnyMessage, RaidMessage, decoder
 
 MAX_DEPTH = 32
@@ -89,13 +89,26 @@ def is_id(field: str) -> bool:
 
 
 def terms(message: AnyMessage, max_values: int = MAX_VALUES) -> Terms:
-    """Return keys and text of `message`.
+    """Return keys and text of `message`. Raises what `finding_terms` raises."""
+    steps = finding_terms(message, max_values)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            found: Terms = stop.value
+            return found
+
+
+def finding_terms(
+    message: AnyMessage, max_values: int = MAX_VALUES
+) -> Generator[None, None, Terms]:
+    """Return keys and text of `message`, in steps if it has long texts.
 
     Raises `RefusedError` when a free object is nested deeper than `MAX_DEPTH` or has more than
     `max_values` values.
     """
-    found = dict.fromkeys(_keys(message))
-    return Terms(tuple(found), fold(_passages(message, max_values)))
+    found = dict.fromkeys((yield from _keys(message)))
+    return Terms(tuple(found), (yield from folding(_passages(message, max_values))))
 
 
 def terms_of_stored(message: AnyMessage) -> Terms:
@@ -103,11 +116,11 @@ def terms_of_stored(message: AnyMessage) -> Terms:
     return terms(message, sys.maxsize)
 
 
-def _keys(message: AnyMessage) -> Iterator[str]:
+def _keys(message: AnyMessage) -> Generator[None, None, list[str]]:
     found = list(_values(message))
-    names = iter(all_normalized([value for field, value in found if not is_id(field)]))
-    for field, value in found:
-        yield _term(field, value if is_id(field) else next(names))
+    names = yield from all_normalized([value for field, value in found if not is_id(field)])
+    rest = iter(names)
+    return [_term(field, value if is_id(field) else next(rest)) for field, value in found]
 
 
 def _values(message: AnyMessage) -> Iterator[tuple[str, str]]:

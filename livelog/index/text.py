@@ -15,14 +15,14 @@ stand side by side in one passage, where punctuation that is not asked for does 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from functools import lru_cache
 from operator import contains
 from typing import NamedTuple
 
 import msgspec
 
-from livelog.index.folding import of_category, searchable
+from livelog.index.folding import in_pieces, of_category, searchable
 
 Phrase = tuple[str, ...]
 """Words that stand together; a word on its own is a phrase of one."""
@@ -62,6 +62,10 @@ def _words(end: int) -> re.Pattern[str]:
 _WORD, _BASIC_WORD = _words(0x20000), _words(0x10000)
 _ASCII_WORD = re.compile(rf"\w+|(?<![^{_SPACE}])[^\w{_SPACE}]+(?![^{_SPACE}])|{_END}", re.ASCII)
 _BEYOND_BASIC = re.compile(r"[\U00010000-\U0001efff\U0001fb00-\U0001ffff]")
+_GAP = re.compile(r"\s")
+"""Where a text may be cut: no word has one, and each is looked at beside itself alone."""
+_PIECE = 4096
+"""Characters in which words are looked for in one step, about: a millisecond."""
 _PUNCTUATION = re.compile(rf"[^\w{_IDEOGRAPHS}{of_category('So', 0x20000)}{_NEWER_EMOJI}]")
 _ALONE = re.compile(rf"[^\w{_SPACE}](?<![^{_SPACE}].)[^\w{_SPACE}]*(?![^{_SPACE}])")
 """Punctuation between spaces in ASCII text; with the set first, a search skips to the next one."""
@@ -104,11 +108,34 @@ def written(phrase: Phrase) -> str:
 
 def fold(passages: Iterable[str]) -> str:
     """Fold the text of a message into the form that `occurs` searches."""
+    steps = folding(passages)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            found: str = stop.value
+            return found
+
+
+def folding(passages: Iterable[str]) -> Generator[None, None, str]:
+    """Fold the text of a message as `fold` does, in steps if it is long."""
     text = _END.join(passages)
     if text.isascii() and not _has_lone_punctuation(text):
         return text.translate(_ASCII)  # the usual case, ten times as fast
-    text = searchable(text)
-    return " ".join(_pattern(text).findall(text)).replace(_END, "\n").replace("=", _EQUALS)
+    text = yield from in_pieces(text, searchable)
+    words = yield from _words_of(text)
+    return " ".join(words).replace(_END, "\n").replace("=", _EQUALS)
+
+
+def _words_of(text: str) -> Generator[None, None, list[str]]:
+    """Find the words of a text that went through `searchable`, in steps if it is long."""
+    pattern, start = _pattern(text), 0
+    words: list[str] = []
+    while space := _GAP.search(text, start + _PIECE):
+        words += pattern.findall(text, start, space.start())
+        start = space.start()
+        yield
+    return words + pattern.findall(text, start)
 
 
 def _has_lone_punctuation(text: str) -> bool:

@@ -21,7 +21,8 @@ from livelog.budget.memory import Memory
 from livelog.budget.owner import INTERNAL, Owner
 from livelog.engine.base import Done, Engine
 from livelog.errors import MESSAGE_TOO_BIG, PROTOCOL_ERROR, RefusedError
-from livelog.index.terms import terms
+from livelog.index.plan import finish
+from livelog.index.terms import finding_terms
 from livelog.wire import validation
 from livelog.wire.ids import uuid7
 from livelog.wire.messages import AnyMessage, Message, decoder, encoder
@@ -50,7 +51,11 @@ class Ingest:
         self._max_bytes = max_bytes
 
     def admit(self, principal: Principal, message: AnyMessage) -> Draft:
-        """Check, stamp and encode one message that `principal` publishes.
+        """Check, stamp and encode one message that `principal` publishes, as `admitting` does."""
+        return finish(self.admitting(principal, message))
+
+    def admitting(self, principal: Principal, message: AnyMessage) -> Generator[None, None, Draft]:
+        """Check, stamp and encode one message that `principal` publishes, in steps if it is long.
 
         Raises `RefusedError` when the principal may not publish it, when its id has a U+0000 or is
         known to be that of a message by somebody else, when its timestamp is invalid, when a free
@@ -71,7 +76,7 @@ class Ingest:
             time = int(now * 1000) * 1000
         else:
             time = parse_moment(message.timestamp, "timestamp")
-        keys, text = terms(message)
+        keys, text = yield from finding_terms(message)
         payload = _encode(message)
         if len(payload) > self._max_bytes:
             issue = f"{len(payload)} bytes, at most {self._max_bytes} are allowed"

@@ -210,9 +210,11 @@ def _admitted(
             continue
         place, raw = found
         try:
-            drafts.append(context.ingest.admit(request.principal, decode(raw)))
+            message = decode(raw)
+            draft = yield from context.ingest.admitting(request.principal, message)
         except RefusedError as refused:
             raise refused.explain(place) from None
+        drafts.append(draft)
         places.append(place)
         yield
     return places, drafts

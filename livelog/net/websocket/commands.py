@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -48,6 +49,7 @@ from livelog.wire.events import (
     Subscribed,
     Unsubscribed,
 )
+from livelog.wire.record import Draft
 from livelog.wire.timestamps import timestamp
 
 _ROOM_SECONDS = 5.0
@@ -189,11 +191,8 @@ def ping(caller: Caller, command: Ping) -> Reply:
 def publish(caller: Caller, command: Publish) -> Reply:
     """Append a message to the log; answer with its outcome, once the engine has said it."""
     ingest = caller.context.ingest
-    try:
-        draft = ingest.admit(caller.principal, command.message)
-    except RefusedError as refused:
-        raise refused.at("message") from None
     owner = queries.owner(caller.principal, caller.address)
+    steps = ingest.admitting(caller.principal, command.message)
 
     def answer(outcomes: Sequence[Outcome]) -> None:
         [outcome] = outcomes
@@ -203,7 +202,10 @@ def publish(caller: Caller, command: Publish) -> Reply:
             return
         caller.send_soon(Published(id=outcome.id, seq=outcome.seq, request_id=command.request_id))
 
-    async def publish_later() -> None:
+    async def publish_later(draft: Draft | None) -> None:
+        if draft is None:
+            with _at_message():
+                draft = await interleaved(steps, owner)
         try:
             async with asyncio.timeout(_ROOM_SECONDS):
                 await interleaved(ingest.making_room(owner, draft), owner)
@@ -211,10 +213,31 @@ def publish(caller: Caller, command: Publish) -> Reply:
             raise backlog.refusal() from None
         ingest.publish([draft], answer, owner)
 
-    if not ingest.has_room(owner, draft):
-        return publish_later
+    with _at_message():
+        draft = _after_a_step(steps)
+    if draft is None or not ingest.has_room(owner, draft):
+        return partial(publish_later, draft)
     ingest.publish([draft], answer, owner)
     return None
+
+
+def _after_a_step(steps: Generator[None, None, Draft]) -> Draft | None:
+    """Return the message if one step is enough to admit it, as for nearly every one."""
+    try:
+        next(steps)
+    except StopIteration as stop:
+        draft: Draft = stop.value
+        return draft
+    return None
+
+
+@contextmanager
+def _at_message() -> Iterator[None]:
+    """Refuse what is wrong with the message as wrong in that field of the command."""
+    try:
+        yield
+    except RefusedError as refused:
+        raise refused.at("message") from None
 
 
 def authenticate(caller: Caller, command: Authenticate) -> Reply:
