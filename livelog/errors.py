@@ -177,3 +177,17 @@ class RefusedError(LivelogError):
         refused = copy(self)
         vars(refused).update(changes)
         return refused
+
+
+_SHORT = "the server is short of memory"
+
+
+def failure(error: Exception) -> RefusedError:
+    """Return what a client is told of an internal error: only a lack of memory may pass.
+
+    >>> failure(MemoryError()).retry_after
+    1.0
+    """
+    if isinstance(error, MemoryError):
+        return RefusedError(SERVER_ERROR, "", _SHORT, retry_after=1.0)
+    return RefusedError(SERVER_ERROR, "", "the server failed, see its log")

@@ -171,11 +171,23 @@ def test_a_search_that_would_read_too_much_is_refused_early(tmp_path: Path, room
     steps = disk.reader.answer(PageCall(DRAGONS, 0, 101, Span(10), 0))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(answers, "_SCANNED_PER_PAGE", room)
+        patch.setattr(answers, "_INDEXED_SECONDS", 0)
         with disk.reader.snapshot(), pytest.raises(NotIndexedError) as told:
             finish(steps)
     assert told.value.share == 0
     assert told.value.seconds >= 1
     assert disk.page(DRAGONS, 101, Span(10)).total == 101
+    disk.close()
+
+
+def test_a_search_that_would_read_too_much_has_a_little_indexed_first(tmp_path: Path) -> None:
+    """As after the reading process was replaced: what is not sealed has to be indexed again."""
+    disk = Disk(tmp_path / "live.db")
+    disk.write([record(SAMPLE, seq) for seq in range(1, 102)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers, "_SCANNED_PER_PAGE", 0)
+        assert disk.page(DRAGONS, 101, Span(10)).total == 101
+    assert disk.reader.progress.indexed == 101
     disk.close()
 
 

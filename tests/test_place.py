@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -14,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from livelog import Config, ConfigError, RefusedError, Server
+from livelog.store import upkeep
 from livelog.store.database.file import connect, open_file
 from livelog.store.database.place import Place
-from tests.support.disk import KEY
+from tests.support.disk import KEY, reading_processes
 from tests.support.keeping import (
     SETTINGS,
     everything,
@@ -181,6 +183,89 @@ async def test_a_store_that_was_overwritten_takes_nothing(
         await post(await house.http(), range(2000, 2001))
         harm(folder / "live.db", other)
         await check_refused(house, "live.db")
+
+
+@pytest.mark.usefixtures("each_kind", "quick_retries", "no_idle_look")
+@on_uvloop
+async def test_an_older_copy_of_the_same_size_is_not_taken_for_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With or without something in the write-ahead log that is written back to it."""
+    monkeypatch.setattr(upkeep, "_ALIVE_SECONDS", 0)
+    folder, other = tmp_path / "here", tmp_path / "there"
+    folder.mkdir()
+    other.mkdir()
+    store, copy = folder / "live.db", other / "copy.db"
+    async with keeping(folder, faults=[*GONE, BACK, *CLOSED]) as house:
+        await stored(house, range(1000))
+        copy.touch()
+        for first in range(1000, 1100, 2):  # until there is room in the pages that are there
+            for number in (first, first + 1):  # each with a state behind it
+                await post(await house.http(), range(number, number + 1))
+            await asyncio.to_thread(run, store, "PRAGMA wal_checkpoint(TRUNCATE)")
+            if store.stat().st_size == copy.stat().st_size:
+                break
+            shutil.copy(store, copy)
+        assert store.stat().st_size == copy.stat().st_size
+        await post(await house.http(), range(2000, 2001))
+        current = store.read_bytes()
+        overwrite(store, other)
+        await check_refused(house, "live.db")
+        store.write_bytes(current)
+        await until(lambda: house.context.log.refusal is None, "back")
+        await post(await house.http(), range(2001, 2003))
+        overwrite(store, other)
+        await check_refused(house, "live.db")
+
+
+@pytest.mark.usefixtures("each_kind", "quick_retries", "no_idle_look")
+@pytest.mark.parametrize("generation", ["this", "before"])
+@on_uvloop
+async def test_an_older_write_ahead_log_of_the_same_size_takes_nothing(
+    tmp_path: Path, generation: str
+) -> None:
+    """One that lacks the last commits, and one that has been written back."""
+    store, wal, copy = tmp_path / "live.db", tmp_path / "live.db-wal", tmp_path / "copy"
+    async with keeping(tmp_path, faults=[*GONE, *CLOSED]) as house:
+        await stored(house, range(1000))
+        if generation == "before":
+            shutil.copy(wal, copy)
+        await asyncio.to_thread(run, store, "PRAGMA wal_checkpoint(RESTART)")
+        await post(await house.http(), range(1000, 1010))
+        if generation == "this":
+            shutil.copy(wal, copy)
+        await post(await house.http(), range(1010, 1020))
+        assert wal.stat().st_size == copy.stat().st_size
+        shutil.copy(copy, wal)
+        await check_refused(house, "live.db-wal")
+
+
+@pytest.mark.usefixtures("each_kind", "no_idle_look")
+@pytest.mark.parametrize("left", [0, 100, 16 * 1024])
+@on_uvloop
+async def test_an_index_of_the_write_ahead_log_that_was_cut_is_made_again(
+    tmp_path: Path, left: int
+) -> None:
+    """SQLite has it mapped: what is not there would end the process."""
+    other = tmp_path / "image"
+    other.mkdir()
+    async with keeping(tmp_path, faults=["was cut by another program"]) as house:
+        http = await house.http()
+        messages = await post(http, range(1000))
+        await until(lambda: filled(house), "filled")
+        for first in range(1000, 1030, 10):
+            [reader] = reading_processes(tmp_path)
+            os.kill(reader, signal.SIGSTOP)  # it would end, and be replaced
+            os.truncate(tmp_path / "live.db-shm", left)
+            messages += await post(http, range(first, first + 10))
+            os.kill(reader, signal.SIGCONT)
+            assert (await page(http, limit=1000))["messages"] == messages[:-1001:-1]
+        # As it would be found behind a crash.
+        for name in ("live.db", "live.db-wal"):
+            shutil.copy(tmp_path / name, other / name)
+    for folder in (tmp_path, other):
+        async with keeping(folder) as house:
+            assert await everything(await house.http()) == messages
 
 
 @pytest.mark.usefixtures("each_kind", "quick_retries", "no_idle_look")

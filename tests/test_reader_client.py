@@ -307,6 +307,49 @@ async def killed_often(folder: Path, times: int) -> None:
         await asyncio.sleep(0.05)
 
 
+READING_LITTLE = """
+import sys
+from livelog.store.reader import __main__, answers
+
+answers._SCANNED_PER_PAGE = answers._SCANNED_PER_CHUNK = 2048
+sys.exit(__main__.main(sys.argv[-1]))
+"""
+"""The reading process, with more in the open end of its index than it reads one by one."""
+
+PAST = [
+    "/api/history?limit=10&offset=1000",
+    "/api/history?limit=1000&user_id=u3&before={}",
+    "/api/search?query=dragon&limit=5",
+    "/api/search?query=%22red+dragon%22&limit=5",
+]
+
+
+@on_uvloop
+async def test_a_process_that_dies_at_any_moment_of_a_question_is_not_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question is asked again of the next process, which has to index the open end again."""
+    monkeypatch.setattr(client, "_RESTART_SECONDS", (0.0, 0.0))
+    fake = tmp_path / "python"
+    fake.write_text(f"#!{sys.executable}\n{READING_LITTLE}")
+    fake.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(fake))
+    async with keeping(tmp_path, faults=["the process that reads"]) as house:
+        messages = await post(await house.http(), range(3000))
+        http = await settled(house)
+        for moment in range(12):
+            asked = PAST[moment % len(PAST)].format(messages[1500]["seq"])
+            expected = await http.ask("GET", asked)
+            with frozen(tmp_path) as reader:
+                asking = asyncio.create_task(http.ask("GET", asked))
+                await until(lambda: process_of(house)._pending, "the question")
+            await asyncio.sleep(0.001 * moment)
+            os.kill(reader, signal.SIGKILL)
+            answer = await asking
+            assert (answer.status, answer.json) == (200, expected.json)
+            await settled(house)
+
+
 @on_uvloop
 async def test_a_signal_as_soon_as_the_process_is_there_does_not_end_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

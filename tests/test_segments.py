@@ -218,6 +218,7 @@ def test_a_call_is_told_how_far_an_index_is_that_is_being_made(tmp_path: Path) -
     disk.reader.work()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(answers, "_SCANNED_PER_PAGE", 100 * answers._ROW_COST)
+        patch.setattr(answers, "_INDEXED_SECONDS", 0)
         with pytest.raises(NotIndexedError) as told:
             disk.page(compile_query(ANYBODY, Filters(text="dragon")), 200, Span(1))
         assert 0 < told.value.share < 0.1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Hashable
 
-from livelog.errors import SERVER_ERROR, RefusedError
+from livelog.errors import RefusedError, failure
 
 PAGE_BYTES = 4 * 2**20
 """Bytes of messages on a page, at most, unless a single message is larger."""
@@ -25,8 +25,6 @@ _STEP_BYTES = 2**20
 
 BODY_COPIES = 4
 """Times that a body is in memory while it is published: it and its messages, each in two forms."""
-
-_RETRY_SECONDS = 1.0
 
 _M_MMAP_THRESHOLD = -3
 """A parameter of mallopt(3), from malloc.h."""
@@ -234,5 +232,4 @@ class Memory:
 
 
 def _short() -> RefusedError:
-    issue = "the server is short of memory"
-    return RefusedError(SERVER_ERROR, "", issue, retry_after=_RETRY_SECONDS)
+    return failure(MemoryError())

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Generator, Sequence
+from functools import cache
 from itertools import islice
 from typing import Literal
 
@@ -91,7 +92,8 @@ def _spans(pattern: str, table: str) -> list[tuple[int, int]]:
 
 def _all_spans() -> dict[str, list[tuple[int, int]]]:
     table = _categories()
-    return {"M": _spans("(?:M.)+", table), "So": _spans("(?:So)+", table)}
+    # Each begins with what is looked for, which is found ten times as fast.
+    return {"M": _spans("M.(?:M.)*", table), "So": _spans("So(?:So)*", table)}
 
 
 _SPANS = _all_spans()
@@ -111,7 +113,9 @@ _DOT_OF_I = re.compile("(?<=[i\u1ecb\u012f\u1e2d])\u0307+")  # also of an i with
 _ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
 
+@cache  # compiled with the first text that needs it
 def _long_run(end: int) -> re.Pattern[str]:
+    """Compile what finds long runs of marks below `end`."""
     # Half-width sound marks are letters, but become marks.
     marks = of_category("M", end) + "\uff9e\uff9f"
     # Looked for at its first mark only; to count from every one takes many times as long.
@@ -121,8 +125,6 @@ def _long_run(end: int) -> re.Pattern[str]:
     return re.compile(run, re.DOTALL)
 
 
-# Two, since a class of characters is looked up in a table up to U+FFFF, and above in a list.
-_LONG_RUN, _BASIC_LONG_RUN = _long_run(_END), _long_run(0x10000)
 # All that the steps below look for, or that becomes it; most scripts have none of it.
 _SPECIAL = re.compile(
     f"[\u0130{_IGNORABLE}{_TATWEEL}{_HEBREW_POINTS}{_ARABIC_POINTS}{_EXPANDING}"
@@ -190,7 +192,8 @@ def _folded(text: str, drop: Step) -> str:
 
 def _composed(text: str) -> str:
     """Return NFKC of `text`, with the first of the marks in long runs only."""
-    long_run = _LONG_RUN if _ASTRAL.search(text) else _BASIC_LONG_RUN
+    # Two, since a class of characters is looked up in a table up to U+FFFF, and above in a list.
+    long_run = _long_run(_END if _ASTRAL.search(text) else 0x10000)
     return _nfkc(long_run.sub(_beginning, text))
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from operator import contains
 from typing import NamedTuple
 
@@ -45,6 +45,7 @@ _FLAGS = r"\U0001f1e6-\U0001f1ff"
 _NEWER_EMOJI = r"\ue000-\uf8ff\U0001f000-\U0001faff\U000f0000-\U0010ffff"
 
 
+@cache  # compiled with the first text that needs it
 def _words(end: int) -> re.Pattern[str]:
     """Compile what finds words in text without marks and symbols above `end`, but for emoji."""
     marks, emoji = of_category("M", end), _NEWER_EMOJI + of_category("So", end)
@@ -58,15 +59,18 @@ def _words(end: int) -> re.Pattern[str]:
     )
 
 
-# Two, since a class of characters is looked up in a table up to U+FFFF, and above in a list.
-_WORD, _BASIC_WORD = _words(0x20000), _words(0x10000)
+@cache
+def _punctuation() -> re.Pattern[str]:
+    """Compile what finds a character of punctuation."""
+    return re.compile(rf"[^\w{_IDEOGRAPHS}{of_category('So', 0x20000)}{_NEWER_EMOJI}]")
+
+
 _ASCII_WORD = re.compile(rf"\w+|(?<![^{_SPACE}])[^\w{_SPACE}]+(?![^{_SPACE}])|{_END}", re.ASCII)
 _BEYOND_BASIC = re.compile(r"[\U00010000-\U0001efff\U0001fb00-\U0001ffff]")
 _GAP = re.compile(r"\s")
 """Where a text may be cut: no word has one, and each is looked at beside itself alone."""
 _PIECE = 4096
 """Characters in which words are looked for in one step, about: a millisecond."""
-_PUNCTUATION = re.compile(rf"[^\w{_IDEOGRAPHS}{of_category('So', 0x20000)}{_NEWER_EMOJI}]")
 _ALONE = re.compile(rf"[^\w{_SPACE}](?<![^{_SPACE}].)[^\w{_SPACE}]*(?![^{_SPACE}])")
 """Punctuation between spaces in ASCII text; with the set first, a search skips to the next one."""
 
@@ -147,7 +151,8 @@ def _has_lone_punctuation(text: str) -> bool:
 def _pattern(text: str) -> re.Pattern[str]:
     if text.isascii():
         return _ASCII_WORD  # twice as fast
-    return _WORD if _BEYOND_BASIC.search(text) else _BASIC_WORD
+    # Two, since a class of characters is looked up in a table up to U+FFFF, and above in a list.
+    return _words(0x20000 if _BEYOND_BASIC.search(text) else 0x10000)
 
 
 def phrases(query: str) -> tuple[Phrase, ...]:
@@ -213,7 +218,7 @@ class _State:
 
 @lru_cache(maxsize=4096)
 def _is_punctuation(char: str) -> bool:
-    return char != _END and _PUNCTUATION.match(char) is not None
+    return char != _END and _punctuation().match(char) is not None
 
 
 _PLANS = 256

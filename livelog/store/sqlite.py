@@ -68,7 +68,7 @@ def open_sqlite(
     lock = Lock(path)
     try:
         connection, contents = open_file(path, key)
-        place = Place(name, lock.descriptor, connection)
+        place = Place(name, lock.descriptor, connection, key)
         last_seq = resumed(max(contents.last_seq, contents.state.alive), clock())
         if contents.wal_fault is not None:
             contents = mark_loss(connection, contents, last_seq)

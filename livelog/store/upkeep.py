@@ -34,7 +34,10 @@ _STEP_ROWS = 500
 _TRIM_SECONDS = 1.0
 
 _ALIVE_EVERY = HOUR // 2
-"""Microseconds between two signs of life."""
+"""Microseconds between two signs of life while nothing is written."""
+
+_ALIVE_SECONDS = 1.0
+"""Seconds between two while messages are: by them an older copy of the file is told from it."""
 
 _WAL_WAIT_SECONDS = 0.2
 """Seconds that the write-ahead log's readers are waited for."""
@@ -80,6 +83,7 @@ class Upkeep:
         self._place = place
         self._trimmed = trimmed
         self._trim_due = 0.0
+        self._alive_due = 0.0
         self._leftover = contents.trimmed_upto > 0
         """Rows that were given up may still be in the file."""
         self._check_due = 0.0
@@ -185,8 +189,10 @@ class Upkeep:
 
     def _say_alive(self) -> None:
         """Write up to which seq any may have been given out by now."""
-        now = max(self._seqs.now(), self.last_seq)
-        if now >= self._state.alive + _ALIVE_EVERY:
+        now, here = max(self._seqs.now(), self.last_seq), time.monotonic()
+        is_new = self.last_seq > self._state.alive and here >= self._alive_due
+        if is_new or now >= self._state.alive + _ALIVE_EVERY:
+            self._alive_due = here + _ALIVE_SECONDS
             # Tried again: another program may hold the file, or the disk be full.
             with suppress(sqlite3.OperationalError):
                 self._write_state(self._state._replace(alive=now))
@@ -230,6 +236,7 @@ class Upkeep:
             [[busy, _, _]] = checkpoint.fetchall()
         finally:
             self._connection.execute(f"PRAGMA busy_timeout = {round(file._BUSY_SECONDS * 1000)}")
+        self._place.overwritten()  # it sees what the checkpoint has changed, and not later
         if busy:
             self._wal_due = now + _TRIM_SECONDS
         large = bool(busy) and size > _WAL_LARGE_BYTES
@@ -239,6 +246,7 @@ class Upkeep:
         self._wal_is_large = large
 
     def _write_state(self, state: State) -> None:
+        self._place.note(state)
         write_state(self._connection, state)
         self._state = state
 

@@ -89,8 +89,8 @@ class Writer:
         self._call = call
         self._place = place
         self._upkeep = Upkeep(connection, contents, retention, clock, seqs, place, given_up)
-        self._inserted: Sequence[Record] = []
-        """Records of the last commit, which are in the file, acknowledged or not."""
+        self._inserted: list[_Entry] = []
+        """Entries of the last commit, which are in the file, acknowledged or not."""
         self._upkeep_failure = ""
         # Shared by both threads: the queue, and how the writing goes.
         self._lock = threading.Lock()
@@ -163,7 +163,7 @@ class Writer:
                     self._guarded(self._upkeep.end)
                 return
             else:
-                self._report(self._place.fault())
+                self._report(self._looked())
             self._guarded(lambda: self._upkeep.step(idle=not self._waiting))
 
     def _taken(self) -> list[_Entry]:
@@ -188,10 +188,9 @@ class Writer:
 
     def _write(self, entries: list[_Entry]) -> None:
         """Commit `entries`, again and again if need be, and tell their publishers."""
-        records = [record for entry in entries for record in entry.records]
         untold = list(entries)
         self._commit_began = time.monotonic()
-        while failure := self._commit(records):
+        while failure := self._commit(entries):
             self._report(failure)
             untold += self._warned()
             self._tell(untold, _refused(f"delivered, but not stored yet: {failure}"))
@@ -226,21 +225,28 @@ class Writer:
         waiting = [entry.done for entry in entries]
         self._call(tell)
 
-    def _commit(self, records: list[Record]) -> str:
-        """Write `records` in one go; return what went wrong, empty when they are safe.
+    def _commit(self, entries: list[_Entry]) -> str:
+        """Write all of `entries` in one go; return what went wrong, empty when they are safe.
 
         They are not safe in a file that has been moved, deleted, replaced or overwritten. They are
         not written again when it is back in its place.
         """
         try:
-            if self._inserted is not records:
-                if fault := self._place.wal_fault():
+            if self._inserted is not entries:
+                if fault := self._place.overwritten():
                     return fault
-                self._insert(records)
-                self._inserted = records
+                self._insert([record for entry in entries for record in entry.records])
+                self._inserted = entries
+            return self._place.fault()
         except Exception as error:  # whatever it is, this thread has to go on
-            return self._place.fault() or str(error) or type(error).__name__
-        return self._place.fault()
+            return self._looked() or str(error) or type(error).__name__
+
+    def _looked(self) -> str:
+        """Return what is wrong with the files, empty if nothing is."""
+        try:
+            return self._place.fault()
+        except MemoryError as error:
+            return type(error).__name__
 
     def _insert(self, records: list[Record]) -> None:
         position = self._upkeep.last_position
@@ -271,11 +277,13 @@ class Writer:
 
     def _guarded(self, upkeep: Callable[[], None]) -> None:
         try:
-            upkeep()
-        except sqlite3.Error as error:
-            if not self._failure and str(error) != self._upkeep_failure:  # logged already
-                _log.error("the upkeep of the store has failed: %s", error)
-            self._upkeep_failure = str(error)
+            if not self._place.overwritten():  # what is written would hide it
+                upkeep()
+        except (sqlite3.Error, MemoryError) as error:
+            issue = str(error) or type(error).__name__
+            if not self._failure and issue != self._upkeep_failure:  # logged already
+                _log.error("the upkeep of the store has failed: %s", issue)
+            self._upkeep_failure = issue
 
     def _check(self) -> None:
         """Assert that the books agree with the file; to be called while nothing is written."""

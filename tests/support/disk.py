@@ -50,7 +50,7 @@ class Disk:
             SeqClock(contents.last_seq, lambda: 0.0, lambda: 0.0),
             lambda call: call(),
             lambda upto: None,
-            Place(self.path, self._descriptor, connection),
+            Place(self.path, self._descriptor, connection, key),
         )
         self.reader = StoredMessages(self.path, self.key, memory_bytes)
         self.trimmed_upto = contents.trimmed_upto

@@ -19,7 +19,7 @@ from typing import NamedTuple, cast
 
 from livelog.budget.memory import SMALL_BYTES
 from livelog.budget.slices import long_step
-from livelog.errors import SERVER_ERROR, RefusedError
+from livelog.errors import RefusedError, failure
 from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.http import upgrade
@@ -121,6 +121,10 @@ class HttpConnection(asyncio.Protocol):
             data = data if self.preface is None else self._read_preface(self.preface, data)
             if data:
                 self._receive(data)
+        except MemoryError as error:
+            _log.exception("a request from %s could not be taken", self.address or "the socket")
+            self.parser.close()
+            self._refuse(self.parser.request, failure(error))
         except Exception:
             _log.exception("a request from %s could not be handled", self.address or "the socket")
             self.transport.abort()
@@ -329,9 +333,9 @@ class HttpConnection(asyncio.Protocol):
             self.context.audit.refused(request.address, refused, quote=False)
             self.context.limiter.refused(request.address, refused)
             return error_response(refused)
-        except Exception:
+        except Exception as error:
             _log.exception("%s %s failed", request.method, request.path)
-            return error_response(RefusedError(SERVER_ERROR, "", "the server failed, see its log"))
+            return error_response(failure(error))
 
     async def _breathe(self) -> None:
         """Let the loop run other work between requests, and wait until the client reads."""

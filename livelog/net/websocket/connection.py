@@ -32,8 +32,10 @@ from livelog.errors import (
     GOING_AWAY,
     POLICY_VIOLATION,
     PROTOCOL_ERROR,
+    SERVER_ERROR,
     Reason,
     RefusedError,
+    failure,
 )
 from livelog.fanout.audience import Reader
 from livelog.index.paging import Chunk
@@ -144,6 +146,9 @@ class Connection(asyncio.Protocol):
             act(*args)
         except RefusedError as refused:
             self.refuse(refused)
+        except MemoryError as error:
+            _log.exception("%s: %s failed", self.id, act.__name__)
+            self.close(SERVER_ERROR, failure(error).issue)
         except Exception:
             _log.exception("%s: %s failed", self.id, act.__name__)
             self.transport.abort()

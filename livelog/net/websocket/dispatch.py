@@ -16,7 +16,7 @@ from typing import Protocol
 from msgspec import UNSET, UnsetType
 
 from livelog.auth import credentials
-from livelog.errors import RATE_LIMIT_EXCEEDED, SERVER_ERROR, UNSUPPORTED_DATA, RefusedError
+from livelog.errors import RATE_LIMIT_EXCEEDED, UNSUPPORTED_DATA, RefusedError, failure
 from livelog.net.limiter import ExhaustedError
 from livelog.net.quotas import ConnectionQuota, Scope
 from livelog.net.websocket.commands import COMMANDS, Caller, subscription
@@ -91,8 +91,8 @@ def command(sender: Sender, command: AnyCommand) -> None:
         reply = entry.handler(sender, command)
     except RefusedError as refused:
         _deny(sender, refused, command.request_id)
-    except Exception:
-        _fail(sender, command)
+    except Exception as error:
+        _fail(sender, command, error)
     else:
         if isinstance(reply, Event):
             reply.request_id = command.request_id
@@ -118,8 +118,8 @@ async def _answer(
             sender.send(event)
     except RefusedError as refused:
         _deny(sender, refused, command.request_id)
-    except Exception:
-        _fail(sender, command)
+    except Exception as error:
+        _fail(sender, command, error)
     finally:
         if not sender.reader.blocked:  # all of it has gone out
             sender.context.memory.answers.drop(sender)
@@ -133,8 +133,7 @@ def _deny(sender: Sender, refused: RefusedError, request_id: RequestId | UnsetTy
         sender.close(refused.code, refused.issue)
 
 
-def _fail(sender: Sender, command: AnyCommand) -> None:
+def _fail(sender: Sender, command: AnyCommand, error: Exception) -> None:
     """Log an internal error, and tell the client that there was one."""
     _log.exception("%s: %s failed", sender.id, type(command).__name__)
-    issue = "the server failed, see its log"
-    _deny(sender, RefusedError(SERVER_ERROR, "", issue), command.request_id)
+    _deny(sender, failure(error), command.request_id)

@@ -83,9 +83,18 @@ class Ciphered:
     It has the methods of `connection.Connection`.
     """
 
-    def __init__(self, path: str, key: bytes, timeout: float, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        key: bytes,
+        timeout: float,
+        *,
+        read_only: bool = False,
+        immutable: bool = False,
+    ) -> None:
         with _as_sqlite3:
-            self._connection = apsw.Connection(uri(path, read_only=read_only), flags=_FLAGS)
+            name = uri(path, read_only=read_only, immutable=immutable)
+            self._connection = apsw.Connection(name, flags=_FLAGS)
             self._connection.set_busy_timeout(round(timeout * 1000))
             if key:
                 self._connection.execute(f"PRAGMA cipher = '{_CIPHER}'")

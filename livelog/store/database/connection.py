@@ -59,24 +59,27 @@ def open_connection(
     *,
     create: bool = True,
     read_only: bool = False,
+    immutable: bool = False,
 ) -> Connection:
     """Open a file, or create it for its owner alone; without encryption `key` is `b""`.
 
     `timeout` is the number of seconds to wait for a lock of another process. A wrong key is noticed
     at the first read. Without `create` a file that is missing raises `sqlite3.OperationalError`;
-    with `read_only` not even closing writes to the file, which may be on a read-only medium. Raises
-    `ConfigError` when a key is given and the extra is not installed.
+    with `read_only` not even closing writes to the file, which may be on a read-only medium; with
+    `immutable` it is read as it is, without its write-ahead log or any lock. Raises `ConfigError`
+    when a key is given and the extra is not installed.
     """
     in_memory = path == ":memory:"
-    if create and not read_only and not in_memory:
+    if create and not (read_only or immutable or in_memory):
         try:
             create_private(path)
         except OSError as error:
             raise sqlite3.OperationalError(str(error)) from None
     if key:
-        encrypted: Connection = ciphering().Ciphered(path, key, timeout, read_only=read_only)
+        mode = {"read_only": read_only, "immutable": immutable}
+        encrypted: Connection = ciphering().Ciphered(path, key, timeout, **mode)
         return encrypted
-    name = path if in_memory else uri(path, read_only=read_only)
+    name = path if in_memory else uri(path, read_only=read_only, immutable=immutable)
     return sqlite3.connect(
         name, timeout=timeout, isolation_level=None, check_same_thread=False, uri=not in_memory
     )

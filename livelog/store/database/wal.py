@@ -46,6 +46,74 @@ class WalFault(NamedTuple):
         return f"{place} of its write-ahead log is damaged: {lost}"
 
 
+class LastFrame:
+    """The end of the write-ahead log at `path` while it is used, by which it is known.
+
+    What is committed is never changed until it is begun anew, with a first salt that is higher.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._is_lost = False
+        self.forget()
+
+    def forget(self) -> None:
+        """Take the file as it is: its index is made anew, perhaps with other salts."""
+        self._header = b""
+        self._frame = b""
+        """Header of the frame that ends the last commit; empty without any."""
+        self._number = 0
+        self._is_empty = False
+
+    def is_lost(self) -> bool:
+        """Tell whether the last frame that was found is not there any more, and find the next.
+
+        Once lost it stays so: SQLite would write on behind a hole, and drop all of it at the next
+        start. Raises `OSError` without a file.
+        """
+        with open(self._path, "rb", 0) as file:
+            self._is_lost = self._is_lost or not self._goes_on(file.fileno())
+        return self._is_lost
+
+    def _goes_on(self, file: int) -> bool:
+        header = os.pread(file, _HEADER.size, 0)
+        if not header:  # by a checkpoint, or cut: then the next header is of zeros, or no other one
+            self._frame, self._number, self._is_empty = b"", 0, True
+            return True
+        if len(header) < _HEADER.size:
+            return False
+        magic, _, page_size, *_ = _HEADER.unpack(header)
+        if magic not in MAGIC:
+            return False
+        if header != self._header or self._is_empty:
+            if self._header and not _follows(header, self._header):
+                return False
+            self._header, self._frame, self._number, self._is_empty = header, b"", 0, False
+        return self._walk(file, _FRAME.size + page_size)
+
+    def _walk(self, file: int, whole: int) -> bool:
+        """Hold the last frame against the file, and go on to that of the newest commit."""
+        salts, at = self._header[16:24], _HEADER.size + whole * self._number
+        if self._number and os.pread(file, _FRAME.size, at - whole) != self._frame:
+            return False
+        number = self._number
+        while (frame := os.pread(file, _FRAME.size, at))[8:16] == salts:
+            number, at = number + 1, at + whole
+            if any(frame[4:8]):  # behind the last commit there may be the rest of a failed one
+                self._frame, self._number = frame, number
+        return True
+
+
+def _follows(header: bytes, before: bytes) -> bool:
+    """Tell whether the file may have been begun anew with `header` since it had the one before."""
+    [_, _, _, checkpoint, salt, *_] = _HEADER.unpack(header)
+    [_, _, _, checkpoint_before, salt_before, *_] = _HEADER.unpack(before)
+    if not (checkpoint or checkpoint_before):  # salts of who has not made a checkpoint are random
+        return header != before
+    ahead: int = (salt - salt_before) & _MASK
+    return 0 < ahead <= _MASK >> 1
+
+
 def find_fault(path: str, proven: int = 0) -> WalFault | None:
     """Look for damage in the write-ahead log at `path`; None without any, or without a file.
 

@@ -62,6 +62,10 @@ _SCANNED_PER_CHUNK = 4 << 20
 """Cost of the messages that are read one by one where there is no index yet; some 100 milliseconds,
 and 20."""
 
+_INDEXED_SECONDS = 5.0
+"""Estimate of the time up to which a page waits for the index, where it cannot do without: half of
+the deadline. A process that takes the place of another one has this much to do again."""
+
 _RECORDS_BYTES = 4 << 20
 """Bytes of messages after which a list of records ends."""
 
@@ -135,16 +139,32 @@ class StoredMessages:
         if _has_no_conditions(call.query):  # the positions are dense, so no index is needed
             everything = Part(first, max(first, last + 1), None)
             return self._page_of_intact(call, [(everything, BitMap(range(last + 1 - first)))])
+        try:
+            found = yield from self._matches(call.query, first, last)
+        except NotIndexedError as error:
+            if error.seconds > _INDEXED_SECONDS or self._rests_until:
+                raise
+            yield from self._index_upto(last)
+            found = yield from self._matches(call.query, first, last)
+        return self._page_of_intact(call, found)
+
+    def _matches(self, query: Query, first: int, last: int) -> Steps[Found]:
+        """Find what matches from `first` to `last`. Raises `NotIndexedError`."""
         found: Found = []
         with self._segments.reading(first, last) as parts:
             # First what may be refused.
             behind = max(first, self._segments.end)
-            newest = yield from self._unindexed(call.query, behind, last)
+            newest = yield from self._unindexed(query, behind, last)
             for part in parts:
-                matches = yield from self._segments.matches(part, call.query, first, last)
+                matches = yield from self._segments.matches(part, query, first, last)
                 found.append((part, matches))
                 yield
-        return self._page_of_intact(call, [*found, newest])
+        return [*found, newest]
+
+    def _index_upto(self, last: int) -> Steps[None]:
+        """Index the messages up to `last`, in the time of the call that needs it."""
+        while self._segments.end <= last and self._segments.work():
+            yield
 
     def _unindexed(self, query: Query, first: int, last: int) -> Steps[tuple[Part, BitMap]]:
         """Find what matches among messages that are not indexed yet, by reading them one by one.
