@@ -1,0 +1,4 @@
+"""Exact counts over posting lists: the messages by the values of a field, and over time.
+
+- `values`: the values of a field among some messages, in the index or read.
+"""
