@@ -120,6 +120,11 @@ class Index:
         """Positions of the messages with a word that contains `part`, in steps."""
         return self._words.containing(part)
 
+    @property
+    def time_index(self) -> TimeIndex:
+        """Timestamps of the messages by position."""
+        return self._times
+
     def values(self, field: str) -> Iterator[tuple[str, BitMap]] | None:
         """Iterate over the values of a field and their positions; None if some are not indexed."""
         if field == "type":
@@ -168,9 +173,9 @@ class Index:
         fresh._times = self._times.shifted(distance)
         return fresh
 
-    def sweep(self) -> Steps[None]:
-        """Remove what has been forgotten from all structures, in steps."""
-        start = self.start
+    def sweep(self, upto: int | None = None) -> Steps[None]:
+        """Remove what has been forgotten from all structures, in steps; below `upto` if given."""
+        start = self.start if upto is None else min(upto, self.start)
         yield from self._times.sweep(start)
         for postings in self._types.values():
             postings.remove_range(0, start)

@@ -56,6 +56,28 @@ class TimeIndex:
         made._stray_positions = BitMap(made._stray_times)
         return made
 
+    @classmethod
+    def of_few(cls, times: dict[int, int]) -> TimeIndex:
+        """Make them of the times of some positions, all of them as strays."""
+        made = cls()
+        made._stray_times = times
+        made._stray_positions = BitMap(times)
+        return made
+
+    @property
+    def strays(self) -> BitMap:
+        """Positions of the messages whose time is earlier than one before them; not to change."""
+        return self._stray_positions
+
+    def at(self, position: int) -> int:
+        """Return the time of a position."""
+        time = self._stray_times.get(position)
+        return self._latest[position - self._first] if time is None else time
+
+    def first_at(self, time: int, after: int) -> int:
+        """Return the first position behind `after` with this time or a later one, strays aside."""
+        return self._first + bisect_left(self._latest, time, after - self._first + 1)
+
     def add(self, time: int) -> None:
         """Add the time of the next position."""
         latest = self._latest[-1] if self._latest else time

@@ -1,0 +1,130 @@
+"""What a tally comes to: the values in the most messages, and the buckets in their order."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
+from typing import NamedTuple
+
+from livelog.errors import PROTOCOL_ERROR, RefusedError
+from livelog.index.analysis.calendar import SECOND
+from livelog.index.analysis.tally import MAX_BUCKETS, MAX_CELLS, MAX_VALUE_BYTES, Group, Tally
+from livelog.index.plan import Steps
+
+_SUMMED = 500
+"""Values that are summed up in one step."""
+
+_CELL_BYTES = 24
+"""Bytes of a value in an answer besides its text."""
+
+
+class Stretch(NamedTuple):
+    """A bucket with matches."""
+
+    start: int
+    """Microseconds since 1970."""
+    total: int
+    groups: dict[str, int]
+    distinct: int
+
+
+class Answer(NamedTuple):
+    """The result of an analysis; of what was not asked for it is empty or 0."""
+
+    total: int
+    groups: list[tuple[str, int]]
+    """Values as they are compared, those in the most messages first."""
+    others: int
+    missing: int
+    distinct: int
+    stretches: list[Stretch]
+    """In the order of time."""
+    spelled: dict[str, str]
+    """Value → how its newest message spells it, where the two differ or might."""
+    incomplete: bool = False
+
+    @property
+    def bytes(self) -> int:
+        """Size of the answer as JSON, about."""
+        size = {value: len(value.encode()) + _CELL_BYTES for value, _ in self.groups}
+        cells = sum(size[value] for stretch in self.stretches for value in stretch.groups)
+        return sum(size.values()) + cells + 4 * _CELL_BYTES * len(self.stretches)
+
+
+def answer(tally: Tally) -> Steps[Answer]:
+    """Draw up the answer, in steps. Raises `RefusedError` when it would be too long."""
+    question = tally.question
+    shown = yield from tally.most()
+    _check_values(tally)
+    _check_buckets(tally, len(shown))
+    listed = sum(group.count for _, group in shown)
+    grouped = yield from _grouped(tally, shown)
+    distinct = Counter[int]()
+    if question.distinct and question.interval:
+        distinct = yield from _distinct(tally)
+    order = sorted(enumerate(tally.starts()), key=lambda one: one[1])
+    values = tally.groups if question.distinct == question.group_by else tally.distinct
+    return Answer(
+        tally.total,
+        [(value, group.count) for value, group in shown],
+        (yield from _sum(tally)) - listed,
+        tally.missing,
+        len(values) if question.distinct else 0,
+        [Stretch(start, tally.counts[n], grouped[n], distinct[n]) for n, start in order],
+        tally.spelled,
+    )
+
+
+def _check_values(tally: Tally) -> None:
+    if tally.too_many:
+        issue = "has too many different values among these messages"
+        allowed = f"values that take up to {MAX_VALUE_BYTES >> 20} MiB; narrow the filters"
+        raise RefusedError(PROTOCOL_ERROR, tally.too_many, issue, allowed=allowed)
+
+
+def _check_buckets(tally: Tally, groups: int) -> None:
+    """Raise `RefusedError` when there are too many buckets for this number of groups."""
+    most = min(MAX_BUCKETS, MAX_CELLS // max(1, groups))
+    while len(tally.counts) > most:
+        tally.coarsen()
+    if tally.is_too_fine:
+        issue = f"makes more than {most} buckets with messages"
+        allowed = tally.interval // SECOND
+        raise RefusedError(PROTOCOL_ERROR, "interval_seconds", issue, allowed=allowed)
+
+
+def _grouped(tally: Tally, shown: list[tuple[str, Group]]) -> Steps[list[dict[str, int]]]:
+    """Return, by the number of the bucket, the counts of the values that are shown."""
+    grouped: list[dict[str, int]] = [{} for _ in tally.counts]
+    for value, group in shown:
+        numbers, counts = group.spread[::2], group.spread[1::2]
+        for number, count in zip(numbers, counts, strict=True):
+            grouped[number][value] = grouped[number].get(value, 0) + count
+        yield
+    return grouped
+
+
+def _distinct(tally: Tally) -> Steps[Counter[int]]:
+    """Return, by the number of the bucket, how many different values are in it."""
+    found = Counter[int]()
+    if tally.question.distinct == tally.question.group_by:
+        spreads: Iterable[array[int]] = (group.spread[::2] for group in tally.groups.values())
+    else:
+        spreads = iter(tally.distinct.values())
+    remaining = iter(spreads)
+    while some := list(islice(remaining, _SUMMED)):
+        for spread in some:
+            found.update(set(spread))
+        yield
+    return found
+
+
+def _sum(tally: Tally) -> Steps[int]:
+    """Return the sum of the counts of all values."""
+    total, remaining = 0, iter(tally.groups.values())
+    while some := list(islice(remaining, _SUMMED)):
+        total += sum(group.count for group in some)
+        yield
+    return total
