@@ -16,7 +16,7 @@ from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.folding import normalized
 from livelog.index.plan import Read, Source, Steps
 from livelog.index.terms import message_in
-from livelog.index.where.fields import NAMES, compared_as_id, reader, resolve, suggestion
+from livelog.index.where.fields import NAMES, ROOTS, compared_as_id, reader, resolve, suggestion
 from livelog.index.where.values import number_text
 from livelog.wire.commands import KEY_FILTERS
 from livelog.wire.messages import AnyMessage
@@ -31,6 +31,9 @@ _UNIQUE = ("id", "timestamp", "content")
 FEW = 64
 """Messages up to which they are read: that is cheaper than to go through all values."""
 
+_WHOLE = 2.0**63
+"""Bound of the numbers that are written without an exponent."""
+
 COUNTED = 64
 """Values that are counted in one step."""
 
@@ -42,7 +45,11 @@ def field_named(name: str, parameter: str) -> str:
     differ from message to message.
     """
     field = resolve(name)
-    allowed = [known for known in NAMES if known not in _UNIQUE]
+    allowed = [known for known in NAMES if known not in (*_UNIQUE, *ROOTS)]
+    allowed += [f"{root}.NAME" for root in ROOTS]
+    if field in ROOTS:
+        issue = f"is an object; name what is in it, as in {field}.NAME"
+        raise RefusedError(PROTOCOL_ERROR, parameter, issue, allowed=allowed)
     if field is None:
         near = suggestion(name)
         issue = "unknown field" + (f"; did you mean {near}?" if near else "")
@@ -78,7 +85,7 @@ class Values:
     def _compared(self, value: Any) -> str:
         if isinstance(value, str):
             return self._text(value)
-        if isinstance(value, float) and value.is_integer():
+        if isinstance(value, float) and abs(value) < _WHOLE and value.is_integer():
             value = int(value)  # 40.0 is 40
         return str(value) if type(value) is int else number_text(value)
 
