@@ -12,6 +12,7 @@ from typing import Any, cast
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
+from msgspec.json import encode
 
 from livelog.budget.owner import INTERNAL, Owner
 from livelog.errors import RefusedError
@@ -113,7 +114,7 @@ def spellings(one: Record, field: str) -> dict[str, str]:
         strings = [each for each in strings_in(message) if compared(each) in keys]
         return {compared(each): each for each in reversed(strings)}
     text = str if field.endswith("_id") else normalized
-    plain = [each if isinstance(each, str) else json.dumps(each) for each in flat(found)]
+    plain = [each if isinstance(each, str) else encode(each).decode() for each in flat(found)]
     return {text(each): each for each in reversed(plain)}
 
 
