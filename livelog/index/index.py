@@ -133,7 +133,7 @@ class Index:
             return None
         skipped = len(field) + 1
         keys = list(self._of_field.get(field, ()))  # one may come or go meanwhile
-        return ((key[skipped:], self.of_key(key)) for key in keys)
+        return ((key[skipped:], self._keys.get(key, _NOTHING)) for key in keys)
 
     @property
     def keys(self) -> int:

@@ -19,6 +19,9 @@ from sortedcontainers import SortedList
 _GRAIN = 128
 """Strays that are dropped in one step."""
 
+_NEAR = 2048
+"""Positions among which a later time is sought first."""
+
 _STRAY_BYTES = 300
 """Memory of one stray."""
 
@@ -76,7 +79,10 @@ class TimeIndex:
 
     def first_at(self, time: int, after: int) -> int:
         """Return the first position behind `after` with this time or a later one, strays aside."""
-        return self._first + bisect_left(self._latest, time, after - self._first + 1)
+        low, near = after - self._first + 1, after - self._first + _NEAR
+        is_near = near < len(self._latest) and self._latest[near] >= time
+        high = near if is_near else len(self._latest)
+        return self._first + bisect_left(self._latest, time, low, high)
 
     def add(self, time: int) -> None:
         """Add the time of the next position."""

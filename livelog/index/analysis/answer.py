@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple
 
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.analysis.calendar import SECOND
-from livelog.index.analysis.tally import MAX_BUCKETS, MAX_CELLS, MAX_VALUE_BYTES, Group, Tally
+from livelog.index.analysis.tally import MAX_BUCKETS, MAX_CELLS, MAX_VALUE_BYTES, Tally
 from livelog.index.plan import Steps
 
 _SUMMED = 500
@@ -59,19 +58,18 @@ def answer(tally: Tally) -> Steps[Answer]:
     shown = yield from tally.most()
     _check_values(tally)
     _check_buckets(tally, len(shown))
-    listed = sum(group.count for _, group in shown)
     grouped = yield from _grouped(tally, shown)
     distinct = Counter[int]()
     if question.distinct and question.interval:
         distinct = yield from _distinct(tally)
     order = sorted(enumerate(tally.starts()), key=lambda one: one[1])
-    values = tally.groups if question.distinct == question.group_by else tally.distinct
+    values = len(tally.groups if question.distinct == question.group_by else tally.distinct)
     return Answer(
         tally.total,
-        [(value, group.count) for value, group in shown],
-        (yield from _sum(tally)) - listed,
+        shown,
+        sum(tally.groups.values()) - sum(count for _, count in shown),
         tally.missing,
-        len(values) if question.distinct else 0,
+        values if question.distinct else 0,
         [Stretch(start, tally.counts[n], grouped[n], distinct[n]) for n, start in order],
         tally.spelled,
     )
@@ -95,12 +93,12 @@ def _check_buckets(tally: Tally, groups: int) -> None:
         raise RefusedError(PROTOCOL_ERROR, "interval_seconds", issue, allowed=allowed)
 
 
-def _grouped(tally: Tally, shown: list[tuple[str, Group]]) -> Steps[list[dict[str, int]]]:
+def _grouped(tally: Tally, shown: list[tuple[str, int]]) -> Steps[list[dict[str, int]]]:
     """Return, by the number of the bucket, the counts of the values that are shown."""
     grouped: list[dict[str, int]] = [{} for _ in tally.counts]
-    for value, group in shown:
-        numbers, counts = group.spread[::2], group.spread[1::2]
-        for number, count in zip(numbers, counts, strict=True):
+    for value, _ in shown:
+        spread = tally.spreads.get(value, array("I"))
+        for number, count in zip(spread[::2], spread[1::2], strict=True):
             grouped[number][value] = grouped[number].get(value, 0) + count
         yield
     return grouped
@@ -108,23 +106,11 @@ def _grouped(tally: Tally, shown: list[tuple[str, Group]]) -> Steps[list[dict[st
 
 def _distinct(tally: Tally) -> Steps[Counter[int]]:
     """Return, by the number of the bucket, how many different values are in it."""
-    found = Counter[int]()
-    if tally.question.distinct == tally.question.group_by:
-        spreads: Iterable[array[int]] = (group.spread[::2] for group in tally.groups.values())
-    else:
-        spreads = iter(tally.distinct.values())
-    remaining = iter(spreads)
+    if tally.question.distinct != tally.question.group_by:
+        return Counter({number: len(values) for number, values in tally.touched.items()})
+    found, remaining = Counter[int](), iter(tally.spreads.values())
     while some := list(islice(remaining, _SUMMED)):
         for spread in some:
-            found.update(set(spread))
+            found.update(set(spread[::2]))
         yield
     return found
-
-
-def _sum(tally: Tally) -> Steps[int]:
-    """Return the sum of the counts of all values."""
-    total, remaining = 0, iter(tally.groups.values())
-    while some := list(islice(remaining, _SUMMED)):
-        total += sum(group.count for group in some)
-        yield
-    return total

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from heapq import nsmallest
-from itertools import chain, islice
+from itertools import chain, count, islice
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from msgspec import Struct
 from pyroaring import BitMap
 
 from livelog.index.analysis.calendar import Span, buckets, coarser
-from livelog.index.analysis.values import COUNTED, FEW, Lists, Reading, Values
+from livelog.index.analysis.values import FEW, Lists, Reading, Values
 from livelog.index.plan import Steps
 from livelog.index.timeindex import TimeIndex
 from livelog.index.where.fields import compared_as_id
@@ -39,13 +40,22 @@ MAX_VALUE_BYTES = 32 << 20
 
 _VALUE_BYTES = 150
 _WALKED = 32
-"""Buckets that are made in one step, and lists that are counted by bucket."""
+"""Buckets that are made in one step."""
 
-_STRAYS = 1024
+_COUNTED = 128
+"""Lists that are counted in one step."""
+
+_SPREAD = 8
+"""Short lists that are divided into buckets in one step."""
+
+_CELLS = 500
+"""Buckets in which the matches of a value are counted in one step."""
+
+_STRAYS = 64
 """Strays that are assigned to their buckets in one step."""
 
-_UNITED = 256
-"""Lists that are united in one step."""
+_MERGED = 4096
+"""Numbers of values that are translated in one step."""
 
 _PACKED = 500
 """Values that are packed, or looked at, in one step."""
@@ -86,19 +96,6 @@ class Part(NamedTuple):
     """Return the place of a position among all messages, which is above 0."""
 
 
-class Group:
-    """A value, and the matches that have it."""
-
-    __slots__ = ("count", "newest", "spread")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.newest = 0
-        """Place of the newest of them; 0 if it is not known."""
-        self.spread = array("I")
-        """Numbers of buckets, each followed by the count in it."""
-
-
 class Counts(Struct, array_like=True):
     """A tally on its way between processes."""
 
@@ -111,6 +108,7 @@ class Counts(Struct, array_like=True):
     groups: list[bytes]
     """Some hundreds of values in each, lest the server take them in one piece."""
     distinct: list[bytes]
+    touched: dict[int, bytes]
     spelled: dict[str, str]
 
 
@@ -120,6 +118,7 @@ _Listed = tuple[str, int, BitMap]
 _Packed = list[tuple[str, int, bytes]]
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Packed)
+_names_decoder = msgspec.msgpack.Decoder(list[str])
 
 
 class Tally:
@@ -133,15 +132,22 @@ class Tally:
         """Microseconds; more than was asked for once there are too many buckets."""
         self.too_many = ""
         """The parameter whose field has too many values; empty without."""
-        self.groups: dict[str, Group] = {}
-        self.distinct: dict[str, array[int]] = {}
-        """Value of the field in `distinct` → numbers of the buckets it is in."""
+        self.groups: dict[str, int] = {}
+        """Value → number of matches."""
+        self.newest: dict[str, int] = {}
+        """Value → place of the newest match, of those that may be shown and spelled in two ways."""
         self.spelled: dict[str, str] = {}
-        """Value of a group → how its newest message spells it, where that is known."""
+        """Value → how its newest message spells it, where that is known."""
+        self.distinct: dict[str, int] = {}
+        """Values of the field in `distinct`, numbered as they come."""
+        self.spreads: dict[str, array[int]] = {}
+        """Value of a group → numbers of buckets, each followed by the matches in it."""
+        self.touched: dict[int, BitMap] = {}
+        """Number of a bucket → numbers of the values in `distinct` that occur in it."""
+        self.counts: list[int] = []
+        """Matches in each bucket, by its number."""
         self._numbers: dict[int, int] = {}
         """Start of a bucket → its number."""
-        self.counts: list[int] = []
-        """Matches in each bucket."""
         self._bucket = buckets(self.interval, question.zone) if self.interval else None
         self._room = dict.fromkeys(question.fields, MAX_VALUE_BYTES)
 
@@ -149,6 +155,11 @@ class Tally:
     def is_too_fine(self) -> bool:
         """Tell whether there are too many buckets of the length that was asked for."""
         return self.interval != self.question.interval
+
+    @property
+    def is_spread(self) -> bool:
+        """Tell whether values are counted by bucket."""
+        return bool(self.interval) and not self.is_too_fine
 
     def starts(self) -> list[int]:
         """Return the starts of the buckets, in the order of their numbers."""
@@ -164,22 +175,21 @@ class Tally:
             values = None if times is None or len(found) <= FEW else part.values(field)
             if values is not None:
                 known[field] = values
-        reading = Reading([field for field in question.fields if field not in known])
-        if reading.lists or (times is None and self.interval):
+        unknown = [field for field in question.fields if field not in known]
+        reading = Reading(unknown, timed=times is None)
+        if unknown or (times is None and self.interval):
             yield from reading.read(part.messages(found))
-            found = BitMap(reading.times)
-            times = TimeIndex.of_few(reading.times) if times is None else times
+            found = reading.found
+        if times is None:
+            times = TimeIndex.of_few(reading.times or {})
         self.total += len(found)
         cells = _Cells(found)
-        if self._bucket and times is not None:
+        if self._bucket:
             yield from self._over_time(times, found, cells)
         for field in question.fields:
             lists = known[field] if field in known else reading.lists[field].items()
             if field == question.group_by:
-                # Of what is read, the newest message is known at once.
-                place = part.place if field in reading.lists and question.spells else None
-                listed = yield from self._count_groups(lists, found, cells, place)
-                self._note_newest(listed, found, part.place)
+                yield from self._count_groups(lists, found, cells, part.place)
             else:
                 yield from self._count_distinct(lists, found, cells)
             if self.too_many:
@@ -196,7 +206,7 @@ class Tally:
             behind = times.first_at(span.end, position)
             inside = regular & BitMap(range(position, behind))
             self.counts[number] += len(inside)
-            cells.add_run(number, inside)
+            cells.add_run(number, position, behind, inside)
             position = regular.next_set_bit(behind) if behind <= last else behind
             if number % _WALKED == 0:
                 yield
@@ -204,8 +214,6 @@ class Tally:
         while some := list(islice(remaining, _STRAYS)):
             cells.add_strays(self._divided(times, some))
             yield
-        if not self.is_too_fine:
-            yield from cells.number()
 
     def _divided(self, times: TimeIndex, positions: list[int]) -> dict[int, list[int]]:
         """Divide strays into buckets."""
@@ -237,88 +245,102 @@ class Tally:
         self.interval = coarser(self.interval)
         self._bucket = buckets(self.interval, self.question.zone)
         self._numbers, self.counts = {}, []
-        for start, count in counts.items():
+        for start, matches in counts.items():
             _, number = self._numbered(start)  # which may make them longer still
-            self.counts[number] += count
+            self.counts[number] += matches
 
     def _count_groups(
-        self, lists: Lists, found: BitMap, cells: _Cells, place: Callable[[int], int] | None
-    ) -> Steps[list[_Listed]]:
-        """Count the matches of each value; return the values in the most, with their lists."""
-        covered, united, counted = BitMap(), list[BitMap](), list[_Listed]()
-        over_time = bool(self.interval) and not self.is_too_fine
-        for number, (value, positions) in enumerate(lists):
-            united.append(positions)
-            if len(united) == _UNITED:
-                covered, united = BitMap.union(covered, *united), []
-                counted = self._most(counted)
-                yield
-            count = positions.intersection_cardinality(found)
-            if count and (group := self._group(value)) is not None:
-                group.count += count
-                group.newest = place(positions.max()) if place else 0
-                counted.append((value, group.count, positions))
-                if over_time:
-                    group.spread.extend(cells.spread(positions))
-            if number % (_WALKED if over_time else COUNTED) == 0:
-                yield
-        self.missing += found.difference_cardinality(BitMap.union(covered, *united))
-        return self._most(counted)
-
-    def _note_newest(
-        self, listed: list[_Listed], found: BitMap, place: Callable[[int], int]
-    ) -> None:
-        """Note the newest message of values that may be shown, if it tells how they are spelled."""
-        if not self.question.spells:
-            return
-        for value, _, positions in listed:
+        self, lists: Lists, found: BitMap, cells: _Cells, place: Callable[[int], int]
+    ) -> Steps[None]:
+        covered, most, remaining = BitMap(), list[_Listed](), iter(lists)
+        groups = self.groups
+        while some := list(islice(remaining, _COUNTED)):
+            covered = BitMap.union(covered, *[positions for _, positions in some])
+            counted = [
+                (value, matches, positions)
+                for value, positions in some
+                if (matches := positions.intersection_cardinality(found))
+            ]
+            fresh = [value for value, _, _ in counted if value not in groups]
+            if not self._has_room("group_by", fresh):
+                return
+            for value, matches, _ in counted:
+                groups[value] = groups.get(value, 0) + matches
+            if self.question.spells:
+                most = self._most(most, counted)
+            yield
+            if self.is_spread:
+                yield from _spread(counted, cells, self.spreads)
+        self.missing += found.difference_cardinality(covered)
+        for value, _, positions in most:
             inside = positions & found
-            self.groups[value].newest = place(inside.max()) if inside else 0
+            self.newest[value] = place(inside.max()) if inside else 0
 
-    def _most(self, counted: list[_Listed]) -> list[_Listed]:
-        limit = self.question.limit
-        return counted if len(counted) <= limit else nsmallest(limit, counted, key=_in_order)
+    def _most(self, most: list[_Listed], counted: list[_Listed]) -> list[_Listed]:
+        """Return the values in the most matches so far; the newest of the others is not known."""
+        for value, _, _ in counted:
+            self.newest.pop(value, None)
+        listed = [(value, self.groups[value], positions) for value, _, positions in counted]
+        return nsmallest(self.question.limit, most + listed, key=_in_order)
 
-    def _group(self, value: str) -> Group | None:
-        group = self.groups.get(value)
-        if group is None and self._has_room("group_by", self.question.group_by, value):
-            group = self.groups[value] = Group()
-        return group
-
-    def _has_room(self, parameter: str, field: str, value: str) -> bool:
-        self._room[field] -= len(value) + _VALUE_BYTES
+    def _has_room(self, parameter: str, values: list[str]) -> bool:
+        """Take room for new values, and tell whether there was any."""
+        field = self.question.group_by if parameter == "group_by" else self.question.distinct
+        self._room[field] -= sum(map(len, values)) + _VALUE_BYTES * len(values)
         if self._room[field] < 0:
             self.too_many = parameter
         return not self.too_many
 
     def _count_distinct(self, lists: Lists, found: BitMap, cells: _Cells) -> Steps[None]:
-        over_time = bool(self.interval) and not self.is_too_fine
-        for number, (value, positions) in enumerate(lists):
-            if positions.intersect(found):
-                known = self._known(value)
-                if known is None:
-                    return
-                if over_time:
-                    known.extend(cells.touched(positions))
-            if number % (_WALKED if over_time else COUNTED) == 0:
+        remaining = iter(lists)
+        while some := list(islice(remaining, _COUNTED)):
+            counted = [one for one in some if one[1].intersect(found)]
+            if not self._add_distinct([value for value, _ in counted]):
+                return
+            yield
+            if self.is_spread:
+                numbered = [(self.distinct[value], positions) for value, positions in counted]
+                yield from self._touch(numbered, cells)
+
+    def _add_distinct(self, values: list[str]) -> bool:
+        """Number new values; return False if there is no room for them."""
+        fresh = [value for value in values if value not in self.distinct]
+        self.distinct.update(zip(fresh, count(len(self.distinct))))
+        return self._has_room("distinct", fresh)
+
+    def _touch(self, numbered: list[tuple[int, BitMap]], cells: _Cells) -> Steps[None]:
+        """Note the buckets in which values have matches."""
+        narrow = [one for one in numbered if len(one[1]) < len(cells)]
+        if narrow:
+            if not cells.are_numbered:
+                yield from cells.number()
+            touched: dict[int, list[int]] = {}
+            for value, positions in narrow:
+                for number in set(cells.picked(positions)):
+                    touched.setdefault(number, []).append(value)
+                yield
+            self._add_touched(touched)
+        wide = [one for one in numbered if len(one[1]) >= len(cells)]
+        for some in cells.batches if wide else ():
+            for number, cell in some:
+                inside = [value for value, positions in wide if positions.intersect(cell)]
+                self._add_touched({number: inside})
                 yield
 
-    def _known(self, value: str) -> array[int] | None:
-        known = self.distinct.get(value)
-        if known is None and self._has_room("distinct", self.question.distinct, value):
-            known = self.distinct[value] = array("I")
-        return known
+    def _add_touched(self, touched: Mapping[int, Iterable[int]]) -> None:
+        for number, values in touched.items():
+            self.touched.setdefault(number, BitMap()).update(values)
 
     # Between processes.
 
     def packed(self) -> Steps[Counts]:
         """Pack it, in steps."""
-        groups, distinct = list[bytes](), list[bytes]()
-        values = ((v, one.count, one.spread.tobytes()) for v, one in self.groups.items())
-        yield from _pack(values, groups)
-        yield from _pack(
-            ((v, 0, spread.tobytes()) for v, spread in self.distinct.items()), distinct
-        )
+        groups = yield from _pack(self.groups, self.spreads)
+        distinct, remaining = list[bytes](), iter(list(self.distinct))
+        while some := list(islice(remaining, _PACKED)):
+            distinct.append(_encoder.encode(some))
+            yield
+        touched = {number: values.serialize() for number, values in self.touched.items()}
         return Counts(
             self.total,
             self.missing,
@@ -328,6 +350,7 @@ class Tally:
             self.too_many,
             groups,
             distinct,
+            touched,
             self.spelled,
         )
 
@@ -339,42 +362,49 @@ class Tally:
         while self.interval < other.interval:
             self.coarsen()
         numbers: list[int] = []
-        for start, count in zip(other.starts, other.counts, strict=True):
+        for start, matches in zip(other.starts, other.counts, strict=True):
             _, number = self._numbered(start)
-            self.counts[number] += count
+            self.counts[number] += matches
             numbers.append(number)
-        over_time = not self.is_too_fine
-
         for packed in other.groups:
-            for value, count, spread in _decoder.decode(packed):
-                group = self._group(value)
-                if group is None:
-                    return
-                if not group.count and value in other.spelled:
-                    self.spelled[value] = other.spelled[value]
-                group.count += count
-                if over_time:
-                    pairs = array("I", spread)
-                    pairs[::2] = _translated(pairs[::2], numbers)
-                    group.spread.extend(pairs)
+            self._merge_groups(_decoder.decode(packed), other.spelled, numbers)
             yield
+        yield from self._merge_distinct(other, numbers)
+
+    def _merge_groups(self, some: _Packed, spelled: dict[str, str], numbers: list[int]) -> None:
+        fresh = [value for value, _, _ in some if value not in self.groups]
+        self.spelled |= {value: spelled[value] for value in fresh if value in spelled}
+        if not self._has_room("group_by", fresh):
+            return
+        for value, matches, spread in some:
+            self.groups[value] = self.groups.get(value, 0) + matches
+            if spread and self.is_spread:
+                pairs = array("I", spread)
+                pairs[::2] = array("I", map(numbers.__getitem__, pairs[::2]))
+                self.spreads.setdefault(value, array("I")).extend(pairs)
+
+    def _merge_distinct(self, other: Counts, numbers: list[int]) -> Steps[None]:
+        values: list[int] = []  # the number that each of the other's values has here
         for packed in other.distinct:
-            for value, _, spread in _decoder.decode(packed):
-                known = self._known(value)
-                if known is None:
-                    return
-                if over_time:
-                    known.extend(_translated(array("I", spread), numbers))
+            some = _names_decoder.decode(packed)
+            if not self._add_distinct(some):
+                return
+            values += [self.distinct[value] for value in some]
             yield
+        for number, touched in other.touched.items() if self.is_spread else ():
+            remaining = iter(BitMap.deserialize(touched))
+            while part := list(islice(remaining, _MERGED)):
+                self._add_touched({numbers[number]: [values[value] for value in part]})
+                yield
 
     def spell(self, read: Callable[[int], bytes]) -> Steps[None]:
         """Note how the newest messages spell the values that may be shown, in steps.
 
         `read` returns the message at a place, empty if there is none.
         """
-        for value, group in (yield from self.most()):
-            if group.newest:
-                self.note_spelling(value, read(group.newest))
+        for value, _ in (yield from self.most()):
+            if self.newest.get(value):
+                self.note_spelling(value, read(self.newest[value]))
             yield
 
     def note_spelling(self, value: str, payload: bytes) -> None:
@@ -382,27 +412,46 @@ class Tally:
         if payload:
             self.spelled[value] = Values(self.question.group_by).spelling(payload, value)
 
-    def most(self) -> Steps[list[tuple[str, Group]]]:
-        """Return the values in the most messages, in steps."""
-        best, remaining = list[tuple[str, int, Group]](), iter(list(self.groups.items()))
-        while some := [(v, one.count, one) for v, one in islice(remaining, _PACKED)]:
+    def most(self) -> Steps[list[tuple[str, int]]]:
+        """Return the values in the most messages and their counts, in steps."""
+        best, remaining = list[tuple[str, int]](), iter(list(self.groups.items()))
+        while some := list(islice(remaining, _PACKED)):
             best = nsmallest(self.question.limit, best + some, key=_in_order)
             yield
-        return [(value, group) for value, _, group in best]
+        return best
 
 
-def _translated(numbers: array[int], into: list[int]) -> array[int]:
-    return array("I", map(into.__getitem__, numbers))
-
-
-def _in_order(counted: tuple[str, int, object]) -> tuple[int, str]:
+def _in_order(counted: tuple[str, int] | _Listed) -> tuple[int, str]:
     return -counted[1], counted[0]
 
 
-def _pack(values: Iterator[tuple[str, int, bytes]], into: list[bytes]) -> Steps[None]:
-    while some := list(islice(values, _PACKED)):
-        into.append(_encoder.encode(some))
+def _spread(counted: list[_Listed], cells: _Cells, into: dict[str, array[int]]) -> Steps[None]:
+    """Note the matches of values in each bucket."""
+    for number, (value, matches, positions) in enumerate(counted):
+        known = into.get(value)
+        if known is None:
+            known = into[value] = array("I")
+        if matches < len(cells):
+            if not cells.are_numbered:
+                yield from cells.number()
+            known.extend(chain.from_iterable(Counter(cells.picked(positions)).items()))
+            if number % _SPREAD == 0:
+                yield
+            continue
+        for some in cells.batches:
+            counts = [(n, positions.intersection_cardinality(cell)) for n, cell in some]
+            known.extend(chain.from_iterable([one for one in counts if one[1]]))
+            if number % _SPREAD == 0 or len(some) == _CELLS:
+                yield
+
+
+def _pack(counts: dict[str, int], spreads: dict[str, array[int]]) -> Steps[list[bytes]]:
+    packed, remaining, none = list[bytes](), iter(counts.items()), array("I")
+    while some := list(islice(remaining, _PACKED)):
+        rows = [(value, count, spreads.get(value, none).tobytes()) for value, count in some]
+        packed.append(_encoder.encode(rows))
         yield
+    return packed
 
 
 class _Cells:
@@ -412,15 +461,20 @@ class _Cells:
         self._found = found
         self._cells: dict[int, BitMap] = {}
         self._runs: list[tuple[int, int, int]] = []
-        """Bucket, and the first and last of its matches that are no strays."""
+        """Number of a bucket, its first position and that behind it, but for strays."""
         self._strays: list[dict[int, list[int]]] = []
         self._base = 0
         self._numbers = array("H")
         """Numbers of the buckets by position, from the base on."""
+        self.are_numbered = False
+        """Buckets can be looked up by position."""
 
-    def add_run(self, number: int, inside: BitMap) -> None:
-        """Add the matches in a bucket that are no strays."""
-        self._runs.append((number, inside.min(), inside.max()))
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def add_run(self, number: int, first: int, end: int, inside: BitMap) -> None:
+        """Add the matches in a bucket that are no strays: those `inside`, from `first` to `end`."""
+        self._runs.append((number, first, end))
         self._cells[number] = inside
 
     def add_strays(self, places: dict[int, list[int]]) -> None:
@@ -430,41 +484,31 @@ class _Cells:
             known = self._cells.setdefault(number, BitMap())
             self._cells[number] = known | BitMap(strays)
 
+    @cached_property
+    def batches(self) -> list[list[tuple[int, BitMap]]]:
+        """Numbers and matches of the buckets, some for each step. Made once all are added."""
+        cells = list(self._cells.items())
+        return [cells[at : at + _CELLS] for at in range(0, len(cells), _CELLS)]
+
     def number(self) -> Steps[None]:
         """Prepare to look up buckets by position."""
-        if not self._found:
-            return
-        self._base = self._found.min()
-        self._numbers = array("H", bytes(2 * (self._found.max() + 1 - self._base)))
-        for done, (number, first, last) in enumerate(self._runs):
-            run = array("H", [number]) * (last + 1 - first)
-            self._numbers[first - self._base : last + 1 - self._base] = run
+        self._base, end = self._found.min(), self._found.max() + 1
+        numbers = array("H")
+        for done, (number, first, behind) in enumerate(self._runs):
+            # What lies between two buckets is not looked up; the last may end behind the matches.
+            numbers.extend(array("H", [0]) * (first - self._base - len(numbers)))
+            numbers.extend(array("H", [number]) * (min(behind, end) - first))
             if done % _WALKED == 0:
                 yield
+        numbers.extend(array("H", [0]) * (end - self._base - len(numbers)))
         for places in self._strays:
+            yield
             for number, strays in places.items():
                 for position in strays:
-                    self._numbers[position - self._base] = number
-            yield
+                    numbers[position - self._base] = number
+        self._numbers, self.are_numbered = numbers, True
 
-    def spread(self, positions: BitMap) -> Iterator[int]:
-        """Yield the numbers of the buckets with some of `positions`, each followed by the count."""
-        if len(positions) < len(self._cells):
-            yield from chain.from_iterable(Counter(self._picked(positions)).items())
-            return
-        for number, cell in self._cells.items():
-            count = positions.intersection_cardinality(cell)
-            if count:
-                yield number
-                yield count
-
-    def touched(self, positions: BitMap) -> Iterable[int]:
-        """Return the numbers of the buckets with some of `positions`."""
-        if len(positions) < len(self._cells):
-            return set(self._picked(positions))
-        return [n for n, cell in self._cells.items() if positions.intersect(cell)]
-
-    def _picked(self, positions: BitMap) -> tuple[int, ...]:
+    def picked(self, positions: BitMap) -> tuple[int, ...]:
         """Return the number of the bucket of each match among `positions`."""
         inside = (positions & self._found).shift(-self._base)
         if len(inside) < 2:  # `itemgetter` of one gives no tuple

@@ -93,11 +93,13 @@ class Values:
 class Reading:
     """The values of fields in messages that are read."""
 
-    def __init__(self, fields: Iterable[str]) -> None:
+    def __init__(self, fields: Iterable[str], *, timed: bool = False) -> None:
         self.lists: dict[str, dict[str, BitMap]] = {field: {} for field in fields}
         """Field → value → positions of the messages that have it."""
-        self.times: dict[int, int] = {}
-        """Position → timestamp in microseconds since 1970."""
+        self.times: dict[int, int] | None = {} if timed else None
+        """Position → timestamp in microseconds since 1970, if it is wanted."""
+        self.found = BitMap()
+        """Positions of the messages that were there."""
         self._values = {field: Values(field) for field in self.lists}
 
     def read(self, messages: Iterable[tuple[int, bytes]]) -> Steps[None]:
@@ -108,10 +110,15 @@ class Reading:
             yield
 
     def _add(self, position: int, message: AnyMessage) -> None:
-        self.times[position] = parse_moment(message.timestamp or "", "timestamp")
-        for field, found in self.lists.items():
+        self.found.add(position)
+        if self.times is not None:
+            self.times[position] = parse_moment(message.timestamp or "", "timestamp")
+        for field, lists in self.lists.items():
             for value in self._values[field].of(message):
-                found.setdefault(value, BitMap()).add(position)
+                positions = lists.get(value)
+                if positions is None:
+                    positions = lists[value] = BitMap()
+                positions.add(position)
 
 
 def counts(source: Source, field: str, among: BitMap, read: Read) -> Steps[dict[str, int]]:
