@@ -70,9 +70,9 @@ class Page:
 class Analysis:
     """Counts of messages, as `analyze` returns them.
 
-    >>> counts = Analysis(total=3, groups=[Group(value="general", count=2)], missing=1)
-    >>> counts.groups[0].count
-    2
+    >>> counts = Analysis(total=3, missing=1)
+    >>> counts.missing
+    1
     """
 
     total: int

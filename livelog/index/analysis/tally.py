@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from heapq import nsmallest
 from itertools import chain, count, islice
@@ -319,17 +319,22 @@ class Tally:
                 for number in set(cells.picked(positions)):
                     touched.setdefault(number, []).append(value)
                 yield
-            self._add_touched(touched)
+            for done, (number, inside) in enumerate(touched.items()):
+                self._add_touched(number, inside)
+                if done % _WALKED == 0:
+                    yield
         wide = [one for one in numbered if len(one[1]) >= len(cells)]
         for some in cells.batches if wide else ():
             for number, cell in some:
                 inside = [value for value, positions in wide if positions.intersect(cell)]
-                self._add_touched({number: inside})
+                self._add_touched(number, inside)
                 yield
 
-    def _add_touched(self, touched: Mapping[int, Iterable[int]]) -> None:
-        for number, values in touched.items():
-            self.touched.setdefault(number, BitMap()).update(values)
+    def _add_touched(self, number: int, values: list[int]) -> None:
+        known = self.touched.get(number)
+        if known is None:
+            known = self.touched[number] = BitMap()
+        known.update(values)
 
     # Between processes.
 
@@ -394,7 +399,7 @@ class Tally:
         for number, touched in other.touched.items() if self.is_spread else ():
             remaining = iter(BitMap.deserialize(touched))
             while part := list(islice(remaining, _MERGED)):
-                self._add_touched({numbers[number]: [values[value] for value in part]})
+                self._add_touched(numbers[number], [values[value] for value in part])
                 yield
 
     def spell(self, read: Callable[[int], bytes]) -> Steps[None]:
