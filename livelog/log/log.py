@@ -311,7 +311,7 @@ class Log:
         await interleaved(tally.spell(self._window.at))
         found = await interleaved(answer(tally))
         await self._spell(tally, found, query, owner)
-        if found.bytes > max_bytes:
+        if found.size > max_bytes:
             issue = f"makes an answer of more than {max_bytes} bytes"
             raise RefusedError(PROTOCOL_ERROR, "limit", issue, allowed="a lower one, or less often")
         return found._replace(incomplete=incomplete)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, UnsetType
 from livelog.auth.principal import Principal
 from livelog.budget.memory import PAGE_BYTES, SMALL_BYTES
 from livelog.budget.owner import Owner
-from livelog.budget.slices import long_step
+from livelog.budget.slices import interleaved, long_step
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.analysis.answer import Answer, Stretch
 from livelog.index.analysis.calendar import SECOND, buckets
@@ -142,9 +142,7 @@ async def analyze(
     question = _question(command)
     query = compile_query(principal, command.filters, now=now)
     found = await log.analyze(query, question, owner, max_bytes)
-    if found.bytes > SMALL_BYTES:
-        await long_step()
-    return _analysis(question, query, found)
+    return await interleaved(_analysis(question, query, found))
 
 
 def _question(command: Analyze) -> Question:
@@ -159,7 +157,8 @@ def _question(command: Analyze) -> Question:
     return Question(interval=interval, zone=zone, limit=command.limit, **fields)
 
 
-def _analysis(question: Question, query: Query, found: Answer) -> Analysis:
+def _analysis(question: Question, query: Query, found: Answer) -> Generator[None, None, Analysis]:
+    """Make the event in steps, since it may have twenty thousand counts."""
     shown = {value: found.spelled.get(value, value) for value, _ in found.groups}
     event = Analysis(total_count=found.total, incomplete=found.incomplete or UNSET, **_where(query))
     if question.group_by:
@@ -168,7 +167,10 @@ def _analysis(question: Question, query: Query, found: Answer) -> Analysis:
     if question.distinct:
         event.distinct = found.distinct
     if question.interval:
-        event.buckets = [_bucket(question, stretch, shown) for stretch in found.stretches]
+        event.buckets = []
+        for stretch in found.stretches:
+            event.buckets.append(_bucket(question, stretch, shown))
+            yield
     return event
 
 

@@ -1,4 +1,4 @@
-"""What a tally comes to: the values in the most messages, and the buckets in their order."""
+"""The result of a tally: the values in the most messages, and the buckets in their order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _SUMMED = 500
 """Values that are summed up in one step."""
 
 _CELL_BYTES = 24
-"""Bytes of a value in an answer besides its text."""
+_BUCKET_BYTES = 80
+"""Bytes of a value in an answer besides its text, and of a bucket."""
 
 
 class Stretch(NamedTuple):
@@ -42,14 +43,9 @@ class Answer(NamedTuple):
     """In the order of time."""
     spelled: dict[str, str]
     """Value → how its newest message spells it, where the two differ or might."""
+    size: int
+    """Bytes of the answer as JSON, about."""
     incomplete: bool = False
-
-    @property
-    def bytes(self) -> int:
-        """Size of the answer as JSON, about."""
-        size = {value: len(value.encode()) + _CELL_BYTES for value, _ in self.groups}
-        cells = sum(size[value] for stretch in self.stretches for value in stretch.groups)
-        return sum(size.values()) + cells + 4 * _CELL_BYTES * len(self.stretches)
 
 
 def answer(tally: Tally) -> Steps[Answer]:
@@ -58,7 +54,7 @@ def answer(tally: Tally) -> Steps[Answer]:
     shown = yield from tally.most()
     _check_values(tally)
     _check_buckets(tally, len(shown))
-    grouped = yield from _grouped(tally, shown)
+    grouped, size = yield from _grouped(tally, shown)
     distinct = Counter[int]()
     if question.distinct and question.interval:
         distinct = yield from _distinct(tally)
@@ -72,6 +68,7 @@ def answer(tally: Tally) -> Steps[Answer]:
         values if question.distinct else 0,
         [Stretch(start, tally.counts[n], grouped[n], distinct[n]) for n, start in order],
         tally.spelled,
+        size,
     )
 
 
@@ -93,15 +90,17 @@ def _check_buckets(tally: Tally, groups: int) -> None:
         raise RefusedError(PROTOCOL_ERROR, "interval_seconds", issue, allowed=allowed)
 
 
-def _grouped(tally: Tally, shown: list[tuple[str, int]]) -> Steps[list[dict[str, int]]]:
-    """Return, by the number of the bucket, the counts of the values that are shown."""
+def _grouped(tally: Tally, shown: list[tuple[str, int]]) -> Steps[tuple[list[dict[str, int]], int]]:
+    """Return, by the number of the bucket, the counts of the values shown; and all their bytes."""
     grouped: list[dict[str, int]] = [{} for _ in tally.counts]
+    size = _BUCKET_BYTES * len(grouped)
     for value, _ in shown:
         spread = tally.spreads.get(value, array("I"))
         for number, count in zip(spread[::2], spread[1::2], strict=True):
             grouped[number][value] = grouped[number].get(value, 0) + count
+        size += (len(value.encode()) + _CELL_BYTES) * (1 + len(spread) // 2)
         yield
-    return grouped
+    return grouped, size
 
 
 def _distinct(tally: Tally) -> Steps[Counter[int]]:

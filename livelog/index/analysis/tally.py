@@ -62,7 +62,7 @@ _PACKED = 500
 
 
 class Question(Struct, frozen=True, array_like=True):
-    """What is to be counted; names of fields are those that `values.field_named` returns."""
+    """A question to be answered by counting; its fields are named as `values.field_named` does."""
 
     group_by: str = ""
     distinct: str = ""
@@ -371,6 +371,8 @@ class Tally:
             _, number = self._numbered(start)
             self.counts[number] += matches
             numbers.append(number)
+            if number % _WALKED == 0:
+                yield
         for packed in other.groups:
             self._merge_groups(_decoder.decode(packed), other.spelled, numbers)
             yield
