@@ -78,8 +78,8 @@ def make_parser(name: str) -> options.Parser:
     parser.add_argument(
         "--interval",
         type=_interval,
-        metavar="LENGTH",
-        help="Count over time, in stretches of this length: 30s, 5m, 1h, 1d.",
+        metavar="SECONDS",
+        help="Count over time, in stretches of this many seconds, or of 5m, 1h, 1d.",
     )
     parser.add_argument(
         "--timezone",

@@ -36,7 +36,7 @@ MAX_CELLS = 20_000
 """Buckets in an answer, and values times buckets."""
 
 MAX_VALUE_BYTES = 32 << 20
-"""Memory for the values of one field, with `_VALUE_BYTES` for each."""
+"""Memory for the values of one field, with `_VALUE_BYTES` for each, and for their buckets."""
 
 _VALUE_BYTES = 150
 _WALKED = 32
@@ -270,7 +270,7 @@ class Tally:
                 most = self._most(most, counted)
             yield
             if self.is_spread:
-                yield from _spread(counted, cells, self.spreads)
+                yield from self._spread(counted, cells)
         self.missing += found.difference_cardinality(covered)
         for value, _, positions in most:
             inside = positions & found
@@ -282,6 +282,25 @@ class Tally:
             self.newest.pop(value, None)
         listed = [(value, self.groups[value], positions) for value, _, positions in counted]
         return nsmallest(self.question.limit, most + listed, key=_in_order)
+
+    def _spread(self, counted: list[_Listed], cells: _Cells) -> Steps[None]:
+        """Note the matches of values in each bucket."""
+        for done, (value, matches, positions) in enumerate(counted):
+            spread = self.spreads.setdefault(value, array("I"))
+            before = len(spread)
+            if matches < len(cells):
+                if not cells.are_numbered:
+                    yield from cells.number()
+                spread.extend(chain.from_iterable(Counter(cells.picked(positions)).items()))
+            else:
+                for some in cells.batches:
+                    counts = [(n, positions.intersection_cardinality(cell)) for n, cell in some]
+                    spread.extend(chain.from_iterable([one for one in counts if one[1]]))
+                    if len(some) == _CELLS:
+                        yield
+            self._room[self.question.group_by] -= spread.itemsize * (len(spread) - before)
+            if done % _SPREAD == 0:
+                yield
 
     def _has_room(self, parameter: str, values: list[str]) -> bool:
         """Take room for new values, and tell whether there was any."""
@@ -430,26 +449,6 @@ class Tally:
 
 def _in_order(counted: tuple[str, int] | _Listed) -> tuple[int, str]:
     return -counted[1], counted[0]
-
-
-def _spread(counted: list[_Listed], cells: _Cells, into: dict[str, array[int]]) -> Steps[None]:
-    """Note the matches of values in each bucket."""
-    for number, (value, matches, positions) in enumerate(counted):
-        known = into.get(value)
-        if known is None:
-            known = into[value] = array("I")
-        if matches < len(cells):
-            if not cells.are_numbered:
-                yield from cells.number()
-            known.extend(chain.from_iterable(Counter(cells.picked(positions)).items()))
-            if number % _SPREAD == 0:
-                yield
-            continue
-        for some in cells.batches:
-            counts = [(n, positions.intersection_cardinality(cell)) for n, cell in some]
-            known.extend(chain.from_iterable([one for one in counts if one[1]]))
-            if number % _SPREAD == 0 or len(some) == _CELLS:
-                yield
 
 
 def _pack(counts: dict[str, int], spreads: dict[str, array[int]]) -> Steps[list[bytes]]:
