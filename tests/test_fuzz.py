@@ -290,6 +290,7 @@ def check_event(payload: bytes) -> None:
             "unsubscribed",
             "history",
             "search_results",
+            "analysis",
             "pong",
             "published",
             "rate_limit",
