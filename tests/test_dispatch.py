@@ -220,6 +220,7 @@ async def test_an_error_names_what_would_have_been_allowed() -> None:
             "unsubscribe",
             "get_history",
             "search",
+            "analyze",
             "ping",
             "publish",
             "authenticate",

@@ -46,7 +46,16 @@ anything = st.recursive(
 commands = st.fixed_dictionaries(
     {
         "action": st.sampled_from(
-            ["subscribe", "unsubscribe", "get_history", "search", "ping", "publish", "authenticate"]
+            [
+                "subscribe",
+                "unsubscribe",
+                "get_history",
+                "search",
+                "analyze",
+                "ping",
+                "publish",
+                "authenticate",
+            ]
         )
         | texts
     },
@@ -70,6 +79,10 @@ commands = st.fixed_dictionaries(
         "limit": st.integers(0, 1001) | anything,
         "offset": st.integers(-1, 10) | anything,
         "query": texts,
+        "group_by": st.sampled_from(["type", "channel", "metadata.level"]) | anything,
+        "distinct": st.sampled_from(["user_id", "author_id"]) | anything,
+        "interval_seconds": st.sampled_from([1, 3600]) | anything,
+        "timezone": st.just("Europe/Berlin") | anything,
         "request_id": texts | st.integers() | anything,
         "message": st.sampled_from([*SAMPLES, user()])
         | st.builds(
@@ -277,6 +290,7 @@ def check_event(payload: bytes) -> None:
             "unsubscribed",
             "history",
             "search_results",
+            "analysis",
             "pong",
             "published",
             "rate_limit",

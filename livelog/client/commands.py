@@ -67,6 +67,12 @@ def search(query: str | None, filters: FilterArgument, limit: int, offset: int) 
     return {"action": "search", **words, **page}
 
 
+def analyze(filters: FilterArgument, **question: str | int | None) -> Command:
+    """Build an `analyze`; of `question`, the fields of the command, what is not None is given."""
+    given = {name: value for name, value in question.items() if value is not None}
+    return {"action": "analyze", "filters": plain(filters), **given}
+
+
 def names(types: Sequence[str] | str) -> Sequence[str]:
     """Return the message types as a sequence; one type may stand alone."""
     return [types] if isinstance(types, str) else types

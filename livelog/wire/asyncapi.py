@@ -15,6 +15,7 @@ from typing import Any, get_args
 import msgspec
 
 from livelog.wire.commands import (
+    Analyze,
     AnyCommand,
     Authenticate,
     GetHistory,
@@ -25,6 +26,7 @@ from livelog.wire.commands import (
     Unsubscribe,
 )
 from livelog.wire.events import (
+    Analysis,
     AnyEvent,
     Authenticated,
     Connected,
@@ -49,6 +51,7 @@ _ANSWERS: dict[type, type] = {
     Unsubscribe: Unsubscribed,
     GetHistory: History,
     Search: SearchResults,
+    Analyze: Analysis,
     Ping: Pong,
     Publish: Published,
     Authenticate: Authenticated,

@@ -127,6 +127,46 @@ class SearchResults(Event, kw_only=True, tag="search_results"):
     where_ast: dict[str, Any] | UnsetType = UNSET
 
 
+class Group(Struct, kw_only=True):
+    """A value of a field, and the number of messages that have it."""
+
+    value: str
+    """As the newest of the messages has it."""
+    count: int
+
+
+class Bucket(Struct, kw_only=True, omit_defaults=True):
+    """A stretch of time with messages, and their number."""
+
+    start: str
+    count: int
+    groups: dict[str, int] | UnsetType = UNSET
+    """Value → number of messages, of the values in `groups` of the answer that occur."""
+    distinct: int | UnsetType = UNSET
+
+
+class Analysis(Event, kw_only=True, tag="analysis"):
+    """The counts that `analyze` asked for."""
+
+    total_count: int
+    """Number of messages that match."""
+    groups: list[Group] | UnsetType = UNSET
+    """The values of `group_by` in the most messages, those in most first."""
+    others: int | UnsetType = UNSET
+    """Sum of the counts of all other values."""
+    missing: int | UnsetType = UNSET
+    """Number of messages without a value. One with several is counted for each of them."""
+    distinct: int | UnsetType = UNSET
+    """Number of different values of the field in `distinct`."""
+    buckets: list[Bucket] | UnsetType = UNSET
+    """The stretches of time with messages, oldest first; all others have none."""
+    incomplete: bool | UnsetType = UNSET
+    """True if the store did not answer in time: the newest messages alone are counted."""
+    where: str | UnsetType = UNSET
+    """As in `history`."""
+    where_ast: dict[str, Any] | UnsetType = UNSET
+
+
 class Gap(Event, kw_only=True, tag="gap"):
     """Messages after `from` and up to `to` are no longer stored; later ones follow.
 
@@ -186,6 +226,7 @@ AnyEvent = (
     | Pong
     | History
     | SearchResults
+    | Analysis
     | Gap
     | RateLimit
     | Error

@@ -5,6 +5,7 @@ export type Command =
   | UnsubscribeCommand
   | GetHistoryCommand
   | SearchCommand
+  | AnalyzeCommand
   | PingCommand
   | PublishCommand
   | AuthenticateCommand;
@@ -19,6 +20,7 @@ export type ServerEvent =
   | PongEvent
   | HistoryEvent
   | SearchResultsEvent
+  | AnalysisEvent
   | GapEvent
   | RateLimitEvent
   | ErrorEvent
@@ -99,6 +101,18 @@ export interface SearchCommand {
   limit?: number;
   offset?: number;
   filters?: Filters;
+}
+
+/** Ask for exact counts of past messages: by the values of a field, over time, or both. */
+export interface AnalyzeCommand {
+  action: "analyze";
+  request_id?: string | number;
+  filters?: Filters;
+  group_by?: string;
+  limit?: number;
+  interval_seconds?: number;
+  timezone?: string;
+  distinct?: string;
 }
 
 /** Ask for a `pong`. */
@@ -319,6 +333,35 @@ export interface SearchResultsEvent {
   incomplete?: boolean;
   where?: string;
   where_ast?: Record<string, unknown>;
+}
+
+/** The counts that `analyze` asked for. */
+export interface AnalysisEvent {
+  action: "analysis";
+  request_id?: string | number;
+  total_count: number;
+  groups?: Group[];
+  others?: number;
+  missing?: number;
+  distinct?: number;
+  buckets?: Bucket[];
+  incomplete?: boolean;
+  where?: string;
+  where_ast?: Record<string, unknown>;
+}
+
+/** A value of a field, and the number of messages that have it. */
+export interface Group {
+  value: string;
+  count: number;
+}
+
+/** A stretch of time with messages, and their number. */
+export interface Bucket {
+  start: string;
+  count: number;
+  groups?: Record<string, number>;
+  distinct?: number;
 }
 
 /** Messages after `from` and up to `to` are no longer stored; later ones follow. */
