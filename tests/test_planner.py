@@ -18,7 +18,7 @@ from msgspec import structs, to_builtins
 
 from livelog.fanout.audience import Reader
 from livelog.fanout.hub import Hub
-from livelog.index import plan, positions, postings
+from livelog.index import keys, numbers, plan, positions, postings, terms
 from livelog.index.index import Index
 from livelog.index.paging import Span
 from livelog.index.query import NOTHING, Query, Subscription, compile_query
@@ -43,6 +43,14 @@ def small_bounds(request: pytest.FixtureRequest) -> Iterator[None]:
         patch.setattr(postings, "_READY_FROM", 4)
         patch.setattr(postings, "_GRAIN", 2)
         patch.setattr(positions, "RARE", 3)
+        patch.setattr(keys, "_JOINED", 2)
+        patch.setattr(numbers, "_BLOCK", 4)
+        patch.setattr(numbers, "_JOINED", 1)
+        if request.param == 2:  # not everything has a key
+            patch.setattr(terms, "MAX_KEYS", 3)
+            patch.setattr(numbers, "MAX_PATHS", 1)
+        patch.setattr(segment, "_READ_FIRST", 1)
+        patch.setattr(segment, "_READ_AT_ONCE", 2)
         patch.setattr(segment, "_JOINED_FROM", 2)
         patch.setattr(segment, "_TERMS_PER_QUERY", 3)
         patch.setattr(segments, "_INDEXED_PER_STEP", 1)

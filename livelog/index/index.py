@@ -70,15 +70,16 @@ class Index:
         """Index `record` at the next position, in steps; it is found once the last is made."""
         position = self.end
         self._types[record.type].add(position)
-        if len(record.keys) <= _GRAIN:  # nearly every message
-            self._keys.add(record.keys, position)
+        keys: Collection[str] = record.keys
+        if left := self._numbers.add(record.numbers, position):
+            keys = {*keys, *(cut(path.partition(".")[0]) for path in left)}
+        if len(keys) <= _GRAIN:  # nearly every message
+            self._keys.add(keys, position)
         else:
-            remaining = iter(record.keys)
+            remaining = iter(keys)
             while some := list(islice(remaining, _GRAIN)):
                 self._keys.add(some, position)
                 yield
-        for path in self._numbers.add(record.numbers, position):
-            self._keys.add([cut(path.partition(".")[0])], position)
         yield from self._words.adding(set(record.text.split()), position)
         self._times.add(record.time)
         self.end += 1

@@ -247,7 +247,7 @@ class Numbers:
         for path, value in numbers:
             values = self._of.get(path)
             if values is None:
-                if len(self._of) >= MAX_PATHS:
+                if "." in path and len(self._of) >= MAX_PATHS:
                     left.add(path)
                     continue
                 values = self._of[path] = Values()
