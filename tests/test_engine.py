@@ -59,7 +59,7 @@ class Sink:
 
 def draft(id: str, author: str = "u1", named: bool = True) -> Draft:
     payload = b'{"type":"user","id":"%b","user_id":"%b"}' % (id.encode(), author.encode())
-    return Draft(id, "user", 0, (), "", payload, named)
+    return Draft(id, "user", 0, (), "", (), payload, named)
 
 
 def seqs_at(moments: Sequence[float], head: int = BEGAN) -> list[int]:

@@ -11,6 +11,8 @@ from livelog.auth.principal import ANYBODY
 from livelog.index.plan import finish
 from livelog.index.query import Query, Subscription, compile_query
 from livelog.index.terms import key, terms
+from livelog.index.where.expression import ALL
+from livelog.index.where.parser import parse
 from livelog.log import window as window_module
 from livelog.log.ingest import convert
 from livelog.log.window import Window
@@ -22,6 +24,12 @@ WORDS = ["dragon", "dragonmaster", "lair", "drag", "on", "ancient", "x1", "été
 PARTS = [*WORDS, "rag", "ai", "ß", "ss", "1", "zz", "dr"]
 USERS = ["user_1", "user_2", "user_3"]
 
+WHERE = [
+    *("metadata.n:>=3", "metadata.n:1..4 OR metadata.n:true", "-metadata.n:>9007199254740992"),
+    *("metadata.n:0.5", "metadata.note:*", "metadata.note:x*", "-metadata.note:a*", "metadata:*"),
+    *("metadata.channel:general", "data.text:*", "author_id:user_1 -metadata.n:*"),
+]
+
 contents = st.lists(st.sampled_from(WORDS), max_size=5).map(" ".join)
 messages = st.one_of(
     st.fixed_dictionaries(
@@ -30,7 +38,14 @@ messages = st.one_of(
             "user_id": st.sampled_from(USERS),
             "username": st.sampled_from(WORDS),
             "content": contents,
-            "metadata": st.sampled_from([{}, {"channel": "general"}, {"channel": "trade"}]),
+            "metadata": st.fixed_dictionaries(
+                {},
+                optional={
+                    "channel": st.sampled_from(["general", "trade", ["general"]]),
+                    "n": st.integers(0, 6) | st.sampled_from([2**53, 2**53 + 1, 0.5, True]),
+                    "note": st.sampled_from(["red", "x" * 65]) | st.uuids().map(str),
+                },
+            ),
         }
     ),
     st.fixed_dictionaries(
@@ -54,6 +69,7 @@ queries = st.builds(
     phrases=st.lists(phrases, max_size=2).map(tuple),
     date_from=st.integers(0, 30),
     date_to=st.integers(0, 40),
+    where=st.sampled_from([ALL, *(parse(where, 0.0) for where in WHERE)]),
 )
 
 

@@ -18,7 +18,7 @@ from msgspec import structs, to_builtins
 
 from livelog.fanout.audience import Reader
 from livelog.fanout.hub import Hub
-from livelog.index import plan, postings
+from livelog.index import keys, numbers, plan, positions, postings, terms
 from livelog.index.index import Index
 from livelog.index.paging import Span
 from livelog.index.query import NOTHING, Query, Subscription, compile_query
@@ -42,7 +42,15 @@ def small_bounds(request: pytest.FixtureRequest) -> Iterator[None]:
         patch.setattr(plan, "_FEW", request.param)
         patch.setattr(postings, "_READY_FROM", 4)
         patch.setattr(postings, "_GRAIN", 2)
-        patch.setattr(postings, "_RARE", 3)
+        patch.setattr(positions, "RARE", 3)
+        patch.setattr(keys, "_JOINED", 2)
+        patch.setattr(numbers, "_BLOCK", 4)
+        patch.setattr(numbers, "_JOINED", 1)
+        if request.param == 2:  # not everything has a key
+            patch.setattr(terms, "MAX_KEYS", 3)
+            patch.setattr(numbers, "MAX_PATHS", 1)
+        patch.setattr(segment, "_READ_FIRST", 1)
+        patch.setattr(segment, "_READ_AT_ONCE", 2)
         patch.setattr(segment, "_JOINED_FROM", 2)
         patch.setattr(segment, "_TERMS_PER_QUERY", 3)
         patch.setattr(segments, "_INDEXED_PER_STEP", 1)
@@ -242,12 +250,22 @@ READ = {
     '"red dragon"': 100,
     "gat*": 100,
     "author_id:u2 OR participants.username:Bob OR leader_id:50": 0,
-    "author_id:u1 gate": 100,
-    "metadata.level:>3": 200,
-    "metadata.level:>3 gate": 100,
-    "-(gate metadata.level:>3)": 100,
-    "gate OR metadata.level:>3": 100,
-    "channel:trade (metadata.level:5 OR dragon)": 50,
+    "author_id:u1 gate": 0,
+    "metadata.level:>3": 0,
+    "metadata.level:>3 gate": 0,
+    "-(gate metadata.level:>3)": 0,
+    "gate OR metadata.level:>3": 0,
+    "channel:trade (metadata.level:5 OR dragon)": 0,
+    "metadata.level:* -metadata.channel:gen*": 0,
+    "channel:* user_badge:* OR metadata.class:mage": 0,
+    "metadata.note:long*": 100,
+    "metadata.note:short": 0,
+    "content:*": 0,
+    "content:gate": 200,
+    "type:us* raid_name:* OR type:*": 0,
+    "metadata.at:>2020-01-01": 100,
+    "metadata.big:>9007199254740993": 1,
+    "metadata.big:>9007199254740990": 0,
 }
 """Expression → the number of messages that are read to answer it, of those below."""
 
@@ -261,7 +279,13 @@ def test_only_what_lookups_leave_open_is_read(where: str) -> None:
             "user_id": "u1",
             "username": "Ann",
             "content": content,
-            "metadata": {"channel": ["general", "trade"][number % 2], "level": number % 10},
+            "metadata": {
+                "channel": ["general", "trade"][number % 2],
+                "level": number % 10,
+                "note": ["short", "long" * 20][number % 2],
+                "at": ["never", "2025-12-03"][number % 2],
+                "big": 2**53 + 1 if number == 7 else number,
+            },
         }
         for number, content in enumerate(contents)
     ]

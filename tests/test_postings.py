@@ -14,7 +14,7 @@ import pytest
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from pyroaring import BitMap
 
-from livelog.index import postings
+from livelog.index import positions, postings
 from livelog.index.ngrams import NGrams, matching
 from livelog.index.plan import finish
 from livelog.index.postings import Postings
@@ -27,8 +27,8 @@ def small_bounds() -> Iterator[None]:
         patch.setattr(postings, "_GRAIN", 2)
         patch.setattr(postings, "_ENTERED", 2)
         patch.setattr(postings, "_JOINED", 3)
-        patch.setattr(postings, "_ADDED", 4)
-        patch.setattr(postings, "_RARE", 3)
+        patch.setattr(positions, "_ADDED", 4)
+        patch.setattr(positions, "RARE", 3)
         patch.setattr(postings, "_MAX_LETTERS", 4)
         patch.setattr(postings, "_OVERLAP", 2)
         yield

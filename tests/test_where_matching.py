@@ -6,6 +6,7 @@ It knows only JSON: of the expression, and of the message as it is delivered.
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,14 +37,22 @@ def everywhere(value: Any, path: list[str]) -> list[Any]:
         return [found for element in value for found in everywhere(element, path)]
     if not path:
         return [value]
-    return everywhere(value[path[0]], path[1:]) if path[0] in (value or {}) else []
+    if not isinstance(value, dict) or path[0] not in value:
+        return []
+    return everywhere(value[path[0]], path[1:])
 
 
 def values(message: Json, name: str) -> list[Any]:
     if name == "author_id":
         return [message[field] for field in ("from_user_id", "user_id") if field in message]
-    path = name.split(".")
-    return everywhere(message, path)
+    return everywhere(message, [segment(one) for one in SEGMENTS.findall(name)])
+
+
+SEGMENTS = re.compile(r'"(?:[^"\\]|\\.)*"|[^.]+', re.DOTALL)
+
+
+def segment(written: str) -> str:
+    return re.sub(r"\\(.)", r"\1", written[1:-1], flags=re.DOTALL) if written[0] == '"' else written
 
 
 def has(value: Any) -> bool:
@@ -63,9 +72,9 @@ def moment(text: Any, end: bool = False) -> datetime | None:
 
 def equal(name: str, value: Any, wanted: Any) -> bool:
     if isinstance(value, str):
-        text = {True: "true", False: "false"}.get(wanted, wanted) if wanted in (0, 1) else wanted
-        return compared(name, value) == compared(name, str(text))
-    return type(wanted) is not str and (value is wanted or (is_number(value) and value == wanted))
+        text = str(wanted).lower() if isinstance(wanted, bool) else str(wanted)
+        return compared(name, value) == compared(name, text)
+    return value is wanted if isinstance(wanted, bool) else is_number(value) and value == wanted
 
 
 def is_number(value: Any) -> bool:

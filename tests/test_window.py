@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from collections.abc import Collection
 from typing import Any
 
 import hypothesis.strategies as st
@@ -15,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from livelog.auth.principal import ANYBODY
 from livelog.index.index import Index
-from livelog.index.plan import finish
+from livelog.index.plan import Steps, finish
 from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
 from livelog.log import window as window_module
 from livelog.log.window import Matches, Window
@@ -374,11 +373,11 @@ class Failing(Index):
 
     fails = 0
 
-    def _add_keys(self, keys: Collection[str], position: int) -> None:
+    def adding(self, record: Record) -> Steps[None]:
         if Failing.fails:
             Failing.fails -= 1
             raise MemoryError
-        super()._add_keys(keys, position)
+        return super().adding(record)
 
 
 @pytest.mark.parametrize("failures", [1, 2, 3])

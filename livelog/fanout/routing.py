@@ -21,18 +21,11 @@ from typing import NamedTuple, TypeVar
 
 from livelog.fanout.audience import Audience, Reader, Route
 from livelog.index.query import EVERYTHING, Query, Subscription
+from livelog.index.terms import reader
 from livelog.index.text import Phrase as Words
 from livelog.index.text import occurs
-from livelog.index.where.expression import (
-    And,
-    Begins,
-    Equals,
-    Expression,
-    Or,
-    Phrase,
-    Word,
-)
-from livelog.index.where.lookup import required_term
+from livelog.index.where.expression import Begins, Leaf, Phrase, Word
+from livelog.index.where.lookup import required, required_keys
 from livelog.index.where.matching import Recorded, Subject
 from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
@@ -48,18 +41,24 @@ _GRAIN = 2048
 
 # Terms have the form `field=value`; the fewer messages share a value, the fewer candidates.
 _MOST_SELECTIVE_FIRST = (
+    reader(""),
+    "author_id=",
     "user_id=",
     "username=",
     "raid_id=",
     "party_id=",
     "guild_id=",
+    "",  # all other paths
     "event=",
     "channel=",
     "status=",
     "severity=",
     "server=",
 )
-_USER = "user_id="
+_PERSONAL = ("user_id=", reader(""))
+"""Beginnings of the terms that differ from user to user."""
+
+_RANKS = {start: rank for rank, start in enumerate(_MOST_SELECTIVE_FIRST)}
 _ALL = frozenset([""])
 _UNFILTERED = {name: EVERYTHING.of_type(name) for name in TYPES}
 _NO_AUDIENCES: frozenset[Audience] = frozenset()
@@ -181,7 +180,7 @@ class Routing:
         found: set[Reader] = set()
         if self._by_user:
             for term in record.keys:
-                if term.startswith(_USER):
+                if term.startswith(_PERSONAL):
                     found |= self._by_user.get((record.type, term), _NO_READERS)
         return found
 
@@ -248,7 +247,7 @@ def _personal(query: Query) -> str | None:
 
     Of several it is the last, which is that of the principal.
     """
-    return next((term for term in reversed(query.keys) if term.startswith(_USER)), None)
+    return next((term for term in reversed(query.keys) if term.startswith(_PERSONAL)), None)
 
 
 def _routes(query: Query) -> Terms:
@@ -257,26 +256,19 @@ def _routes(query: Query) -> Terms:
     The term of all messages is "".
     """
     words = [word for phrase in query.phrases for word in phrase]
-    found = [*({term} for term in query.keys), _letters(words), _required(query.where), _ALL]
+    found = [*({term} for term in query.keys), _letters(words)]
+    found += [required(query.where, _required, _rank), _ALL]
     return min((frozenset(terms) for terms in found if terms is not None), key=_rank)
 
 
-def _required(node: Expression) -> Terms | None:
-    """Return such terms for an expression; None if there is no other than ""."""
-    match node:
-        case And(items):
-            each = (terms for item in items if (terms := _required(item)) is not None)
-            return min(each, key=_rank, default=None)
-        case Or(items):
-            known = [terms for item in items if (terms := _required(item)) is not None]
-            return frozenset[str]().union(*known) if len(known) == len(items) else None
+def _required(leaf: Leaf) -> Terms | None:
+    """Return such terms for a condition of an expression; None if there is no other than ""."""
+    match leaf:
         case Word(word) | Begins(word):
             return _letters([word])
         case Phrase(words):
             return _letters(words)
-        case Equals() if (term := required_term(node)) is not None:
-            return frozenset([term])
-    return None
+    return required_keys(leaf)
 
 
 def _letters(words: Iterable[str]) -> Terms | None:
@@ -291,7 +283,7 @@ def _rank(terms: Terms) -> int:
 
 
 def _rank_of(term: str) -> int:
+    if len(term) <= _GRAM:
+        return len(_MOST_SELECTIVE_FIRST) + (not term)
     field, equals, _ = term.partition("=")
-    if equals:
-        return _MOST_SELECTIVE_FIRST.index(field + equals)
-    return len(_MOST_SELECTIVE_FIRST) + (not term)
+    return _RANKS.get(field + equals, _RANKS[""])

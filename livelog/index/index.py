@@ -9,26 +9,30 @@ generators that pause after each small step. It is a `plan.Source`: `plan.find` 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from heapq import merge
 from itertools import islice
+from operator import itemgetter
 from typing import Final
 
 from pyroaring import BitMap
 
-from livelog.index.ngrams import MAX_QUEUED, Roomy
+from livelog.index.keys import Keys
+from livelog.index.ngrams import MAX_QUEUED
+from livelog.index.numbers import Numbers, Piece
+from livelog.index.paths import cut, long_key
 from livelog.index.plan import Steps, finish
-from livelog.index.postings import Postings, shifted
-from livelog.index.terms import field_of
+from livelog.index.positions import shifted
+from livelog.index.postings import Postings
 from livelog.index.timeindex import TimeIndex
 from livelog.wire.commands import KEY_FILTERS
 from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
 
 _GRAIN = 256
-"""Keys that are handled in one step: about a tenth of a millisecond."""
+"""Keys that are added in one step: about a tenth of a millisecond."""
 
-_KEY_BYTES = 500
 _POSITION_BYTES = 2
-"""Memory of a key, and of a position in a bitmap of keys or types."""
+"""Memory of a position in a bitmap of types."""
 
 _NOTHING: Final = BitMap()
 
@@ -44,14 +48,10 @@ class Index:
         self.start = first
         self.end = first
         self._types: dict[MessageType, BitMap] = {name: BitMap() for name in TYPES}
-        self._keys: dict[str, BitMap] = {}
-        self._of_field: dict[str, dict[str, None]] = {}
-        """Field → its keys."""
+        self._keys = Keys()
+        self._numbers = Numbers()
         self._words = Postings(max_queued)
         self._times = TimeIndex(first)
-        self._key_count = 0
-        """Positions of all keys together."""
-        self._roomy = Roomy()
 
     def __len__(self) -> int:
         return self.end - self.start
@@ -60,9 +60,8 @@ class Index:
     def memory(self) -> int:
         """Bytes of memory, nearly; forgotten positions count until they are swept."""
         span = len(self._times)
-        keys = len(self._keys) * _KEY_BYTES + self._key_count * _POSITION_BYTES
-        types = span * _POSITION_BYTES
-        return types + keys + self._times.memory + self._words.memory(span)
+        fields = self._keys.memory + self._numbers.memory
+        return span * _POSITION_BYTES + fields + self._times.memory + self._words.memory(span)
 
     def add(self, record: Record) -> None:
         """Index `record` at the next position, in one piece."""
@@ -72,25 +71,19 @@ class Index:
         """Index `record` at the next position, in steps; it is found once the last is made."""
         position = self.end
         self._types[record.type].add(position)
-        if len(record.keys) <= _GRAIN:  # nearly every message
-            self._add_keys(record.keys, position)
+        keys: Collection[str] = record.keys
+        if left := self._numbers.add(record.numbers, position):
+            keys = {*keys, *(cut(path.partition(".")[0]) for path in left)}
+        if len(keys) <= _GRAIN:  # nearly every message
+            self._keys.add(keys, position)
         else:
-            remaining = iter(record.keys)
+            remaining = iter(keys)
             while some := list(islice(remaining, _GRAIN)):
-                self._add_keys(some, position)
+                self._keys.add(some, position)
                 yield
         yield from self._words.adding(set(record.text.split()), position)
         self._times.add(record.time)
         self.end += 1
-
-    def _add_keys(self, keys: Collection[str], position: int) -> None:
-        for key in keys:
-            postings = self._keys.get(key)
-            if postings is None:
-                postings = self._keys[key] = BitMap()
-                self._of_field.setdefault(field_of(key), {})[key] = None
-            postings.add(position)
-        self._key_count += len(keys)
 
     def forget_before(self, start: int) -> None:
         """Forget the positions below `start`, also those that have not been added yet."""
@@ -110,7 +103,19 @@ class Index:
 
     def of_key(self, key: str) -> BitMap:
         """Positions of the messages with a key."""
-        return self._keys.get(key, _NOTHING)
+        return self._keys.of(key) or _NOTHING
+
+    def with_keys(self, first: str, stop: str) -> Steps[BitMap]:
+        """Positions of the messages with a key from `first` to before `stop`, in steps."""
+        return self._keys.between(first, stop)
+
+    def with_numbers(self, path: str, low: float, high: float) -> Steps[BitMap]:
+        """Positions of the messages with a number at a path from `low` to `high`, in steps."""
+        return self._numbers.between(path, low, high)
+
+    def with_any_number(self, path: str) -> Steps[BitMap]:
+        """Positions of the messages with a number at a path or one in it, in steps."""
+        return self._numbers.below(path)
 
     def between(self, first: int, last: int) -> BitMap:
         """Positions of the messages with a timestamp from `first` to `last`, both included."""
@@ -129,29 +134,39 @@ class Index:
         """Iterate over the values of a field and their positions; None if some are not indexed."""
         if field == "type":
             return iter(list(self._types.items()))
-        if field not in KEY_FILTERS:
+        if field not in KEY_FILTERS or self._keys.of(long_key(field)):
             return None
-        skipped = len(field) + 1
-        keys = list(self._of_field.get(field, ()))  # one may come or go meanwhile
-        return ((key[skipped:], self._keys.get(key, _NOTHING)) for key in keys)
+        return self._keys.beginning(f"{field}=")
 
     @property
     def keys(self) -> int:
         """Number of distinct keys."""
         return len(self._keys)
 
+    @property
+    def memory_of_numbers(self) -> int:
+        """Bytes of memory that the numbers take, nearly."""
+        return self._numbers.memory
+
     def vocabulary(self) -> Collection[str]:
         """Return every word that occurs."""
         return self._words.words()
 
-    def postings(self) -> Iterator[tuple[str, BitMap]]:
-        """Iterate over every term and its positions, types as `type=name`, in order of the terms.
+    def words(self) -> Iterator[tuple[str, BitMap]]:
+        """Iterate over every word and its positions, in order of the words.
 
-        To sort them takes about a microsecond a term, in one piece.
+        To sort them takes about a microsecond a word, in one piece.
         """
-        lists = {f"type={name}": found for name, found in self._types.items() if found} | self._keys
-        for term in sorted([*lists, *self._words.words()]):
-            yield term, lists[term] if term in lists else self._words.of(term)
+        return ((word, self._words.of(word)) for word in sorted(self._words.words()))
+
+    def terms(self) -> Iterator[tuple[str, BitMap]]:
+        """Iterate over every key and its positions, types as `type=name`, in order of the keys."""
+        types = [(f"type={name}", found) for name, found in self._types.items() if found]
+        return merge(self._keys.items(), sorted(types, key=itemgetter(0)), key=itemgetter(0))
+
+    def pieces(self) -> Iterator[tuple[str, Piece]]:
+        """Iterate over all numbers, in pieces, in the order of their paths."""
+        return self._numbers.pieces()
 
     def renumbered(self) -> Index:
         """Return the same index with positions counted from the oldest one that is kept.
@@ -163,11 +178,8 @@ class Index:
         fresh = Index()
         fresh.end = self.end - distance
         fresh._types = {name: shifted(bitmap, distance) for name, bitmap in self._types.items()}
-        keys = ((key, shifted(bitmap, distance)) for key, bitmap in self._keys.items())
-        fresh._keys = {key: bitmap for key, bitmap in keys if bitmap}
-        for key in fresh._keys:
-            fresh._of_field.setdefault(field_of(key), {})[key] = None
-        fresh._key_count = sum(map(len, fresh._keys.values()))
+        fresh._keys = self._keys.renumbered(distance)
+        fresh._numbers = self._numbers.renumbered(distance)
         fresh._words = self._words.renumbered(distance)
         finish(self._times.sweep(distance))
         fresh._times = self._times.shifted(distance)
@@ -179,31 +191,16 @@ class Index:
         yield from self._times.sweep(start)
         for postings in self._types.values():
             postings.remove_range(0, start)
-        keys = iter(list(self._keys))
-        while some := list(islice(keys, _GRAIN)):
-            for key in some:
-                self._sweep_key(key, start)
-            yield
-        if self._roomy.is_sparse(len(self._keys)):
-            self._keys = dict(self._keys)
-            self._of_field = {field: dict(keys) for field, keys in self._of_field.items()}
+        yield from self._keys.sweep(start)
+        yield from self._numbers.sweep(start)
         yield from self._words.sweep(start)
-
-    def _sweep_key(self, key: str, start: int) -> None:
-        postings = self._keys[key]
-        before = len(postings)
-        postings.remove_range(0, start)
-        self._key_count -= before - len(postings)
-        if not postings:
-            del self._keys[key], self._of_field[field_of(key)][key]
 
     def _check(self) -> None:
         """Assert that each kept position has one type, and that words and times hold."""
         kept = BitMap(range(self.start, self.end))
         assert BitMap.union(*self._types.values()) & kept == kept
         assert sum(len(postings & kept) for postings in self._types.values()) == len(self)
-        assert self._key_count == sum(map(len, self._keys.values()))
-        assert all(self._keys.values())
-        assert {key for keys in self._of_field.values() for key in keys} == self._keys.keys()
+        self._keys._check()
+        self._numbers._check()
         self._words._check(kept)
         self._times._check()

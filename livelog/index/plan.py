@@ -21,8 +21,9 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from pyroaring import BitMap
 
+from livelog.index.paths import behind
 from livelog.index.query import BEGINNING_OF_TIME, END_OF_TIME, Query
-from livelog.index.terms import mentions
+from livelog.index.terms import UNINDEXED, mentions
 from livelog.index.text import Phrase as Words
 from livelog.index.timeindex import TimeIndex
 from livelog.index.where.expression import (
@@ -31,7 +32,6 @@ from livelog.index.where.expression import (
     Equals,
     Exists,
     Expression,
-    Leaf,
     Not,
     Or,
     Phrase,
@@ -40,11 +40,17 @@ from livelog.index.where.expression import (
     Word,
 )
 from livelog.index.where.lookup import (
-    is_indexed,
+    cuts,
+    doubts,
+    equal_keys,
+    has_moments,
+    is_always_there,
     is_quick,
-    required_term,
+    names_of,
+    spans_of,
     term_of,
     times_of,
+    types_named,
     types_with,
 )
 from livelog.index.where.matching import Stored, Test
@@ -53,6 +59,7 @@ from livelog.wire.messages import TYPES, MessageType
 _FEW = 32
 """Candidates up to which reading their text is cheaper than looking up the words of a query."""
 
+FieldLeaf = Equals | Prefix | Exists | Range
 Result = TypeVar("Result")
 Steps = Generator[None, None, Result]
 
@@ -79,6 +86,15 @@ class Source(Protocol):
 
     def between(self, first: int, last: int) -> BitMap:
         """Positions of the messages with a timestamp from `first` to `last`, both included."""
+
+    def with_keys(self, first: str, stop: str) -> Steps[BitMap]:
+        """Positions of the messages with a key from `first` to before `stop`."""
+
+    def with_numbers(self, path: str, low: float, high: float) -> Steps[BitMap]:
+        """Positions of the messages with a number at a path from `low` to `high`, both included."""
+
+    def with_any_number(self, path: str) -> Steps[BitMap]:
+        """Positions of the messages with a number at a path or one in it."""
 
     def containing(self, part: str) -> Steps[BitMap]:
         """Positions of the messages with a word that contains `part`."""
@@ -173,7 +189,7 @@ def _sides(source: Source, node: Expression, within: BitMap, *, words: bool) -> 
                 return (yield from _of_words(source, node, within))
             return Sides(BitMap(), within)
     yield
-    return _of_field(source, node, within)
+    return (yield from _of_field(source, node, within, quick=not words))
 
 
 def _of_words(source: Source, leaf: Word | Begins | Phrase, within: BitMap) -> Steps[Sides]:
@@ -186,23 +202,61 @@ def _of_words(source: Source, leaf: Word | Begins | Phrase, within: BitMap) -> S
     return Sides(BitMap(), found)
 
 
-def _of_field(source: Source, leaf: Leaf, within: BitMap) -> Sides:
+def _of_field(source: Source, leaf: FieldLeaf, within: BitMap, *, quick: bool) -> Steps[Sides]:
+    """Find the sides of a condition on a field; of a `quick` one only what takes one lookup."""
+    types = types_with(leaf.field.partition(".")[0])
+    reads = leaf.field in UNINDEXED or len(within) <= _FEW
     match leaf:
-        case Equals("type", value, False):
-            found = within & _of_types(source, [name for name in TYPES if name == value])
-            return Sides(found, found)
         case Range("timestamp"):
-            found = within & source.between(*times_of(leaf))
-            return Sides(found, found)
-        case Equals() if (term := term_of(leaf)) is not None:
-            found = within & source.of_key(term)
-            return Sides(found, within if leaf.literal else found)
-        case Equals() if (term := required_term(leaf)) is not None:
-            return Sides(BitMap(), within & source.of_key(term))
-        case Equals(field) | Prefix(field) | Exists(field) | Range(field):
-            types = types_with(field.partition(".")[0])
+            return _exactly(within & source.between(*times_of(leaf)))
+        case _ if leaf.field == "type":
+            return _exactly(within & _of_types(source, types_named(leaf)))
+        case Exists(field) if is_always_there(field):
+            return _exactly(within & _of_types(source, types))
+        case _ if (term := term_of(leaf)) is not None:
+            return _exactly(within & source.of_key(term))
+        case _ if reads or (quick and not isinstance(leaf, Equals)):
             return Sides(BitMap(), within & _of_types(source, types))
-    return Sides(BitMap(), within)
+    sure, maybe = BitMap(), BitMap()
+    for name, only in names_of(leaf):
+        found, doubtful = yield from _of_name(source, leaf, name)
+        place = within if only is None else within & _of_types(source, only)
+        sure |= place & (found - doubtful)
+        maybe |= place & (found | doubtful)
+    for key in cuts(leaf.field):
+        maybe |= within & source.of_key(key)
+    return Sides(sure, maybe)
+
+
+def _exactly(found: BitMap) -> Sides:
+    return Sides(found, found)
+
+
+def _of_name(source: Source, leaf: FieldLeaf, name: str) -> Steps[tuple[BitMap, BitMap]]:
+    """Find the positions with a value under a name, and those that have to be read."""
+    found, doubtful = BitMap(), _any_key(source, doubts(leaf, name))
+    match leaf:
+        case Equals():
+            found = _any_key(source, equal_keys(leaf, name))
+        case Prefix(_, prefix):
+            start = f"{name}={prefix}"
+            found |= yield from source.with_keys(start, behind(start))
+        case Exists():
+            for first, stop in ((":", ">"), (".", "/")):
+                found |= yield from source.with_keys(name + first, name + stop)
+            found |= yield from source.with_any_number(name)
+        case Range() if has_moments(leaf):
+            doubtful |= yield from source.with_keys(f"{name}=0", f"{name}=:")
+    spans = spans_of(leaf) if isinstance(leaf, (Equals, Range)) else None
+    if spans is not None:
+        found |= yield from source.with_numbers(name, *spans.sure)
+        if spans.maybe != spans.sure:
+            doubtful |= (yield from source.with_numbers(name, *spans.maybe)) - found
+    return found, doubtful
+
+
+def _any_key(source: Source, keys: Iterable[str]) -> BitMap:
+    return BitMap.union(BitMap(), *map(source.of_key, keys))
 
 
 def _effort(node: Expression) -> int:
@@ -211,7 +265,9 @@ def _effort(node: Expression) -> int:
         return _effort(node.item)
     if isinstance(node, (And, Or)):
         return max(map(_effort, node.items), default=0)
-    return 1 if is_quick(node) else 2 if is_indexed(node) else 3
+    if isinstance(node, (Begins, Phrase)):
+        return 4
+    return 1 if is_quick(node) else 2 if isinstance(node, (Equals, Word)) else 3
 
 
 def finish(steps: Steps[Result]) -> Result:

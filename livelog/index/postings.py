@@ -1,9 +1,5 @@
 """Posting lists: the positions of the messages that each word occurs in.
 
-Most words are rare, and rare positions lie far apart, where a bitmap takes much more memory than
-plain numbers. So the positions of a word begin as an array of numbers of four bytes, and become a
-bitmap once there are many.
-
 A part of a word stands for all the words that contain it, and their posting lists have to be
 joined, which takes milliseconds if they are thousands. So the joined list of each n-gram that
 stands in that many words is kept ready. Every ready list has a *mark*, a single character, and
@@ -17,19 +13,15 @@ them. For that reason, too, an array is a `bytearray` and marks are characters.
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
-from struct import Struct
 
 from pyroaring import BitMap
 
+from livelog.index import positions
 from livelog.index.ngrams import MAX_QUEUED, NGrams, Roomy
 from livelog.index.plan import Steps, finish
-
-_RARE = 384
-"""Positions up to which an array is the smaller form; in a large window they lie far apart."""
+from livelog.index.positions import Positions, bitmap, packed, shifted
 
 _READY_FROM = 2000
 """Words from which on the joined list of an n-gram is kept ready."""
@@ -39,9 +31,6 @@ _GRAIN = 128
 
 _JOINED = 1024
 """Words whose positions are gathered in one step of a search; most have a few."""
-
-_ADDED = 1 << 14
-"""Positions that are added to a bitmap in one step."""
 
 _ENTERED = 32
 """Words that are entered with each message while too many are queued; few bring more new ones."""
@@ -55,9 +44,6 @@ _OVERLAP = 256
 _WORD_BYTES = 280
 _POSITION_BYTES = 4
 """Memory of a word without its n-grams, and of a position."""
-
-_position = Struct("=I")
-Positions = bytearray | BitMap
 
 
 class Postings:
@@ -106,7 +92,7 @@ class Postings:
 
     def _add(self, words: Collection[str], position: int) -> None:
         """Add the newest position to `words`."""
-        known, here = self._of_word, _position.pack(position)
+        known, here = self._of_word, packed(position)
         for word in words:
             places = known.get(word)
             if places is None:
@@ -114,8 +100,8 @@ class Postings:
                 known[word] = bytearray(here)
             elif isinstance(places, bytearray):
                 places += here
-                if len(places) > 4 * _RARE:
-                    known[word] = _bitmap(places)
+                if len(places) > 4 * positions.RARE:
+                    known[word] = bitmap(places)
             else:
                 places.add(position)
         self._count += len(words)
@@ -130,11 +116,11 @@ class Postings:
 
     def items(self) -> Iterator[tuple[str, BitMap]]:
         """Iterate over every word and its positions."""
-        return ((word, _bitmap(places)) for word, places in self._of_word.items())
+        return ((word, bitmap(places)) for word, places in self._of_word.items())
 
     def of(self, word: str) -> BitMap:
         """Return the positions of a word that occurs."""
-        return _bitmap(self._of_word[word])
+        return bitmap(self._of_word[word])
 
     def containing(self, part: str) -> Steps[BitMap]:
         """Join the positions of all words that contain `part`, in steps."""
@@ -169,11 +155,11 @@ class Postings:
 
     def _sweep_word(self, number: int, word: str, start: int) -> None:
         before = self._of_word[word]
-        if isinstance(before, bytearray) and _position.unpack_from(before)[0] >= start:
+        if not positions.begin_before(before, start):
             return  # as most
-        count = _count(before)
-        left = _without(before, start)
-        self._count -= count - _count(left)
+        count = positions.count(before)
+        left = positions.without(before, start)
+        self._count -= count - positions.count(left)
         if left is not before:
             self._of_word[word] = left
         if not left:
@@ -184,11 +170,11 @@ class Postings:
     def renumbered(self, distance: int) -> Postings:
         """Return the same with every position lower by `distance`, without those below 0."""
         fresh = Postings(self._ngrams.max_queued)
-        for word, positions in self.items():
-            left = shifted(positions, distance)
+        for word, places in self.items():
+            left = shifted(places, distance)
             if left:
                 fresh._ngrams.add(word)
-                fresh._of_word[word] = left if len(left) > _RARE else _rare(left)
+                fresh._of_word[word] = positions.smallest(left)
                 fresh._count += len(left)
         while fresh._ngrams.is_behind:
             fresh._enter()
@@ -203,7 +189,7 @@ class Postings:
             if mark is not None:
                 # From now on the word is not joined by number any more, so its positions so far
                 # have to be in the ready list, and later ones have to go there.
-                places = _bitmap(self._of_word[word]) if places is None else places
+                places = bitmap(self._of_word[word]) if places is None else places
                 self._of_mark[mark] |= places
                 self._marks[word] = self._marks.get(word, "") + mark
             elif len(numbers) >= _READY_FROM:
@@ -232,22 +218,13 @@ class Postings:
         joined, remaining = BitMap(), iter(numbers)
         while chosen := list(islice(remaining, _JOINED)):
             found = [*map(self._of_word.__getitem__, self._ngrams.words(chosen))]
-            bitmaps = [one for one in found if type(one) is BitMap]
-            for first in range(0, len(bitmaps), _GRAIN):
-                joined = BitMap.union(joined, *bitmaps[first : first + _GRAIN])
-                yield
-            # Arrays after the bitmaps, since many are added fastest to many; joined as bytes, so
-            # that one call adds them all.
-            rare = array("I", b"".join([one for one in found if type(one) is bytearray]))
-            for first in range(0, len(rare), _ADDED):
-                joined.update(rare[first : first + _ADDED])
-                yield
+            joined = yield from positions.joining(found, joined)
         return joined
 
     def _check(self, kept: BitMap) -> None:
         """Assert that the ready lists are those of their words, within `kept`."""
         self._ngrams._check(self._of_word)
-        assert self._count == sum(map(_count, self._of_word.values()))
+        assert self._count == sum(map(positions.count, self._of_word.values()))
         assert self._marks.keys() <= self._of_word.keys()
         assert sorted(self._ready.values()) == sorted(self._of_mark)
         for gram, mark in self._ready.items():
@@ -256,40 +233,10 @@ class Postings:
             marked = {word for word, marks in self._marks.items() if mark in marks}
             assert marked == set(self._ngrams.words(numbers))
         for places in self._of_word.values():
-            positions = list(_bitmap(places))
-            assert positions == (positions if type(places) is BitMap else list(array("I", places)))
+            positions._check(places)
 
 
 def _pieces(word: str) -> set[str]:
     """Cut a long word so that each part of it of `_OVERLAP` letters stands in one of the pieces."""
     step = _MAX_LETTERS - _OVERLAP
     return {word[at : at + _MAX_LETTERS] for at in range(0, len(word) - _OVERLAP, step)}
-
-
-def _bitmap(places: Positions) -> BitMap:
-    return BitMap(array("I", places)) if isinstance(places, bytearray) else places
-
-
-def _rare(places: BitMap) -> bytearray:
-    return bytearray(array("I", places).tobytes())
-
-
-def _count(places: Positions) -> int:
-    return len(places) // 4 if isinstance(places, bytearray) else len(places)
-
-
-def _without(places: Positions, start: int) -> Positions:
-    """Return `places` from `start` on, as an array or a bitmap according to their number."""
-    if isinstance(places, bytearray):
-        del places[: 4 * bisect_left(array("I", places), start)]
-        return places
-    places.remove_range(0, start)
-    # Only at half the bound, or a word near it would change its form again and again.
-    return _rare(places) if len(places) < _RARE // 2 else places
-
-
-def shifted(positions: BitMap, distance: int) -> BitMap:
-    """Return `positions`, each lower by `distance`, without those that would fall below 0."""
-    kept = positions.copy()
-    kept.remove_range(0, distance)
-    return kept.shift(-distance)

@@ -20,13 +20,13 @@ from msgspec import UNSET, UnsetType
 
 from livelog.auth.principal import Principal
 from livelog.errors import PROTOCOL_ERROR, RefusedError
-from livelog.index.terms import key
+from livelog.index.terms import key, reader
 from livelog.index.text import MAX_WORD, MAX_WORDS, Phrase, occurs, phrases
 from livelog.index.where import expression
 from livelog.index.where.canonical import text as canonical_text
 from livelog.index.where.document import from_json, to_json
-from livelog.index.where.expression import Expression
-from livelog.index.where.lookup import is_quick, requires_term
+from livelog.index.where.expression import Expression, Leaf
+from livelog.index.where.lookup import is_quick, required, term_of
 from livelog.index.where.matching import Recorded, Test, matcher
 from livelog.index.where.parser import parse
 from livelog.wire.commands import KEY_FILTERS, Filters
@@ -93,7 +93,7 @@ class Query:
         """
         if self.phrases or self.where == expression.ALL:
             return bool(self.phrases)
-        return not (is_quick(self.where) and (self.keys or requires_term(self.where)))
+        return not (is_quick(self.where) and (self.keys or self._requires_key))
 
     def fits(self, record: Record) -> bool:
         """Tell whether `record` matches all but the text and `where`, which take longer."""
@@ -104,9 +104,14 @@ class Query:
         return not (record.type == "dm" and self.own is not None and self.own not in record.keys)
 
     @property
+    def _requires_key(self) -> bool:
+        """Tell whether every message that matches `where` has some key."""
+        return required(self.where, _key_of) is not None
+
+    @property
     def own(self) -> str | None:
         """The term that a direct message must have to match; None if it need not have one."""
-        return None if self.reads_as is None else key("user_id", self.reads_as)
+        return None if self.reads_as is None else reader(self.reads_as)
 
     def of_type(self, name: MessageType) -> Query:
         """Return the query for messages of one type alone, where `reads_as` becomes a key.
@@ -116,6 +121,11 @@ class Query:
         own = () if name != "dm" or self.own is None else (self.own,)
         types = _ONLY[name] if name in self.types else _NO_TYPES
         return replace(self, types=types, keys=(*self.keys, *own), reads_as=None)
+
+
+def _key_of(leaf: Leaf) -> frozenset[str] | None:
+    term = term_of(leaf)
+    return None if term is None else frozenset([term])
 
 
 def compile_query(

@@ -76,13 +76,13 @@ class Ingest:
             time = int(now * 1000) * 1000
         else:
             time = parse_moment(message.timestamp, "timestamp")
-        keys, text = yield from finding_terms(message)
+        found = yield from finding_terms(message)
         payload = _encode(message)
         if len(payload) > self._max_bytes:
             issue = f"{len(payload)} bytes, at most {self._max_bytes} are allowed"
             raise RefusedError(MESSAGE_TOO_BIG, "", issue)
         tag = message.__struct_config__.tag
-        draft = Draft(message.id, tag, time, keys, text, payload, named)  # type: ignore[arg-type]  # a tag is a MessageType
+        draft = Draft(message.id, tag, time, *found, payload, named)  # type: ignore[arg-type]  # a tag is a MessageType
         if named:
             _raise(self._engine.refusal(draft))
         return draft

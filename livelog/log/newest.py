@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 
 from livelog.auth.principal import Principal
-from livelog.index.terms import key
+from livelog.index.terms import reader
 from livelog.wire.messages import MessageType
 from livelog.wire.record import Record
 
@@ -51,4 +51,4 @@ class Newest:
 
 
 def _term(principal: Principal) -> str:
-    return key("user_id", principal.id)
+    return reader(principal.id)

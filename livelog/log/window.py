@@ -367,7 +367,7 @@ class Window:
         seq = self._seqs[position - self._base]
         record = _record(seq, self._frames[position])
         if seq in self._unindexable:
-            return msgspec.structs.replace(record, keys=(), text="")
+            return msgspec.structs.replace(record, keys=(), text="", numbers=())
         return record
 
     # Reads.

@@ -22,9 +22,11 @@ class Draft(NamedTuple):
     type: MessageType
     time: int
     keys: tuple[str, ...]
-    """`field=value` for every filter field that the message has a value for."""
+    """`field=value` for every filter field that the message has a value for, and other terms."""
     text: str
     """The searchable text, case-folded."""
+    numbers: tuple[tuple[str, float], ...]
+    """Path and value of every number."""
     payload: bytes
     named: bool = True
     """True when the producer chose the id, so that it may be known already."""
@@ -40,6 +42,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """The message's timestamp in microseconds since 1970."""
     keys: tuple[str, ...]
     text: str
+    numbers: tuple[tuple[str, float], ...]
     frame: bytes
 
     @property
@@ -51,7 +54,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 def place(draft: Draft, seq: int) -> Record:
     """Make the record of `draft` at `seq`: append `seq` to its JSON as last field, and frame it."""
     frame = frames.text(b'%b,"seq":%d}' % (draft.payload[:-1], seq))
-    return Record(seq, draft.id, draft.type, draft.time, draft.keys, draft.text, frame)
+    found = draft.keys, draft.text, draft.numbers
+    return Record(seq, draft.id, draft.type, draft.time, *found, frame)
 
 
 class _Identified(msgspec.Struct):

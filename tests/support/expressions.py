@@ -6,6 +6,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 
+from livelog.index.paths import written
 from livelog.index.text import MAX_WORD, split
 from livelog.index.where.fields import NAMES, ROOTS
 from livelog.wire.timestamps import format_moment, microseconds
@@ -82,6 +83,27 @@ def trees(inner: st.SearchStrategy[Document]) -> st.SearchStrategy[Document]:
 documents = st.recursive(leaves, trees, max_leaves=8)
 """Any expression in JSON that is taken."""
 
+LARGE = [2**53 - 1, 2**53, 2**53 + 1, 2**63, -(2**53) - 1, 10**30, 1e300]
+"""Numbers beyond those that a float has exactly, and next to them."""
+LONG = ["r" * 64, "R" * 65, "\u00ad" * 65 + "Red", "é" * 1100]
+"""Strings that are too long to be keys, and nearly so, before or after they are folded."""
+ODD = ["n", "a=b", "x:true", 'q"u', "a.n", "\0\1", "", "my_id", "channel", "n" * 70]
+"""Names of entries, with the signs that stand in keys."""
+
+_own = st.sampled_from([5, 5.0, 7.5, -0.0, 0, True, False, "5", "true", "Red", "", *LARGE, *LONG])
+_wanted = st.sampled_from([5, 7.5, 0, True, False, "5", "true", "Red", "RED", *LARGE, *LONG[:3]])
+_beginnings = st.sampled_from(["r", "re", "5", "t", "r" * 64, "r" * 65])
+_bounds = st.integers(-1, 9) | st.sampled_from([*LARGE, 7.5, -0.5])
+_places = st.builds(
+    lambda root, path: ".".join([root, *map(written, path)]),
+    st.sampled_from(["metadata", "data", "event_data"]),
+    st.sampled_from([["n"], ["n"], ["n", "n"]]) | st.sampled_from(ODD).map(lambda name: [name]),
+)
+_EXISTING = [
+    *("metadata", "data", "metadata.n", "user_badge", "user_avatar", "channel", "participants"),
+    *("participants.role", "participants.user_id", "status", "id", "content", "read", "author_id"),
+]
+
 # Of the pools that messages are made of, so that there is something to find.
 _found = (
     st.builds(
@@ -95,33 +117,35 @@ _found = (
     | _field(st.sampled_from(["channel", "metadata.channel"]), "eq", channels)
     | _field(st.sampled_from(["raid_id", "data.raid_id"]), "eq", groups)
     | _field(st.just("type"), "eq", st.sampled_from(["user", "dm", "raid"]))
-    | _field(st.sampled_from(["metadata.n", "data.n"]), "eq", st.sampled_from([5, True, "5"]))
-    | _field(st.sampled_from(["username", "metadata.n", "content"]), "prefix", st.just("r"))
-    | _field(
-        st.sampled_from(["metadata", "metadata.n", "user_badge", "channel", "participants"]),
-        "exists",
-        st.just(True),
-    )
-    | _compared(st.sampled_from(["metadata.n", "data.n", "guild_level"]), st.integers(0, 9))
+    | _field(_places, "eq", _wanted)
+    | _field(_places | st.sampled_from(["username", "content"]), "prefix", _beginnings)
+    | _field(_places | st.sampled_from(_EXISTING), "exists", st.just(True))
+    | _compared(_places | st.sampled_from(["guild_level", "status"]), _bounds)
     | _compared(st.sampled_from(["timestamp", "metadata.n"]), instants | dates)
 )
 findable = st.recursive(_found, trees, max_leaves=5)
 """Expressions that many of the messages below match."""
 
-_n = st.sampled_from([5, 5.0, 7.5, True, "5", "Red", None, [3, 8], [[5]], {"n": 5}, [], {}])
+_lists = st.lists(_own | st.none(), max_size=3)
+_n = (
+    _own
+    | st.sampled_from([None, [3, 8], [[5]], {"n": 5}, [], {}, [{"n": "Red"}, {"n": 2**53 + 1}]])
+    | _lists
+    | _lists.map(lambda values: {"n": [{"n": values}, values]})
+)
 
 
-def _with_n(message: Json, value: Any) -> Json:
-    for free in ("metadata", "data"):
+def _with_n(message: Json, name: str, value: Any) -> Json:
+    for free in ("metadata", "data", "event_data"):
         if free in message:
-            message = {**message, free: {**message[free], "n": value}}
+            message = {**message, free: {**message[free], name: value, "n": value}}
     return message
 
 
 def with_values(messages: st.SearchStrategy[Json]) -> st.SearchStrategy[Json]:
-    """Return the messages with an entry `n` of any kind in some of their free objects."""
+    """Return the messages with an entry `n` of any kind in their free objects, and another."""
     dated = instants | dates
-    return st.builds(_with_n, messages, _n | dated)
+    return st.builds(_with_n, messages, st.sampled_from([*ODD, "status"]), _n | dated)
 
 
 SYNTAX = ["AND", "OR", "NOT", "-", "(", ")", ":", "*", '"', "“", ",", "..", ">=", "\\", " ", "/"]

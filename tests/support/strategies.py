@@ -156,9 +156,9 @@ def record(message: Json, seq: int) -> Record:
     """`message` as the log would keep it at `seq`."""
     message = {"id": f"id_{seq}", "timestamp": rfc3339(NOON), **message}
     time = parse_moment(message["timestamp"], "timestamp")
-    keys, text = terms(decoded(message))
+    found = terms(decoded(message))
     payload = msgspec.json.encode(message)  # as the encoder writes it: only what must be escaped
-    return place(Draft(message["id"], message["type"], time, keys, text, payload), seq)
+    return place(Draft(message["id"], message["type"], time, *found, payload), seq)
 
 
 def split(data: bytes) -> list[bytes]:

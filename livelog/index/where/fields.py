@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, get_args
 from msgspec import UNSET
 
 from livelog.auth.principal import AUTHORS
-from livelog.index.terms import FREE_FIELDS, KEY_FIELDS, is_id
-from livelog.index.where.values import QUOTED, QUOTES, quote, unquote
+from livelog.index.paths import SEGMENT, is_id, written
+from livelog.index.terms import FREE_FIELDS, KEY_FIELDS
+from livelog.index.where.values import QUOTED, QUOTES, unquote
 from livelog.wire.commands import KEY_FILTERS
 from livelog.wire.messages import AnyMessage, Participant, RaidMessage
 
@@ -38,12 +39,10 @@ NAMES = tuple(dict.fromkeys(_names()))
 """All names but paths."""
 _KNOWN = frozenset(NAMES)
 
-_SEGMENT = r"[^\W\d][\w-]*+"
-NAME = rf"{_SEGMENT}(?:\.(?:{_SEGMENT}|{QUOTED}))*+"
+NAME = rf"{SEGMENT}(?:\.(?:{SEGMENT}|{QUOTED}))*+"
 """Pattern of a name, for `re.DOTALL`."""
 
-_BARE = re.compile(_SEGMENT)
-_SEGMENTS = re.compile(rf"{_SEGMENT}|{QUOTED}", re.DOTALL)
+_SEGMENTS = re.compile(rf"{SEGMENT}|{QUOTED}", re.DOTALL)
 _NAME = re.compile(NAME, re.DOTALL)
 
 _SUGGESTED_FROM = 6
@@ -79,16 +78,12 @@ def resolve(name: str) -> str | None:
     root = root.lower()
     if not path:
         return root if root in _KNOWN else None
-    return ".".join([root, *map(_written, path)]) if root in ROOTS else None
+    return ".".join([root, *map(written, path)]) if root in ROOTS else None
 
 
 def _segments(name: str) -> list[str]:
     found = _SEGMENTS.findall(name)
     return [unquote(segment) if segment[0] in QUOTES else segment for segment in found]
-
-
-def _written(segment: str) -> str:
-    return segment if _BARE.fullmatch(segment) else quote(segment)
 
 
 def compared_as_id(name: str) -> bool:

@@ -72,7 +72,7 @@ class Row(NamedTuple):
         try:
             return self._record()
         except (ValueError, RefusedError):  # damaged before it had a checksum, if not now
-            return Record(self.seq, "", "system", self.seq, (DAMAGED,), "", b"")
+            return Record(self.seq, "", "system", self.seq, (DAMAGED,), "", (), b"")
 
     def matches(self, query: Query) -> bool:
         """Tell whether it is asked for; a damaged one never is."""

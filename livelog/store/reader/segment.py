@@ -24,19 +24,24 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import chain, groupby, islice
+from math import inf
 from operator import itemgetter
 from typing import NamedTuple
 
 from pyroaring import BitMap
 
 from livelog.index.ngrams import grams, matching
+from livelog.index.numbers import Piece, Values
+from livelog.index.paths import behind, long_key
 from livelog.index.plan import Steps
 from livelog.index.timeindex import TimeIndex
 from livelog.store.database.connection import Connection, Rows, changed
+from livelog.store.reader import pieces
 from livelog.store.reader.cache import Cache
+from livelog.store.reader.pieces import Directory, Row
 from livelog.wire.commands import KEY_FILTERS
 from livelog.wire.messages import TYPES, MessageType
 
@@ -54,19 +59,22 @@ SCHEMA = """
         dropped INTEGER NOT NULL,   -- merged or trimmed: to be deleted, with its posting lists
         times BLOB NOT NULL,        -- of each message, 8 bytes, microseconds since 1970
         vocabulary BLOB NOT NULL,   -- its words, each between line breaks
-        keys BLOB NOT NULL          -- hashes of its keys and types, 8 bytes each, sorted
+        keys BLOB NOT NULL,         -- hashes of its keys and types, 8 bytes each, sorted
+        numbers BLOB NOT NULL       -- directory of its numbers: see `pieces`
     ) STRICT;
     CREATE TABLE posting(
         segment INTEGER NOT NULL,
-        term TEXT NOT NULL,         -- a word, `field=value`, `type=name`, or U+0001 and an n-gram
-        positions BLOB NOT NULL,    -- roaring bitmap
+        term TEXT NOT NULL,         -- a word, or one of the signs below and what follows it
+        place INTEGER NOT NULL,     -- of a key among all of them, in their order; else 0
+        positions BLOB NOT NULL,    -- roaring bitmap, or a piece of numbers
         PRIMARY KEY (segment, term)
     ) STRICT, WITHOUT ROWID;
 """
 """Each BLOB begins with a CRC-32 of what follows and of the place where it stands."""
 
-JOINED = "\x01"
-"""Before the n-gram of a joined list; no word and no key begins with it."""
+JOINED, NUMBERS, KEY = "\x01", "\x02", "\x03"
+"""Signs before the n-gram of a joined list, the number of a piece of numbers, and a key, also
+`type=name`. No word begins with one, so no text makes what stands for something else."""
 
 _DELETE_SOME = """
     DELETE FROM posting WHERE segment = ? AND term IN
@@ -74,14 +82,19 @@ _DELETE_SOME = """
 """
 
 _NEXT_LISTS = """
-    SELECT CAST(term AS BLOB), positions FROM posting WHERE segment = ? AND term > ?
-    ORDER BY term LIMIT 100
+    SELECT CAST(term AS BLOB), place, positions FROM posting WHERE segment = ? AND term {} ?
+    ORDER BY term LIMIT ?
+"""
+_READ_FIRST, _READ_AT_ONCE = 8, 100
+"""Lists that are read together: first, and then."""
+
+_KEY_BEFORE = """
+    SELECT place FROM posting WHERE segment = ? AND term > ? AND term < ?
+    ORDER BY term DESC LIMIT 1
 """
 
-_NEXT_VALUES = """
-    SELECT CAST(term AS BLOB), positions FROM posting
-    WHERE segment = ? AND term > ? AND term < ? ORDER BY term LIMIT 100
-"""
+_INSERT = "INSERT INTO posting VALUES (?, ?, ?, ?)"
+_PIECE = "SELECT positions FROM posting WHERE segment = ? AND term = ?"
 
 _TERMS_PER_QUERY = 500
 """Bound one by one: SQLite's JSON functions cut a string at U+0000."""
@@ -100,6 +113,9 @@ _COUNTED_PER_STEP = 2000
 
 _GRAMS_COUNTED = 100_000
 """N-grams that are counted at a time; beyond, the rare ones are given up."""
+
+_ROW_BYTES, _PATH_BYTES = 120, 300
+"""Memory of a row and a path in the directory of numbers."""
 
 _CHECK = struct.Struct("<I")
 
@@ -138,10 +154,85 @@ class Segment:
 
     def of_key(self, key: str) -> BitMap:
         """Positions of the messages with a key."""
-        found = self._lists([key])
+        found = self._lists([KEY + key])
         if not found and self._has_key(key):
             raise _damaged(self.id, f"the list of {key!r}")
         return found[0] if found else BitMap()
+
+    def with_keys(self, first: str, stop: str) -> Steps[BitMap]:
+        """Positions of the messages with a key from `first` to before `stop`, in steps."""
+        yield
+        cached: BitMap | None = self._cache.get((self.id, "keys", first, stop))
+        if cached is not None:
+            return cached
+        found = BitMap()
+        for _, positions in self._keys_between(KEY + first, KEY + stop):
+            found |= positions
+            yield
+        return self._cached((self.id, "keys", first, stop), found)
+
+    def _keys_between(self, first: str, stop: str) -> Iterator[Posting]:
+        """Read the lists of the keys from `first` to before `stop`.
+
+        The places of those, and of the keys before and behind them, tell whether one is missing.
+        """
+        before = self._connection.execute(_KEY_BEFORE, (self.id, KEY, first)).fetchall()
+        due = before[0][0] + 1 if before else 0
+        for term, place, packed in self._rows(first):
+            if not term.startswith(KEY):
+                break
+            if place != due:
+                raise _damaged(self.id, "a key is missing")
+            if term >= stop:
+                return
+            yield term, _unpacked(self.id, term, packed)
+            due += 1
+        if due != len(self._hashes()):
+            raise _damaged(self.id, "a key is missing")
+
+    def _rows(self, first: str) -> Iterator[tuple[str, int, bytes]]:
+        """Read the rows of the lists from `first` on, in order."""
+        ask, last, most = _NEXT_LISTS.format(">="), first, _READ_FIRST
+        # Few at a time: a statement that is not at its end would keep the WAL from being reset.
+        while rows := self._connection.execute(ask, (self.id, last, most)).fetchall():
+            for encoded, place, packed in rows:
+                last = encoded.decode(errors="replace")  # damaged ones do not fit their checksum
+                yield last, place, packed
+            ask, most = _NEXT_LISTS.format(">"), _READ_AT_ONCE
+
+    def with_numbers(self, path: str, low: float, high: float) -> Steps[BitMap]:
+        """Positions of the messages with a number at a path from `low` to `high`, in steps."""
+        yield
+        cached: BitMap | None = self._cache.get((self.id, "numbers", path, low, high))
+        if cached is not None:
+            return cached
+        found = BitMap()
+        for row in self._directory().get(path, ()):
+            if row.low <= high and low <= row.high:
+                found.update(self._piece(row).between(low, high))
+                yield
+        return self._cached((self.id, "numbers", path, low, high), found)
+
+    def with_any_number(self, path: str) -> Steps[BitMap]:
+        """Positions of the messages with a number at a path or one in it, in steps."""
+        found, inside = BitMap(), f"{path}."
+        for one in self._directory():
+            if one == path or one.startswith(inside):
+                found |= yield from self.with_numbers(one, -inf, inf)
+        return found
+
+    def _directory(self) -> Directory:
+        return self._cache.made(
+            (self.id, "directory"),
+            lambda: pieces.decoded(self._blob("numbers")),
+            lambda found: _ROW_BYTES * sum(map(len, found.values())) + _PATH_BYTES * len(found),
+        )
+
+    def _piece(self, row: Row) -> Piece:
+        found = self._connection.execute(_PIECE, (self.id, f"{NUMBERS}{row.number}")).fetchall()
+        if not found:
+            raise _damaged(self.id, "numbers")
+        return pieces.unpacked(row, _checked(self.id, f"{NUMBERS}{row.number}", found[0][0]))
 
     def between(self, first: int, last: int) -> BitMap:
         """Positions of the messages with a timestamp from `first` to `last`, both included."""
@@ -168,9 +259,12 @@ class Segment:
             return cached
         joined = self._lists([JOINED + part])
         found = joined[0] if joined else (yield from self._join(part))
+        return self._cached((self.id, "containing", part), found)
+
+    def _cached(self, key: Hashable, found: BitMap) -> BitMap:
         # A bitmap takes two bytes for each position where they lie far apart, else a bit.
         size = min(2 * len(found), self.count // 8) + 200
-        return self._cache.put((self.id, "containing", part), found, size)
+        return self._cache.put(key, found, size)
 
     def _join(self, part: str) -> Steps[BitMap]:
         found, remaining = BitMap(), matching(self._vocabulary(), part)
@@ -186,15 +280,11 @@ class Segment:
         """Iterate over the values of a field and their positions; None if some are not indexed."""
         if field == "type":
             return ((name, self.of_type(name)) for name in TYPES)
-        return self._values(field) if field in KEY_FILTERS else None
-
-    def _values(self, field: str) -> Iterator[Posting]:
-        # The neighbours of `=` are `<` and `>`. Few at a time, and as bytes: see `postings`.
-        last, end, skipped = f"{field}<\U0010ffff", f"{field}>", len(field) + 1
-        while rows := self._connection.execute(_NEXT_VALUES, (self.id, last, end)).fetchall():
-            for encoded, packed in rows:
-                last = encoded.decode(errors="replace")
-                yield last[skipped:], _unpacked(self.id, last, packed)
+        if field not in KEY_FILTERS or self.of_key(long_key(field)):
+            return None
+        start = f"{KEY}{field}="
+        found = self._keys_between(start, behind(start))
+        return ((term[len(start) :], positions) for term, positions in found)
 
     def _lists(self, terms: list[str]) -> list[BitMap]:
         """Read the posting lists of those of `terms` that have one."""
@@ -206,12 +296,15 @@ class Segment:
         return [_unpacked(self.id, term, positions) for term, positions in rows]
 
     def _has_key(self, key: str) -> bool:
-        keys: array[int] = self._cache.made(
-            (self.id, "keys"), lambda: array("Q", self._blob("keys")), lambda each: 8 * len(each)
-        )
+        keys = self._hashes()
         sought = _hash(key)
         place = bisect_left(keys, sought)
         return place < len(keys) and keys[place] == sought
+
+    def _hashes(self) -> array[int]:
+        return self._cache.made(
+            (self.id, "keys"), lambda: array("Q", self._blob("keys")), lambda each: 8 * len(each)
+        )
 
     def _columns(self, names: str) -> Rows:
         return self._connection.execute(f"SELECT {names} FROM segment WHERE id = ?", (self.id,))
@@ -234,16 +327,21 @@ class Segment:
 
     def postings(self, offset: int) -> Iterator[Posting]:
         """Read the lists of words and keys, in order, as if the segment began `offset` later."""
-        count, last = 0, chr(ord(JOINED) + 1)
-        # Few at a time: a statement that is not at its end would keep the WAL from being reset.
-        while rows := self._connection.execute(_NEXT_LISTS, (self.id, last)).fetchall():
-            for encoded, packed in rows:
-                last = encoded.decode(errors="replace")  # damaged ones do not fit their checksum
-                positions = _unpacked(self.id, last, packed)
-                yield last, positions.shift(offset) if offset else positions
-            count += len(rows)
+        count = 0
+        for term, _, packed in self._rows(KEY):
+            positions = _unpacked(self.id, term, packed)
+            yield term, positions.shift(offset) if offset else positions
+            count += 1
         if count != self.lists:
             raise _damaged(self.id, "a list is missing")
+
+    def pieces(self, path: str) -> Iterator[Piece]:
+        """Read the numbers of a path."""
+        return map(self._piece, self._directory().get(path, ()))
+
+    def paths(self) -> Collection[str]:
+        """Return the paths with numbers."""
+        return self._directory().keys()
 
     def times(self) -> bytes:
         """Return the times as they are stored."""
@@ -256,9 +354,11 @@ class Segment:
         assert sum(len(self.of_type(name)) for name in TYPES) == self.count
         stored = dict(self.postings(0))
         assert all(positions and positions[-1] < self.count for positions in stored.values())
-        keys = stored.keys() - set(words)
-        assert len(keys) == len(stored) - len(words)
-        assert array("Q", self._blob("keys")) == array("Q", sorted(map(_hash, keys)))
+        keys = [term for term in stored if term.startswith(KEY)]
+        assert stored.keys() == {*keys, *words}
+        assert [term for term, _ in self._keys_between(KEY, behind(KEY))] == keys
+        assert array("Q", self._blob("keys")) == array("Q", sorted(_hash(k[1:]) for k in keys))
+        self._check_numbers()
         joined = self._connection.execute(
             "SELECT term FROM posting WHERE segment = ? AND term <= ?",
             (self.id, chr(ord(JOINED) + 1)),
@@ -266,6 +366,15 @@ class Segment:
         for [term] in joined.fetchall():
             found = [stored[word] for word in words if term[1:] in word]
             assert self._lists([term])[0] == BitMap.union(*found)
+
+    def _check_numbers(self) -> None:
+        numbers = [row.number for rows in self._directory().values() for row in rows]
+        assert numbers == list(range(len(numbers)))
+        for path in self.paths():
+            for piece in self.pieces(path):
+                pairs = list(piece.pairs())
+                assert (piece.low, piece.high) == (min(pairs)[0], max(pairs)[0])
+                assert all(position < self.count for _, position in pairs)
 
 
 class Origin(NamedTuple):
@@ -281,15 +390,20 @@ def write(
     origin: Origin,
     words: Collection[str],
     postings: Iterable[Posting],
+    numbers: Iterable[tuple[str, Piece] | None],
 ) -> Steps[int]:
     """Write a segment in steps, within a transaction; `postings` hold each term once.
+
+    They are in order, keys behind their sign; `numbers` are in the order of their paths, with a
+    pause at each None.
 
     It is committed in parts, lest one commit take long. Only with the last one, which is left to
     the caller, it is there: until then it counts as dropped. Return its id.
     """
     id = _insert_row(connection)
-    keys = array("Q")
-    yield from _insert(connection, id, _noting_keys(postings, words, keys))
+    keys, directory = array("Q"), Directory()
+    rows = chain(_rows_of(id, postings, keys), _rows_of_numbers(id, numbers, directory))
+    yield from _insert(connection, rows)
     times, vocabulary = array("q", origin.times), "\n".join(["", *words, ""])
     header = [origin.first, len(times), min(times), max(times), origin.last_seq]
     header += [len(words) + len(keys), len(vocabulary)]
@@ -297,6 +411,7 @@ def write(
         "times": origin.times,
         "vocabulary": vocabulary.encode(),
         "keys": array("Q", sorted(keys)).tobytes(),
+        "numbers": pieces.encoded(directory),
     }
     sealed = [_sealed(id, name, data) for name, data in blobs.items()]
     connection.execute(_FILL_ROW, [*header, _checksum_of(header), *sealed, id])
@@ -306,20 +421,40 @@ def write(
 def _insert_row(connection: Connection) -> int:
     """Take an id; the row is filled once the keys are known."""
     connection.execute(
-        "INSERT INTO segment VALUES (NULL, 0, 0, 0, 0, 0, 0, 0, 0, 1, x'', x'', x'')"
+        "INSERT INTO segment VALUES (NULL, 0, 0, 0, 0, 0, 0, 0, 0, 1, x'', x'', x'', x'')"
     )
     [[id]] = connection.execute("SELECT last_insert_rowid()")
     return int(id)
 
 
-def _noting_keys(
-    postings: Iterable[Posting], words: Collection[str], keys: array[int]
-) -> Iterator[Posting]:
-    """Pass `postings` on and add the hash of each key among them to `keys`."""
+Stored = tuple[int, str, int, bytes]
+"""A row of the table `posting`."""
+
+
+def _rows_of(id: int, postings: Iterable[Posting], keys: array[int]) -> Iterator[Stored]:
+    """Yield the rows of `postings`; add the hash of each key among them to `keys`."""
     for term, positions in postings:
-        if "=" in term and not term.startswith(JOINED) and term not in words:
-            keys.append(_hash(term))
-        yield term, positions
+        if term.startswith(KEY):
+            yield id, term, len(keys), _packed(id, term, positions)
+            keys.append(_hash(term[1:]))
+        else:
+            yield id, term, 0, _packed(id, term, positions)
+
+
+def _rows_of_numbers(
+    id: int, numbers: Iterable[tuple[str, Piece] | None], directory: Directory
+) -> Iterator[Stored | None]:
+    """Yield the rows of `numbers`, which are added to the directory, and their pauses."""
+    number = 0
+    for found in numbers:
+        if found is None:
+            yield None
+            continue
+        path, piece = found
+        directory.setdefault(path, []).append(Row(number, piece.low, piece.high))
+        term = f"{NUMBERS}{number}"
+        yield id, term, 0, _sealed(id, term, pieces.packed(piece))
+        number += 1
 
 
 def _widespread(words: Iterable[str], most: int) -> Steps[dict[str, BitMap]]:
@@ -354,19 +489,23 @@ def _with_joined(
     yield from ((JOINED + gram, positions) for gram, positions in joined.items())
 
 
-def _insert(connection: Connection, id: int, postings: Iterable[Posting]) -> Steps[None]:
-    remaining, uncommitted = iter(postings), 0
-    while batch := list(islice(remaining, _TERMS_PER_STEP)):
-        connection.executemany(
-            "INSERT INTO posting VALUES (?, ?, ?)",
-            [(id, term, _packed(id, term, positions)) for term, positions in batch],
-        )
+def _insert(connection: Connection, rows: Iterable[Stored | None]) -> Steps[None]:
+    """Insert rows in steps, one of which ends at each None."""
+    batch, uncommitted = list[Stored](), 0
+    for row in rows:
+        if row is not None:
+            batch.append(row)
+            if len(batch) < _TERMS_PER_STEP:
+                continue
+        connection.executemany(_INSERT, batch)
         yield
         uncommitted += len(batch)
+        batch.clear()
         if uncommitted >= _TERMS_PER_COMMIT:
             connection.execute("COMMIT")
             connection.execute("BEGIN IMMEDIATE")
             uncommitted = 0
+    connection.executemany(_INSERT, batch)
 
 
 def merge(connection: Connection, segments: Sequence[Segment], memory_bytes: int) -> Steps[int]:
@@ -384,7 +523,19 @@ def merge(connection: Connection, segments: Sequence[Segment], memory_bytes: int
     joined = yield from _widespread(words, memory_bytes // (count // 8 + 1000))
     times = b"".join(segment.times() for segment in segments)
     origin = Origin(first, times, segments[-1].last_seq)
-    return (yield from write(connection, origin, words, _with_joined(whole, words, joined)))
+    lists = _with_joined(whole, words, joined)
+    return (yield from write(connection, origin, words, lists, _merged_numbers(segments)))
+
+
+def _merged_numbers(segments: Sequence[Segment]) -> Iterator[tuple[str, Piece] | None]:
+    """Yield the numbers of all segments together, and None after each step of the work on them."""
+    for path in sorted(set[str]().union(*(segment.paths() for segment in segments))):
+        values = Values()
+        for segment in segments:
+            for piece in segment.pieces(path):
+                values.extend(piece, segment.first - segments[0].first)
+                yield None
+        yield from ((path, piece) for piece in values.pieces())
 
 
 def drop(connection: Connection, segment: Segment) -> None:
@@ -411,7 +562,7 @@ def _delete_some(connection: Connection, id: int) -> int:
 _HEADER = "first, count, earliest, latest, last_seq, lists, characters, checksum"
 _FILL_ROW = """
     UPDATE segment SET first = ?, count = ?, earliest = ?, latest = ?, last_seq = ?, lists = ?,
-        characters = ?, checksum = ?, dropped = 0, times = ?, vocabulary = ?, keys = ?
+        characters = ?, checksum = ?, dropped = 0, times = ?, vocabulary = ?, keys = ?, numbers = ?
     WHERE id = ?
 """
 

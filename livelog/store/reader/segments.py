@@ -21,7 +21,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import chain, pairwise
 from time import perf_counter, thread_time
 from typing import NamedTuple
 
@@ -114,9 +114,10 @@ class OpenEnd:
     @property
     def bytes(self) -> int:
         """Memory that it takes, about."""
-        words = len(self.index.vocabulary())
+        words = _WORD_BYTES * len(self.index.vocabulary())
+        fields = _KEY_BYTES * self.index.keys + self.index.memory_of_numbers
         # A position takes four bytes, and a word at least as many characters with its space.
-        return _WORD_BYTES * words + _KEY_BYTES * self.index.keys + self._characters
+        return words + fields + self._characters
 
     def add(self, record: Record) -> None:
         """Index the message at `end`."""
@@ -353,8 +354,10 @@ class Segments:
         [end] = self._sealing
         origin = segment.Origin(end.first, end.times.tobytes(), self._rows.seq_at(end.end - 1))
         self._connection.execute("BEGIN IMMEDIATE")
+        index = end.index
+        lists = chain(((segment.KEY + key, found) for key, found in index.terms()), index.words())
         id = yield from segment.write(
-            self._connection, origin, end.index.vocabulary(), end.index.postings()
+            self._connection, origin, index.vocabulary(), lists, index.pieces()
         )
         self._connection.execute("COMMIT")
         # Only after the commit: if it fails, the index in memory is the only one.

@@ -1,0 +1,131 @@
+"""Keys of messages, in their order: see `paths` for their forms.
+
+All keys of one field, of one path and the paths in it, or that begin alike, stand side by side, so
+that the messages with any of them are found without a look at the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from itertools import islice
+
+from pyroaring import BitMap
+from sortedcontainers import SortedList
+
+from livelog.index import positions
+from livelog.index.ngrams import Roomy
+from livelog.index.paths import behind
+from livelog.index.plan import Steps
+from livelog.index.positions import Positions, bitmap, packed, shifted
+
+_GRAIN = 256
+"""Keys that are swept in one step: about a tenth of a millisecond."""
+
+_JOINED = 1024
+"""Keys whose positions are gathered in one step of a search; most of very many have a few."""
+
+_KEY_BYTES = 300
+_POSITION_BYTES = 2
+"""Memory of a key, and of a position in a bitmap."""
+
+
+class Keys:
+    """Keys and the positions of the messages that have them."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, Positions] = {}
+        self._sorted: SortedList[str] = SortedList()
+        self._count = 0
+        """Positions of all keys together."""
+        self._roomy = Roomy()
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory, nearly."""
+        return len(self._of) * _KEY_BYTES + self._count * _POSITION_BYTES
+
+    def add(self, keys: Collection[str], position: int) -> None:
+        """Add keys of the newest message, at `position`."""
+        known, here, many = self._of, packed(position), 4 * positions.RARE
+        for key in keys:
+            places = known.get(key)
+            if places is None:
+                known[key] = bytearray(here)
+                self._sorted.add(key)
+            elif isinstance(places, bytearray):
+                places += here
+                if len(places) > many:
+                    known[key] = bitmap(places)
+            else:
+                places.add(position)
+        self._count += len(keys)
+
+    def of(self, key: str) -> BitMap | None:
+        """Return the positions of the messages with a key, None without any."""
+        places = self._of.get(key)
+        return None if places is None else bitmap(places)
+
+    def between(self, first: str, stop: str) -> Steps[BitMap]:
+        """Join the positions of the keys from `first` to before `stop`, in steps."""
+        joined, after = BitMap(), True
+        # Anew after each pause, since there may be other keys then.
+        while some := list(islice(self._sorted.irange(first, stop, (after, False)), _JOINED)):
+            first, after = some[-1], False
+            joined = yield from positions.joining([self._of[key] for key in some], joined)
+            yield
+        return joined
+
+    def beginning(self, start: str) -> Iterator[tuple[str, BitMap]]:
+        """Iterate over what follows `start` in each key that begins so, and its positions.
+
+        Keys that come meanwhile are left out, those that go have no position.
+        """
+        keys = list(self._sorted.irange(start, behind(start), (True, False)))
+        return ((key[len(start) :], bitmap(self._of.get(key, bytearray()))) for key in keys)
+
+    def items(self) -> Iterator[tuple[str, BitMap]]:
+        """Iterate over every key and its positions, in order of the keys."""
+        return ((key, bitmap(self._of[key])) for key in self._sorted)
+
+    def sweep(self, start: int) -> Steps[None]:
+        """Remove the positions below `start`, in steps, and forget keys without any other."""
+        keys = iter(list(self._of))
+        while some := list(islice(keys, _GRAIN)):
+            for key in some:
+                self._sweep_key(key, start)
+            yield
+        if self._roomy.is_sparse(len(self._of)):
+            self._of = dict(self._of)
+
+    def _sweep_key(self, key: str, start: int) -> None:
+        before = self._of[key]
+        if not positions.begin_before(before, start):
+            return
+        count = positions.count(before)
+        left = positions.without(before, start)
+        self._count -= count - positions.count(left)
+        if left:
+            self._of[key] = left
+        else:
+            del self._of[key]
+            self._sorted.remove(key)
+
+    def renumbered(self, distance: int) -> Keys:
+        """Return the same with every position lower by `distance`, without those below 0."""
+        fresh = Keys()
+        left = ((key, shifted(places, distance)) for key, places in self.items())
+        fresh._of = {key: positions.smallest(places) for key, places in left if places}
+        fresh._sorted = SortedList(fresh._of)
+        fresh._count = sum(map(positions.count, fresh._of.values()))
+        return fresh
+
+    def _check(self) -> None:
+        """Assert that the tables agree."""
+        assert list(self._sorted) == sorted(self._of)
+        assert self._count == sum(map(positions.count, self._of.values()))
+        for places in self._of.values():
+            positions._check(places)
+        self._sorted._check()
