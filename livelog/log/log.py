@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -28,9 +28,11 @@ from livelog.budget.slices import interleaved
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
+from livelog.index.tally import Tally
 from livelog.log.pages import joined, reach, read_around_the_past
 from livelog.log.window import Window
 from livelog.store.base import Done, Store
+from livelog.wire.messages import MessageType
 from livelog.wire.record import Known, Record, seq_of
 
 _STORE_ASKED = 1.0
@@ -349,6 +351,28 @@ class Log:
         if cursor < gone:
             return gone
         return self._began if 0 < cursor < self._began else 0
+
+    # What watches count: the newest messages only, and of those what is in the index.
+
+    @property
+    def indexed_upto(self) -> int:
+        """Seq up to which all messages are in the index or evicted."""
+        return self._window.indexed_upto
+
+    def tally(
+        self, query: Query, field: str, after: int, upto: int
+    ) -> Generator[None, None, Tally]:
+        """Count the messages after one seq and up to another by the values of a field, in steps."""
+        return self._window.tally(query, field, after, upto)
+
+    def newest_of(
+        self, types: Iterable[MessageType], user: str | None, after: int, upto: int
+    ) -> int:
+        """Return the seq of the newest message of these types after one seq and up to another.
+
+        If a user is given, only messages that involve it count. 0 without any.
+        """
+        return self._window.newest_of(types, user, after, upto)
 
     # After a start.
 

@@ -25,12 +25,13 @@ from livelog.index import plan
 from livelog.index.index import Index
 from livelog.index.paging import Chunk
 from livelog.index.query import Query, Subscription
-from livelog.index.terms import terms
+from livelog.index.tally import Tally, tally_of
+from livelog.index.terms import key, terms
 from livelog.index.where.matching import Test
 from livelog.log.blocks import Blocks
 from livelog.log.idtable import IdTable
 from livelog.wire import frames
-from livelog.wire.messages import decoder
+from livelog.wire.messages import MessageType, decoder
 from livelog.wire.record import Known, Record, id_of
 from livelog.wire.timestamps import parse_moment
 
@@ -69,6 +70,20 @@ def _record(seq: int, frame: bytes) -> Record:
     time = parse_moment(message.timestamp, "timestamp")
     tag = message.__struct_config__.tag
     return Record(seq, message.id, tag, time, *terms(message), frame)
+
+
+def _last(positions: BitMap, also: BitMap | None, start: int, stop: int) -> int:
+    """Return the last of `positions` from `start` to before `stop`, of those that are in `also`.
+
+    -1 without any. No copy is made of what lies outside.
+    """
+    before = positions.rank(stop - 1) if stop else 0
+    if not before or positions[before - 1] < start:
+        return -1
+    if also is None:
+        return int(positions[before - 1])
+    found = BitMap(range(start, stop)) & positions & also
+    return int(found.max()) if found else -1
 
 
 def _never() -> bool:
@@ -445,6 +460,45 @@ class Window:
             return (yield from self.find(query))
         found.remove_range(0, self._frames.start)
         return Matches(self, found)
+
+    # What watches count.
+
+    @property
+    def indexed_upto(self) -> int:
+        """Seq up to which all messages are in the index or evicted."""
+        last = self._index.end - 1
+        return self._seqs[last - self._base] if last >= self._frames.start else self.evicted_upto
+
+    def tally(
+        self, query: Query, field: str, after: int, upto: int
+    ) -> Generator[None, None, Tally]:
+        """Count the messages after one seq and up to another by the values of a field, in steps."""
+        index = self._index
+        within = range(self.position_after(after), self.position_after(upto))
+        while self._index.end < within.stop:  # only after the index was made anew
+            self._add_some()
+            yield
+        if index is self._index:
+            found = yield from plan.find(index, query, self._kept, within)
+            tally = yield from tally_of(index, field, found, self._kept)
+        if index is not self._index:  # positions have been counted anew meanwhile
+            return (yield from self.tally(query, field, after, upto))
+        tally.incomplete = after < self.evicted_upto
+        return tally
+
+    def newest_of(
+        self, types: Iterable[MessageType], user: str | None, after: int, upto: int
+    ) -> int:
+        """Return the seq of the newest message of these types after one seq and up to another.
+
+        If a user is given, only messages that involve it count. 0 without any.
+        """
+        start, stop = self.position_after(after), self.position_after(upto)
+        own = None if user is None else self._index.of_key(key("user_id", user))
+        newest = max(
+            (_last(self._index.of_type(name), own, start, stop) for name in types), default=-1
+        )
+        return 0 if newest < 0 else self._seqs[newest - self._base]
 
     def _record_at(self, position: int) -> Record:
         """Return the record of a message that has waited for the index, and perhaps still does."""

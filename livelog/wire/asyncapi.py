@@ -23,11 +23,14 @@ from livelog.wire.commands import (
     Search,
     Subscribe,
     Unsubscribe,
+    Unwatch,
+    Watch,
 )
 from livelog.wire.events import (
     AnyEvent,
     Authenticated,
     Connected,
+    Counts,
     Disconnected,
     Error,
     Gap,
@@ -39,6 +42,8 @@ from livelog.wire.events import (
     Subscribed,
     TokenExpiring,
     Unsubscribed,
+    Unwatched,
+    Watching,
 )
 from livelog.wire.messages import Delivered
 
@@ -49,12 +54,14 @@ _ANSWERS: dict[type, type] = {
     Unsubscribe: Unsubscribed,
     GetHistory: History,
     Search: SearchResults,
+    Watch: Watching,
+    Unwatch: Unwatched,
     Ping: Pong,
     Publish: Published,
     Authenticate: Authenticated,
 }
 """Command → event of its success; a refused command is answered with `error`."""
-_UNSOLICITED = (Connected, TokenExpiring, Gap, RateLimit, Disconnected)
+_UNSOLICITED = (Connected, TokenExpiring, Counts, Gap, RateLimit, Disconnected)
 """Events that answer no command."""
 _PAGES = {History: "messages", SearchResults: "results"}
 """Event → its field of messages, which the struct declares as raw bytes."""

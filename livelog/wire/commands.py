@@ -31,6 +31,11 @@ Offset = Annotated[int, Meta(ge=0, lt=2**53)]
 Where = str | dict[str, Any]
 """An expression as text or in JSON."""
 Proof = Annotated[str, Meta(min_length=1)]
+WatchId = Annotated[str, Meta(max_length=128)]
+GroupBy = Annotated[str, Meta(min_length=1, max_length=256)]
+"""`type`, a field of a message, or a path into a free object."""
+Interval = Annotated[int, Meta(ge=1, le=3600)]
+"""Seconds."""
 
 
 class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -116,6 +121,25 @@ class Search(Command, kw_only=True, tag="search"):
     filters: Filters = Filters()
 
 
+class Watch(Command, kw_only=True, tag="watch"):
+    """Ask for `counts` in each interval: how many messages there were, by the values of a field.
+
+    The messages themselves are not sent. Intervals are aligned to the epoch. The same `id` again
+    replaces a watch; a connection may have 16.
+    """
+
+    id: WatchId
+    group_by: GroupBy = "type"
+    interval_seconds: Interval = 1
+    filters: Filters = Filters()
+
+
+class Unwatch(Command, kw_only=True, tag="unwatch"):
+    """End a watch."""
+
+    id: WatchId
+
+
 class Ping(Command, kw_only=True, tag="ping"):
     """Ask for a `pong`."""
 
@@ -134,7 +158,9 @@ class Authenticate(Command, kw_only=True, tag="authenticate"):
     api_key: Proof | UnsetType = UNSET
 
 
-AnyCommand = Subscribe | Unsubscribe | GetHistory | Search | Ping | Publish | Authenticate
+AnyCommand = (
+    Subscribe | Unsubscribe | GetHistory | Search | Watch | Unwatch | Ping | Publish | Authenticate
+)
 
 command_decoder = msgspec.json.Decoder(AnyCommand)
 

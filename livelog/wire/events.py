@@ -127,6 +127,46 @@ class SearchResults(Event, kw_only=True, tag="search_results"):
     where_ast: dict[str, Any] | UnsetType = UNSET
 
 
+class Watching(Event, kw_only=True, tag="watching"):
+    """The watch is in force; messages after `seq` are counted."""
+
+    id: str
+    seq: int
+
+
+class Unwatched(Event, kw_only=True, tag="unwatched"):
+    """The watch has ended: as `unwatch` asked, or because a new token does not allow it."""
+
+    id: str
+
+
+class Counts(Event, kw_only=True, tag="counts"):
+    """The messages after `from_seq` and up to `to_seq`, counted by the values of a field.
+
+    They are sent in each interval, also when there was no message. A client that reads slowly gets
+    fewer of them, each over a longer time. Each begins where the one before has ended.
+
+    >>> counts = Counts(id="w1", from_seq=7, to_seq=9, total_count=2, counts={"raid": 2})
+    >>> counts.counts["raid"]
+    2
+    """
+
+    id: str
+    from_seq: int
+    to_seq: int
+    """With authentication this is the seq of a message which the client may read, as in `pong`."""
+    total_count: int
+    """Number of messages; one with several values of the field counts once."""
+    counts: dict[str, int]
+    """Value → number of messages with it, of the 100 most frequent values."""
+    others: int = 0
+    """Number of values beyond these, each time a message has one."""
+    missing: int = 0
+    """Number of messages without the field."""
+    incomplete: bool = False
+    """Messages are missing, as they had to make room in memory before they were counted."""
+
+
 class Gap(Event, kw_only=True, tag="gap"):
     """Messages after `from` and up to `to` are no longer stored; later ones follow.
 
@@ -186,6 +226,9 @@ AnyEvent = (
     | Pong
     | History
     | SearchResults
+    | Watching
+    | Unwatched
+    | Counts
     | Gap
     | RateLimit
     | Error

@@ -110,6 +110,7 @@ class Inside:
         """Assert that every structure is in order."""
         self.context.hub._check()
         self.context.catch_up._check()
+        self.context.watches._check()
         self.context.timers._check()
         self.context.limiter._check()
         self.context.memory._check()
@@ -122,6 +123,7 @@ class Inside:
         assert not len(self.context.timers)
         assert not self.audiences
         assert self.context.catch_up.idle
+        assert not len(self.context.watches)
         memory = self.context.memory
         assert not memory.answers.total
         assert not memory.bodies.total

@@ -20,7 +20,8 @@ from livelog.auth.principal import Principal
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
-from livelog.index.query import Subscription
+from livelog.fanout.watches import Party, Watcher
+from livelog.index.query import Query, Subscription, compile_query
 from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.websocket import visible
@@ -28,6 +29,7 @@ from livelog.net.websocket.session import Session, authenticated
 from livelog.wire import validation
 from livelog.wire.commands import (
     Authenticate,
+    Filters,
     GetHistory,
     Ping,
     Publish,
@@ -35,6 +37,8 @@ from livelog.wire.commands import (
     Search,
     Subscribe,
     Unsubscribe,
+    Unwatch,
+    Watch,
 )
 from livelog.wire.events import (
     Authenticated,
@@ -43,11 +47,13 @@ from livelog.wire.events import (
     Published,
     Subscribed,
     Unsubscribed,
+    Unwatched,
+    Watching,
 )
 from livelog.wire.timestamps import timestamp
 
 
-class Caller(Protocol):
+class Caller(Party, Protocol):
     """The connection that sent a command."""
 
     context: Context
@@ -163,6 +169,27 @@ async def _page(caller: Caller, read: queries.Read, command: Any) -> Event:
     return event
 
 
+def watch(caller: Caller, command: Watch) -> Reply:
+    """Count messages for the caller from now on."""
+    now, head = caller.context.clock(), caller.context.log.head
+    seq = visible.at_most(caller, head)
+    compile = partial(_what_may_be_read, command.filters, now)
+    field, interval = command.group_by, command.interval_seconds
+    watcher = Watcher(caller, command.id, caller.principal, compile, field, interval)
+    caller.context.watches.enter(watcher, head, seq, now)
+    return Watching(id=command.id, seq=seq)
+
+
+def _what_may_be_read(filters: Filters, now: float, principal: Principal) -> Query:
+    return compile_query(principal, filters, now=now)
+
+
+def unwatch(caller: Caller, command: Unwatch) -> Reply:
+    """End a watch."""
+    caller.context.watches.end(caller, command.id)
+    return Unwatched(id=command.id)
+
+
 def ping(caller: Caller, command: Ping) -> Reply:
     """Answer with the seq up to which the caller has everything."""
     context = caller.context
@@ -216,6 +243,8 @@ async def _identified(caller: Caller, credential: Credential) -> Authenticated:
     newest = await visible.newest(caller.context, principal)
     caller.identify(principal)
     caller.session.newest = newest
+    for id in caller.context.watches.renew(caller, principal, caller.context.log.head):
+        caller.send(Unwatched(id=id))
     await _end_forbidden(caller)
     return authenticated(caller.principal)
 
@@ -245,6 +274,8 @@ COMMANDS: dict[type, Entry] = {
     Unsubscribe: Entry(unsubscribe, counts=True),
     GetHistory: Entry(get_history, counts=True),
     Search: Entry(search, counts=True),
+    Watch: Entry(watch, counts=True),
+    Unwatch: Entry(unwatch, counts=True),
     Ping: Entry(ping, counts=False, anybody=True),
     Publish: Entry(publish, counts=False),
     Authenticate: Entry(authenticate, counts=True, anybody=True),

@@ -1,0 +1,457 @@
+"""Watches: live counts of messages instead of the messages.
+
+A watcher is a cursor. At each tick of its interval, what has come since is counted in the index,
+and the cursor moves to where the index ends by then. So each message is in one event of a watcher;
+one that cannot be written to is passed over and gets more in its next event, and nothing is queued.
+
+Watchers of the same thing share the counts of what is public. Direct messages are counted for each
+reader by itself, and added. When a reader's permissions change, its watcher gets another *part*:
+what has come before counts as it was allowed then.
+
+Ticks are aligned to the epoch, so that watchers of one interval have one tick. Their counting is
+long work in steps, which a `Ticker` runs; a tick that comes meanwhile adds to it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from heapq import nsmallest
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
+
+from livelog.auth.principal import Principal
+from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, RefusedError
+from livelog.index.query import Query
+from livelog.wire import frames
+from livelog.wire.events import Counts, encoder
+from livelog.wire.messages import MessageType
+
+MAX_WATCHES = 16
+"""Watches of one connection."""
+
+TOP = 100
+"""Values that are told of in one event."""
+
+DIRECT: Final = frozenset[MessageType](["dm"])
+
+Key = TypeVar("Key", bound=Hashable)
+Item = TypeVar("Item", bound=Hashable)
+Result = TypeVar("Result")
+Steps = Generator[None, None, Result]
+Compile = Callable[[Principal], Query]
+"""Return what a principal may read of what is asked for. Raises `RefusedError`."""
+
+
+class Tally(Protocol):
+    """Messages counted by the values of a field."""
+
+    @property
+    def total(self) -> int:
+        """Number of messages."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Value → number of messages with it."""
+
+    @property
+    def missing(self) -> int:
+        """Number of messages without the field."""
+
+    @property
+    def incomplete(self) -> bool:
+        """Tell whether some had been evicted."""
+
+
+class Source(Protocol):
+    """The log's index, as it is counted in."""
+
+    @property
+    def indexed_upto(self) -> int:
+        """Seq up to which messages are in the index."""
+
+    def tally(self, query: Query, field: str, after: int, upto: int) -> Steps[Tally]:
+        """Count the messages after one seq and up to another that match, in steps."""
+
+    def newest_of(
+        self, types: frozenset[MessageType], user: str | None, after: int, upto: int
+    ) -> int:
+        """Return the seq of the newest message of these types after one seq and up to another.
+
+        Of direct messages only those of the user count, if one is given. 0 without any.
+        """
+
+
+class Party(Protocol):
+    """The one that watches: a connection, or a watch in process."""
+
+    @property
+    def blocked(self) -> bool:
+        """Tell whether it can be told nothing now."""
+
+    def tell(self, frame: bytes) -> None:
+        """Take an event."""
+
+    def __hash__(self) -> int: ...
+
+
+class Part(NamedTuple):
+    """What is counted of the messages after a seq."""
+
+    after: int
+    public: Query
+    """All but direct messages, unless everybody may read those; the same for many readers."""
+    own: Query | None
+    """Direct messages of the reader."""
+
+
+class Topic(NamedTuple):
+    """What watchers have in common that share their counts."""
+
+    public: Query
+    field: str
+    interval: int
+
+
+class Stretch(NamedTuple):
+    """What matches a query, after one seq and up to another."""
+
+    query: Query
+    after: int
+    upto: int
+
+
+class Watcher:
+    """One watch of a party: `parts` begin at its cursor and follow each other."""
+
+    __slots__ = ("compile", "field", "id", "interval", "late", "parts", "party", "principal", "seq")
+
+    def __init__(
+        self,
+        party: Party,
+        id: str,
+        principal: Principal,
+        compile: Compile,
+        field: str,
+        interval: int,
+    ) -> None:
+        self.party = party
+        self.id = id
+        self.principal = principal
+        self.compile = compile
+        self.field = field
+        self.interval = interval
+        self.parts: list[Part] = []
+        self.seq = 0
+        """The cursor, as it may be told: newest message up to it that the principal may read."""
+        self.late = False
+        """A tick has passed over it, as it was blocked."""
+
+    @property
+    def topic(self) -> Topic:
+        """What it has in common with others from now on."""
+        return Topic(self.parts[-1].public, self.field, self.interval)
+
+    def spans(self, upto: int) -> Iterator[tuple[Part, int]]:
+        """Iterate over the parts that begin before `upto`, each with its end."""
+        ends = [part.after for part in self.parts[1:]]
+        for part, end in zip(self.parts, [*ends, upto], strict=True):
+            if part.after < upto:
+                yield part, min(end, upto)
+
+    def advance(self, upto: int, seq: int) -> None:
+        """Move the cursor."""
+        past = [part for part in self.parts if part.after <= upto]
+        later = [part for part in self.parts if part.after > upto]
+        self.parts = [part._replace(after=upto) for part in past[-1:]] + later
+        self.seq = seq
+
+
+class Watches:
+    """All watchers: by party, by interval, and those whose turn it is."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.on_work: Callable[[], object] = _ignored
+        """Callback for the ticker: there is work for `counting`."""
+        self.on_interval: Callable[[], object] = _ignored
+        """Callback for the ticker: there is an interval that was not there before."""
+        self._by_party: dict[Party, dict[str, Watcher]] = {}
+        self._by_interval: dict[int, dict[Watcher, None]] = {}
+        self._slots: dict[int, int] = {}
+        """Interval → number of the one under way, counted from the epoch."""
+        self._due: dict[Watcher, None] = {}
+        self._is_counting = False
+        """`on_work` has been called, and its `counting` has not ended."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_party.values()))
+
+    # They come and go.
+
+    def enter(self, watcher: Watcher, head: int, seq: int, now: float) -> None:
+        """Begin to watch from the head of the log on; a watch with the same id is replaced.
+
+        `seq` is that of the newest message that the principal may read, `now` Unix time in seconds.
+        Raises `RefusedError` for an invalid watch, or one too many.
+        """
+        present = self._by_party.get(watcher.party, {})
+        if watcher.id not in present and len(present) >= MAX_WATCHES:
+            issue = f"there are {MAX_WATCHES} watches on this connection already"
+            raise RefusedError(POLICY_VIOLATION, "id", issue, allowed=MAX_WATCHES)
+        watcher.parts = [Part(head, *_split(watcher.compile(watcher.principal)))]
+        watcher.seq = seq
+        if watcher.id in present:
+            self._remove(present[watcher.id])
+        self._by_party.setdefault(watcher.party, {})[watcher.id] = watcher
+        interval = watcher.interval
+        is_new = interval not in self._by_interval
+        self._by_interval.setdefault(interval, {})[watcher] = None
+        if is_new:
+            self._slots[interval] = int(now // interval)
+            self.on_interval()
+
+    def end(self, party: Party, id: str) -> None:
+        """End a watch. Raises `RefusedError` for an unknown one."""
+        watcher = self._by_party.get(party, {}).get(id)
+        if watcher is None:
+            raise RefusedError(PROTOCOL_ERROR, "id", "there is no watch with this id")
+        self._remove(watcher)
+
+    def leave(self, party: Party) -> None:
+        """End all watches of a party."""
+        for watcher in list(self._by_party.get(party, {}).values()):
+            self._remove(watcher)
+
+    def renew(self, party: Party, principal: Principal, head: int) -> list[str]:
+        """Count what comes after the head as `principal` may read it.
+
+        Return the ids of the watches that have ended, as it may not read what they ask for.
+        """
+        ended = []
+        for watcher in list(self._by_party.get(party, {}).values()):
+            watcher.principal = principal
+            try:
+                part = Part(head, *_split(watcher.compile(principal)))
+            except RefusedError:
+                self._remove(watcher)
+                ended.append(watcher.id)
+                continue
+            if part[1:] != watcher.parts[-1][1:]:
+                watcher.parts.append(part)
+        return ended
+
+    def _remove(self, watcher: Watcher) -> None:
+        _discard(self._by_party, watcher.party, watcher.id)
+        _discard(self._by_interval, watcher.interval, watcher)
+        self._due.pop(watcher, None)
+        if watcher.interval not in self._by_interval:
+            del self._slots[watcher.interval]
+
+    def _is_here(self, watcher: Watcher) -> bool:
+        return self._by_party.get(watcher.party, {}).get(watcher.id) is watcher
+
+    # Ticks.
+
+    def next_in(self, now: float) -> float | None:
+        """Return the seconds until the next tick after `now`, in Unix time; None without any."""
+        return min((each - now % each for each in self._by_interval), default=None)
+
+    def tick(self, now: float) -> None:
+        """Let all watchers whose interval has ended have their turn."""
+        for interval, watchers in self._by_interval.items():
+            slot = int(now // interval)
+            if slot != self._slots[interval]:  # less, if the clock has been set back
+                self._slots[interval] = slot
+                self._due.update(watchers)
+        self._wake()
+
+    def resume(self, party: Party) -> None:
+        """Let the watchers of a party that was blocked have the turn that they have missed."""
+        for watcher in self._by_party.get(party, {}).values():
+            if watcher.late:
+                self._due[watcher] = None
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._due and not self._is_counting:
+            self._is_counting = True
+            self.on_work()
+
+    # Counting.
+
+    def counting(self) -> Steps[None]:
+        """Count for all whose turn it is and tell them, in steps, until there are none.
+
+        What fails concerns one topic; it is raised again in the end.
+        """
+        failure: Exception | None = None
+        try:
+            while self._due:
+                due, self._due = self._due, {}
+                upto = self._source.indexed_upto
+                for watchers in _by_topic(due):
+                    try:
+                        yield from self._count(watchers, _Shared(self._source, upto))
+                    except Exception as error:
+                        failure = error
+        finally:
+            self._is_counting = False
+        if failure is not None:
+            raise failure
+
+    def _count(self, watchers: Iterable[Watcher], shared: _Shared) -> Steps[None]:
+        for watcher in watchers:
+            event = None
+            if self._can_be_told(watcher):
+                event = yield from shared.event(watcher)
+            if event is not None and self._can_be_told(watcher):
+                watcher.advance(shared.upto, event.to_seq)
+                watcher.party.tell(frames.text(encoder.encode(event)))
+            yield
+
+    def _can_be_told(self, watcher: Watcher) -> bool:
+        watcher.late = watcher.party.blocked
+        return not watcher.late and self._is_here(watcher)
+
+    def _check(self) -> None:
+        """Assert that the tables agree."""
+        everyone = {one for each in self._by_party.values() for one in each.values()}
+        assert all(self._is_here(watcher) for watcher in everyone)
+        assert all(each and len(each) <= MAX_WATCHES for each in self._by_party.values())
+        assert everyone == {one for each in self._by_interval.values() for one in each}
+        assert self._slots.keys() == self._by_interval.keys()
+        assert all(self._by_interval.values())
+        assert self._due.keys() <= everyone
+        for watcher in everyone:
+            begins = [part.after for part in watcher.parts]
+            assert begins
+            assert begins == sorted(begins)
+            assert watcher.seq <= begins[0]
+
+
+class Summary(NamedTuple):
+    """The numbers of an event."""
+
+    total: int
+    top: dict[str, int]
+    others: int
+    missing: int
+    incomplete: bool
+
+
+class _Shared:
+    """Counts up to one place, for watchers of one topic."""
+
+    def __init__(self, source: Source, upto: int) -> None:
+        self._source = source
+        self.upto = upto
+        self._tallies: dict[Stretch, Tally] = {}
+        self._summaries: dict[Stretch, Summary] = {}
+        self._newest: dict[tuple[frozenset[MessageType], int], int] = {}
+
+    def event(self, watcher: Watcher) -> Steps[Counts]:
+        """Count what has come since the cursor of a watcher."""
+        stretches, own = list[Stretch](), list[Tally]()
+        for part, upto in watcher.spans(self.upto):
+            stretch = Stretch(part.public, part.after, upto)
+            yield from self._count(stretch, watcher.field)
+            stretches.append(stretch)
+            if part.own is not None and self._newest_own(watcher, part.after, upto):
+                found = self._source.tally(part.own, watcher.field, part.after, upto)
+                own.append((yield from found))
+        summary = self._summary(stretches, own)
+        return Counts(
+            id=watcher.id,
+            from_seq=watcher.seq,
+            to_seq=self._seq(watcher),
+            total_count=summary.total,
+            counts=summary.top,
+            others=summary.others,
+            missing=summary.missing,
+            incomplete=summary.incomplete,
+        )
+
+    def _count(self, stretch: Stretch, field: str) -> Steps[None]:
+        if stretch not in self._tallies:
+            query, after, upto = stretch
+            self._tallies[stretch] = yield from self._source.tally(query, field, after, upto)
+
+    def _summary(self, stretches: list[Stretch], own: list[Tally]) -> Summary:
+        """Sum up what was counted; what is the same for many watchers is summed up once."""
+        if len(stretches) != 1 or own:
+            return _summed([*(self._tallies[stretch] for stretch in stretches), *own])
+        [stretch] = stretches
+        if stretch not in self._summaries:
+            self._summaries[stretch] = _summed([self._tallies[stretch]])
+        return self._summaries[stretch]
+
+    def _seq(self, watcher: Watcher) -> int:
+        """Return the seq of the newest message that the principal may read; its place, if all."""
+        principal = watcher.principal
+        after = min(watcher.parts[0].after, self.upto)
+        if principal.open:
+            return max(watcher.seq, self.upto)
+        public = self._newest_of(principal.readable - DIRECT, after)
+        own = self._newest_own(watcher, after, self.upto) if "dm" in principal.readable else 0
+        return max(watcher.seq, public, own)
+
+    def _newest_own(self, watcher: Watcher, after: int, upto: int) -> int:
+        """Return the seq of the newest direct message of a reader, 0 without any."""
+        if not self._newest_of(DIRECT, after):  # the usual case, which is the same for all
+            return 0
+        return self._source.newest_of(DIRECT, watcher.principal.reads_as, after, upto)
+
+    def _newest_of(self, types: frozenset[MessageType], after: int) -> int:
+        if (types, after) not in self._newest:
+            self._newest[types, after] = self._source.newest_of(types, None, after, self.upto)
+        return self._newest[types, after]
+
+
+def _summed(tallies: Sequence[Tally]) -> Summary:
+    total = sum(tally.total for tally in tallies)
+    counts = _added([tally.counts for tally in tallies])
+    top = dict(nsmallest(TOP, counts.items(), key=_rank)) if len(counts) > TOP else dict(counts)
+    others = sum(counts.values()) - sum(top.values())
+    missing = sum(tally.missing for tally in tallies)
+    return Summary(total, top, others, missing, any(tally.incomplete for tally in tallies))
+
+
+def _added(counts: Sequence[Mapping[str, int]]) -> Mapping[str, int]:
+    if len(counts) == 1:
+        return counts[0]
+    added: Counter[str] = Counter()
+    for each in counts:
+        added.update(each)
+    return added
+
+
+def _rank(item: tuple[str, int]) -> tuple[int, str]:
+    value, count = item
+    return -count, value
+
+
+def _split(query: Query) -> tuple[Query, Query | None]:
+    """Split a query into the part that readers share and the one for a reader's direct messages."""
+    if query.reads_as is None:
+        return query, None
+    own = query.of_type("dm") if "dm" in query.types else None
+    return replace(query, types=query.types - DIRECT, reads_as=None), own
+
+
+def _by_topic(watchers: Iterable[Watcher]) -> Iterable[list[Watcher]]:
+    topics: defaultdict[Topic, list[Watcher]] = defaultdict(list)
+    for watcher in watchers:
+        topics[watcher.topic].append(watcher)
+    return topics.values()
+
+
+def _discard(table: dict[Key, dict[Item, Any]], key: Key, item: Item) -> None:
+    """Remove `item`, and its table when that becomes empty."""
+    del table[key][item]
+    if not table[key]:
+        del table[key]
+
+
+def _ignored() -> None:
+    """Do nothing: the callback until a ticker sets its own."""
