@@ -46,12 +46,25 @@ anything = st.recursive(
 commands = st.fixed_dictionaries(
     {
         "action": st.sampled_from(
-            ["subscribe", "unsubscribe", "get_history", "search", "ping", "publish", "authenticate"]
+            [
+                "subscribe",
+                "unsubscribe",
+                "get_history",
+                "search",
+                "watch",
+                "unwatch",
+                "ping",
+                "publish",
+                "authenticate",
+            ]
         )
         | texts
     },
     optional={
         "message_types": st.lists(st.sampled_from(TYPES), min_size=1) | anything,
+        "id": st.sampled_from(["w1", "__proto__"]) | anything,
+        "group_by": st.sampled_from(["type", "channel", "metadata.level"]) | anything,
+        "interval_seconds": st.just(1) | anything,
         "since": st.just(0) | anything,
         "token": texts | anything,
         "filters": st.fixed_dictionaries(

@@ -14,14 +14,14 @@ long work in steps, which a `Ticker` runs; a tick that comes meanwhile adds to i
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from dataclasses import replace
-from heapq import nsmallest
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from livelog.auth.principal import Principal
 from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, RefusedError
+from livelog.index.analysis.tally import Columns, Summary, Tally, summary
 from livelog.index.query import Query
 from livelog.wire import frames
 from livelog.wire.events import Counts, encoder
@@ -29,9 +29,6 @@ from livelog.wire.messages import MessageType
 
 MAX_WATCHES = 16
 """Watches of one connection."""
-
-TOP = 100
-"""Values that are told of in one event."""
 
 DIRECT: Final = frozenset[MessageType](["dm"])
 
@@ -43,26 +40,6 @@ Compile = Callable[[Principal], Query]
 """Return what a principal may read of what is asked for. Raises `RefusedError`."""
 
 
-class Tally(Protocol):
-    """Messages counted by the values of a field."""
-
-    @property
-    def total(self) -> int:
-        """Number of messages."""
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Value → number of messages with it."""
-
-    @property
-    def missing(self) -> int:
-        """Number of messages without the field."""
-
-    @property
-    def incomplete(self) -> bool:
-        """Tell whether some had been evicted."""
-
-
 class Source(Protocol):
     """The log's index, as it is counted in."""
 
@@ -70,8 +47,13 @@ class Source(Protocol):
     def indexed_upto(self) -> int:
         """Seq up to which messages are in the index."""
 
-    def tally(self, query: Query, field: str, after: int, upto: int) -> Steps[Tally]:
-        """Count the messages after one seq and up to another that match, in steps."""
+    def tally(
+        self, query: Query, field: str, after: int, upto: int, columns: Columns
+    ) -> Steps[Tally]:
+        """Count the messages after one seq and up to another that match, in steps.
+
+        `columns` keeps values of messages for the next call.
+        """
 
     def newest_of(
         self, types: frozenset[MessageType], user: str | None, after: int, upto: int
@@ -96,17 +78,23 @@ class Party(Protocol):
 
 
 class Part(NamedTuple):
-    """What is counted of the messages after a seq."""
+    """The queries that hold for messages after a seq."""
 
     after: int
     public: Query
     """All but direct messages, unless everybody may read those; the same for many readers."""
     own: Query | None
     """Direct messages of the reader."""
+    principal: Principal
+
+    @property
+    def rule(self) -> tuple[Query, Query | None, frozenset[MessageType]]:
+        """Return the messages that are counted, and the types whose seqs may be told."""
+        return self.public, self.own, self.principal.readable
 
 
 class Topic(NamedTuple):
-    """What watchers have in common that share their counts."""
+    """Things that watchers have in common that share their counts."""
 
     public: Query
     field: str
@@ -114,7 +102,7 @@ class Topic(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """What matches a query, after one seq and up to another."""
+    """A query, and the part of the log in which its matches are counted."""
 
     query: Query
     after: int
@@ -124,32 +112,33 @@ class Stretch(NamedTuple):
 class Watcher:
     """One watch of a party: `parts` begin at its cursor and follow each other."""
 
-    __slots__ = ("compile", "field", "id", "interval", "late", "parts", "party", "principal", "seq")
+    __slots__ = ("compile", "field", "id", "interval", "late", "lost", "parts", "party", "seq")
 
     def __init__(
         self,
         party: Party,
         id: str,
-        principal: Principal,
         compile: Compile,
         field: str,
         interval: int,
     ) -> None:
         self.party = party
         self.id = id
-        self.principal = principal
         self.compile = compile
         self.field = field
         self.interval = interval
         self.parts: list[Part] = []
         self.seq = 0
         """The cursor, as it may be told: newest message up to it that the principal may read."""
+        self.lost = 0
+        """Place up to which messages were evicted before they were counted; `seq` may be less than
+        it would have been, so events that begin before this are incomplete."""
         self.late = False
         """A tick has passed over it, as it was blocked."""
 
     @property
     def topic(self) -> Topic:
-        """What it has in common with others from now on."""
+        """Return the topic that it has from now on."""
         return Topic(self.parts[-1].public, self.field, self.interval)
 
     def spans(self, upto: int) -> Iterator[tuple[Part, int]]:
@@ -189,7 +178,9 @@ class Watches:
 
     # They come and go.
 
-    def enter(self, watcher: Watcher, head: int, seq: int, now: float) -> None:
+    def enter(
+        self, watcher: Watcher, principal: Principal, head: int, seq: int, now: float
+    ) -> None:
         """Begin to watch from the head of the log on; a watch with the same id is replaced.
 
         `seq` is that of the newest message that the principal may read, `now` Unix time in seconds.
@@ -199,7 +190,7 @@ class Watches:
         if watcher.id not in present and len(present) >= MAX_WATCHES:
             issue = f"there are {MAX_WATCHES} watches on this connection already"
             raise RefusedError(POLICY_VIOLATION, "id", issue, allowed=MAX_WATCHES)
-        watcher.parts = [Part(head, *_split(watcher.compile(watcher.principal)))]
+        watcher.parts = [_part(watcher, principal, head)]
         watcher.seq = seq
         if watcher.id in present:
             self._remove(present[watcher.id])
@@ -230,14 +221,13 @@ class Watches:
         """
         ended = []
         for watcher in list(self._by_party.get(party, {}).values()):
-            watcher.principal = principal
             try:
-                part = Part(head, *_split(watcher.compile(principal)))
+                part = _part(watcher, principal, head)
             except RefusedError:
                 self._remove(watcher)
                 ended.append(watcher.id)
                 continue
-            if part[1:] != watcher.parts[-1][1:]:
+            if part.rule != watcher.parts[-1].rule:
                 watcher.parts.append(part)
         return ended
 
@@ -289,10 +279,10 @@ class Watches:
         try:
             while self._due:
                 due, self._due = self._due, {}
-                upto = self._source.indexed_upto
+                upto, columns = self._source.indexed_upto, Columns()
                 for watchers in _by_topic(due):
                     try:
-                        yield from self._count(watchers, _Shared(self._source, upto))
+                        yield from self._count(watchers, _Shared(self._source, upto, columns))
                     except Exception as error:
                         failure = error
         finally:
@@ -330,25 +320,16 @@ class Watches:
             assert watcher.seq <= begins[0]
 
 
-class Summary(NamedTuple):
-    """The numbers of an event."""
-
-    total: int
-    top: dict[str, int]
-    others: int
-    missing: int
-    incomplete: bool
-
-
 class _Shared:
     """Counts up to one place, for watchers of one topic."""
 
-    def __init__(self, source: Source, upto: int) -> None:
+    def __init__(self, source: Source, upto: int, columns: Columns) -> None:
         self._source = source
+        self._columns = columns
         self.upto = upto
         self._tallies: dict[Stretch, Tally] = {}
         self._summaries: dict[Stretch, Summary] = {}
-        self._newest: dict[tuple[frozenset[MessageType], int], int] = {}
+        self._seqs: dict[tuple[frozenset[MessageType], int, int], int] = {}
 
     def event(self, watcher: Watcher) -> Steps[Counts]:
         """Count what has come since the cursor of a watcher."""
@@ -357,78 +338,69 @@ class _Shared:
             stretch = Stretch(part.public, part.after, upto)
             yield from self._count(stretch, watcher.field)
             stretches.append(stretch)
-            if part.own is not None and self._newest_own(watcher, part.after, upto):
-                found = self._source.tally(part.own, watcher.field, part.after, upto)
+            if part.own is not None and self._newest_own(part, upto):
+                found = self._tally(part.own, watcher.field, part.after, upto)
                 own.append((yield from found))
-        summary = self._summary(stretches, own)
+        summed = yield from self._summary(stretches, own)
+        if summed.incomplete:
+            watcher.lost = self.upto
         return Counts(
             id=watcher.id,
             from_seq=watcher.seq,
             to_seq=self._seq(watcher),
-            total_count=summary.total,
-            counts=summary.top,
-            others=summary.others,
-            missing=summary.missing,
-            incomplete=summary.incomplete,
+            total_count=summed.total,
+            counts=summed.top,
+            others=summed.others,
+            missing=summed.missing,
+            incomplete=summed.incomplete or watcher.seq < watcher.lost,
         )
 
     def _count(self, stretch: Stretch, field: str) -> Steps[None]:
         if stretch not in self._tallies:
             query, after, upto = stretch
-            self._tallies[stretch] = yield from self._source.tally(query, field, after, upto)
+            self._tallies[stretch] = yield from self._tally(query, field, after, upto)
 
-    def _summary(self, stretches: list[Stretch], own: list[Tally]) -> Summary:
+    def _tally(self, query: Query, field: str, after: int, upto: int) -> Steps[Tally]:
+        return self._source.tally(query, field, after, upto, self._columns)
+
+    def _summary(self, stretches: list[Stretch], own: list[Tally]) -> Steps[Summary]:
         """Sum up what was counted; what is the same for many watchers is summed up once."""
         if len(stretches) != 1 or own:
-            return _summed([*(self._tallies[stretch] for stretch in stretches), *own])
+            tallies = [self._tallies[stretch] for stretch in stretches]
+            return (yield from summary([*tallies, *own]))
         [stretch] = stretches
         if stretch not in self._summaries:
-            self._summaries[stretch] = _summed([self._tallies[stretch]])
+            self._summaries[stretch] = yield from summary([self._tallies[stretch]])
         return self._summaries[stretch]
 
     def _seq(self, watcher: Watcher) -> int:
-        """Return the seq of the newest message that the principal may read; its place, if all."""
-        principal = watcher.principal
-        after = min(watcher.parts[0].after, self.upto)
-        if principal.open:
+        """Return the seq of the newest message that could be read, or of the place, if all can."""
+        if watcher.parts[0].principal.open:
             return max(watcher.seq, self.upto)
-        public = self._newest_of(principal.readable - DIRECT, after)
-        own = self._newest_own(watcher, after, self.upto) if "dm" in principal.readable else 0
-        return max(watcher.seq, public, own)
+        newest = [self._newest(part, upto) for part, upto in watcher.spans(self.upto)]
+        return max(watcher.seq, *newest, 0)
 
-    def _newest_own(self, watcher: Watcher, after: int, upto: int) -> int:
+    def _newest(self, part: Part, upto: int) -> int:
+        readable = part.principal.readable
+        own = self._newest_own(part, upto) if "dm" in readable else 0
+        return max(self._newest_of(readable - DIRECT, part.after, upto), own)
+
+    def _newest_own(self, part: Part, upto: int) -> int:
         """Return the seq of the newest direct message of a reader, 0 without any."""
-        if not self._newest_of(DIRECT, after):  # the usual case, which is the same for all
+        if not self._newest_of(DIRECT, part.after, upto):  # the usual case, the same for all
             return 0
-        return self._source.newest_of(DIRECT, watcher.principal.reads_as, after, upto)
+        return self._source.newest_of(DIRECT, part.principal.reads_as, part.after, upto)
 
-    def _newest_of(self, types: frozenset[MessageType], after: int) -> int:
-        if (types, after) not in self._newest:
-            self._newest[types, after] = self._source.newest_of(types, None, after, self.upto)
-        return self._newest[types, after]
-
-
-def _summed(tallies: Sequence[Tally]) -> Summary:
-    total = sum(tally.total for tally in tallies)
-    counts = _added([tally.counts for tally in tallies])
-    top = dict(nsmallest(TOP, counts.items(), key=_rank)) if len(counts) > TOP else dict(counts)
-    others = sum(counts.values()) - sum(top.values())
-    missing = sum(tally.missing for tally in tallies)
-    return Summary(total, top, others, missing, any(tally.incomplete for tally in tallies))
+    def _newest_of(self, types: frozenset[MessageType], after: int, upto: int) -> int:
+        key = types, after, upto
+        if key not in self._seqs:
+            self._seqs[key] = self._source.newest_of(types, None, after, upto)
+        return self._seqs[key]
 
 
-def _added(counts: Sequence[Mapping[str, int]]) -> Mapping[str, int]:
-    if len(counts) == 1:
-        return counts[0]
-    added: Counter[str] = Counter()
-    for each in counts:
-        added.update(each)
-    return added
-
-
-def _rank(item: tuple[str, int]) -> tuple[int, str]:
-    value, count = item
-    return -count, value
+def _part(watcher: Watcher, principal: Principal, after: int) -> Part:
+    """Return the part for messages after a seq. Raises `RefusedError`."""
+    return Part(after, *_split(watcher.compile(principal)), principal)
 
 
 def _split(query: Query) -> tuple[Query, Query | None]:

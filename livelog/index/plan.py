@@ -16,7 +16,7 @@ messages that are forgotten during one are taken out of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from pyroaring import BitMap
@@ -81,6 +81,12 @@ class Source(Protocol):
 
     def containing(self, part: str) -> Steps[BitMap]:
         """Positions of the messages with a word that contains `part`."""
+
+    def values(self, field: str) -> Iterator[tuple[str, BitMap]] | None:
+        """Iterate over the values of a field and their positions; None if some are not indexed.
+
+        What is added meanwhile need not come.
+        """
 
 
 class Sides(NamedTuple):

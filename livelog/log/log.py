@@ -26,9 +26,9 @@ from typing import Protocol
 from livelog.budget.owner import Owner
 from livelog.budget.slices import interleaved
 from livelog.errors import SERVER_ERROR, RefusedError
+from livelog.index.analysis.tally import Columns, Tally
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
-from livelog.index.tally import Tally
 from livelog.log.pages import joined, reach, read_around_the_past
 from livelog.log.window import Window
 from livelog.store.base import Done, Store
@@ -360,10 +360,13 @@ class Log:
         return self._window.indexed_upto
 
     def tally(
-        self, query: Query, field: str, after: int, upto: int
+        self, query: Query, field: str, after: int, upto: int, columns: Columns
     ) -> Generator[None, None, Tally]:
-        """Count the messages after one seq and up to another by the values of a field, in steps."""
-        return self._window.tally(query, field, after, upto)
+        """Count the messages after one seq and up to another by the values of a field, in steps.
+
+        `columns` keeps values of messages for the next call.
+        """
+        return self._window.tally(query, field, after, upto, columns)
 
     def newest_of(
         self, types: Iterable[MessageType], user: str | None, after: int, upto: int

@@ -22,10 +22,10 @@ import msgspec
 from pyroaring import BitMap
 
 from livelog.index import plan
+from livelog.index.analysis.tally import Columns, Tally, tally
 from livelog.index.index import Index
 from livelog.index.paging import Chunk
 from livelog.index.query import Query, Subscription
-from livelog.index.tally import Tally, tally_of
 from livelog.index.terms import key, terms
 from livelog.index.where.matching import Test
 from livelog.log.blocks import Blocks
@@ -470,9 +470,12 @@ class Window:
         return self._seqs[last - self._base] if last >= self._frames.start else self.evicted_upto
 
     def tally(
-        self, query: Query, field: str, after: int, upto: int
+        self, query: Query, field: str, after: int, upto: int, columns: Columns
     ) -> Generator[None, None, Tally]:
-        """Count the messages after one seq and up to another by the values of a field, in steps."""
+        """Count the messages after one seq and up to another by the values of a field, in steps.
+
+        `columns` keeps values of messages for the next call.
+        """
         index = self._index
         within = range(self.position_after(after), self.position_after(upto))
         while self._index.end < within.stop:  # only after the index was made anew
@@ -480,11 +483,10 @@ class Window:
             yield
         if index is self._index:
             found = yield from plan.find(index, query, self._kept, within)
-            tally = yield from tally_of(index, field, found, self._kept)
+            counted = yield from tally(index, columns, field, found, self._kept)
         if index is not self._index:  # positions have been counted anew meanwhile
-            return (yield from self.tally(query, field, after, upto))
-        tally.incomplete = after < self.evicted_upto
-        return tally
+            return (yield from self.tally(query, field, after, upto, columns))
+        return counted._replace(incomplete=after < self.evicted_upto)
 
     def newest_of(
         self, types: Iterable[MessageType], user: str | None, after: int, upto: int

@@ -15,6 +15,7 @@ from typing import Any, get_args
 import msgspec
 
 from livelog.wire.commands import (
+    Analyze,
     AnyCommand,
     Authenticate,
     GetHistory,
@@ -27,6 +28,7 @@ from livelog.wire.commands import (
     Watch,
 )
 from livelog.wire.events import (
+    Analysis,
     AnyEvent,
     Authenticated,
     Connected,
@@ -54,6 +56,7 @@ _ANSWERS: dict[type, type] = {
     Unsubscribe: Unsubscribed,
     GetHistory: History,
     Search: SearchResults,
+    Analyze: Analysis,
     Watch: Watching,
     Unwatch: Unwatched,
     Ping: Pong,

@@ -30,12 +30,16 @@ Limit = Annotated[int, Meta(ge=1, le=1000)]
 Offset = Annotated[int, Meta(ge=0, lt=2**53)]
 Where = str | dict[str, Any]
 """An expression as text or in JSON."""
+Field = Annotated[str, Meta(min_length=1, max_length=256)]
+"""Name of a field of a message, or a path into one: `channel`, `metadata.level`."""
+Groups = Annotated[int, Meta(ge=1, le=1000)]
+Interval = Annotated[int, Meta(ge=1, le=3_155_760_000)]
+"""Seconds, a century at most."""
+Zone = Annotated[str, Meta(min_length=1, max_length=64)]
 Proof = Annotated[str, Meta(min_length=1)]
 WatchId = Annotated[str, Meta(max_length=128)]
-GroupBy = Annotated[str, Meta(min_length=1, max_length=256)]
-"""`type`, a field of a message, or a path into a free object."""
-Interval = Annotated[int, Meta(ge=1, le=3600)]
-"""Seconds."""
+Tick = Annotated[int, Meta(ge=1, le=3600)]
+"""Seconds, an hour at most."""
 
 
 class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -121,6 +125,22 @@ class Search(Command, kw_only=True, tag="search"):
     filters: Filters = Filters()
 
 
+class Analyze(Command, kw_only=True, tag="analyze"):
+    """Ask for exact counts of past messages: by the values of a field, over time, or both."""
+
+    filters: Filters = Filters()
+    group_by: Field | UnsetType = UNSET
+    """The field whose values are counted, as `where` names it."""
+    limit: Groups = 20
+    """Number of values that are listed, those in the most messages."""
+    interval_seconds: Interval | UnsetType = UNSET
+    """Length of the buckets of time that are counted, by `timestamp`."""
+    timezone: Zone | UnsetType = UNSET
+    """IANA name of the time zone in which buckets begin, such as `Europe/Berlin`; UTC without."""
+    distinct: Field | UnsetType = UNSET
+    """A field: the different values that it has are counted, in all and in each bucket."""
+
+
 class Watch(Command, kw_only=True, tag="watch"):
     """Ask for `counts` in each interval: how many messages there were, by the values of a field.
 
@@ -129,8 +149,8 @@ class Watch(Command, kw_only=True, tag="watch"):
     """
 
     id: WatchId
-    group_by: GroupBy = "type"
-    interval_seconds: Interval = 1
+    group_by: Field = "type"
+    interval_seconds: Tick = 1
     filters: Filters = Filters()
 
 
@@ -159,7 +179,16 @@ class Authenticate(Command, kw_only=True, tag="authenticate"):
 
 
 AnyCommand = (
-    Subscribe | Unsubscribe | GetHistory | Search | Watch | Unwatch | Ping | Publish | Authenticate
+    Subscribe
+    | Unsubscribe
+    | GetHistory
+    | Search
+    | Analyze
+    | Watch
+    | Unwatch
+    | Ping
+    | Publish
+    | Authenticate
 )
 
 command_decoder = msgspec.json.Decoder(AnyCommand)

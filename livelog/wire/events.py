@@ -127,6 +127,46 @@ class SearchResults(Event, kw_only=True, tag="search_results"):
     where_ast: dict[str, Any] | UnsetType = UNSET
 
 
+class Group(Struct, kw_only=True):
+    """A value of a field, and the number of messages that have it."""
+
+    value: str
+    """As the newest of the messages has it."""
+    count: int
+
+
+class Bucket(Struct, kw_only=True, omit_defaults=True):
+    """A stretch of time with messages, and their number."""
+
+    start: str
+    count: int
+    groups: dict[str, int] | UnsetType = UNSET
+    """Value → number of messages, of the values in `groups` of the answer that occur."""
+    distinct: int | UnsetType = UNSET
+
+
+class Analysis(Event, kw_only=True, tag="analysis"):
+    """The counts that `analyze` asked for."""
+
+    total_count: int
+    """Number of messages that match."""
+    groups: list[Group] | UnsetType = UNSET
+    """The values of `group_by` in the most messages, those in most first."""
+    others: int | UnsetType = UNSET
+    """Sum of the counts of all other values."""
+    missing: int | UnsetType = UNSET
+    """Number of messages without a value. One with several is counted for each of them."""
+    distinct: int | UnsetType = UNSET
+    """Number of different values of the field in `distinct`."""
+    buckets: list[Bucket] | UnsetType = UNSET
+    """The stretches of time with messages, oldest first; all others have none."""
+    incomplete: bool | UnsetType = UNSET
+    """True if the store did not answer in time: the newest messages alone are counted."""
+    where: str | UnsetType = UNSET
+    """As in `history`."""
+    where_ast: dict[str, Any] | UnsetType = UNSET
+
+
 class Watching(Event, kw_only=True, tag="watching"):
     """The watch is in force; messages after `seq` are counted."""
 
@@ -158,13 +198,16 @@ class Counts(Event, kw_only=True, tag="counts"):
     total_count: int
     """Number of messages; one with several values of the field counts once."""
     counts: dict[str, int]
-    """Value → number of messages with it, of the 100 most frequent values."""
+    """Value → number of messages with it, of the 100 values in the most messages.
+
+    A value is written as the newest of the messages has it, and has at most 256 characters.
+    """
     others: int = 0
-    """Number of values beyond these, each time a message has one."""
+    """Sum of the counts of all other values."""
     missing: int = 0
-    """Number of messages without the field."""
+    """Number of messages without a value. One with several is counted for each of them."""
     incomplete: bool = False
-    """Messages are missing, as they had to make room in memory before they were counted."""
+    """Messages that were evicted from memory before they were counted are missing."""
 
 
 class Gap(Event, kw_only=True, tag="gap"):
@@ -226,6 +269,7 @@ AnyEvent = (
     | Pong
     | History
     | SearchResults
+    | Analysis
     | Watching
     | Unwatched
     | Counts

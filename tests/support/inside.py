@@ -8,6 +8,7 @@ from typing import Any
 
 from livelog import Server, Subscription
 from livelog.fanout.audience import Audience
+from livelog.fanout.watches import Watcher
 from livelog.log.window import Window
 from livelog.net.context import Context
 from livelog.net.feed import Feed
@@ -105,6 +106,12 @@ class Inside:
     def listening(self) -> int:
         """How many connections are subscribed to something, and at the head."""
         return sum(len(audience.members) for audience in self.audiences)
+
+    @property
+    def watchers(self) -> list[Watcher]:
+        """All watches."""
+        by_id = self.context.watches._by_party.values()
+        return [watcher for watchers in by_id for watcher in watchers.values()]
 
     def check(self) -> None:
         """Assert that every structure is in order."""

@@ -21,6 +21,7 @@ from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.fanout.watches import Party, Watcher
+from livelog.index.analysis.values import field_named
 from livelog.index.query import Query, Subscription, compile_query
 from livelog.net import queries
 from livelog.net.context import Context
@@ -174,9 +175,9 @@ def watch(caller: Caller, command: Watch) -> Reply:
     now, head = caller.context.clock(), caller.context.log.head
     seq = visible.at_most(caller, head)
     compile = partial(_what_may_be_read, command.filters, now)
-    field, interval = command.group_by, command.interval_seconds
-    watcher = Watcher(caller, command.id, caller.principal, compile, field, interval)
-    caller.context.watches.enter(watcher, head, seq, now)
+    field, interval = field_named(command.group_by, "group_by"), command.interval_seconds
+    watcher = Watcher(caller, command.id, compile, field, interval)
+    caller.context.watches.enter(watcher, caller.principal, head, seq, now)
     return Watching(id=command.id, seq=seq)
 
 

@@ -5,6 +5,7 @@ export type Command =
   | UnsubscribeCommand
   | GetHistoryCommand
   | SearchCommand
+  | AnalyzeCommand
   | WatchCommand
   | UnwatchCommand
   | PingCommand
@@ -21,6 +22,7 @@ export type ServerEvent =
   | PongEvent
   | HistoryEvent
   | SearchResultsEvent
+  | AnalysisEvent
   | WatchingEvent
   | UnwatchedEvent
   | CountsEvent
@@ -104,6 +106,18 @@ export interface SearchCommand {
   limit?: number;
   offset?: number;
   filters?: Filters;
+}
+
+/** Ask for exact counts of past messages: by the values of a field, over time, or both. */
+export interface AnalyzeCommand {
+  action: "analyze";
+  request_id?: string | number;
+  filters?: Filters;
+  group_by?: string;
+  limit?: number;
+  interval_seconds?: number;
+  timezone?: string;
+  distinct?: string;
 }
 
 /**
@@ -346,6 +360,35 @@ export interface SearchResultsEvent {
   incomplete?: boolean;
   where?: string;
   where_ast?: Record<string, unknown>;
+}
+
+/** The counts that `analyze` asked for. */
+export interface AnalysisEvent {
+  action: "analysis";
+  request_id?: string | number;
+  total_count: number;
+  groups?: Group[];
+  others?: number;
+  missing?: number;
+  distinct?: number;
+  buckets?: Bucket[];
+  incomplete?: boolean;
+  where?: string;
+  where_ast?: Record<string, unknown>;
+}
+
+/** A value of a field, and the number of messages that have it. */
+export interface Group {
+  value: string;
+  count: number;
+}
+
+/** A stretch of time with messages, and their number. */
+export interface Bucket {
+  start: string;
+  count: number;
+  groups?: Record<string, number>;
+  distinct?: number;
 }
 
 /** The watch is in force; messages after `seq` are counted. */
