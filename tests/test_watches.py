@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from livelog.auth.principal import ANYBODY, Principal
 from livelog.errors import RefusedError
 from livelog.fanout.watches import MAX_WATCHES, Watcher, Watches
-from livelog.index.analysis.tally import TOP, Tally
+from livelog.index.analysis.live import TOP, Count
 from livelog.index.folding import normalized
 from livelog.index.plan import finish
 from livelog.index.query import Query, compile_query
@@ -291,13 +291,13 @@ def test_public_counts_are_made_once_for_all(monkeypatch: pytest.MonkeyPatch) ->
         place.enter(party, f"w{number}", principal)
     place.append(user(), dm("u1", "u2"))
     counted = []
-    tally = place.window.tally
+    count = place.window.count
 
     def counting(query: Query, *args: Any) -> Any:
         counted.append(query)
-        return tally(query, *args)
+        return count(query, *args)
 
-    monkeypatch.setattr(place.window, "tally", counting)
+    monkeypatch.setattr(place.window, "count", counting)
     place.tick()
     assert len(counted) == 3  # what is public, and the message of two
     for number, party in enumerate(parties):
@@ -311,15 +311,15 @@ def test_a_watch_that_fails_is_no_matter_of_others(monkeypatch: pytest.MonkeyPat
     place.enter(party, "bad", field="status")
     place.enter(party, "good")
     place.append(user())
-    tally = place.window.tally
+    count = place.window.count
 
-    def failing(query: Query, field: str, *args: Any) -> Generator[None, None, Tally]:
+    def failing(query: Query, field: str, *args: Any) -> Generator[None, None, Count]:
         if field == "status":
             raise MemoryError("none left")
-        return (yield from tally(query, field, *args))
+        return (yield from count(query, field, *args))
 
     with monkeypatch.context() as patch:
-        patch.setattr(place.window, "tally", failing)
+        patch.setattr(place.window, "count", failing)
         with pytest.raises(MemoryError):
             place.tick()
     assert [event.id for event in party.events] == ["good"]

@@ -14,14 +14,14 @@ long work in steps, which a `Ticker` runs; a tick that comes meanwhile adds to i
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from livelog.auth.principal import Principal
 from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, RefusedError
-from livelog.index.analysis.tally import Columns, Summary, Tally, summary
+from livelog.index.analysis.live import Count, Findings, Summary, summary
 from livelog.index.query import Query
 from livelog.wire import frames
 from livelog.wire.events import Counts, encoder
@@ -47,12 +47,12 @@ class Source(Protocol):
     def indexed_upto(self) -> int:
         """Seq up to which messages are in the index."""
 
-    def tally(
-        self, query: Query, field: str, after: int, upto: int, columns: Columns
-    ) -> Steps[Tally]:
+    def count(
+        self, query: Query, field: str, after: int, upto: int, known: Findings
+    ) -> Steps[Count]:
         """Count the messages after one seq and up to another that match, in steps.
 
-        `columns` keeps values of messages for the next call.
+        `known` serves the next call.
         """
 
     def newest_of(
@@ -279,10 +279,10 @@ class Watches:
         try:
             while self._due:
                 due, self._due = self._due, {}
-                upto, columns = self._source.indexed_upto, Columns()
+                upto, known = self._source.indexed_upto, Findings()
                 for watchers in _by_topic(due):
                     try:
-                        yield from self._count(watchers, _Shared(self._source, upto, columns))
+                        yield from self._count(watchers, _Shared(self._source, upto, known))
                     except Exception as error:
                         failure = error
         finally:
@@ -323,23 +323,24 @@ class Watches:
 class _Shared:
     """Counts up to one place, for watchers of one topic."""
 
-    def __init__(self, source: Source, upto: int, columns: Columns) -> None:
+    def __init__(self, source: Source, upto: int, known: Findings) -> None:
         self._source = source
-        self._columns = columns
+        self._known = known
         self.upto = upto
-        self._tallies: dict[Stretch, Tally] = {}
+        self._counts: dict[Stretch, Count] = {}
         self._summaries: dict[Stretch, Summary] = {}
         self._seqs: dict[tuple[frozenset[MessageType], int, int], int] = {}
 
     def event(self, watcher: Watcher) -> Steps[Counts]:
         """Count what has come since the cursor of a watcher."""
-        stretches, own = list[Stretch](), list[Tally]()
+        stretches, own = list[Stretch](), list[Count]()
         for part, upto in watcher.spans(self.upto):
             stretch = Stretch(part.public, part.after, upto)
             yield from self._count(stretch, watcher.field)
             stretches.append(stretch)
             if part.own is not None and self._newest_own(part, upto):
-                found = self._tally(part.own, watcher.field, part.after, upto)
+                # What is found for a reader serves no other.
+                found = self._source.count(part.own, watcher.field, part.after, upto, Findings())
                 own.append((yield from found))
         summed = yield from self._summary(stretches, own)
         if summed.incomplete:
@@ -356,21 +357,19 @@ class _Shared:
         )
 
     def _count(self, stretch: Stretch, field: str) -> Steps[None]:
-        if stretch not in self._tallies:
+        if stretch not in self._counts:
             query, after, upto = stretch
-            self._tallies[stretch] = yield from self._tally(query, field, after, upto)
+            found = self._source.count(query, field, after, upto, self._known)
+            self._counts[stretch] = yield from found
 
-    def _tally(self, query: Query, field: str, after: int, upto: int) -> Steps[Tally]:
-        return self._source.tally(query, field, after, upto, self._columns)
-
-    def _summary(self, stretches: list[Stretch], own: list[Tally]) -> Steps[Summary]:
+    def _summary(self, stretches: list[Stretch], own: list[Count]) -> Steps[Summary]:
         """Sum up what was counted; what is the same for many watchers is summed up once."""
         if len(stretches) != 1 or own:
-            tallies = [self._tallies[stretch] for stretch in stretches]
-            return (yield from summary([*tallies, *own]))
+            counts = [self._counts[stretch] for stretch in stretches]
+            return (yield from summary([*counts, *own]))
         [stretch] = stretches
         if stretch not in self._summaries:
-            self._summaries[stretch] = yield from summary([self._tallies[stretch]])
+            self._summaries[stretch] = yield from summary([self._counts[stretch]])
         return self._summaries[stretch]
 
     def _seq(self, watcher: Watcher) -> int:
@@ -412,10 +411,12 @@ def _split(query: Query) -> tuple[Query, Query | None]:
 
 
 def _by_topic(watchers: Iterable[Watcher]) -> Iterable[list[Watcher]]:
-    topics: defaultdict[Topic, list[Watcher]] = defaultdict(list)
+    """Group watchers by topic, and topics by query: what matches is found once for all of them."""
+    queries: dict[Query, dict[Topic, list[Watcher]]] = {}
     for watcher in watchers:
-        topics[watcher.topic].append(watcher)
-    return topics.values()
+        topic = watcher.topic
+        queries.setdefault(topic.public, {}).setdefault(topic, []).append(watcher)
+    return chain.from_iterable(topics.values() for topics in queries.values())
 
 
 def _discard(table: dict[Key, dict[Item, Any]], key: Key, item: Item) -> None:

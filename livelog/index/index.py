@@ -8,6 +8,7 @@ generators that pause after each small step. It is a `plan.Source`: `plan.find` 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterator
 from itertools import islice
 from typing import Final
@@ -25,6 +26,12 @@ from livelog.wire.record import Record
 
 _GRAIN = 256
 """Keys that are handled in one step: about a tenth of a millisecond."""
+
+_RECENT = 4096
+"""Messages whose keys are kept as they came, for live counts."""
+
+_FEW_KEYS = 32
+"""Keys of a message that is one of them."""
 
 _KEY_BYTES = 500
 _POSITION_BYTES = 2
@@ -49,6 +56,8 @@ class Index:
         """Field → its keys."""
         self._words = Postings(max_queued)
         self._times = TimeIndex(first)
+        self._recent: deque[tuple[str, ...] | None] = deque(maxlen=_RECENT)
+        """Keys of the newest messages, None for one that has many."""
         self._key_count = 0
         """Positions of all keys together."""
         self._roomy = Roomy()
@@ -81,6 +90,7 @@ class Index:
                 yield
         yield from self._words.adding(set(record.text.split()), position)
         self._times.add(record.time)
+        self._recent.append(record.keys if len(record.keys) <= _FEW_KEYS else None)
         self.end += 1
 
     def _add_keys(self, keys: Collection[str], position: int) -> None:
@@ -97,6 +107,7 @@ class Index:
         self.start = start
         if start > self.end:
             self._times.skip(start - self.end)
+            self._recent.clear()
             self.end = start
 
     @property
@@ -136,6 +147,11 @@ class Index:
             return len(TYPES)
         return len(self._of_field.get(field, ())) if field in KEY_FILTERS else None
 
+    def keys_at(self, position: int) -> tuple[str, ...] | None:
+        """Return the keys of a message if it is one of the newest and has few, else None."""
+        place = position - self.end
+        return self._recent[place] if place >= -len(self._recent) else None
+
     @property
     def keys(self) -> int:
         """Number of distinct keys."""
@@ -163,6 +179,7 @@ class Index:
         distance = self.start
         fresh = Index()
         fresh.end = self.end - distance
+        fresh._recent = self._recent
         fresh._types = {name: shifted(bitmap, distance) for name, bitmap in self._types.items()}
         keys = ((key, shifted(bitmap, distance)) for key, bitmap in self._keys.items())
         fresh._keys = {key: bitmap for key, bitmap in keys if bitmap}

@@ -26,7 +26,7 @@ from typing import Protocol
 from livelog.budget.owner import Owner
 from livelog.budget.slices import interleaved
 from livelog.errors import SERVER_ERROR, RefusedError
-from livelog.index.analysis.tally import Columns, Tally
+from livelog.index.analysis.live import Count, Findings
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
 from livelog.log.pages import joined, reach, read_around_the_past
@@ -359,14 +359,14 @@ class Log:
         """Seq up to which all messages are in the index or evicted."""
         return self._window.indexed_upto
 
-    def tally(
-        self, query: Query, field: str, after: int, upto: int, columns: Columns
-    ) -> Generator[None, None, Tally]:
+    def count(
+        self, query: Query, field: str, after: int, upto: int, known: Findings
+    ) -> Generator[None, None, Count]:
         """Count the messages after one seq and up to another by the values of a field, in steps.
 
-        `columns` keeps values of messages for the next call.
+        `known` serves the next call.
         """
-        return self._window.tally(query, field, after, upto, columns)
+        return self._window.count(query, field, after, upto, known)
 
     def newest_of(
         self, types: Iterable[MessageType], user: str | None, after: int, upto: int

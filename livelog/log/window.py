@@ -22,7 +22,7 @@ import msgspec
 from pyroaring import BitMap
 
 from livelog.index import plan
-from livelog.index.analysis.tally import Columns, Tally, tally
+from livelog.index.analysis.live import Count, Findings, count
 from livelog.index.index import Index
 from livelog.index.paging import Chunk
 from livelog.index.query import Query, Subscription
@@ -469,12 +469,12 @@ class Window:
         last = self._index.end - 1
         return self._seqs[last - self._base] if last >= self._frames.start else self.evicted_upto
 
-    def tally(
-        self, query: Query, field: str, after: int, upto: int, columns: Columns
-    ) -> Generator[None, None, Tally]:
+    def count(
+        self, query: Query, field: str, after: int, upto: int, known: Findings
+    ) -> Generator[None, None, Count]:
         """Count the messages after one seq and up to another by the values of a field, in steps.
 
-        `columns` keeps values of messages for the next call.
+        `known` serves the next call.
         """
         index = self._index
         within = range(self.position_after(after), self.position_after(upto))
@@ -482,10 +482,13 @@ class Window:
             self._add_some()
             yield
         if index is self._index:
-            found = yield from plan.find(index, query, self._kept, within)
-            counted = yield from tally(index, columns, field, found, self._kept)
+            found = known.of(index).matches((query, within))
+            if found is None:
+                found = yield from plan.find(index, query, self._kept, within)
+                known.of(index).note((query, within), found)
+            counted = yield from count(index, known, field, found, self._kept)
         if index is not self._index:  # positions have been counted anew meanwhile
-            return (yield from self.tally(query, field, after, upto, columns))
+            return (yield from self.count(query, field, after, upto, known))
         return counted._replace(incomplete=after < self.evicted_upto)
 
     def newest_of(
