@@ -4,9 +4,9 @@ A watcher is a cursor. At each tick of its interval, what has come since is coun
 and the cursor moves to where the index ends by then. So each message is in one event of a watcher;
 one that cannot be written to is passed over and gets more in its next event, and nothing is queued.
 
-Watchers of the same thing share the counts of what is public. Direct messages are counted for each
-reader by itself, and added. When a reader's permissions change, its watcher gets another *part*:
-what has come before counts as it was allowed then.
+Watchers of the same topic, a query and a field, share the counts of what is public. Direct messages
+are counted for each reader by itself, and added. When a reader's permissions change, its watcher
+gets another *part*: what has come before counts as it was allowed then.
 
 Ticks are aligned to the epoch, so that watchers of one interval have one tick. Their counting is
 long work in steps, which a `Ticker` runs; a tick that comes meanwhile adds to it.
@@ -38,6 +38,8 @@ Result = TypeVar("Result")
 Steps = Generator[None, None, Result]
 Compile = Callable[[Principal], Query]
 """Return what a principal may read of what is asked for. Raises `RefusedError`."""
+Stretch = tuple[int, int, int]
+"""Identity of a query, and the seqs after and up to which its matches are counted."""
 
 
 class Source(Protocol):
@@ -78,35 +80,19 @@ class Party(Protocol):
 
 
 class Part(NamedTuple):
-    """The queries that hold for messages after a seq."""
+    """The permissions that hold for messages after a seq, and the queries they leave."""
 
     after: int
     public: Query
-    """All but direct messages, unless everybody may read those; the same for many readers."""
+    """All but direct messages, unless everybody may read those. One object for all watchers."""
     own: Query | None
     """Direct messages of the reader."""
-    principal: Principal
-
-    @property
-    def rule(self) -> tuple[Query, Query | None, frozenset[MessageType]]:
-        """Return the messages that are counted, and the types whose seqs may be told."""
-        return self.public, self.own, self.principal.readable
-
-
-class Topic(NamedTuple):
-    """Things that watchers have in common that share their counts."""
-
-    public: Query
-    field: str
-    interval: int
-
-
-class Stretch(NamedTuple):
-    """A query, and the part of the log in which its matches are counted."""
-
-    query: Query
-    after: int
-    upto: int
+    readable: frozenset[MessageType]
+    """Types that may be read, without direct messages."""
+    user: str | None
+    """The reader, if it may read its own direct messages."""
+    open: bool
+    """Everybody may read everything."""
 
 
 class Watcher:
@@ -136,11 +122,6 @@ class Watcher:
         self.late = False
         """A tick has passed over it, as it was blocked."""
 
-    @property
-    def topic(self) -> Topic:
-        """Return the topic that it has from now on."""
-        return Topic(self.parts[-1].public, self.field, self.interval)
-
     def spans(self, upto: int) -> Iterator[tuple[Part, int]]:
         """Iterate over the parts that begin before `upto`, each with its end."""
         ends = [part.after for part in self.parts[1:]]
@@ -169,6 +150,8 @@ class Watches:
         self._by_interval: dict[int, dict[Watcher, None]] = {}
         self._slots: dict[int, int] = {}
         """Interval → number of the one under way, counted from the epoch."""
+        self._publics: dict[Query, Query] = {}
+        """Public queries of the watchers, so that equal ones are one object."""
         self._due: dict[Watcher, None] = {}
         self._is_counting = False
         """`on_work` has been called, and its `counting` has not ended."""
@@ -190,7 +173,7 @@ class Watches:
         if watcher.id not in present and len(present) >= MAX_WATCHES:
             issue = f"there are {MAX_WATCHES} watches on this connection already"
             raise RefusedError(POLICY_VIOLATION, "id", issue, allowed=MAX_WATCHES)
-        watcher.parts = [_part(watcher, principal, head)]
+        watcher.parts = [self._part(watcher, principal, head)]
         watcher.seq = seq
         if watcher.id in present:
             self._remove(present[watcher.id])
@@ -222,14 +205,28 @@ class Watches:
         ended = []
         for watcher in list(self._by_party.get(party, {}).values()):
             try:
-                part = _part(watcher, principal, head)
+                part = self._part(watcher, principal, head)
             except RefusedError:
                 self._remove(watcher)
                 ended.append(watcher.id)
                 continue
-            if part.rule != watcher.parts[-1].rule:
+            if part[1:] != watcher.parts[-1][1:]:
                 watcher.parts.append(part)
         return ended
+
+    def _part(self, watcher: Watcher, principal: Principal, after: int) -> Part:
+        """Return the part for messages after a seq. Raises `RefusedError`."""
+        public, own = _split(watcher.compile(principal))
+        if len(self._publics) > 2 * MAX_WATCHES * (1 + len(self._by_party)):  # many have gone
+            parts = (part for one in self._everyone() for part in one.parts)
+            self._publics = {part.public: part.public for part in parts}
+        public = self._publics.setdefault(public, public)
+        reads_own = not principal.open and "dm" in principal.readable
+        user = principal.id if reads_own else None
+        return Part(after, public, own, principal.readable - DIRECT, user, principal.open)
+
+    def _everyone(self) -> Iterator[Watcher]:
+        return chain.from_iterable(each.values() for each in self._by_party.values())
 
     def _remove(self, watcher: Watcher) -> None:
         _discard(self._by_party, watcher.party, watcher.id)
@@ -279,10 +276,10 @@ class Watches:
         try:
             while self._due:
                 due, self._due = self._due, {}
-                upto, known = self._source.indexed_upto, Findings()
+                turn = _Turn(self._source)
                 for watchers in _by_topic(due):
                     try:
-                        yield from self._count(watchers, _Shared(self._source, upto, known))
+                        yield from self._count(watchers, turn)
                     except Exception as error:
                         failure = error
         finally:
@@ -290,13 +287,14 @@ class Watches:
         if failure is not None:
             raise failure
 
-    def _count(self, watchers: Iterable[Watcher], shared: _Shared) -> Steps[None]:
+    def _count(self, watchers: Iterable[Watcher], turn: _Turn) -> Steps[None]:
+        turn.begin_topic()
         for watcher in watchers:
             event = None
             if self._can_be_told(watcher):
-                event = yield from shared.event(watcher)
+                event = yield from turn.event(watcher)
             if event is not None and self._can_be_told(watcher):
-                watcher.advance(shared.upto, event.to_seq)
+                watcher.advance(turn.upto, event.to_seq)
                 watcher.party.tell(frames.text(encoder.encode(event)))
             yield
 
@@ -306,7 +304,7 @@ class Watches:
 
     def _check(self) -> None:
         """Assert that the tables agree."""
-        everyone = {one for each in self._by_party.values() for one in each.values()}
+        everyone = set(self._everyone())
         assert all(self._is_here(watcher) for watcher in everyone)
         assert all(each and len(each) <= MAX_WATCHES for each in self._by_party.values())
         assert everyone == {one for each in self._by_interval.values() for one in each}
@@ -314,53 +312,60 @@ class Watches:
         assert all(self._by_interval.values())
         assert self._due.keys() <= everyone
         for watcher in everyone:
+            assert all(self._publics[part.public] is part.public for part in watcher.parts)
             begins = [part.after for part in watcher.parts]
             assert begins
             assert begins == sorted(begins)
             assert watcher.seq <= begins[0]
 
 
-class _Shared:
-    """Counts up to one place, for watchers of one topic."""
+class _Turn:
+    """Counts up to one place. Watchers of one topic come one after the other and share them."""
 
-    def __init__(self, source: Source, upto: int, known: Findings) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
-        self._known = known
-        self.upto = upto
+        self._known = Findings()
+        self.upto = source.indexed_upto
+        self._seqs: dict[tuple[frozenset[MessageType], int, int], int] = {}
         self._counts: dict[Stretch, Count] = {}
         self._summaries: dict[Stretch, Summary] = {}
-        self._seqs: dict[tuple[frozenset[MessageType], int, int], int] = {}
+
+    def begin_topic(self) -> None:
+        """Give up what the watchers of the last topic have shared: it may be large."""
+        self._counts.clear()
+        self._summaries.clear()
 
     def event(self, watcher: Watcher) -> Steps[Counts]:
         """Count what has come since the cursor of a watcher."""
-        stretches, own = list[Stretch](), list[Count]()
+        seq, stretches, own = watcher.seq, list[Stretch](), list[Count]()
         for part, upto in watcher.spans(self.upto):
-            stretch = Stretch(part.public, part.after, upto)
-            yield from self._count(stretch, watcher.field)
+            stretch = id(part.public), part.after, upto
+            if stretch not in self._counts:
+                found = self._source.count(
+                    part.public, watcher.field, part.after, upto, self._known
+                )
+                self._counts[stretch] = yield from found
             stretches.append(stretch)
-            if part.own is not None and self._newest_own(part, upto):
+            newest = self._newest_own(part, upto)
+            if part.own is not None and newest:
                 # What is found for a reader serves no other.
                 found = self._source.count(part.own, watcher.field, part.after, upto, Findings())
                 own.append((yield from found))
+            public = upto if part.open else self._newest_of(part.readable, part.after, upto)
+            seq = max(seq, newest, public)
         summed = yield from self._summary(stretches, own)
         if summed.incomplete:
             watcher.lost = self.upto
         return Counts(
             id=watcher.id,
             from_seq=watcher.seq,
-            to_seq=self._seq(watcher),
+            to_seq=seq,
             total_count=summed.total,
             counts=summed.top,
             others=summed.others,
             missing=summed.missing,
-            incomplete=summed.incomplete or watcher.seq < watcher.lost,
+            incomplete=watcher.seq < watcher.lost,
         )
-
-    def _count(self, stretch: Stretch, field: str) -> Steps[None]:
-        if stretch not in self._counts:
-            query, after, upto = stretch
-            found = self._source.count(query, field, after, upto, self._known)
-            self._counts[stretch] = yield from found
 
     def _summary(self, stretches: list[Stretch], own: list[Count]) -> Steps[Summary]:
         """Sum up what was counted; what is the same for many watchers is summed up once."""
@@ -372,34 +377,17 @@ class _Shared:
             self._summaries[stretch] = yield from summary([self._counts[stretch]])
         return self._summaries[stretch]
 
-    def _seq(self, watcher: Watcher) -> int:
-        """Return the seq of the newest message that could be read, or of the place, if all can."""
-        if watcher.parts[0].principal.open:
-            return max(watcher.seq, self.upto)
-        newest = [self._newest(part, upto) for part, upto in watcher.spans(self.upto)]
-        return max(watcher.seq, *newest, 0)
-
-    def _newest(self, part: Part, upto: int) -> int:
-        readable = part.principal.readable
-        own = self._newest_own(part, upto) if "dm" in readable else 0
-        return max(self._newest_of(readable - DIRECT, part.after, upto), own)
-
     def _newest_own(self, part: Part, upto: int) -> int:
         """Return the seq of the newest direct message of a reader, 0 without any."""
-        if not self._newest_of(DIRECT, part.after, upto):  # the usual case, the same for all
-            return 0
-        return self._source.newest_of(DIRECT, part.principal.reads_as, part.after, upto)
+        if part.user is None or not self._newest_of(DIRECT, part.after, upto):
+            return 0  # nearly always
+        return self._source.newest_of(DIRECT, part.user, part.after, upto)
 
     def _newest_of(self, types: frozenset[MessageType], after: int, upto: int) -> int:
         key = types, after, upto
         if key not in self._seqs:
             self._seqs[key] = self._source.newest_of(types, None, after, upto)
         return self._seqs[key]
-
-
-def _part(watcher: Watcher, principal: Principal, after: int) -> Part:
-    """Return the part for messages after a seq. Raises `RefusedError`."""
-    return Part(after, *_split(watcher.compile(principal)), principal)
 
 
 def _split(query: Query) -> tuple[Query, Query | None]:
@@ -412,11 +400,11 @@ def _split(query: Query) -> tuple[Query, Query | None]:
 
 def _by_topic(watchers: Iterable[Watcher]) -> Iterable[list[Watcher]]:
     """Group watchers by topic, and topics by query: what matches is found once for all of them."""
-    queries: dict[Query, dict[Topic, list[Watcher]]] = {}
+    queries: dict[int, dict[str, list[Watcher]]] = {}
     for watcher in watchers:
-        topic = watcher.topic
-        queries.setdefault(topic.public, {}).setdefault(topic, []).append(watcher)
-    return chain.from_iterable(topics.values() for topics in queries.values())
+        fields = queries.setdefault(id(watcher.parts[-1].public), {})
+        fields.setdefault(watcher.field, []).append(watcher)
+    return chain.from_iterable(fields.values() for fields in queries.values())
 
 
 def _discard(table: dict[Key, dict[Item, Any]], key: Key, item: Item) -> None:
