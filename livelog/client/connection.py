@@ -43,6 +43,8 @@ from livelog.wire.events import (
     SearchResults,
     Subscribed,
     Unsubscribed,
+    Unwatched,
+    Watching,
 )
 from livelog.wire.messages import Delivered, Message
 
@@ -63,6 +65,8 @@ _ANSWERS: dict[str, type[AnyEvent]] = {
     "search": SearchResults,
     "subscribe": Subscribed,
     "unsubscribe": Unsubscribed,
+    "unwatch": Unwatched,
+    "watch": Watching,
 }
 """Action of a command → its answer, if it is not an error."""
 _REPLIES = (Error, *_ANSWERS.values())

@@ -21,6 +21,7 @@ from msgspec import UNSET, UnsetType
 from livelog.errors import CODES, PROTOCOL_ERROR
 from livelog.wire.events import (
     AnyEvent,
+    Counts,
     Disconnected,
     Error,
     Gap,
@@ -135,7 +136,11 @@ def _placed(event: AnyEvent) -> AnyEvent:
 
     A subscription that moved there would pass over all that comes.
     """
-    places = (event.from_, event.to) if isinstance(event, Gap) else (getattr(event, "seq", UNSET),)
+    places: tuple[int | UnsetType, ...] = (getattr(event, "seq", UNSET),)
+    if isinstance(event, Gap):
+        places = event.from_, event.to
+    elif isinstance(event, Counts):
+        places = event.from_seq, event.to_seq
     if not all(place is UNSET or 0 <= place <= LAST_SEQ for place in places):
         raise ValueError(f"{places} is invalid: must be a place in the log")
     return event

@@ -20,9 +20,8 @@ from livelog.auth.principal import Principal
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
-from livelog.fanout.watches import Party, Watcher
-from livelog.index.analysis.values import field_named
-from livelog.index.query import Query, Subscription, compile_query
+from livelog.fanout.watches import Party
+from livelog.index.query import Subscription
 from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.websocket import visible
@@ -30,7 +29,6 @@ from livelog.net.websocket.session import Session, authenticated
 from livelog.wire import validation
 from livelog.wire.commands import (
     Authenticate,
-    Filters,
     GetHistory,
     Ping,
     Publish,
@@ -174,15 +172,9 @@ def watch(caller: Caller, command: Watch) -> Reply:
     """Count messages for the caller from now on."""
     now, head = caller.context.clock(), caller.context.log.head
     seq = visible.at_most(caller, head)
-    compile = partial(_what_may_be_read, command.filters, now)
-    field, interval = field_named(command.group_by, "group_by"), command.interval_seconds
-    watcher = Watcher(caller, command.id, compile, field, interval)
+    watcher = queries.watcher(caller, command, now)
     caller.context.watches.enter(watcher, caller.principal, head, seq, now)
     return Watching(id=command.id, seq=seq)
-
-
-def _what_may_be_read(filters: Filters, now: float, principal: Principal) -> Query:
-    return compile_query(principal, filters, now=now)
 
 
 def unwatch(caller: Caller, command: Unwatch) -> Reply:

@@ -6,6 +6,8 @@ const ANSWERS = {
   publish: ["published", ({ id, seq }) => typeof id === "string" && isSeq(seq)],
   get_history: ["history", ({ messages }) => Array.isArray(messages)],
   search: ["search_results", ({ results }) => Array.isArray(results)],
+  watch: ["watching", ({ seq }) => isSeq(seq)],
+  unwatch: ["unwatched", () => true],
   subscribe: ["subscribed", ({ seq }) => isSeq(seq)],
   unsubscribe: ["unsubscribed", ({ seq }) => isSeq(seq)],
   ping: ["pong", () => true],
