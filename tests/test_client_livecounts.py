@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -116,14 +117,16 @@ async def test_the_seventeenth_is_refused_and_the_others_go_on() -> None:
 
 @on_uvloop
 async def test_a_new_token_that_does_not_allow_it_ends_it() -> None:
-    tokens = [token("ann", "read", lasts=61), token("ann", "read:user")]
+    passed = 0.0
+    tokens = [token("ann", "read", lasts=500), token("ann", "read:user", lasts=1000)]
     async with (
-        serving(jwt_secret=SECRET) as house,
+        serving(clock=lambda: time.time() + passed, jwt_secret=SECRET, jwt_leeway=0) as house,
         connect(house.server.url, token=lambda: tokens.pop(0)) as log,
         log.watch(filters={"type": "raid"}) as raids,
     ):
         items = aiter(raids)
-        await following(items)
+        passed = 450
+        house.inside.review_sessions()
         with pytest.raises(RefusedError, match="token"):
             await summed(items, 2**53)
 

@@ -23,6 +23,7 @@ export class Watches {
 
   // True for one connection only.
   #open = false;
+  #unwanted = new Set(); // ids of watches that are in force and have been stopped
   #pending = new Map(); // request id → command, for the commands without an answer
   #deadlines;
   #timer = 0; // until commands may go again
@@ -53,7 +54,7 @@ export class Watches {
   #stop(watch) {
     if (this.#watches.get(watch.id) !== watch) return;
     this.#watches.delete(watch.id);
-    if (this.#open && watch.inForce) this.#send({ action: "unwatch", id: watch.id });
+    if (watch.inForce) this.#end(watch.id);
   }
 
   /** Reject and remove all watches. */
@@ -86,13 +87,23 @@ export class Watches {
     this.#open = false;
     this.#clock.clearTimeout(this.#timer);
     this.#timer = 0;
+    this.#unwanted.clear();
     this.#pending.clear();
     this.#deadlines.clear();
     for (const watch of this.#watches.values()) watch.inForce = false;
   }
 
+  #end(id) {
+    this.#unwanted.add(id);
+    this.#ask();
+  }
+
   #ask() {
     if (!this.#open || this.#timer) return;
+    for (const id of [...this.#unwanted]) {
+      this.#unwanted.delete(id);
+      this.#send({ action: "unwatch", id });
+    }
     const asked = new Set([...this.#pending.values()].map(({ id }) => id));
     for (const { id, inForce, command } of [...this.#watches.values()]) {
       if (!inForce && !asked.has(id)) this.#send(command);
@@ -120,7 +131,7 @@ export class Watches {
     if (!command) return;
     const watch = this.#watches.get(command.id);
     if (!watch) {
-      this.#send({ action: "unwatch", id: command.id }); // it was stopped meanwhile
+      this.#end(command.id); // it was stopped meanwhile
       return;
     }
     watch.inForce = true;
@@ -160,10 +171,10 @@ export class Watches {
   }
 
   #askAfter(ms, { action, id }) {
+    if (action === "unwatch") this.#unwanted.add(id);
     this.#clock.clearTimeout(this.#timer);
     this.#timer = this.#clock.setTimeout(() => {
       this.#timer = 0;
-      if (action === "unwatch") this.#send({ action, id });
       this.#ask();
     }, ms);
   }
