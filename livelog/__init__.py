@@ -52,7 +52,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from livelog.client.client import Client, connect
-    from livelog.client.decoding import Page
+    from livelog.client.decoding import Analysis, Page
     from livelog.client.livecounts import LiveCounts
     from livelog.client.reconnecting import Status
     from livelog.client.subscription import Subscription
@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from livelog.wire.record import Receipt
 
 _HOMES = {
+    "Analysis": "livelog.client.decoding",
     "Client": "livelog.client.client",
     "Config": "livelog.config",
     "ConfigError": "livelog.errors",
@@ -111,6 +112,7 @@ _HOMES = {
 """Public name → module that it is loaded from."""
 
 __all__ = [
+    "Analysis",
     "Client",
     "Config",
     "ConfigError",

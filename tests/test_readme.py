@@ -140,6 +140,7 @@ def test_a_command_from_the_pages_is_granted(command: str) -> None:
         "publish": "published",
         "get_history": "history",
         "search": "search_results",
+        "analyze": "analysis",
         "watch": "watching",
         "unwatch": "unwatched",
         "ping": "pong",

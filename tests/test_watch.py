@@ -143,7 +143,7 @@ async def test_a_token_that_expires_ends_watches_too() -> None:
         ({"id": "w", "group_by": "content"}, "group_by"),
         ({"id": "w", "group_by": ""}, "group_by"),
         ({"id": "w", "group_by": "__proto__"}, "group_by"),
-        ({"id": "w", "group_by": "metadata"}, None),
+        ({"id": "w", "group_by": "metadata"}, "group_by"),
         ({"id": "w", "filters": {"where": "("}}, "filters.where"),
         ({"id": "w", "filters": {"colour": "red"}}, "filters.colour"),
         ({"id": "", "interval_seconds": 3600}, None),

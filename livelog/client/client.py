@@ -19,11 +19,12 @@ from livelog.client import commands
 from livelog.client.backoff import Clock
 from livelog.client.commands import Command, FilterArgument
 from livelog.client.credentials import Credentials, Token
-from livelog.client.decoding import Page, page
+from livelog.client.decoding import Analysis, Page, analysis, page
 from livelog.client.livecounts import LiveCounts
 from livelog.client.reconnecting import Link, Status, Watch
 from livelog.client.subscription import Subscription
 from livelog.errors import NotRunningError
+from livelog.wire import events
 from livelog.wire.events import AnyEvent, History, Published, SearchResults
 from livelog.wire.ids import uuid7
 from livelog.wire.messages import PREFIXES, TYPES, Message
@@ -231,6 +232,36 @@ class Client:
         answer = await self._request(commands.search(query, filters, limit, offset))
         assert isinstance(answer, SearchResults)
         return page(answer)
+
+    async def analyze(
+        self,
+        *,
+        filters: FilterArgument = None,
+        group_by: str | None = None,
+        limit: int | None = None,
+        interval_seconds: int | None = None,
+        timezone: str | None = None,
+        distinct: str | None = None,
+    ) -> Analysis:
+        """Return exact counts of past messages: by the values of a field, over time, or both.
+
+        `limit` bounds the values that are listed (20). Buckets begin at multiples of their length,
+        in UTC or in a `timezone`, an IANA name. `distinct` names a field whose different values are
+        counted. Raises `RefusedError`.
+
+            counts = await log.analyze(group_by="channel", interval_seconds=60)
+        """
+        command = commands.analyze(
+            filters,
+            group_by=group_by,
+            limit=limit,
+            interval_seconds=interval_seconds,
+            timezone=timezone,
+            distinct=distinct,
+        )
+        answer = await self._request(command)
+        assert isinstance(answer, events.Analysis)
+        return analysis(answer)
 
     async def _request(self, command: Command) -> AnyEvent:
         self._check_running()

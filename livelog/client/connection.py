@@ -32,6 +32,7 @@ from livelog.errors import (
     RefusedError,
 )
 from livelog.wire.events import (
+    Analysis,
     AnyEvent,
     Authenticated,
     Connected,
@@ -63,6 +64,7 @@ _ANSWERS: dict[str, type[AnyEvent]] = {
     "ping": Pong,
     "publish": Published,
     "search": SearchResults,
+    "analyze": Analysis,
     "subscribe": Subscribed,
     "unsubscribe": Unsubscribed,
     "unwatch": Unwatched,

@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, get_args
 
@@ -19,12 +19,15 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from livelog.errors import CODES, PROTOCOL_ERROR
+from livelog.wire import events
 from livelog.wire.events import (
     AnyEvent,
+    Bucket,
     Counts,
     Disconnected,
     Error,
     Gap,
+    Group,
     History,
     SearchResults,
     Subscribed,
@@ -62,6 +65,31 @@ class Page:
     """`offset` of the page with the older messages that follow; None unless `truncated`."""
     incomplete: bool = False
     """The server's store did not answer in time: `total` counts the newest messages only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Counts of messages, as `analyze` returns them.
+
+    >>> counts = Analysis(total=3, missing=1)
+    >>> counts.missing
+    1
+    """
+
+    total: int
+    """Number of matching messages."""
+    groups: list[Group] = field(default_factory=list)
+    """The values in the most messages, each a `value` and its `count`."""
+    others: int = 0
+    """Sum of the counts of all other values."""
+    missing: int = 0
+    """Number of messages without a value; one with several is counted for each of them."""
+    distinct: int = 0
+    """Number of different values of the field that `distinct` named."""
+    buckets: list[Bucket] = field(default_factory=list)
+    """The stretches of time with messages: `start`, `count`, `groups` and `distinct`."""
+    incomplete: bool = False
+    """The server's store did not answer in time: the newest messages alone are counted."""
 
 
 class _Kind(msgspec.Struct):
@@ -102,6 +130,19 @@ def page(answer: History | SearchResults) -> Page:
     following = None if answer.next_offset is UNSET else answer.next_offset
     incomplete = answer.incomplete is True
     return Page(known, total, answer.offset, answer.truncated, following, incomplete)
+
+
+def analysis(answer: events.Analysis) -> Analysis:
+    """Return the counts in the answer to `analyze`."""
+    return Analysis(
+        answer.total_count,
+        answer.groups or [],
+        answer.others or 0,
+        answer.missing or 0,
+        answer.distinct or 0,
+        answer.buckets or [],
+        answer.incomplete is True,
+    )
 
 
 def _loosely(data: str | bytes, error: Exception) -> Delivered | AnyEvent | None:

@@ -131,6 +131,11 @@ class Index:
         """Positions of the messages with a word that contains `part`, in steps."""
         return self._words.containing(part)
 
+    @property
+    def time_index(self) -> TimeIndex:
+        """Timestamps of the messages by position."""
+        return self._times
+
     def values(self, field: str) -> Iterator[tuple[str, BitMap]] | None:
         """Iterate over the values of a field and their positions; None if some are not indexed."""
         if field == "type":
@@ -139,7 +144,7 @@ class Index:
             return None
         skipped = len(field) + 1
         keys = list(self._of_field.get(field, ()))  # one may come or go meanwhile
-        return ((key[skipped:], self.of_key(key)) for key in keys)
+        return ((key[skipped:], self._keys.get(key, _NOTHING)) for key in keys)
 
     def number_of_values(self, field: str) -> int | None:
         """Return how many values of a field are indexed; None if some are not."""
@@ -191,9 +196,9 @@ class Index:
         fresh._times = self._times.shifted(distance)
         return fresh
 
-    def sweep(self) -> Steps[None]:
-        """Remove what has been forgotten from all structures, in steps."""
-        start = self.start
+    def sweep(self, upto: int | None = None) -> Steps[None]:
+        """Remove what has been forgotten from all structures, in steps; below `upto` if given."""
+        start = self.start if upto is None else min(upto, self.start)
         yield from self._times.sweep(start)
         for postings in self._types.values():
             postings.remove_range(0, start)

@@ -12,17 +12,18 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import accumulate
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from pyroaring import BitMap
 
 from livelog.index import plan
 from livelog.index.analysis.live import Count, Findings, count
+from livelog.index.analysis.tally import Part, Question, Tally
 from livelog.index.index import Index
 from livelog.index.paging import Chunk
 from livelog.index.query import Query, Subscription
@@ -100,13 +101,13 @@ class Matches:
 
     def __init__(self, window: Window, positions: BitMap) -> None:
         self._window = window
-        self._positions = positions
+        self.positions = positions
         self.total = len(positions)
 
     def newer(self, seq: int) -> int:
         """Return how many have a seq above this one."""
         position = self._window.position_after(seq)
-        return self.total - (self._positions.rank(position - 1) if position else 0)
+        return self.total - (self.positions.rank(position - 1) if position else 0)
 
     def payloads(self, offset: int, limit: int) -> list[bytes]:
         """Return up to `limit` messages from `offset` on, newest first."""
@@ -115,8 +116,15 @@ class Matches:
     def frames(self, offset: int, limit: int) -> list[bytes]:
         """Return the frames of these messages, which are not copied."""
         last = self.total - offset
-        chosen = self._positions[max(0, last - limit) : max(0, last)]
+        chosen = self.positions[max(0, last - limit) : max(0, last)]
         return self._window.frames(reversed(chosen))
+
+
+class Counted(NamedTuple):
+    """The result of an analysis of the messages with a seq above `follows`."""
+
+    tally: Tally
+    follows: int
 
 
 class Window:
@@ -158,6 +166,8 @@ class Window:
         self._failed_seq = 0
         self._unindexable: set[int] = set()
         """Seqs of messages that could not be added twice."""
+        self._held = Counter[int]()
+        """Positions from which on an analysis needs the index, and for how many it is."""
         self._unswept = 0
         """Total size of the frames that were evicted and are in the index, until a sweep has ended
         that began behind them."""
@@ -239,7 +249,7 @@ class Window:
                 return  # the others are not safe
         self._unweighed = 0
         if self._sweeping is None and self._garbage > max(_SWEEP_BYTES, self._index.memory // 8):
-            self._sweeping, self._swept = self._index.sweep(), self._unswept
+            self._sweeping, self._swept = self._index.sweep(self._needed_from), self._unswept
 
     def bound(self, max_bytes: int) -> None:
         """Bound the memory anew; what is safe is evicted beyond it."""
@@ -248,6 +258,11 @@ class Window:
         if max_bytes < before and (self._unweighed or self._weighed > max_bytes):
             self._unweighed += max_bytes
             self.evict(self._safe_upto)
+
+    @property
+    def _needed_from(self) -> int:
+        """Position from which on places in the index and seqs are needed."""
+        return min([self._frames.start, *self._held])
 
     @property
     def _garbage(self) -> float:
@@ -287,7 +302,7 @@ class Window:
         return position - start
 
     def _compact(self) -> None:
-        start = self._frames.start
+        start = self._needed_from
         del self._seqs[: start - self._base]
         self._ids.forget_before(start + self._renumbered_by)
         self._base = start
@@ -295,6 +310,7 @@ class Window:
     def _renumber(self) -> None:
         while self._waiting:
             self._add_some()
+        self._held = Counter()  # analyses under way begin again
         self._compact()
         distance = self._frames.start
         self._renumbered_by += distance
@@ -461,6 +477,39 @@ class Window:
         found.remove_range(0, self._frames.start)
         return Matches(self, found)
 
+    def analyze(self, query: Query, question: Question) -> Generator[None, None, Counted]:
+        """Count the messages that match `query`, as they are at the end of the search for them."""
+        while True:
+            index = self._index
+            matches = yield from self.find(query)
+            counted = Counted(Tally(question), self.evicted_upto)
+            if index is self._index:
+                yield from self._count(matches.positions, counted.tally)
+            if index is self._index:
+                return counted
+
+    def _count(self, found: BitMap, tally: Tally) -> Generator[None, None, None]:
+        """Count matches, also those that are evicted meanwhile."""
+        index, indexed, held = self._index, self._index.end, self._held
+        start, frame = self._frames.start, self._frames.kept()
+
+        def messages(positions: BitMap) -> Iterator[tuple[int, bytes]]:
+            return ((position, frames.payload(frame(position))) for position in positions)
+
+        def seq(position: int) -> int:
+            return self._seqs[position - self._base] if index is self._index else 0
+
+        waiting = found & BitMap(range(indexed, self._frames.end))
+        held[start] += 1
+        try:
+            known = Part(found - waiting, index.time_index, index.values, messages, seq)
+            yield from tally.add(known)
+            if waiting and index is self._index:
+                yield from tally.add(Part(waiting, None, index.values, messages, seq))
+        finally:
+            held[start] -= 1
+            held += Counter()  # without those that nobody needs
+
     # What watches count.
 
     @property
@@ -513,6 +562,12 @@ class Window:
     def position_after(self, seq: int) -> int:
         """Return the position of the oldest message with a seq above this one."""
         return self._base + bisect_right(self._seqs, seq, lo=self._frames.start - self._base)
+
+    def at(self, seq: int) -> bytes:
+        """Return the message with this seq, empty if it is not in the window."""
+        position = self.position_after(seq - 1)
+        known = position < self._frames.end and self._seqs[position - self._base] == seq
+        return self.payload(position) if known else b""
 
     def frames(self, positions: Iterable[int]) -> list[bytes]:
         """Return the frames of the messages at some positions, in the order of these."""

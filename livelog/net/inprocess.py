@@ -15,7 +15,7 @@ import msgspec
 from livelog.auth.principal import PROGRAM, READ, Principal
 from livelog.client import commands
 from livelog.client.commands import Command, FilterArgument
-from livelog.client.decoding import Page, page
+from livelog.client.decoding import Analysis, Page, analysis, page
 from livelog.client.livecounts import LiveCounts
 from livelog.client.subscription import Subscription
 from livelog.engine.base import Done, Outcome
@@ -27,14 +27,14 @@ from livelog.net.context import Context
 from livelog.net.feed import Counter, Feed
 from livelog.wire import validation
 from livelog.wire.bom import without_bom
-from livelog.wire.commands import GetHistory, Search, Subscribe, Watch
+from livelog.wire.commands import Analyze, GetHistory, Search, Subscribe, Watch
 from livelog.wire.messages import TYPES, AnyMessage, Delivered, Message
 from livelog.wire.record import Receipt
 
 _HERE = ""
 """The address of the program."""
 
-Shape = TypeVar("Shape", Subscribe, GetHistory, Search, Watch)
+Shape = TypeVar("Shape", Subscribe, GetHistory, Search, Analyze, Watch)
 
 _PLAIN: dict[str | int | None, type[Message]] = {
     kind.__struct_config__.tag: kind for kind in get_args(AnyMessage)
@@ -166,6 +166,40 @@ class InProcess:
         owner = queries.owner(principal, _HERE)
         found = await queries.search(context.log, principal, owner, checked, context.clock())
         return page(found)
+
+    async def analyze(
+        self,
+        *,
+        filters: FilterArgument = None,
+        group_by: str | None = None,
+        limit: int | None = None,
+        interval_seconds: int | None = None,
+        timezone: str | None = None,
+        distinct: str | None = None,
+        as_user: str | None = None,
+    ) -> Analysis:
+        """Return exact counts of past messages: by the values of a field, over time, or both.
+
+        `limit` bounds the values that are listed (20). Buckets begin at multiples of their length,
+        in UTC or in a `timezone`, an IANA name. `distinct` names a field whose different values are
+        counted. `as_user` is that of `history`. Raises `RefusedError`.
+
+            counts = await server.analyze(group_by="channel", interval_seconds=60)
+        """
+        context = self._running()
+        command = commands.analyze(
+            filters,
+            group_by=group_by,
+            limit=limit,
+            interval_seconds=interval_seconds,
+            timezone=timezone,
+            distinct=distinct,
+        )
+        checked = _checked(Analyze, command)
+        principal = _principal(as_user)
+        owner = queries.owner(principal, _HERE)
+        found = await queries.analyze(context.log, principal, owner, checked, context.clock())
+        return analysis(found)
 
     def subscribe(
         self,

@@ -16,10 +16,11 @@ from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.folding import normalized
 from livelog.index.plan import Read, Source, Steps
 from livelog.index.terms import message_in
-from livelog.index.where.fields import NAMES, compared_as_id, reader, resolve, suggestion
+from livelog.index.where.fields import NAMES, ROOTS, compared_as_id, reader, resolve, suggestion
 from livelog.index.where.values import number_text
 from livelog.wire.commands import KEY_FILTERS
 from livelog.wire.messages import AnyMessage
+from livelog.wire.timestamps import parse_moment
 
 Lists = Iterable[tuple[str, BitMap]]
 """Values of a field, each once, and the positions of the messages that have it."""
@@ -27,10 +28,13 @@ Lists = Iterable[tuple[str, BitMap]]
 _UNIQUE = ("id", "timestamp", "content")
 """Fields that differ from message to message: to count their values would tell nothing."""
 
-_FEW = 64
+FEW = 64
 """Messages up to which they are read: that is cheaper than to go through all values."""
 
-_COUNTED = 64
+_WHOLE = 2.0**63
+"""Bound of the numbers that are written without an exponent."""
+
+COUNTED = 64
 """Values that are counted in one step."""
 
 
@@ -41,7 +45,11 @@ def field_named(name: str, parameter: str) -> str:
     differ from message to message.
     """
     field = resolve(name)
-    allowed = [known for known in NAMES if known not in _UNIQUE]
+    allowed = [known for known in NAMES if known not in (*_UNIQUE, *ROOTS)]
+    allowed += [f"{root}.NAME" for root in ROOTS]
+    if field in ROOTS:
+        issue = f"is an object; name what is in it, as in {field}.NAME"
+        raise RefusedError(PROTOCOL_ERROR, parameter, issue, allowed=allowed)
     if field is None:
         near = suggestion(name)
         issue = "unknown field" + (f"; did you mean {near}?" if near else "")
@@ -69,9 +77,10 @@ class Values:
         found = ((self._compared(value), value) for value in self._scalars(message))
         return {value: text if isinstance(text, str) else value for value, text in found}
 
-    def spelling(self, message: AnyMessage, value: str) -> str:
-        """Return a value as the message has it."""
-        spelled = (one for one in self._scalars(message) if self._compared(one) == value)
+    def spelling(self, payload: bytes, value: str) -> str:
+        """Return a value as the message has it; in the form that is compared if it has not."""
+        scalars = self._scalars(message_in(payload))
+        spelled = (one for one in scalars if self._compared(one) == value)
         return next((one for one in spelled if isinstance(one, str)), value)
 
     def _scalars(self, message: AnyMessage) -> Iterator[Any]:
@@ -81,37 +90,57 @@ class Values:
     def _compared(self, value: Any) -> str:
         if isinstance(value, str):
             return self._text(value)
-        if isinstance(value, float) and value.is_integer():
+        if isinstance(value, float) and abs(value) < _WHOLE and value.is_integer():
             value = int(value)  # 40.0 is 40
         return str(value) if type(value) is int else number_text(value)
 
 
-def lists(source: Source, field: str, among: BitMap, read: Read) -> Steps[Lists]:
-    """Return the values of a field in the messages at positions `among`, and perhaps others."""
-    known = None if len(among) <= _FEW else source.values(field)
-    return (yield from read_lists(field, among, read)) if known is None else known
+class Reading:
+    """The values of fields in messages that are read."""
 
+    def __init__(self, fields: Iterable[str], *, timed: bool = False) -> None:
+        self.lists: dict[str, dict[str, BitMap]] = {field: {} for field in fields}
+        """Field → value → positions of the messages that have it."""
+        self.times: dict[int, int] | None = {} if timed else None
+        """Position → timestamp in microseconds since 1970, if it is wanted."""
+        self.found = BitMap()
+        """Positions of the messages that were there."""
+        self._values = {field: Values(field) for field in self.lists}
 
-def read_lists(field: str, among: BitMap, read: Read) -> Steps[Lists]:
-    """Find the values of a field by reading the messages; those that are gone have none."""
-    found: dict[str, BitMap] = {}
-    values = Values(field)
-    for position in among:
-        payload = read(position)
-        for value in values.of(message_in(payload)) if payload else ():
-            found.setdefault(value, BitMap()).add(position)
-        yield
-    return found.items()
+    def read(self, messages: Iterable[tuple[int, bytes]]) -> Steps[None]:
+        """Read messages, given with their positions, in steps; an empty one is passed over."""
+        for position, payload in messages:
+            if payload:
+                self._add(position, message_in(payload))
+            yield
+
+    def _add(self, position: int, message: AnyMessage) -> None:
+        self.found.add(position)
+        if self.times is not None:
+            self.times[position] = parse_moment(message.timestamp or "", "timestamp")
+        for field, lists in self.lists.items():
+            for value in self._values[field].of(message):
+                positions = lists.get(value)
+                if positions is None:
+                    positions = lists[value] = BitMap()
+                positions.add(position)
 
 
 def counts(source: Source, field: str, among: BitMap, read: Read) -> Steps[dict[str, int]]:
-    """Count, for each value of a field, the messages that have it among positions, in steps."""
+    """Count, for each value of a field, the messages that have it among some positions, in steps.
+
+    Messages that are gone have none.
+    """
+    known: Lists | None = None if len(among) <= FEW else source.values(field)
+    if known is None:
+        reading = Reading([field])
+        yield from reading.read((position, read(position)) for position in among)
+        known = reading.lists[field].items()
     found: dict[str, int] = {}
-    known = yield from lists(source, field, among, read)
     for number, (value, positions) in enumerate(known):
         count = positions.intersection_cardinality(among)
         if count:
             found[value] = count
-        if number % _COUNTED == 0:
+        if number % COUNTED == 0:
             yield
     return found

@@ -28,6 +28,7 @@ from livelog.net.websocket import visible
 from livelog.net.websocket.session import Session, authenticated
 from livelog.wire import validation
 from livelog.wire.commands import (
+    Analyze,
     Authenticate,
     GetHistory,
     Ping,
@@ -158,6 +159,11 @@ def search(caller: Caller, command: Search) -> Reply:
     return partial(_page, caller, queries.search, command)
 
 
+def analyze(caller: Caller, command: Analyze) -> Reply:
+    """Count past messages."""
+    return partial(_page, caller, queries.analyze, command)
+
+
 async def _page(caller: Caller, read: queries.Read, command: Any) -> Event:
     """Read a page as large as the memory allows; it is held until `dispatch` has seen it sent."""
     context, principal = caller.context, caller.principal
@@ -267,6 +273,7 @@ COMMANDS: dict[type, Entry] = {
     Unsubscribe: Entry(unsubscribe, counts=True),
     GetHistory: Entry(get_history, counts=True),
     Search: Entry(search, counts=True),
+    Analyze: Entry(analyze, counts=True),
     Watch: Entry(watch, counts=True),
     Unwatch: Entry(unwatch, counts=True),
     Ping: Entry(ping, counts=False, anybody=True),

@@ -150,10 +150,15 @@ class Segment:
             return BitMap(self.positions)
         if last < self._earliest or first > self._latest:
             return BitMap()
-        times = self._cache.made(
+        return self.time_index.between(first, last)
+
+    @property
+    def time_index(self) -> TimeIndex:
+        """Timestamps of the messages by position."""
+        times: TimeIndex = self._cache.made(
             (self.id, "times"), self._read_time_index, lambda _: 8 * self.count
         )
-        return times.between(first, last)
+        return times
 
     def containing(self, part: str) -> Steps[BitMap]:
         """Positions of the messages with a word that contains `part`, in steps."""

@@ -6,6 +6,7 @@ const ANSWERS = {
   publish: ["published", ({ id, seq }) => typeof id === "string" && isSeq(seq)],
   get_history: ["history", ({ messages }) => Array.isArray(messages)],
   search: ["search_results", ({ results }) => Array.isArray(results)],
+  analyze: ["analysis", ({ total_count }) => Number.isInteger(total_count)],
   watch: ["watching", ({ seq }) => isSeq(seq)],
   unwatch: ["unwatched", () => true],
   subscribe: ["subscribed", ({ seq }) => isSeq(seq)],

@@ -1,6 +1,8 @@
 /* The client's classes and options, for TypeScript; `livelog.js` describes the behaviour.
  * Messages and events of the server are declared in `protocol.d.ts`. */
 import type {
+  AnalysisEvent,
+  AnalyzeCommand,
   AuthenticatedEvent,
   CountsEvent,
   Filters,
@@ -29,6 +31,10 @@ export type Page = Omit<GetHistoryCommand, Envelope> & { signal?: AbortSignal };
 /** Part of the matches of a search. */
 export type SearchPage = Omit<SearchCommand, Envelope | "query"> & { signal?: AbortSignal };
 
+/** What is to be counted. */
+export type Question = Omit<AnalyzeCommand, Envelope> & { signal?: AbortSignal };
+
+export type Analysis = Omit<AnalysisEvent, Envelope>;
 export type History = Omit<HistoryEvent, Envelope>;
 export type SearchResults = Omit<SearchResultsEvent, Envelope>;
 export type Receipt = Omit<PublishedEvent, Envelope>;
@@ -156,6 +162,7 @@ export class LiveLog {
   ): Subscription;
   history(page?: Page): Promise<History>;
   search(query: string | null, page?: SearchPage): Promise<SearchResults>;
+  analyze(question?: Question): Promise<Analysis>;
   publish(message: NewMessage, options?: { signal?: AbortSignal }): Promise<Receipt>;
   ping(): Promise<Latency>;
   reconnect(): void;

@@ -112,6 +112,13 @@ export class LiveLog {
     return this.#commands.ask({ action: "search", query: query ?? undefined, ...page }, this.#nextId(), signal);
   }
 
+  /** Count past messages exactly, by the values of a field (`group_by`, of which `limit` are listed)
+   * or over time (`interval_seconds`, `timezone`), or both; `distinct` names a field whose different
+   * values are counted. */
+  async analyze({ signal, ...question } = {}) {
+    return this.#commands.ask({ action: "analyze", ...question }, this.#nextId(), signal);
+  }
+
   /** Append a message; resolve to its `id` and `seq` once it is stored. */
   async publish(message, { signal } = {}) {
     if (message === null || typeof message !== "object") throw refused("message", "must be an object");
@@ -248,6 +255,7 @@ export class LiveLog {
       keepPage(event.results, "results", text);
       this.#settle(event);
     },
+    analysis: (event) => this.#settle(event),
     published: (event) => this.#settle(event),
     error: (event) => this.#error(event),
   }));

@@ -67,6 +67,7 @@ const actions = {
   stop: ({ name }) => followed.get(name).stop(),
   history: (page) => live.history(page),
   search: ({ query, ...page }) => live.search(query, page),
+  analyze: (question) => live.analyze(question),
   publish: ({ message }) => live.publish(message),
   nest({ depth }) {
     let metadata = {};
