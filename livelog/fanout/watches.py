@@ -57,13 +57,14 @@ class Source(Protocol):
         `known` serves the next call.
         """
 
-    def newest_of(
-        self, types: frozenset[MessageType], user: str | None, after: int, upto: int
-    ) -> int:
+    def newest_of(self, types: frozenset[MessageType], after: int, upto: int) -> int:
         """Return the seq of the newest message of these types after one seq and up to another.
 
-        Of direct messages only those of the user count, if one is given. 0 without any.
+        0 without any.
         """
+
+    def newest_dm(self, user: str, after: int, upto: int, known: Findings) -> int:
+        """Return the same of the direct messages of one user."""
 
 
 class Party(Protocol):
@@ -381,12 +382,12 @@ class _Turn:
         """Return the seq of the newest direct message of a reader, 0 without any."""
         if part.user is None or not self._newest_of(DIRECT, part.after, upto):
             return 0  # nearly always
-        return self._source.newest_of(DIRECT, part.user, part.after, upto)
+        return self._source.newest_dm(part.user, part.after, upto, self._known)
 
     def _newest_of(self, types: frozenset[MessageType], after: int, upto: int) -> int:
         key = types, after, upto
         if key not in self._seqs:
-            self._seqs[key] = self._source.newest_of(types, None, after, upto)
+            self._seqs[key] = self._source.newest_of(types, after, upto)
         return self._seqs[key]
 
 

@@ -422,14 +422,16 @@ class Log:
         """
         return self._window.count(query, field, after, upto, known)
 
-    def newest_of(
-        self, types: Iterable[MessageType], user: str | None, after: int, upto: int
-    ) -> int:
+    def newest_of(self, types: Iterable[MessageType], after: int, upto: int) -> int:
         """Return the seq of the newest message of these types after one seq and up to another.
 
-        If a user is given, only messages that involve it count. 0 without any.
+        0 without any.
         """
-        return self._window.newest_of(types, user, after, upto)
+        return self._window.newest_of(types, after, upto)
+
+    def newest_dm(self, user: str, after: int, upto: int, known: Findings) -> int:
+        """Return the same of the direct messages of one user; `known` serves the next call."""
+        return self._window.newest_dm(user, after, upto, known)
 
     # After a start.
 

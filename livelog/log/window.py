@@ -73,18 +73,11 @@ def _record(seq: int, frame: bytes) -> Record:
     return Record(seq, message.id, tag, time, *terms(message), frame)
 
 
-def _last(positions: BitMap, also: BitMap | None, start: int, stop: int) -> int:
-    """Return the last of `positions` from `start` to before `stop`, of those that are in `also`.
-
-    -1 without any. No copy is made of what lies outside.
-    """
-    before = positions.rank(stop - 1) if stop else 0
-    if not before or positions[before - 1] < start:
-        return -1
-    if also is None:
-        return int(positions[before - 1])
-    found = BitMap(range(start, stop)) & positions & also
-    return int(found.max()) if found else -1
+def _last(positions: BitMap, within: range) -> int:
+    """Return the last of `positions` that is in a range, -1 without any."""
+    count = positions.rank(within.stop - 1) if within.stop else 0
+    last = positions[count - 1] if count else -1
+    return int(last) if last in within else -1
 
 
 def _never() -> bool:
@@ -540,19 +533,26 @@ class Window:
             return (yield from self.count(query, field, after, upto, known))
         return counted._replace(incomplete=after < self.evicted_upto)
 
-    def newest_of(
-        self, types: Iterable[MessageType], user: str | None, after: int, upto: int
-    ) -> int:
+    def newest_of(self, types: Iterable[MessageType], after: int, upto: int) -> int:
         """Return the seq of the newest message of these types after one seq and up to another.
 
-        If a user is given, only messages that involve it count. 0 without any.
+        0 without any.
         """
-        start, stop = self.position_after(after), self.position_after(upto)
-        own = None if user is None else self._index.of_key(key("user_id", user))
-        newest = max(
-            (_last(self._index.of_type(name), own, start, stop) for name in types), default=-1
-        )
-        return 0 if newest < 0 else self._seqs[newest - self._base]
+        within = range(self.position_after(after), self.position_after(upto))
+        last = [_last(self._index.of_type(name), within) for name in types]
+        return self._seq_at(max(last, default=-1))
+
+    def newest_dm(self, user: str, after: int, upto: int, known: Findings) -> int:
+        """Return the same of the direct messages of one user; `known` serves the next call."""
+        within = range(self.position_after(after), self.position_after(upto))
+        found = known.of(self._index)
+        if within not in found.dms:
+            found.dms[within] = self._index.of_type("dm") & BitMap(within)
+        own = found.dms[within] & self._index.of_key(key("user_id", user))
+        return self._seq_at(own.max() if own else -1)
+
+    def _seq_at(self, position: int) -> int:
+        return 0 if position < 0 else self._seqs[position - self._base]
 
     def _record_at(self, position: int) -> Record:
         """Return the record of a message that has waited for the index, and perhaps still does."""

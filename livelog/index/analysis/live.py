@@ -111,11 +111,13 @@ class Findings:
         self._source: Lists | None = None
         self._columns: dict[str, Column] = {}
         self._matches: tuple[Hashable, BitMap] | None = None
+        self.dms: dict[range, BitMap] = {}
+        """Positions of the direct messages in a range."""
 
     def of(self, source: Lists) -> Findings:
         """Return the same, empty if it is of another source: positions hold for one."""
         if source is not self._source:
-            self._source, self._columns, self._matches = source, {}, None
+            self._source, self._columns, self._matches, self.dms = source, {}, None, {}
         return self
 
     def column(self, field: str) -> Column:
