@@ -221,6 +221,8 @@ async def test_an_error_names_what_would_have_been_allowed() -> None:
             "get_history",
             "search",
             "analyze",
+            "watch",
+            "unwatch",
             "ping",
             "publish",
             "authenticate",

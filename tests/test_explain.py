@@ -126,6 +126,8 @@ ACTIONS = [
     "get_history",
     "search",
     "analyze",
+    "watch",
+    "unwatch",
     "ping",
     "publish",
     "authenticate",

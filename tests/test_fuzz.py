@@ -52,6 +52,8 @@ commands = st.fixed_dictionaries(
                 "get_history",
                 "search",
                 "analyze",
+                "watch",
+                "unwatch",
                 "ping",
                 "publish",
                 "authenticate",
@@ -61,6 +63,7 @@ commands = st.fixed_dictionaries(
     },
     optional={
         "message_types": st.lists(st.sampled_from(TYPES), min_size=1) | anything,
+        "id": st.sampled_from(["w1", "__proto__"]) | anything,
         "since": st.just(0) | anything,
         "token": texts | anything,
         "filters": st.fixed_dictionaries(

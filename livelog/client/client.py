@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from itertools import count
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -19,6 +20,7 @@ from livelog.client.backoff import Clock
 from livelog.client.commands import Command, FilterArgument
 from livelog.client.credentials import Credentials, Token
 from livelog.client.decoding import Analysis, Page, analysis, page
+from livelog.client.livecounts import LiveCounts
 from livelog.client.reconnecting import Link, Status, Watch
 from livelog.client.subscription import Subscription
 from livelog.errors import NotRunningError
@@ -92,6 +94,7 @@ class Client:
         self._loop: asyncio.AbstractEventLoop
         self._shared = Link(url, credentials, clock, watch, self._move_out)
         self._own: dict[Subscription, Link] = {}
+        self._watch_ids = count(1)
         self._ending: set[asyncio.Task[None]] = set()
         self._in_flight = asyncio.Semaphore(IN_FLIGHT)
 
@@ -144,6 +147,30 @@ class Client:
         names, plain = commands.names(types), commands.plain(filters)
         commands.encoded(commands.subscribe(names, plain, since))  # refused here, and not later
         return Subscription(names, plain, since, self._place, self._dismiss)
+
+    def watch(
+        self, group_by: str = "type", *, interval: int = 1, filters: FilterArgument = None
+    ) -> LiveCounts:
+        """Return live counts of messages by the values of a field, instead of the messages.
+
+        Iterate over them: in each interval, of 1 to 3600 seconds, comes a `Counts`, also when there
+        was no message. It counts what has come since the one before; a `Gap` tells what was not
+        counted, while the connection was lost or because the consumer was too slow. A client may
+        have 16 at a time.
+
+            async for item in log.watch("channel", filters={"type": "user"}):
+                print(item)
+        """
+        self._check_running()
+        plain = commands.plain(filters)
+        id = f"w{next(self._watch_ids)}"
+        commands.encoded(commands.watch(id, group_by, interval, plain))  # refused here
+        start, stop = self._begin_watch, self._shared.unwatch
+        return LiveCounts(id, group_by, interval, plain, start, stop)
+
+    def _begin_watch(self, counts: LiveCounts) -> None:
+        self._check_running()
+        self._shared.watch(counts)
 
     async def publish(self, message: Message | Mapping[str, Any]) -> Receipt:
         """Append a message to the log, wait until it is on disk, and return its id and seq.

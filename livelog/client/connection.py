@@ -44,6 +44,8 @@ from livelog.wire.events import (
     SearchResults,
     Subscribed,
     Unsubscribed,
+    Unwatched,
+    Watching,
 )
 from livelog.wire.messages import Delivered, Message
 
@@ -65,6 +67,8 @@ _ANSWERS: dict[str, type[AnyEvent]] = {
     "analyze": Analysis,
     "subscribe": Subscribed,
     "unsubscribe": Unsubscribed,
+    "unwatch": Unwatched,
+    "watch": Watching,
 }
 """Action of a command → its answer, if it is not an error."""
 _REPLIES = (Error, *_ANSWERS.values())

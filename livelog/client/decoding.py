@@ -23,6 +23,7 @@ from livelog.wire import events
 from livelog.wire.events import (
     AnyEvent,
     Bucket,
+    Counts,
     Disconnected,
     Error,
     Gap,
@@ -176,7 +177,11 @@ def _placed(event: AnyEvent) -> AnyEvent:
 
     A subscription that moved there would pass over all that comes.
     """
-    places = (event.from_, event.to) if isinstance(event, Gap) else (getattr(event, "seq", UNSET),)
+    places: tuple[int | UnsetType, ...] = (getattr(event, "seq", UNSET),)
+    if isinstance(event, Gap):
+        places = event.from_, event.to
+    elif isinstance(event, Counts):
+        places = event.from_seq, event.to_seq
     if not all(place is UNSET or 0 <= place <= LAST_SEQ for place in places):
         raise ValueError(f"{places} is invalid: must be a place in the log")
     return event

@@ -8,6 +8,7 @@ generators that pause after each small step. It is a `plan.Source`: `plan.find` 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection, Iterator
 from heapq import merge
 from itertools import islice
@@ -31,6 +32,12 @@ from livelog.wire.record import Record
 _GRAIN = 256
 """Keys that are added in one step: about a tenth of a millisecond."""
 
+_RECENT = 4096
+"""Messages whose keys are kept as they came, for live counts."""
+
+_FEW_KEYS = 32
+"""Keys of a message that is one of them."""
+
 _POSITION_BYTES = 2
 """Memory of a position in a bitmap of types."""
 
@@ -52,6 +59,8 @@ class Index:
         self._numbers = Numbers()
         self._words = Postings(max_queued)
         self._times = TimeIndex(first)
+        self._recent: deque[tuple[str, ...] | None] = deque(maxlen=_RECENT)
+        """Keys of the newest messages, None for one that has many."""
 
     def __len__(self) -> int:
         return self.end - self.start
@@ -83,6 +92,7 @@ class Index:
                 yield
         yield from self._words.adding(set(record.text.split()), position)
         self._times.add(record.time)
+        self._recent.append(record.keys if len(record.keys) <= _FEW_KEYS else None)
         self.end += 1
 
     def forget_before(self, start: int) -> None:
@@ -90,6 +100,7 @@ class Index:
         self.start = start
         if start > self.end:
             self._times.skip(start - self.end)
+            self._recent.clear()
             self.end = start
 
     @property
@@ -138,6 +149,19 @@ class Index:
             return None
         return self._keys.beginning(f"{field}=")
 
+    def number_of_values(self, field: str) -> int | None:
+        """Return how many values of a field are indexed; None if some are not."""
+        if field == "type":
+            return len(TYPES)
+        if field not in KEY_FILTERS or self._keys.of(long_key(field)):
+            return None
+        return self._keys.count(f"{field}=")
+
+    def keys_at(self, position: int) -> tuple[str, ...] | None:
+        """Return the keys of a message if it is one of the newest and has few, else None."""
+        place = position - self.end
+        return self._recent[place] if place >= -len(self._recent) else None
+
     @property
     def keys(self) -> int:
         """Number of distinct keys."""
@@ -177,6 +201,7 @@ class Index:
         distance = self.start
         fresh = Index()
         fresh.end = self.end - distance
+        fresh._recent = self._recent
         fresh._types = {name: shifted(bitmap, distance) for name, bitmap in self._types.items()}
         fresh._keys = self._keys.renumbered(distance)
         fresh._numbers = self._numbers.renumbered(distance)

@@ -86,6 +86,12 @@ class Keys:
         keys = list(self._sorted.irange(start, behind(start), (True, False)))
         return ((key[len(start) :], bitmap(self._of.get(key, bytearray()))) for key in keys)
 
+    def count(self, start: str) -> int:
+        """Return how many keys begin with `start`."""
+        first: int = self._sorted.bisect_left(start)
+        stop: int = self._sorted.bisect_left(behind(start))
+        return stop - first
+
     def items(self) -> Iterator[tuple[str, BitMap]]:
         """Iterate over every key and its positions, in order of the keys."""
         return ((key, bitmap(self._of[key])) for key in self._sorted)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -28,6 +28,7 @@ from livelog.budget.owner import Owner
 from livelog.budget.slices import interleaved
 from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.index.analysis.answer import Answer, answer
+from livelog.index.analysis.live import Count, Findings
 from livelog.index.analysis.tally import Question, Tally
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
@@ -35,6 +36,7 @@ from livelog.index.where.expression import And, Equals
 from livelog.log.pages import joined, reach, read_around_the_past
 from livelog.log.window import Window
 from livelog.store.base import Done, Store
+from livelog.wire.messages import MessageType
 from livelog.wire.record import Known, Record, seq_of
 
 _STORE_ASKED = 1.0
@@ -403,6 +405,33 @@ class Log:
         if cursor < gone:
             return gone
         return self._began if 0 < cursor < self._began else 0
+
+    # What watches count: the newest messages only, and of those what is in the index.
+
+    @property
+    def indexed_upto(self) -> int:
+        """Seq up to which all messages are in the index or evicted."""
+        return self._window.indexed_upto
+
+    def count(
+        self, query: Query, field: str, after: int, upto: int, known: Findings
+    ) -> Generator[None, None, Count]:
+        """Count the messages after one seq and up to another by the values of a field, in steps.
+
+        `known` serves the next call.
+        """
+        return self._window.count(query, field, after, upto, known)
+
+    def newest_of(self, types: Iterable[MessageType], after: int, upto: int) -> int:
+        """Return the seq of the newest message of these types after one seq and up to another.
+
+        0 without any.
+        """
+        return self._window.newest_of(types, after, upto)
+
+    def newest_dm(self, user: str, after: int, upto: int, known: Findings) -> int:
+        """Return the same of the direct messages of one user; `known` serves the next call."""
+        return self._window.newest_dm(user, after, upto, known)
 
     # After a start.
 

@@ -22,16 +22,17 @@ import msgspec
 from pyroaring import BitMap
 
 from livelog.index import plan
+from livelog.index.analysis.live import Count, Findings, count
 from livelog.index.analysis.tally import Part, Question, Tally
 from livelog.index.index import Index
 from livelog.index.paging import Chunk
 from livelog.index.query import Query, Subscription
-from livelog.index.terms import terms
+from livelog.index.terms import key, terms
 from livelog.index.where.matching import Test
 from livelog.log.blocks import Blocks
 from livelog.log.idtable import IdTable
 from livelog.wire import frames
-from livelog.wire.messages import decoder
+from livelog.wire.messages import MessageType, decoder
 from livelog.wire.record import Known, Record, id_of
 from livelog.wire.timestamps import parse_moment
 
@@ -70,6 +71,13 @@ def _record(seq: int, frame: bytes) -> Record:
     time = parse_moment(message.timestamp, "timestamp")
     tag = message.__struct_config__.tag
     return Record(seq, message.id, tag, time, *terms(message), frame)
+
+
+def _last(positions: BitMap, within: range) -> int:
+    """Return the last of `positions` that is in a range, -1 without any."""
+    count = positions.rank(within.stop - 1) if within.stop else 0
+    last = positions[count - 1] if count else -1
+    return int(last) if last in within else -1
 
 
 def _never() -> bool:
@@ -494,6 +502,57 @@ class Window:
         finally:
             held[start] -= 1
             held += Counter()  # without those that nobody needs
+
+    # What watches count.
+
+    @property
+    def indexed_upto(self) -> int:
+        """Seq up to which all messages are in the index or evicted."""
+        last = self._index.end - 1
+        return self._seqs[last - self._base] if last >= self._frames.start else self.evicted_upto
+
+    def count(
+        self, query: Query, field: str, after: int, upto: int, known: Findings
+    ) -> Generator[None, None, Count]:
+        """Count the messages after one seq and up to another by the values of a field, in steps.
+
+        `known` serves the next call.
+        """
+        index = self._index
+        within = range(self.position_after(after), self.position_after(upto))
+        while self._index.end < within.stop:  # only after the index was made anew
+            self._add_some()
+            yield
+        if index is self._index:
+            found = known.of(index).matches((query, within))
+            if found is None:
+                found = yield from plan.find(index, query, self._kept, within)
+                known.of(index).note((query, within), found)
+            counted = yield from count(index, known, field, found, self._kept)
+        if index is not self._index:  # positions have been counted anew meanwhile
+            return (yield from self.count(query, field, after, upto, known))
+        return counted._replace(incomplete=after < self.evicted_upto)
+
+    def newest_of(self, types: Iterable[MessageType], after: int, upto: int) -> int:
+        """Return the seq of the newest message of these types after one seq and up to another.
+
+        0 without any.
+        """
+        within = range(self.position_after(after), self.position_after(upto))
+        last = [_last(self._index.of_type(name), within) for name in types]
+        return self._seq_at(max(last, default=-1))
+
+    def newest_dm(self, user: str, after: int, upto: int, known: Findings) -> int:
+        """Return the same of the direct messages of one user; `known` serves the next call."""
+        within = range(self.position_after(after), self.position_after(upto))
+        found = known.of(self._index)
+        if within not in found.dms:
+            found.dms[within] = self._index.of_type("dm") & BitMap(within)
+        own = found.dms[within] & self._index.of_key(key("user_id", user))
+        return self._seq_at(own.max() if own else -1)
+
+    def _seq_at(self, position: int) -> int:
+        return 0 if position < 0 else self._seqs[position - self._base]
 
     def _record_at(self, position: int) -> Record:
         """Return the record of a message that has waited for the index, and perhaps still does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from livelog.budget.memory import PAGE_BYTES, SMALL_BYTES
 from livelog.budget.owner import Owner
 from livelog.budget.slices import interleaved, long_step
 from livelog.errors import PROTOCOL_ERROR, RefusedError
+from livelog.fanout.watches import Party, Watcher
 from livelog.index.analysis.answer import Answer, Stretch
 from livelog.index.analysis.calendar import SECOND, buckets
 from livelog.index.analysis.tally import Question
@@ -24,7 +26,7 @@ from livelog.index.where.document import to_json
 from livelog.log.log import Log
 from livelog.net.addresses import limited_as
 from livelog.wire import validation
-from livelog.wire.commands import Analyze, Filters, GetHistory, Search, Subscribe
+from livelog.wire.commands import Analyze, Filters, GetHistory, Search, Subscribe, Watch
 from livelog.wire.events import Analysis, Bucket, Group, History, SearchResults
 from livelog.wire.messages import MessageType
 from livelog.wire.timestamps import FIRST_MOMENT, format_moment
@@ -57,6 +59,20 @@ def subscription(
         issue = f"is in the future, the log is at {log.head}"
         raise RefusedError(PROTOCOL_ERROR, "since", issue)
     return dict.fromkeys(types, query)
+
+
+def watcher(party: Party, command: Watch, now: float) -> Watcher:
+    """Return the watcher that a party asks for at `now`, in Unix seconds.
+
+    Raises `RefusedError` for a field that is not counted by.
+    """
+    compile = partial(_compiled, command.filters, now)
+    field = field_named(command.group_by, "group_by")
+    return Watcher(party, command.id, compile, field, command.interval_seconds)
+
+
+def _compiled(filters: Filters, now: float, principal: Principal) -> Query:
+    return compile_query(principal, filters, now=now)
 
 
 def owner(principal: Principal, address: str) -> Owner:

@@ -37,6 +37,9 @@ Interval = Annotated[int, Meta(ge=1, le=3_155_760_000)]
 """Seconds, a century at most."""
 Zone = Annotated[str, Meta(min_length=1, max_length=64)]
 Proof = Annotated[str, Meta(min_length=1)]
+WatchId = Annotated[str, Meta(max_length=128)]
+Tick = Annotated[int, Meta(ge=1, le=3600)]
+"""Seconds, an hour at most."""
 
 
 class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -138,6 +141,25 @@ class Analyze(Command, kw_only=True, tag="analyze"):
     """A field: the different values that it has are counted, in all and in each bucket."""
 
 
+class Watch(Command, kw_only=True, tag="watch"):
+    """Ask for `counts` in each interval: how many messages there were, by the values of a field.
+
+    The messages themselves are not sent. Intervals are aligned to the epoch. The same `id` again
+    replaces a watch; a connection may have 16.
+    """
+
+    id: WatchId
+    group_by: Field = "type"
+    interval_seconds: Tick = 1
+    filters: Filters = Filters()
+
+
+class Unwatch(Command, kw_only=True, tag="unwatch"):
+    """End a watch."""
+
+    id: WatchId
+
+
 class Ping(Command, kw_only=True, tag="ping"):
     """Ask for a `pong`."""
 
@@ -156,7 +178,18 @@ class Authenticate(Command, kw_only=True, tag="authenticate"):
     api_key: Proof | UnsetType = UNSET
 
 
-AnyCommand = Subscribe | Unsubscribe | GetHistory | Search | Analyze | Ping | Publish | Authenticate
+AnyCommand = (
+    Subscribe
+    | Unsubscribe
+    | GetHistory
+    | Search
+    | Analyze
+    | Watch
+    | Unwatch
+    | Ping
+    | Publish
+    | Authenticate
+)
 
 command_decoder = msgspec.json.Decoder(AnyCommand)
 

@@ -4,4 +4,5 @@
 - `calendar`: stretches of time in UTC or by the clocks of a time zone.
 - `tally`: the counting, part by part, and its way between processes.
 - `answer`: what it comes to.
+- `live`: the counts of watches, which are made again and again.
 """

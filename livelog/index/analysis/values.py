@@ -72,6 +72,11 @@ class Values:
         """Return the values, in the form in which they are compared."""
         return {self._compared(value) for value in self._scalars(message)}
 
+    def spelled(self, message: AnyMessage) -> dict[str, str]:
+        """Return the values, each with the text that the message has for it."""
+        found = ((self._compared(value), value) for value in self._scalars(message))
+        return {value: text if isinstance(text, str) else value for value, text in found}
+
     def spelling(self, payload: bytes, value: str) -> str:
         """Return a value as the message has it; in the form that is compared if it has not."""
         scalars = self._scalars(message_in(payload))

@@ -25,6 +25,7 @@ from livelog.budget.slices import interleaved
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
+from livelog.fanout.watches import Party
 from livelog.index.query import Subscription
 from livelog.net import queries
 from livelog.net.context import Context
@@ -41,6 +42,8 @@ from livelog.wire.commands import (
     Search,
     Subscribe,
     Unsubscribe,
+    Unwatch,
+    Watch,
 )
 from livelog.wire.events import (
     Authenticated,
@@ -49,6 +52,8 @@ from livelog.wire.events import (
     Published,
     Subscribed,
     Unsubscribed,
+    Unwatched,
+    Watching,
 )
 from livelog.wire.record import Draft
 from livelog.wire.timestamps import timestamp
@@ -57,7 +62,7 @@ _ROOM_SECONDS = 5.0
 """Seconds that a message waits for what its publisher has sent before to be indexed."""
 
 
-class Caller(Protocol):
+class Caller(Party, Protocol):
     """The connection that sent a command."""
 
     context: Context
@@ -178,6 +183,21 @@ async def _page(caller: Caller, read: queries.Read, command: Any) -> Event:
     return event
 
 
+def watch(caller: Caller, command: Watch) -> Reply:
+    """Count messages for the caller from now on."""
+    now, head = caller.context.clock(), caller.context.log.head
+    seq = visible.at_most(caller, head)
+    watcher = queries.watcher(caller, command, now)
+    caller.context.watches.enter(watcher, caller.principal, head, seq, now)
+    return Watching(id=command.id, seq=seq)
+
+
+def unwatch(caller: Caller, command: Unwatch) -> Reply:
+    """End a watch."""
+    caller.context.watches.end(caller, command.id)
+    return Unwatched(id=command.id)
+
+
 def ping(caller: Caller, command: Ping) -> Reply:
     """Answer with the seq up to which the caller has everything."""
     context = caller.context
@@ -264,6 +284,8 @@ async def _identified(caller: Caller, credential: Credential) -> Authenticated:
     newest = await visible.newest(caller.context, principal)
     caller.identify(principal)
     caller.session.newest = newest
+    for id in caller.context.watches.renew(caller, principal, caller.context.log.head):
+        caller.send(Unwatched(id=id))
     await _end_forbidden(caller)
     return authenticated(caller.principal)
 
@@ -293,6 +315,8 @@ COMMANDS: dict[type, Entry] = {
     GetHistory: Entry(get_history, counts=True),
     Search: Entry(search, counts=True),
     Analyze: Entry(analyze, counts=True),
+    Watch: Entry(watch, counts=True),
+    Unwatch: Entry(unwatch, counts=True),
     Ping: Entry(ping, counts=False, anybody=True),
     Publish: Entry(publish, counts=False),
     Authenticate: Entry(authenticate, counts=True, anybody=True),

@@ -4,6 +4,7 @@ import type {
   AnalysisEvent,
   AnalyzeCommand,
   AuthenticatedEvent,
+  CountsEvent,
   Filters,
   GetHistoryCommand,
   HistoryEvent,
@@ -113,6 +114,17 @@ export interface Wanted<Type extends MessageType> {
   since?: number | null;
 }
 
+/** Messages to count. */
+export interface Watched {
+  /** The field whose values are counted: `type` when left out. */
+  groupBy?: string;
+  /** 1 to 3600; 1 when left out. */
+  intervalSeconds?: number;
+  filters?: Filters;
+}
+
+export type Counts = Omit<CountsEvent, Envelope | "id">;
+
 export interface Subscription {
   /** Resolves when the server has confirmed it, rejects when the server has refused it. */
   ready: Promise<void>;
@@ -142,6 +154,11 @@ export class LiveLog {
   listen<Type extends MessageType = MessageType>(
     wanted: Wanted<Type>,
     onMessage: (message: Extract<Message, { type: Type }>) => void,
+  ): Subscription;
+  watch(
+    wanted: Watched,
+    onCounts: (counts: Counts) => void,
+    onGap?: (gap: { from: number; to: number }) => void,
   ): Subscription;
   history(page?: Page): Promise<History>;
   search(query: string | null, page?: SearchPage): Promise<SearchResults>;
