@@ -293,6 +293,7 @@ def check_event(payload: bytes) -> None:
             "unsubscribed",
             "history",
             "search_results",
+            "analysis",
             "pong",
             "published",
             "rate_limit",

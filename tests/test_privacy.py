@@ -17,6 +17,7 @@ import pytest
 from livelog.wire.messages import TYPES
 from tests import test_where_matching as means
 from tests.support.identity import SECRET, token
+from tests.support.strategies import record
 from tests.support.wire import Client, House, Http, Json, on_uvloop, serving, user
 from tests.test_query import complete, plainly, visible
 
@@ -196,6 +197,17 @@ async def test_searches_and_their_counts_reveal_no_messages_of_others(
                 assert found["count"] == len(expected)
                 same = await got(http, who, "/api/search", query="dragon", **wanted, limit=1)
                 assert same["count"] == len(expected)
+                question = {**wanted, "text": f"{wanted.get('text', '')} dragon"}
+                counts = await got(
+                    http, who, "/api/analytics", group_by="user_id", limit=1000, **question
+                )
+                assert counts["total_count"] == len(expected)
+                assert {one["value"] for one in counts["groups"]} == {
+                    key.removeprefix("user_id=")
+                    for one in found["results"]
+                    for key in record({k: v for k, v in one.items() if k != "seq"}, 1).keys
+                    if key.startswith("user_id=")
+                }
 
 
 @on_uvloop
