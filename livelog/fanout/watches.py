@@ -132,10 +132,11 @@ class Watcher:
 
     def advance(self, upto: int, seq: int) -> None:
         """Move the cursor."""
-        past = [part for part in self.parts if part.after <= upto]
-        later = [part for part in self.parts if part.after > upto]
-        self.parts = [part._replace(after=upto) for part in past[-1:]] + later
         self.seq = seq
+        while len(self.parts) > 1 and self.parts[1].after <= upto:
+            del self.parts[0]
+        if self.parts[0].after < upto:
+            self.parts[0] = self.parts[0]._replace(after=upto)
 
 
 class Watches:
@@ -291,12 +292,11 @@ class Watches:
     def _count(self, watchers: Iterable[Watcher], turn: _Turn) -> Steps[None]:
         turn.begin_topic()
         for watcher in watchers:
-            event = None
             if self._can_be_told(watcher):
-                event = yield from turn.event(watcher)
-            if event is not None and self._can_be_told(watcher):
-                watcher.advance(turn.upto, event.to_seq)
-                watcher.party.tell(frames.text(encoder.encode(event)))
+                frame, seq = yield from turn.event(watcher)
+                if self._can_be_told(watcher):  # still
+                    watcher.advance(turn.upto, seq)
+                    watcher.party.tell(frame)
             yield
 
     def _can_be_told(self, watcher: Watcher) -> bool:
@@ -330,14 +330,17 @@ class _Turn:
         self._seqs: dict[tuple[frozenset[MessageType], int, int], int] = {}
         self._counts: dict[Stretch, Count] = {}
         self._summaries: dict[Stretch, Summary] = {}
+        self._frames: dict[tuple[int, int, int, str, int, int, bool], bytes] = {}
+        """Events by all that makes them differ."""
 
     def begin_topic(self) -> None:
         """Give up what the watchers of the last topic have shared: it may be large."""
         self._counts.clear()
         self._summaries.clear()
+        self._frames.clear()
 
-    def event(self, watcher: Watcher) -> Steps[Counts]:
-        """Count what has come since the cursor of a watcher."""
+    def event(self, watcher: Watcher) -> Steps[tuple[bytes, int]]:
+        """Count what has come since the cursor of a watcher; return the frame and its `to_seq`."""
         seq, stretches, own = watcher.seq, list[Stretch](), list[Count]()
         for part, upto in watcher.spans(self.upto):
             stretch = id(part.public), part.after, upto
@@ -357,16 +360,12 @@ class _Turn:
         summed = yield from self._summary(stretches, own)
         if summed.incomplete:
             watcher.lost = self.upto
-        return Counts(
-            id=watcher.id,
-            from_seq=watcher.seq,
-            to_seq=seq,
-            total_count=summed.total,
-            counts=summed.top,
-            others=summed.others,
-            missing=summed.missing,
-            incomplete=watcher.seq < watcher.lost,
-        )
+        if own or len(stretches) != 1:
+            return _frame(watcher, seq, summed), seq
+        key = *stretches[0], watcher.id, watcher.seq, seq, watcher.seq < watcher.lost
+        if key not in self._frames:
+            self._frames[key] = _frame(watcher, seq, summed)
+        return self._frames[key], seq
 
     def _summary(self, stretches: list[Stretch], own: list[Count]) -> Steps[Summary]:
         """Sum up what was counted; what is the same for many watchers is summed up once."""
@@ -389,6 +388,20 @@ class _Turn:
         if key not in self._seqs:
             self._seqs[key] = self._source.newest_of(types, after, upto)
         return self._seqs[key]
+
+
+def _frame(watcher: Watcher, seq: int, summed: Summary) -> bytes:
+    event = Counts(
+        id=watcher.id,
+        from_seq=watcher.seq,
+        to_seq=seq,
+        total_count=summed.total,
+        counts=summed.top,
+        others=summed.others,
+        missing=summed.missing,
+        incomplete=watcher.seq < watcher.lost,
+    )
+    return frames.text(encoder.encode(event))
 
 
 def _split(query: Query) -> tuple[Query, Query | None]:

@@ -42,7 +42,7 @@ _VALUE_BYTES = 150
 _WALKED = 32
 """Buckets that are made in one step."""
 
-_COUNTED = 128
+_COUNTED = 64
 """Lists that are counted in one step."""
 
 _SPREAD = 8
