@@ -46,7 +46,7 @@ _FEW = 32
 _GRAIN = 2048
 """Letters of a text that are looked at in one step."""
 
-_TESTED = 4096
+_TESTED = 8192
 """Bytes of a message, times the number of audiences for which it is tested in one step."""
 
 # Terms have the form `field=value`; the fewer messages share a value, the fewer candidates.
