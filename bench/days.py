@@ -7,7 +7,6 @@ each occurs `COPIES` times a day, under another id, at another time.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
@@ -56,17 +55,23 @@ class Days:
         self.count = count
         self.corpus = Corpus(-(-count // COPIES))
 
-    @cached_property
-    def _texts(self) -> list[Text]:
-        return [_text(message) for message in self.corpus.messages()]
+        self._made = list[Text]()
+        self._making = self.corpus.messages()
 
     def messages(self, day: int) -> Iterator[bytes]:
         """Yield the messages of a day as JSON, the same each time."""
         for place in range(self.count):
             yield self._message(day, place)
 
+    def _text(self, place: int) -> Text:
+        """Return the text of a message; it is made when it is first needed."""
+        at = place % self.corpus.count
+        while at >= len(self._made):
+            self._made.append(_text(next(self._making)))
+        return self._made[at]
+
     def _message(self, day: int, place: int) -> bytes:
-        text = self._texts[place % len(self._texts)]
+        text = self._text(place)
         moment = timestamp(self._time(day, place) / 1000)
         head = f'{{"type":"{text.type}","id":"{day}_{place:09}","timestamp":"{moment}",'
         return head.encode() + text.rest
@@ -76,7 +81,7 @@ class Days:
 
     def rows(self, day: int) -> Iterator[Row]:
         """Yield the same for other engines."""
-        known = [_columns(self._message(day, place)) for place in range(len(self._texts))]
+        known = [_columns(self._message(day, place)) for place in range(self.corpus.count)]
         for place in range(self.count):
             columns, time = known[place % len(known)], self._time(day, place) * 1000
             payload = self._message(day, place).decode()
@@ -85,7 +90,7 @@ class Days:
     def words(self) -> set[str]:
         """Return all words of all texts."""
         found = set[str]()
-        for place in range(len(self._texts)):
+        for place in range(self.corpus.count):
             found.update(_columns(self._message(0, place))[6].split())
         return found
 

@@ -119,7 +119,9 @@ class Sqlite:
     name = "SQLite"
 
     def __init__(self) -> None:
-        self._connection = sqlite3.connect(":memory:", isolation_level=None)
+        self._connection = sqlite3.connect(
+            ":memory:", isolation_level=None, check_same_thread=False
+        )
         self._connection.executescript(
             """
             CREATE TABLE message(
