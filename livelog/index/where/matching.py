@@ -10,9 +10,9 @@ and each field is read, once for all of them, and conditions that cost little co
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, lru_cache, reduce
+from functools import lru_cache, reduce
 from operator import ge, gt, le, lt
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -44,8 +44,23 @@ from livelog.wire.timestamps import parse_moment
 Check = Callable[[Any], bool]
 Bounded = Callable[[int | float], bool]
 Asked = TypeVar("Asked")
+Made = TypeVar("Made")
 
 _COMPARE = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
+
+
+class _once(Generic[Made]):
+    """Attribute that is made when it is first read.
+
+    It is `functools.cached_property` without its lock, which takes longer than most attributes.
+    """
+
+    def __init__(self, make: Callable[[Any], Made]) -> None:
+        self._make = make
+
+    def __get__(self, subject: object, owner: type) -> Made:
+        made = subject.__dict__[self._make.__name__] = self._make(subject)
+        return made
 
 
 class Subject:
@@ -61,12 +76,12 @@ class Subject:
         """Tell whether words may stand side by side in the text, where that takes little time."""
         return True
 
-    @cached_property
+    @_once
     def type(self) -> str:
         """The type of the message."""
         return str(self.message.__struct_config__.tag)
 
-    @cached_property
+    @_once
     def _values(self) -> dict[str, tuple[Any, ...]]:
         return {}
 
@@ -77,17 +92,17 @@ class Subject:
             found = self._values[field] = tuple(read(self.message))
         return found
 
-    @cached_property
+    @_once
     def text(self) -> str:
         """All text that is searched, as `text.fold` makes it."""
         return text_of_stored(self.message)
 
-    @cached_property
+    @_once
     def spaced(self) -> str:
         """The same with a space before each word."""
         return f" {self.text}".replace("\n", " ")
 
-    @cached_property
+    @_once
     def time(self) -> int:
         """The timestamp in microseconds since 1970."""
         return parse_moment(self.message.timestamp or "", "timestamp")
@@ -103,8 +118,8 @@ class Recorded(Subject):
         self.text = record.text
         self.time = record.time
 
-    @cached_property
-    def message(self) -> AnyMessage:  # type: ignore[override]  # read as the attribute is
+    @_once
+    def message(self) -> AnyMessage:
         return message_in(self._record.payload)
 
 
@@ -115,8 +130,8 @@ class Stored(Subject):
         self._payload = payload
         self._is_ascii = payload.isascii()
 
-    @cached_property
-    def message(self) -> AnyMessage:  # type: ignore[override]  # read as the attribute is
+    @_once
+    def message(self) -> AnyMessage:
         return message_in(self._payload)
 
     def may_have(self, words: Words) -> bool:
