@@ -8,8 +8,9 @@ pong is that for which the event loop was held, and what the machine adds.
 Then another day comes, for which the first one makes room in memory, so that half of all is on disk
 only, and the same kinds of questions are asked beside live traffic.
 
-Beside them stand the cost of live subscriptions with expressions, see `bench.livewhere`, and of
-ingest, where another checkout gets the same messages alternately.
+Beside them stand the cost of live subscriptions with expressions, see `bench.livewhere`, that of
+watchers, see `bench.watchers`, and that of ingest, where another checkout gets the same messages
+alternately.
 
 Peers get as many of the same questions as they answer in `PEER_SECONDS`. Where they look for the
 same, their counts must be livelog's.
@@ -41,6 +42,7 @@ from bench.peers import Peer
 from bench.questions import KINDS, Answer, Kind, Question, answer, target
 from bench.report import Figures
 from bench.server import Launch, Server
+from bench.watchers import Watchers, watched
 from bench.websocket import Client
 
 PER_BODY = 1000
@@ -57,7 +59,7 @@ Answers = list[tuple[int, Answer]]
 
 
 BESIDE_DISK = Load(subscribers=1000, rate=50, seconds=15, warmup=3)
-SUBSCRIPTIONS = Subscriptions()
+SUBSCRIPTIONS, WATCHERS = Subscriptions(), Watchers()
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Size:
     live: Load = BESIDE_DISK
     """Traffic beside questions that go to disk."""
     subscriptions: Subscriptions = SUBSCRIPTIONS
+    watchers: Watchers = WATCHERS
     ingested: int = 30_000
     """Messages that are published to measure ingest."""
 
@@ -78,12 +81,13 @@ QUICK = Size(
     20,
     Load(subscribers=50, rate=50, seconds=4, warmup=1),
     Subscriptions(many=200, seconds=1),
+    Watchers(watchers=40, rate=200, seconds=2.5, warmup=1),
     5000,
 )
 
 
 WINDOW, ON_DISK = "the window", "the same, half of it on disk"
-LIVE, INGEST = "live expressions", "ingest"
+LIVE, WATCHED, INGEST = "live expressions", "watchers of live counts", "ingest"
 
 
 def rows(launch: Launch, size: Size, wanted: str, against: Path | None) -> dict[str, Figures]:
@@ -94,6 +98,8 @@ def rows(launch: Launch, size: Size, wanted: str, against: Path | None) -> dict[
         found |= _asked_by_kind(launch, size, days, kinds)
     if wanted in LIVE:
         found[LIVE] = with_expressions(launch, size.subscriptions)
+    if wanted in WATCHED:
+        found[WATCHED] = watched(launch, size.watchers)
     if wanted in INGEST:
         found[INGEST] = _ingested(launch, days, size.ingested, against)
     return found

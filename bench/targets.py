@@ -203,6 +203,7 @@ ASKED = {
         Target("missing", "<=", 0),
     ),
     asking.LIVE: (Target("CPU many / few", "<=", 1.5),),
+    asking.WATCHED: (Target("core % more", "<=", 5),),
     asking.INGEST: (Target("CPU / before", "<=", 1.1),),
 }
 """Targets of `ask`; those of peers or of another checkout are left out where there is none."""
