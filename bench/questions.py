@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 import msgspec
 
 from bench.corpus import CHANNELS
-from bench.days import LEVELS, Days
+from bench.days import BEGIN, LEVELS, Days
 from livelog.index.where.expression import Expression, Word, leaves
 from livelog.index.where.parser import parse
+from livelog.wire.timestamps import parse_moment, timestamp
 
 SEED = 12
 PAGE = 100
@@ -36,6 +37,10 @@ class Question:
         """Tell whether to count and not to fetch a page."""
         return bool(self.group_by or self.interval)
 
+    def over_two_days(self) -> Question:
+        """Return the same in intervals so long that there are not too many of them."""
+        return replace(self, interval=2 * self.interval)
+
     @property
     def node(self) -> Expression:
         """The tree of the expression."""
@@ -54,19 +59,45 @@ class Answer(msgspec.Struct):
     counts: dict[tuple[int, str], int] = {}
     """Microseconds, 0 without intervals; the value is "" where different ones are counted."""
 
-    def ranked(self) -> list[int]:
-        """Return the counts alone, without the names, as the last places may be shared."""
-        return sorted(self.counts.values())
+    def agrees(self, other: Answer, question: Question) -> bool:
+        """Tell whether both say the same; of a list that ends early, the last may share a place."""
+        if question.limit:
+            same = sorted(self.counts.values()) == sorted(other.counts.values())
+        else:
+            same = self.counts == other.counts
+        return same and self.total == other.total
+
+    def twice(self) -> Answer:
+        """Return the answer where each message is there twice."""
+        return Answer(2 * self.total, {place: 2 * n for place, n in self.counts.items()})
 
 
 def target(question: Question) -> str:
     """Return the request target that asks a question."""
-    return f"/api/history?{urlencode({'where': question.where, 'limit': PAGE})}"
+    if not question.is_analysis:
+        return f"/api/history?{urlencode({'where': question.where, 'limit': PAGE})}"
+    asked = {
+        "where": question.where,
+        "group_by": question.group_by,
+        "limit": question.limit,
+        "interval_seconds": question.interval,
+        "distinct": question.distinct,
+    }
+    return f"/api/analytics?{urlencode({name: value for name, value in asked.items() if value})}"
 
 
 def answer(question: Question, body: bytes) -> Answer:
     """Return what the body of a response says."""
-    return Answer(msgspec.json.decode(body)["total_count"])
+    found = msgspec.json.decode(body)
+    total, counts = found["total_count"], dict[tuple[int, str], int]()
+    if question.interval:
+        for bucket in found["buckets"]:
+            start = parse_moment(bucket["start"], "start")
+            groups = bucket["groups"] if question.group_by else {"": bucket["distinct"]}
+            counts |= {(start, value): count for value, count in groups.items()}
+    elif question.group_by:
+        counts = {(0, group["value"]): group["count"] for group in found["groups"]}
+    return Answer(total, counts)
 
 
 def several_terms(days: Days, dice: random.Random) -> Question:
@@ -97,6 +128,23 @@ def range_of_numbers(days: Days, dice: random.Random) -> Question:
     return Question(f"metadata.level:{levels} {other} {dice.choice((two, f'-{two}'))}")
 
 
+def types_per_minute(days: Days, dice: random.Random) -> Question:
+    """Draw the end of the night from which on the whole day is counted."""
+    begun = timestamp(BEGIN / 1000 + dice.randrange(60))
+    return Question(f"timestamp:>={begun}", group_by="type", interval=60)
+
+
+def most_active_users(days: Days, dice: random.Random) -> Question:
+    [word] = _words(days, dice, 1)
+    filters = f"channel:{dice.choice(CHANNELS)}", word, f"metadata.level:>={dice.randrange(30)}"
+    return Question(f"type:user {dice.choice(filters)}", group_by="user_id", limit=20)
+
+
+def users_per_hour(days: Days, dice: random.Random) -> Question:
+    begun = timestamp(BEGIN / 1000 + dice.randrange(60))
+    return Question(f"type:user timestamp:>={begun}", interval=3600, distinct="user_id")
+
+
 def _words(days: Days, dice: random.Random, count: int) -> list[str]:
     drawn = dice.choices(days.corpus.words, cum_weights=days.corpus.weights, k=100)
     return list(dict.fromkeys(drawn))[:count]
@@ -118,4 +166,7 @@ class Kind:
 KINDS = (
     Kind("where: up to 5 terms", several_terms),
     Kind("where: metadata.level, two terms", range_of_numbers),
+    Kind("analyze: types per minute", types_per_minute),
+    Kind("analyze: top 20 of 20,000 users", most_active_users),
+    Kind("analyze: distinct users per hour", users_per_hour),
 )

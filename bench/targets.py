@@ -197,6 +197,12 @@ ASKED = {
     asking.WINDOW: (Target("bytes per message", "<=", 800),),
     "where: up to 5 terms": (Target("p99 ms", "<", 15), HELD),
     "where: metadata.level, two terms": (Target("p99 ms", "<", 20), HELD),
+    "analyze: types per minute": (
+        Target("p99 ms", "<", 25),
+        Target("DuckDB / livelog", ">=", 2),
+    ),
+    "analyze: top 20 of 20,000 users": (Target("p99 ms", "<", 60), HELD),
+    "analyze: distinct users per hour": (Target("p99 ms", "<", 100), HELD),
     asking.ON_DISK: (
         Target("p99 ms", "<", 500),
         Target("delivery p95 / without", "<=", 1.3),
