@@ -52,7 +52,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from livelog.client.client import Client, connect
-    from livelog.client.decoding import Page
+    from livelog.client.decoding import Analysis, Page
+    from livelog.client.livecounts import LiveCounts
     from livelog.client.reconnecting import Status
     from livelog.client.subscription import Subscription
     from livelog.config import Config
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
     )
     from livelog.server import Server
     from livelog.wire.commands import Filters
-    from livelog.wire.events import Gap
+    from livelog.wire.events import Counts, Gap
     from livelog.wire.messages import (
         Delivered,
         DirectMessage,
@@ -80,15 +81,18 @@ if TYPE_CHECKING:
     from livelog.wire.record import Receipt
 
 _HOMES = {
+    "Analysis": "livelog.client.decoding",
     "Client": "livelog.client.client",
     "Config": "livelog.config",
     "ConfigError": "livelog.errors",
     "ConnectionEndedError": "livelog.errors",
+    "Counts": "livelog.wire.events",
     "Delivered": "livelog.wire.messages",
     "DirectMessage": "livelog.wire.messages",
     "Filters": "livelog.wire.commands",
     "Gap": "livelog.wire.events",
     "GuildMessage": "livelog.wire.messages",
+    "LiveCounts": "livelog.client.livecounts",
     "LivelogError": "livelog.errors",
     "NotRunningError": "livelog.errors",
     "Page": "livelog.client.decoding",
@@ -108,15 +112,18 @@ _HOMES = {
 """Public name → module that it is loaded from."""
 
 __all__ = [
+    "Analysis",
     "Client",
     "Config",
     "ConfigError",
     "ConnectionEndedError",
+    "Counts",
     "Delivered",
     "DirectMessage",
     "Filters",
     "Gap",
     "GuildMessage",
+    "LiveCounts",
     "LivelogError",
     "NotRunningError",
     "Page",

@@ -26,6 +26,8 @@ from livelog.fanout.catchup import CatchUp
 from livelog.fanout.flusher import Flusher
 from livelog.fanout.hub import Hub
 from livelog.fanout.pacing import Pacing
+from livelog.fanout.ticker import Ticker
+from livelog.fanout.watches import Watches
 from livelog.log.ingest import Ingest
 from livelog.log.log import Log
 from livelog.log.newest import Newest
@@ -96,6 +98,7 @@ class Server(InProcess):
         self._endpoints: list[Endpoint] = []
         self._listener: Listener
         self._certificate: Certificate | None = None
+        self._ticker: Ticker
         self._turning: asyncio.TimerHandle | None = None
         self._filling: asyncio.Task[None] | None = None
         self._indexing: asyncio.Task[None] | None = None
@@ -186,6 +189,7 @@ class Server(InProcess):
             self._listener.close()  # again, because the drain may have been cut short
             if self._turning is not None:
                 self._turning.cancel()
+            self._ticker.close()
             for task in (self._filling, self._indexing):
                 if task is not None:
                     task.cancel()
@@ -271,6 +275,8 @@ class Server(InProcess):
         catch_up.chunk_bytes = memory.chunk_bytes
         pacing = Pacing(config.fanout.share, config.fanout.latency_target)
         Flusher(loop, hub, catch_up, pacing)
+        watches = Watches(log)
+        self._ticker = Ticker(loop, watches, self._clock)
         engine = self._engine = self._make_engine(self._clock)
         proxies, audit = Networks(config.net.trusted_proxies), Audit(loop.time)
         return Context(
@@ -280,6 +286,7 @@ class Server(InProcess):
             hub=hub,
             newest=newest,
             catch_up=catch_up,
+            watches=watches,
             ingest=Ingest(engine, self._clock, config.net.max_frame_bytes, memory),
             clock=self._clock,
             started=loop.time(),

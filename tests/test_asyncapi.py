@@ -126,7 +126,7 @@ async def test_what_a_server_sends_is_valid_and_looks_like_the_examples() -> Non
         assert tags(Delivered) == {item["type"] for item in got if "type" in item}
 
 
-UNASKED = {"connected", "token_expiring", "gap", "rate_limit", "disconnected"}
+UNASKED = {"connected", "token_expiring", "counts", "gap", "rate_limit", "disconnected"}
 
 
 def answers(got: list[Json]) -> int:
@@ -144,7 +144,8 @@ async def conversation(house: House) -> list[Json]:
     await client.tell("authenticate", token=token("user_12345", "admin", lasts=20))
     await client.tell("subscribe", message_types=[sample["type"] for sample in SAMPLES], since=1)
     got: list[Json] = []
-    awaited = ["token_expiring", *(sample["id"] for sample in SAMPLES)]
+    await client.tell("watch", id="first")
+    awaited = ["token_expiring", "watching", "counts", *(sample["id"] for sample in SAMPLES)]
     while not {*awaited} <= {item.get("action") or item["id"] for item in got}:
         got.append(await client.event())
     again = {"message_types": ["user"], "filters": {"channel": "general"}}

@@ -120,7 +120,18 @@ def why(document: dict[str, Any]) -> tuple[str, str, Any]:
     return refused.field, refused.issue, refused.details.get("allowed")
 
 
-ACTIONS = ["subscribe", "unsubscribe", "get_history", "search", "ping", "publish", "authenticate"]
+ACTIONS = [
+    "subscribe",
+    "unsubscribe",
+    "get_history",
+    "search",
+    "analyze",
+    "watch",
+    "unwatch",
+    "ping",
+    "publish",
+    "authenticate",
+]
 TYPES = ["user", "system", "dm", "raid", "party", "guild"]
 
 

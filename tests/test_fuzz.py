@@ -46,12 +46,24 @@ anything = st.recursive(
 commands = st.fixed_dictionaries(
     {
         "action": st.sampled_from(
-            ["subscribe", "unsubscribe", "get_history", "search", "ping", "publish", "authenticate"]
+            [
+                "subscribe",
+                "unsubscribe",
+                "get_history",
+                "search",
+                "analyze",
+                "watch",
+                "unwatch",
+                "ping",
+                "publish",
+                "authenticate",
+            ]
         )
         | texts
     },
     optional={
         "message_types": st.lists(st.sampled_from(TYPES), min_size=1) | anything,
+        "id": st.sampled_from(["w1", "__proto__"]) | anything,
         "since": st.just(0) | anything,
         "token": texts | anything,
         "filters": st.fixed_dictionaries(
@@ -70,6 +82,10 @@ commands = st.fixed_dictionaries(
         "limit": st.integers(0, 1001) | anything,
         "offset": st.integers(-1, 10) | anything,
         "query": texts,
+        "group_by": st.sampled_from(["type", "channel", "metadata.level"]) | anything,
+        "distinct": st.sampled_from(["user_id", "author_id"]) | anything,
+        "interval_seconds": st.sampled_from([1, 3600]) | anything,
+        "timezone": st.just("Europe/Berlin") | anything,
         "request_id": texts | st.integers() | anything,
         "message": st.sampled_from([*SAMPLES, user()])
         | st.builds(

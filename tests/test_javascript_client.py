@@ -67,6 +67,8 @@ async def test_follows_publishes_asks_for_the_past_and_leaves(node_modules: Path
         for where, found in (("type:user -dragon", [message]), ({"not": {"word": "grüße"}}, [])):
             answer = await follower.call("search", query=None, filters={"where": where})
             assert answer["results"] == found
+        counts = await follower.call("analyze", group_by="user_id", filters={"type": "user"})
+        assert counts["total_count"] == counts["groups"][0]["count"] == 1
         assert (await follower.call("ping"))["seq"] == receipt["seq"]
         await follower.call("close")
         assert (await follower.state("stopped"))["code"] == 1000

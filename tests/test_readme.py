@@ -128,6 +128,9 @@ def test_a_command_from_the_pages_is_granted(command: str) -> None:
     async def ask() -> str:
         async with Server(Config(port=0, store="memory")) as server, connect(server.url) as client:
             await client.recv()  # connected
+            if json.loads(command)["action"] == "unwatch":
+                await client.send(command.replace("unwatch", "watch"))
+                await client.recv()
             await client.send(command)
             return str(json.loads(await asyncio.wait_for(client.recv(), 10))["action"])
 
@@ -137,6 +140,9 @@ def test_a_command_from_the_pages_is_granted(command: str) -> None:
         "publish": "published",
         "get_history": "history",
         "search": "search_results",
+        "analyze": "analysis",
+        "watch": "watching",
+        "unwatch": "unwatched",
         "ping": "pong",
         "authenticate": "authenticated",
     }

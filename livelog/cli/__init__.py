@@ -19,6 +19,7 @@ usage: livelog [COMMAND] [options]
   tail       print new messages as they arrive
   history    print past messages
   search     print past messages that contain all given words
+  stats      count past messages, by a field or over time
   publish    publish messages from a file or a pipe, one JSON object a line
   keys       create, list and revoke API keys
   store      check a store, encrypt it or change its key; create keys
@@ -30,6 +31,7 @@ examples:
   livelog tail --url ws://logs.example.com --json | jq .content
   livelog history --limit 20 --filter user_id=user_1
   livelog search 'ancient dragon' --type raid
+  livelog stats --by channel --interval 1h
   livelog publish events.ndjson
 
 Options of a command: livelog COMMAND --help. Version: livelog --version.
@@ -40,6 +42,7 @@ COMMANDS = {
     "tail": "tail",
     "history": "history",
     "search": "history",
+    "stats": "stats",
     "publish": "publish",
     "keys": "keys",
     "store": "store",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import msgspec
@@ -42,7 +42,7 @@ def printer(*, as_json: bool, with_seq: bool = False) -> Printer:
     def print_line(message: Delivered) -> None:
         seq = f"{message.seq:<16}  " if with_seq else ""
         kind = str(message.__struct_config__.tag)
-        parts = (f"{seq}{_time(message.timestamp)}  ", f"{kind:<6}", f"  {text(message)}")
+        parts = (f"{seq}{time_of(message.timestamp)}  ", f"{kind:<6}", f"  {text(message)}")
         if coloured is None:
             print(*parts, sep="", flush=True)
         else:
@@ -57,8 +57,8 @@ def print_header() -> None:
         print(f"{'SEQ':<16}  {'TIME':<25}  {'TYPE':<6}  TEXT")
 
 
-def print_json(item: msgspec.Struct) -> None:
-    """Print a message or an event as one line of JSON, in UTF-8."""
+def print_json(item: object) -> None:
+    """Print a message, an event or counts as one line of JSON, in UTF-8."""
     sys.stdout.buffer.write(sanitized(msgspec.json.encode(item).decode()).encode() + b"\n")
     sys.stdout.buffer.flush()
 
@@ -85,11 +85,11 @@ def _coloured() -> Callable[[tuple[str, str, str], str], None] | None:
     return print_coloured
 
 
-def _time(timestamp: str) -> str:
-    """Format a timestamp in the local time zone, to the second."""
+def time_of(timestamp: str, zone: tzinfo | None = None) -> str:
+    """Format a timestamp in a time zone, by default the local one, to the second."""
     try:
         since = timedelta(microseconds=parse_moment(timestamp, "timestamp"))
-        moment = (_EPOCH + since).astimezone()
+        moment = (_EPOCH + since).astimezone(zone)
     except (RefusedError, OverflowError, OSError):  # a server in error, or a year beyond Python's
         return sanitized(timestamp)
     return moment.isoformat(" ", "seconds")

@@ -104,7 +104,7 @@ def parser(name: str, description: str, examples: str) -> Parser:
     return made
 
 
-def add_selection(made: Parser) -> None:
+def add_selection(made: Parser, json: str = "Print messages as JSON, one a line.") -> None:
     """Add the options that select messages and say how to print them."""
     made.add_argument(
         "--type",
@@ -127,7 +127,7 @@ def add_selection(made: Parser) -> None:
         metavar="EXPRESSION",
         help="Select messages for which this expression holds: 'channel:general -dragon'.",
     )
-    made.add_argument("--json", action="store_true", help="Print messages as JSON, one a line.")
+    made.add_argument("--json", action="store_true", help=json)
 
 
 def types(given: Sequence[str]) -> list[str]:

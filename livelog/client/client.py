@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from itertools import count
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -18,10 +19,12 @@ from livelog.client import commands
 from livelog.client.backoff import Clock
 from livelog.client.commands import Command, FilterArgument
 from livelog.client.credentials import Credentials, Token
-from livelog.client.decoding import Page, page
+from livelog.client.decoding import Analysis, Page, analysis, page
+from livelog.client.livecounts import LiveCounts
 from livelog.client.reconnecting import Link, Status, Watch
 from livelog.client.subscription import Subscription
 from livelog.errors import NotRunningError
+from livelog.wire import events
 from livelog.wire.events import AnyEvent, History, Published, SearchResults
 from livelog.wire.ids import uuid7
 from livelog.wire.messages import PREFIXES, TYPES, Message
@@ -91,6 +94,7 @@ class Client:
         self._loop: asyncio.AbstractEventLoop
         self._shared = Link(url, credentials, clock, watch, self._move_out)
         self._own: dict[Subscription, Link] = {}
+        self._watch_ids = count(1)
         self._ending: set[asyncio.Task[None]] = set()
         self._in_flight = asyncio.Semaphore(IN_FLIGHT)
 
@@ -143,6 +147,30 @@ class Client:
         names, plain = commands.names(types), commands.plain(filters)
         commands.encoded(commands.subscribe(names, plain, since))  # refused here, and not later
         return Subscription(names, plain, since, self._place, self._dismiss)
+
+    def watch(
+        self, group_by: str = "type", *, interval: int = 1, filters: FilterArgument = None
+    ) -> LiveCounts:
+        """Return live counts of messages by the values of a field, instead of the messages.
+
+        Iterate over them: in each interval, of 1 to 3600 seconds, comes a `Counts`, also when there
+        was no message. It counts what has come since the one before; a `Gap` tells what was not
+        counted, while the connection was lost or because the consumer was too slow. A client may
+        have 16 at a time.
+
+            async for item in log.watch("channel", filters={"type": "user"}):
+                print(item)
+        """
+        self._check_running()
+        plain = commands.plain(filters)
+        id = f"w{next(self._watch_ids)}"
+        commands.encoded(commands.watch(id, group_by, interval, plain))  # refused here
+        start, stop = self._begin_watch, self._shared.unwatch
+        return LiveCounts(id, group_by, interval, plain, start, stop)
+
+    def _begin_watch(self, counts: LiveCounts) -> None:
+        self._check_running()
+        self._shared.watch(counts)
 
     async def publish(self, message: Message | Mapping[str, Any]) -> Receipt:
         """Append a message to the log, wait until it is on disk, and return its id and seq.
@@ -204,6 +232,36 @@ class Client:
         answer = await self._request(commands.search(query, filters, limit, offset))
         assert isinstance(answer, SearchResults)
         return page(answer)
+
+    async def analyze(
+        self,
+        *,
+        filters: FilterArgument = None,
+        group_by: str | None = None,
+        limit: int | None = None,
+        interval_seconds: int | None = None,
+        timezone: str | None = None,
+        distinct: str | None = None,
+    ) -> Analysis:
+        """Return exact counts of past messages: by the values of a field, over time, or both.
+
+        `limit` bounds the values that are listed (20). Buckets begin at multiples of their length,
+        in UTC or in a `timezone`, an IANA name. `distinct` names a field whose different values are
+        counted. Raises `RefusedError`.
+
+            counts = await log.analyze(group_by="channel", interval_seconds=60)
+        """
+        command = commands.analyze(
+            filters,
+            group_by=group_by,
+            limit=limit,
+            interval_seconds=interval_seconds,
+            timezone=timezone,
+            distinct=distinct,
+        )
+        answer = await self._request(command)
+        assert isinstance(answer, events.Analysis)
+        return analysis(answer)
 
     async def _request(self, command: Command) -> AnyEvent:
         self._check_running()

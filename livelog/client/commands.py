@@ -67,6 +67,18 @@ def search(query: str | None, filters: FilterArgument, limit: int, offset: int) 
     return {"action": "search", **words, **page}
 
 
+def analyze(filters: FilterArgument, **question: str | int | None) -> Command:
+    """Build an `analyze`; of `question`, the fields of the command, what is not None is given."""
+    given = {name: value for name, value in question.items() if value is not None}
+    return {"action": "analyze", "filters": plain(filters), **given}
+
+
+def watch(id: str, group_by: str, interval: int, filters: dict[str, Any]) -> Command:
+    """Build a `watch` for the counts of each interval, in seconds, by the values of a field."""
+    asked = {"group_by": group_by, "interval_seconds": interval, "filters": filters}
+    return {"action": "watch", "id": id, **asked}
+
+
 def names(types: Sequence[str] | str) -> Sequence[str]:
     """Return the message types as a sequence; one type may stand alone."""
     return [types] if isinstance(types, str) else types

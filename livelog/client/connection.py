@@ -32,6 +32,7 @@ from livelog.errors import (
     RefusedError,
 )
 from livelog.wire.events import (
+    Analysis,
     AnyEvent,
     Authenticated,
     Connected,
@@ -43,6 +44,8 @@ from livelog.wire.events import (
     SearchResults,
     Subscribed,
     Unsubscribed,
+    Unwatched,
+    Watching,
 )
 from livelog.wire.messages import Delivered, Message
 
@@ -61,8 +64,11 @@ _ANSWERS: dict[str, type[AnyEvent]] = {
     "ping": Pong,
     "publish": Published,
     "search": SearchResults,
+    "analyze": Analysis,
     "subscribe": Subscribed,
     "unsubscribe": Unsubscribed,
+    "unwatch": Unwatched,
+    "watch": Watching,
 }
 """Action of a command → its answer, if it is not an error."""
 _REPLIES = (Error, *_ANSWERS.values())

@@ -11,7 +11,7 @@ import json
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, get_args
 
@@ -19,11 +19,15 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from livelog.errors import CODES, PROTOCOL_ERROR
+from livelog.wire import events
 from livelog.wire.events import (
     AnyEvent,
+    Bucket,
+    Counts,
     Disconnected,
     Error,
     Gap,
+    Group,
     History,
     SearchResults,
     Subscribed,
@@ -61,6 +65,31 @@ class Page:
     """`offset` of the page with the older messages that follow; None unless `truncated`."""
     incomplete: bool = False
     """The server's store did not answer in time: `total` counts the newest messages only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Counts of messages, as `analyze` returns them.
+
+    >>> counts = Analysis(total=3, missing=1)
+    >>> counts.missing
+    1
+    """
+
+    total: int
+    """Number of matching messages."""
+    groups: list[Group] = field(default_factory=list)
+    """The values in the most messages, each a `value` and its `count`."""
+    others: int = 0
+    """Sum of the counts of all other values."""
+    missing: int = 0
+    """Number of messages without a value; one with several is counted for each of them."""
+    distinct: int = 0
+    """Number of different values of the field that `distinct` named."""
+    buckets: list[Bucket] = field(default_factory=list)
+    """The stretches of time with messages: `start`, `count`, `groups` and `distinct`."""
+    incomplete: bool = False
+    """The server's store did not answer in time: the newest messages alone are counted."""
 
 
 class _Kind(msgspec.Struct):
@@ -103,6 +132,19 @@ def page(answer: History | SearchResults) -> Page:
     return Page(known, total, answer.offset, answer.truncated, following, incomplete)
 
 
+def analysis(answer: events.Analysis) -> Analysis:
+    """Return the counts in the answer to `analyze`."""
+    return Analysis(
+        answer.total_count,
+        answer.groups or [],
+        answer.others or 0,
+        answer.missing or 0,
+        answer.distinct or 0,
+        answer.buckets or [],
+        answer.incomplete is True,
+    )
+
+
 def _loosely(data: str | bytes, error: Exception) -> Delivered | AnyEvent | None:
     """Decode as much as possible of what does not follow this version of the protocol."""
     plain: Any = None
@@ -135,7 +177,11 @@ def _placed(event: AnyEvent) -> AnyEvent:
 
     A subscription that moved there would pass over all that comes.
     """
-    places = (event.from_, event.to) if isinstance(event, Gap) else (getattr(event, "seq", UNSET),)
+    places: tuple[int | UnsetType, ...] = (getattr(event, "seq", UNSET),)
+    if isinstance(event, Gap):
+        places = event.from_, event.to
+    elif isinstance(event, Counts):
+        places = event.from_seq, event.to_seq
     if not all(place is UNSET or 0 <= place <= LAST_SEQ for place in places):
         raise ValueError(f"{places} is invalid: must be a place in the log")
     return event

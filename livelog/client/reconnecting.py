@@ -28,17 +28,29 @@ from livelog.client.connection import Connection
 from livelog.client.credentials import Credentials
 from livelog.client.errors import Loss, Lost
 from livelog.client.handshake import open_connection
+from livelog.client.livecounts import LiveCounts
 from livelog.client.requests import Requests
 from livelog.client.subscription import Subscription
 from livelog.client.url import shown
 from livelog.errors import (
     NORMAL_CLOSURE,
+    POLICY_VIOLATION,
     SERVER_ERROR,
     ConnectionEndedError,
     RefusedError,
     UnreachableError,
 )
-from livelog.wire.events import AnyEvent, Error, Gap, Pong, Subscribed, TokenExpiring
+from livelog.wire.events import (
+    AnyEvent,
+    Counts,
+    Error,
+    Gap,
+    Pong,
+    Subscribed,
+    TokenExpiring,
+    Unwatched,
+    Watching,
+)
 from livelog.wire.messages import Delivered, Message
 
 _log = logging.getLogger(__name__)
@@ -97,9 +109,12 @@ class Link:
         # Over all connections.
         self._requests = Requests(clock)
         self.subscriptions: list[Subscription] = []
-        self._changed = asyncio.Event()  # subscriptions have come or gone
+        self.watches: dict[str, LiveCounts] = {}
+        """By id."""
+        self._changed = asyncio.Event()  # subscriptions or watches have come or gone
         # Of the present connection.
         self._told: set[str] = set()  # types that the server was told to send
+        self._told_watches: set[str] = set()  # ids of watches
         self._stalled = False  # the reader waits for a subscription that is full
         self._expiring = asyncio.Event()  # the token expires soon
 
@@ -153,6 +168,19 @@ class Link:
             self.subscriptions.remove(subscription)
         self._changed.set()
 
+    def watch(self, counts: LiveCounts) -> None:
+        """Put a watch in force as soon as possible, and keep it so."""
+        if self._requests.failure is not None:
+            counts.end(self._requests.failure)
+            return
+        self.watches[counts.id] = counts
+        self._changed.set()
+
+    def unwatch(self, counts: LiveCounts) -> None:
+        """Stop asking for a watch."""
+        self.watches.pop(counts.id, None)
+        self._changed.set()
+
     def stop(self) -> asyncio.Task[None] | None:
         """End the link; returns the task to wait for."""
         self._fail(None)
@@ -200,9 +228,10 @@ class Link:
     def _fail(self, failure: Exception | None) -> None:
         closed = ConnectionEndedError(NORMAL_CLOSURE, "the client is closed")
         self._requests.fail(failure or closed)
-        for subscription in self.subscriptions:
-            subscription.end(failure)
+        for stream in self._streams():
+            stream.end(failure)
         self.subscriptions.clear()
+        self.watches.clear()
 
     # The present connection.
 
@@ -224,10 +253,11 @@ class Link:
         return connection.loss
 
     def _begin(self, connection: Connection) -> None:
-        for subscription in self.subscriptions:
-            subscription.in_force = False
+        for stream in self._streams():
+            stream.in_force = False
         self._worked = True
         self._told = set()
+        self._told_watches = set()
         self._expiring.clear()
         self._requests.attach(connection)
         self._changed.set()
@@ -240,11 +270,20 @@ class Link:
         elif isinstance(item, Gap):
             for subscription in self._in_force():
                 subscription.lose(item)
+        elif isinstance(item, Counts) and item.id in self.watches:
+            self.watches[item.id].put(item)
+        elif isinstance(item, Unwatched) and item.id in self.watches:
+            self._told_watches.discard(item.id)
+            issue = "the new token does not allow what it asks for"
+            self.watches.pop(item.id).end(RefusedError(POLICY_VIOLATION, "filters", issue))
         elif isinstance(item, TokenExpiring):
             self._expiring.set()
         elif isinstance(item, Error):
             # An error that answers no request comes before the end of the connection.
             _log.info("the server reports %s %s", item.error_message, item.details)
+
+    def _streams(self) -> list[Subscription | LiveCounts]:
+        return [*self.subscriptions, *self.watches.values()]
 
     def _in_force(self) -> list[Subscription]:
         return [wanted for wanted in self.subscriptions if wanted.in_force]
@@ -281,6 +320,7 @@ class Link:
                 await self._unsubscribe(connection)
                 while waiting := [each for each in self.subscriptions if not each.in_force]:
                     await self._subscribe(connection, waiting[0])
+                await self._keep_watching(connection)
 
     async def _unsubscribe(self, connection: Connection) -> None:
         surplus = self._told - {name for wanted in self.subscriptions for name in wanted.types}
@@ -301,12 +341,41 @@ class Link:
                 await self._requests.ask(connection, wanted.command(None), _starts_over(wanted))
                 self._told.update(wanted.types)
             elif refused.code == SERVER_ERROR:  # nothing is wrong with the subscription
-                wait = max(_AGAIN, held(refused.retry_after, _AGAIN))
-                _log.warning("not subscribed: %s; next attempt in %.1f s", refused, wait)
-                await self._clock.sleep(wait)
+                await self._again(refused, "not subscribed")
             else:
                 self.remove(wanted)
                 wanted.end(refused)
+
+    async def _again(self, refused: RefusedError, what: str) -> None:
+        """Wait until the next attempt."""
+        wait = max(_AGAIN, held(refused.retry_after, _AGAIN))
+        _log.warning("%s: %s; next attempt in %.1f s", what, refused, wait)
+        await self._clock.sleep(wait)
+
+    # Watches.
+
+    async def _keep_watching(self, connection: Connection) -> None:
+        for id in self._told_watches - self.watches.keys():
+            with suppress(RefusedError):  # the server has ended it
+                await self._requests.ask(connection, encoded({"action": "unwatch", "id": id}))
+            self._told_watches.discard(id)
+        while waiting := [each for each in self.watches.values() if not each.in_force]:
+            await self._watch_with(connection, waiting[0])
+
+    async def _watch_with(self, connection: Connection, counts: LiveCounts) -> None:
+        def arrived(answer: AnyEvent) -> None:
+            assert isinstance(answer, Watching)
+            counts.confirm(answer.seq)
+
+        try:
+            await self._requests.ask(connection, counts.command(), arrived)
+            self._told_watches.add(counts.id)
+        except RefusedError as refused:
+            if refused.code == SERVER_ERROR:  # nothing is wrong with the watch
+                await self._again(refused, "not watched")
+            else:
+                self.watches.pop(counts.id, None)
+                counts.end(refused)
 
     # Authentication.
 

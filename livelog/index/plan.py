@@ -16,7 +16,7 @@ messages that are forgotten during one are taken out of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from pyroaring import BitMap
@@ -24,6 +24,7 @@ from pyroaring import BitMap
 from livelog.index.query import BEGINNING_OF_TIME, END_OF_TIME, Query
 from livelog.index.terms import mentions
 from livelog.index.text import Phrase as Words
+from livelog.index.timeindex import TimeIndex
 from livelog.index.where.expression import (
     And,
     Begins,
@@ -81,6 +82,16 @@ class Source(Protocol):
 
     def containing(self, part: str) -> Steps[BitMap]:
         """Positions of the messages with a word that contains `part`."""
+
+    @property
+    def time_index(self) -> TimeIndex:
+        """Timestamps of the messages by position."""
+
+    def values(self, field: str) -> Iterator[tuple[str, BitMap]] | None:
+        """Iterate over the values of a field and their positions; None if some are not indexed.
+
+        What is added meanwhile need not come.
+        """
 
 
 class Sides(NamedTuple):

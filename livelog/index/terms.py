@@ -83,6 +83,11 @@ def _term(field: str, value: str) -> str:
     return sys.intern(f"{field}={value}")
 
 
+def field_of(key: str) -> str:
+    """Return the field of a term that `key` made."""
+    return key.partition("=")[0]
+
+
 def is_id(field: str) -> bool:
     """Tell whether the values of a field are ids, which are compared byte for byte."""
     return field == "id" or field.endswith("_id")

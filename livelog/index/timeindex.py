@@ -19,6 +19,9 @@ from sortedcontainers import SortedList
 _GRAIN = 128
 """Strays that are dropped in one step."""
 
+_NEAR = 2048
+"""Positions among which a later time is sought first."""
+
 _STRAY_BYTES = 300
 """Memory of one stray."""
 
@@ -55,6 +58,31 @@ class TimeIndex:
         made._strays = SortedList((time, p) for p, time in made._stray_times.items())
         made._stray_positions = BitMap(made._stray_times)
         return made
+
+    @classmethod
+    def of_few(cls, times: dict[int, int]) -> TimeIndex:
+        """Make them of the times of some positions, all of them as strays."""
+        made = cls()
+        made._stray_times = times
+        made._stray_positions = BitMap(times)
+        return made
+
+    @property
+    def strays(self) -> BitMap:
+        """Positions of the messages whose time is earlier than one before them; not to change."""
+        return self._stray_positions
+
+    def at(self, position: int) -> int:
+        """Return the time of a position."""
+        time = self._stray_times.get(position)
+        return self._latest[position - self._first] if time is None else time
+
+    def first_at(self, time: int, after: int) -> int:
+        """Return the first position behind `after` with this time or a later one, strays aside."""
+        low, near = after - self._first + 1, after - self._first + _NEAR
+        is_near = near < len(self._latest) and self._latest[near] >= time
+        high = near if is_near else len(self._latest)
+        return self._first + bisect_left(self._latest, time, low, high)
 
     def add(self, time: int) -> None:
         """Add the time of the next position."""

@@ -7,7 +7,7 @@ track as soon as it has seen that they hold nothing but bytes; it visits the lis
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 
 from pyroaring import BitMap
@@ -44,6 +44,11 @@ class Blocks:
         """Return the frames at some positions, in the order of these."""
         blocks, base = self._blocks, self._base  # without a call for each
         return [blocks[(at - base) // _SIZE][(at - base) % _SIZE] for at in positions]
+
+    def kept(self) -> Callable[[int], bytes]:
+        """Return what gives the frame at a position that is kept now, also once it is dropped."""
+        blocks, base = self._blocks[:], self._base
+        return lambda position: blocks[(position - base) // _SIZE][(position - base) % _SIZE]
 
     def between(self, first: int, end: int) -> list[bytes]:
         """Return the frames from `first` up to `end`."""

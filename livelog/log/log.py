@@ -19,24 +19,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from livelog.budget.memory import PAGE_BYTES
 from livelog.budget.owner import Owner
 from livelog.budget.slices import interleaved
-from livelog.errors import SERVER_ERROR, RefusedError
+from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
+from livelog.index.analysis.answer import Answer, answer
+from livelog.index.analysis.live import Count, Findings
+from livelog.index.analysis.tally import Question, Tally
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
+from livelog.index.where.expression import And, Equals
 from livelog.log.pages import joined, reach, read_around_the_past
 from livelog.log.window import Window
 from livelog.store.base import Done, Store
+from livelog.wire.messages import MessageType
 from livelog.wire.record import Known, Record, seq_of
 
 _STORE_ASKED = 1.0
 """Seconds that the store has for what can be answered without it, if less exactly."""
 
 _logger = logging.getLogger(__name__)
+
+_COUNTED_SECONDS = 10.0
+"""Seconds that an analysis of what is in memory may take."""
 
 _FILLED_PER_REQUEST = 500
 
@@ -278,6 +287,53 @@ class Log:
         older = replace(older, offset=offset + places.start, truncated=cut)
         return await joined(newer, older, nearest - places.start, matches.total, span.max_bytes)
 
+    async def analyze(
+        self, query: Query, question: Question, owner: Owner, max_bytes: int = PAGE_BYTES
+    ) -> Answer:
+        """Count what matches for `owner`, in window and store. Yields to the loop while it does.
+
+        If the store does not answer, the answer is `incomplete`. Raises `RefusedError` when there
+        is too much to be counted or told, and when what is on disk cannot be read.
+        """
+        try:
+            async with asyncio.timeout(_COUNTED_SECONDS):
+                tally, follows = await interleaved(self._window.analyze(query, question))
+        except TimeoutError:
+            issue = f"counting has taken longer than {_COUNTED_SECONDS:.0f} s; narrow the filters"
+            raise RefusedError(SERVER_ERROR, "", issue, retry_after=1) from None
+        incomplete = False
+        if self._reader is not None and self._trimmed_upto < follows:
+            try:
+                older = await self._reader.analyze(query, follows, question, owner, optional=True)
+                await interleaved(tally.merge(older))
+            except RefusedError as refused:
+                if refused.retry_after is None:
+                    raise
+                incomplete = True
+        await interleaved(tally.spell(self._window.at))
+        found = await interleaved(answer(tally))
+        await self._spell(tally, found, query, owner)
+        if found.size > max_bytes:
+            issue = f"makes an answer of more than {max_bytes} bytes"
+            raise RefusedError(PROTOCOL_ERROR, "limit", issue, allowed="a lower one, or less often")
+        return found._replace(incomplete=incomplete)
+
+    async def _spell(self, tally: Tally, found: Answer, query: Query, owner: Owner) -> None:
+        """Look up how the newest messages spell values, where that is not known yet.
+
+        Those values are shown because of what is in the store, or have been evicted meanwhile.
+        """
+        question = tally.question
+        unknown = [value for value, _ in found.groups if value not in found.spelled]
+        for value in unknown if question.spells else ():
+            where = And((query.where, Equals(question.group_by, value)))
+            try:
+                page = await self.read(replace(query, where=where), Span(1), owner)
+            except RefusedError:
+                return
+            for payload in page.payloads:
+                tally.note_spelling(value, payload)
+
     async def newest_upto(self, seq: int, query: Query, owner: Owner) -> int:
         """Return the seq of the newest message up to `seq` that matches, 0 without any.
 
@@ -349,6 +405,31 @@ class Log:
         if cursor < gone:
             return gone
         return self._began if 0 < cursor < self._began else 0
+
+    # What watches count: the newest messages only, and of those what is in the index.
+
+    @property
+    def indexed_upto(self) -> int:
+        """Seq up to which all messages are in the index or evicted."""
+        return self._window.indexed_upto
+
+    def count(
+        self, query: Query, field: str, after: int, upto: int, known: Findings
+    ) -> Generator[None, None, Count]:
+        """Count the messages after one seq and up to another by the values of a field, in steps.
+
+        `known` serves the next call.
+        """
+        return self._window.count(query, field, after, upto, known)
+
+    def newest_of(
+        self, types: Iterable[MessageType], user: str | None, after: int, upto: int
+    ) -> int:
+        """Return the seq of the newest message of these types after one seq and up to another.
+
+        If a user is given, only messages that involve it count. 0 without any.
+        """
+        return self._window.newest_of(types, user, after, upto)
 
     # After a start.
 

@@ -12,25 +12,27 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import accumulate
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from pyroaring import BitMap
 
 from livelog.index import plan
+from livelog.index.analysis.live import Count, Findings, count
+from livelog.index.analysis.tally import Part, Question, Tally
 from livelog.index.index import Index
 from livelog.index.paging import Chunk
 from livelog.index.query import Query, Subscription
-from livelog.index.terms import terms
+from livelog.index.terms import key, terms
 from livelog.index.where.matching import Test
 from livelog.log.blocks import Blocks
 from livelog.log.idtable import IdTable
 from livelog.wire import frames
-from livelog.wire.messages import decoder
+from livelog.wire.messages import MessageType, decoder
 from livelog.wire.record import Known, Record, id_of
 from livelog.wire.timestamps import parse_moment
 
@@ -71,6 +73,20 @@ def _record(seq: int, frame: bytes) -> Record:
     return Record(seq, message.id, tag, time, *terms(message), frame)
 
 
+def _last(positions: BitMap, also: BitMap | None, start: int, stop: int) -> int:
+    """Return the last of `positions` from `start` to before `stop`, of those that are in `also`.
+
+    -1 without any. No copy is made of what lies outside.
+    """
+    before = positions.rank(stop - 1) if stop else 0
+    if not before or positions[before - 1] < start:
+        return -1
+    if also is None:
+        return int(positions[before - 1])
+    found = BitMap(range(start, stop)) & positions & also
+    return int(found.max()) if found else -1
+
+
 def _never() -> bool:
     """Tell that there is no end of the time."""
     return False
@@ -85,13 +101,13 @@ class Matches:
 
     def __init__(self, window: Window, positions: BitMap) -> None:
         self._window = window
-        self._positions = positions
+        self.positions = positions
         self.total = len(positions)
 
     def newer(self, seq: int) -> int:
         """Return how many have a seq above this one."""
         position = self._window.position_after(seq)
-        return self.total - (self._positions.rank(position - 1) if position else 0)
+        return self.total - (self.positions.rank(position - 1) if position else 0)
 
     def payloads(self, offset: int, limit: int) -> list[bytes]:
         """Return up to `limit` messages from `offset` on, newest first."""
@@ -100,8 +116,15 @@ class Matches:
     def frames(self, offset: int, limit: int) -> list[bytes]:
         """Return the frames of these messages, which are not copied."""
         last = self.total - offset
-        chosen = self._positions[max(0, last - limit) : max(0, last)]
+        chosen = self.positions[max(0, last - limit) : max(0, last)]
         return self._window.frames(reversed(chosen))
+
+
+class Counted(NamedTuple):
+    """The result of an analysis of the messages with a seq above `follows`."""
+
+    tally: Tally
+    follows: int
 
 
 class Window:
@@ -143,6 +166,8 @@ class Window:
         self._failed_seq = 0
         self._unindexable: set[int] = set()
         """Seqs of messages that could not be added twice."""
+        self._held = Counter[int]()
+        """Positions from which on an analysis needs the index, and for how many it is."""
         self._unswept = 0
         """Total size of the frames that were evicted and are in the index, until a sweep has ended
         that began behind them."""
@@ -224,7 +249,7 @@ class Window:
                 return  # the others are not safe
         self._unweighed = 0
         if self._sweeping is None and self._garbage > max(_SWEEP_BYTES, self._index.memory // 8):
-            self._sweeping, self._swept = self._index.sweep(), self._unswept
+            self._sweeping, self._swept = self._index.sweep(self._needed_from), self._unswept
 
     def bound(self, max_bytes: int) -> None:
         """Bound the memory anew; what is safe is evicted beyond it."""
@@ -233,6 +258,11 @@ class Window:
         if max_bytes < before and (self._unweighed or self._weighed > max_bytes):
             self._unweighed += max_bytes
             self.evict(self._safe_upto)
+
+    @property
+    def _needed_from(self) -> int:
+        """Position from which on places in the index and seqs are needed."""
+        return min([self._frames.start, *self._held])
 
     @property
     def _garbage(self) -> float:
@@ -272,7 +302,7 @@ class Window:
         return position - start
 
     def _compact(self) -> None:
-        start = self._frames.start
+        start = self._needed_from
         del self._seqs[: start - self._base]
         self._ids.forget_before(start + self._renumbered_by)
         self._base = start
@@ -280,6 +310,7 @@ class Window:
     def _renumber(self) -> None:
         while self._waiting:
             self._add_some()
+        self._held = Counter()  # analyses under way begin again
         self._compact()
         distance = self._frames.start
         self._renumbered_by += distance
@@ -446,6 +477,83 @@ class Window:
         found.remove_range(0, self._frames.start)
         return Matches(self, found)
 
+    def analyze(self, query: Query, question: Question) -> Generator[None, None, Counted]:
+        """Count the messages that match `query`, as they are at the end of the search for them."""
+        while True:
+            index = self._index
+            matches = yield from self.find(query)
+            counted = Counted(Tally(question), self.evicted_upto)
+            if index is self._index:
+                yield from self._count(matches.positions, counted.tally)
+            if index is self._index:
+                return counted
+
+    def _count(self, found: BitMap, tally: Tally) -> Generator[None, None, None]:
+        """Count matches, also those that are evicted meanwhile."""
+        index, indexed, held = self._index, self._index.end, self._held
+        start, frame = self._frames.start, self._frames.kept()
+
+        def messages(positions: BitMap) -> Iterator[tuple[int, bytes]]:
+            return ((position, frames.payload(frame(position))) for position in positions)
+
+        def seq(position: int) -> int:
+            return self._seqs[position - self._base] if index is self._index else 0
+
+        waiting = found & BitMap(range(indexed, self._frames.end))
+        held[start] += 1
+        try:
+            known = Part(found - waiting, index.time_index, index.values, messages, seq)
+            yield from tally.add(known)
+            if waiting and index is self._index:
+                yield from tally.add(Part(waiting, None, index.values, messages, seq))
+        finally:
+            held[start] -= 1
+            held += Counter()  # without those that nobody needs
+
+    # What watches count.
+
+    @property
+    def indexed_upto(self) -> int:
+        """Seq up to which all messages are in the index or evicted."""
+        last = self._index.end - 1
+        return self._seqs[last - self._base] if last >= self._frames.start else self.evicted_upto
+
+    def count(
+        self, query: Query, field: str, after: int, upto: int, known: Findings
+    ) -> Generator[None, None, Count]:
+        """Count the messages after one seq and up to another by the values of a field, in steps.
+
+        `known` serves the next call.
+        """
+        index = self._index
+        within = range(self.position_after(after), self.position_after(upto))
+        while self._index.end < within.stop:  # only after the index was made anew
+            self._add_some()
+            yield
+        if index is self._index:
+            found = known.of(index).matches((query, within))
+            if found is None:
+                found = yield from plan.find(index, query, self._kept, within)
+                known.of(index).note((query, within), found)
+            counted = yield from count(index, known, field, found, self._kept)
+        if index is not self._index:  # positions have been counted anew meanwhile
+            return (yield from self.count(query, field, after, upto, known))
+        return counted._replace(incomplete=after < self.evicted_upto)
+
+    def newest_of(
+        self, types: Iterable[MessageType], user: str | None, after: int, upto: int
+    ) -> int:
+        """Return the seq of the newest message of these types after one seq and up to another.
+
+        If a user is given, only messages that involve it count. 0 without any.
+        """
+        start, stop = self.position_after(after), self.position_after(upto)
+        own = None if user is None else self._index.of_key(key("user_id", user))
+        newest = max(
+            (_last(self._index.of_type(name), own, start, stop) for name in types), default=-1
+        )
+        return 0 if newest < 0 else self._seqs[newest - self._base]
+
     def _record_at(self, position: int) -> Record:
         """Return the record of a message that has waited for the index, and perhaps still does."""
         place = position - self._index.end
@@ -454,6 +562,12 @@ class Window:
     def position_after(self, seq: int) -> int:
         """Return the position of the oldest message with a seq above this one."""
         return self._base + bisect_right(self._seqs, seq, lo=self._frames.start - self._base)
+
+    def at(self, seq: int) -> bytes:
+        """Return the message with this seq, empty if it is not in the window."""
+        position = self.position_after(seq - 1)
+        known = position < self._frames.end and self._seqs[position - self._base] == seq
+        return self.payload(position) if known else b""
 
     def frames(self, positions: Iterable[int]) -> list[bytes]:
         """Return the frames of the messages at some positions, in the order of these."""

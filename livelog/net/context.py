@@ -12,6 +12,7 @@ from livelog.budget.memory import Memory
 from livelog.config import Config
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.hub import Hub
+from livelog.fanout.watches import Watches
 from livelog.log.ingest import Ingest
 from livelog.log.log import Log
 from livelog.log.newest import Newest
@@ -44,6 +45,7 @@ class Context:
     newest: Newest
     """The newest message that each principal may read."""
     catch_up: CatchUp
+    watches: Watches
     ingest: Ingest
     clock: Callable[[], float]
     """Unix time in seconds; for durations `loop.time` is used."""

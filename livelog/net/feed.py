@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from livelog.budget.memory import CHUNK_BYTES
 from livelog.budget.owner import INTERNAL, Owner
 from livelog.client.decoding import decode
+from livelog.client.livecounts import LiveCounts
 from livelog.client.subscription import Subscription
 from livelog.errors import RefusedError
 from livelog.fanout.audience import Reader
@@ -27,13 +28,31 @@ from livelog.index.query import NOTHING
 from livelog.index.query import Subscription as Queries
 from livelog.net.context import Context
 from livelog.wire import frames
-from livelog.wire.events import Error, Gap
+from livelog.wire.events import Counts, Error, Gap
 from livelog.wire.messages import Message
 
 _logger = logging.getLogger(__name__)
 
 HIGH_WATER = 64 * 1024
 """Bytes of frames that wait for a consumer before its reader is blocked."""
+
+
+class Counter:
+    """The party of a watch in process: it can be told no more while its consumer has many left."""
+
+    def __init__(self, counts: LiveCounts) -> None:
+        self._counts = counts
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the consumer has to take some first."""
+        return self._counts.full
+
+    def tell(self, frame: bytes) -> None:
+        """Take an event."""
+        item = decode(frames.payload(frame))
+        assert isinstance(item, Counts)
+        self._counts.put(item)
 
 
 class Feed:

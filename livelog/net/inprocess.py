@@ -15,7 +15,8 @@ import msgspec
 from livelog.auth.principal import PROGRAM, READ, Principal
 from livelog.client import commands
 from livelog.client.commands import Command, FilterArgument
-from livelog.client.decoding import Page, page
+from livelog.client.decoding import Analysis, Page, analysis, page
+from livelog.client.livecounts import LiveCounts
 from livelog.client.subscription import Subscription
 from livelog.engine.base import Done, Outcome
 from livelog.errors import NotRunningError, RefusedError
@@ -23,17 +24,17 @@ from livelog.index.query import NOTHING
 from livelog.log import ingest
 from livelog.net import queries
 from livelog.net.context import Context
-from livelog.net.feed import Feed
+from livelog.net.feed import Counter, Feed
 from livelog.wire import validation
 from livelog.wire.bom import without_bom
-from livelog.wire.commands import GetHistory, Search, Subscribe
+from livelog.wire.commands import Analyze, GetHistory, Search, Subscribe, Watch
 from livelog.wire.messages import TYPES, AnyMessage, Delivered, Message
 from livelog.wire.record import Receipt
 
 _HERE = ""
 """The address of the program."""
 
-Shape = TypeVar("Shape", Subscribe, GetHistory, Search)
+Shape = TypeVar("Shape", Subscribe, GetHistory, Search, Analyze, Watch)
 
 _PLAIN: dict[str | int | None, type[Message]] = {
     kind.__struct_config__.tag: kind for kind in get_args(AnyMessage)
@@ -58,6 +59,7 @@ class InProcess:
         self._state: Literal["new", "starting", "running", "closed"] = "new"
         self._context: Context
         self._feeds: dict[Subscription, Feed] = {}
+        self._counters: dict[LiveCounts, Counter] = {}
 
     # Publishing.
 
@@ -165,6 +167,40 @@ class InProcess:
         found = await queries.search(context.log, principal, owner, checked, context.clock())
         return page(found)
 
+    async def analyze(
+        self,
+        *,
+        filters: FilterArgument = None,
+        group_by: str | None = None,
+        limit: int | None = None,
+        interval_seconds: int | None = None,
+        timezone: str | None = None,
+        distinct: str | None = None,
+        as_user: str | None = None,
+    ) -> Analysis:
+        """Return exact counts of past messages: by the values of a field, over time, or both.
+
+        `limit` bounds the values that are listed (20). Buckets begin at multiples of their length,
+        in UTC or in a `timezone`, an IANA name. `distinct` names a field whose different values are
+        counted. `as_user` is that of `history`. Raises `RefusedError`.
+
+            counts = await server.analyze(group_by="channel", interval_seconds=60)
+        """
+        context = self._running()
+        command = commands.analyze(
+            filters,
+            group_by=group_by,
+            limit=limit,
+            interval_seconds=interval_seconds,
+            timezone=timezone,
+            distinct=distinct,
+        )
+        checked = _checked(Analyze, command)
+        principal = _principal(as_user)
+        owner = queries.owner(principal, _HERE)
+        found = await queries.analyze(context.log, principal, owner, checked, context.clock())
+        return analysis(found)
+
     def subscribe(
         self,
         types: Sequence[str] | str = TYPES,
@@ -194,6 +230,39 @@ class InProcess:
 
         return Subscription(names, plain, since, start, self._stop_feed)
 
+    def watch(
+        self,
+        group_by: str = "type",
+        *,
+        interval: int = 1,
+        filters: FilterArgument = None,
+        as_user: str | None = None,
+    ) -> LiveCounts:
+        """Return live counts of messages by the values of a field, instead of the messages.
+
+        Iterate over them: in each interval, of 1 to 3600 seconds, comes a `Counts`, also when there
+        was no message. It counts what has come since the one before; a slow consumer gets fewer,
+        for longer times. `as_user` is that of `history`. Raises `RefusedError`.
+
+            async for item in server.watch("channel", filters={"type": "user"}):
+                print(item)
+        """
+        context = self._running()
+        plain, principal = commands.plain(filters), _principal(as_user)
+        command = _checked(Watch, commands.watch("", group_by, interval, plain))
+        now = context.clock()
+
+        def start(counts: LiveCounts) -> None:
+            context, party = self._running(), Counter(counts)
+            watcher = queries.watcher(party, command, now)
+            context.watches.enter(watcher, principal, context.log.head, context.log.head, now)
+            counts.confirm(context.log.head)
+            self._counters[counts] = party
+
+        found = LiveCounts("", group_by, interval, plain, start, self._stop_counting)
+        queries.watcher(Counter(found), command, now).compile(principal)  # refused here
+        return found
+
     # State.
 
     def _running(self) -> Context:
@@ -211,6 +280,14 @@ class InProcess:
     def _end_subscriptions(self) -> None:
         for feed in list(self._feeds.values()):
             feed.finish()
+
+        for counts in list(self._counters):
+            counts.close()
+
+    def _stop_counting(self, counts: LiveCounts) -> None:
+        party = self._counters.pop(counts, None)
+        if party is not None:
+            self._context.watches.leave(party)
 
     def _stop_feed(self, subscription: Subscription) -> None:
         feed = self._feeds.pop(subscription, None)

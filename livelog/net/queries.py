@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,24 +13,34 @@ from msgspec import UNSET, Raw, UnsetType
 from livelog.auth.principal import Principal
 from livelog.budget.memory import PAGE_BYTES, SMALL_BYTES
 from livelog.budget.owner import Owner
-from livelog.budget.slices import long_step
+from livelog.budget.slices import interleaved, long_step
 from livelog.errors import PROTOCOL_ERROR, RefusedError
+from livelog.fanout.watches import Party, Watcher
+from livelog.index.analysis.answer import Answer, Stretch
+from livelog.index.analysis.calendar import SECOND, buckets
+from livelog.index.analysis.tally import Question
+from livelog.index.analysis.values import field_named
 from livelog.index.paging import Anchor, Page, Span
 from livelog.index.query import Query, compile_query
 from livelog.index.where.document import to_json
 from livelog.log.log import Log
 from livelog.net.addresses import limited_as
 from livelog.wire import validation
-from livelog.wire.commands import Filters, GetHistory, Search, Subscribe
-from livelog.wire.events import History, SearchResults
+from livelog.wire.commands import Analyze, Filters, GetHistory, Search, Subscribe, Watch
+from livelog.wire.events import Analysis, Bucket, Group, History, SearchResults
 from livelog.wire.messages import MessageType
+from livelog.wire.timestamps import FIRST_MOMENT, format_moment
 
 _ANCHORS: tuple[Anchor, ...] = ("before", "after", "around")
 
-Reading = TypeVar("Reading", GetHistory, Search)
+_CELL_BYTES = 24
+"""Bytes of a count in an analysis, besides the value."""
 
-Read = Callable[[Log, Principal, Owner, Any, float, int], Awaitable[History | SearchResults]]
-"""`history` or `search`."""
+Asked = TypeVar("Asked", GetHistory, Search, Analyze)
+
+Reading = History | SearchResults | Analysis
+Read = Callable[[Log, Principal, Owner, Any, float, int], Awaitable[Reading]]
+"""`history`, `search` or `analyze`."""
 
 
 def subscription(
@@ -47,6 +59,20 @@ def subscription(
         issue = f"is in the future, the log is at {log.head}"
         raise RefusedError(PROTOCOL_ERROR, "since", issue)
     return dict.fromkeys(types, query)
+
+
+def watcher(party: Party, command: Watch, now: float) -> Watcher:
+    """Return the watcher that a party asks for at `now`, in Unix seconds.
+
+    Raises `RefusedError` for a field that is not counted by.
+    """
+    compile = partial(_compiled, command.filters, now)
+    field = field_named(command.group_by, "group_by")
+    return Watcher(party, command.id, compile, field, command.interval_seconds)
+
+
+def _compiled(filters: Filters, now: float, principal: Principal) -> Query:
+    return compile_query(principal, filters, now=now)
 
 
 def owner(principal: Principal, address: str) -> Owner:
@@ -114,28 +140,97 @@ async def search(
     )
 
 
+async def analyze(
+    log: Log,
+    principal: Principal,
+    owner: Owner,
+    command: Analyze,
+    now: float,
+    max_bytes: int = PAGE_BYTES,
+) -> Analysis:
+    """Count what `principal` may read, for an answer of at most `max_bytes`, in the turns of
+    `owner`.
+
+    The command arrived at `now`, in Unix seconds. Raises `RefusedError` for an invalid query, for
+    an unknown field or time zone, for a type that `principal` may not read, and where there would
+    be too much to tell.
+    """
+    question = _question(command)
+    query = compile_query(principal, command.filters, now=now)
+    found = await log.analyze(query, question, owner, max_bytes)
+    return await interleaved(_analysis(question, query, found))
+
+
+def _question(command: Analyze) -> Question:
+    fields = {
+        name: field_named(given, name)
+        for name in ("group_by", "distinct")
+        if (given := getattr(command, name)) is not UNSET
+    }
+    interval = 0 if command.interval_seconds is UNSET else command.interval_seconds * SECOND
+    zone = "" if command.timezone is UNSET else command.timezone
+    buckets(interval or SECOND, zone)
+    return Question(interval=interval, zone=zone, limit=command.limit, **fields)
+
+
+def _analysis(question: Question, query: Query, found: Answer) -> Generator[None, None, Analysis]:
+    """Make the event in steps, since it may have twenty thousand counts."""
+    shown = {value: found.spelled.get(value, value) for value, _ in found.groups}
+    event = Analysis(total_count=found.total, incomplete=found.incomplete or UNSET, **_where(query))
+    if question.group_by:
+        event.groups = [Group(value=shown[value], count=count) for value, count in found.groups]
+        event.others, event.missing = found.others, found.missing
+    if question.distinct:
+        event.distinct = found.distinct
+    if question.interval:
+        event.buckets = []
+        for stretch in found.stretches:
+            event.buckets.append(_bucket(question, stretch, shown))
+            yield
+    return event
+
+
+def _bucket(question: Question, stretch: Stretch, shown: dict[str, str]) -> Bucket:
+    groups = {shown[value]: count for value, count in stretch.groups.items()}
+    return Bucket(
+        start=format_moment(max(stretch.start, FIRST_MOMENT)),
+        count=stretch.total,
+        groups=groups if question.group_by else UNSET,
+        distinct=stretch.distinct if question.distinct else UNSET,
+    )
+
+
 def _where(query: Query) -> dict[str, Any]:
     """Return the expression that is in force, as text and in JSON, if one was given."""
     given = query.filters.where
     return {} if given is UNSET else {"where": given, "where_ast": to_json(query.where)}
 
 
-async def pause(event: History | SearchResults) -> int:
+async def pause(event: Reading) -> int:
     """Return the bytes of the messages on a page; a large one is encoded in a turn of its own.
 
     A page of 4 MiB takes some milliseconds to put together, and as many to encode and to send.
     """
-    size = sum(map(len, event.messages if isinstance(event, History) else event.results))
+    size = _size(event)
     if size > SMALL_BYTES:
         await long_step()
     return size
+
+
+def _size(event: Reading) -> int:
+    """Return the bytes of an answer, about."""
+    if isinstance(event, Analysis):
+        groups, buckets = event.groups or [], event.buckets or []
+        values = [*(one.value for one in groups), *chain(*(one.groups or () for one in buckets))]
+        return _CELL_BYTES * (len(values) + len(buckets)) + sum(map(len, values))
+    return sum(map(len, event.messages if isinstance(event, History) else event.results))
 
 
 def _next_offset(page: Page) -> int | UnsetType:
     return page.offset + len(page.payloads) if page.truncated else UNSET
 
 
-def command_of(shape: type[Reading], parameters: list[tuple[str, str]]) -> Reading:
+def command_of(shape: type[Asked], parameters: list[tuple[str, str]]) -> Asked:
     """Make the command that the parameters of a URL stand for.
 
     Parameters that are not fields of the command are filters; `type` may be repeated or list

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from livelog.budget.owner import Owner
 from livelog.errors import RefusedError
+from livelog.index.analysis.tally import Counts, Question
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
 from livelog.wire.record import Known, Record
@@ -82,6 +83,11 @@ class StoreReader(Protocol):
         `total` counts the former, `offset` and an anchor in `span` all of them. An `optional` page
         is not waited for while the store does not answer at all.
         """
+
+    async def analyze(
+        self, query: Query, upto: int, question: Question, owner: Owner, *, optional: bool = False
+    ) -> Counts:
+        """Count the matches with a seq of at most `upto`; an `optional` call is as in `page`."""
 
     async def chunk(
         self, cursor: int, upto: int, wanted: Subscription, max_bytes: int, owner: Owner

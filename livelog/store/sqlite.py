@@ -19,6 +19,7 @@ from typing import Any
 
 from livelog.budget.owner import INTERNAL, Owner
 from livelog.errors import SERVER_ERROR, RefusedError
+from livelog.index.analysis.tally import Counts, Question
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
 from livelog.store.base import Bounds, Done, Store
@@ -27,7 +28,14 @@ from livelog.store.database.file import Contents, connect, mark_loss, open_file
 from livelog.store.database.lock import Lock
 from livelog.store.database.place import Place
 from livelog.store.database.state import read_state
-from livelog.store.reader.calls import MEMORY_BYTES, ChunkCall, DamageCall, PageCall, RecordsCall
+from livelog.store.reader.calls import (
+    MEMORY_BYTES,
+    AnalyzeCall,
+    ChunkCall,
+    DamageCall,
+    PageCall,
+    RecordsCall,
+)
 from livelog.store.reader.client import ReaderClient
 from livelog.store.reader.rows import Damage
 from livelog.store.upkeep import Retention
@@ -195,6 +203,13 @@ class SqliteReader:
         """Return a page of the matches up to `upto`."""
         call = PageCall(query, self.trimmed_upto, upto, span, ahead)
         return await self._process.ask(call, Page, owner, optional=optional)
+
+    async def analyze(
+        self, query: Query, upto: int, question: Question, owner: Owner, *, optional: bool = False
+    ) -> Counts:
+        """Count the matches up to `upto`."""
+        call = AnalyzeCall(query, self.trimmed_upto, upto, question)
+        return await self._process.ask(call, Counts, owner, optional=optional)
 
     async def chunk(
         self, cursor: int, upto: int, wanted: Subscription, max_bytes: int, owner: Owner

@@ -15,6 +15,7 @@ from typing import Any, get_args
 import msgspec
 
 from livelog.wire.commands import (
+    Analyze,
     AnyCommand,
     Authenticate,
     GetHistory,
@@ -23,11 +24,15 @@ from livelog.wire.commands import (
     Search,
     Subscribe,
     Unsubscribe,
+    Unwatch,
+    Watch,
 )
 from livelog.wire.events import (
+    Analysis,
     AnyEvent,
     Authenticated,
     Connected,
+    Counts,
     Disconnected,
     Error,
     Gap,
@@ -39,6 +44,8 @@ from livelog.wire.events import (
     Subscribed,
     TokenExpiring,
     Unsubscribed,
+    Unwatched,
+    Watching,
 )
 from livelog.wire.messages import Delivered
 
@@ -49,12 +56,15 @@ _ANSWERS: dict[type, type] = {
     Unsubscribe: Unsubscribed,
     GetHistory: History,
     Search: SearchResults,
+    Analyze: Analysis,
+    Watch: Watching,
+    Unwatch: Unwatched,
     Ping: Pong,
     Publish: Published,
     Authenticate: Authenticated,
 }
 """Command → event of its success; a refused command is answered with `error`."""
-_UNSOLICITED = (Connected, TokenExpiring, Gap, RateLimit, Disconnected)
+_UNSOLICITED = (Connected, TokenExpiring, Counts, Gap, RateLimit, Disconnected)
 """Events that answer no command."""
 _PAGES = {History: "messages", SearchResults: "results"}
 """Event → its field of messages, which the struct declares as raw bytes."""

@@ -30,7 +30,16 @@ Limit = Annotated[int, Meta(ge=1, le=1000)]
 Offset = Annotated[int, Meta(ge=0, lt=2**53)]
 Where = str | dict[str, Any]
 """An expression as text or in JSON."""
+Field = Annotated[str, Meta(min_length=1, max_length=256)]
+"""Name of a field of a message, or a path into one: `channel`, `metadata.level`."""
+Groups = Annotated[int, Meta(ge=1, le=1000)]
+Interval = Annotated[int, Meta(ge=1, le=3_155_760_000)]
+"""Seconds, a century at most."""
+Zone = Annotated[str, Meta(min_length=1, max_length=64)]
 Proof = Annotated[str, Meta(min_length=1)]
+WatchId = Annotated[str, Meta(max_length=128)]
+Tick = Annotated[int, Meta(ge=1, le=3600)]
+"""Seconds, an hour at most."""
 
 
 class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -116,6 +125,41 @@ class Search(Command, kw_only=True, tag="search"):
     filters: Filters = Filters()
 
 
+class Analyze(Command, kw_only=True, tag="analyze"):
+    """Ask for exact counts of past messages: by the values of a field, over time, or both."""
+
+    filters: Filters = Filters()
+    group_by: Field | UnsetType = UNSET
+    """The field whose values are counted, as `where` names it."""
+    limit: Groups = 20
+    """Number of values that are listed, those in the most messages."""
+    interval_seconds: Interval | UnsetType = UNSET
+    """Length of the buckets of time that are counted, by `timestamp`."""
+    timezone: Zone | UnsetType = UNSET
+    """IANA name of the time zone in which buckets begin, such as `Europe/Berlin`; UTC without."""
+    distinct: Field | UnsetType = UNSET
+    """A field: the different values that it has are counted, in all and in each bucket."""
+
+
+class Watch(Command, kw_only=True, tag="watch"):
+    """Ask for `counts` in each interval: how many messages there were, by the values of a field.
+
+    The messages themselves are not sent. Intervals are aligned to the epoch. The same `id` again
+    replaces a watch; a connection may have 16.
+    """
+
+    id: WatchId
+    group_by: Field = "type"
+    interval_seconds: Tick = 1
+    filters: Filters = Filters()
+
+
+class Unwatch(Command, kw_only=True, tag="unwatch"):
+    """End a watch."""
+
+    id: WatchId
+
+
 class Ping(Command, kw_only=True, tag="ping"):
     """Ask for a `pong`."""
 
@@ -134,7 +178,18 @@ class Authenticate(Command, kw_only=True, tag="authenticate"):
     api_key: Proof | UnsetType = UNSET
 
 
-AnyCommand = Subscribe | Unsubscribe | GetHistory | Search | Ping | Publish | Authenticate
+AnyCommand = (
+    Subscribe
+    | Unsubscribe
+    | GetHistory
+    | Search
+    | Analyze
+    | Watch
+    | Unwatch
+    | Ping
+    | Publish
+    | Authenticate
+)
 
 command_decoder = msgspec.json.Decoder(AnyCommand)
 

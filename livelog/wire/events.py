@@ -127,6 +127,89 @@ class SearchResults(Event, kw_only=True, tag="search_results"):
     where_ast: dict[str, Any] | UnsetType = UNSET
 
 
+class Group(Struct, kw_only=True):
+    """A value of a field, and the number of messages that have it."""
+
+    value: str
+    """As the newest of the messages has it."""
+    count: int
+
+
+class Bucket(Struct, kw_only=True, omit_defaults=True):
+    """A stretch of time with messages, and their number."""
+
+    start: str
+    count: int
+    groups: dict[str, int] | UnsetType = UNSET
+    """Value → number of messages, of the values in `groups` of the answer that occur."""
+    distinct: int | UnsetType = UNSET
+
+
+class Analysis(Event, kw_only=True, tag="analysis"):
+    """The counts that `analyze` asked for."""
+
+    total_count: int
+    """Number of messages that match."""
+    groups: list[Group] | UnsetType = UNSET
+    """The values of `group_by` in the most messages, those in most first."""
+    others: int | UnsetType = UNSET
+    """Sum of the counts of all other values."""
+    missing: int | UnsetType = UNSET
+    """Number of messages without a value. One with several is counted for each of them."""
+    distinct: int | UnsetType = UNSET
+    """Number of different values of the field in `distinct`."""
+    buckets: list[Bucket] | UnsetType = UNSET
+    """The stretches of time with messages, oldest first; all others have none."""
+    incomplete: bool | UnsetType = UNSET
+    """True if the store did not answer in time: the newest messages alone are counted."""
+    where: str | UnsetType = UNSET
+    """As in `history`."""
+    where_ast: dict[str, Any] | UnsetType = UNSET
+
+
+class Watching(Event, kw_only=True, tag="watching"):
+    """The watch is in force; messages after `seq` are counted."""
+
+    id: str
+    seq: int
+
+
+class Unwatched(Event, kw_only=True, tag="unwatched"):
+    """The watch has ended: as `unwatch` asked, or because a new token does not allow it."""
+
+    id: str
+
+
+class Counts(Event, kw_only=True, tag="counts"):
+    """The messages after `from_seq` and up to `to_seq`, counted by the values of a field.
+
+    They are sent in each interval, also when there was no message. A client that reads slowly gets
+    fewer of them, each over a longer time. Each begins where the one before has ended.
+
+    >>> counts = Counts(id="w1", from_seq=7, to_seq=9, total_count=2, counts={"raid": 2})
+    >>> counts.counts["raid"]
+    2
+    """
+
+    id: str
+    from_seq: int
+    to_seq: int
+    """With authentication this is the seq of a message which the client may read, as in `pong`."""
+    total_count: int
+    """Number of messages; one with several values of the field counts once."""
+    counts: dict[str, int]
+    """Value → number of messages with it, of the 100 values in the most messages.
+
+    A value is written as the newest of the messages has it, and has at most 256 characters.
+    """
+    others: int = 0
+    """Sum of the counts of all other values."""
+    missing: int = 0
+    """Number of messages without a value. One with several is counted for each of them."""
+    incomplete: bool = False
+    """Messages that were evicted from memory before they were counted are missing."""
+
+
 class Gap(Event, kw_only=True, tag="gap"):
     """Messages after `from` and up to `to` are no longer stored; later ones follow.
 
@@ -186,6 +269,10 @@ AnyEvent = (
     | Pong
     | History
     | SearchResults
+    | Analysis
+    | Watching
+    | Unwatched
+    | Counts
     | Gap
     | RateLimit
     | Error

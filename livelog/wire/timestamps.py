@@ -71,6 +71,10 @@ def _begins_a_month(days: int) -> bool:
     return date.fromordinal((days + _EPOCH_DAY - 1) % _DAYS_OF_400_YEARS + 1).day == 1
 
 
+FIRST_MOMENT = parse_moment("0000-01-01T00:00:00Z", "")
+"""The first moment that has a year of four digits."""
+
+
 def format_moment(moment: int) -> str:
     """Format microseconds since 1970 as RFC 3339 in UTC, exactly: `parse_moment` gives them back.
 

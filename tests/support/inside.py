@@ -8,6 +8,7 @@ from typing import Any
 
 from livelog import Server, Subscription
 from livelog.fanout.audience import Audience
+from livelog.fanout.watches import Watcher
 from livelog.log.window import Window
 from livelog.net.context import Context
 from livelog.net.feed import Feed
@@ -106,10 +107,17 @@ class Inside:
         """How many connections are subscribed to something, and at the head."""
         return sum(len(audience.members) for audience in self.audiences)
 
+    @property
+    def watchers(self) -> list[Watcher]:
+        """All watches."""
+        by_id = self.context.watches._by_party.values()
+        return [watcher for watchers in by_id for watcher in watchers.values()]
+
     def check(self) -> None:
         """Assert that every structure is in order."""
         self.context.hub._check()
         self.context.catch_up._check()
+        self.context.watches._check()
         self.context.timers._check()
         self.context.limiter._check()
         self.context.memory._check()
@@ -122,6 +130,7 @@ class Inside:
         assert not len(self.context.timers)
         assert not self.audiences
         assert self.context.catch_up.idle
+        assert not len(self.context.watches)
         memory = self.context.memory
         assert not memory.answers.total
         assert not memory.bodies.total

@@ -54,6 +54,7 @@ class Loopback:
         self.reading = True
         self.transport: Any = SimpleNamespace(pause_reading=self._pause_reading)
         self.events: list[Event] = []
+        self.frames: list[bytes] = []
         self.refusals: list[tuple[RefusedError, RequestId | UnsetType]] = []
         self.closed: tuple[int, str] | None = None
 
@@ -67,6 +68,13 @@ class Loopback:
 
     def identify(self, principal: Principal) -> None:
         self.session.identify(principal, 0.0, 0.0)
+
+    @property
+    def blocked(self) -> bool:
+        return self.reader.blocked
+
+    def tell(self, frame: bytes) -> None:
+        self.frames.append(frame)
 
     def send(self, event: Event) -> None:
         self.events.append(event)

@@ -32,7 +32,7 @@ from livelog.net.http.body import Place, messages, unpack
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request, Response
 from livelog.wire import WEBSOCKET_PATH, asyncapi
-from livelog.wire.commands import GetHistory, Search
+from livelog.wire.commands import Analyze, GetHistory, Search
 from livelog.wire.events import Event, encoder
 from livelog.wire.record import Draft, Receipt
 
@@ -133,6 +133,14 @@ async def search(context: Context, request: Request) -> Response:
     with _parameters():
         command = queries.command_of(Search, request.parameters)
         return await _page(context, request, queries.search, command)
+
+
+async def analytics(context: Context, request: Request) -> Response:
+    """Return counts of past messages."""
+    context.limiter.spend("commands", request.address, request.principal)
+    with _parameters():
+        command = queries.command_of(Analyze, request.parameters)
+        return await _page(context, request, queries.analyze, command)
 
 
 async def _page(context: Context, request: Request, read: queries.Read, command: Any) -> Response:
@@ -309,6 +317,7 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/api/messages": {"POST": Route(publish)},
     "/api/history": {"GET": Route(history)},
     "/api/search": {"GET": Route(search)},
+    "/api/analytics": {"GET": Route(analytics)},
     **{path: {"GET": Route(asset, anybody=True)} for path in ASSETS},
 }
 

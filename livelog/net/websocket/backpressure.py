@@ -40,6 +40,7 @@ def resume(writer: Writer) -> None:
         return
     writer.keepalive.heard = writer.context.loop.time()  # taking data is a sign of life, too
     writer.context.catch_up.unblock(writer.reader)
+    writer.context.watches.resume(writer)
     writer.set_timer()
     if not inbox.is_holding(writer):
         writer.resume_reading()

@@ -20,6 +20,7 @@ from livelog.auth.principal import Principal
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
+from livelog.fanout.watches import Party
 from livelog.index.query import Subscription
 from livelog.net import queries
 from livelog.net.context import Context
@@ -27,6 +28,7 @@ from livelog.net.websocket import visible
 from livelog.net.websocket.session import Session, authenticated
 from livelog.wire import validation
 from livelog.wire.commands import (
+    Analyze,
     Authenticate,
     GetHistory,
     Ping,
@@ -35,6 +37,8 @@ from livelog.wire.commands import (
     Search,
     Subscribe,
     Unsubscribe,
+    Unwatch,
+    Watch,
 )
 from livelog.wire.events import (
     Authenticated,
@@ -43,11 +47,13 @@ from livelog.wire.events import (
     Published,
     Subscribed,
     Unsubscribed,
+    Unwatched,
+    Watching,
 )
 from livelog.wire.timestamps import timestamp
 
 
-class Caller(Protocol):
+class Caller(Party, Protocol):
     """The connection that sent a command."""
 
     context: Context
@@ -153,6 +159,11 @@ def search(caller: Caller, command: Search) -> Reply:
     return partial(_page, caller, queries.search, command)
 
 
+def analyze(caller: Caller, command: Analyze) -> Reply:
+    """Count past messages."""
+    return partial(_page, caller, queries.analyze, command)
+
+
 async def _page(caller: Caller, read: queries.Read, command: Any) -> Event:
     """Read a page as large as the memory allows; it is held until `dispatch` has seen it sent."""
     context, principal = caller.context, caller.principal
@@ -161,6 +172,21 @@ async def _page(caller: Caller, read: queries.Read, command: Any) -> Event:
     event = await read(context.log, principal, owner, command, context.clock(), most)
     context.memory.answers.hold(caller, await queries.pause(event), owner)
     return event
+
+
+def watch(caller: Caller, command: Watch) -> Reply:
+    """Count messages for the caller from now on."""
+    now, head = caller.context.clock(), caller.context.log.head
+    seq = visible.at_most(caller, head)
+    watcher = queries.watcher(caller, command, now)
+    caller.context.watches.enter(watcher, caller.principal, head, seq, now)
+    return Watching(id=command.id, seq=seq)
+
+
+def unwatch(caller: Caller, command: Unwatch) -> Reply:
+    """End a watch."""
+    caller.context.watches.end(caller, command.id)
+    return Unwatched(id=command.id)
 
 
 def ping(caller: Caller, command: Ping) -> Reply:
@@ -216,6 +242,8 @@ async def _identified(caller: Caller, credential: Credential) -> Authenticated:
     newest = await visible.newest(caller.context, principal)
     caller.identify(principal)
     caller.session.newest = newest
+    for id in caller.context.watches.renew(caller, principal, caller.context.log.head):
+        caller.send(Unwatched(id=id))
     await _end_forbidden(caller)
     return authenticated(caller.principal)
 
@@ -245,6 +273,9 @@ COMMANDS: dict[type, Entry] = {
     Unsubscribe: Entry(unsubscribe, counts=True),
     GetHistory: Entry(get_history, counts=True),
     Search: Entry(search, counts=True),
+    Analyze: Entry(analyze, counts=True),
+    Watch: Entry(watch, counts=True),
+    Unwatch: Entry(unwatch, counts=True),
     Ping: Entry(ping, counts=False, anybody=True),
     Publish: Entry(publish, counts=False),
     Authenticate: Entry(authenticate, counts=True, anybody=True),

@@ -124,6 +124,7 @@ class Connection(asyncio.Protocol):
         self.context.timers.drop(self)
         self.context.scheduler.drop(self)
         self.context.limiter.leave(self)
+        self.context.watches.leave(self)
         backpressure.forget(self)
         self.context.memory.bodies.drop(self)
         # Cycles keep this object until the collector comes by, which counts objects and not bytes;
@@ -274,14 +275,23 @@ class Connection(asyncio.Protocol):
 
     def send(self, event: Event) -> None:
         """Send an event; nothing, once the connection is closing or broken."""
-        self.outbox.append(frames.text(encoder.encode(event)))
-        self._empty_outbox()
+        self.tell(frames.text(encoder.encode(event)))
 
     def send_soon(self, event: Event) -> None:
         """Send an event in one write with all that is sent so in this iteration of the loop."""
         if not self.outbox:
             self.context.loop.call_soon(self._empty_outbox)
         self.outbox.append(frames.text(encoder.encode(event)))
+
+    def tell(self, frame: bytes) -> None:
+        """Send the frame of an event."""
+        self.outbox.append(frame)
+        self._empty_outbox()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the send buffer is full."""
+        return self.reader.blocked
 
     def refuse(self, refused: RefusedError, request_id: RequestId | UnsetType = UNSET) -> None:
         """Send an `error`: the command was not carried out, the connection lives."""
@@ -435,6 +445,7 @@ class Connection(asyncio.Protocol):
     def _begin_closing(self, reason: Reason, again: int | UnsetType = UNSET) -> None:
         blocked = self.reader.blocked
         self.context.catch_up.block(self.reader)
+        self.context.watches.leave(self)
         self.send(Disconnected(reason=reason, reconnect_after_ms=again))
         self.closing = True
         self.inbox = None

@@ -18,6 +18,8 @@ from typing import Any
 
 from pyroaring import BitMap
 
+from livelog.index.analysis.tally import Counts, Tally
+from livelog.index.analysis.tally import Part as Counted
 from livelog.index.paging import Chunk, Page, fitting
 from livelog.index.plan import Steps
 from livelog.index.query import BEGINNING_OF_TIME, END_OF_TIME, Query, Subscription
@@ -25,6 +27,7 @@ from livelog.index.where.lookup import is_indexed
 from livelog.store.database.file import index_path
 from livelog.store.reader.calls import (
     MEMORY_BYTES,
+    AnalyzeCall,
     Call,
     ChunkCall,
     DamageCall,
@@ -77,7 +80,7 @@ class NotIndexedError(Exception):
 
 
 Found = list[tuple[Part, BitMap]]
-Answer = Page | Chunk | list[Record] | Damage
+Answer = Page | Counts | Chunk | list[Record] | Damage
 Wanted = tuple[tuple[MessageType, Query], ...]
 
 
@@ -145,6 +148,37 @@ class StoredMessages:
                 found.append((part, matches))
                 yield
         return self._page_of_intact(call, [*found, newest])
+
+    def analyze(self, call: AnalyzeCall) -> Steps[Counts]:
+        """Count matches."""
+        first = self._rows.position_upto(max(call.after, self._rows.trimmed_upto)) + 1
+        last = self._rows.position_upto(call.upto)
+        tally = Tally(call.question)
+        with self._segments.reading(first, last) as parts:
+            # First what may be refused.
+            behind = max(first, self._segments.end)
+            newest = yield from self._unindexed(call.query, behind, last)
+            for part in parts:
+                matches = yield from self._segments.matches(part, call.query, first, last)
+                yield from tally.add(self._counted(part, matches))
+            yield from tally.add(self._counted(*newest))
+        yield from tally.spell(self._rows.payload)
+        return (yield from tally.packed())
+
+    def _counted(self, part: Part, matches: BitMap) -> Counted:
+        """Return matches as they are counted, without the damaged ones."""
+        damaged = [p - part.first for p in self._rows.damaged if part.first <= p < part.end]
+
+        def messages(positions: BitMap) -> Iterator[tuple[int, bytes]]:
+            rows = self._rows_at(part, positions)
+            return ((row.position - part.first, row.payload) for row in rows)
+
+        def place(position: int) -> int:
+            return part.first + position
+
+        source = part.source
+        times, values = (source.time_index, source.values) if source else (None, lambda _: None)
+        return Counted(matches - BitMap(damaged), times, values, messages, place)
 
     def _unindexed(self, query: Query, first: int, last: int) -> Steps[tuple[Part, BitMap]]:
         """Find what matches among messages that are not indexed yet, by reading them one by one.
@@ -403,6 +437,7 @@ def _newest(found: Found, skipped: int, wanted: int) -> list[int]:
 _ANSWERS: dict[type, Callable[[StoredMessages, Any], Steps[Any]]] = {
     DamageCall: StoredMessages.damage,
     PageCall: StoredMessages.page,
+    AnalyzeCall: StoredMessages.analyze,
     ChunkCall: StoredMessages.chunk,
     RecordsCall: StoredMessages.records,
 }

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from livelog.budget.owner import Owner
+from livelog.index.analysis.tally import Question
 from livelog.index.paging import Span
 from livelog.index.query import Query
 from livelog.wire.messages import MessageType
@@ -51,6 +52,15 @@ class PageCall(Struct, frozen=True, tag="page", array_like=True):
     ahead: int
 
 
+class AnalyzeCall(Struct, frozen=True, tag="analyze", array_like=True):
+    """Ask for counts of the matches with a seq in `(after, upto]`: see `StoreReader.analyze`."""
+
+    query: Query
+    after: int
+    upto: int
+    question: Question
+
+
 class ChunkCall(Struct, frozen=True, tag="chunk", array_like=True):
     """Ask for the next messages after `cursor`: see `StoreReader.chunk`."""
 
@@ -72,7 +82,7 @@ class DamageCall(Struct, frozen=True, tag="damage", array_like=True):
     """Ask for the damage that has been found so far: see `rows.Damage`."""
 
 
-Call = PageCall | ChunkCall | RecordsCall | DamageCall
+Call = PageCall | AnalyzeCall | ChunkCall | RecordsCall | DamageCall
 
 
 class Opening(Struct, frozen=True, array_like=True):

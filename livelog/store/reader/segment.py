@@ -37,6 +37,7 @@ from livelog.index.plan import Steps
 from livelog.index.timeindex import TimeIndex
 from livelog.store.database.connection import Connection, Rows, changed
 from livelog.store.reader.cache import Cache
+from livelog.wire.commands import KEY_FILTERS
 from livelog.wire.messages import TYPES, MessageType
 
 SCHEMA = """
@@ -75,6 +76,11 @@ _DELETE_SOME = """
 _NEXT_LISTS = """
     SELECT CAST(term AS BLOB), positions FROM posting WHERE segment = ? AND term > ?
     ORDER BY term LIMIT 100
+"""
+
+_NEXT_VALUES = """
+    SELECT CAST(term AS BLOB), positions FROM posting
+    WHERE segment = ? AND term > ? AND term < ? ORDER BY term LIMIT 100
 """
 
 _TERMS_PER_QUERY = 500
@@ -144,10 +150,15 @@ class Segment:
             return BitMap(self.positions)
         if last < self._earliest or first > self._latest:
             return BitMap()
-        times = self._cache.made(
+        return self.time_index.between(first, last)
+
+    @property
+    def time_index(self) -> TimeIndex:
+        """Timestamps of the messages by position."""
+        times: TimeIndex = self._cache.made(
             (self.id, "times"), self._read_time_index, lambda _: 8 * self.count
         )
-        return times.between(first, last)
+        return times
 
     def containing(self, part: str) -> Steps[BitMap]:
         """Positions of the messages with a word that contains `part`, in steps."""
@@ -170,6 +181,20 @@ class Segment:
             found |= BitMap.union(*lists)
             yield
         return found
+
+    def values(self, field: str) -> Iterator[tuple[str, BitMap]] | None:
+        """Iterate over the values of a field and their positions; None if some are not indexed."""
+        if field == "type":
+            return ((name, self.of_type(name)) for name in TYPES)
+        return self._values(field) if field in KEY_FILTERS else None
+
+    def _values(self, field: str) -> Iterator[Posting]:
+        # The neighbours of `=` are `<` and `>`. Few at a time, and as bytes: see `postings`.
+        last, end, skipped = f"{field}<\U0010ffff", f"{field}>", len(field) + 1
+        while rows := self._connection.execute(_NEXT_VALUES, (self.id, last, end)).fetchall():
+            for encoded, packed in rows:
+                last = encoded.decode(errors="replace")
+                yield last[skipped:], _unpacked(self.id, last, packed)
 
     def _lists(self, terms: list[str]) -> list[BitMap]:
         """Read the posting lists of those of `terms` that have one."""

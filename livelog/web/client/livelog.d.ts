@@ -1,7 +1,10 @@
 /* The client's classes and options, for TypeScript; `livelog.js` describes the behaviour.
  * Messages and events of the server are declared in `protocol.d.ts`. */
 import type {
+  AnalysisEvent,
+  AnalyzeCommand,
   AuthenticatedEvent,
+  CountsEvent,
   Filters,
   GetHistoryCommand,
   HistoryEvent,
@@ -28,6 +31,10 @@ export type Page = Omit<GetHistoryCommand, Envelope> & { signal?: AbortSignal };
 /** Part of the matches of a search. */
 export type SearchPage = Omit<SearchCommand, Envelope | "query"> & { signal?: AbortSignal };
 
+/** What is to be counted. */
+export type Question = Omit<AnalyzeCommand, Envelope> & { signal?: AbortSignal };
+
+export type Analysis = Omit<AnalysisEvent, Envelope>;
 export type History = Omit<HistoryEvent, Envelope>;
 export type SearchResults = Omit<SearchResultsEvent, Envelope>;
 export type Receipt = Omit<PublishedEvent, Envelope>;
@@ -107,6 +114,17 @@ export interface Wanted<Type extends MessageType> {
   since?: number | null;
 }
 
+/** Messages to count. */
+export interface Watched {
+  /** The field whose values are counted: `type` when left out. */
+  groupBy?: string;
+  /** 1 to 3600; 1 when left out. */
+  intervalSeconds?: number;
+  filters?: Filters;
+}
+
+export type Counts = Omit<CountsEvent, Envelope | "id">;
+
 export interface Subscription {
   /** Resolves when the server has confirmed it, rejects when the server has refused it. */
   ready: Promise<void>;
@@ -137,8 +155,14 @@ export class LiveLog {
     wanted: Wanted<Type>,
     onMessage: (message: Extract<Message, { type: Type }>) => void,
   ): Subscription;
+  watch(
+    wanted: Watched,
+    onCounts: (counts: Counts) => void,
+    onGap?: (gap: { from: number; to: number }) => void,
+  ): Subscription;
   history(page?: Page): Promise<History>;
   search(query: string | null, page?: SearchPage): Promise<SearchResults>;
+  analyze(question?: Question): Promise<Analysis>;
   publish(message: NewMessage, options?: { signal?: AbortSignal }): Promise<Receipt>;
   ping(): Promise<Latency>;
   reconnect(): void;

@@ -26,6 +26,7 @@ import { keepPage, keepText } from "./raw.js";
 import { ReconnectingConnection } from "./reconnecting.js";
 import { RequestQueue } from "./requestqueue.js";
 import { Subscriptions } from "./subscriptions.js";
+import { Watches } from "./watches.js";
 
 export { BACKOFF_MS } from "./backoff.js";
 export { FINAL_CODES, LiveLogError } from "./errors.js";
@@ -51,6 +52,7 @@ export class LiveLog {
   #authentication;
   #limit = new SizeLimit();
   #subscriptions;
+  #watches;
   #commands;
   #publishes;
   #pings;
@@ -91,6 +93,13 @@ export class LiveLog {
     return this.#subscriptions.add({ types, filters, since }, onMessage);
   }
 
+  /** Follow the numbers of messages instead: `onCounts` gets a `counts` event in each interval,
+   * `onGap` what was not counted while the connection was lost. */
+  watch({ groupBy, intervalSeconds, filters } = {}, onCounts, onGap) {
+    if (this.state.name === "stopped") throw this.#stoppedError();
+    return this.#watches.add({ groupBy, intervalSeconds, filters }, onCounts, onGap);
+  }
+
   /** Fetch a page of the past, newest first: `limit`, `filters`, and `offset` or one of `before`,
    * `after`, `around`. */
   async history({ signal, ...page } = {}) {
@@ -101,6 +110,13 @@ export class LiveLog {
    * the words may be null. */
   async search(query, { signal, ...page } = {}) {
     return this.#commands.ask({ action: "search", query: query ?? undefined, ...page }, this.#nextId(), signal);
+  }
+
+  /** Count past messages exactly, by the values of a field (`group_by`, of which `limit` are listed)
+   * or over time (`interval_seconds`, `timezone`), or both; `distinct` names a field whose different
+   * values are counted. */
+  async analyze({ signal, ...question } = {}) {
+    return this.#commands.ask({ action: "analyze", ...question }, this.#nextId(), signal);
   }
 
   /** Append a message; resolve to its `id` and `seq` once it is stored. */
@@ -149,6 +165,7 @@ export class LiveLog {
     this.#pings = new Pings(clock, this.#nextId, send);
     this.#commands = new RequestQueue(clock, this.#limit, send, throttled);
     this.#publishes = new RequestQueue(clock, this.#limit, send, throttled);
+    this.#watches = this.#makeWatches(clock, send);
     this.#subscriptions = new Subscriptions(clock, this.#limit, this.#nextId, {
       send,
       ping: () => this.#pings.ping(),
@@ -156,9 +173,16 @@ export class LiveLog {
     });
   }
 
+  #makeWatches(clock, send) {
+    return new Watches(clock, this.#limit, this.#nextId, {
+      send,
+      emit: (name, detail) => this.#emit(name, detail),
+    });
+  }
+
   /** The parts that exchange commands and answers, in the order in which they use a connection. */
   #parts() {
-    return [this.#pings, this.#subscriptions, this.#commands, this.#publishes];
+    return [this.#pings, this.#subscriptions, this.#watches, this.#commands, this.#publishes];
   }
 
   /** The connection is lost: what waits for an answer is sent again on the next one, except for
@@ -175,7 +199,7 @@ export class LiveLog {
   #stopped() {
     this.#unwatch();
     const error = this.#stoppedError();
-    for (const part of [this.#commands, this.#publishes, this.#subscriptions]) part.fail(error);
+    for (const part of this.#parts().slice(1)) part.fail(error);
   }
 
   #stoppedError() {
@@ -218,6 +242,9 @@ export class LiveLog {
     subscribed: (event) => this.#subscriptions.confirm(event),
     unsubscribed: (event) => this.#subscriptions.confirm(event),
     gap: ({ from, to }) => this.#subscriptions.gap({ from, to }),
+    watching: (event) => this.#watches.confirm(event),
+    unwatched: (event) => this.#watches.ended(event),
+    counts: (event) => this.#watches.deliver(event),
     rate_limit: (event) => this.#emit("rate_limit", event),
     pong: (event) => this.#pong(event),
     history: (event, text) => {
@@ -228,6 +255,7 @@ export class LiveLog {
       keepPage(event.results, "results", text);
       this.#settle(event);
     },
+    analysis: (event) => this.#settle(event),
     published: (event) => this.#settle(event),
     error: (event) => this.#error(event),
   }));

@@ -5,6 +5,9 @@ export type Command =
   | UnsubscribeCommand
   | GetHistoryCommand
   | SearchCommand
+  | AnalyzeCommand
+  | WatchCommand
+  | UnwatchCommand
   | PingCommand
   | PublishCommand
   | AuthenticateCommand;
@@ -19,6 +22,10 @@ export type ServerEvent =
   | PongEvent
   | HistoryEvent
   | SearchResultsEvent
+  | AnalysisEvent
+  | WatchingEvent
+  | UnwatchedEvent
+  | CountsEvent
   | GapEvent
   | RateLimitEvent
   | ErrorEvent
@@ -99,6 +106,40 @@ export interface SearchCommand {
   limit?: number;
   offset?: number;
   filters?: Filters;
+}
+
+/** Ask for exact counts of past messages: by the values of a field, over time, or both. */
+export interface AnalyzeCommand {
+  action: "analyze";
+  request_id?: string | number;
+  filters?: Filters;
+  group_by?: string;
+  limit?: number;
+  interval_seconds?: number;
+  timezone?: string;
+  distinct?: string;
+}
+
+/**
+ * Ask for `counts` in each interval: how many messages there were, by the values of a field.
+ *
+ * The messages themselves are not sent. Intervals are aligned to the epoch. The same `id` again
+ * replaces a watch; a connection may have 16.
+ */
+export interface WatchCommand {
+  action: "watch";
+  request_id?: string | number;
+  id: string;
+  group_by?: string;
+  interval_seconds?: number;
+  filters?: Filters;
+}
+
+/** End a watch. */
+export interface UnwatchCommand {
+  action: "unwatch";
+  request_id?: string | number;
+  id: string;
 }
 
 /** Ask for a `pong`. */
@@ -319,6 +360,69 @@ export interface SearchResultsEvent {
   incomplete?: boolean;
   where?: string;
   where_ast?: Record<string, unknown>;
+}
+
+/** The counts that `analyze` asked for. */
+export interface AnalysisEvent {
+  action: "analysis";
+  request_id?: string | number;
+  total_count: number;
+  groups?: Group[];
+  others?: number;
+  missing?: number;
+  distinct?: number;
+  buckets?: Bucket[];
+  incomplete?: boolean;
+  where?: string;
+  where_ast?: Record<string, unknown>;
+}
+
+/** A value of a field, and the number of messages that have it. */
+export interface Group {
+  value: string;
+  count: number;
+}
+
+/** A stretch of time with messages, and their number. */
+export interface Bucket {
+  start: string;
+  count: number;
+  groups?: Record<string, number>;
+  distinct?: number;
+}
+
+/** The watch is in force; messages after `seq` are counted. */
+export interface WatchingEvent {
+  action: "watching";
+  request_id?: string | number;
+  id: string;
+  seq: number;
+}
+
+/** The watch has ended: as `unwatch` asked, or because a new token does not allow it. */
+export interface UnwatchedEvent {
+  action: "unwatched";
+  request_id?: string | number;
+  id: string;
+}
+
+/**
+ * The messages after `from_seq` and up to `to_seq`, counted by the values of a field.
+ *
+ * They are sent in each interval, also when there was no message. A client that reads slowly gets
+ * fewer of them, each over a longer time. Each begins where the one before has ended.
+ */
+export interface CountsEvent {
+  action: "counts";
+  request_id?: string | number;
+  id: string;
+  from_seq: number;
+  to_seq: number;
+  total_count: number;
+  counts: Record<string, number>;
+  others?: number;
+  missing?: number;
+  incomplete?: boolean;
 }
 
 /** Messages after `from` and up to `to` are no longer stored; later ones follow. */

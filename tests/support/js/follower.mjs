@@ -55,9 +55,19 @@ const actions = {
     followed.set(name, following);
     return following.ready.then(() => undefined);
   },
+  watch({ name, ...what }) {
+    const watching = live.watch(
+      what,
+      (counts) => say("counts", { name, counts, values: Object.entries(counts.counts) }),
+      (gap) => say("uncounted", { name, gap }),
+    );
+    followed.set(name, watching);
+    return watching.ready.then(() => undefined);
+  },
   stop: ({ name }) => followed.get(name).stop(),
   history: (page) => live.history(page),
   search: ({ query, ...page }) => live.search(query, page),
+  analyze: (question) => live.analyze(question),
   publish: ({ message }) => live.publish(message),
   nest({ depth }) {
     let metadata = {};

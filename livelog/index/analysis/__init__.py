@@ -1,0 +1,8 @@
+"""Exact counts over posting lists: the messages by the values of a field, and over time.
+
+- `values`: the values of a field, in the index or read out of messages.
+- `calendar`: stretches of time in UTC or by the clocks of a time zone.
+- `tally`: the counting, part by part, and its way between processes.
+- `answer`: what it comes to.
+- `live`: the counts of watches, which are made again and again.
+"""

@@ -1,0 +1,115 @@
+"""The result of a tally: the values in the most messages, and the buckets in their order."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from itertools import islice
+from typing import NamedTuple
+
+from livelog.errors import PROTOCOL_ERROR, RefusedError
+from livelog.index.analysis.calendar import SECOND
+from livelog.index.analysis.tally import MAX_BUCKETS, MAX_CELLS, MAX_VALUE_BYTES, Tally
+from livelog.index.plan import Steps
+
+_SUMMED = 500
+"""Values that are summed up in one step."""
+
+_CELL_BYTES = 24
+_BUCKET_BYTES = 80
+"""Bytes of a value in an answer besides its text, and of a bucket."""
+
+
+class Stretch(NamedTuple):
+    """A bucket with matches."""
+
+    start: int
+    """Microseconds since 1970."""
+    total: int
+    groups: dict[str, int]
+    distinct: int
+
+
+class Answer(NamedTuple):
+    """The result of an analysis; of what was not asked for it is empty or 0."""
+
+    total: int
+    groups: list[tuple[str, int]]
+    """Values as they are compared, those in the most messages first."""
+    others: int
+    missing: int
+    distinct: int
+    stretches: list[Stretch]
+    """In the order of time."""
+    spelled: dict[str, str]
+    """Value → how its newest message spells it, where the two differ or might."""
+    size: int
+    """Bytes of the answer as JSON, about."""
+    incomplete: bool = False
+
+
+def answer(tally: Tally) -> Steps[Answer]:
+    """Draw up the answer, in steps. Raises `RefusedError` when it would be too long."""
+    question = tally.question
+    shown = yield from tally.most()
+    _check_values(tally)
+    _check_buckets(tally, len(shown))
+    grouped, size = yield from _grouped(tally, shown)
+    distinct = Counter[int]()
+    if question.distinct and question.interval:
+        distinct = yield from _distinct(tally)
+    order = sorted(enumerate(tally.starts()), key=lambda one: one[1])
+    values = len(tally.groups if question.distinct == question.group_by else tally.distinct)
+    return Answer(
+        tally.total,
+        shown,
+        sum(tally.groups.values()) - sum(count for _, count in shown),
+        tally.missing,
+        values if question.distinct else 0,
+        [Stretch(start, tally.counts[n], grouped[n], distinct[n]) for n, start in order],
+        tally.spelled,
+        size,
+    )
+
+
+def _check_values(tally: Tally) -> None:
+    if tally.too_many:
+        issue = "has too many different values among these messages"
+        allowed = f"values that take up to {MAX_VALUE_BYTES >> 20} MiB; narrow the filters"
+        raise RefusedError(PROTOCOL_ERROR, tally.too_many, issue, allowed=allowed)
+
+
+def _check_buckets(tally: Tally, groups: int) -> None:
+    """Raise `RefusedError` when there are too many buckets for this number of groups."""
+    most = min(MAX_BUCKETS, MAX_CELLS // max(1, groups))
+    while len(tally.counts) > most:
+        tally.coarsen()
+    if tally.is_too_fine:
+        issue = f"makes more than {most} buckets with messages"
+        allowed = tally.interval // SECOND
+        raise RefusedError(PROTOCOL_ERROR, "interval_seconds", issue, allowed=allowed)
+
+
+def _grouped(tally: Tally, shown: list[tuple[str, int]]) -> Steps[tuple[list[dict[str, int]], int]]:
+    """Return, by the number of the bucket, the counts of the values shown; and all their bytes."""
+    grouped: list[dict[str, int]] = [{} for _ in tally.counts]
+    size = _BUCKET_BYTES * len(grouped)
+    for value, _ in shown:
+        spread = tally.spreads.get(value, array("I"))
+        for number, count in zip(spread[::2], spread[1::2], strict=True):
+            grouped[number][value] = grouped[number].get(value, 0) + count
+        size += (len(value.encode()) + _CELL_BYTES) * (1 + len(spread) // 2)
+        yield
+    return grouped, size
+
+
+def _distinct(tally: Tally) -> Steps[Counter[int]]:
+    """Return, by the number of the bucket, how many different values are in it."""
+    if tally.question.distinct != tally.question.group_by:
+        return Counter({number: len(values) for number, values in tally.touched.items()})
+    found, remaining = Counter[int](), iter(tally.spreads.values())
+    while some := list(islice(remaining, _SUMMED)):
+        for spread in some:
+            found.update(set(spread[::2]))
+        yield
+    return found
