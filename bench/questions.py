@@ -72,10 +72,11 @@ class Answer(msgspec.Struct):
         return Answer(2 * self.total, {place: 2 * n for place, n in self.counts.items()})
 
 
-def target(question: Question) -> str:
-    """Return the request target that asks a question."""
+def target(question: Question, offset: int = 0) -> str:
+    """Return the request target that asks a question; a page begins at `offset`."""
     if not question.is_analysis:
-        return f"/api/history?{urlencode({'where': question.where, 'limit': PAGE})}"
+        page = {"where": question.where, "limit": PAGE, "offset": offset}
+        return f"/api/history?{urlencode(page)}"
     asked = {
         "where": question.where,
         "group_by": question.group_by,

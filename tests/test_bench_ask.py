@@ -95,7 +95,8 @@ def test_what_is_drawn_is_counted_the_same(peer: Peer, window: Window, kind: Kin
 
 
 def test_a_question_is_asked_and_answered_over_http() -> None:
-    assert target(Question("type:user the")) == "/api/history?where=type%3Auser+the&limit=100"
+    page = "/api/history?where=type%3Auser+the&limit=100&offset=7"
+    assert target(Question("type:user the"), 7) == page
     assert answer(Question("the"), b'{"total_count":7,"messages":[]}') == Answer(7)
     asked = Question("*", group_by="type", interval=60)
     assert target(asked) == "/api/analytics?where=%2A&group_by=type&interval_seconds=60"
