@@ -1,5 +1,5 @@
-"""The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | log |
-viewer | privacy | restart | attack | nginx | pairs`.
+"""The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | ask |
+log | viewer | privacy | restart | attack | nginx | pairs`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its
@@ -14,12 +14,13 @@ from dataclasses import fields
 from pathlib import Path
 from statistics import median
 
-from bench import comparison, measurements, memorysearch, report
+from bench import asking, comparison, measurements, memorysearch, report
 from bench.load import Load
 from bench.pairs import rows as pair_rows
 from bench.report import Figures
 from bench.server import COMMANDS, Launch, pin_load, pin_to_one_core
 from bench.targets import (
+    ASKED,
     ATTACK_ROWS,
     IN_FLIGHT,
     LOG_ROWS,
@@ -179,6 +180,21 @@ def search(options: Options) -> int:
     return print_result(about, lines, details, options.out)
 
 
+def ask(options: Options) -> int:
+    """Expressions and analyses beside SQLite, DuckDB and tantivy, and what they cost live."""
+    size = asking.QUICK
+    if not options.quick:
+        size = asking.Size(options.messages, options.asked)
+    found = asking.rows(launch(options), size, options.row, options.against)
+    lines = list[list[str]]()
+    for name, figures in found.items():
+        targets = [target for target in ASKED[name] if target.figure in figures]
+        lines += compared(name, targets, [figures])
+    details = [f"{name}\n\n{report.listing(figures)}" for name, figures in found.items()]
+    about = f"{size.messages:,} messages a day, {size.asked} questions of each kind"
+    return print_result(about, lines, details, options.out)
+
+
 def print_result(
     about: str, lines: Sequence[Sequence[str]], details: Sequence[str], out: str | None
 ) -> int:
@@ -262,6 +278,13 @@ def parser() -> argparse.ArgumentParser:
     searches.add_argument("--messages", type=int, default=1_000_000)
     searches.add_argument("--asked", type=int, default=300, help="questions of each kind")
     searches.add_argument("--out", help="also write it to this file")
+    questions = command(ask, "expressions and analyses, beside SQLite, DuckDB and tantivy")
+    questions.add_argument("--quick", action="store_true", help="few messages, no meaning")
+    questions.add_argument("--messages", type=int, default=asking.Size.messages, help="a day")
+    questions.add_argument("--asked", type=int, default=asking.Size.asked, help="of each kind")
+    questions.add_argument("--row", default="", help="only rows whose name contains this")
+    questions.add_argument("--against", type=checkout, help="ingest is compared with this checkout")
+    questions.add_argument("--out", help="also write it to this file")
     both = command(pairs, "this checkout and another one, measured alternately")
     both.add_argument("--against", type=checkout, required=True, help="folder of the other one")
     both.add_argument("--pairs", type=int, default=FEWEST_PAIRS, help="default 5")

@@ -62,13 +62,13 @@ def indexed(path: Path, launch: Launch) -> float:
     """Let a server index a file; return the seconds until all of it could be searched."""
     began = clock()
     with launch.server_on(path) as server:
-        _search_everything(server)
+        search_everything(server)
         taken = clock() - began
-        _wait_for_index(path)
+        wait_for_index(path)
     return taken / SECOND
 
 
-def _search_everything(server: Server) -> None:
+def search_everything(server: Server) -> None:
     """Search as soon as the index has all messages; until then a search is refused or partial."""
     http, deadline = Http(server.url, INDEX_SECONDS), clock() + INDEX_SECONDS * SECOND
     while clock() < deadline:
@@ -85,7 +85,7 @@ def disk_search(launch: Launch, count: int) -> Figures:
     began = clock()
     with launch.server_on(made.path) as server:
         ready = clock() - began
-        _search_everything(server)
+        search_everything(server)
         answered = clock() - began
         without = loadprocess.figures(LIVE, server)
         found, beside = _searched_beside(server, made.corpus, LIVE)
@@ -105,7 +105,7 @@ def disk_search_only(launch: Launch, count: int, live: Load) -> Figures:
     """Measure the searches beside live traffic, with nearly all messages on disk only."""
     made = past(count, launch)
     with launch.server_on(made.path, *SMALL_WINDOW) as server:
-        _search_everything(server)
+        search_everything(server)
         found, beside = _searched_beside(server, made.corpus, live)
     return {**found, "delivery p95 ms": beside["p95 ms"], "missing": beside["missing"]}
 
@@ -140,7 +140,7 @@ def _index_of(path: Path) -> list[Path]:
     return list(path.parent.glob(f"{path.name}-index*"))
 
 
-def _wait_for_index(path: Path) -> None:
+def wait_for_index(path: Path) -> None:
     """Wait until the size of the index stays the same: all is indexed, sealed and merged."""
     deadline = clock() + INDEX_SECONDS * SECOND
     sizes: list[int] = []

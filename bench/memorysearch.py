@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from statistics import median
+from typing import TypeVar
 
 from bench.corpus import BEGIN, CHANNELS, STEP, USERS, Corpus, user_id
 from bench.latency import Percentiles
@@ -33,6 +34,8 @@ from livelog.wire.timestamps import timestamp
 
 DEEP = 200_000
 SEED = 7
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,8 @@ def _loaded(livelog: Livelog, corpus: Corpus) -> Figures:
     }
 
 
-def batched(found: Iterator[Record], size: int) -> Iterator[list[Record]]:
+def batched(found: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    """Yield lists of `size` items, the last one perhaps shorter."""
     while batch := list(islice(found, size)):
         yield batch
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import attack, nginx, privacy, restart
+from bench import asking, attack, nginx, privacy, restart
 from bench.load import Load
 from bench.measurements import (
     fanout,
@@ -191,6 +191,29 @@ SEARCHES = {
     ),
     "two letters": (Target("p99 ms", "<", 20), Target("longest stretch ms", "<=", 10)),
 }
+
+HELD = Target("longest hold ms", "<=", 10)
+ASKED = {
+    asking.WINDOW: (Target("bytes per message", "<=", 800),),
+    "where: up to 5 terms": (Target("p99 ms", "<", 15), HELD),
+    "where: metadata.level, two terms": (Target("p99 ms", "<", 20), HELD),
+    "analyze: types per minute": (
+        Target("p99 ms", "<", 25),
+        Target("DuckDB / livelog", ">=", 2),
+    ),
+    "analyze: top 20 of 20,000 users": (Target("p99 ms", "<", 60), HELD),
+    "analyze: distinct users per hour": (Target("p99 ms", "<", 100), HELD),
+    asking.ON_DISK: (
+        Target("p99 ms", "<", 500),
+        Target("incomplete", "<=", 0),
+        Target("delivery p95 / without", "<=", 1.3),
+        Target("missing", "<=", 0),
+    ),
+    asking.LIVE: (Target("CPU many / few", "<=", 1.5),),
+    asking.WATCHED: (Target("core % more", "<=", 5),),
+    asking.INGEST: (Target("CPU / before", "<=", 1.1),),
+}
+"""Targets of `ask`; those of peers or of another checkout are left out where there is none."""
 
 SEEN = (  # at the 95th percentile half of the frames that a screen can show; no growth
     Target("frame p95 ms", "<=", 34),

@@ -494,17 +494,27 @@ def test_the_steps_are_short_for_a_text_of_a_single_word_and_for_very_many_audie
     assert sum(1 for _ in routing.matching(record(message, 1))) > 2
 
 
+def test_a_step_tests_few_expressions_with_a_long_message() -> None:
+    routing = routing_module.Routing()
+    for number in range(100):
+        subscription = NOTHING.with_types(only("user", where=f"-w{number}"))
+        routing.add(Audience(subscription, by_text=True))
+    short, long = (record(user("u1", "general", text, NOON), 1) for text in ("go", "go " * 2000))
+    assert sum(1 for _ in routing.matching(long)) >= 100
+    assert sum(1 for _ in routing.matching(short)) < 50
+
+
 def test_an_expression_is_asked_where_a_message_has_one_of_the_terms_it_requires(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     routing, asked = routing_module.Routing(), list[Subscription]()
 
-    def noted(subscription: Subscription, *rest: Any) -> Any:
+    def noted(subscription: Subscription, name: MessageType) -> Query | None:
         asked.append(subscription)
-        return wants(subscription, *rest)
+        return query(subscription, name)
 
-    wants = routing_module._wants
-    monkeypatch.setattr(routing_module, "_wants", noted)
+    query = Subscription.query
+    monkeypatch.setattr(Subscription, "query", noted)
     wheres = [f"(user_id:u{n} OR {n:03}w*) -red" for n in range(100, 300)]
     wheres += [
         "-red",

@@ -26,7 +26,7 @@ from livelog.index.text import Phrase as Words
 from livelog.index.text import occurs
 from livelog.index.where.expression import Begins, Leaf, Phrase, Word
 from livelog.index.where.lookup import required, required_keys
-from livelog.index.where.matching import Recorded, Subject
+from livelog.index.where.matching import Recorded
 from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
 
@@ -37,7 +37,10 @@ _FEW = 32
 """Routes up to which each is looked for in the text; of more, those of each word are looked up."""
 
 _GRAIN = 2048
-"""Letters of a text, or audiences, that are looked at in one step."""
+"""Letters of a text that are looked at in one step."""
+
+_TESTED = 8192
+"""Bytes of a message, times the number of audiences for which it is tested in one step."""
 
 # Terms have the form `field=value`; the fewer messages share a value, the fewer candidates.
 _MOST_SELECTIVE_FIRST = (
@@ -135,14 +138,21 @@ class Routing:
         candidates = self._under(record, ("", *record.keys, *letters))
         readers, failed = list[Reader](), list[Audience]()
         known, subject = dict[Words, bool](), Recorded(record)
+        at_once = max(1, _TESTED // len(record.frame))
         everyone: list[Audience | Reader] = [*candidates, *self.readers(record)]
         for number, candidate in enumerate(everyone, 1):
-            if not number % _GRAIN:
+            if not number % at_once:
                 yield
-            audience = candidate if isinstance(candidate, Audience) else candidate.audience
+            query = candidate.subscription.query(record.type)
             try:
-                wants = yield from _wants(candidate.subscription, record, known, subject)
+                if query is None or not query.fits(record):
+                    continue
+                if query.phrases and not (yield from _mentions(record, query.phrases, known)):
+                    continue
+                test = candidate.subscription.test(record.type)
+                wants = test is None or test(subject)
             except Exception:  # is no matter of the others; `failed` tells of it
+                audience = candidate if isinstance(candidate, Audience) else candidate.audience
                 failed += [audience] if audience is not None else []
                 continue
             if wants and isinstance(candidate, Audience):
@@ -198,28 +208,17 @@ class Routing:
             assert all(reader.audience and route in reader.personal for reader in readers)
 
 
-def _wants(
-    subscription: Subscription, record: Record, known: dict[Words, bool], subject: Subject
+def _mentions(
+    record: Record, phrases: Iterable[Words], known: dict[Words, bool]
 ) -> Generator[None, None, bool]:
-    """Tell whether `record` is wanted, in steps; `known` phrases are looked for once.
-
-    `subject` is the record as expressions test it.
-    """
-    query = subscription.query(record.type)
-    if query is None or not query.fits(record):
-        return False
-    for phrase in query.phrases:
+    """Tell whether all of `phrases` occur, in steps; `known` ones are looked for once."""
+    for phrase in phrases:
         if phrase not in known:
             known[phrase] = occurs(phrase, record.text)
             yield
         if not known[phrase]:
             return False
-    test = subscription.test(record.type)
-    if test is None:
-        return True
-    wants = test(subject)
-    yield
-    return wants
+    return True
 
 
 def split(subscription: Subscription) -> tuple[Subscription, tuple[Route, ...]]:

@@ -2,19 +2,22 @@
 
 `matcher` makes a function of an expression once; it is then asked for each message. It is the rule
 that live matching and the searches in memory and on disk must agree with.
+
+Hundreds of expressions may be asked for each message that is published, so a message is decoded,
+and each field is read, once for all of them, and conditions that cost little come first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, lru_cache, reduce
+from functools import lru_cache, reduce
 from operator import ge, gt, le, lt
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from livelog.index.folding import normalized
-from livelog.index.terms import key, message_in, terms_of_stored, text_of_stored
+from livelog.index.terms import key, message_in, text_of_stored
 from livelog.index.text import Phrase as Words
 from livelog.index.text import may_occur, occurs
 from livelog.index.where.expression import (
@@ -39,12 +42,32 @@ from livelog.wire.record import Record
 from livelog.wire.timestamps import parse_moment
 
 Check = Callable[[Any], bool]
+Bounded = Callable[[int | float], bool]
+Asked = TypeVar("Asked")
+Made = TypeVar("Made")
 
 _COMPARE = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
 
 
+class _once(Generic[Made]):
+    """Attribute that is made when it is first read.
+
+    It is `functools.cached_property` without its lock, which takes longer than most attributes.
+    """
+
+    def __init__(self, make: Callable[[Any], Made]) -> None:
+        self._make = make
+
+    def __get__(self, subject: object, owner: type) -> Made:
+        made = subject.__dict__[self._make.__name__] = self._make(subject)
+        return made
+
+
 class Subject:
     """A message as it is tested; what takes long is made once, when it is first needed."""
+
+    keys: tuple[str, ...] | None = None
+    """The terms by which filters find it, see `terms`; None where a field is read sooner."""
 
     def __init__(self, message: AnyMessage) -> None:
         self.message = message
@@ -53,27 +76,33 @@ class Subject:
         """Tell whether words may stand side by side in the text, where that takes little time."""
         return True
 
-    @cached_property
+    @_once
     def type(self) -> str:
         """The type of the message."""
         return str(self.message.__struct_config__.tag)
 
-    @cached_property
-    def keys(self) -> tuple[str, ...]:
-        """The terms by which filters find it; see `terms`."""
-        return terms_of_stored(self.message).keys
+    @_once
+    def _values(self) -> dict[str, tuple[Any, ...]]:
+        return {}
 
-    @cached_property
+    def values(self, field: str, read: Read) -> tuple[Any, ...]:
+        """Return the values in a field, of which `read` is the reader."""
+        found = self._values.get(field)
+        if found is None:
+            found = self._values[field] = tuple(read(self.message))
+        return found
+
+    @_once
     def text(self) -> str:
         """All text that is searched, as `text.fold` makes it."""
         return text_of_stored(self.message)
 
-    @cached_property
+    @_once
     def spaced(self) -> str:
         """The same with a space before each word."""
         return f" {self.text}".replace("\n", " ")
 
-    @cached_property
+    @_once
     def time(self) -> int:
         """The timestamp in microseconds since 1970."""
         return parse_moment(self.message.timestamp or "", "timestamp")
@@ -89,8 +118,8 @@ class Recorded(Subject):
         self.text = record.text
         self.time = record.time
 
-    @cached_property
-    def message(self) -> AnyMessage:  # type: ignore[override]  # read as the attribute is
+    @_once
+    def message(self) -> AnyMessage:
         return message_in(self._record.payload)
 
 
@@ -101,8 +130,8 @@ class Stored(Subject):
         self._payload = payload
         self._is_ascii = payload.isascii()
 
-    @cached_property
-    def message(self) -> AnyMessage:  # type: ignore[override]  # read as the attribute is
+    @_once
+    def message(self) -> AnyMessage:
         return message_in(self._payload)
 
     def may_have(self, words: Words) -> bool:
@@ -130,9 +159,10 @@ def matcher(node: Expression) -> Test:
 def _matcher(node: Expression) -> Test:
     match node:
         case And(items):
-            return reduce(_both, map(_matcher, items)) if items else _always
+            tests = map(_matcher, sorted(items, key=_cost))
+            return reduce(_both, tests) if items else _always
         case Or(items):
-            return reduce(_either, map(_matcher, items))
+            return reduce(_either, map(_matcher, sorted(items, key=_cost)))
         case Not(item):
             test = _matcher(item)
             return lambda subject: not test(subject)
@@ -147,17 +177,43 @@ def _matcher(node: Expression) -> Test:
         case Equals("type", value, False):
             return lambda subject: subject.type == value
         case Equals(field, value, False) if field in KEY_FILTERS:
-            term = key(field, value)
-            return lambda subject: term in subject.keys
+            term, is_read = key(field, value), _any_value(node)
+            return lambda subject: (
+                is_read(subject) if subject.keys is None else term in subject.keys
+            )
         case Range("timestamp"):
             between = _in_range(node)
             return lambda subject: between(subject.time)
-        case Equals(field) | Prefix(field) | Exists(field) | Range(field):
-            return _some(reader(field), _check(node))
+        case Equals() | Prefix() | Exists() | Range():
+            return _any_value(node)
 
 
-def _both(one: Test, other: Test) -> Test:
-    return lambda subject: one(subject) and other(subject)
+_COSTS: dict[type[Expression], int] = {
+    Word: 1,
+    Begins: 2,
+    Prefix: 3,
+    Exists: 3,
+    Range: 3,
+    Phrase: 4,
+}
+"""Cost of a condition, compared with that of a term of a record."""
+
+
+def _cost(node: Expression) -> int:
+    match node:
+        case And(items) | Or(items):
+            return max(map(_cost, items), default=0)
+        case Not(item):
+            return _cost(item)
+        case Equals(field, _, literal):
+            return _COSTS[Prefix] * (literal or (field != "type" and field not in KEY_FILTERS))
+        case Range("timestamp"):
+            return 0
+    return _COSTS[type(node)]
+
+
+def _both(one: Callable[[Asked], bool], other: Callable[[Asked], bool]) -> Callable[[Asked], bool]:
+    return lambda asked: one(asked) and other(asked)
 
 
 def _either(one: Test, other: Test) -> Test:
@@ -168,8 +224,10 @@ def _always(subject: Subject) -> bool:
     return True
 
 
-def _some(read: Read, check: Check) -> Test:
-    return lambda subject: any(map(check, read(subject.message)))
+def _any_value(leaf: Equals | Prefix | Exists | Range) -> Test:
+    """Return the test whether one of the values of a field passes the test of a value."""
+    field, read, check = leaf.field, reader(leaf.field), _check(leaf)
+    return lambda subject: any(map(check, subject.values(field, read)))
 
 
 def _check(leaf: Equals | Prefix | Exists | Range) -> Check:
@@ -232,14 +290,18 @@ def _is_of_moments(leaf: Range) -> bool:
     return any(isinstance(bound, str) for bound in (leaf.gt, leaf.gte, leaf.lt, leaf.lte))
 
 
-def _in_range(leaf: Range) -> Callable[[int | float], bool]:
+def _in_range(leaf: Range) -> Bounded:
     """Return the test of a number, or of a moment in microseconds."""
     bounds = [
-        (compare, _comparable(bound))
+        _bounded(compare, _comparable(bound))
         for name, compare in _COMPARE.items()
         if (bound := getattr(leaf, name)) is not None
     ]
-    return lambda value: all(compare(value, bound) for compare, bound in bounds)
+    return reduce(_both, bounds)
+
+
+def _bounded(compare: Callable[[Any, Any], bool], bound: int | float) -> Bounded:
+    return lambda value: compare(value, bound)
 
 
 def _comparable(bound: Bound) -> int | float:

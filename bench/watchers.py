@@ -1,0 +1,78 @@
+"""Watchers of live counts: the share of a core that they take at a steady rate of messages.
+
+The same connections are open in both runs; in one of them each has a watch. One more watches the
+number of all messages, which must be the number that was published.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from bench.clients import SECOND, Publisher, Pump, Subscriber, clock
+from bench.livewhere import TEXT_LENGTH
+from bench.report import Figures
+from bench.server import Launch
+from bench.traffic import Traffic
+from bench.websocket import Client, Json
+
+GROUPS = ("type", "channel", "user_id", "username")
+WHERES = ("*", "dragon", "-the", "user_id:user_0007 OR raid", "channel:general -gold")
+
+
+@dataclass(frozen=True)
+class Watchers:
+    """Numbers of watchers and of messages a second."""
+
+    watchers: int = 1000
+    rate: float = 2000
+    seconds: float = 8
+    warmup: float = 2
+
+
+def watched(launch: Launch, load: Watchers) -> Figures:
+    """Compare connections that watch with the same connections that do not."""
+    without, found = _core(launch, load, []), _core(launch, load, list(watches()))
+    return {"core %": found, "core % without": without, "core % more": found - without}
+
+
+def watches() -> list[Json]:
+    """Return distinct watches."""
+    return [
+        {"action": "watch", "id": "w", "group_by": group, "filters": {"where": where}}
+        for group in GROUPS
+        for where in WHERES
+    ]
+
+
+def _core(launch: Launch, load: Watchers, asked: list[Json]) -> float:
+    pump = Pump()  # before the sockets
+    with launch.server() as server:
+        total, publishing = Client(server.url), Client(server.url)
+        clients = [Client(server.url) for _ in range(load.watchers)]
+        if asked:
+            for number, client in enumerate(clients):
+                client.ask(asked[number % len(asked)])
+            total.ask({"action": "watch", "id": "all"})
+        publisher = Publisher(publishing, Traffic(TEXT_LENGTH))
+        pump.watch(publisher, [Subscriber(client) for client in clients])
+        start = clock()
+        publisher.plan(start, load.rate, round(load.rate * (load.warmup + load.seconds)))
+        pump.run(start + round(load.warmup * SECOND))
+        began, spent = clock(), server.cpu_ns()
+        pump.run(start + round((load.warmup + load.seconds) * SECOND))
+        core = 100 * (server.cpu_ns() - spent) / (clock() - began)
+        if asked:
+            _check(total, len(publisher.dues))
+        for client in (total, publishing, *clients):
+            client.sock.close()
+    return core
+
+
+def _check(total: Client, published: int) -> None:
+    """Read the counts until they are as many as were published."""
+    counted = 0
+    while counted < published:
+        counted += msgspec.json.decode(total.read_until(b'"counts"'))["total_count"]
+    assert counted == published, (counted, published)
