@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import socket
+import threading
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +15,9 @@ import pytest
 
 from livelog.budget.owner import INTERNAL
 from livelog.index.query import EVERYTHING, NOTHING
+from livelog.store.database.file import open_file
+from livelog.store.reader import calls
+from livelog.store.reader.__main__ import Service
 from tests.support.disk import reading_processes
 from tests.support.keeping import (
     filled,
@@ -112,3 +119,33 @@ async def test_readers_at_one_place_share_a_chunk_only_if_it_may_be_as_large(
         large, small = await asyncio.gather(*asked)
         assert len(large.frames[0]) > 10_000
         assert len(small.frames[0]) < 1000
+
+
+def test_a_large_answer_is_sent_as_it_is(tmp_path: Path) -> None:
+    """Copies of it would take more memory than the answer."""
+    connection, _ = open_file(str(tmp_path / "live.db"))
+    ours, theirs = socket.socketpair()
+    sent, received = b"", hashlib.sha256()
+
+    def receive() -> None:
+        while data := ours.recv(1 << 16):
+            received.update(data)
+
+    with ours, theirs:
+        ours.sendall(calls.framed(calls.encoder.encode(calls.Opening(b"", 1 << 20))))
+        service = Service(theirs, str(tmp_path / "live.db"))
+        receiving = threading.Thread(target=receive)
+        receiving.start()
+        for size in (10, 8 << 20):
+            answer = os.urandom(size)
+            sent += calls.framed(calls.HEAD.pack(7, calls.OK) + answer)
+            tracemalloc.start()
+            service._send(7, calls.OK, answer)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+        theirs.shutdown(socket.SHUT_WR)
+        receiving.join()
+    assert received.digest() == hashlib.sha256(sent).digest()
+    assert peak < len(answer) / 4
+    service._reader.close()
+    connection.close()

@@ -27,6 +27,7 @@ from livelog.store.reader.calls import (
     FAULT,
     HEAD,
     INDEX_FAILED,
+    LENGTH,
     OK,
     SPARED,
     Ask,
@@ -34,7 +35,6 @@ from livelog.store.reader.calls import (
     Drop,
     Fault,
     encoder,
-    framed,
     message_decoder,
     opening_decoder,
     unframed,
@@ -63,6 +63,9 @@ _NICENESS = 5
 """Lets live traffic go before searches where they share a core."""
 
 _RECEIVED = 1 << 16
+_JOINED_BYTES = 1 << 16
+"""Bytes that are received at once, and up to which an answer is sent in one piece."""
+
 _BUSY_SECONDS = 1.0
 """Seconds after which a store that another program has locked may be read again."""
 
@@ -179,7 +182,11 @@ class Service:
         return False
 
     def _send(self, number: int, status: bytes, data: bytes) -> None:
-        self._server.sendall(framed(HEAD.pack(number, status) + data))
+        # In two pieces where it is large: to join them would copy megabytes, twice.
+        head = LENGTH.pack(HEAD.size + len(data)) + HEAD.pack(number, status)
+        pieces = [head, data] if len(data) > _JOINED_BYTES else [head + data]
+        for piece in pieces:
+            self._server.sendall(piece)
 
 
 def _fault(error: Unreadable | NotIndexedError) -> Fault:
