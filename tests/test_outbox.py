@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing, suppress
 
@@ -80,3 +81,18 @@ def test_it_is_full_until_most_has_been_sent(ends: Ends) -> None:
     assert outbox.is_full
     taken(outbox, server)
     assert not outbox.is_full
+
+
+def test_a_long_answer_is_not_copied(ends: Ends) -> None:
+    """Copies of it would take more memory than the answer."""
+    outbox, server = ends
+    tracemalloc.start()
+    outbox.put(1, OK, LONG)
+    while outbox:
+        outbox.send()
+        with suppress(BlockingIOError):
+            while server.recv(PART_BYTES):
+                pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < len(LONG) / 4
