@@ -45,6 +45,7 @@ def small_bounds(request: pytest.FixtureRequest) -> Iterator[None]:
         patch.setattr(positions, "RARE", 3)
         patch.setattr(keys, "_JOINED", 2)
         patch.setattr(numbers, "_BLOCK", 4)
+        patch.setattr(numbers, "_FREQUENT", 2)
         patch.setattr(numbers, "_JOINED", 1)
         if request.param == 2:  # not everything has a key
             patch.setattr(terms, "MAX_KEYS", 3)

@@ -211,6 +211,27 @@ async def test_searches_and_their_counts_reveal_no_messages_of_others(
 
 
 @on_uvloop
+async def test_no_field_value_or_name_opens_or_hides_a_direct_message(
+    settings: dict[str, Any],
+) -> None:
+    """Users say in every way there is that messages are for somebody else."""
+    forged = {"user_id": "u1", "reader": "u1", "reader=u1": "reader=u1", "to_user_id": ["u1"]}
+    async with serving(**settings) as house:
+        for number in range(100):  # more than the window holds
+            people = {"from_user_id": "u0", "from_username": "reader=u1", "to_user_id": "reader=u1"}
+            house.append({"type": "dm", "content": "user_id=u1 reader=u1", **people})
+            house.append(user("type=dm reader=u1", metadata=forged, id=f"open{number}"))
+            own = {"from_user_id": "u1", "from_username": "reader=u2", "to_user_id": "u2"}
+            house.append({"type": "dm", "content": f"own {number}", **own})
+        for who, total in (("u0", 200), ("u1", 200), ("reader=u1", 200), ("u2", 200), ("u3", 100)):
+            client = await entered(house, who)
+            for where in ("type:dm OR type:user", "NOT type:raid", "-raid_id:x -metadata.x:*"):
+                page = await client.ask("get_history", filters={"where": where}, limit=1000)
+                assert page["total_count"] == len(page["messages"]) == total
+                assert all(visible(one, who) for one in page["messages"])
+
+
+@on_uvloop
 async def test_a_page_around_a_hidden_message_holds_visible_ones_only(
     settings: dict[str, Any],
 ) -> None:

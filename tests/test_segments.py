@@ -299,6 +299,63 @@ def test_a_flipped_bit_in_the_index_never_changes_an_answer(tmp_path: Path) -> N
     disk.close()
 
 
+@pytest.mark.parametrize(
+    ("where", "gone"),
+    [
+        ("metadata.class:m*", "\x03metadata.class=mage"),
+        ("metadata.class:*", "\x03metadata.class=bard"),
+        ("metadata.class:*", "\x03metadata.class=tank"),
+        ("metadata.class:mage", "\x03metadata.class=mage"),
+        ("metadata.level:>1", "\x020"),
+    ],
+)
+def test_a_key_or_number_that_is_missing_in_a_segment_is_noticed(
+    tmp_path: Path, where: str, gone: str
+) -> None:
+    known = {"type": "user", "user_id": "u", "username": "n", "content": "c"}
+    metadata = [{"class": name, "level": n} for n, name in enumerate(["mage", "tank", "bard"] * 20)]
+    sources = [{**known, "metadata": one} for one in metadata]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segments, "SEALED_AT", 60)
+        disk = Disk(tmp_path / "live.db")
+        disk.write([record(source, seq) for seq, source in enumerate(sources, 1)])
+        disk.settle()
+    sealed = disk.reader._segments._connection
+    query = compile_query(ANYBODY, Filters(where=where), now=0.0)
+    assert disk.page(query, 60, Span(1, 0)).total >= 20
+    sealed.execute("DELETE FROM posting WHERE term = ?", (gone,))
+    disk.reader._segments._cache._values.clear()
+    with pytest.raises(sqlite3.DatabaseError, match="damaged"):
+        disk.page(query, 60, Span(1, 0))
+    disk.close()
+
+
+def test_words_that_read_like_keys_are_no_keys(tmp_path: Path) -> None:
+    said = [
+        "type=dm",
+        "user_id=u9",
+        "metadata.x=y",
+        "metadata.x<",
+        "data*",
+        "\x03user_id=u9",
+        "\x021",
+    ]
+    known = {"type": "user", "user_id": "u", "username": "n"}
+    sources = [{**known, "content": f"{word} {word}"} for word in said] * 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segments, "SEALED_AT", 5)
+        patch.setattr(segments, "_MERGED_AT_ONCE", 2)
+        disk = Disk(tmp_path / "live.db")
+        disk.write([record(source, seq) for seq, source in enumerate(sources, 1)])
+        disk.settle()
+        disk.reader._segments._check()
+    expected = {"type:dm OR user_id:u9": 0, "metadata.x:y OR metadata.x:*": 0, "user_id": 4, "x": 4}
+    for where, total in expected.items():
+        query = compile_query(ANYBODY, Filters(where=where), now=0.0)
+        assert disk.page(query, 14, Span(1, 0)).total == total
+    disk.close()
+
+
 def seq_of(payload: bytes) -> int:
     return int(json.loads(payload)["seq"])
 

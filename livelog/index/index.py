@@ -81,7 +81,7 @@ class Index:
         position = self.end
         self._types[record.type].add(position)
         keys: Collection[str] = record.keys
-        if left := self._numbers.add(record.numbers, position):
+        if record.numbers and (left := self._numbers.add(record.numbers, position)):
             keys = {*keys, *(cut(path.partition(".")[0]) for path in left)}
         if len(keys) <= _GRAIN:  # nearly every message
             self._keys.add(keys, position)

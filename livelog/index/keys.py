@@ -49,18 +49,18 @@ class Keys:
 
     def add(self, keys: Collection[str], position: int) -> None:
         """Add keys of the newest message, at `position`."""
-        known, here, many = self._of, packed(position), 4 * positions.RARE
+        known = self._of
         for key in keys:
             places = known.get(key)
-            if places is None:
-                known[key] = bytearray(here)
-                self._sorted.add(key)
-            elif isinstance(places, bytearray):
-                places += here
-                if len(places) > many:
-                    known[key] = bitmap(places)
-            else:
+            if isinstance(places, BitMap):
                 places.add(position)
+            elif places is None:
+                known[key] = bytearray(packed(position))
+                self._sorted.add(key)
+            else:
+                places += packed(position)
+                if len(places) > 4 * positions.RARE:
+                    known[key] = bitmap(places)
         self._count += len(keys)
 
     def of(self, key: str) -> BitMap | None:

@@ -15,6 +15,7 @@ from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from itertools import compress
 from math import inf
 from operator import itemgetter
 from typing import NamedTuple
@@ -25,7 +26,10 @@ from livelog.index.plan import Steps
 from livelog.index.positions import shifted
 
 _BLOCK = 1024
-"""Numbers in a block that is full; a value that a quarter of them have gets a bitmap."""
+"""Numbers in a block that is full."""
+
+_FREQUENT = 64
+"""Numbers in such a block with one value, from which on it gets a bitmap."""
 
 _JOINED = 16
 _SWEPT = 32
@@ -44,6 +48,11 @@ class Block(NamedTuple):
 
     values: array[float]
     positions: array[int]
+
+    def picked(self, which: list[bool]) -> Block:
+        """Return those of its numbers."""
+        values, positions = compress(self.values, which), compress(self.positions, which)
+        return Block(array("d", values), array("I", positions))
 
 
 class Piece(NamedTuple):
@@ -103,7 +112,7 @@ class Values:
 
     def extend(self, piece: Piece, offset: int) -> None:
         """Add the numbers of a piece, with each position higher by `offset`."""
-        if isinstance(piece.content, BitMap) and len(piece.content) >= _BLOCK // 4:
+        if isinstance(piece.content, BitMap) and len(piece.content) >= _FREQUENT:
             self.add_all(piece.low, piece.content.shift(offset))
             return
         for value, position in piece.pairs():
@@ -115,21 +124,19 @@ class Values:
     def _divide(self, at: int) -> None:
         """Take the frequent values out of a block, and divide the others if they are many."""
         # Into new ones: a search may be reading the old one.
-        pairs = [*zip(*self._blocks[at], strict=True)]
-        counts = Counter(value for value, _ in pairs)
-        frequent = {value for value, count in counts.items() if count >= _BLOCK // 4}
-        for value in frequent:
-            self.add_all(value, BitMap([p for v, p in pairs if v == value]))
-        rest = [pair for pair in pairs if pair[0] not in frequent]
-        if len(rest) <= _BLOCK // 2:
-            self._blocks[at] = _block(rest)
-            return
-        middle = sorted([value for value, _ in rest])[len(rest) // 2]
-        self._blocks[at : at + 1] = [
-            _block([pair for pair in rest if pair[0] < middle]),
-            _block([pair for pair in rest if pair[0] >= middle]),
-        ]
-        self._lows.insert(at + 1, middle)
+        block = self._blocks[at]
+        often = [v for v, count in Counter(block.values).items() if count >= _FREQUENT]
+        for value in often:
+            _, those = block.picked([v == value for v in block.values])
+            self.add_all(value, BitMap(those))
+        if often:
+            block = self._blocks[at] = block.picked([v not in often for v in block.values])
+        if len(block.values) > _BLOCK // 2:
+            middle = sorted(block.values)[len(block.values) // 2]
+            lower = [v < middle for v in block.values]
+            upper = block.picked([not is_lower for is_lower in lower])
+            self._blocks[at : at + 1] = [block.picked(lower), upper]
+            self._lows.insert(at + 1, middle)
 
     def between(self, low: float, high: float) -> Steps[BitMap]:
         """Return the positions with a number from `low` to `high`, both included, in steps."""
@@ -242,7 +249,7 @@ class Numbers:
 
     def add(self, numbers: Collection[tuple[str, float]], position: int) -> set[str]:
         """Add the numbers of the newest message; return the paths for which there is no room."""
-        left = set[str]()
+        left: set[str] = set()
         self._count += len(numbers)
         for path, value in numbers:
             values = self._of.get(path)
