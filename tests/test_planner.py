@@ -34,6 +34,7 @@ from tests.support.strategies import Json, askers, filters, messages, principal,
 from tests.test_query import complete, plainly, visible
 
 UNBOUNDED = 10**6
+MAX_KEYS, MAX_PATHS = terms.MAX_KEYS, numbers.MAX_PATHS
 
 
 @pytest.fixture(autouse=True, scope="module", params=[0, 2, 32], ids="few={}".format)
@@ -272,7 +273,11 @@ READ = {
 
 
 @pytest.mark.parametrize("where", READ)
-def test_only_what_lookups_leave_open_is_read(where: str) -> None:
+def test_only_what_lookups_leave_open_is_read(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terms, "MAX_KEYS", MAX_KEYS)
+    monkeypatch.setattr(numbers, "MAX_PATHS", MAX_PATHS)
     contents = ["red dragon", "dragon red", "gate", "the gate"] * 50
     sources: list[Json] = [
         {
