@@ -272,7 +272,9 @@ READ = {
 
 
 @pytest.mark.parametrize("where", READ)
-def test_only_what_lookups_leave_open_is_read(where: str) -> None:
+def test_only_what_lookups_leave_open_is_read(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terms, "MAX_KEYS", 128)
+    monkeypatch.setattr(numbers, "MAX_PATHS", 1000)
     contents = ["red dragon", "dragon red", "gate", "the gate"] * 50
     sources: list[Json] = [
         {
