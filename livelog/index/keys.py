@@ -21,7 +21,7 @@ from livelog.index.positions import Positions, bitmap, packed, shifted
 _GRAIN = 256
 """Keys that are swept in one step: about a tenth of a millisecond."""
 
-_JOINED = 1024
+_JOINED = 256
 """Keys whose positions are gathered in one step of a search; most of very many have a few."""
 
 _KEY_BYTES = 300

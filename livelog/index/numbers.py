@@ -31,7 +31,7 @@ _BLOCK = 1024
 _FREQUENT = 64
 """Numbers in such a block with one value, from which on it gets a bitmap."""
 
-_JOINED = 16
+_JOINED = 8
 _SWEPT = 32
 """Blocks or bitmaps that are joined in one step of a search, and swept in one."""
 
