@@ -31,7 +31,7 @@ export type Page = Omit<GetHistoryCommand, Envelope> & { signal?: AbortSignal };
 /** Part of the matches of a search. */
 export type SearchPage = Omit<SearchCommand, Envelope | "query"> & { signal?: AbortSignal };
 
-/** What is to be counted. */
+/** The counts that are asked for. */
 export type Question = Omit<AnalyzeCommand, Envelope> & { signal?: AbortSignal };
 
 export type Analysis = Omit<AnalysisEvent, Envelope>;
