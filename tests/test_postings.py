@@ -89,6 +89,16 @@ class PostingsAgainstADictionary(RuleBasedStateMachine):
             p for p, known in self.words.items() if any(part in word for word in known)
         }
 
+    @rule(part=st.text("abcß", min_size=1, max_size=2))
+    def beginning(self, part: str) -> None:
+        sure, maybe = finish(self.postings.beginning(part))
+        kept = BitMap(range(self.start, self.end))
+        begun = {p: [w for w in known if w.startswith(part)] for p, known in self.words.items()}
+        assert set(sure & kept) == {
+            p for p, some in begun.items() if min(map(len, some), default=3) <= 2
+        }
+        assert {p for p, some in begun.items() if some} <= set(maybe & kept)
+
     @invariant()
     def agree(self) -> None:
         self.postings._check(BitMap(range(self.start, self.end)))

@@ -21,7 +21,7 @@ from livelog.index.keys import Keys
 from livelog.index.ngrams import MAX_QUEUED
 from livelog.index.numbers import Numbers, Piece
 from livelog.index.paths import cut, long_key
-from livelog.index.plan import Steps, finish
+from livelog.index.plan import Sides, Steps, finish
 from livelog.index.positions import shifted
 from livelog.index.postings import Postings
 from livelog.index.timeindex import TimeIndex
@@ -161,6 +161,10 @@ class Index:
         """Return the keys of a message if it is one of the newest and has few, else None."""
         place = position - self.end
         return self._recent[place] if place >= -len(self._recent) else None
+
+    def beginning(self, part: str) -> Steps[Sides]:
+        """Positions of the messages with a word that begins with `part`, in steps."""
+        return self._words.beginning(part)
 
     @property
     def keys(self) -> int:

@@ -238,6 +238,20 @@ class NGrams:
             entered = yield from self._with_part(part, entered)
         return entered | queued
 
+    def beginning(self, part: str, length: int) -> Steps[tuple[BitMap, BitMap]]:
+        """Find the words up to a length that begin with `part`, and the longer ones with it."""
+        numbers, begun, long = (yield from self.containing(part)), BitMap(), BitMap()
+        for some in _grains(numbers):
+            runs, end = self._words, self.end
+            for number in some:
+                word = runs[number // _RUN].get(number, "") if number < end else ""
+                if len(word) > length:
+                    long.add(number)
+                elif word.startswith(part):
+                    begun.add(number)
+            yield
+        return begun, long
+
     def _with_letter(self, letter: str) -> Steps[BitMap]:
         """Find the entered words with one letter."""
         # A word of two letters or more with this one has a pair with it, so that the pairs and the
@@ -307,6 +321,15 @@ def _longest_grams(part: str) -> set[str]:
     """Return the fewest n-grams that a word with `part`, two letters or more, must have."""
     length = min(len(part), _LONGEST)
     return {part[at : at + length] for at in range(len(part) - length + 1)}
+
+
+def beginning(page: str, part: str) -> Iterator[str]:
+    """Find every word on `page` that begins with `part`; each word stands between line breaks."""
+    found = page.find(f"\n{part}")
+    while found >= 0:
+        end = page.find("\n", found + 1)
+        yield page[found + 1 : end]
+        found = page.find(f"\n{part}", end)
 
 
 def matching(page: str, part: str) -> Iterator[str]:

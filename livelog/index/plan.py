@@ -67,6 +67,14 @@ Read = Callable[[int], bytes]
 """Return the message at a position as JSON, empty if it is not there any more."""
 
 
+class Sides(NamedTuple):
+    """Positions whose messages match for sure, and those that may: with others they do not."""
+
+    sure: BitMap
+    maybe: BitMap
+    """Includes `sure`."""
+
+
 class Source(Protocol):
     """Posting lists of the messages at a run of positions.
 
@@ -99,6 +107,9 @@ class Source(Protocol):
     def containing(self, part: str) -> Steps[BitMap]:
         """Positions of the messages with a word that contains `part`."""
 
+    def beginning(self, part: str) -> Steps[Sides]:
+        """Positions of the messages with a word that begins with `part`."""
+
     @property
     def time_index(self) -> TimeIndex:
         """Timestamps of the messages by position."""
@@ -108,14 +119,6 @@ class Source(Protocol):
 
         What is added meanwhile need not come.
         """
-
-
-class Sides(NamedTuple):
-    """Positions whose messages match for sure, and those that may: with others they do not."""
-
-    sure: BitMap
-    maybe: BitMap
-    """Includes `sure`."""
 
 
 def find(source: Source, query: Query, read: Read, within: range | None = None) -> Steps[BitMap]:
@@ -196,8 +199,11 @@ def _of_words(source: Source, leaf: Word | Begins | Phrase, within: BitMap) -> S
     if isinstance(leaf, Word):
         found = within & (yield from source.containing(leaf.word))
         return Sides(found, found)
+    if isinstance(leaf, Begins):
+        sure, maybe = yield from source.beginning(leaf.begins)
+        return Sides(within & sure, within & maybe)
     found = within
-    for word in sorted(set(leaf.words) if isinstance(leaf, Phrase) else [leaf.begins], key=len):
+    for word in sorted(set(leaf.words), key=len):
         found = found & (yield from source.containing(word))
     return Sides(BitMap(), found)
 

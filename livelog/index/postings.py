@@ -20,7 +20,7 @@ from pyroaring import BitMap
 
 from livelog.index import positions
 from livelog.index.ngrams import MAX_QUEUED, NGrams, Roomy
-from livelog.index.plan import Steps, finish
+from livelog.index.plan import Sides, Steps, finish
 from livelog.index.positions import Positions, bitmap, packed, shifted
 
 _READY_FROM = 2000
@@ -40,6 +40,9 @@ _MAX_LETTERS = 512
 
 _OVERLAP = 256
 """Letters that two neighbouring pieces share: no part of a word that is looked for is longer."""
+
+LONGEST_WHOLE = _OVERLAP
+"""Letters up to which an indexed word is one, and no piece: every piece has more."""
 
 _WORD_BYTES = 280
 _POSITION_BYTES = 4
@@ -133,6 +136,15 @@ class Postings:
                 numbers -= self._ngrams.entered_with(gram)
                 joined |= self._of_mark[mark]
         return joined | (yield from self._joining(numbers))
+
+    def beginning(self, part: str) -> Steps[Sides]:
+        """Find the positions of a word that begins with `part`, in steps.
+
+        A longer word may be a piece of one that begins otherwise.
+        """
+        begun, long = yield from self._ngrams.beginning(part, _OVERLAP)
+        sure = yield from self._joining(begun)
+        return Sides(sure, sure | (yield from self._joining(long)))
 
     def sweep(self, start: int) -> Steps[None]:
         """Remove the positions below `start`, in steps, and forget words without any other."""

@@ -33,10 +33,11 @@ from typing import NamedTuple
 
 from pyroaring import BitMap
 
-from livelog.index.ngrams import grams, matching
+from livelog.index.ngrams import beginning, grams, matching
 from livelog.index.numbers import Piece, Values
 from livelog.index.paths import behind, long_key
-from livelog.index.plan import Steps
+from livelog.index.plan import Sides, Steps
+from livelog.index.postings import LONGEST_WHOLE
 from livelog.index.timeindex import TimeIndex
 from livelog.store.database.connection import Connection, Rows, changed
 from livelog.store.reader import pieces
@@ -258,7 +259,7 @@ class Segment:
         if cached is not None:
             return cached
         joined = self._lists([JOINED + part])
-        found = joined[0] if joined else (yield from self._join(part))
+        found = joined[0] if joined else (yield from self._join(matching(self._vocabulary(), part)))
         return self._cached((self.id, "containing", part), found)
 
     def _cached(self, key: Hashable, found: BitMap) -> BitMap:
@@ -266,8 +267,18 @@ class Segment:
         size = min(2 * len(found), self.count // 8) + 200
         return self._cache.put(key, found, size)
 
-    def _join(self, part: str) -> Steps[BitMap]:
-        found, remaining = BitMap(), matching(self._vocabulary(), part)
+    def beginning(self, part: str) -> Steps[Sides]:
+        """Positions of the messages with a word that begins with `part`, in steps."""
+        yield
+        words = self._vocabulary()
+        begun = (word for word in beginning(words, part) if len(word) <= LONGEST_WHOLE)
+        long = (word for word in matching(words, part) if len(word) > LONGEST_WHOLE)
+        sure = yield from self._join(begun)
+        return Sides(sure, sure | (yield from self._join(long)))
+
+    def _join(self, words: Iterable[str]) -> Steps[BitMap]:
+        """Join the positions of words."""
+        found, remaining = BitMap(), iter(words)
         while some := list(islice(remaining, _TERMS_PER_QUERY)):
             lists = self._lists(some)
             if len(lists) < len(some):
