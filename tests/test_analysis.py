@@ -22,7 +22,7 @@ from livelog.index.analysis import tally as tally_module
 from livelog.index.analysis import values
 from livelog.index.analysis.answer import Answer, answer
 from livelog.index.analysis.calendar import SECOND
-from livelog.index.analysis.tally import Counts, Question
+from livelog.index.analysis.question import Counts, Question
 from livelog.index.folding import normalized
 from livelog.index.paging import Page, Span
 from livelog.index.plan import finish

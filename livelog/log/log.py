@@ -29,7 +29,8 @@ from livelog.budget.slices import interleaved
 from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.index.analysis.answer import Answer, answer
 from livelog.index.analysis.live import Count, Findings
-from livelog.index.analysis.tally import Question, Tally
+from livelog.index.analysis.question import Question
+from livelog.index.analysis.tally import Tally
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
 from livelog.index.where.expression import And, Equals

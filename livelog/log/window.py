@@ -23,7 +23,8 @@ from pyroaring import BitMap
 
 from livelog.index import plan
 from livelog.index.analysis.live import Count, Findings, count
-from livelog.index.analysis.tally import Part, Question, Tally
+from livelog.index.analysis.question import Part, Question
+from livelog.index.analysis.tally import Tally
 from livelog.index.index import Index
 from livelog.index.paging import Chunk
 from livelog.index.query import Query, Subscription

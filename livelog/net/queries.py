@@ -18,7 +18,7 @@ from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.fanout.watches import Party, Watcher
 from livelog.index.analysis.answer import Answer, Stretch
 from livelog.index.analysis.calendar import SECOND, buckets
-from livelog.index.analysis.tally import Question
+from livelog.index.analysis.question import Question
 from livelog.index.analysis.values import field_named
 from livelog.index.paging import Anchor, Page, Span
 from livelog.index.query import Query, compile_query

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from livelog.budget.owner import Owner
 from livelog.errors import RefusedError
-from livelog.index.analysis.tally import Counts, Question
+from livelog.index.analysis.question import Counts, Question
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
 from livelog.wire.record import Known, Record

@@ -19,7 +19,7 @@ from typing import Any
 
 from livelog.budget.owner import INTERNAL, Owner
 from livelog.errors import SERVER_ERROR, RefusedError
-from livelog.index.analysis.tally import Counts, Question
+from livelog.index.analysis.question import Counts, Question
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
 from livelog.store.base import Bounds, Done, Store

@@ -2,7 +2,9 @@
 
 - `values`: the values of a field, in the index or read out of messages.
 - `calendar`: stretches of time in UTC or by the clocks of a time zone.
-- `tally`: the counting, part by part, and its way between processes.
+- `question`: what is asked, of which messages, and the counts on their way between processes.
+- `cells`: the buckets of time in which the matches lie.
+- `tally`: the counting, part by part.
 - `answer`: what it comes to.
 - `live`: the counts of watches, which are made again and again.
 """

@@ -14,22 +14,19 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable
-from functools import cached_property
+from collections.abc import Callable
 from heapq import nsmallest
 from itertools import chain, count, islice
-from operator import itemgetter
-from typing import NamedTuple
 
 import msgspec
-from msgspec import Struct
 from pyroaring import BitMap
 
 from livelog.index.analysis.calendar import Span, buckets, coarser
+from livelog.index.analysis.cells import Cells
+from livelog.index.analysis.question import Counts, Part, Question
 from livelog.index.analysis.values import FEW, Lists, Reading, Values
 from livelog.index.plan import Steps
 from livelog.index.timeindex import TimeIndex
-from livelog.index.where.fields import compared_as_id
 
 MAX_BUCKETS = 2000
 MAX_CELLS = 20_000
@@ -48,9 +45,6 @@ _COUNTED = 64
 _SPREAD = 8
 """Short lists that are divided into buckets in one step."""
 
-_CELLS = 500
-"""Buckets in which the matches of a value are counted in one step."""
-
 _STRAYS = 64
 """Strays that are assigned to their buckets in one step."""
 
@@ -59,57 +53,6 @@ _MERGED = 4096
 
 _PACKED = 500
 """Values that are packed, or looked at, in one step."""
-
-
-class Question(Struct, frozen=True, array_like=True):
-    """A question to be answered by counting; its fields are named as `values.field_named` does."""
-
-    group_by: str = ""
-    distinct: str = ""
-    interval: int = 0
-    """Microseconds; 0 without buckets."""
-    zone: str = ""
-    limit: int = 20
-
-    @property
-    def fields(self) -> list[str]:
-        """The fields whose values are counted, each once."""
-        return list(dict.fromkeys(filter(None, (self.group_by, self.distinct))))
-
-    @property
-    def spells(self) -> bool:
-        """Tell whether messages may spell values of the groups in several ways."""
-        return self.group_by not in ("", "type") and not compared_as_id(self.group_by)
-
-
-class Part(NamedTuple):
-    """Some of the matches, and how to look into them."""
-
-    found: BitMap
-    times: TimeIndex | None
-    """None where the messages have to be read."""
-    values: Callable[[str], Lists | None]
-    """Return the values of a field, None where the messages have to be read."""
-    messages: Callable[[BitMap], Iterable[tuple[int, bytes]]]
-    """Return positions and messages; those that are gone are left out or empty."""
-    place: Callable[[int], int]
-    """Return the place of a position among all messages, which is above 0."""
-
-
-class Counts(Struct, array_like=True):
-    """A tally on its way between processes."""
-
-    total: int
-    missing: int
-    interval: int
-    starts: list[int]
-    counts: list[int]
-    too_many: str
-    groups: list[bytes]
-    """Some hundreds of values in each, lest the server take them in one piece."""
-    distinct: list[bytes]
-    touched: dict[int, bytes]
-    spelled: dict[str, str]
 
 
 _Listed = tuple[str, int, BitMap]
@@ -183,7 +126,7 @@ class Tally:
         if times is None:
             times = TimeIndex.of_few(reading.times or {})
         self.total += len(found)
-        cells = _Cells(found)
+        cells = Cells(found)
         if self._bucket:
             yield from self._over_time(times, found, cells)
         for field in question.fields:
@@ -195,7 +138,7 @@ class Tally:
             if self.too_many:
                 return
 
-    def _over_time(self, times: TimeIndex, found: BitMap, cells: _Cells) -> Steps[None]:
+    def _over_time(self, times: TimeIndex, found: BitMap, cells: Cells) -> Steps[None]:
         """Divide the matches into buckets."""
         strays = found & times.strays
         regular = found - strays
@@ -250,7 +193,7 @@ class Tally:
             self.counts[number] += matches
 
     def _count_groups(
-        self, lists: Lists, found: BitMap, cells: _Cells, place: Callable[[int], int]
+        self, lists: Lists, found: BitMap, cells: Cells, place: Callable[[int], int]
     ) -> Steps[None]:
         covered, most, remaining = BitMap(), list[_Listed](), iter(lists)
         groups = self.groups
@@ -283,7 +226,7 @@ class Tally:
         listed = [(value, self.groups[value], positions) for value, _, positions in counted]
         return nsmallest(self.question.limit, most + listed, key=_in_order)
 
-    def _spread(self, counted: list[_Listed], cells: _Cells) -> Steps[None]:
+    def _spread(self, counted: list[_Listed], cells: Cells) -> Steps[None]:
         """Note the matches of values in each bucket."""
         for done, (value, matches, positions) in enumerate(counted):
             spread = self.spreads.setdefault(value, array("I"))
@@ -296,7 +239,7 @@ class Tally:
                 for some in cells.batches:
                     counts = [(n, positions.intersection_cardinality(cell)) for n, cell in some]
                     spread.extend(chain.from_iterable([one for one in counts if one[1]]))
-                    if len(some) == _CELLS:
+                    if len(cells.batches) > 1:
                         yield
             self._room[self.question.group_by] -= spread.itemsize * (len(spread) - before)
             if done % _SPREAD == 0:
@@ -310,7 +253,7 @@ class Tally:
             self.too_many = parameter
         return not self.too_many
 
-    def _count_distinct(self, lists: Lists, found: BitMap, cells: _Cells) -> Steps[None]:
+    def _count_distinct(self, lists: Lists, found: BitMap, cells: Cells) -> Steps[None]:
         remaining = iter(lists)
         while some := list(islice(remaining, _COUNTED)):
             counted = [one for one in some if one[1].intersect(found)]
@@ -327,7 +270,7 @@ class Tally:
         self.distinct.update(zip(fresh, count(len(self.distinct))))
         return self._has_room("distinct", fresh)
 
-    def _touch(self, numbered: list[tuple[int, BitMap]], cells: _Cells) -> Steps[None]:
+    def _touch(self, numbered: list[tuple[int, BitMap]], cells: Cells) -> Steps[None]:
         """Note the buckets in which values have matches."""
         narrow = [one for one in numbered if len(one[1]) < len(cells)]
         if narrow:
@@ -458,66 +401,3 @@ def _pack(counts: dict[str, int], spreads: dict[str, array[int]]) -> Steps[list[
         packed.append(_encoder.encode(rows))
         yield
     return packed
-
-
-class _Cells:
-    """The matches of one part in each bucket."""
-
-    def __init__(self, found: BitMap) -> None:
-        self._found = found
-        self._cells: dict[int, BitMap] = {}
-        self._runs: list[tuple[int, int, int]] = []
-        """Number of a bucket, its first position and that behind it, but for strays."""
-        self._strays: list[dict[int, list[int]]] = []
-        self._base = 0
-        self._numbers = array("H")
-        """Numbers of the buckets by position, from the base on."""
-        self.are_numbered = False
-        """Buckets can be looked up by position."""
-
-    def __len__(self) -> int:
-        return len(self._cells)
-
-    def add_run(self, number: int, first: int, end: int, inside: BitMap) -> None:
-        """Add the matches in a bucket that are no strays: those `inside`, from `first` to `end`."""
-        self._runs.append((number, first, end))
-        self._cells[number] = inside
-
-    def add_strays(self, places: dict[int, list[int]]) -> None:
-        """Add strays, by the number of their bucket."""
-        self._strays.append(places)
-        for number, strays in places.items():
-            known = self._cells.setdefault(number, BitMap())
-            self._cells[number] = known | BitMap(strays)
-
-    @cached_property
-    def batches(self) -> list[list[tuple[int, BitMap]]]:
-        """Numbers and matches of the buckets, some for each step. Made once all are added."""
-        cells = list(self._cells.items())
-        return [cells[at : at + _CELLS] for at in range(0, len(cells), _CELLS)]
-
-    def number(self) -> Steps[None]:
-        """Prepare to look up buckets by position."""
-        self._base, end = self._found.min(), self._found.max() + 1
-        numbers = array("H")
-        for done, (number, first, behind) in enumerate(self._runs):
-            # What lies between two buckets is not looked up; the last may end behind the matches.
-            numbers.extend(array("H", [0]) * (first - self._base - len(numbers)))
-            numbers.extend(array("H", [number]) * (min(behind, end) - first))
-            if done % _WALKED == 0:
-                yield
-        numbers.extend(array("H", [0]) * (end - self._base - len(numbers)))
-        for places in self._strays:
-            yield
-            for number, strays in places.items():
-                for position in strays:
-                    numbers[position - self._base] = number
-        self._numbers, self.are_numbered = numbers, True
-
-    def picked(self, positions: BitMap) -> tuple[int, ...]:
-        """Return the number of the bucket of each match among `positions`."""
-        inside = (positions & self._found).shift(-self._base)
-        if len(inside) < 2:  # `itemgetter` of one gives no tuple
-            return tuple(self._numbers[position] for position in inside)
-        picked: tuple[int, ...] = itemgetter(*inside)(self._numbers)
-        return picked

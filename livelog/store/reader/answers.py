@@ -18,8 +18,9 @@ from typing import Any
 
 from pyroaring import BitMap
 
-from livelog.index.analysis.tally import Counts, Tally
-from livelog.index.analysis.tally import Part as Counted
+from livelog.index.analysis.question import Counts
+from livelog.index.analysis.question import Part as Counted
+from livelog.index.analysis.tally import Tally
 from livelog.index.paging import Chunk, Page, fitting
 from livelog.index.plan import Steps
 from livelog.index.query import BEGINNING_OF_TIME, END_OF_TIME, Query, Subscription

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from livelog.budget.owner import Owner
-from livelog.index.analysis.tally import Question
+from livelog.index.analysis.question import Question
 from livelog.index.paging import Span
 from livelog.index.query import Query
 from livelog.wire.messages import MessageType
