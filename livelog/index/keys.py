@@ -24,9 +24,14 @@ _GRAIN = 256
 _JOINED = 256
 """Keys whose positions are gathered in one step of a search; most of very many have a few."""
 
+_COUNTED_AS_BITMAP = 16
+"""Positions from which on a key whose field is counted is kept as a bitmap: to make one takes much
+longer than to count in it."""
+
 _KEY_BYTES = 300
+_BITMAP_BYTES = 600
 _POSITION_BYTES = 2
-"""Memory of a key, and of a position in a bitmap."""
+"""Memory of a key, of a bitmap without its positions, and of a position in it."""
 
 
 class Keys:
@@ -37,6 +42,8 @@ class Keys:
         self._sorted: SortedList[str] = SortedList()
         self._count = 0
         """Positions of all keys together."""
+        self._bitmaps = 0
+        """Keys whose positions are a bitmap."""
         self._roomy = Roomy()
 
     def __len__(self) -> int:
@@ -45,7 +52,8 @@ class Keys:
     @property
     def memory(self) -> int:
         """Bytes of memory, nearly."""
-        return len(self._of) * _KEY_BYTES + self._count * _POSITION_BYTES
+        bitmaps = self._bitmaps * _BITMAP_BYTES
+        return len(self._of) * _KEY_BYTES + bitmaps + self._count * _POSITION_BYTES
 
     def add(self, keys: Collection[str], position: int) -> None:
         """Add keys of the newest message, at `position`."""
@@ -60,8 +68,13 @@ class Keys:
             else:
                 places += packed(position)
                 if len(places) > 4 * positions.RARE:
-                    known[key] = bitmap(places)
+                    self._as_bitmap(key, places)
         self._count += len(keys)
+
+    def _as_bitmap(self, key: str, places: bytearray) -> BitMap:
+        found = self._of[key] = bitmap(places)
+        self._bitmaps += 1
+        return found
 
     def of(self, key: str) -> BitMap | None:
         """Return the positions of the messages with a key, None without any."""
@@ -81,10 +94,14 @@ class Keys:
     def beginning(self, start: str) -> Iterator[tuple[str, BitMap]]:
         """Iterate over what follows `start` in each key that begins so, and its positions.
 
-        Keys that come meanwhile are left out, those that go have no position.
+        Keys that come or go meanwhile may be left out.
         """
-        keys = list(self._sorted.irange(start, behind(start), (True, False)))
-        return ((key[len(start) :], bitmap(self._of.get(key, bytearray()))) for key in keys)
+        for key in list(self._sorted.irange(start, behind(start), (True, False))):
+            places = self._of.get(key)
+            if isinstance(places, bytearray) and positions.count(places) >= _COUNTED_AS_BITMAP:
+                places = self._as_bitmap(key, places)
+            if places is not None:
+                yield key[len(start) :], bitmap(places)
 
     def count(self, start: str) -> int:
         """Return how many keys begin with `start`."""
@@ -113,6 +130,8 @@ class Keys:
         count = positions.count(before)
         left = positions.without(before, start)
         self._count -= count - positions.count(left)
+        self._bitmaps -= isinstance(before, BitMap)
+        self._bitmaps += isinstance(left, BitMap) and bool(left)
         if left:
             self._of[key] = left
         else:
@@ -126,12 +145,14 @@ class Keys:
         fresh._of = {key: positions.smallest(places) for key, places in left if places}
         fresh._sorted = SortedList(fresh._of)
         fresh._count = sum(map(positions.count, fresh._of.values()))
+        fresh._bitmaps = sum(isinstance(places, BitMap) for places in fresh._of.values())
         return fresh
 
     def _check(self) -> None:
         """Assert that the tables agree."""
         assert list(self._sorted) == sorted(self._of)
         assert self._count == sum(map(positions.count, self._of.values()))
+        assert self._bitmaps == sum(isinstance(each, BitMap) for each in self._of.values())
         for places in self._of.values():
             positions._check(places)
         self._sorted._check()
