@@ -18,11 +18,13 @@ from livelog.index.where import leaves
 from livelog.index.where.bounds import MAX_DEPTH, MAX_EXPANDING, MAX_LEAVES, MAX_LENGTH
 from livelog.index.where.canonical import canonical, text
 from livelog.index.where.document import from_json, to_json
-from livelog.index.where.expression import Equals, Expression
+from livelog.index.where.expression import Equals, Expression, Word
+from livelog.index.where.expression import leaves as conditions
 from livelog.index.where.fields import NAMES, suggestion
 from livelog.index.where.parser import parse
 from livelog.wire.messages import encoder
 from tests.support.expressions import NOW, documents, texts
+from tests.support.process import ROOT
 
 CASES = json.loads(Path(__file__).with_name("where-cases.json").read_text(encoding="utf-8"))
 TAKEN = [case for case in CASES if "text" in case]
@@ -67,6 +69,15 @@ def test_the_examples_of_the_protocol() -> None:
     examples = re.findall(r"^\| `(.+?)` \| `(.+?)` \|", section, re.MULTILINE)
     assert [text(read(where)) for where, _ in examples] == [canonical for _, canonical in examples]
     assert len(examples) > 20
+
+
+def test_the_examples_of_the_readme() -> None:
+    """In each there are conditions, and not only words."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("take one [expression]")[2]
+    examples = re.findall(r"^    (.+?)  ", section.partition("### ")[0], re.MULTILINE)
+    assert len(examples) == 4
+    for shown in examples:
+        assert not all(isinstance(leaf, Word) for leaf in conditions(read(shown))), shown
 
 
 def test_both_tables_are_long() -> None:

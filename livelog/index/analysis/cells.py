@@ -18,6 +18,9 @@ from livelog.index.plan import Steps
 _WALKED = 32
 """Buckets that are numbered in one step."""
 
+_LOOKED_INTO = 16
+"""Buckets that are looked into in the time that it takes to begin to look up those of matches."""
+
 _CELLS = 500
 """Buckets in which the matches of a value are counted in one step."""
 
@@ -37,8 +40,9 @@ class Cells:
         self.are_numbered = False
         """Buckets can be looked up by position."""
 
-    def __len__(self) -> int:
-        return len(self._cells)
+    def are_many_for(self, matches: int) -> bool:
+        """Tell whether to look up the bucket of each match is cheaper than to look into each."""
+        return len(self._cells) > matches + _LOOKED_INTO
 
     def add_run(self, number: int, first: int, end: int, inside: BitMap) -> None:
         """Add the matches in a bucket that are no strays: those `inside`, from `first` to `end`."""

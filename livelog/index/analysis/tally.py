@@ -231,7 +231,7 @@ class Tally:
         for done, (value, matches, positions) in enumerate(counted):
             spread = self.spreads.setdefault(value, array("I"))
             before = len(spread)
-            if matches < len(cells):
+            if cells.are_many_for(matches):
                 if not cells.are_numbered:
                     yield from cells.number()
                 spread.extend(chain.from_iterable(Counter(cells.picked(positions)).items()))
@@ -272,7 +272,7 @@ class Tally:
 
     def _touch(self, numbered: list[tuple[int, BitMap]], cells: Cells) -> Steps[None]:
         """Note the buckets in which values have matches."""
-        narrow = [one for one in numbered if len(one[1]) < len(cells)]
+        narrow = [one for one in numbered if cells.are_many_for(len(one[1]))]
         if narrow:
             if not cells.are_numbered:
                 yield from cells.number()
@@ -285,7 +285,7 @@ class Tally:
                 self._add_touched(number, inside)
                 if done % _WALKED == 0:
                     yield
-        wide = [one for one in numbered if len(one[1]) >= len(cells)]
+        wide = [one for one in numbered if not cells.are_many_for(len(one[1]))]
         for some in cells.batches if wide else ():
             for number, cell in some:
                 inside = [value for value, positions in wide if positions.intersect(cell)]
