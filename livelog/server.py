@@ -48,6 +48,7 @@ from livelog.store.memory import open_memory
 from livelog.store.sqlite import open_sqlite
 from livelog.store.upkeep import Retention
 from livelog.wire import WEBSOCKET_PATH
+from livelog.wire.record import Origin
 
 _logger = logging.getLogger(__name__)
 
@@ -146,13 +147,17 @@ class Server(InProcess):
             self._auth = await factory.opened(self.config, self._clock)
             if self._auth is not None:
                 parts.push_async_callback(self._auth.close)
-            self._store = self._open_store()
+            self._engine = self._make_engine(self._clock)
+            parts.push_async_callback(self._engine.close)
+            origin = await self._engine.open()
+            self._store = self._open_store(origin)
             parts.push_async_callback(self._store.journal.close)
             # Between engine and store: the engine may commit until it is closed.
             parts.callback(self._end_subscriptions)
             self._context = self._build(asyncio.get_running_loop())
             self._engine.start(self._log)
             parts.push_async_callback(self._engine.close)
+            await self._engine.ready()
             self._listener = await self._listen()
             self._parts = parts.pop_all()
         self._port = self._listener.port
@@ -271,7 +276,6 @@ class Server(InProcess):
         catch_up.chunk_bytes = memory.chunk_bytes
         pacing = Pacing(config.fanout.share, config.fanout.latency_target)
         Flusher(loop, hub, catch_up, pacing)
-        engine = self._engine = self._make_engine(self._clock)
         proxies, audit = Networks(config.net.trusted_proxies), Audit(loop.time)
         return Context(
             config=config,
@@ -280,7 +284,7 @@ class Server(InProcess):
             hub=hub,
             newest=newest,
             catch_up=catch_up,
-            ingest=Ingest(engine, self._clock, config.net.max_frame_bytes, memory),
+            ingest=Ingest(self._engine, self._clock, config.net.max_frame_bytes, memory),
             clock=self._clock,
             started=loop.time(),
             proxies=proxies,
@@ -294,12 +298,12 @@ class Server(InProcess):
             auth=self._auth,
         )
 
-    def _open_store(self) -> Store:
+    def _open_store(self, origin: Origin | None) -> Store:
         config = self.config
         if config.storage.path == "memory":
             if config.storage.key_file:
                 _logger.warning("--store-key-file: encrypts nothing, because nothing is stored")
-            return open_memory(self._clock())
+            return open_memory(self._clock(), origin)
         retention = Retention(config.storage.retention_messages, config.storage.retention_days)
         key = read_key(config.storage.key_file) if config.storage.key_file else b""
         path = config.storage.path
@@ -311,6 +315,7 @@ class Server(InProcess):
             key,
             self._damaged,
             reading_share(self.config.storage.memory_bytes),
+            origin,
         )
 
     @property

@@ -24,7 +24,12 @@ from livelog.log.window import Window
 from livelog.store.base import Bounds, Store
 from livelog.store.memory import MemoryJournal
 from livelog.wire.record import Draft, Receipt, Record
-from tests.support.toyengine import Make, each_calm_engine, each_engine
+from tests.support.toyengine import (
+    Make,
+    each_calm_archiving_engine,
+    each_calm_engine,
+    each_engine,
+)
 from tests.support.wire import on_uvloop, soon, until, user
 
 
@@ -218,7 +223,7 @@ async def test_publishers_that_insist_get_all_through_once_and_in_their_order(ma
     assert len({record.id for record in stage.delivered}) == len(stage.delivered) == published
 
 
-@each_calm_engine
+@each_calm_archiving_engine
 @on_uvloop
 async def test_an_answer_waits_for_the_sink_and_says_when_it_failed(make: Make) -> None:
     stage = Stage(make)

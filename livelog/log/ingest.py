@@ -81,6 +81,16 @@ class Ingest:
         refused = self._engine.refusal()
         return refused if refused or self._memory is None else self._memory.refusal
 
+    @property
+    def lag(self) -> float | None:
+        """Seconds for which the log may have had more than is here; None where that cannot be."""
+        return self._engine.lag
+
+    @property
+    def impaired(self) -> str:
+        """A fault of the engine that does not show in `refusal`; empty without."""
+        return self._engine.impaired
+
     def publish(self, drafts: Sequence[Draft], done: Done) -> None:
         """Have `drafts` placed and committed; delivery follows in the next iteration of the loop.
 

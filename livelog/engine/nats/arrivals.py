@@ -16,7 +16,7 @@ class Arrivals:
 
     def __init__(self, done: int) -> None:
         self.done = done
-        self._last = done
+        self.last = done
         """The highest number that is known of."""
         self._early: dict[int, Entry] = {}
         self._bytes = 0
@@ -32,7 +32,7 @@ class Arrivals:
 
     def hear(self, number: int) -> None:
         """Note that there is an entry with this number."""
-        self._last = max(self._last, number)
+        self.last = max(self.last, number)
 
     def next(self) -> Entry | None:
         """Return the entry that follows `done`, None if it has not come."""
@@ -55,7 +55,7 @@ class Arrivals:
     @property
     def behind(self) -> bool:
         """True while an entry is known of that has not been taken."""
-        return self._last > self.done
+        return self.last > self.done
 
     def _drop(self, entry: Entry) -> None:
         del self._early[entry.number]
@@ -65,4 +65,4 @@ class Arrivals:
         """Assert that the books are right."""
         assert self._bytes == sum(len(entry.body) for entry in self._early.values())
         assert all(number > self.done for number in self._early)
-        assert self._last >= max([self.done, *self._early])
+        assert self.last >= max([self.done, *self._early])

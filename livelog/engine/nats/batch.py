@@ -7,6 +7,7 @@ never written down, and no two nodes can give different ones.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -15,7 +16,7 @@ import zstandard
 from livelog.errors import RefusedError
 from livelog.index.terms import terms
 from livelog.wire.messages import AnyMessage, decoder
-from livelog.wire.record import Draft
+from livelog.wire.record import Draft, author_of, id_of
 from livelog.wire.timestamps import parse_moment
 
 PLAIN = "ndjson/1"
@@ -99,6 +100,25 @@ def _unpacked(body: bytes) -> bytes:
         return zstandard.ZstdDecompressor().decompress(body)
     except zstandard.ZstdError as error:
         raise MalformedError(f"cannot be unpacked: {error}") from None
+
+
+def named(payload: bytes) -> tuple[str, str]:
+    """Return the id and the author of a message, without looking at more.
+
+    Raises `MalformedError` and `UnknownError` as `draft` does.
+    """
+    try:
+        return id_of(payload), author(payload)
+    except msgspec.ValidationError as error:
+        raise UnknownError(f"has a message that is not understood: {error}") from None
+    except ValueError as error:
+        raise MalformedError(f"is no JSON: {error}") from None
+
+
+def author(payload: bytes) -> str:
+    """Return the author of a message as one word; equal ones are one object."""
+    found = author_of(payload)
+    return sys.intern(f"{found.type}\0{found.user_id}\0{found.from_user_id}")
 
 
 def draft(payload: bytes) -> Draft:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from livelog.engine.base import Outcome
 from livelog.engine.nats import batch
-from livelog.engine.nats.repeats import First, Repeats, author
+from livelog.engine.nats.repeats import First, Repeats
 from livelog.errors import POLICY_VIOLATION, RefusedError
 from livelog.wire.record import Draft, Receipt, Record, place
 
@@ -38,7 +38,7 @@ class Order:
         self._repeats.advance(time)
         placed = Placed([], [])
         for index, draft in enumerate(drafts):
-            mine = First(batch.seq_of(self.base, number, index), author(draft.payload))
+            mine = First(batch.seq_of(self.base, number, index), batch.author(draft.payload))
             known = self._repeats.meet(draft.id, mine)
             if known is None:
                 placed.records.append(place(draft, mine.seq))
@@ -46,17 +46,25 @@ class Order:
             yield
         return placed
 
-    def recall(self, number: int, time: int, drafts: Sequence[Draft]) -> None:
-        """Note the ids of a batch that has been placed by an earlier process."""
+    def recall(
+        self, number: int, time: int, payloads: Sequence[bytes]
+    ) -> Generator[None, None, None]:
+        """Note the ids of a batch that an earlier process has placed, message by message.
+
+        Raises as `batch.named` does.
+        """
         self._repeats.advance(time)
-        for index, draft in enumerate(drafts):
-            seq = batch.seq_of(self.base, number, index)
-            self._repeats.meet(draft.id, First(seq, author(draft.payload)))
+        named = []
+        for payload in payloads:
+            named.append(batch.named(payload))
+            yield
+        for index, (id, author) in enumerate(named):
+            self._repeats.meet(id, First(batch.seq_of(self.base, number, index), author))
 
     def refusal(self, draft: Draft) -> RefusedError | None:
         """Return why `draft` cannot be taken as things are: its id is somebody else's."""
         known = self._repeats.known(draft.id)
-        if known is None or known.author == author(draft.payload):
+        if known is None or known.author == batch.author(draft.payload):
             return None
         return _somebody_elses()
 

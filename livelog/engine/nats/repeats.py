@@ -9,11 +9,8 @@ still.
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from typing import NamedTuple
-
-from livelog.wire.record import author_of
 
 
 class First(NamedTuple):
@@ -21,12 +18,6 @@ class First(NamedTuple):
 
     seq: int
     author: str
-
-
-def author(payload: bytes) -> str:
-    """Return the author of a message as one word; equal ones are one object."""
-    found = author_of(payload)
-    return sys.intern(f"{found.type}\0{found.user_id}\0{found.from_user_id}")
 
 
 class Repeats:

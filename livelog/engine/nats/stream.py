@@ -15,6 +15,10 @@ class AwayError(Exception):
     """The broker has not answered: nobody knows what became of the request. Try again."""
 
 
+class StoppedError(Exception):
+    """Going on would make this node's log another one than that of the others."""
+
+
 class Entry(NamedTuple):
     """An entry of the stream."""
 
@@ -71,7 +75,10 @@ class Stream(Protocol):
         come twice or late. `doubt` says that some are likely to be."""
 
     async def bounds(self) -> Bounds:
-        """Return what is in the stream now, as the broker's majority knows it."""
+        """Return what is in the stream now, as the broker's majority knows it.
+
+        Raises `StoppedError` for a stream that does not fit any more.
+        """
 
     async def append(self, id: str, format: str, body: bytes) -> int:
         """Append an entry and return its number, once a majority has it on disk.
