@@ -20,7 +20,7 @@ from livelog.budget.memory import Memory, reading_share
 from livelog.budget.slices import in_background
 from livelog.config import Config
 from livelog.engine.base import Engine, MakeEngine
-from livelog.engine.local import LocalEngine
+from livelog.engine.factory import engine_of
 from livelog.errors import ConfigError, NotRunningError, RefusedError
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.flusher import Flusher
@@ -73,9 +73,10 @@ class Server(InProcess):
     ['raid_started']
 
     Use it as an async context manager, or call `start` and `close`; a server starts once. `clock`
-    tells Unix time; `engine` makes the engine, which gives messages their order. `publish`,
-    `publish_nowait`, `history`, `search` and `subscribe` raise `NotRunningError` before the start,
-    after the end and from another thread; `url` and `port` raise it before the start.
+    tells Unix time; `engine` makes the engine, which gives messages their order, in the place
+    of the configured one. `publish`, `publish_nowait`, `history`, `search` and `subscribe` raise
+    `NotRunningError` before the start, after the end and from another thread; `url` and `port`
+    raise it before the start.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Server(InProcess):
         config: Config | None = None,
         clock: Callable[[], float] = time.time,
         *,
-        engine: MakeEngine = LocalEngine,
+        engine: MakeEngine | None = None,
     ) -> None:
         self.config = config or Config()
         super().__init__()
@@ -147,7 +148,8 @@ class Server(InProcess):
             self._auth = await factory.opened(self.config, self._clock)
             if self._auth is not None:
                 parts.push_async_callback(self._auth.close)
-            self._engine = self._make_engine(self._clock)
+            make = self._make_engine
+            self._engine = make(self._clock) if make else engine_of(self.config, self._clock)
             parts.push_async_callback(self._engine.close)
             origin = await self._engine.open()
             self._store = self._open_store(origin)

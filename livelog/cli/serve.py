@@ -138,6 +138,7 @@ _TITLES = {
     "net": "listening, proxies, sizes and time-outs",
     "tls": "TLS",
     "storage": "store and window",
+    "cluster": "a log that many servers share",
     "auth": "authentication",
     "limits": "limits",
     "fanout": "fan-out under load",

@@ -63,7 +63,7 @@ class Engine(Protocol):
 
     @property
     def lag(self) -> float | None:
-        """Seconds for which the log may have had more than is here; None where that cannot be."""
+        """Seconds for which the log may have been ahead of this server; None if it is here alone."""
 
     @property
     def impaired(self) -> str:

@@ -83,7 +83,7 @@ class Ingest:
 
     @property
     def lag(self) -> float | None:
-        """Seconds for which the log may have had more than is here; None where that cannot be."""
+        """Seconds for which the log may have been ahead of this server; None if it is here alone."""
         return self._engine.lag
 
     @property
