@@ -63,7 +63,7 @@ class Engine(Protocol):
 
     @property
     def lag(self) -> float | None:
-        """Seconds for which the log may have been ahead of this server; None if it is here alone."""
+        """Seconds for which the log may have been ahead of this server; None if it is here."""
 
     @property
     def impaired(self) -> str:

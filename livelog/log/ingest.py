@@ -83,7 +83,7 @@ class Ingest:
 
     @property
     def lag(self) -> float | None:
-        """Seconds for which the log may have been ahead of this server; None if it is here alone."""
+        """Seconds for which the log may have been ahead of this server; None if it is here."""
         return self._engine.lag
 
     @property
