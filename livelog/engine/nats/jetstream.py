@@ -274,7 +274,7 @@ class JetStream:
                 raise self._wrong(f"the stream {self._stream} cannot be made: {self._failure}")
             await asyncio.sleep(_PAUSE_SECONDS)
         elif not code:
-            _log.warning("made the stream %s with %d replicas", self._stream, replicas)
+            _log.info("made the stream %s with %d replicas", self._stream, replicas)
 
     async def _asked(self, what: str, body: Mapping[str, Any] | None = None) -> Any:
         """Ask for something about the stream. Raises `AwayError`."""
