@@ -133,9 +133,9 @@ class JetStream:
 
     async def _connect(self) -> None:
         """Connect and subscribe. Raises `ConfigError` for what waiting does not mend."""
-        client = Client()
+        credentials, client = _credentials(self._credentials), Client()
         try:
-            await self._dial(client)
+            await self._dial(client, credentials)
             self._check(client)
             self._inbox = client.new_inbox()
             live = settings.live_of(self._name)
@@ -150,7 +150,7 @@ class JetStream:
             raise
         self._client = client
 
-    async def _dial(self, client: Client) -> None:
+    async def _dial(self, client: Client, credentials: dict[str, Any]) -> None:
         """Connect, to the first server that answers. Raises `ConfigError` when all refuse."""
         connecting = asyncio.ensure_future(
             client.connect(
@@ -166,7 +166,7 @@ class JetStream:
                 ping_interval=_PING_SECONDS,
                 max_outstanding_pings=2,
                 pending_size=0,  # nothing waits for a connection: what is late is given up
-                **_credentials(self._credentials),
+                **credentials,
             )
         )
         try:
