@@ -217,9 +217,9 @@ authorization {{ users: [
 """
 
 
-def nkey(folder: Path) -> tuple[str, str]:
+def nkey(folder: Path, number: int = 0) -> tuple[str, str]:
     """A new key of a user: its public half, and the file with its seed."""
-    seed = nkeys.encode_seed(bytes(range(32)), nkeys.PREFIX_BYTE_USER)
+    seed = nkeys.encode_seed(bytes([number]) * 32, nkeys.PREFIX_BYTE_USER)
     file = folder / "livelog.nk"
     file.write_bytes(bytes(seed) + b"\n")
     return nkeys.from_seed(bytearray(seed)).public_key.decode(), str(file)
@@ -245,6 +245,22 @@ async def test_the_permissions_of_the_readme_are_enough_and_wrong_credentials_ar
 
 
 @on_uvloop
+async def test_credentials_that_are_replaced_are_read_again(tmp_path: Path) -> None:
+    """The broker comes back with another user; the file has the new key by then."""
+    public, file = nkey(tmp_path, 1)
+    with brokers(tmp_path, more=USERS.format(nkey=public)) as broker:
+        config = Config(port=0, store="memory", engine=broker.url("prod"), engine_creds=file)
+        async with Server(config) as server:
+            first = await server.publish(user(id="a"))
+            broker.kill(0)
+            renewed, _ = nkey(tmp_path, 2)
+            broker.edit(0, public, renewed)
+            await asyncio.to_thread(broker.restart, 0)
+            second = await server.publish(user(id="b"))
+            assert await soon(seen(server, 2)) == [(first.seq, "a"), (second.seq, "b")]
+
+
+@on_uvloop
 async def test_a_permission_that_is_missing_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,7 +275,7 @@ async def test_a_permission_that_is_missing_is_named(
 
 
 async def next_two(server: Server, since: int) -> list[object]:
-    """What comes next, a gap without its ends."""
+    """The next two that come, a gap without its ends."""
     found = list[object]()
     async for message in server.subscribe(since=since):
         found.append("gap" if isinstance(message, Gap) else message.id)

@@ -111,6 +111,11 @@ class Brokers:
         for number in numbers:
             self._wait(number)
 
+    def edit(self, number: int, before: str, after: str) -> None:
+        """Change the configuration of a broker that is not running."""
+        file = self._folder / f"n{number}.conf"
+        file.write_text(file.read_text().replace(before, after))
+
     def stop(self, number: int) -> None:
         """Freeze a broker."""
         os.kill(self._processes[number].pid, signal.SIGSTOP)

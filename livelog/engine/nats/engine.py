@@ -64,6 +64,8 @@ _FULL_SECONDS = 0.02
 _CLOSE_SECONDS = 2.0
 """Seconds that batches under way have when the server stops."""
 
+_CANCEL_SECONDS = 0.25
+
 _MAX_WAITING = 32 * 2**20
 """Bytes of messages that may wait for the broker before publishers are told to wait."""
 
@@ -199,9 +201,11 @@ class StreamEngine:
                 while self._outbox or self._mine is not None:
                     self._landed.clear()
                     await self._landed.wait()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Again, because `wait_for` of Python 3.11 swallows a cancellation now and then.
+        while running := [task for task in self._tasks if not task.done()]:
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running, timeout=_CANCEL_SECONDS)
         self._outbox.end(None)
         await self._stream.close()
 

@@ -1,9 +1,8 @@
 """The stream on NATS JetStream, by way of nats-py.
 
 No consumers: live entries come by the stream's `republish` as plain messages, and everything else
-is read by batched direct gets, which any replica answers, also without a majority. The client
-library reconnects by itself; where it gives up, as it does over credentials, it is replaced, and
-the file with the credentials is read again.
+is read by batched direct gets, which any replica answers, also without a majority. A connection
+that ends is replaced, and the file with the credentials is read again.
 """
 
 from __future__ import annotations
@@ -94,7 +93,7 @@ class JetStream:
         self._failure = ""
         """The last error that the client library has told of."""
         self._renewing: asyncio.Task[None] | None = None
-        """Replaces a client that has given up."""
+        """Replaces a client whose connection has ended."""
         self._closed = False
         # The stream.
         self._opened: Bounds | None = None
@@ -122,7 +121,7 @@ class JetStream:
         """Disconnect."""
         self._closed = True
         if self._renewing is not None:
-            self._renewing.cancel()
+            await _ended(self._renewing)
         if self._client is not None:
             await self._client.close()
 
@@ -133,9 +132,8 @@ class JetStream:
 
     async def _connect(self) -> None:
         """Connect and subscribe. Raises `ConfigError` for what waiting does not mend."""
-        credentials, client = _credentials(self._credentials), Client()
+        client = await self._dialled()
         try:
-            await self._dial(client, credentials)
             self._check(client)
             self._inbox = client.new_inbox()
             live = settings.live_of(self._name)
@@ -150,35 +148,49 @@ class JetStream:
             raise
         self._client = client
 
+    async def _dialled(self) -> Client:
+        """Return a client that is connected. Raises `ConfigError` when the broker refuses it.
+
+        Each attempt has a client of its own: the library, left to connect again by itself, leaks
+        connections that are refused, and insists on the credentials that it has read first.
+        """
+        credentials = _credentials(self._credentials)
+        while True:
+            client = Client()
+            dialling = asyncio.create_task(self._dial(client, credentials))
+            try:
+                await asyncio.wait([dialling])
+                dialling.result()
+            except (OSError, nats.errors.Error) as error:
+                await client.close()
+                self._failure = _named(error)
+                if "authorization" in self._failure.lower():
+                    issue = f"the broker refuses the credentials: {self._failure}"
+                    raise self._wrong(issue) from None
+            except BaseException:
+                await _ended(dialling)
+                await client.close()
+                raise
+            else:
+                return client
+            await asyncio.sleep(_PAUSE_SECONDS)
+
     async def _dial(self, client: Client, credentials: dict[str, Any]) -> None:
-        """Connect, to the first server that answers. Raises `ConfigError` when all refuse."""
-        connecting = asyncio.ensure_future(
-            client.connect(
-                self._servers,
-                name=f"livelog {self._name}",
-                inbox_prefix=settings.inbox_of(self._name),
-                error_cb=self._on_error,
-                reconnected_cb=self._on_reconnected,
-                closed_cb=self._on_closed,
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=_PAUSE_SECONDS,  # type: ignore[arg-type]  # any number will do
-                connect_timeout=_ANSWER_SECONDS,  # type: ignore[arg-type]  # see above
-                ping_interval=_PING_SECONDS,
-                max_outstanding_pings=2,
-                pending_size=0,  # nothing waits for a connection: what is late is given up
-                **credentials,
-            )
+        await client.connect(
+            self._servers,
+            name=f"livelog {self._name}",
+            inbox_prefix=settings.inbox_of(self._name),
+            error_cb=self._on_error,
+            closed_cb=self._on_closed,
+            allow_reconnect=False,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=_PAUSE_SECONDS,  # type: ignore[arg-type]  # any number will do
+            connect_timeout=_ANSWER_SECONDS,  # type: ignore[arg-type]  # see above
+            ping_interval=_PING_SECONDS,
+            max_outstanding_pings=2,
+            pending_size=0,  # nothing waits for a connection: what is late is given up
+            **credentials,
         )
-        try:
-            while not connecting.done():
-                await asyncio.wait([connecting], timeout=_PAUSE_SECONDS)
-                if not connecting.done() and "authorization" in self._failure.lower():
-                    raise self._wrong(f"the broker refuses the credentials: {self._failure}")
-            await connecting
-        finally:
-            connecting.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await connecting
 
     def _check(self, client: Client) -> None:
         """Raise `ConfigError` for a broker that cannot do what is needed."""
@@ -191,16 +203,10 @@ class JetStream:
             raise self._wrong(f"{issue}, at least {self._least_bytes} are needed")
 
     async def _on_error(self, error: Exception) -> None:
-        failure = str(error) or type(error).__name__
-        if failure != self._failure:
-            _log.info("the broker: %s", failure)
-        self._failure = failure
-
-    async def _on_reconnected(self) -> None:
-        self._doubt()
+        self._failure = _named(error)
 
     async def _on_closed(self) -> None:
-        """Replace the client: it gives up where the broker refuses it while it is connected."""
+        """Connect again, with what the file with the credentials has by then."""
         if not self._closed and self._opened is not None and self._renewing is None:
             self._renewing = asyncio.create_task(self._renew())
 
@@ -210,9 +216,9 @@ class JetStream:
                 self._failure = ""
                 await self._connect()
                 break
-            except Exception as error:
+            except (ConfigError, AwayError, nats.errors.Error, OSError) as error:
                 _log.warning("the broker cannot be used: %s", error)
-                await asyncio.sleep(_ANSWER_SECONDS)
+                await asyncio.sleep(_PAUSE_SECONDS)
         self._renewing = None
         self._doubt()
 
@@ -355,6 +361,15 @@ class JetStream:
         self._came(_entry(message, int((message.headers or {})[_PREVIOUS])))
 
 
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task, again if need be: the library may swallow a cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_PAUSE_SECONDS)
+    if not task.cancelled():
+        task.exception()  # which is of no interest any more
+
+
 async def _collected(answers: asyncio.Queue[Msg]) -> tuple[list[Entry], bool]:
     """Return the entries of an answer, and whether there are more. Raises `AwayError`."""
     entries: list[Entry] = []
@@ -384,6 +399,10 @@ def _entry(message: Msg, previous: int) -> Entry:
         format=headers.get(_FORMAT, ""),
         body=message.data,
     )
+
+
+def _named(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _code(answer: Any) -> int:
