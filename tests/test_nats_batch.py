@@ -18,6 +18,7 @@ from livelog.log.log import Log
 from livelog.log.window import Window
 from livelog.store.memory import open_memory
 from livelog.wire.record import Draft
+from tests.support.strategies import messages
 from tests.support.wire import SAMPLES, Json, user
 
 BASE = 1_764_763_200_000_000
@@ -101,6 +102,16 @@ def admitted(message: Json) -> Draft:
     engine = LocalEngine(lambda: 0.0)
     engine.start(log)
     return Ingest(engine, lambda: 1e9, 1 << 20).admit(PROGRAM, convert(message))
+
+
+@given(st.lists(messages, min_size=1, max_size=5))
+def test_all_nodes_see_every_message_as_it_was_admitted(sent: list[Json]) -> None:
+    """One that only its own node could read would stop all the others."""
+    drafts = [admitted(message) for message in sent]
+    lines = batch.decode(*batch.encode([draft.payload for draft in drafts]))
+    assert [batch.draft(line) for line in lines] == [d._replace(named=True) for d in drafts]
+    names = [batch.named(line) for line in lines]
+    assert names == [(draft.id, batch.author(draft.payload)) for draft in drafts]
 
 
 @pytest.mark.parametrize("message", SAMPLES, ids=lambda message: message["type"])

@@ -186,6 +186,24 @@ async def test_a_node_that_is_behind_for_long_says_so_and_why() -> None:
 
 
 @on_uvloop
+async def test_a_batch_that_is_not_acknowledged_for_long_shows_in_the_health() -> None:
+    """Also where everything that others publish comes through."""
+    shared = SharedStream()
+    async with nodes(shared, patience=30) as [node]:
+        await node.engine.ready()
+        shared.leaderless = True
+        waiting = asyncio.create_task(node.sent("a"))
+        await until(lambda: node.engine._unsent, "an attempt")
+        mine = node.engine._mine
+        assert mine is not None
+        node.engine._mine = mine._replace(since=mine.since - 100)
+        assert node.engine.impaired == "nothing is acknowledged: the broker does not answer"
+        shared.leaderless = False
+        assert isinstance(await waiting, Receipt)
+        await until(lambda: not node.engine.impaired, "health")
+
+
+@on_uvloop
 async def test_without_a_majority_what_is_there_is_read() -> None:
     shared = SharedStream()
     async with nodes(shared) as [node]:

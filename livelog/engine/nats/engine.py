@@ -104,6 +104,8 @@ class StreamEngine:
         """Set when there is something to publish."""
         self._batches = 0
         self._mine: _Mine | None = None
+        self._unsent = ""
+        """The reason why the batch on its way has not been acknowledged yet."""
         self._landed = asyncio.Event()
         """Set while no batch is on its way."""
         self._landed.set()
@@ -125,7 +127,7 @@ class StreamEngine:
         self._shorter_since = 0.0
         """Time at which the stream was first found shorter than the log; 0 while it is not."""
         self._unanswered = ""
-        """The reason why the broker has not answered, empty when it has."""
+        """The reason why the broker has not told how far the stream is, empty when it has."""
         self._level = asyncio.Event()
         """Set once this node has had all there was, or has stopped."""
         self._stopped = ""
@@ -190,7 +192,7 @@ class StreamEngine:
             why = self._unanswered or "it is catching up"
             return f"this node is up to {lag:.0f} s behind the log: {why}"
         if self._mine is not None and self._loop.time() > self._mine.since + _BEHIND_SECONDS:
-            return f"nothing is acknowledged: {self._unanswered}"
+            return f"nothing is acknowledged: {self._unsent or 'the batch does not come back'}"
         return self._stopped
 
     async def close(self) -> None:
@@ -269,10 +271,13 @@ class StreamEngine:
         """Return the number of the batch in the stream, 0 if nobody waits for it any more."""
         while mine.flight.awaited:
             try:
-                return await self._stream.append(mine.id, format, body)
+                number = await self._stream.append(mine.id, format, body)
             except AwayError as error:
-                self._unanswered = str(error)
+                self._unsent = str(error)
                 await asyncio.sleep(random.uniform(*_SENT_AGAIN))
+            else:
+                self._unsent = ""
+                return number
         return 0
 
     async def _expire(self) -> None:
