@@ -11,7 +11,7 @@ from livelog.engine.nats.stream import Entry
 
 def entry(number: int, previous: int | None = None, size: int = 10) -> Entry:
     follows = number - 1 if previous is None else previous
-    return Entry(number, follows, 0, "", "", bytes(size))
+    return Entry(number, follows, 0, "", 0, "", bytes(size))
 
 
 @given(st.permutations(range(1, 9)), st.lists(st.integers(1, 8)), st.sets(st.integers(1, 7)))

@@ -283,12 +283,29 @@ async def test_a_publisher_is_told_when_its_node_stops() -> None:
 
 
 @on_uvloop
-async def test_a_stream_that_is_made_anew_stops_a_node() -> None:
+async def test_a_stream_that_is_made_anew_stops_a_node_before_it_takes_of_it() -> None:
+    """Also where there is never silence, and the new one is soon longer than the old one was."""
+    shared = SharedStream()
+    async with nodes(shared, patience=0.2) as [node]:
+        first = await node.sent("a")
+        shared.make_anew()
+        payload = node.draft("b").payload
+        for number in range(100):
+            shared.append(f"new{number}", *batch.encode([payload]))
+            if number % 10 == 0:
+                await asyncio.sleep(0.005)
+        await until(lambda: "made anew" in node.engine.impaired, "the end")
+        assert isinstance(first, Receipt)
+        assert node.places == [(first.seq, "a")]
+
+
+@on_uvloop
+async def test_what_a_node_of_an_older_stream_publishes_is_passed_over_by_all() -> None:
     shared = SharedStream()
     async with nodes(shared) as [node]:
-        await node.sent("a")
-        shared.base += 1
-        await until(lambda: "made anew" in node.engine.impaired, "the end")
+        shared.append("stale", *batch.encode([node.draft("a").payload]), base=shared.base - 1)
+        await node.sent("b")
+        assert [id for _, id in node.places] == ["b"]
 
 
 @on_uvloop

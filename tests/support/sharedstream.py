@@ -42,7 +42,7 @@ class SharedStream:
     def unlucky(self) -> bool:
         return self.dice.random() < self.faults
 
-    def append(self, id: str, format: str, body: bytes) -> int:
+    def append(self, id: str, format: str, body: bytes, base: int | None = None) -> int:
         """Append an entry, unless its id is known, and tell all nodes in the end."""
         for known in self.entries[-100:]:
             if known.id == id:
@@ -50,7 +50,8 @@ class SharedStream:
         self.now += 1
         previous = self.entries[-1].number if self.entries else 0
         self.last += 1
-        entry = Entry(self.last, previous, self.now, id, format, body)
+        mine = self.base if base is None else base
+        entry = Entry(self.last, previous, self.now, id, mine, format, body)
         self.entries.append(entry)
         for view in self.views:
             view.tell(entry)
@@ -64,6 +65,11 @@ class SharedStream:
         """Forget all entries below a number, for their age."""
         self.entries = [entry for entry in self.entries if entry.number >= before]
         self.first = before
+
+    def make_anew(self) -> None:
+        """Delete the stream and make another under its name."""
+        self.base += 1
+        self.first, self.last, self.entries = 1, 0, []
 
     def bounds(self) -> Bounds:
         certain = self.first
@@ -81,6 +87,7 @@ class View:
     def __init__(self, shared: SharedStream) -> None:
         self.shared = shared
         self.connected = False
+        self._base = shared.base
         self._came: Callable[[Entry], None] = lambda entry: None
 
     async def open(self) -> Bounds:
@@ -98,7 +105,7 @@ class View:
 
     async def append(self, id: str, format: str, body: bytes) -> int:
         await self._pause(majority=True)
-        number = self.shared.append(id, format, body)
+        number = self.shared.append(id, format, body, self._base)
         await self._pause(majority=True)
         return number
 

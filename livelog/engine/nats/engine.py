@@ -292,9 +292,11 @@ class StreamEngine:
     # Following.
 
     def _came(self, entry: Entry) -> None:
-        self._heard_at = self._loop.time()
-        self._arrivals.add(entry)
-        self._woken.set()
+        # Of a stream that has been made anew they begin at 1 again: that is no word of this one.
+        if entry.number > self._arrivals.done:
+            self._heard_at = self._loop.time()
+            self._arrivals.add(entry)
+            self._woken.set()
 
     async def _follow(self) -> None:
         bounds = await self._insist(self._stream.open)
@@ -417,6 +419,8 @@ class StreamEngine:
         # A full disk stops this node, and not the log. Nothing tells when it has passed.
         while self._sink.refusal is not None:  # noqa: ASYNC110 - see above
             await asyncio.sleep(_FULL_SECONDS)
+        if entry.base != order.base:
+            self._doubts.set()
         mine = self._mine if self._mine is not None and self._mine.id == entry.id else None
         placed = await interleaved(_placed(order, entry, mine.flight.drafts if mine else None))
         while True:
@@ -461,7 +465,7 @@ def _placed(
     """
     drafts: list[Draft] = []
     try:
-        for payload in batch.decode(entry.format, entry.body) if mine is None else ():
+        for payload in _payloads(order, entry) if mine is None else ():
             drafts.append(batch.draft(payload))
             yield
     except MalformedError as error:
@@ -475,7 +479,14 @@ def _placed(
 def _recalled(order: Order, entry: Entry) -> Generator[None, None, None]:
     """Note the ids of an entry, as `_placed` has done."""
     with suppress(MalformedError, UnknownError):
-        yield from order.recall(entry.number, entry.time, batch.decode(entry.format, entry.body))
+        yield from order.recall(entry.number, entry.time, _payloads(order, entry))
+
+
+def _payloads(order: Order, entry: Entry) -> list[bytes]:
+    """Return the messages of an entry. Raises `MalformedError` and `UnknownError`."""
+    if entry.base != order.base:
+        raise MalformedError("is not of this log")
+    return batch.decode(entry.format, entry.body)
 
 
 def _unknown(entry: Entry, error: UnknownError) -> str:

@@ -51,7 +51,8 @@ _REPLICAS = 3
 _VERSION = (2, 12)
 """First nats-server with all that is used here."""
 
-_ID, _FORMAT, _EXPECTED = "Nats-Msg-Id", "Livelog-Format", "Nats-Expected-Stream"
+_ID, _EXPECTED = "Nats-Msg-Id", "Nats-Expected-Stream"
+_FORMAT, _BASE = "Livelog-Format", "Livelog-Base"
 _NUMBER, _PREVIOUS, _TIME = "Nats-Sequence", "Nats-Last-Sequence", "Nats-Time-Stamp"
 _STATUS, _PENDING = "Status", "Nats-Num-Pending"
 
@@ -316,7 +317,8 @@ class JetStream:
 
     async def append(self, id: str, format: str, body: bytes) -> int:
         """Publish an entry, and wait for the acknowledgement."""
-        headers = {_ID: id, _FORMAT: format, _EXPECTED: self._stream}
+        base = "" if self._opened is None else str(self._opened.base)
+        headers = {_ID: id, _BASE: base, _FORMAT: format, _EXPECTED: self._stream}
         subject = settings.subject_of(self._name)
         answer = await self._request(subject, body, _ACKNOWLEDGE_SECONDS, headers)
         if not _code(answer):
@@ -396,6 +398,7 @@ def _entry(message: Msg, previous: int) -> Entry:
         previous=previous,
         time=parse_moment(headers[_TIME], _TIME),
         id=headers.get(_ID, ""),
+        base=int(base) if (base := headers.get(_BASE, "")).isdecimal() else 0,
         format=headers.get(_FORMAT, ""),
         body=message.data,
     )

@@ -30,6 +30,8 @@ class Entry(NamedTuple):
     """Microseconds since 1970, by the broker's clock."""
     id: str
     """Given by the node that has appended it."""
+    base: int
+    """The log for which that node has meant it; 0 if it says nothing of it."""
     format: str
     """The header with the format; empty without."""
     body: bytes
@@ -81,7 +83,8 @@ class Stream(Protocol):
         """
 
     async def append(self, id: str, format: str, body: bytes) -> int:
-        """Append an entry and return its number, once a majority has it on disk.
+        """Append an entry for the log that was opened; return its number, once a majority has it
+        on disk.
 
         With an id that it has had within the last minutes it appends nothing, and returns the
         number of that entry. Raises `RefusedError` for an entry that the broker does not take.
