@@ -155,10 +155,11 @@ async def test_what_comes_while_a_batch_is_on_its_way_rides_in_the_next() -> Non
 @on_uvloop
 async def test_without_brokers_publishers_are_told_and_reads_go_on() -> None:
     shared = SharedStream()
-    async with nodes(shared, patience=0.1) as [node]:
-        assert isinstance(await node.sent("a"), Receipt)
+    async with nodes(shared, patience=0.5) as [node]:
+        while isinstance(await node.sent("a"), RefusedError):
+            pass
         assert node.engine.impaired == ""
-        assert node.engine.lag == 0
+        await until(lambda: node.engine.lag == 0, "no lag")
         shared.away = True
         refused = await node.sent("b")
         assert isinstance(refused, RefusedError)
@@ -286,7 +287,7 @@ async def test_a_publisher_is_told_when_its_node_stops() -> None:
 async def test_a_stream_that_is_made_anew_stops_a_node_before_it_takes_of_it() -> None:
     """Also where there is never silence, and the new one is soon longer than the old one was."""
     shared = SharedStream()
-    async with nodes(shared, patience=0.2) as [node]:
+    async with nodes(shared) as [node]:
         first = await node.sent("a")
         shared.make_anew()
         payload = node.draft("b").payload
@@ -360,7 +361,7 @@ async def test_nodes_that_start_in_the_middle_of_a_stream_decide_as_the_others(s
     shared, dice = SharedStream(seed, faults=0.2), random.Random(seed)
     async with nodes(shared) as [steady]:
         head, found = 0, list[tuple[int, str]]()
-        for _ in range(10):
+        for _ in range(6):
             async with nodes(shared, head=head) as [node]:
                 for _ in range(5):
                     shared.now += dice.choice([1, SPAN // 3, SPAN // 2])

@@ -132,7 +132,7 @@ async def test_the_broker_dies_and_comes_back(tmp_path: Path) -> None:
 @on_uvloop
 async def test_without_a_broker_the_answer_names_the_id_to_use_again(tmp_path: Path) -> None:
     with brokers(tmp_path) as broker:
-        make = on(broker.url(), patience=0.5, silence=0.2)
+        make = on(broker.url(), patience=1.5, silence=0.2)
         async with serving(engine=make, faults=[ALONE]) as house:
             http = await house.http()
             await http.ask("POST", "/api/messages", json.dumps([user(id="a")]))
