@@ -1,4 +1,4 @@
-"""Three brokers and three servers as processes, of which some are killed under load.
+"""Three brokers and several servers, of which some are killed under load.
 
 Publishers publish with ids of their own at any server, and again at another where there was no
 acknowledgement; subscribers resume at another server where theirs has died. All that was
@@ -13,14 +13,19 @@ import random
 import signal
 import subprocess
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import nats
 import pytest
 import uvloop
 
+from livelog import Config, Server
 from livelog.engine.nats import settings
+from livelog.errors import RefusedError
+from livelog.log.log import Log
 from tests.support.brokers import Brokers, brokers
+from tests.support.inside import Inside
 from tests.support.process import Start, port_of, ready
 from tests.support.wire import Client, Http, until, user
 
@@ -155,4 +160,44 @@ async def _live_through_it(start: Start, folder: Path, broker: Brokers) -> None:
         for found in every:
             assert found == sorted((seq, id) for id, seq in acknowledged.items())
         for number in range(3):
-            assert await cluster.history(number) == every[0][::-1]
+            while len(found := await cluster.history(number)) < total:
+                await asyncio.sleep(0.05)
+            assert found == every[0][::-1]
+
+
+def _has_come_to(log: Log, seq: int) -> bool:
+    return log.head >= seq
+
+
+@pytest.mark.slow
+def test_nothing_acknowledged_is_lost_when_all_brokers_lose_their_power(tmp_path: Path) -> None:
+    with brokers(tmp_path, 3) as broker:
+        uvloop.run(_live_without_brokers(broker))
+
+
+async def _live_without_brokers(broker: Brokers) -> None:
+    config = Config(port=0, store="memory", engine=broker.url("prod"))
+    async with asyncio.timeout(120), Server(config) as one, Server(config) as other:
+        acknowledged: dict[str, int] = {}
+
+        async def publish(server: Server, name: str) -> None:
+            for number in range(MESSAGES):
+                id = f"{name}{number}"
+                while id not in acknowledged:
+                    with suppress(RefusedError):  # not acknowledged: again with the same id
+                        acknowledged[id] = (await server.publish(user(id=id))).seq
+                await asyncio.sleep(0.01)
+
+        publishing = asyncio.gather(publish(one, "p"), publish(other, "q"))
+        await until(lambda: len(acknowledged) > MESSAGES / 2, "a quarter")
+        broker.kill(0, 1, 2)
+        assert len((await one.history(limit=10)).messages) == 10
+        await asyncio.to_thread(broker.restart, 0, 1, 2)
+        await publishing
+        places = sorted((seq, id) for id, seq in acknowledged.items())
+        async with Server(config) as fresh:
+            for server in (one, other, fresh):
+                log = Inside(server).context.log
+                await until(partial(_has_come_to, log, places[-1][0]), "the newest message")
+                found = (await server.history(limit=1000)).messages
+                assert [(message.seq, message.id) for message in reversed(found)] == places
