@@ -42,7 +42,8 @@ class Node:
         self.delivered: list[Record] = []
         store = Store(self.journal, None, Bounds(last_seq=head))
         self.log = Log(Window(10_000, 10**9), store, [self])
-        self.engine = StreamEngine(shared.view(), patience=patience, silence=0.02)
+        self.view = shared.view()
+        self.engine = StreamEngine(self.view, patience=patience, silence=0.02)
         self.ingest = Ingest(self.engine, time.time, 1 << 16)
         self.engine.start(self.log)
 
@@ -109,6 +110,75 @@ async def test_nodes_deliver_one_log_over_a_bad_network(seed: int) -> None:
             assert node.places == house[0].places
             assert {id: seq for seq, id in node.places} == places
             assert [seq for seq, _ in node.places] == sorted(places.values())
+
+
+class Machine:
+    """A machine on which a node runs, dies and runs again, with what it has archived."""
+
+    def __init__(self, shared: SharedStream) -> None:
+        self._shared = shared
+        self.archived: list[tuple[int, str]] = []
+        self.run()
+
+    def run(self) -> None:
+        """Start a node behind what is archived."""
+        self.died = asyncio.Event()
+        self.node = Node(self._shared, head=self.archived[-1][0] if self.archived else 0)
+
+    async def die(self) -> None:
+        """Let the node die with all that is under way."""
+        self.died.set()
+        self.archived += self.node.places
+        self.node.delivered.clear()
+        await self.node.view.close()
+        for task in self.node.engine._tasks:
+            task.cancel()
+        await asyncio.sleep(0)
+
+    async def sent(self, id: str) -> Outcome | None:
+        """Publish at the node; None if it dies before it has answered."""
+        sending = asyncio.create_task(self.node.sent(id))
+        dying = asyncio.create_task(self.died.wait())
+        await asyncio.wait([sending, dying], return_when=asyncio.FIRST_COMPLETED)
+        dying.cancel()
+        if sending.done():
+            return sending.result()
+        sending.cancel()
+        return None
+
+
+@pytest.mark.parametrize("seed", range(3))
+@on_uvloop
+async def test_nodes_die_and_brokers_are_away_and_all_logs_stay_the_same(seed: int) -> None:
+    shared, dice = SharedStream(seed, faults=0.1), random.Random(seed)
+    machines = [Machine(shared) for _ in range(3)]
+    acknowledged: dict[str, int] = {}
+
+    async def publisher(name: str) -> None:
+        for number in range(15):
+            id = f"{name}{number}"
+            while id not in acknowledged:
+                outcome = await dice.choice(machines).sent(id)
+                if isinstance(outcome, Receipt):
+                    acknowledged[id] = outcome.seq
+            await asyncio.sleep(0.01)
+
+    publishing = asyncio.gather(*(publisher(name) for name in "pqr"))
+    while not publishing.done():
+        machine = dice.choice(machines)
+        await machine.die()
+        shared.away, shared.leaderless = dice.random() < 0.3, dice.random() < 0.3
+        await asyncio.sleep(dice.random() / 20)
+        shared.away = shared.leaderless = False
+        machine.run()
+        await asyncio.sleep(dice.random() / 10)
+    await publishing
+    places = sorted((seq, id) for id, seq in acknowledged.items())
+    for machine in machines:
+        node = machine.node
+        await until(lambda node=node: node.log.head >= places[-1][0], "all of it")  # type: ignore[misc]  # node is bound
+        assert machine.archived + node.places == places
+        await node.engine.close()
 
 
 @on_uvloop

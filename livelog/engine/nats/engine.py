@@ -18,8 +18,9 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from livelog.budget.slices import interleaved
@@ -148,7 +149,7 @@ class StreamEngine:
         self._level_at = self._loop.time()
         self._tasks = [
             self._loop.create_task(self._guarded(main))
-            for main in (self._follow(), self._publish(), self._expire())
+            for main in (self._follow, self._publish, self._expire)
         ]
 
     async def ready(self) -> None:
@@ -216,10 +217,10 @@ class StreamEngine:
             return RefusedError(GOING_AWAY, "", "the server is stopping", retry_after=1)
         return RefusedError(SERVER_ERROR, "", self._stopped) if self._stopped else None
 
-    async def _guarded(self, main: Coroutine[None, None, None]) -> None:
+    async def _guarded(self, main: Callable[[], Awaitable[None]]) -> None:
         """Run a task; what ends it stops this node."""
         try:
-            await main
+            await main()
         except (StoppedError, UnknownError) as error:
             self._stop(str(error))
         except Exception as error:
@@ -306,7 +307,8 @@ class StreamEngine:
         await self._recall(order, bounds)
         self._order = order
         await self._insist(lambda: self._check(bounds.base))
-        self._tasks.append(self._loop.create_task(self._guarded(self._watch(bounds.base))))
+        watch = partial(self._watch, bounds.base)
+        self._tasks.append(self._loop.create_task(self._guarded(watch)))
         while True:
             self._woken.clear()
             try:
