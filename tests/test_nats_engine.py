@@ -250,8 +250,8 @@ async def test_a_node_that_is_behind_for_long_says_so_and_why() -> None:
     async with nodes(shared) as [node]:
         await node.engine.ready()
         shared.away = True
-        node.engine._level_at -= 100
-        node.engine._heard_at -= 100
+        node.engine._follower._level_at -= 100
+        node.engine._follower._heard_at -= 100
         await until(lambda: "does not answer" in node.engine.impaired, "an issue")
         assert "behind the log" in node.engine.impaired
 
@@ -387,10 +387,11 @@ async def test_a_stream_that_has_lost_its_end_stops_a_node(monkeypatch: pytest.M
         await node.sent("a")
         shared.last = 0
         await until(
-            lambda: "ends at batch 0, and this node has 1" in node.engine._unanswered, "doubt"
+            lambda: "ends at batch 0, and this node has 1" in node.engine._follower.unanswered,
+            "doubt",
         )
         assert not node.engine.impaired
-        monkeypatch.setattr("livelog.engine.nats.engine._LOST_SECONDS", 0)
+        monkeypatch.setattr("livelog.engine.nats.follower._LOST_SECONDS", 0)
         await until(lambda: "lost what they had acknowledged" in node.engine.impaired, "the end")
 
 
