@@ -21,7 +21,7 @@ from livelog.budget.memory import Memory, reading_share
 from livelog.budget.slices import in_background
 from livelog.config import Config
 from livelog.engine.base import Engine, MakeEngine
-from livelog.engine.local import LocalEngine
+from livelog.engine.factory import engine_of
 from livelog.errors import ConfigError, NotRunningError, RefusedError
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.flusher import Flusher
@@ -51,6 +51,7 @@ from livelog.store.memory import open_memory
 from livelog.store.sqlite import open_sqlite
 from livelog.store.upkeep import Retention
 from livelog.wire import WEBSOCKET_PATH
+from livelog.wire.record import Origin
 
 _logger = logging.getLogger(__name__)
 
@@ -75,9 +76,10 @@ class Server(InProcess):
     ['raid_started']
 
     Use it as an async context manager, or call `start` and `close`; a server starts once. `clock`
-    tells Unix time; `engine` makes the engine, which gives messages their order. `publish`,
-    `publish_nowait`, `history`, `search` and `subscribe` raise `NotRunningError` before the start,
-    after the end and from another thread; `url` and `port` raise it before the start.
+    tells Unix time; `engine` makes the engine, which gives messages their order, in the place
+    of the configured one. `publish`, `publish_nowait`, `history`, `search` and `subscribe` raise
+    `NotRunningError` before the start, after the end and from another thread; `url` and `port`
+    raise it before the start.
     """
 
     def __init__(
@@ -85,7 +87,7 @@ class Server(InProcess):
         config: Config | None = None,
         clock: Callable[[], float] = time.time,
         *,
-        engine: MakeEngine = LocalEngine,
+        engine: MakeEngine | None = None,
     ) -> None:
         self.config = config or Config()
         super().__init__()
@@ -150,13 +152,18 @@ class Server(InProcess):
             self._auth = await factory.opened(self.config, self._clock)
             if self._auth is not None:
                 parts.push_async_callback(self._auth.close)
-            self._store = self._open_store()
+            make = self._make_engine
+            self._engine = make(self._clock) if make else engine_of(self.config, self._clock)
+            parts.push_async_callback(self._engine.close)
+            origin = await self._engine.open()
+            self._store = self._open_store(origin)
             parts.push_async_callback(self._store.journal.close)
             # Between engine and store: the engine may commit until it is closed.
             parts.callback(self._end_subscriptions)
             self._context = self._build(asyncio.get_running_loop())
             self._engine.start(self._log)
             parts.push_async_callback(self._engine.close)
+            await self._engine.ready()
             self._listener = await self._listen()
             self._parts = parts.pop_all()
         self._port = self._listener.port
@@ -279,7 +286,6 @@ class Server(InProcess):
         Flusher(loop, hub, catch_up, pacing)
         watches = Watches(log)
         self._ticker = Ticker(loop, watches, self._clock)
-        engine = self._engine = self._make_engine(self._clock)
         proxies, audit = Networks(config.net.trusted_proxies), Audit(loop.time)
         return Context(
             config=config,
@@ -289,7 +295,7 @@ class Server(InProcess):
             newest=newest,
             catch_up=catch_up,
             watches=watches,
-            ingest=Ingest(engine, self._clock, config.net.max_frame_bytes, memory, backlog),
+            ingest=Ingest(self._engine, self._clock, config.net.max_frame_bytes, memory, backlog),
             clock=self._clock,
             started=loop.time(),
             proxies=proxies,
@@ -303,12 +309,12 @@ class Server(InProcess):
             auth=self._auth,
         )
 
-    def _open_store(self) -> Store:
+    def _open_store(self, origin: Origin | None) -> Store:
         config = self.config
         if config.storage.path == "memory":
             if config.storage.key_file:
                 _logger.warning("--store-key-file: encrypts nothing, because nothing is stored")
-            return open_memory(self._clock())
+            return open_memory(self._clock(), origin)
         retention = Retention(config.storage.retention_messages, config.storage.retention_days)
         key = read_key(config.storage.key_file) if config.storage.key_file else b""
         path = config.storage.path
@@ -320,6 +326,7 @@ class Server(InProcess):
             key,
             self._damaged,
             reading_share(self.config.storage.memory_bytes),
+            origin,
         )
 
     @property

@@ -8,10 +8,12 @@ doors.
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import pytest
 
@@ -24,8 +26,13 @@ from livelog.log.window import Window
 from livelog.store.base import Bounds, Store
 from livelog.store.memory import MemoryJournal
 from livelog.wire.record import Draft, Receipt, Record
-from tests.support.toyengine import Make, each_calm_engine, each_engine
-from tests.support.wire import on_uvloop, soon, until, user
+from tests.support.toyengine import (
+    Make,
+    each_calm_archiving_engine,
+    each_calm_engine,
+    each_engine,
+)
+from tests.support.wire import run, soon, until, user
 
 
 class LateJournal(MemoryJournal):
@@ -106,10 +113,27 @@ def seqs(outcomes: Sequence[Outcome]) -> list[int]:
     return [outcome.seq for outcome in outcomes if isinstance(outcome, Receipt)]
 
 
+def on_stage(test: Callable[[Stage], Coroutine[Any, Any, None]]) -> Callable[[Make], None]:
+    """A test that is a coroutine function of a stage, which is cleared at the end."""
+
+    @functools.wraps(test, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
+    def wrapper(make: Make) -> None:
+        async def main() -> None:
+            stage = Stage(make)
+            try:
+                await test(stage)
+            finally:
+                await stage.engine.close()
+
+        run(main())
+
+    del wrapper.__wrapped__  # pytest would look at its arguments
+    return wrapper
+
+
 @each_engine
-@on_uvloop
-async def test_each_batch_is_answered_once_with_an_outcome_per_draft(make: Make) -> None:
-    stage = Stage(make)
+@on_stage
+async def test_each_batch_is_answered_once_with_an_outcome_per_draft(stage: Stage) -> None:
     sizes = [1, 0, 3, 100, 1, 2, 0, 40]
     batches = [[stage.draft() for _ in range(size)] for size in sizes]
     for batch in batches:
@@ -121,11 +145,11 @@ async def test_each_batch_is_answered_once_with_an_outcome_per_draft(make: Make)
 
 
 @each_engine
-@on_uvloop
+@on_stage
 async def test_batches_keep_their_order_and_what_is_acknowledged_is_delivered_once(
-    make: Make,
+    stage: Stage,
 ) -> None:
-    stage, dice = Stage(make), random.Random(1)
+    dice = random.Random(1)
     for _ in range(200):
         stage.submit(*(stage.draft() for _ in range(dice.randrange(4))))
         if dice.random() < 0.2:
@@ -143,11 +167,10 @@ async def test_batches_keep_their_order_and_what_is_acknowledged_is_delivered_on
 
 
 @each_engine
-@on_uvloop
+@on_stage
 async def test_a_submit_from_inside_of_an_answer_comes_behind_and_is_answered_too(
-    make: Make,
+    stage: Stage,
 ) -> None:
-    stage = Stage(make)
 
     def go_on(outcomes: Sequence[Outcome]) -> None:
         if len(stage.answers) < 30:
@@ -160,10 +183,9 @@ async def test_a_submit_from_inside_of_an_answer_comes_behind_and_is_answered_to
 
 
 @each_calm_engine
-@on_uvloop
-async def test_an_id_is_taken_once_within_a_batch_and_across_batches(make: Make) -> None:
+@on_stage
+async def test_an_id_is_taken_once_within_a_batch_and_across_batches(stage: Stage) -> None:
     """Also while the first batch with it is still under way."""
-    stage = Stage(make)
     stage.submit(stage.draft("a"), stage.draft("b"), stage.draft("a", "changed"))
     stage.submit(stage.draft("b"), stage.draft("c"))
     first, second = await stage.answered()
@@ -177,13 +199,12 @@ async def test_an_id_is_taken_once_within_a_batch_and_across_batches(make: Make)
 
 
 @each_calm_engine
-@on_uvloop
-async def test_an_id_of_somebody_else_is_refused_in_its_own_outcome(make: Make) -> None:
+@on_stage
+async def test_an_id_of_somebody_else_is_refused_in_its_own_outcome(stage: Stage) -> None:
     """It is neither delivered nor acknowledged, and what comes with it is not concerned.
 
     Ids of authors compare byte for byte, too: these two look alike.
     """
-    stage = Stage(make)
     mine = stage.draft("a", author="Jos\u00e9")
     others = stage.draft("a", author="Jose\u0301")
     stage.submit(mine, others, stage.draft("b"))
@@ -198,9 +219,8 @@ async def test_an_id_of_somebody_else_is_refused_in_its_own_outcome(make: Make) 
 
 
 @each_engine
-@on_uvloop
-async def test_publishers_that_insist_get_all_through_once_and_in_their_order(make: Make) -> None:
-    stage = Stage(make)
+@on_stage
+async def test_publishers_that_insist_get_all_through_once_and_in_their_order(stage: Stage) -> None:
 
     async def publisher(name: str) -> list[int]:
         given: list[int] = []
@@ -218,10 +238,9 @@ async def test_publishers_that_insist_get_all_through_once_and_in_their_order(ma
     assert len({record.id for record in stage.delivered}) == len(stage.delivered) == published
 
 
-@each_calm_engine
-@on_uvloop
-async def test_an_answer_waits_for_the_sink_and_says_when_it_failed(make: Make) -> None:
-    stage = Stage(make)
+@each_calm_archiving_engine
+@on_stage
+async def test_an_answer_waits_for_the_sink_and_says_when_it_failed(stage: Stage) -> None:
     stage.journal.late = True
     stage.submit(stage.draft("a"), stage.draft("a", author="u2"))
     await until(lambda: stage.journal.waiting, "a commit")
@@ -240,9 +259,8 @@ async def test_an_answer_waits_for_the_sink_and_says_when_it_failed(make: Make) 
 
 
 @each_engine
-@on_uvloop
-async def test_after_the_end_all_is_answered_and_nothing_is_taken(make: Make) -> None:
-    stage = Stage(make)
+@on_stage
+async def test_after_the_end_all_is_answered_and_nothing_is_taken(stage: Stage) -> None:
     draft = stage.draft()
     assert stage.engine.refusal() is None
     assert stage.engine.refusal(draft) is None

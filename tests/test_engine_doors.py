@@ -11,7 +11,7 @@ import pytest
 from livelog.client.http import HttpPublisher, PartlyRefusedError, Unavailable
 from livelog.errors import POLICY_VIOLATION, SERVER_ERROR, RefusedError
 from livelog.wire.record import Draft
-from tests.support.toyengine import Broker, Make, each_calm_engine
+from tests.support.toyengine import Broker, Make, each_door_engine
 from tests.support.wire import TYPES, House, Json, on_uvloop, serving, soon, user
 
 
@@ -19,7 +19,7 @@ def body(*messages: Json) -> str:
     return json.dumps(messages)
 
 
-@each_calm_engine
+@each_door_engine
 @on_uvloop
 async def test_all_doors_publish_through_it(make: Make) -> None:
     """Two sockets, a large body and the program itself: everybody's order is kept."""
@@ -56,7 +56,7 @@ async def _post(house: House, count: int) -> list[tuple[str, int]]:
     return [(receipt["id"], receipt["seq"]) for receipt in answer.json["messages"]]
 
 
-@each_calm_engine
+@each_door_engine
 @on_uvloop
 async def test_a_socket_is_told_that_an_id_is_somebody_elses(make: Make) -> None:
     async with serving(engine=make()) as house:
@@ -71,7 +71,7 @@ async def test_a_socket_is_told_that_an_id_is_somebody_elses(make: Make) -> None
         assert again["seq"] == mine["seq"]
 
 
-@each_calm_engine
+@each_door_engine
 @on_uvloop
 async def test_a_message_under_somebody_elses_id_alone_is_forbidden(make: Make) -> None:
     async with serving(engine=make()) as house:
@@ -96,7 +96,7 @@ async def test_what_the_local_engine_knows_refuses_the_whole_body() -> None:
         assert house.context.log.head == head
 
 
-@each_calm_engine
+@each_door_engine
 @on_uvloop
 async def test_a_body_refused_in_part_says_which_ids_are_acknowledged(make: Make) -> None:
     """Two authors with one id in the same body: only the engine can see that."""

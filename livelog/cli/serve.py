@@ -95,7 +95,9 @@ async def _serve(config: Config) -> None:
     server = Server(config)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end)
-    async with server:
+    if not await _started(server, stop):
+        return
+    try:
         loop.add_signal_handler(signal.SIGHUP, server.reload)
         tasks = [loop.create_task(garbage.collect_when_idle())]
         if config.demo.enabled:
@@ -106,6 +108,22 @@ async def _serve(config: Config) -> None:
         await stop.wait()
         for task in tasks:
             task.cancel()
+    finally:
+        await server.close()
+
+
+async def _started(server: Server, stop: asyncio.Event) -> bool:
+    """Start the server; False if a signal has ended the start, which may wait for brokers."""
+    starting = asyncio.create_task(server.start())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait([starting])
+        return False
+    await starting
+    return True
 
 
 async def _demo(server: Server) -> asyncio.Task[None]:
@@ -138,6 +156,7 @@ _TITLES = {
     "net": "listening, proxies, sizes and time-outs",
     "tls": "TLS",
     "storage": "store and window",
+    "cluster": "a log that many servers share",
     "auth": "authentication",
     "limits": "limits",
     "fanout": "fan-out under load",

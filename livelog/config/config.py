@@ -12,6 +12,7 @@ from livelog.config.options import (
     GROUPS,
     OPTIONS,
     Auth,
+    Cluster,
     Demo,
     Fanout,
     Limits,
@@ -44,6 +45,7 @@ class Config:
     net: Net
     tls: Tls
     storage: Storage
+    cluster: Cluster
     auth: Auth
     limits: Limits
     fanout: Fanout

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
+from livelog.config.address import SharedLog, shared_log
 from livelog.config.check import NetworkList, networks, option, options_of, origins
 from livelog.config.hosts import addresses, allowed_hosts
 from livelog.errors import ConfigError
@@ -212,6 +213,40 @@ class Storage(Struct, frozen=True, kw_only=True):
         return self.memory_limit or self.window_bytes + _MEMORY_BESIDE_WINDOW
 
 
+class Cluster(Struct, frozen=True, kw_only=True):
+    """A log that many servers share."""
+
+    engine: Annotated[
+        str,
+        option(
+            "Share a log with other servers, on these NATS brokers and under this name:"
+            " nats://HOST:PORT,HOST:PORT/NAME; without it this server has its own.",
+            "URL",
+        ),
+    ] = ""
+    creds: Annotated[
+        str,
+        option(
+            "Credentials for the brokers: a .creds file, or the seed of an nkey.",
+            "FILE",
+            name="engine_creds",
+        ),
+    ] = ""
+
+    def __post_init__(self) -> None:
+        try:
+            self.address  # noqa: B018 - reads it
+        except ValueError as error:
+            raise ConfigError(f"--engine: {self.engine!r} is not allowed: {error}") from None
+        if self.creds and not self.engine:
+            raise ConfigError("--engine-creds: needs --engine")
+
+    @property
+    def address(self) -> SharedLog | None:
+        """The brokers and the name of the log, None without --engine."""
+        return shared_log(self.engine) if self.engine else None
+
+
 class Auth(Struct, frozen=True, kw_only=True):
     """Authentication. An option that is given must not be empty.
 
@@ -397,6 +432,7 @@ GROUPS: dict[str, type[Struct]] = {
     "net": Net,
     "tls": Tls,
     "storage": Storage,
+    "cluster": Cluster,
     "auth": Auth,
     "limits": Limits,
     "fanout": Fanout,

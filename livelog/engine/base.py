@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from livelog.errors import POLICY_VIOLATION, RefusedError
-from livelog.wire.record import Draft, Known, Receipt, Record, author_of
+from livelog.wire.record import Draft, Known, Origin, Receipt, Record, author_of
 
 Outcome = Receipt | RefusedError
 """The end of one draft: its place, or the reason why it is not acknowledged."""
@@ -36,11 +36,20 @@ Committed = Callable[[RefusedError | None], None]
 class Engine(Protocol):
     """Owner of the order and of deduplication."""
 
+    async def open(self) -> Origin | None:
+        """Connect to where the order is made; return the extent of the log there, None if here.
+
+        Called once, before `start`. Raises `ConfigError`.
+        """
+
     def start(self, sink: Sink) -> None:
         """Begin to commit to `sink`, above its head.
 
         An engine whose start raises is not closed: it has nothing left to close.
         """
+
+    async def ready(self) -> None:
+        """Wait until the log can be read and published to; called once, after `start`."""
 
     def submit(self, drafts: Sequence[Draft], done: Done) -> None:
         """Place `drafts` and commit them; `done` is called with the outcomes."""
@@ -52,8 +61,16 @@ class Engine(Protocol):
         several messages asks before it submits any.
         """
 
+    @property
+    def lag(self) -> float | None:
+        """Seconds for which the log may have been ahead of this server; None if it is here."""
+
+    @property
+    def impaired(self) -> str:
+        """A fault, for `/healthz`, that does not show in `refusal`; empty without."""
+
     async def close(self) -> None:
-        """Take nothing more.
+        """Take nothing more, and disconnect; may be called twice, and without `start`.
 
         A batch under way is answered at the latest when the store has been closed, too.
         """

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from livelog.engine.base import Done, Outcome, Sink, repeated
 from livelog.errors import GOING_AWAY, SERVER_ERROR, RefusedError
-from livelog.wire.record import Draft, Known, Receipt, Record, place
+from livelog.wire.record import Draft, Known, Origin, Receipt, Record, place
 from livelog.wire.seqclock import SeqClock
 
 _log = logging.getLogger(__name__)
@@ -34,11 +34,18 @@ class LocalEngine:
         """The newest seq given out."""
         self._closed = False
 
+    async def open(self) -> Origin | None:
+        """Return None: the order is made here."""
+        return None
+
     def start(self, sink: Sink) -> None:
         """Begin to commit to `sink`, above its head."""
         self._sink = sink
         self._last = sink.head
         self._seqs = SeqClock(sink.head, self._clock, self._monotonic)
+
+    async def ready(self) -> None:
+        """Return at once."""
 
     def submit(self, drafts: Sequence[Draft], done: Done) -> None:
         """Place `drafts` and commit the new ones; `done` is called when they are safe."""
@@ -71,6 +78,16 @@ class LocalEngine:
             return unreadable
         outcome = None if known is None else repeated(draft, known)
         return outcome if isinstance(outcome, RefusedError) else None
+
+    @property
+    def lag(self) -> float | None:
+        """None: the log is nowhere else."""
+        return None
+
+    @property
+    def impaired(self) -> str:
+        """Empty: there is no fault of its own."""
+        return ""
 
     async def close(self) -> None:
         """Take nothing more; what has been placed is answered by the store."""

@@ -93,6 +93,16 @@ class Ingest:
         refused = self._engine.refusal()
         return refused if refused or self._memory is None else self._memory.refusal
 
+    @property
+    def lag(self) -> float | None:
+        """Seconds for which the log may have been ahead of this server; None if it is here."""
+        return self._engine.lag
+
+    @property
+    def impaired(self) -> str:
+        """A fault of the engine that does not show in `refusal`; empty without."""
+        return self._engine.impaired
+
     def has_room(self, owner: Owner, draft: Draft) -> bool:
         """Tell whether `owner` may publish `draft` now."""
         return self._backlog.has_room(owner, len(draft.payload))

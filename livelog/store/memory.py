@@ -6,15 +6,18 @@ from collections.abc import Sequence
 
 from livelog.errors import RefusedError
 from livelog.store.base import Bounds, Done, Store
-from livelog.wire.record import Record
+from livelog.wire.record import Origin, Record
 from livelog.wire.seqclock import LATEST_BEGIN
 
 
-def open_memory(now: float = 0.0) -> Store:
+def open_memory(now: float = 0.0, origin: Origin | None = None) -> Store:
     """Open the store of a process that begins at `now` (Unix time in seconds).
 
-    An earlier process has given out only seqs below that time, if the clock is right.
+    An earlier process has given out only seqs below that time, if the clock is right. Of a log that
+    is ordered elsewhere, which has an `origin`, it holds what can still be had there.
     """
+    if origin is not None:
+        return Store(MemoryJournal(), None, Bounds(origin.gone_upto, last_seq=origin.gone_upto))
     began = max(0, min(int(now * 1_000_000) - 1, LATEST_BEGIN))
     return Store(MemoryJournal(), None, Bounds(began, last_seq=began))
 

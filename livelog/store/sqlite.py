@@ -24,7 +24,7 @@ from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
 from livelog.store.base import Bounds, Done, Store
 from livelog.store.database.checksums import StoredRow, stored_rows
-from livelog.store.database.file import Contents, connect, mark_loss, open_file
+from livelog.store.database.file import Contents, connect, follow, mark_loss, open_file
 from livelog.store.database.lock import Lock
 from livelog.store.database.place import Place
 from livelog.store.database.state import read_state
@@ -40,7 +40,7 @@ from livelog.store.reader.client import ReaderClient
 from livelog.store.reader.rows import Damage
 from livelog.store.upkeep import Retention
 from livelog.store.writer import Writer
-from livelog.wire.record import Known, Record
+from livelog.wire.record import Known, Origin, Record
 from livelog.wire.seqclock import SeqClock, resumed
 
 _log = logging.getLogger(__name__)
@@ -65,21 +65,27 @@ def open_sqlite(
     key: bytes = b"",
     impaired: Callable[[str], None] = lambda issue: None,
     memory_bytes: int = MEMORY_BYTES,
+    origin: Origin | None = None,
 ) -> Store:
     """Open the store at `path`, inside of a running loop.
 
     `trimmed` is called with the seq up to which messages are given up to keep within `retention`,
     `impaired` with a description of damage that has been found; with a `key` the file is encrypted.
-    The reading process may use `memory_bytes`. Raises `ConfigError` when the file cannot be used.
+    The reading process may use `memory_bytes`. A log that is ordered elsewhere has an `origin`; a
+    file of another log is not taken. Raises `ConfigError` when the file cannot be used.
     """
     name, path = path, os.path.realpath(path)
     lock = Lock(path)
     try:
         connection, contents = open_file(path, key)
         place = Place(name, lock.descriptor, connection, key)
-        last_seq = resumed(max(contents.last_seq, contents.state.alive), clock())
-        if contents.wal_fault is not None:
-            contents = mark_loss(connection, contents, last_seq)
+        if origin is not None:
+            contents = follow(connection, contents, origin, name)
+            last_seq = contents.last_seq
+        else:
+            last_seq = resumed(max(contents.last_seq, contents.state.alive), clock())
+            if contents.wal_fault is not None:
+                contents = mark_loss(connection, contents, last_seq)
     except BaseException:
         lock.release()
         raise

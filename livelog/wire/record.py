@@ -94,6 +94,17 @@ def author_of(payload: bytes) -> Author:
     return _author_decoder.decode(payload)
 
 
+class Origin(NamedTuple):
+    """The extent of a log that is ordered elsewhere, as far as it can still be had."""
+
+    began: int
+    """Seq above which all of its seqs are. It names the log: no two have the same."""
+    joins_from: int
+    """Lowest seq at which a store may end that misses nothing of what is gone elsewhere."""
+    gone_upto: int
+    """Seq up to which a store that does miss something has to do without."""
+
+
 class Known(NamedTuple):
     """A message that is in the log already, found by its id."""
 

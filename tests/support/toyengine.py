@@ -17,10 +17,15 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
+from livelog.config.address import shared_log
 from livelog.engine.base import Done, MakeEngine, Outcome, Sink, repeated
 from livelog.engine.local import LocalEngine
+from livelog.engine.nats.engine import StreamEngine
+from livelog.engine.nats.jetstream import JetStream
 from livelog.errors import GOING_AWAY, SERVER_ERROR, RefusedError
-from livelog.wire.record import Draft, Known, Receipt, Record, place
+from livelog.wire.record import Draft, Known, Origin, Receipt, Record, place
+from tests.support.brokers import fresh_url
+from tests.support.sharedstream import SharedStream
 
 SPAN = 1024
 """Seqs that a batch may take: they rise, and are not dense."""
@@ -109,10 +114,17 @@ class Node:
         self.sink: Sink
         self.queue: deque[tuple[Sequence[Draft], Done]] = deque()
 
+    async def open(self) -> Origin | None:
+        """Return None: each node has a log of its own, if the same."""
+        return None
+
     def start(self, sink: Sink) -> None:
         """Take part in the broker's order."""
         self.sink = sink
         self._broker.join(self, sink.head)
+
+    async def ready(self) -> None:
+        """Return at once."""
 
     def submit(self, drafts: Sequence[Draft], done: Done) -> None:
         """Hand `drafts` to the broker."""
@@ -125,6 +137,9 @@ class Node:
     def refusal(self, draft: Draft | None = None) -> RefusedError | None:
         """Return the reason when it has closed or the broker is away, whatever the draft."""
         return _gone() if self._closed else self._broker.away or self.sink.refusal
+
+    lag = None
+    impaired = ""
 
     async def close(self) -> None:
         """Answer what is still under way: it was not published."""
@@ -139,12 +154,42 @@ def _gone() -> RefusedError:
 
 
 Make = Callable[[], MakeEngine]
+
+
+def shared(seed: int, faults: float) -> Make:
+    """Make nodes of a stream in memory: each has a stream of its own."""
+
+    def make() -> MakeEngine:
+        view = SharedStream(seed, faults).view()
+        return lambda clock: StreamEngine(view, silence=0.05)
+
+    return make
+
+
+def on_nats() -> MakeEngine:
+    """Make a node of a new log on a real broker."""
+    address = shared_log(fresh_url())
+    return lambda clock: StreamEngine(JetStream(address.servers, address.name))
+
+
 ENGINES: dict[str, Make] = {
     "local": lambda: LocalEngine,
     "toy": lambda: Broker(seed=1).engine,
     "another toy": lambda: Broker(seed=2).engine,
     "toy that refuses": lambda: Broker(seed=3, refusing=0.3).engine,
+    "stream": shared(seed=4, faults=0),
+    "stream behind a bad network": shared(seed=5, faults=0.2),
+    "NATS": on_nats,
 }
+ARCHIVING = {
+    name: make for name, make in ENGINES.items() if "stream" not in name and name != "NATS"
+}
+"""Those whose answers wait for this node's store; others have a majority of brokers for that."""
 CALM = {name: make for name, make in ENGINES.items() if "refuses" not in name}
 each_engine = pytest.mark.parametrize("make", ENGINES.values(), ids=ENGINES)
+_BOTH = {name: make for name, make in CALM.items() if name in ARCHIVING}
+each_calm_archiving_engine = pytest.mark.parametrize("make", _BOTH.values(), ids=_BOTH)
 each_calm_engine = pytest.mark.parametrize("make", CALM.values(), ids=CALM)
+_QUIET = {name: make for name, make in CALM.items() if name != "NATS"}
+each_door_engine = pytest.mark.parametrize("make", _QUIET.values(), ids=_QUIET)
+"""For servers in which nothing may be logged; a single broker is warned of."""

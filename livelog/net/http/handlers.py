@@ -77,7 +77,8 @@ async def upgrade_required(context: Context, request: Request) -> Response:
 
 async def health(context: Context, request: Request) -> Response:
     """Return the health: `ok`, `read-only` or `degraded`, and why; `draining` at the end."""
-    refusal, impaired = context.ingest.refusal, context.log.impaired
+    refusal, lag = context.ingest.refusal, context.ingest.lag
+    impaired = context.ingest.impaired or context.log.impaired
     status = "read-only" if refusal else "degraded" if impaired else "ok"
     issue = refusal.issue if refusal else impaired
     ending = context.ending.is_set()
@@ -89,6 +90,7 @@ async def health(context: Context, request: Request) -> Response:
             "version": context.version,
             "connections": len(context.limiter.connections.websockets),
             **({"head_seq": context.log.head} if inspects else {}),
+            **({} if lag is None else {"lag": round(lag, 3)}),
             "uptime_seconds": round(context.loop.time() - context.started, 3),
             **({"memory": context.memory.figures()} if inspects else {}),
         },
@@ -292,7 +294,9 @@ def _acknowledged(
         if isinstance(outcome, RefusedError)
     ]
     first = refused[0][0]
-    if not receipts and all(outcome.code == first.code for outcome, _ in refused):
+    # One that names an id to publish again with speaks of one message alone.
+    of_one = "id" in first.details and len(refused) > 1
+    if not receipts and not of_one and all(each.code == first.code for each, _ in refused):
         raise first
     issue = f"{len(refused)} of {len(drafts)} messages are not acknowledged: {first}"
     raise RefusedError(

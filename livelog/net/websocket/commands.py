@@ -92,6 +92,25 @@ Reply = Event | Callable[[], Awaitable[Event | None]] | None
 
 def subscribe(caller: Caller, command: Subscribe) -> Reply:
     """Add types to what the caller listens to, or replace their filters."""
+    context = caller.context
+    shared = context.ingest.lag is not None
+    if shared and command.since is not UNSET and command.since > context.log.head:
+        return partial(_subscribe_soon, caller, command, command.since)
+    return _subscribe(caller, command)
+
+
+async def _subscribe_soon(caller: Caller, command: Subscribe, since: int) -> Event:
+    """Subscribe as soon as this server has come to `since`, which another has told the client."""
+    loop, log = caller.context.loop, caller.context.log
+    deadline = loop.time() + _REACH_SECONDS
+    # Polled: the moment at which a message comes is not for those who may not read it.
+    while log.head < since and loop.time() < deadline:  # noqa: ASYNC110 - see above
+        await asyncio.sleep(_OPEN_PAUSE if caller.principal.open else _PAUSE)
+    reply = _subscribe(caller, command)
+    return reply if isinstance(reply, Event) else await reply()
+
+
+def _subscribe(caller: Caller, command: Subscribe) -> Event | Callable[[], Awaitable[Event]]:
     asked = since = None if command.since is UNSET else command.since
     if since is not None:
         since = command.since = visible.place(caller, since)
@@ -101,6 +120,12 @@ def subscribe(caller: Caller, command: Subscribe) -> Reply:
         caller.reader.asked = asked
     return _change(caller, Subscribed, caller.reader.subscription.with_types(added), since)
 
+
+_REACH_SECONDS = 5.0
+"""Seconds that a server may be behind another from which a client comes."""
+
+_OPEN_PAUSE, _PAUSE = 0.02, 0.5
+"""Seconds between two looks, without and with authentication."""
 
 _DIGITS = re.compile(r"[0-9]{1,20}")
 

@@ -28,6 +28,7 @@ from livelog.store.database.connection import (
 from livelog.store.database.state import State, read_state, write_state
 from livelog.store.database.uri import sealed
 from livelog.store.database.wal import WalFault, find_fault
+from livelog.wire.record import Origin
 
 _log = logging.getLogger(__name__)
 
@@ -304,3 +305,24 @@ def mark_loss(connection: Connection, contents: Contents, seq: int) -> Contents:
         "INSERT INTO message(position, seq, id, payload) VALUES (?, ?, ?, ?)", values
     )
     return contents._replace(last_seq=seq, last_position=position)
+
+
+def follow(connection: Connection, contents: Contents, origin: Origin, name: str) -> Contents:
+    """Prepare the file for a log that is ordered elsewhere; return what it holds then.
+
+    An empty one begins with that log. One that misses messages which are gone tells its readers of
+    a gap. Raises `ConfigError` for a file of another log.
+    """
+    # What is lost in a power cut can be had again, so a commit need not wait for the disk.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    state = contents.state
+    if not contents.last_position:
+        gone = origin.gone_upto if origin.joins_from else 0
+        state = state._replace(began=origin.began, trimmed_upto=gone)
+        write_state(connection, state)
+        return contents._replace(state=state, last_seq=max(origin.began, gone))
+    if state.began != origin.began:
+        raise ConfigError(f"--store {name}: has another log than --engine; use a new file")
+    if contents.last_seq < origin.joins_from:
+        return mark_loss(connection, contents, origin.gone_upto)
+    return contents

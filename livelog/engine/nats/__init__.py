@@ -1,0 +1,13 @@
+"""The engine of many nodes: the order of the log is that of a JetStream stream.
+
+One batch of messages is one message of the stream, and a seq follows from its place there alone, so
+every node gives the same seqs, drops the same repetitions and delivers in the same order, without
+a word to the others. `README.md` says how to run it.
+
+Pure, without I/O: `batch` (what a batch looks like), `order` (places, seqs and repeated ids),
+`repeats` (the ids of the last quarter of an hour), `arrivals` (what came live, until it is next),
+`outbox` (what is to be published), `settings` (those of the stream). `stream` is what the engine
+asks of a broker, `jetstream` asks it of NATS, and `engine` puts all of it behind the seam.
+
+Needs the extra `nats`; nothing outside of this package imports it unless `--engine` is given.
+"""

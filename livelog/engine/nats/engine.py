@@ -1,0 +1,262 @@
+"""The engine of one node of many: publishes batches, and answers when they come back.
+
+What is to be published goes a batch at a time: what comes meanwhile rides in the next, so batches
+grow by themselves and the order never breaks. A batch whose outcome is unknown is sent again under
+the same id until it is known, or nobody waits for it any more. A publisher is answered when a
+majority of the brokers has its batch, and this node, which follows the stream (`follower`), shows
+it.
+
+A node that cannot go on without becoming another log than the rest stops, by name: it takes no
+messages and goes on to answer questions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from livelog.engine.base import Done, Outcome, Sink
+from livelog.engine.nats import batch
+from livelog.engine.nats.batch import UnknownError
+from livelog.engine.nats.follower import ASKED_AGAIN, Follower, insist
+from livelog.engine.nats.outbox import Flight, Outbox
+from livelog.engine.nats.stream import AwayError, StoppedError, Stream
+from livelog.errors import GOING_AWAY, SERVER_ERROR, RefusedError
+from livelog.wire.record import Draft, Origin
+
+_log = logging.getLogger(__name__)
+
+PATIENCE = 10.0
+"""Seconds after which a publisher is told that its messages are not acknowledged."""
+
+_SILENCE = 1.0
+"""Seconds without an entry after which the broker is asked how far the stream is."""
+
+_BEHIND_SECONDS = 5.0
+"""Seconds that a node may be behind before its health says so: elections take nearly as long."""
+
+_CLOSE_SECONDS = 2.0
+"""Seconds that batches under way have when the server stops."""
+
+_CANCEL_SECONDS = 0.25
+
+_MAX_WAITING = 32 * 2**20
+"""Bytes of messages that may wait for the broker before publishers are told to wait."""
+
+_TOLD_EVERY = 5.0
+"""Seconds between two lines in the log while a node that starts is catching up."""
+
+
+class _Mine(NamedTuple):
+    """The batch of this node that is on its way."""
+
+    id: str
+    flight: Flight
+    since: float
+    """Time at which it was sent first."""
+    placed: asyncio.Future[list[Outcome]]
+    """Set when this node has taken it from the stream."""
+
+
+class StreamEngine:
+    """The order of a shared stream. `patience` and `silence` are seconds."""
+
+    def __init__(
+        self, stream: Stream, *, patience: float = PATIENCE, silence: float = _SILENCE
+    ) -> None:
+        # Given once, and kept.
+        self._stream = stream
+        self._silence = silence
+        self._node = secrets.token_hex(8)
+        """Begins the ids of the batches: no other process has it."""
+        self._sink: Sink
+        self._loop: asyncio.AbstractEventLoop
+        self._tasks: list[asyncio.Task[None]] = []
+        # Publishing.
+        self._outbox = Outbox(patience)
+        self._work = asyncio.Event()
+        """Set when there is something to publish."""
+        self._batches = 0
+        self._mine: _Mine | None = None
+        self._unsent = ""
+        """The reason why the batch on its way has not been acknowledged yet."""
+        self._landed = asyncio.Event()
+        """Set while no batch is on its way."""
+        self._landed.set()
+        # Following.
+        self._follower = Follower(stream, silence, self._drafts, self._placed)
+        self._stopped = ""
+        """The reason why this node cannot go on."""
+        self._closed = False
+
+    # The seam.
+
+    async def open(self) -> Origin:
+        """Connect to the stream, or make it. Raises `ConfigError`."""
+        bounds = await insist(self._stream.open)
+        return Origin(bounds.base, bounds.joins_from, bounds.gone_upto)
+
+    def start(self, sink: Sink) -> None:
+        """Begin to commit what the stream has to `sink`, behind its head."""
+        self._sink = sink
+        self._loop = asyncio.get_running_loop()
+        follower = self._follower
+        follower.start(sink)
+        self._tasks = [
+            self._loop.create_task(self._guarded(main))
+            for main in (follower.follow, follower.watch, self._publish, self._expire)
+        ]
+
+    async def ready(self) -> None:
+        """Wait until this node has all there is, or has stopped; tell how far it is."""
+        level = self._follower.level
+        while not level.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(level.wait(), _TOLD_EVERY)
+                return
+            done, last = self._follower.progress
+            _log.warning("catching up with the log: at %d of %d batches", done, last)
+
+    def submit(self, drafts: Sequence[Draft], done: Done) -> None:
+        """Enqueue `drafts`; `done` is called when a majority has them and this node shows them."""
+        refused = self._refused()
+        if refused is not None or not drafts:
+            done([refused] * len(drafts) if refused else [])
+            return
+        self._outbox.add(drafts, done, self._loop.time())
+        self._work.set()
+
+    def refusal(self, draft: Draft | None = None) -> RefusedError | None:
+        """Return why nothing can be taken now, or why `draft` cannot; None if it can."""
+        refused = self._refused() or self._sink.refusal
+        if refused is None and self._outbox.bytes > _MAX_WAITING:
+            return RefusedError(SERVER_ERROR, "", "the broker is behind", retry_after=1)
+        if refused is not None or draft is None or not draft.named:
+            return refused
+        return self._follower.refusal(draft)
+
+    @property
+    def lag(self) -> float | None:
+        """Seconds for which this node may not have had all there is."""
+        lag = self._follower.lag
+        return lag if self._stopped or lag > 2 * self._silence else 0.0
+
+    @property
+    def impaired(self) -> str:
+        """The reason why this node is not what the others are; empty without."""
+        lag = self.lag or 0.0
+        if not self._stopped and lag > _BEHIND_SECONDS:
+            why = self._follower.unanswered or "it is catching up"
+            return f"this node is up to {lag:.0f} s behind the log: {why}"
+        if self._mine is not None and self._loop.time() > self._mine.since + _BEHIND_SECONDS:
+            return f"nothing is acknowledged: {self._unsent or 'the batch does not come back'}"
+        return self._stopped
+
+    async def close(self) -> None:
+        """Take nothing more; answer what is under way, and disconnect."""
+        self._closed = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                while self._outbox or self._mine is not None:
+                    self._landed.clear()
+                    await self._landed.wait()
+        # Again, because `wait_for` of Python 3.11 swallows a cancellation now and then.
+        while running := [task for task in self._tasks if not task.done()]:
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running, timeout=_CANCEL_SECONDS)
+        self._outbox.end(None)
+        await self._stream.close()
+
+    def _refused(self) -> RefusedError | None:
+        if self._closed:
+            return RefusedError(GOING_AWAY, "", "the server is stopping", retry_after=1)
+        return RefusedError(SERVER_ERROR, "", self._stopped) if self._stopped else None
+
+    async def _guarded(self, main: Callable[[], Awaitable[None]]) -> None:
+        """Run a task; what ends it stops this node."""
+        try:
+            await main()
+        except (StoppedError, UnknownError) as error:
+            self._stop(str(error))
+        except Exception as error:
+            _log.exception("the engine has failed")
+            self._stop(f"the engine has failed: {str(error) or type(error).__name__}")
+
+    def _stop(self, reason: str) -> None:
+        _log.critical("this node takes nothing more: %s", reason)
+        self._stopped = reason
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+        self._outbox.end(None)
+        self._mine = None
+        self._follower.level.set()
+
+    # Publishing.
+
+    async def _publish(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self._outbox:
+                flight = self._outbox.depart(min(batch.MAX_BYTES, self._stream.max_bytes))
+                await self._deliver(flight)
+                self._outbox.land()
+                self._mine = None
+                self._landed.set()
+
+    async def _deliver(self, flight: Flight) -> None:
+        """Send a batch until its outcome is known, or nobody waits for it."""
+        self._batches += 1
+        id, now = f"{self._node}-{self._batches}", self._loop.time()
+        mine = self._mine = _Mine(id, flight, now, self._loop.create_future())
+        format, body = batch.encode([draft.payload for draft in flight.drafts])
+        try:
+            number = await self._appended(mine, format, body)
+        except RefusedError as refused:
+            flight.settle([refused] * len(flight.drafts))
+            return
+        self._follower.hear(number)
+        while flight.awaited and not mine.placed.done():
+            await asyncio.wait([mine.placed], timeout=self._silence)
+        if mine.placed.done():
+            flight.settle(mine.placed.result())
+
+    async def _appended(self, mine: _Mine, format: str, body: bytes) -> int:
+        """Return the number of the batch in the stream, 0 if nobody waits for it any more."""
+        while mine.flight.awaited:
+            try:
+                number = await self._stream.append(mine.id, format, body)
+            except AwayError as error:
+                self._unsent = str(error)
+                await asyncio.sleep(random.uniform(*ASKED_AGAIN))
+            else:
+                self._unsent = ""
+                return number
+        return 0
+
+    async def _expire(self) -> None:
+        """Tell those who have waited too long."""
+        while True:
+            now = self._loop.time()
+            self._outbox.expire(now)
+            due = self._outbox.due
+            pause = self._silence if due is None else due - now
+            await asyncio.sleep(min(max(pause, 0.01), self._silence))
+
+    def _placed(self, id: str, outcomes: list[Outcome]) -> None:
+        """Be told what has become of a batch in the stream, which may be this node's."""
+        mine = self._mine
+        if mine is not None and mine.id == id and not mine.placed.done():
+            mine.placed.set_result(outcomes)
+
+    def _drafts(self, id: str) -> Sequence[Draft] | None:
+        """Return what was sent in a batch, None if that was not this node, or some time ago."""
+        mine = self._mine
+        return mine.flight.drafts if mine is not None and mine.id == id else None

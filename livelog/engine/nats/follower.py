@@ -1,0 +1,335 @@
+"""The follower: takes the entries of the stream in their order, and commits them to the log.
+
+Entries come live; those that do not are read. When in doubt, such as after a second of silence, the
+majority of the brokers is asked how far the stream is; without one, what any broker has is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+from livelog.budget.slices import interleaved
+from livelog.engine.base import Outcome, Sink
+from livelog.engine.nats import batch
+from livelog.engine.nats.arrivals import Arrivals
+from livelog.engine.nats.batch import MalformedError, UnknownError
+from livelog.engine.nats.order import Order, Placed
+from livelog.engine.nats.stream import AwayError, Bounds, Entry, StoppedError, Stream
+from livelog.errors import RefusedError
+from livelog.wire.record import Draft
+
+_log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+ASKED_AGAIN = (0.05, 0.25)
+"""Bounds of the seconds before the broker is asked again, or a batch is sent again."""
+
+_LOST_SECONDS = 10.0
+"""Seconds for which a stream may seem shorter than it was: a broker that starts may be reading."""
+
+_LAGGARD_SECONDS = 0.02
+"""Seconds to wait for a broker that does not have yet what others have."""
+
+_LIVE_SECONDS = 0.01
+"""Seconds that an entry has to come live, when it is known to exist."""
+
+_FULL_SECONDS = 0.02
+"""Seconds between two looks whether this node can take more."""
+
+
+class Follower:
+    """One node's place in the stream. `silence` is in seconds.
+
+    `drafts` returns what this node itself has sent under an id, which need not be decoded, and
+    `tell` is called with the id of each batch and its outcomes.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        silence: float,
+        drafts: Callable[[str], Sequence[Draft] | None],
+        tell: Callable[[str, list[Outcome]], None],
+    ) -> None:
+        # Given once, and kept.
+        self._stream = stream
+        self._silence = silence
+        self._drafts = drafts
+        self._tell = tell
+        self._sink: Sink
+        self._loop: asyncio.AbstractEventLoop
+        # The place.
+        self._order: Order | None = None
+        self._arrivals = Arrivals(0)
+        self._waited_for = 0
+        """The newest entry that was given a moment to come live."""
+        self._joined = asyncio.Event()
+        """Set once it is known how far the stream is."""
+        self.level = asyncio.Event()
+        """Set once all has been taken that there was, or nothing will be."""
+        # Signals.
+        self._woken = asyncio.Event()
+        """Set when there may be something to take."""
+        self._doubts = asyncio.Event()
+        """Set when entries may be missing that nothing tells of."""
+        self._makeshift = False
+        """No majority answers: to read what any broker has is all that can be done."""
+        # How it goes.
+        self._heard_at = 0.0
+        """Time of the last word about how far the stream is."""
+        self._level_at = 0.0
+        """Time at which this node last had all there was."""
+        self._shorter_since = 0.0
+        """Time at which the stream was first found shorter than the log; 0 while it is not."""
+        self.unanswered = ""
+        """The reason why the broker has not told how far the stream is, empty when it has."""
+
+    def start(self, sink: Sink) -> None:
+        """Commit to `sink`, behind its head, once `follow` and `watch` run."""
+        self._sink = sink
+        self._loop = asyncio.get_running_loop()
+        self._level_at = self._loop.time()
+
+    @property
+    def lag(self) -> float:
+        """Seconds since this node last had all there was."""
+        return self._loop.time() - self._level_at
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Number of the newest entry taken, and of the newest known of."""
+        return self._arrivals.done, self._arrivals.last
+
+    def refusal(self, draft: Draft) -> RefusedError | None:
+        """Return why `draft` is known to be refused; None if it is not."""
+        return None if self._order is None else self._order.refusal(draft)
+
+    def hear(self, number: int) -> None:
+        """Note that there is an entry with this number."""
+        self._arrivals.hear(number)
+        self._woken.set()
+
+    def _came(self, entry: Entry) -> None:
+        # Of a stream that has been made anew they begin at 1 again: that is no word of this one.
+        if entry.number > self._arrivals.done:
+            self._heard_at = self._loop.time()
+            self._arrivals.add(entry)
+            self._woken.set()
+
+    async def follow(self) -> None:
+        """Take all there is and all that comes. Raises `StoppedError` and `UnknownError`."""
+        bounds = await self._insist(self._stream.open)
+        self._arrivals = Arrivals(batch.place_of(bounds.base, self._sink.head))
+        order = Order(bounds.base, bounds.span)
+        self._stream.listen(self._came, self._doubts.set)
+        await self._recall(order, bounds)
+        self._order = order
+        await self._insist(lambda: self._check(bounds.base))
+        self._joined.set()
+        while True:
+            self._woken.clear()
+            try:
+                if self._makeshift:
+                    self._makeshift = False
+                    await self._read(order)
+                await self._advance(order)
+            except AwayError as error:
+                self.unanswered = str(error)
+                await asyncio.sleep(random.uniform(*ASKED_AGAIN))
+            else:
+                self._note_level()
+                self.level.set()
+                await self._woken.wait()
+
+    async def watch(self) -> None:
+        """Ask how far the stream is, in doubt: after silence, or when entries may be missing.
+
+        Raises `StoppedError`.
+        """
+        await self._joined.wait()
+        assert self._order is not None
+        base = self._order.base
+        while True:
+            with suppress(TimeoutError):
+                silent_in = self._heard_at + self._silence - self._loop.time()
+                await asyncio.wait_for(self._doubts.wait(), max(0.0, silent_in))
+            silent = self._loop.time() >= self._heard_at + self._silence
+            if not (silent or self._doubts.is_set()):
+                continue
+            self._doubts.clear()
+            try:
+                await self._check(base)
+            except AwayError as error:
+                self.unanswered = str(error)
+                self._makeshift = True
+                self._doubts.set()
+                await asyncio.sleep(random.uniform(*ASKED_AGAIN))
+            self._woken.set()
+
+    def _note_level(self) -> None:
+        if not self._arrivals.behind:
+            self._level_at = self._heard_at
+
+    async def _insist(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        return await insist(ask, self._note_failure)
+
+    def _note_failure(self, issue: str) -> None:
+        self.unanswered = issue
+
+    async def _check(self, base: int) -> None:
+        """Ask how far the stream is. Raises `AwayError` and `StoppedError`."""
+        now = await self._stream.bounds()
+        if now.base != base:
+            raise StoppedError("the stream has been deleted and made anew; use a new store")
+        done, moment = self._arrivals.done, self._loop.time()
+        if now.last >= done:
+            self._shorter_since = 0.0
+            self.unanswered = ""
+            self._heard_at = moment
+            self._arrivals.hear(now.last)
+            self._note_level()
+            return
+        self._shorter_since = self._shorter_since or moment
+        issue = f"the stream ends at batch {now.last}, and this node has {done}"
+        if moment > self._shorter_since + _LOST_SECONDS:
+            raise StoppedError(f"{issue}: the brokers have lost what they had acknowledged")
+        raise AwayError(issue)
+
+    async def _advance(self, order: Order) -> None:
+        """Take all entries that are known of. Raises `AwayError`."""
+        while True:
+            entry = self._arrivals.next()
+            if entry is not None:
+                await self._take(order, entry)
+            elif not self._arrivals.behind:
+                return
+            elif not await self._comes_live() and not await self._read(order):
+                await asyncio.sleep(_LAGGARD_SECONDS)
+
+    async def _comes_live(self) -> bool:
+        """Give a single missing entry a moment to come, which costs less than to ask for it."""
+        missing = self._arrivals.last
+        if missing != self._arrivals.done + 1 or missing == self._waited_for:
+            return False
+        self._waited_for = missing
+        self._woken.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), _LIVE_SECONDS)
+        return self._arrivals.next() is not None
+
+    async def _read(self, order: Order) -> bool:
+        """Read and take the next entries; return whether there were any. Raises `AwayError`."""
+        entries, _ = await self._stream.read(self._arrivals.done)
+        for entry in entries:
+            done = self._arrivals.done
+            if entry.number > done:
+                if entry.number > done + 1:
+                    await self._look_into_hole(done + 1, entry.number)
+                await self._take(order, entry)
+        return bool(entries)
+
+    async def _look_into_hole(self, start: int, end: int) -> None:
+        """Tell entries that an operator has deleted from those that were too old to be kept."""
+        bounds = await self._stream.bounds()
+        if bounds.first > start:
+            issue = "the stream no longer has what comes next on this node; restart it"
+            raise StoppedError(f"{issue}, and its readers are told of a gap")
+        _log.warning("the batches %d to %d have been deleted from the stream", start, end - 1)
+
+    async def _take(self, order: Order, entry: Entry) -> None:
+        """Place the messages of the next entry, and commit them as soon as this node can."""
+        # A full disk stops this node, and not the log. Nothing tells when it has passed.
+        while self._sink.refusal is not None:  # noqa: ASYNC110 - see above
+            await asyncio.sleep(_FULL_SECONDS)
+        if entry.base != order.base:
+            self._doubts.set()
+        placed = await interleaved(_placed(order, entry, self._drafts(entry.id)))
+        while True:
+            self._sink.commit(placed.records, _ignore)
+            if not placed.records or self._sink.head >= placed.records[-1].seq:
+                break
+            await asyncio.sleep(_FULL_SECONDS)
+        self._arrivals.take(entry.number)
+        self._tell(entry.id, placed.outcomes)
+
+    async def _recall(self, order: Order, bounds: Bounds) -> None:
+        """Read the ids of the last span again, which an earlier process has placed."""
+        done = self._arrivals.done
+        if not bounds.first <= done <= bounds.last:
+            return
+        [newest, *_] = await self._insist(lambda: self._existing(done))
+        since = newest.time - bounds.span
+        number = await self._insist(lambda: self._stream.number_at(since))
+        while number <= done:
+            start = number
+            entries = await self._insist(lambda: self._existing(start))  # noqa: B023 - at once
+            for entry in entries:
+                if entry.number <= done:
+                    await interleaved(_recalled(order, entry))
+            number = entries[-1].number + 1
+
+    async def _existing(self, number: int) -> Sequence[Entry]:
+        """Read the entries from a number on, of which there are some. Raises `AwayError`."""
+        entries, _ = await self._stream.read(number - 1)
+        if not entries:
+            raise AwayError("the broker does not have yet what this node has")
+        return entries
+
+
+def _placed(
+    order: Order, entry: Entry, mine: Sequence[Draft] | None
+) -> Generator[None, None, Placed]:
+    """Place an entry in steps; what this node has sent itself need not be decoded.
+
+    An entry that is no batch takes its seqs, and nothing else. Raises `UnknownError`.
+    """
+    drafts: list[Draft] = []
+    try:
+        for payload in _payloads(order, entry) if mine is None else ():
+            drafts.append(batch.draft(payload))
+            yield
+    except MalformedError as error:
+        _log.warning("entry %d of the stream is passed over: it %s", entry.number, error)
+        drafts = []
+    except UnknownError as error:
+        raise UnknownError(_unknown(entry, error)) from None
+    return (yield from order.place(entry.number, entry.time, drafts if mine is None else mine))
+
+
+def _recalled(order: Order, entry: Entry) -> Generator[None, None, None]:
+    """Note the ids of an entry, as `_placed` has done."""
+    with suppress(MalformedError, UnknownError):
+        yield from order.recall(entry.number, entry.time, _payloads(order, entry))
+
+
+def _payloads(order: Order, entry: Entry) -> list[bytes]:
+    """Return the messages of an entry. Raises `MalformedError` and `UnknownError`."""
+    if entry.base != order.base:
+        raise MalformedError("is not of this log")
+    return batch.decode(entry.format, entry.body)
+
+
+def _unknown(entry: Entry, error: UnknownError) -> str:
+    return f"entry {entry.number} of the stream {error}; this livelog is too old for the log"
+
+
+def _ignore(refused: RefusedError | None) -> None:
+    """Do nothing: what a majority has needs no word from this node's store."""
+
+
+async def insist(
+    ask: Callable[[], Awaitable[Answer]], note: Callable[[str], None] = _log.debug
+) -> Answer:
+    """Ask until there is an answer; `note` is called with the reason why there is none yet."""
+    while True:
+        try:
+            return await ask()
+        except AwayError as error:
+            note(str(error))
+            await asyncio.sleep(random.uniform(*ASKED_AGAIN))
