@@ -329,25 +329,23 @@ async def test_an_answer_that_is_not_read_is_freed_with_its_connection(door: str
         house.publish(*[LARGE] * 100)
         gc.collect()
         gc.disable()
+        before = _large_objects()
         try:
             wire = await _without_reading(house, door)
-            await until(_has_a_large_object, "an answer")
+            await until(lambda: _large_objects() - before, "an answer")
             wire.close()
             await until(lambda: not house.inside.connections, "the connection to be lost")
-            await until(lambda: not _has_a_large_object(), "the answer to be freed")
+            await until(lambda: not _large_objects() - before, "the answer to be freed")
         finally:
             gc.enable()
 
 
-def _has_a_large_object() -> bool:
-    """Tell whether anything refers to bytes as large as a page."""
+def _large_objects() -> set[int]:
+    """Return the identities of all bytes as large as a page that anything refers to."""
     found = gc.get_referents(*gc.get_objects())
-    sizes = (
-        each.nbytes if isinstance(each, memoryview) else len(each)
-        for each in found
-        if isinstance(each, BUFFERS)
-    )
-    return any(size > PAGE_BYTES // 2 for size in sizes)
+    buffers = [each for each in found if isinstance(each, BUFFERS)]
+    sizes = [each.nbytes if isinstance(each, memoryview) else len(each) for each in buffers]
+    return {id(one) for one, size in zip(buffers, sizes, strict=True) if size > PAGE_BYTES // 2}
 
 
 async def _without_reading(house: House, door: str) -> Http | Client:

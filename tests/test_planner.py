@@ -171,7 +171,8 @@ Question = tuple[Filters, str | None]
 
 def agree(sources: list[Json], asked: list[Question], limit: int, offset: int) -> None:
     """Assert that all sources have the same answers, and the right ones."""
-    records = [record(one | {"id": f"id_{seq}"}, seq) for seq, one in enumerate(sources, 1)]
+    sources = [one | {"id": f"id_{seq}"} for seq, one in enumerate(sources, 1)]
+    records = [record(one, seq) for seq, one in enumerate(sources, 1)]
     expected: list[tuple[Query, list[Record]]] = []
     for wanted, asker in asked:
         query, plain = compile_query(principal(asker), wanted, now=NOW), to_builtins(wanted)

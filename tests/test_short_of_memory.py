@@ -25,7 +25,7 @@ from tests.support.wire import House, on_uvloop, until, user
 pytestmark = pytest.mark.usefixtures("no_reader_left", "quick_retries")
 
 TAKING = [
-    (ingest, "terms", ["failed"]),
+    (ingest, "finding_terms", ["failed"]),
     (ingest, "_encode", ["failed"]),
     (local, "place", ["could not be placed"]),
     (Window, "extend", ["could not be taken"]),

@@ -15,7 +15,6 @@ long work in steps, which a `Ticker` runs; a tick that comes meanwhile adds to i
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
-from dataclasses import replace
 from itertools import chain
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
@@ -218,7 +217,7 @@ class Watches:
 
     def _part(self, watcher: Watcher, principal: Principal, after: int) -> Part:
         """Return the part for messages after a seq. Raises `RefusedError`."""
-        public, own = _split(watcher.compile(principal))
+        public, own = watcher.compile(principal).parted()
         if len(self._publics) > 2 * MAX_WATCHES * (1 + len(self._by_party)):  # many have gone
             parts = (part for one in self._everyone() for part in one.parts)
             self._publics = {part.public: part.public for part in parts}
@@ -402,14 +401,6 @@ def _frame(watcher: Watcher, seq: int, summed: Summary) -> bytes:
         incomplete=watcher.seq < watcher.lost,
     )
     return frames.text(encoder.encode(event))
-
-
-def _split(query: Query) -> tuple[Query, Query | None]:
-    """Split a query into the part that readers share and the one for a reader's direct messages."""
-    if query.reads_as is None:
-        return query, None
-    own = query.of_type("dm") if "dm" in query.types else None
-    return replace(query, types=query.types - DIRECT, reads_as=None), own
 
 
 def _by_topic(watchers: Iterable[Watcher]) -> Iterable[list[Watcher]]:

@@ -122,6 +122,13 @@ class Query:
         types = _ONLY[name] if name in self.types else _NO_TYPES
         return replace(self, types=types, keys=(*self.keys, *own), reads_as=None)
 
+    def parted(self) -> tuple[Query, Query | None]:
+        """Part it into a query that readers share, and one for direct messages of `reads_as`."""
+        if self.reads_as is None:
+            return self, None
+        own = self.of_type("dm") if "dm" in self.types else None
+        return replace(self, types=self.types - _ONLY["dm"], reads_as=None), own
+
 
 def _key_of(leaf: Leaf) -> frozenset[str] | None:
     term = term_of(leaf)
