@@ -23,7 +23,7 @@ from livelog.index.index import Index
 from livelog.index.paging import Span
 from livelog.index.query import NOTHING, Query, Subscription, compile_query
 from livelog.log.window import Window
-from livelog.store.reader import indexfile, segment, segments
+from livelog.store.reader import indexfile, segment, segments, segmentwriter
 from livelog.wire.commands import Filters
 from livelog.wire.record import Record
 from tests import test_where_matching as means
@@ -53,7 +53,7 @@ def small_bounds(request: pytest.FixtureRequest) -> Iterator[None]:
             patch.setattr(numbers, "MAX_PATHS", 1)
         patch.setattr(segment, "_READ_FIRST", 1)
         patch.setattr(segment, "_READ_AT_ONCE", 2)
-        patch.setattr(segment, "_JOINED_FROM", 2)
+        patch.setattr(segmentwriter, "_JOINED_FROM", 2)
         patch.setattr(segment, "_TERMS_PER_QUERY", 3)
         patch.setattr(segments, "_INDEXED_PER_STEP", 1)
         yield

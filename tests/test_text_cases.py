@@ -100,7 +100,7 @@ def test_in_memory(case: Case, few: int, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_on_disk(case: Case, sealed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("livelog.store.reader.segments.SEALED_AT", 20 if sealed else 1000)
     monkeypatch.setattr("livelog.store.reader.segments._INDEXED_PER_STEP", 20)
-    monkeypatch.setattr("livelog.store.reader.segment._JOINED_FROM", 2)
+    monkeypatch.setattr("livelog.store.reader.segmentwriter._JOINED_FROM", 2)
     monkeypatch.setattr(plan, "_FEW", 0)
     kept = records(case)
     disk = Disk(tmp_path / "live.db")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from livelog.index.query import EVERYTHING
-from livelog.store.reader import indexfile, segment, segments
+from livelog.store.reader import indexfile, segments
 from livelog.wire.record import Record
 from tests.support import strategies
 from tests.support.disk import Disk
@@ -30,9 +30,9 @@ def small_segments() -> Iterator[None]:
         patch.setattr(segments, "SEALED_AT", 4)
         patch.setattr(segments, "_INDEXED_PER_STEP", 3)
         patch.setattr(segments, "_LARGEST", 128)
-        patch.setattr(segment, "_JOINED_FROM", 2)
-        patch.setattr(segment, "_TERMS_PER_STEP", 5)
-        patch.setattr(segment, "_TERMS_PER_COMMIT", 10)
+        patch.setattr(segmentwriter, "_JOINED_FROM", 2)
+        patch.setattr(segmentwriter, "_TERMS_PER_STEP", 5)
+        patch.setattr(segmentwriter, "_TERMS_PER_COMMIT", 10)
         yield
 
 

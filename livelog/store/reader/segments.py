@@ -30,7 +30,7 @@ from pyroaring import BitMap
 from livelog.index.index import Index
 from livelog.index.plan import Source, Steps, find
 from livelog.index.query import Query
-from livelog.store.reader import segment
+from livelog.store.reader import segmentwriter
 from livelog.store.reader.cache import Cache
 from livelog.store.reader.calls import Progress
 from livelog.store.reader.indexfile import (
@@ -40,7 +40,7 @@ from livelog.store.reader.indexfile import (
     sealed_segments,
 )
 from livelog.store.reader.rows import Rows
-from livelog.store.reader.segment import Segment
+from livelog.store.reader.segment import KEY, Segment
 from livelog.wire.record import Record
 
 _log = logging.getLogger(__name__)
@@ -336,14 +336,14 @@ class Segments:
         oldest = self._sealed[0]
         self._connection.execute("BEGIN IMMEDIATE")
         yield
-        segment.drop(self._connection, oldest)
+        segmentwriter.drop(self._connection, oldest)
         self._connection.execute("COMMIT")
         self._sealed.pop(0)
         self._dropped.append(oldest.id)
 
     def _delete(self, id: int) -> Steps[None]:
         self._connection.execute("BEGIN IMMEDIATE")
-        yield from segment.delete(self._connection, id)
+        yield from segmentwriter.delete(self._connection, id)
         self._connection.execute("COMMIT")
         self._dropped.remove(id)
 
@@ -352,11 +352,13 @@ class Segments:
         if not self._sealing:
             self._sealing, self._open = [self._open], OpenEnd(self._open.end)
         [end] = self._sealing
-        origin = segment.Origin(end.first, end.times.tobytes(), self._rows.seq_at(end.end - 1))
+        origin = segmentwriter.Origin(
+            end.first, end.times.tobytes(), self._rows.seq_at(end.end - 1)
+        )
         self._connection.execute("BEGIN IMMEDIATE")
         index = end.index
-        lists = chain(((segment.KEY + key, found) for key, found in index.terms()), index.words())
-        id = yield from segment.write(
+        lists = chain(((KEY + key, found) for key, found in index.terms()), index.words())
+        id = yield from segmentwriter.write(
             self._connection, origin, index.vocabulary(), lists, index.pieces()
         )
         self._connection.execute("COMMIT")
@@ -367,9 +369,9 @@ class Segments:
     def _merge(self, start: int, neighbours: list[Segment]) -> Steps[None]:
         self._connection.execute("BEGIN IMMEDIATE")
         memory = self._memory_bytes // _JOINED_SHARE
-        id = yield from segment.merge(self._connection, neighbours, memory)
+        id = yield from segmentwriter.merge(self._connection, neighbours, memory)
         for each in neighbours:
-            segment.drop(self._connection, each)
+            segmentwriter.drop(self._connection, each)
         self._connection.execute("COMMIT")
         self._sealed[start : start + len(neighbours)] = [Segment(self._connection, id, self._cache)]
         self._dropped += [each.id for each in neighbours]
