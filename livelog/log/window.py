@@ -28,7 +28,7 @@ from livelog.index.analysis.tally import Tally
 from livelog.index.index import Index
 from livelog.index.paging import Chunk
 from livelog.index.query import Query, Subscription
-from livelog.index.terms import key, terms
+from livelog.index.terms import reader, terms
 from livelog.index.where.matching import Test
 from livelog.log.blocks import Blocks
 from livelog.log.idtable import IdTable
@@ -549,7 +549,7 @@ class Window:
         found = known.of(self._index)
         if within not in found.dms:
             found.dms[within] = self._index.of_type("dm") & BitMap(within)
-        own = found.dms[within] & self._index.of_key(key("user_id", user))
+        own = found.dms[within] & self._index.of_key(reader(user))
         return self._seq_at(own.max() if own else -1)
 
     def _seq_at(self, position: int) -> int:

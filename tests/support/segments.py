@@ -12,7 +12,7 @@ import pytest
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from livelog.index.query import EVERYTHING
-from livelog.store.reader import indexfile, segments
+from livelog.store.reader import indexfile, segments, segmentwriter
 from livelog.wire.record import Record
 from tests.support import strategies
 from tests.support.disk import Disk
