@@ -297,7 +297,7 @@ async def test_a_token_that_expires_is_warned_of_and_ends_the_connection() -> No
         client = await house.client()
         await client.tell("authenticate", token=token(lasts=60.2))
         assert (await client.event())["action"] == "authenticated"
-        clock.now += 0.5
+        clock.now += 5  # the clock may have been read long before the token was made
         warning = await client.event()
         assert warning["action"] == "token_expiring"
         assert 50 < warning["expires_in_seconds"] < 60

@@ -17,6 +17,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import accumulate, takewhile
 from typing import NamedTuple
 
@@ -281,9 +282,16 @@ class Writer:
                 upkeep()
         except (sqlite3.Error, MemoryError) as error:
             issue = str(error) or type(error).__name__
-            if not self._failure and issue != self._upkeep_failure:  # logged already
+            logged = self._failure or issue == self._upkeep_failure
+            if not logged and not self._was_overwritten():  # which the next commit tells
                 _log.error("the upkeep of the store has failed: %s", issue)
             self._upkeep_failure = issue
+
+    def _was_overwritten(self) -> bool:
+        """Tell whether that is the cause of a failure, as far as can be told."""
+        with suppress(sqlite3.Error, MemoryError):
+            return bool(self._place.overwritten())
+        return False
 
     def _check(self) -> None:
         """Assert that the books agree with the file; to be called while nothing is written."""
