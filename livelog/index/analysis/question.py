@@ -1,4 +1,4 @@
-"""What is asked of a tally, what it looks at, and what it tells another process."""
+"""The question a tally answers, the messages it looks at, and its form between processes."""
 
 from __future__ import annotations
 
