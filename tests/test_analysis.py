@@ -401,6 +401,24 @@ def test_a_value_is_spelled_as_the_newest_message_has_it(tmp_path: Path) -> None
     disk.close()
 
 
+def test_numbers_are_one_value_where_filters_take_them_for_one() -> None:
+    levels = [40, 40.0, 2**53 + 1, 2.0**53, 2**53, 10**22, 1e22, 1e23, int(1e23), 10**23, True, 1]
+    records = recorded([said("u1", "Ann", metadata={"level": level}) for level in levels])
+    window = window_of(records)
+    found = of_window(window, EVERYTHING, Question("metadata.level", limit=50))
+    numbers = dict(found.groups)
+    assert numbers.pop("true") == 1
+    for level in levels[:10]:
+        where = {"field": "metadata.level", "gte": level, "lte": level}
+        query = compile_query(principal("u1"), Filters(where=where), now=NOW)
+        [(value, count)] = of_window(window, query, Question("metadata.level")).groups
+        assert numbers[value] == count
+    assert numbers == {
+        "40": 2, "9007199254740993": 1, "9007199254740992": 2, "1e22": 2, "1e23": 2,
+        "100000000000000000000000": 1, "1": 1,
+    }  # fmt: skip
+
+
 def test_without_the_store_the_newest_are_counted(tmp_path: Path) -> None:
     disk = Disk(tmp_path / "live.db")
     records = recorded([said("u1", "Ann")] * 10)

@@ -85,10 +85,11 @@ def test_hours_go_on_where_the_clock_is_put_back() -> None:
 
 
 PATHS = ["../../etc/passwd", "/etc/localtime", "Europe/../UTC", "Europe/Berlin\0", "Europe"]
+LOCAL = ["localtime", "posixrules", "posix/UTC", "right/UTC"]  # files beside those of IANA's zones
 OTHERS = ["Nowhere/Town", "leapseconds", "zone.tab", "__proto__", "", " UTC", "a" * 64]
 
 
-@pytest.mark.parametrize("name", [*PATHS, *OTHERS])
+@pytest.mark.parametrize("name", [*PATHS, *LOCAL, *OTHERS])
 def test_an_unknown_zone_is_refused(name: str) -> None:
     with pytest.raises(RefusedError, match="unknown time zone") as refused:
         zone_named(name)

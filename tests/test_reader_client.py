@@ -366,3 +366,13 @@ async def test_a_signal_as_soon_as_the_process_is_there_does_not_end_it(
         http = await settled(house)
         assert (await page(http, limit=10, offset=100))["messages"] == messages[190:200][::-1]
         assert process_of(house)._failed == 0
+
+
+@on_uvloop
+async def test_the_process_is_asked_for_numbers_beyond_64_bits(tmp_path: Path) -> None:
+    async with keeping(tmp_path) as house:
+        await post(await house.http(), range(200))
+        http = await settled(house)
+        for number in ("1e30", "-1e30", "1" + 300 * "0"):
+            found = await page(http, limit=1, where=f"-metadata.level:>{number}")
+            assert found["total_count"] == 200

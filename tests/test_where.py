@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from livelog import wire
 from livelog.errors import PROTOCOL_ERROR, RefusedError
+from livelog.index.analysis.values import field_named
 from livelog.index.text import MAX_WORD, MAX_WORDS
 from livelog.index.where import leaves
 from livelog.index.where.bounds import MAX_DEPTH, MAX_EXPANDING, MAX_LEAVES, MAX_LENGTH
@@ -242,11 +243,24 @@ def test_reading_stops_at_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
         ("participant.user_id", "participants.user_id"),
         ("channel.x", None),
         ("dta.x", None),
+        ("metadata..x", None),  # the name is right, what follows is not
         ("x" * 1000, None),
     ],
 )
 def test_suggestions(name: str, known: str | None) -> None:
     assert suggestion(name) == known
+
+
+@pytest.mark.parametrize("rest", ["", ".x", "my level", "*", "x.." * 80])
+def test_a_name_that_is_no_path_is_told_how_to_quote(rest: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        from_json({"field": f"metadata.{rest}", "eq": 1}, NOW)
+    issue = refused.value.issue
+    assert 'metadata."my level"' in issue
+    assert "did you mean" not in issue
+    assert len(issue) < 200
+    with pytest.raises(RefusedError, match="quote"):
+        field_named(f"metadata.{rest}", "group_by")
 
 
 @given(st.sampled_from(NAMES), st.integers(0, 20), st.sampled_from("abcz_"))

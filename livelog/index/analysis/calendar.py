@@ -26,7 +26,7 @@ _FIRST = (datetime(2, 1, 1) - _PLAIN_EPOCH) // timedelta(microseconds=1)
 _LAST = (datetime(9998, 12, 31) - _PLAIN_EPOCH) // timedelta(microseconds=1)
 """Moments that have a local time in every zone; before and after the offset is that of these."""
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}")
+_NAME = re.compile(r"(?!posix|right/|localtime)[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}")
 _EXAMPLES = "an IANA name such as UTC, Europe/Berlin or America/New_York"
 
 COARSER = (

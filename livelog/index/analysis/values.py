@@ -15,8 +15,16 @@ from pyroaring import BitMap
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.folding import normalized
 from livelog.index.plan import Read, Source, Steps
-from livelog.index.terms import message_in
-from livelog.index.where.fields import NAMES, ROOTS, compared_as_id, reader, resolve, suggestion
+from livelog.index.terms import as_float, message_in
+from livelog.index.where.fields import (
+    NAMES,
+    ROOTS,
+    compared_as_id,
+    is_path,
+    reader,
+    resolve,
+    suggestion,
+)
 from livelog.index.where.values import number_text
 from livelog.wire.commands import KEY_FILTERS
 from livelog.wire.messages import AnyMessage
@@ -51,8 +59,11 @@ def field_named(name: str, parameter: str) -> str:
         issue = f"is an object; name what is in it, as in {field}.NAME"
         raise RefusedError(PROTOCOL_ERROR, parameter, issue, allowed=allowed)
     if field is None:
-        near = suggestion(name)
-        issue = "unknown field" + (f"; did you mean {near}?" if near else "")
+        near, issue = suggestion(name), "unknown field"
+        if near:
+            issue += f"; did you mean {near}?"
+        elif is_path(name):
+            issue += '; quote what is no name in it, as in metadata."my level"'
         raise RefusedError(PROTOCOL_ERROR, parameter, issue, allowed=allowed)
     if field in _UNIQUE:
         issue = "differs from message to message, so its values are not counted"
@@ -90,9 +101,19 @@ class Values:
     def _compared(self, value: Any) -> str:
         if isinstance(value, str):
             return self._text(value)
-        if isinstance(value, float) and abs(value) < _WHOLE and value.is_integer():
-            value = int(value)  # 40.0 is 40
-        return str(value) if type(value) is int else number_text(value)
+        if type(value) is int and abs(value) < _WHOLE:
+            return str(value)
+        return number_text(_in_one_form(value))
+
+
+def _in_one_form(value: float) -> float:
+    """Return 40 for 40.0 and 1e22 for 10**22, each of which filters take for the other."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, float):
+        return int(value) if abs(value) < _WHOLE and value.is_integer() else value
+    nearest = as_float(value)
+    return nearest if nearest == value else value
 
 
 class Reading:

@@ -97,8 +97,14 @@ def suggestion(name: str) -> str | None:
     Of a path, the first part is looked at. It comes from the schema, never from messages.
     """
     root, dot, rest = name.partition(".")
-    near = _near(root.lower(), _PATHS_TO if dot else _SUGGESTED)
+    near = None if is_path(name) else _near(root.lower(), _PATHS_TO if dot else _SUGGESTED)
     return near + dot + rest if near else None
+
+
+def is_path(name: str) -> bool:
+    """Tell whether a name begins as a path does; if it is unknown, something behind is wrong."""
+    root, dot, _ = name.partition(".")
+    return bool(dot) and root.lower() in ROOTS
 
 
 def _near(name: str, known: Iterable[_Suggested]) -> str | None:

@@ -23,7 +23,7 @@ from livelog.index.where.expression import (
     Range,
     Word,
 )
-from livelog.index.where.fields import NAMES, compared_as_id, resolve, suggestion
+from livelog.index.where.fields import NAMES, compared_as_id, is_path, resolve, suggestion
 from livelog.index.where.values import (
     ONE_BOUND,
     Number,
@@ -37,6 +37,8 @@ from livelog.index.where.values import (
 
 LITERALS = ("true", "false")
 _TIME = "timestamp"
+_SHOWN = 64
+"""Characters of an unknown name that its refusal repeats."""
 _FIRST, _LAST = ("gte", "lt"), ("gt", "lte")
 """Comparisons with the first and with the last moment of a day."""
 
@@ -84,9 +86,15 @@ def named(name: str) -> str:
 def unknown(name: str) -> RefusedError:
     """Return the refusal of a name, with a suggestion."""
     near = suggestion(name)
-    hint = f"did you mean '{near}'?" if near else f"is it metadata.{name}? Text is to be quoted"
+    hint = f"did you mean '{near:.{_SHOWN}}'?" if near else _hint(name)
     allowed = [*NAMES, "metadata.…", "data.…", "event_data.…", "participants.…"]
-    return refused(f"unknown field '{name}'; {hint}", allowed)
+    return refused(f"unknown field '{name:.{_SHOWN}}'; {hint}", allowed)
+
+
+def _hint(name: str) -> str:
+    if is_path(name):
+        return 'quote what is no name in it, as in metadata."my level"'
+    return f"is it metadata.{name:.{_SHOWN}}? Text is to be quoted"
 
 
 def equals_bare(field: str, text: str, now: float) -> Expression:

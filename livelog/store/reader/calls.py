@@ -1,6 +1,7 @@
 """Messages between the server and its reading process, and their form on the wire.
 
-MessagePack behind a length of four bytes. The server sends an `Opening`, then calls (`Ask`), each
+A length of four bytes, and JSON to the process, since a bound of an expression may be an integer of
+more than 64 bits, MessagePack from it. The server sends an `Opening`, then calls (`Ask`), each
 with a number, calls that nobody waits for any more (`Drop`), and `Beat`s, to which the process
 answers at once as long as it lives. An answer is the number of its call and a byte that tells
 whether the result follows (`OK`), a `Fault`, or a part of a long result (`PART`), of which the rest
@@ -131,9 +132,13 @@ class Fault(Struct, frozen=True, array_like=True):
     """Share of the messages that can be searched, where that is the reason."""
 
 
+call_encoder = msgspec.json.Encoder()
+"""Encoder of what the server sends."""
+opening_decoder = msgspec.json.Decoder(Opening)
+message_decoder = msgspec.json.Decoder(Ask | Drop | Beat)
+
 encoder = msgspec.msgpack.Encoder()
-opening_decoder = msgspec.msgpack.Decoder(Opening)
-message_decoder = msgspec.msgpack.Decoder(Ask | Drop | Beat)
+"""Encoder of what the process sends."""
 fault_decoder = msgspec.msgpack.Decoder(Fault)
 progress_decoder = msgspec.msgpack.Decoder(Progress)
 

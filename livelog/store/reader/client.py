@@ -43,7 +43,7 @@ from livelog.store.reader.calls import (
     Drop,
     Opening,
     Progress,
-    encoder,
+    call_encoder,
     fault_decoder,
     framed,
     progress_decoder,
@@ -121,7 +121,7 @@ class _Pending:
     __slots__ = ("answer", "ask", "keys", "optional", "parts", "shape", "tries")
 
     def __init__(self, ask: Ask, shape: Any, *, optional: bool) -> None:
-        self.ask = framed(encoder.encode(ask))
+        self.ask = framed(call_encoder.encode(ask))
         self.shape = shape
         self.optional = optional
         self.parts: list[bytes] = []
@@ -236,7 +236,7 @@ class ReaderClient:
                 del self._counts[key]
         unanswered = not pending.answer.done() or pending.answer.cancelled()
         if unanswered and self._writer is not None:
-            self._writer.write(framed(encoder.encode(Drop(number))))
+            self._writer.write(framed(call_encoder.encode(Drop(number))))
 
     async def close(self) -> None:
         """End the process; calls under way have a few seconds to be answered."""
@@ -293,7 +293,7 @@ class ReaderClient:
         reader, self._writer = await self._started()
         self._beats = 0
         opening = msgspec.structs.replace(self._opening, rest=_INDEX_RESTS[self._index_failures])
-        self._writer.write(framed(encoder.encode(opening)))
+        self._writer.write(framed(call_encoder.encode(opening)))
         for pending in self._pending.values():
             pending.parts.clear()  # of a process that has ended
             self._writer.write(pending.ask)
@@ -359,7 +359,7 @@ class ReaderClient:
 
     async def _beat(self, writer: asyncio.StreamWriter) -> None:
         """Ask for signs of life; kill a process that gives none."""
-        beat = framed(encoder.encode(Beat()))
+        beat = framed(call_encoder.encode(Beat()))
         while True:
             if _unsent(writer) < _UNSENT_BYTES:
                 writer.write(beat)
