@@ -38,7 +38,7 @@ async def summed(items: AsyncIterator[Counts | Gap], upto: int) -> Json:
 async def test_counts_come_as_they_are_made() -> None:
     async with serving() as house, connect(house.server.url) as log:
         filters = {"where": "NOT dragon"}
-        async with log.watch("channel", interval=1, filters=filters) as counts:
+        async with log.watch("channel", interval_seconds=1, filters=filters) as counts:
             for channel, content in [("a", "x"), ("a", "dragon"), ("b", "x"), ("a", "x")]:
                 last = house.publish(content, metadata={"channel": channel})[-1]
             assert await summed(aiter(counts), last) == {"a": 2, "b": 1}
@@ -85,8 +85,8 @@ async def test_after_a_reconnect_it_watches_again_and_tells_the_gap() -> None:
 async def test_what_the_server_refuses_is_raised() -> None:
     async with serving() as house, connect(house.server.url) as log:
         wrong: list[tuple[Json, str]] = [
-            ({"interval": 0}, "interval_seconds"),
-            ({"interval": float("nan")}, "interval_seconds"),
+            ({"interval_seconds": 0}, "interval_seconds"),
+            ({"interval_seconds": float("nan")}, "interval_seconds"),
             ({"group_by": "chanel"}, "group_by"),
             ({"filters": {"where": "("}}, "filters.where"),
         ]
@@ -102,7 +102,7 @@ async def test_what_the_server_refuses_is_raised() -> None:
 @on_uvloop
 async def test_the_seventeenth_is_refused_and_the_others_go_on() -> None:
     async with serving(limits=False) as house, connect(house.server.url) as log:
-        watches = [log.watch(interval=3600) for _ in range(16)]
+        watches = [log.watch(interval_seconds=3600) for _ in range(16)]
         for each in watches:
             await each.__aenter__()
         with pytest.raises(RefusedError) as refused:
@@ -178,8 +178,8 @@ async def test_in_process_wrong_arguments_are_refused_at_once() -> None:
     async with serving() as house:
         wrong: list[Json] = [
             {"group_by": "content"},
-            {"interval": 0.5},
-            {"interval": float("nan")},
+            {"interval_seconds": 0.5},
+            {"interval_seconds": float("nan")},
             {"filters": {"date_from": "x"}},
         ]
         for arguments in wrong:

@@ -42,8 +42,8 @@ async def upto(follower: Follower, name: str, seq: int) -> Json:
 async def test_it_counts_until_it_is_stopped(node_modules: Path) -> None:
     async with serving() as house, following(house.server.url, node_modules) as follower:
         assert await follower.call("watch", name="types") is None
-        wanted: dict[str, Any] = {"groupBy": "user_id", "filters": {"where": "-dragon"}}
-        assert await follower.call("watch", name="users", intervalSeconds=1, **wanted) is None
+        wanted: dict[str, Any] = {"group_by": "user_id", "filters": {"where": "-dragon"}}
+        assert await follower.call("watch", name="users", interval_seconds=1, **wanted) is None
         house.publish("x", "dragon", user_id="__proto__")
         last = house.publish("x", user_id="constructor")[-1]
         assert await upto(follower, "types", last) == {"user": 3}
@@ -60,9 +60,9 @@ async def test_it_counts_until_it_is_stopped(node_modules: Path) -> None:
 async def test_a_refusal_carries_the_server_s_words(node_modules: Path) -> None:
     async with serving() as house, following(house.server.url, node_modules) as follower:
         wrong: list[tuple[Json, str]] = [
-            ({"groupBy": "chanel"}, "group_by"),
-            ({"intervalSeconds": 0}, "interval_seconds"),
-            ({"intervalSeconds": 0.5}, "interval_seconds"),
+            ({"group_by": "chanel"}, "group_by"),
+            ({"interval_seconds": 0}, "interval_seconds"),
+            ({"interval_seconds": 0.5}, "interval_seconds"),
             ({"filters": {"colour": "red"}}, "filters.colour"),
         ]
         for number, (fields, field) in enumerate(wrong):

@@ -149,7 +149,11 @@ class Client:
         return Subscription(names, plain, since, self._place, self._dismiss)
 
     def watch(
-        self, group_by: str = "type", *, interval: int = 1, filters: FilterArgument = None
+        self,
+        group_by: str = "type",
+        *,
+        interval_seconds: int = 1,
+        filters: FilterArgument = None,
     ) -> LiveCounts:
         """Return live counts of messages by the values of a field, instead of the messages.
 
@@ -164,9 +168,9 @@ class Client:
         self._check_running()
         plain = commands.plain(filters)
         id = f"w{next(self._watch_ids)}"
-        commands.encoded(commands.watch(id, group_by, interval, plain))  # refused here
+        commands.encoded(commands.watch(id, group_by, interval_seconds, plain))  # refused here
         start, stop = self._begin_watch, self._shared.unwatch
-        return LiveCounts(id, group_by, interval, plain, start, stop)
+        return LiveCounts(id, group_by, interval_seconds, plain, start, stop)
 
     def _begin_watch(self, counts: LiveCounts) -> None:
         self._check_running()

@@ -21,7 +21,7 @@ QUEUE = 100
 class LiveCounts(Stream[Counts | Gap]):
     """Counts as they come, made by `watch` of a client or a server.
 
-        async for item in log.watch("channel", interval=1):
+        async for item in log.watch("channel", interval_seconds=1):
             print("some are not counted" if isinstance(item, Gap) else item.counts)
 
     Used as a context manager it is in force from the first line of the block on, and ends with the

@@ -234,7 +234,7 @@ class InProcess:
         self,
         group_by: str = "type",
         *,
-        interval: int = 1,
+        interval_seconds: int = 1,
         filters: FilterArgument = None,
         as_user: str | None = None,
     ) -> LiveCounts:
@@ -249,7 +249,7 @@ class InProcess:
         """
         context = self._running()
         plain, principal = commands.plain(filters), _principal(as_user)
-        command = _checked(Watch, commands.watch("", group_by, interval, plain))
+        command = _checked(Watch, commands.watch("", group_by, interval_seconds, plain))
         now = context.clock()
 
         def start(counts: LiveCounts) -> None:
@@ -259,7 +259,7 @@ class InProcess:
             counts.confirm(context.log.head)
             self._counters[counts] = party
 
-        found = LiveCounts("", group_by, interval, plain, start, self._stop_counting)
+        found = LiveCounts("", group_by, interval_seconds, plain, start, self._stop_counting)
         queries.watcher(Counter(found), command, now).compile(principal)  # refused here
         return found
 

@@ -117,9 +117,9 @@ export interface Wanted<Type extends MessageType> {
 /** Messages to count. */
 export interface Watched {
   /** The field whose values are counted: `type` when left out. */
-  groupBy?: string;
+  group_by?: string;
   /** 1 to 3600; 1 when left out. */
-  intervalSeconds?: number;
+  interval_seconds?: number;
   filters?: Filters;
 }
 

@@ -95,9 +95,9 @@ export class LiveLog {
 
   /** Follow the numbers of messages instead: `onCounts` gets a `counts` event in each interval,
    * `onGap` what was not counted while the connection was lost. */
-  watch({ groupBy, intervalSeconds, filters } = {}, onCounts, onGap) {
+  watch({ group_by, interval_seconds, filters } = {}, onCounts, onGap) {
     if (this.state.name === "stopped") throw this.#stoppedError();
-    return this.#watches.add({ groupBy, intervalSeconds, filters }, onCounts, onGap);
+    return this.#watches.add({ group_by, interval_seconds, filters }, onCounts, onGap);
   }
 
   /** Fetch a page of the past, newest first: `limit`, `filters`, and `offset` or one of `before`,

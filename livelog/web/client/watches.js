@@ -39,7 +39,7 @@ export class Watches {
   }
 
   /** Watch; return the watch's `ready` and a function that ends it. */
-  add({ groupBy: group_by, intervalSeconds: interval_seconds, filters }, onCounts, onGap) {
+  add({ group_by, interval_seconds, filters }, onCounts, onGap) {
     this.#count += 1;
     const id = `w${this.#count}`;
     const text = encode({ action: "watch", id, group_by, interval_seconds, filters });
