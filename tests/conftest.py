@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from livelog.store.reader import client
 from tests.support.follower import find_node_modules, npm_install
 from tests.support.keeping import each_kind as each_kind
 from tests.support.keeping import no_idle_look as no_idle_look
@@ -25,6 +26,9 @@ settings.load_profile("livelog")
 # A shell starts a command in the background with SIGINT ignored, and its children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A machine under load may not run a process for seconds. Tests of that set these themselves.
+client._SILENT_BEATS, client._SILENT_AT_START_BEATS = 20, 60
 
 # For the servers that tests start as processes; a test of the store names its own file.
 os.environ["LIVELOG_STORE"] = "memory"

@@ -30,6 +30,7 @@ OLD = "/api/history?limit=10&offset=100"
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time runs faster: ten beats in a second."""
     monkeypatch.setattr(client, "_BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(client, "_SILENT_BEATS", 3)
     monkeypatch.setattr(client, "_SILENT_AT_START_BEATS", 50)
     monkeypatch.setattr(client, "_STARTING_BEATS", 200)
     monkeypatch.setattr(catchup, "RETRIES", (0.05, 0.1))
@@ -228,7 +229,7 @@ async def test_a_process_that_cannot_work_leaves_what_is_in_the_window(
 FAILING_INDEX = """
 import sqlite3, sys
 from pathlib import Path
-from livelog.store.reader import __main__, segment, segments
+from livelog.store.reader import __main__, segments, segmentwriter
 
 def write(*_):
     raise sqlite3.DatabaseError("database disk image is malformed")
@@ -237,7 +238,7 @@ path = sys.argv[-1]
 with open(f"{path}-starts", "a") as starts:
     starts.write("start ")
 segments.SEALED_AT = 100
-segment.write = write
+segmentwriter.write = write
 sys.exit(__main__.main(path))
 """
 """The reading process on a disk that damages each index when it is written."""

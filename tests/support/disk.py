@@ -22,7 +22,7 @@ from livelog.store.writer import Writer
 from livelog.wire.record import Record
 from livelog.wire.seqclock import SeqClock
 
-PATIENCE = 20.0
+PATIENCE = 40.0
 KEY = bytes(range(32))
 """Key of the stores that tests encrypt."""
 

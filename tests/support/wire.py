@@ -29,7 +29,7 @@ from livelog.net.context import Context
 from livelog.net.feed import Feed
 from tests.support.inside import Inside
 
-PATIENCE = 20.0
+PATIENCE = 40.0
 """Seconds after which something that was expected is held to be missing."""
 
 Json = dict[str, Any]
