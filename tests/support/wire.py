@@ -329,8 +329,14 @@ class Client(Wire):
         return taken
 
     async def event(self) -> Json:
-        """The next frame, which must be text and hold an object: an event or a message."""
+        """The next frame, which must be text and hold an object: an event or a message.
+
+        Pings are answered: a test may take longer than their interval on a slow machine.
+        """
         opcode, payload, fin = await self.frame()
+        while opcode == PING:
+            await self.send(frame(payload, PONG))
+            opcode, payload, fin = await self.frame()
         assert (opcode, fin) == (TEXT, True), (opcode, payload)
         value: Json = json.loads(payload)
         return value
