@@ -7,7 +7,6 @@ import json
 import os
 import random
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from livelog.net.http.state import State
 from livelog.net.websocket.connection import Connection
 from livelog.wire.messages import UserMessage
 from tests.support.inside import Inside
+from tests.support.ports import free_port
 from tests.support.process import port_of
 from tests.support.tls import TlsHttp, make_certificate, secured, trusting
 from tests.support.wire import (
@@ -199,12 +199,6 @@ async def test_who_publishes_to_a_server_that_has_ended_is_told(tmp_path: Path) 
         await house.server.close()
         with pytest.raises(NotRunningError, match="closed"):
             await house.server.publish(user("too late"))
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @on_uvloop

@@ -22,7 +22,8 @@ from livelog.engine.nats import jetstream, settings
 from livelog.engine.nats.engine import StreamEngine
 from livelog.engine.nats.jetstream import JetStream
 from livelog.errors import ConfigError, RefusedError
-from tests.support.brokers import brokers, free_ports, fresh_url, lasting
+from tests.support.brokers import brokers, fresh_url, lasting
+from tests.support.ports import free_port
 from tests.support.wire import Json, on_uvloop, serving, soon, user
 
 ALONE = "there is a single broker"
@@ -202,8 +203,7 @@ async def test_messages_that_the_broker_would_not_take_are_refused_at_the_start(
 @on_uvloop
 async def test_a_broker_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jetstream, "START_SECONDS", 1.0)
-    [port] = free_ports(1)
-    assert "Connection refused" in await refusal(f"nats://127.0.0.1:{port}/prod")
+    assert "Connection refused" in await refusal(f"nats://127.0.0.1:{free_port()}/prod")
 
 
 USERS = """

@@ -20,6 +20,7 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.smuggling import FAILED_UPGRADE, SMUGGLED, TOLERATED
 from tests.support.tls import Files, TlsClient, TlsHttp, make_certificate, secured, trusting
 from tests.support.wire import (
@@ -65,12 +66,6 @@ http {{
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return make_certificate(tmp_path_factory.mktemp("tls"))
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind((HERE, 0))
-        return int(sock.getsockname()[1])
 
 
 class Front:

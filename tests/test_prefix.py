@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.browser import Host, Viewer, chromium, hosting
+from tests.support.ports import free_port
 from tests.support.wire import PATIENCE
-from tests.test_nginx import HERE, NGINX, free_port
+from tests.test_nginx import HERE, NGINX
 
 pytestmark = [
     pytest.mark.browser,

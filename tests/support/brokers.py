@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_ports
 from tests.support.wire import PATIENCE
 
 _CONFIGURATION = """
@@ -49,15 +50,6 @@ def _binary() -> str:
     return found if version and (int(version[1]), int(version[2])) >= (2, 12) else ""
 
 
-def free_ports(number: int) -> list[int]:
-    """Ports that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
 class Brokers:
     """The servers, and what a test does to them."""
 
@@ -80,9 +72,11 @@ class Brokers:
                 sync=sync,
             )
             (folder / f"n{number}.conf").write_text(text)
-            self.start(number)
-        for number in range(size):
-            self._wait(number)
+        try:
+            self.restart(*range(size))
+        except BaseException:
+            self.close()
+            raise
 
     def url(self, name: str = "test", first: int = 0) -> str:
         """The address of a log, with the broker `first` before the others."""
@@ -102,7 +96,7 @@ class Brokers:
             self._processes[number].wait()
 
     def restart(self, *numbers: int) -> None:
-        """Start brokers that were killed, and wait until they listen."""
+        """Start brokers that do not run, and wait until they listen."""
         for number in numbers:
             self.start(number)
         for number in numbers:
@@ -125,8 +119,16 @@ class Brokers:
                 socket.create_connection((host, int(port)), timeout=1).close()
                 return
             except OSError:
-                assert time.monotonic() < deadline, f"broker {number} does not listen"
+                self._check(number, deadline)
                 time.sleep(0.02)
+
+    def _check(self, number: int, deadline: float) -> None:
+        """Raise an error with the end of its log if a broker has ended, or takes too long."""
+        ended = self._processes[number].poll()
+        if ended is not None or time.monotonic() > deadline:
+            log = (self._folder / f"n{number}.log").read_text(errors="replace")[-2000:]
+            state = "does not listen" if ended is None else f"has ended with {ended}"
+            raise AssertionError(f"broker {number} {state}:\n{log}")
 
 
 @contextmanager
