@@ -39,6 +39,7 @@ from livelog.net.context import Context
 from livelog.net.drain import drain
 from livelog.net.hosts import hosts_of
 from livelog.net.http.connection import HttpConnection
+from livelog.net.http.internal import listen_internally
 from livelog.net.inprocess import NOT_RUNNING, InProcess
 from livelog.net.limiter import Limiter
 from livelog.net.listeners import ALL_IPV4, ALL_IPV6, Endpoint, Listener, listen, resolve
@@ -164,6 +165,9 @@ class Server(InProcess):
             self._engine.start(self._log)
             parts.push_async_callback(self._engine.close)
             await self._engine.ready()
+            watched = await listen_internally(self._context)
+            if watched is not None:
+                parts.callback(watched.close)
             self._listener = await self._listen()
             self._parts = parts.pop_all()
         self._port = self._listener.port
@@ -379,8 +383,10 @@ class Server(InProcess):
     def _turn_wheel(self) -> None:
         """Advance the timers of all connections, and come again."""
         context = self._context
-        self._turning = context.loop.call_later(context.timers.tick, self._turn_wheel)
         now = context.loop.time()
+        if self._turning is not None:
+            context.loop_lag.add(max(0.0, now - self._turning.when()))
+        self._turning = context.loop.call_later(context.timers.tick, self._turn_wheel)
         for peer in context.timers.expired(now):
             peer.on_deadline(now)
         context.limiter.sweep()

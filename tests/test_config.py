@@ -23,6 +23,7 @@ PROOFS = {
     "api_keys",
 }
 """Settings that turn authentication on, or are part of it."""
+LISTENING = ("host", "metrics_host")
 SECRETS = {"jwt_secret", "introspection_client_secret"}
 
 
@@ -199,7 +200,8 @@ def test_a_config_made_by_a_program_is_checked_too() -> None:
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name not in PROOFS])
 def test_every_setting_can_be_made_in_every_way(name: str, tmp_path: Path) -> None:
-    default = "127.0.0.1" if name == "host" else "" if OPTIONS[name].read else value(Config(), name)
+    plain = "" if OPTIONS[name].read else value(Config(), name)
+    default = "127.0.0.1" if name in LISTENING else plain
     written = str(default).lower() if isinstance(default, bool) else str(default)
     file = tmp_path / "live.toml"
     file.write_text(f"{name} = {repr(default) if isinstance(default, str) else written}")
@@ -209,7 +211,7 @@ def test_every_setting_can_be_made_in_every_way(name: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_no_setting_takes_just_anything(name: str) -> None:
-    listed = [] if name in ("host", "allowed_hosts") else [["a", "list"]]
+    listed = [] if name in (*LISTENING, "allowed_hosts") else [["a", "list"]]
     wrongs: list[object] = [*listed, ["a", 1], None, {}]
     for wrong in wrongs:
         with pytest.raises(ConfigError, match=flag(name)):

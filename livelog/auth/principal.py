@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from livelog.errors import POLICY_VIOLATION, RefusedError
 from livelog.wire.messages import TYPES, AnyMessage, MessageType
 
-READ, PUBLISH, ANYONE, ADMIN = "read", "publish", "publish:any", "admin"
+READ, PUBLISH, ANYONE = "read", "publish", "publish:any"
+METRICS, ADMIN = "metrics", "admin"
 SCOPES: tuple[str, ...] = (
     *(READ, *(f"{READ}:{name}" for name in TYPES)),
     *(PUBLISH, *(f"{PUBLISH}:{name}" for name in TYPES)),
     ANYONE,
+    METRICS,
     ADMIN,
 )
-"""`read` and `publish`, also for one type only; `publish:any` allows any author; `admin` is all of
-them."""
+"""`read` and `publish`, also for one type only; `publish:any` allows any author, `metrics` to read
+those of the server; `admin` is all of them."""
 
 AUTHORS: dict[str, str] = {"user": "user_id", "dm": "from_user_id"}
 """Type of message → field of its author. Messages of the other types come from the game, not from a

@@ -71,6 +71,11 @@ class Account:
         if self._take_off(holder):
             self._changed()
 
+    @property
+    def holders(self) -> int:
+        """The number of those that have some."""
+        return len(self._held)
+
     def size_of(self, holder: object) -> int:
         """Return the bytes that `holder` has."""
         return self._held[id(holder)][2] if id(holder) in self._held else 0

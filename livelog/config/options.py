@@ -85,6 +85,25 @@ class Net(Struct, frozen=True, kw_only=True):
             read=allowed_hosts,
         ),
     ] = frozenset()
+    metrics_hosts: Annotated[
+        tuple[str, ...],
+        option(
+            "Comma-separated addresses of --metrics-port.",
+            "ADDRESSES",
+            name="metrics_host",
+            read=addresses,
+        ),
+    ] = ("127.0.0.1",)
+    metrics_port: Annotated[
+        int,
+        option(
+            "TCP port of a second listener, with /metrics and /healthz for clients without a"
+            " credential; 0 stands for none.",
+            "PORT",
+            ge=0,
+            le=65535,
+        ),
+    ] = 0
     max_frame_bytes: Annotated[
         int, option("Largest message a client may send.", "SIZE", size=True, ge=1024, le=16 * 2**20)
     ] = 64 * 2**10

@@ -103,6 +103,11 @@ class Audience:
         shared = zip(self.seqs[start:], self.frames[start:], strict=True)
         return b"".join(frame for _, frame in sorted([*shared, *self.personal.pop(reader)]))
 
+    def lacked_by(self, reader: Reader) -> int:
+        """Return the number of frames that `reader` lacks."""
+        shared = len(self.seqs) - bisect_right(self.seqs, reader.cursor)
+        return shared + len(self.personal.get(reader, ()))
+
     def first_for(self, reader: Reader) -> int | None:
         """Return the seq of the first frame that `reader` lacks; None if it has all."""
         waiting = bisect_right(self.seqs, reader.cursor)

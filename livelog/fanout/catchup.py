@@ -49,8 +49,15 @@ class CatchUp:
         """Callback: the bytes that the next reader may get in a step."""
         self._queue: OrderedDict[Reader, None] = OrderedDict()
         self._fetches: dict[Reader, asyncio.Task[None]] = {}
+        self.written_bytes = 0
+        """Bytes that readers have been sent so far."""
         hub.on_behind = self.add
         self._slots = asyncio.Semaphore(MAX_FETCHES)
+
+    @property
+    def behind(self) -> int:
+        """The number of readers that are behind, and can be written to."""
+        return len(self._queue) + len(self._fetches)
 
     @property
     def idle(self) -> bool:
@@ -171,6 +178,7 @@ class CatchUp:
             parts = [frames.text(encoder.encode(gap)), *parts]
         reader.cursor = chunk.cursor
         data = b"".join([before, *parts])
+        self.written_bytes += len(data)
         if data:
             reader.write(data)
         return len(data)

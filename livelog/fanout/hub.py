@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 
+from livelog.budget.durations import Durations
 from livelog.fanout.audience import Audience, Reader
 from livelog.fanout.routing import Routing, split
 from livelog.index.query import Subscription
@@ -62,6 +63,12 @@ class Hub:
         self._unmatched_bytes = 0
         self._is_matching = False
         """`on_unmatched` has been called, and its `matching` has not ended."""
+        # What has been written so far.
+        self.delivered = 0
+        """Messages that were written, counted for each reader."""
+        self.delivered_bytes = 0
+        self.waits = Durations()
+        """Times that messages have waited; the flusher adds one for each round."""
         # The round under way.
         self._round: deque[Audience] = deque()
         """Audiences with members not yet written to."""
@@ -111,8 +118,10 @@ class Hub:
         """Take a reader out of the live set, after writing the frames that wait for it."""
         audience, upto = reader.audience, self._head_for(reader)
         if audience is not None and self.position(reader) < upto:
+            self.delivered += audience.lacked_by(reader)
             personal = reader in audience.personal
             data = audience.take_for(reader) if personal else audience.after(reader.cursor)
+            self.delivered_bytes += len(data)
             reader.cursor = upto
             reader.write(data)
         self.leave(reader)
@@ -240,6 +249,11 @@ class Hub:
         return behind
 
     @property
+    def audiences(self) -> int:
+        """The number of audiences."""
+        return len(self._audiences)
+
+    @property
     def idle(self) -> bool:
         """True while no frame waits for a live reader."""
         return not self._dirty
@@ -265,18 +279,22 @@ class Hub:
             audience = self._round[0]
             upto = audience.seqs[-1] if audience.seqs else 0
             personal = audience.personal
-            joined: dict[int, bytes] = {}
+            joined: dict[int, tuple[bytes, int]] = {}
             for reader in audience.waiting:
                 cursor = reader.cursor
                 if (cursor < upto or reader in personal) and reader.audience is audience:
                     if reader in personal:
+                        number = audience.lacked_by(reader)
                         data = audience.take_for(reader)
                     elif cursor in joined:
-                        data = joined[cursor]
+                        data, number = joined[cursor]
                     else:
-                        data = joined[cursor] = audience.after(cursor)
+                        data, number = audience.after(cursor), audience.lacked_by(reader)
+                        joined[cursor] = data, number
                     if cursor < upto:
                         reader.cursor = upto
+                    self.delivered += number
+                    self.delivered_bytes += len(data)
                     # After the cursor is set: a full send buffer blocks the reader, which reads it.
                     reader.write(data)
                     count -= 1

@@ -9,17 +9,20 @@ them all. Before each publication it waits for its owner to have room in the bac
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from time import perf_counter
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET
 
 from livelog.auth.principal import Principal
 from livelog.budget.backlog import Backlog
+from livelog.budget.durations import Durations
 from livelog.budget.memory import Memory
 from livelog.budget.owner import INTERNAL, Owner
-from livelog.engine.base import Done, Engine
+from livelog.engine.base import Done, Engine, Outcome
 from livelog.errors import MESSAGE_TOO_BIG, PROTOCOL_ERROR, RefusedError
 from livelog.index.plan import finish
 from livelog.index.terms import finding_terms
@@ -28,6 +31,9 @@ from livelog.wire.ids import uuid7
 from livelog.wire.messages import AnyMessage, Message, decoder, encoder
 from livelog.wire.record import Draft
 from livelog.wire.timestamps import parse_moment, timestamp
+
+Door = Literal["websocket", "http", "program"]
+"""Where a message came in."""
 
 
 class Ingest:
@@ -49,6 +55,10 @@ class Ingest:
         self._engine = engine
         self._clock = clock
         self._max_bytes = max_bytes
+        self.published: Counter[tuple[str, str]] = Counter()
+        """Door and type → messages that were published so far, whatever became of them."""
+        self.waits = Durations()
+        """Times from a publication to its outcome."""
 
     def admit(self, principal: Principal, message: AnyMessage) -> Draft:
         """Check, stamp and encode one message that `principal` publishes, as `admitting` does."""
@@ -111,14 +121,28 @@ class Ingest:
         """Work until there is room for `draft` of `owner` in the backlog, in steps."""
         return self._backlog.making_room(owner, len(draft.payload))
 
-    def publish(self, drafts: Sequence[Draft], done: Done, owner: Owner = INTERNAL) -> None:
+    def publish(
+        self,
+        drafts: Sequence[Draft],
+        done: Done,
+        owner: Owner = INTERNAL,
+        door: Door = "program",
+    ) -> None:
         """Have `drafts` placed and committed; delivery follows in the next iteration of the loop.
 
         `done` is called once, with one outcome per draft: perhaps before this returns, perhaps much
         later. A message whose id is known is not taken again: its receipt is the first one's.
         """
+        started = perf_counter()
+
+        def answered(outcomes: Sequence[Outcome]) -> None:
+            self.waits.add(perf_counter() - started)
+            done(outcomes)
+
+        for draft in drafts:
+            self.published[door, draft.type] += 1
         self._backlog.add(owner, sum([len(draft.payload) for draft in drafts]))
-        self._engine.submit(drafts, done)
+        self._engine.submit(drafts, answered)
 
 
 def _raise(refused: RefusedError | None) -> None:

@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from livelog.budget.durations import Durations
 from livelog.budget.memory import PAGE_BYTES
 from livelog.budget.owner import Owner
 from livelog.budget.slices import interleaved
@@ -95,6 +97,10 @@ class Log:
         self._window = _reporting(window)
         self.head = store.bounds.last_seq
         """Seq of the newest message."""
+        self.taken: Counter[str] = Counter()
+        """Type → messages taken so far."""
+        self.reads: defaultdict[str, Durations] = defaultdict(Durations)
+        """Kind of query → how long its answers took."""
         self._unpublished: list[Record] = []
         """Records in the window that the subscribers have not been told of."""
         self._broken = ""
@@ -188,6 +194,7 @@ class Log:
             return RefusedError(SERVER_ERROR, "", issue, retry_after=1)
         if records:
             self.head = records[-1].seq
+            self.taken.update([record.type for record in records])
         return None
 
     def _break(self, error: Exception) -> RefusedError | None:

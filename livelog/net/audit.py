@@ -9,7 +9,7 @@ which may hold a token, and never the text of a message.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,14 +45,24 @@ class Audit:
         self._clock = clock
         self._logged: OrderedDict[tuple[str, str], _Logged] = OrderedDict()
         self._lines = TokenBucket(_LINES)
+        self.refusals: Counter[int] = Counter()
+        """Code → requests and commands that were refused with it so far."""
+        self.closes: Counter[int] = Counter()
+        """Code → WebSockets that were closed with it so far."""
         self._dropped = 0  # lines over the rate since the last one that was written
 
     def refused(self, address: str, refused: RefusedError, *, quote: bool = True) -> None:
         """Log a refused request; `quote` its issue only where that does not contain its input."""
         code = refused.code
+        self.refusals[code] += 1
         why = f"{refused.field}: {refused.issue}" if quote else CODES[code].text
         kind = f"{code} {refused.field}" if quote else str(code)
         self.report(kind, address, f"was refused: {code} {why}")
+
+    def closed(self, address: str, code: int, why: str) -> None:
+        """Log that a WebSocket is closed with `code`."""
+        self.closes[code] += 1
+        self.report(f"end {code}", address, f"is disconnected: {code} {why}")
 
     def report(self, kind: str, address: str, what: str) -> None:
         """Log an incident, unless its kind was logged for this address within a minute."""

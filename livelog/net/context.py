@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from livelog.auth.authenticator import Authenticator
+from livelog.budget.durations import Durations
 from livelog.budget.memory import Memory
 from livelog.config import Config
 from livelog.fanout.catchup import CatchUp
@@ -64,6 +65,8 @@ class Context:
     """That of livelog, for `/healthz` and the document of the protocol."""
     auth: Authenticator | None = None
     """Checks credentials; None where everything is public."""
+    loop_lag: Durations = field(default_factory=Durations)
+    """Times by which the loop has run a timer late."""
     timers: TimerWheel[Timed] = field(default_factory=lambda: TimerWheel())
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to stop: no connection is upgraded any more."""

@@ -11,6 +11,7 @@ Never blocked are this machine itself and trusted proxies: all clients behind th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from livelog.auth.principal import NOBODY, Principal
@@ -64,6 +65,10 @@ class Limiter:
         self._clock = clock
         self._audit = audit
         self.connections = Registry()
+        self.hits: Counter[tuple[str, str]] = Counter()
+        """Scope and owner of a quota → how often it was exceeded so far."""
+        self.blocks = 0
+        """How often an address was blocked so far."""
         self._of_connection = (
             Rate(limits.message_limit, window),
             Rate(limits.command_limit, window),
@@ -144,7 +149,7 @@ class Limiter:
         """
         now = self._clock()
         try:
-            warning = own.spend(scope, now) if own is not None else None
+            warning = self._spend_own(scope, own, now) if own is not None else None
             self._spend_shared(scope, address, principal, now)
         except RefusedError as refused:
             if own is not None and not own.refusals.take(now):
@@ -159,10 +164,18 @@ class Limiter:
         for _, quota in self._shared(address, principal):
             quota.messages.charge(now, count)
 
+    def _spend_own(self, scope: Scope, own: ConnectionQuota, now: float) -> RateLimit | None:
+        try:
+            return own.spend(scope, now)
+        except RefusedError:
+            self.hits[scope, "connection"] += 1
+            raise
+
     def _spend_shared(self, scope: Scope, address: str, principal: Principal, now: float) -> None:
         for owner, quota in self._shared(address, principal):
             bucket = quota.messages if scope == "messages" else quota.commands
             if not bucket.take(now):
+                self.hits[scope, owner] += 1
                 limit, window = bucket.rate
                 issue = f"over the limit of {limit} {scope} in {window:g} seconds of this {owner}"
                 raise too_many(scope, issue, bucket.retry_after(now))
@@ -210,6 +223,7 @@ class Limiter:
             seconds = self._limits.block_seconds
             quota.blocked_until = now + seconds
             what = f"is blocked for {seconds:g} seconds, it has failed too often"
+            self.blocks += 1
             self._audit.report("block", address, what)
 
     # Time.

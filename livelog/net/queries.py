@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
 from itertools import chain
+from time import perf_counter
 from typing import Any, TypeVar
 
 import msgspec
@@ -36,6 +37,7 @@ _ANCHORS: tuple[Anchor, ...] = ("before", "after", "around")
 _CELL_BYTES = 24
 """Bytes of a count in an analysis, besides the value."""
 
+Found = TypeVar("Found")
 Asked = TypeVar("Asked", GetHistory, Search, Analyze)
 
 Reading = History | SearchResults | Analysis
@@ -94,7 +96,7 @@ async def history(
     Raises `RefusedError` for an invalid query or place, or a type that it may not read.
     """
     query = compile_query(principal, command.filters, now=now)
-    page = await log.read(query, _span(command, max_bytes), owner)
+    page = await _timed(log, "history", log.read(query, _span(command, max_bytes), owner))
     return History(
         messages=[Raw(payload) for payload in page.payloads],
         total_count=page.total,
@@ -126,7 +128,7 @@ async def search(
         raise RefusedError(PROTOCOL_ERROR, "query", issue)
     query = compile_query(principal, command.filters, command.query, now=now)
     span = Span(command.limit, command.offset, max_bytes=max_bytes)
-    page = await log.read(query, span, owner)
+    page = await _timed(log, "search", log.read(query, span, owner))
     return SearchResults(
         query=command.query,
         results=[Raw(payload) for payload in page.payloads],
@@ -157,8 +159,16 @@ async def analyze(
     """
     question = _question(command)
     query = compile_query(principal, command.filters, now=now)
-    found = await log.analyze(query, question, owner, max_bytes)
+    found = await _timed(log, "analyze", log.analyze(query, question, owner, max_bytes))
     return await interleaved(_analysis(question, query, found))
+
+
+async def _timed(log: Log, kind: str, reading: Awaitable[Found]) -> Found:
+    started = perf_counter()
+    try:
+        return await reading
+    finally:
+        log.reads[kind].add(perf_counter() - started)
 
 
 def _question(command: Analyze) -> Question:

@@ -25,7 +25,7 @@ from livelog.net.context import Context
 from livelog.net.http import upgrade
 from livelog.net.http.admission import admit
 from livelog.net.http.errors import HttpRefusedError, is_malformed
-from livelog.net.http.handlers import answer
+from livelog.net.http.handlers import ROUTES, answer
 from livelog.net.http.message import CONTINUE, Request, Response, error_response
 from livelog.net.http.parser import (
     ContinueExpected,
@@ -66,6 +66,8 @@ class Pending(NamedTuple):
 
 class HttpConnection(asyncio.Protocol):
     """A connection that has not become a WebSocket (yet)."""
+
+    routes = ROUTES
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -328,7 +330,7 @@ class HttpConnection(asyncio.Protocol):
 
     async def _answer(self, request: Request) -> Response:
         try:
-            return await answer(self.context, request)
+            return await answer(self.context, request, self.routes)
         except RefusedError as refused:
             self.context.audit.refused(request.address, refused, quote=False)
             self.context.limiter.refused(request.address, refused)

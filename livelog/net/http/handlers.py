@@ -18,19 +18,21 @@ from typing import Any, NamedTuple
 import msgspec
 
 from livelog.auth.credentials import NOTHING
-from livelog.auth.principal import ADMIN, ANYBODY, Principal
+from livelog.auth.principal import ADMIN, ANYBODY, METRICS, Principal
 from livelog.budget.memory import BODY_COPIES
 from livelog.budget.owner import Owner
 from livelog.budget.slices import Pace, interleaved
 from livelog.engine.base import Outcome
-from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
+from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.log.ingest import decode
 from livelog.net import queries
+from livelog.net.addresses import is_loopback
 from livelog.net.context import Context
 from livelog.net.http.assets import ASSETS, HEADERS
 from livelog.net.http.body import Place, messages, unpack
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request, Response
+from livelog.net.metrics import render
 from livelog.wire import WEBSOCKET_PATH, asyncapi
 from livelog.wire.commands import Analyze, GetHistory, Search
 from livelog.wire.events import Event, encoder
@@ -43,11 +45,11 @@ _BATCH_BYTES = 64 * 2**10
 """Bytes of messages that are published at once, about; then the backlog is looked at again."""
 
 
-async def answer(context: Context, request: Request) -> Response:
+async def answer(context: Context, request: Request, routes: Routes) -> Response:
     """Find the handler and call it. Raises `RefusedError`."""
-    methods = ROUTES.get(request.path)
+    methods = routes.get(request.path)
     if methods is None:
-        named = [path for path in ROUTES if path == "/" or path not in ASSETS]
+        named = [path for path in routes if path == "/" or path not in ASSETS]
         issue = f"nothing here; there is {', '.join(named)}"
         raise HttpRefusedError(404, "path", issue)
     wanted = request.header("access-control-request-method")
@@ -114,6 +116,41 @@ async def _may_inspect(context: Context, request: Request) -> bool:
         context.limiter.refused(request.address, refused)
         return False
     return ADMIN in principal.scopes
+
+
+async def metrics(context: Context, request: Request) -> Response:
+    """Return the metrics to a client that may see them."""
+    _check_inspects(request)
+    return await open_metrics(context, request)
+
+
+async def open_metrics(context: Context, request: Request) -> Response:
+    """Return the metrics in the text format of Prometheus, or in OpenMetrics."""
+    try:
+        body, content_type = render(context, request.header("accept"))
+    except ImportError:
+        issue = "the server lacks prometheus-client: pip install 'livelog[metrics]'"
+        raise HttpRefusedError(501, "path", issue) from None
+    return Response(body, content_type=content_type)
+
+
+def _check_inspects(request: Request) -> None:
+    """Check that the metrics are for the client.
+
+    That takes one of two scopes; where everything is public, a client on this machine that has not
+    come through a proxy. Raises `RefusedError`.
+    """
+    principal = request.principal
+    if not principal.open:
+        if principal.scopes.isdisjoint((METRICS, ADMIN)):
+            issue = f"the scope {METRICS} is missing"
+            raise RefusedError(POLICY_VIOLATION, "path", issue, scope=METRICS)
+    elif (request.address and not is_loopback(request.address)) or request.is_forwarded:
+        issue = (
+            "on a server without authentication the metrics are for clients on the same machine;"
+            " `livelog keys create` makes a key for others"
+        )
+        raise RefusedError(POLICY_VIOLATION, "path", issue)
 
 
 async def asyncapi_document(context: Context, request: Request) -> Response:
@@ -266,7 +303,7 @@ def _publishing(
         batches.append(answered)
         with pace:
             some = _batch(drafts, start, pace.size)
-            context.ingest.publish(some, answered.set_result, owner)
+            context.ingest.publish(some, answered.set_result, owner, "http")
             start += len(some)
         if context.memory.refusal is not None:
             break
@@ -328,9 +365,13 @@ class Route(NamedTuple):
     """No credential is looked at, on a server with authentication either."""
 
 
-ROUTES: dict[str, dict[str, Route]] = {
+Routes = dict[str, dict[str, Route]]
+"""Path → method → route."""
+
+ROUTES: Routes = {
     WEBSOCKET_PATH: {"GET": Route(upgrade_required, anybody=True)},
     "/healthz": {"GET": Route(health, anybody=True)},
+    "/metrics": {"GET": Route(metrics)},
     "/asyncapi.json": {"GET": Route(asyncapi_document, anybody=True)},
     "/api/messages": {"POST": Route(publish)},
     "/api/history": {"GET": Route(history)},
@@ -338,6 +379,12 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/api/analytics": {"GET": Route(analytics)},
     **{path: {"GET": Route(asset, anybody=True)} for path in ASSETS},
 }
+
+INTERNAL_ROUTES: Routes = {
+    "/metrics": {"GET": Route(open_metrics, anybody=True)},
+    "/healthz": {"GET": Route(health, anybody=True)},
+}
+"""Those of a listener that only operators reach."""
 
 
 def _event(event: Event) -> Response:

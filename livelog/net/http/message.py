@@ -24,6 +24,8 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _ORIGIN = re.compile(r"^https?://([^/?#]*)/?", re.IGNORECASE)
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}
+_FORWARDING = {"forwarded", "via", "x-forwarded-for", "x-forwarded-proto", "x-real-ip"}
+"""Headers by which a proxy shows (RFC 7239; RFC 9110 section 7.6.3)."""
 _NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}  # no response is to be run as a script
 
 
@@ -81,6 +83,11 @@ class Request:
     def _pairs(self) -> list[tuple[str, str]]:
         query = self.target.partition(b"?")[2].decode("latin-1")
         return parse_qsl(query, keep_blank_values=True) if query else []
+
+    @property
+    def is_forwarded(self) -> bool:
+        """Whether a proxy says that it passes the request on for another client."""
+        return any(name in _FORWARDING for name, _ in self.headers)
 
     @property
     def has_body(self) -> bool:

@@ -262,13 +262,13 @@ def publish(caller: Caller, command: Publish) -> Reply:
                 await interleaved(ingest.making_room(owner, draft), owner)
         except TimeoutError:
             raise backlog.refusal() from None
-        ingest.publish([draft], answer, owner)
+        ingest.publish([draft], answer, owner, "websocket")
 
     with _at_message():
         draft = _after_a_step(steps)
     if draft is None or not ingest.has_room(owner, draft):
         return partial(publish_later, draft)
-    ingest.publish([draft], answer, owner)
+    ingest.publish([draft], answer, owner, "websocket")
     return None
 
 

@@ -465,4 +465,4 @@ class Connection(asyncio.Protocol):
 
     def _report(self, code: int, why: str) -> None:
         """Write to the audit log that the connection ends, and why."""
-        self.context.audit.report(f"end {code}", self.address, f"is disconnected: {code} {why}")
+        self.context.audit.closed(self.address, code, why)
