@@ -27,7 +27,7 @@ from livelog.index.where.document import to_json
 from livelog.log.log import Log
 from livelog.net.addresses import limited_as
 from livelog.wire import validation
-from livelog.wire.commands import Analyze, Filters, GetHistory, Search, Subscribe, Watch
+from livelog.wire.commands import Analyze, Command, Filters, GetHistory, Search, Subscribe, Watch
 from livelog.wire.events import Analysis, Bucket, Group, History, SearchResults
 from livelog.wire.messages import MessageType
 from livelog.wire.timestamps import FIRST_MOMENT, format_moment
@@ -38,7 +38,7 @@ _CELL_BYTES = 24
 """Bytes of a count in an analysis, besides the value."""
 
 Found = TypeVar("Found")
-Asked = TypeVar("Asked", GetHistory, Search, Analyze)
+Asked = TypeVar("Asked", bound=Command)
 
 Reading = History | SearchResults | Analysis
 Read = Callable[[Log, Principal, Owner, Any, float, int], Awaitable[Reading]]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import select
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.wire import PATIENCE, Json, user
 
 if TYPE_CHECKING:
@@ -59,9 +59,7 @@ class Host:
     """A server as its own process, which can be killed and started again at the same address."""
 
     def __init__(self, *arguments: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self._arguments = arguments
         self._process: subprocess.Popen[str] | None = None
         self.start()

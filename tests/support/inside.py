@@ -59,6 +59,12 @@ class Inside:
         return only
 
     @property
+    def websocket(self) -> Any:
+        """The only WebSocket, or stream."""
+        [only] = self.context.limiter.connections.websockets
+        return only
+
+    @property
     def websockets(self) -> Counter[str]:
         """Open WebSockets by address."""
         return self.context.limiter.connections.websockets.by_address

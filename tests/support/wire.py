@@ -425,15 +425,15 @@ class House:
 
     async def wire(self, source: str = "") -> Wire:
         """A connection on which nothing was sent yet."""
-        return self._kept(await Wire.connect(self.address, source=source))
+        return self.kept(await Wire.connect(self.address, source=source))
 
     async def http(self, source: str = "") -> Http:
         """A connection for plain HTTP."""
-        return self._kept(await Http.connect(self.address, source=source))
+        return self.kept(await Http.connect(self.address, source=source))
 
     async def client(self, query: str = "", receive_buffer: int = 0, source: str = "") -> Client:
         """A WebSocket client that has been greeted."""
-        client = self._kept(await Client.connect(self.address, receive_buffer, source))
+        client = self.kept(await Client.connect(self.address, receive_buffer, source))
         client.head = lambda: self.inside.context.log.head
         client.all_sent = self._all_sent
         await client.open(query)
@@ -445,7 +445,8 @@ class House:
         context = self.inside.context
         return context.auth is not None and context.hub.idle and context.catch_up.idle
 
-    def _kept(self, wire: AnyWire) -> AnyWire:
+    def kept(self, wire: AnyWire) -> AnyWire:
+        """Close a connection at the end of the test."""
         self._wires.append(wire)
         return wire
 

@@ -37,6 +37,7 @@ from livelog.net.http.parser import (
     UpgradeRequested,
 )
 from livelog.net.http.state import RECEIVING, RULES, State
+from livelog.net.http.stream import Stream
 from livelog.net.proxyprotocol import PrefaceReader
 from livelog.net.transport import address_of, half_close
 
@@ -312,6 +313,9 @@ class HttpConnection(asyncio.Protocol):
             self._count_bodies()  # from now on the handler does
             try:
                 response = await self._answer(request)
+                if isinstance(response, Stream):
+                    self._hand_over(response, request)
+                    return
                 if len(response.body) > SMALL_BYTES:
                     await long_step()
                 keep_alive = request.keep_alive and not self.stopping
@@ -328,7 +332,14 @@ class HttpConnection(asyncio.Protocol):
         self.task = None
         self._wait_for_next()
 
-    async def _answer(self, request: Request) -> Response:
+    def _hand_over(self, stream: Stream, request: Request) -> None:
+        """Let a stream take over the transport."""
+        head = self._serialized(stream.head, request, keep_alive=False)
+        self.task = None
+        self._leave()
+        stream.open(self.transport, head)
+
+    async def _answer(self, request: Request) -> Response | Stream:
         try:
             return await answer(self.context, request, self.routes)
         except RefusedError as refused:

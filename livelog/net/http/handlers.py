@@ -32,6 +32,7 @@ from livelog.net.http.assets import ASSETS, HEADERS
 from livelog.net.http.body import Place, messages, unpack
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request, Response
+from livelog.net.http.stream import Follow, Stream
 from livelog.net.metrics import render
 from livelog.wire import WEBSOCKET_PATH, asyncapi
 from livelog.wire.commands import Analyze, GetHistory, Search
@@ -45,7 +46,7 @@ _BATCH_BYTES = 64 * 2**10
 """Bytes of messages that are published at once, about; then the backlog is looked at again."""
 
 
-async def answer(context: Context, request: Request, routes: Routes) -> Response:
+async def answer(context: Context, request: Request, routes: Routes) -> Response | Stream:
     """Find the handler and call it. Raises `RefusedError`."""
     methods = routes.get(request.path)
     if methods is None:
@@ -183,6 +184,16 @@ async def analytics(context: Context, request: Request) -> Response:
     with _parameters():
         command = queries.command_of(Analyze, request.parameters)
         return await _page(context, request, queries.analyze, command)
+
+
+async def stream(context: Context, request: Request) -> Response | Stream:
+    """Return live messages, or live counts of them, without an end."""
+    context.limiter.spend("commands", request.address, request.principal)
+    made = Stream(context, request)
+    with _parameters():
+        command = queries.command_of(Follow, request.parameters)
+        await made.prepare(command, request.header("last-event-id"))
+    return made.head if request.method == "HEAD" else made
 
 
 async def _page(context: Context, request: Request, read: queries.Read, command: Any) -> Response:
@@ -354,7 +365,7 @@ async def asset(context: Context, request: Request) -> Response:
     return _held(context, request, _owner(request), response)
 
 
-Handler = Callable[[Context, Request], Awaitable[Response]]
+Handler = Callable[[Context, Request], Awaitable[Response | Stream]]
 
 
 class Route(NamedTuple):
@@ -377,6 +388,7 @@ ROUTES: Routes = {
     "/api/history": {"GET": Route(history)},
     "/api/search": {"GET": Route(search)},
     "/api/analytics": {"GET": Route(analytics)},
+    "/api/stream": {"GET": Route(stream)},
     **{path: {"GET": Route(asset, anybody=True)} for path in ASSETS},
 }
 

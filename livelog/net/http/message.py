@@ -138,6 +138,8 @@ class Response:
     status: int = 200
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    endless: bool = False
+    """Only the head of a response that ends with the connection."""
 
     def serialize(
         self, date: str, more: Mapping[str, str], *, keep_alive: bool, body: bool = True
@@ -152,7 +154,7 @@ class Response:
             _STATUS_LINES[self.status],
             f"Date: {date}",
             f"Content-Type: {self.content_type}",
-            f"Content-Length: {len(self.body)}",
+            *([] if self.endless else [f"Content-Length: {len(self.body)}"]),
             f"Connection: {'keep-alive' if keep_alive else 'close'}",
             *(f"{name}: {value}" for name, value in headers.items()),
         ]
