@@ -152,7 +152,7 @@ def _print(line: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-_TITLES = {
+TITLES = {
     "net": "listening, proxies, sizes and time-outs",
     "tls": "TLS",
     "storage": "store and window",
@@ -182,7 +182,7 @@ def make_parser(name: str) -> Parser:
         help="Print the version and exit.",
     )
     parser.add_argument("--config", metavar="FILE", help="Read options from this TOML file.")
-    groups = {group: parser.add_argument_group(title) for group, title in _TITLES.items()}
+    groups = {group: parser.add_argument_group(title) for group, title in TITLES.items()}
     for option in OPTIONS.values():
         kind: dict[str, Any] = {"metavar": option.metavar}
         if option.read is not None:

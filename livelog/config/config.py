@@ -75,6 +75,11 @@ class Config:
             object.__setattr__(self, name, part)
         _check_body(self.net.max_body_bytes, self.storage.memory_bytes)
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """The settings that differ from the defaults, by flat name, as they were given."""
+        return dict(self._given)
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a Config is read-only; build another one to change {name!r}")
 

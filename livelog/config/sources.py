@@ -23,14 +23,18 @@ def load(
     Raises `ConfigError` for an unknown name in flags or file, a value that is not allowed or an
     unreadable file. Unknown variables are warned of, because others may have set them.
     """
-    from_file = _from_file(file) if file else {}
+    from_file = read_file(file) if file else {}
     try:
         return Config.from_text({**from_file, **settings(environment, flags), **flags})
     except ConfigError as error:
         raise ConfigError(blamed(str(error), sources(environment, flags))) from None
 
 
-def _from_file(file: str) -> dict[str, Any]:
+def read_file(file: str) -> dict[str, Any]:
+    """Return what a TOML file says, by flat name.
+
+    Raises `ConfigError` for an unknown name or an unreadable file.
+    """
     try:
         found = tomllib.loads(Path(file).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
