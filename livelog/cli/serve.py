@@ -16,7 +16,7 @@ from typing import Any
 
 from livelog import __version__
 from livelog.budget.memory import return_freed_memory
-from livelog.cli import garbage
+from livelog.cli import garbage, systemd
 from livelog.cli.exit import WRONG_USAGE, say
 from livelog.cli.options import Parser
 from livelog.config import OPTIONS, Config, environment, flag, load
@@ -87,7 +87,13 @@ async def _serve(config: Config) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
+    def reload() -> None:
+        systemd.notify(systemd.reloading())
+        server.reload()
+        systemd.notify(systemd.READY)
+
     def end() -> None:
+        systemd.notify(systemd.STOPPING)
         if stop.is_set():  # the second signal
             server.hurry()
         stop.set()
@@ -98,13 +104,14 @@ async def _serve(config: Config) -> None:
     if not await _started(server, stop):
         return
     try:
-        loop.add_signal_handler(signal.SIGHUP, server.reload)
+        loop.add_signal_handler(signal.SIGHUP, reload)
         tasks = [loop.create_task(garbage.collect_when_idle())]
         if config.demo.enabled:
             tasks.append(await _demo(server))
         ready = f"livelog ready on {server.url} ({server.trust})"
         viewer = f"\nlivelog viewer on {server.viewer_url}" if server.viewer_url else ""
         _print(ready + viewer)
+        systemd.notify(systemd.READY)
         await stop.wait()
         for task in tasks:
             task.cancel()

@@ -16,6 +16,7 @@ import signal
 import socket
 import sqlite3
 import sys
+from contextlib import suppress
 from functools import cache
 from time import perf_counter
 
@@ -75,7 +76,8 @@ def main(path: str) -> int:
     for number in SPARED:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SPARED)
-    os.nice(_NICENESS)
+    with suppress(OSError):  # a sandbox may forbid it
+        os.nice(_NICENESS)
     return_freed_memory()
     with socket.socket(fileno=os.dup(sys.stdin.fileno())) as server:
         try:
