@@ -22,6 +22,7 @@ usage: livelog [COMMAND] [options]
   stats      count past messages, by a field or over time
   publish    publish messages from a file or a pipe, one JSON object a line
   keys       create, list and revoke API keys
+  doctor     try a server from outside, and say what is wrong
   config     check a file of settings, show those in force, write an example
   store      check a store, encrypt it or change its key; create keys
 
@@ -46,6 +47,7 @@ COMMANDS = {
     "stats": "stats",
     "publish": "publish",
     "keys": "keys",
+    "doctor": "doctor",
     "config": "configuration",
     "store": "store",
 }
