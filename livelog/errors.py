@@ -36,6 +36,11 @@ TOKEN_EXPIRED = 4002
 RATE_LIMIT_EXCEEDED = 4003
 
 
+def installing(extra: str) -> str:
+    """Return the command that installs what an extra brings; the package has another name."""
+    return f"pip install 'livelog-server[{extra}]'"
+
+
 class Code(NamedTuple):
     """The meaning of one code, the same on WebSockets and over HTTP."""
 

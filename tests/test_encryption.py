@@ -476,7 +476,7 @@ def test_without_the_extra_a_key_is_refused(start: Start, tmp_path: Path, module
     code, out, err = ended(start("--port", "0", *given, PYTHONPATH=path))
     assert (code, out, err.count("\n")) == (2, "", 1), err
     assert err.startswith("livelog: --store-key-file: needs the extra")
-    assert "livelog[encryption]" in err
+    assert "livelog-server[encryption]" in err
 
 
 def test_without_a_key_the_extra_is_not_needed(start: Start, tmp_path: Path) -> None:

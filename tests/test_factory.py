@@ -250,7 +250,7 @@ def test_without_the_extra_tokens_are_refused_by_name(monkeypatch: pytest.Monkey
     monkeypatch.delattr("livelog.auth.jwtcheck", raising=False)
     monkeypatch.setitem(sys.modules, "jwt", None)
     assert wrong(jwt_secret=SECRET) == (
-        "--jwt-secret: needs jwt, which comes with pip install 'livelog[auth]'"
+        "--jwt-secret: needs jwt, which comes with pip install 'livelog-server[auth]'"
     )
 
 

@@ -227,7 +227,7 @@ async def test_without_the_package_it_is_named(monkeypatch: pytest.MonkeyPatch) 
     async with serving() as house:
         answer = await (await house.http()).ask("GET", "/metrics")
         assert answer.status == 501
-        assert "pip install 'livelog[metrics]'" in answer.json["details"]["issue"]
+        assert "pip install 'livelog-server[metrics]'" in answer.json["details"]["issue"]
 
 
 def test_the_page_lists_every_metric() -> None:

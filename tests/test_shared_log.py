@@ -71,7 +71,9 @@ def test_without_its_extra_the_engine_says_what_to_install(monkeypatch: pytest.M
     for name in [name for name in sys.modules if name.startswith("livelog.engine.nats.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "nats", None)
-    with pytest.raises(ConfigError, match=r"--engine: needs the extra: pip install 'livelog\[nats"):
+    with pytest.raises(
+        ConfigError, match=r"--engine: needs the extra: pip install 'livelog-server\[nats"
+    ):
         engine_of(Config(engine="nats://n1/prod"), lambda: 0.0)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from livelog.auth.authenticator import ApiKeyCheck, Authenticator, Check
 from livelog.auth.keyfile import KeyFile
 from livelog.config import Config, blaming, flag
-from livelog.errors import ConfigError
+from livelog.errors import ConfigError, installing
 
 _KINDS = {
     "jwt_secret": "JWT",
@@ -61,7 +61,7 @@ async def _token_checks(
     try:
         from livelog.auth import jwtcheck  # only a server with tokens needs the extra
     except ImportError as missing:
-        issue = f"needs {missing.name}, which comes with pip install 'livelog[auth]'"
+        issue = f"needs {missing.name}, which comes with {installing('auth')}"
         raise ConfigError(f"{flag(first)}: {issue}") from None
     made = jwtcheck.TokenChecks(config)
     try:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from livelog.config import Config
 from livelog.engine.base import Engine
 from livelog.engine.local import LocalEngine
-from livelog.errors import ConfigError
+from livelog.errors import ConfigError, installing
 
 
 def engine_of(config: Config, clock: Callable[[], float]) -> Engine:
@@ -22,7 +22,7 @@ def engine_of(config: Config, clock: Callable[[], float]) -> Engine:
         from livelog.engine.nats.engine import StreamEngine
         from livelog.engine.nats.jetstream import JetStream
     except ImportError as error:
-        needed = "needs the extra: pip install 'livelog[nats]'"
+        needed = f"needs the extra: {installing('nats')}"
         raise ConfigError(f"--engine: {needed} ({error})") from None
     credentials, largest = config.cluster.creds, config.net.max_frame_bytes
     return StreamEngine(JetStream(address.servers, address.name, credentials, largest, clock))

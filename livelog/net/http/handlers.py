@@ -23,7 +23,7 @@ from livelog.budget.memory import BODY_COPIES
 from livelog.budget.owner import Owner
 from livelog.budget.slices import Pace, interleaved
 from livelog.engine.base import Outcome
-from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, SERVER_ERROR, RefusedError
+from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, SERVER_ERROR, RefusedError, installing
 from livelog.log.ingest import decode
 from livelog.net import queries
 from livelog.net.addresses import is_loopback
@@ -130,7 +130,7 @@ async def open_metrics(context: Context, request: Request) -> Response:
     try:
         body, content_type = render(context, request.header("accept"))
     except ImportError:
-        issue = "the server lacks prometheus-client: pip install 'livelog[metrics]'"
+        issue = f"the server lacks prometheus-client: {installing('metrics')}"
         raise HttpRefusedError(501, "path", issue) from None
     return Response(body, content_type=content_type)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, Protocol
 
-from livelog.errors import ConfigError
+from livelog.errors import ConfigError, installing
 from livelog.store.database.uri import uri
 
 MAGIC = b"SQLite format 3\0"
@@ -104,7 +104,7 @@ def ciphering() -> ModuleType:
     try:
         from livelog.store.database import cipher
     except ImportError as error:
-        needed = "needs the extra: pip install 'livelog[encryption]'"
+        needed = f"needs the extra: {installing('encryption')}"
         raise ConfigError(f"--store-key-file: {needed} ({error})") from None
     return cipher
 
