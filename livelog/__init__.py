@@ -51,9 +51,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from livelog.client.blocking import SyncClient, sync_connect
     from livelog.client.client import Client, connect
     from livelog.client.decoding import Analysis, Page
     from livelog.client.livecounts import LiveCounts
+    from livelog.client.loghandler import LogHandler
     from livelog.client.reconnecting import Status
     from livelog.client.subscription import Subscription
     from livelog.config import Config
@@ -94,6 +96,7 @@ _HOMES = {
     "GuildMessage": "livelog.wire.messages",
     "LiveCounts": "livelog.client.livecounts",
     "LivelogError": "livelog.errors",
+    "LogHandler": "livelog.client.loghandler",
     "NotRunningError": "livelog.errors",
     "Page": "livelog.client.decoding",
     "Participant": "livelog.wire.messages",
@@ -104,10 +107,12 @@ _HOMES = {
     "Server": "livelog.server",
     "Status": "livelog.client.reconnecting",
     "Subscription": "livelog.client.subscription",
+    "SyncClient": "livelog.client.blocking",
     "SystemMessage": "livelog.wire.messages",
     "UnreachableError": "livelog.errors",
     "UserMessage": "livelog.wire.messages",
     "connect": "livelog.client.client",
+    "sync_connect": "livelog.client.blocking",
 }
 """Public name → module that it is loaded from."""
 
@@ -125,6 +130,7 @@ __all__ = [
     "GuildMessage",
     "LiveCounts",
     "LivelogError",
+    "LogHandler",
     "NotRunningError",
     "Page",
     "Participant",
@@ -135,11 +141,13 @@ __all__ = [
     "Server",
     "Status",
     "Subscription",
+    "SyncClient",
     "SystemMessage",
     "UnreachableError",
     "UserMessage",
     "__version__",
     "connect",
+    "sync_connect",
 ]
 
 
