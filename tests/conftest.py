@@ -34,6 +34,19 @@ client._SILENT_BEATS, client._SILENT_AT_START_BEATS = 20, 60
 os.environ["LIVELOG_STORE"] = "memory"
 
 
+_LONGEST = (
+    *("test_planner", "test_reader", "test_viewer", "test_store", "test_privacy", "test_segments"),
+    *("test_encryption", "test_place", "test_short_of_memory", "test_cli_tail", "test_database"),
+    *("test_truncated_pages", "test_window", "test_retention", "test_client_credentials"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that none of them is left alone at the end."""
+    rank = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
 @pytest.fixture(scope="session")
 def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where Node finds a WebSocket."""
