@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from bench.clients import SECOND, Publisher, Pump, clock
 from bench.report import Figures
 from bench.server import Launch, Server
-from bench.traffic import Traffic
+from bench.traffic import Traffic, publication
 from bench.websocket import Client
 
 TEXT_LENGTH = 100
+LAST = "lastofall"
+MATCHED_SECONDS = 120
+"""Seconds that the server may take for what it has not tested when the last message comes."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +90,32 @@ def _has_read(client: Client) -> bool:
 def cpu_of_a_message(
     server: Server, pump: Pump, rate: float, warmup: float, seconds: float
 ) -> float:
-    """Publish at a steady rate; return the microseconds of the server's CPU for each message."""
-    publisher = Publisher(Client(server.url), Traffic(TEXT_LENGTH))
+    """Publish at a steady rate; return the microseconds of the server's CPU for each message.
+
+    Expressions are tested after a message is acknowledged, perhaps much later. So a last message is
+    waited for that an expression finds: those before it have been tested by then.
+    """
+    last = subscribed(server, f"{LAST} -the")
+    last.sock.settimeout(MATCHED_SECONDS)
+    _publish(server, pump, rate, warmup, last)
+    began = server.cpu_ns()
+    count = _publish(server, pump, rate, seconds, last)
+    spent = server.cpu_ns() - began
+    last.sock.close()
+    return spent / 1000 / count
+
+
+def _publish(server: Server, pump: Pump, rate: float, seconds: float, last: Client) -> int:
+    """Publish for some seconds, and wait until all is tested; return the number of messages."""
+    client, count = Client(server.url), round(rate * seconds)
+    publisher = Publisher(client, Traffic(TEXT_LENGTH))
     pump.watch(publisher, [])
     start = clock()
-    publisher.plan(start, rate, round(rate * (warmup + seconds)))
-    pump.run(start + round(warmup * SECOND))
-    began, sent = server.cpu_ns(), publisher.acknowledged
-    pump.run(start + round((warmup + seconds) * SECOND))
-    spent, done = server.cpu_ns() - began, publisher.acknowledged - sent
-    publisher.sock.close()
-    return spent / 1000 / done
+    publisher.plan(start, rate, count)
+    while publisher.acknowledged < count:
+        pump.run(clock() + SECOND // 10)
+    client.sock.setblocking(True)
+    client.ask(publication(0, LAST))
+    last.read_until(LAST.encode())
+    client.sock.close()
+    return count

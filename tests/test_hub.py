@@ -528,15 +528,20 @@ def test_an_expression_is_asked_where_a_message_has_one_of_the_terms_it_requires
     ]
     for audience in audiences:
         routing.add(audience)
-    message = record(user("u107", "general", "the 212ways", NOON), 1)
-    concerned = finish(routing.matching(message))
+    concerned = finish(routing.matching(record(user("u107", "general", "the 212ways", NOON), 1)))
     assert {audiences.index(one) for one in concerned.audiences} == {7, 112, 200}
     assert {wheres[audiences.index(one)] for one in audiences if one.subscription in asked} == {
         wheres[7],
         wheres[112],
-        *wheres[200:203],
+        wheres[200],
     }
-    assert len(asked) == 5
+    assert len(asked) == 3
+    asked.clear()
+    levelled = user("u1", "general", "the way", NOON)
+    levelled["metadata"] |= {"level": 5, "channel": 50}
+    concerned = finish(routing.matching(record(levelled, 2)))
+    assert {audiences.index(one) for one in concerned.audiences} == {200, 201, 202}
+    assert len(asked) == 3
     for audience in audiences:
         routing.remove(audience)
     routing._check(set())

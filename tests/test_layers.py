@@ -37,7 +37,8 @@ NARROW = {
 
 PURE = {
     "wire", "index", "log.window", "log.idtable", "fanout.audience", "fanout.routing", "fanout.hub",
-    "fanout.pacing", "fanout.watches", "auth.principal", "net.tokenbucket", "net.timers",
+    "fanout.pacing", "fanout.required", "fanout.watcher", "fanout.watches", "fanout.counting",
+    "auth.principal", "net.tokenbucket", "net.timers",
     "net.http.errors", "net.http.message", "net.http.parser", "net.http.body", "net.http.state",
 }
 """Packages and modules without asyncio, clock or I/O; a `now` is passed in."""

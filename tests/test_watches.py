@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from livelog.auth.principal import ANYBODY, Principal
 from livelog.errors import RefusedError
-from livelog.fanout.watches import MAX_WATCHES, Watcher, Watches
+from livelog.fanout.watcher import Watcher
+from livelog.fanout.watches import MAX_WATCHES, Watches
 from livelog.index.analysis.live import TOP, Count
 from livelog.index.folding import normalized
 from livelog.index.plan import finish
@@ -304,6 +305,31 @@ def test_public_counts_are_made_once_for_all(monkeypatch: pytest.MonkeyPatch) ->
         dms = {"dm": 1} if number in (1, 2) else {}
         assert party.events[0].counts == {"user": 1, **dms}
         assert party.events[0].to_seq == (2 if dms else 1)
+
+
+def test_watchers_that_are_alike_are_told_the_very_same_bytes() -> None:
+    """Also while somebody else gets a direct message, which only its two readers are told of."""
+    place, told = Place(), dict[str, list[bytes]]()
+
+    class Raw(Listener):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.frames = told.setdefault(name, [])
+
+        def tell(self, frame: bytes) -> None:
+            super().tell(frame)
+            self.frames.append(frame)
+
+    parties = {name: Raw(name) for name in ("u1", "u2", "u3", "u4")}
+    for name, party in parties.items():
+        place.enter(party, principal=Principal(name, frozenset(["read:user", "read:dm"])))
+    for _ in range(2):
+        place.append(user(), dm("u1", "u2"))
+        place.tick()
+    totals = {name: [one.total_count for one in each.events] for name, each in parties.items()}
+    assert totals == {"u1": [2, 2], "u2": [2, 2], "u3": [1, 1], "u4": [1, 1]}
+    for one, other in zip(told["u3"], told["u4"], strict=True):
+        assert one is other
 
 
 def test_a_watch_that_fails_is_no_matter_of_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """Routing tables: from a message to the audiences and single readers it concerns.
 
 Audiences without filters are found by the message's type, the others by one of the terms they
-require; the candidates are then checked with the full query. So distinct filters cost a lookup
-each, not a scan.
+require (see `required`); the candidates are then checked with the full query. So distinct filters
+cost a lookup each, not a scan.
 
 To look for the words of filters in a long text takes milliseconds, so that `matching` is a
 generator that pauses after each small step.
@@ -14,24 +14,21 @@ user's id.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Generator, Hashable, Iterable, Iterator
+from functools import partial
 from operator import add
 from typing import NamedTuple, TypeVar
 
 from livelog.fanout.audience import Audience, Reader, Route
+from livelog.fanout.required import GRAM, best, terms_of
 from livelog.index.query import EVERYTHING, Query, Subscription
 from livelog.index.terms import reader
 from livelog.index.text import Phrase as Words
 from livelog.index.text import occurs
-from livelog.index.where.expression import Begins, Leaf, Phrase, Word
-from livelog.index.where.lookup import required, required_keys
 from livelog.index.where.matching import Recorded
 from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record
-
-_GRAM = 3
-"""Letters of its longest word under which a filter on text alone stands in the table."""
 
 _FEW = 32
 """Routes up to which each is looked for in the text; of more, those of each word are looked up."""
@@ -42,32 +39,13 @@ _GRAIN = 2048
 _TESTED = 8192
 """Bytes of a message, times the number of audiences for which it is tested in one step."""
 
-# Terms have the form `field=value`; the fewer messages share a value, the fewer candidates.
-_MOST_SELECTIVE_FIRST = (
-    reader(""),
-    "author_id=",
-    "user_id=",
-    "username=",
-    "raid_id=",
-    "party_id=",
-    "guild_id=",
-    "",  # all other paths
-    "event=",
-    "channel=",
-    "status=",
-    "severity=",
-    "server=",
-)
 _PERSONAL = ("user_id=", reader(""))
 """Beginnings of the terms that differ from user to user."""
 
-_RANKS = {start: rank for rank, start in enumerate(_MOST_SELECTIVE_FIRST)}
-_ALL = frozenset([""])
 _UNFILTERED = {name: EVERYTHING.of_type(name) for name in TYPES}
 _NO_AUDIENCES: frozenset[Audience] = frozenset()
 _NO_READERS: frozenset[Reader] = frozenset()
 
-Terms = frozenset[str]
 Item = TypeVar("Item", bound=Hashable)
 
 
@@ -89,30 +67,36 @@ class Routing:
         self._routes: dict[Route, set[Audience]] = {}
         self._by_user: dict[Route, set[Reader]] = {}
         """Route with a user's id → live readers with that personal part."""
-        self._letters: defaultdict[MessageType, Counter[str]] = defaultdict(Counter)
-        """Terms of `_routes` that are letters of a text: the number of audiences under each."""
+        self._letters: defaultdict[MessageType, set[str]] = defaultdict(set)
+        """Terms of `_routes` that are letters of a text."""
+        self._places: dict[Audience, list[Route]] = {}
+        """The routes under which each audience stands."""
 
     def add(self, audience: Audience) -> None:
         """Add an audience."""
+        places = self._places[audience] = list[Route]()
         for name, query in audience.subscription.parts:
             if query == _UNFILTERED[name]:
                 self._unfiltered[name].add(audience)
             else:
-                for term in _routes(query):
-                    if len(term) == _GRAM:
-                        self._letters[name][term] += 1
-                    self._routes.setdefault((name, term), set()).add(audience)
+                places += [(name, term) for term in best(query, partial(self._count, name))]
+        for name, term in places:
+            self._routes.setdefault((name, term), set()).add(audience)
+            if len(term) == GRAM:
+                self._letters[name].add(term)
 
     def remove(self, audience: Audience) -> None:
         """Remove an audience."""
-        for name, query in audience.subscription.parts:
-            if query == _UNFILTERED[name]:
-                self._unfiltered[name].discard(audience)
-            else:
-                for term in _routes(query):
-                    if len(term) == _GRAM:
-                        self._letters[name] -= Counter([term])
-                    _discard(self._routes, (name, term), audience)
+        for name, _ in audience.subscription.parts:
+            self._unfiltered[name].discard(audience)
+        for name, term in self._places.pop(audience):
+            _discard(self._routes, (name, term), audience)
+            if (name, term) not in self._routes:
+                self._letters[name].discard(term)
+
+    def _count(self, name: MessageType, term: str) -> int:
+        """Return how many audiences stand under a term."""
+        return len(self._routes.get((name, term), ()))
 
     def enter(self, reader: Reader) -> None:
         """Add a live reader under the routes of its personal parts."""
@@ -128,14 +112,14 @@ class Routing:
         """Find the audiences that `record` concerns, where none has a filter on text."""
         yield from self._unfiltered.get(record.type, ())
         if self._routes:
-            candidates = self._under(record, ("", *record.keys))
+            candidates = self._under(record, terms_of(record))
             yield from (one for one in candidates if one.subscription.wants(record))
 
     def matching(self, record: Record) -> Generator[None, None, Concerned]:
         """Find all that `record` concerns, also by filters on text, in steps."""
         audiences = list(self._unfiltered.get(record.type, ()))
         letters = yield from self._letters_in(record)
-        candidates = self._under(record, ("", *record.keys, *letters))
+        candidates = self._under(record, (*terms_of(record), *letters))
         readers, failed = list[Reader](), list[Audience]()
         known, subject = dict[Words, bool](), Recorded(record)
         at_once = max(1, _TESTED // len(record.frame))
@@ -181,8 +165,8 @@ class Routing:
         text = " ".join(set(record.text.split()))
         for start in range(0, len(text), _GRAIN):
             yield
-            some = text[start : start + _GRAIN + _GRAM - 1]
-            found |= terms.keys() & set(map(add, map(add, some, some[1:]), some[2:]))
+            some = text[start : start + _GRAIN + GRAM - 1]
+            found |= terms & set(map(add, map(add, some, some[1:]), some[2:]))
         return found
 
     def readers(self, record: Record) -> set[Reader]:
@@ -198,11 +182,13 @@ class Routing:
         """Assert that the tables hold these audiences, and live readers only."""
         tables = (self._unfiltered, self._routes)
         assert {a for table in tables for s in table.values() for a in s} == audiences
-        letters = Counter(
-            (name, term) for name, term in self._routes for _ in self._routes[name, term]
-        )
-        counted = {(name, t): n for name, terms in self._letters.items() for t, n in terms.items()}
-        assert counted == {key: n for key, n in letters.items() if len(key[1]) == _GRAM}
+        assert self._places.keys() == audiences
+        for audience, places in self._places.items():
+            assert all(audience in self._routes[route] for route in places)
+        assert all(self._routes.values())
+        assert sum(map(len, self._places.values())) == sum(map(len, self._routes.values()))
+        letters = {route for route in self._routes if len(route[1]) == GRAM}
+        assert letters == {(name, term) for name, some in self._letters.items() for term in some}
         for route, readers in self._by_user.items():
             assert readers
             assert all(reader.audience and route in reader.personal for reader in readers)
@@ -247,42 +233,3 @@ def _personal(query: Query) -> str | None:
     Of several it is the last, which is that of the principal.
     """
     return next((term for term in reversed(query.keys) if term.startswith(_PERSONAL)), None)
-
-
-def _routes(query: Query) -> Terms:
-    """Return the most selective terms of which every message matching `query` has one.
-
-    The term of all messages is "".
-    """
-    words = [word for phrase in query.phrases for word in phrase]
-    found = [*({term} for term in query.keys), _letters(words)]
-    found += [required(query.where, _required, _rank), _ALL]
-    return min((frozenset(terms) for terms in found if terms is not None), key=_rank)
-
-
-def _required(leaf: Leaf) -> Terms | None:
-    """Return such terms for a condition of an expression; None if there is no other than ""."""
-    match leaf:
-        case Word(word) | Begins(word):
-            return _letters([word])
-        case Phrase(words):
-            return _letters(words)
-    return required_keys(leaf)
-
-
-def _letters(words: Iterable[str]) -> Terms | None:
-    """Return the first letters of the longest word; None if it is too short."""
-    longest = max(words, key=len, default="")
-    return frozenset([longest[:_GRAM]]) if len(longest) >= _GRAM else None
-
-
-def _rank(terms: Terms) -> int:
-    """Return the place of the least selective of `terms` among all kinds of them."""
-    return max(map(_rank_of, terms))
-
-
-def _rank_of(term: str) -> int:
-    if len(term) <= _GRAM:
-        return len(_MOST_SELECTIVE_FIRST) + (not term)
-    field, equals, _ = term.partition("=")
-    return _RANKS.get(field + equals, _RANKS[""])

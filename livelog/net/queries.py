@@ -16,7 +16,7 @@ from livelog.budget.memory import PAGE_BYTES, SMALL_BYTES
 from livelog.budget.owner import Owner
 from livelog.budget.slices import interleaved, long_step
 from livelog.errors import PROTOCOL_ERROR, RefusedError
-from livelog.fanout.watches import Party, Watcher
+from livelog.fanout.watcher import Party, Watcher
 from livelog.index.analysis.answer import Answer, Stretch
 from livelog.index.analysis.calendar import SECOND, buckets
 from livelog.index.analysis.question import Question

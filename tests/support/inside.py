@@ -8,7 +8,7 @@ from typing import Any
 
 from livelog import Server, Subscription
 from livelog.fanout.audience import Audience
-from livelog.fanout.watches import Watcher
+from livelog.fanout.watcher import Watcher
 from livelog.log.window import Window
 from livelog.net.context import Context
 from livelog.net.feed import Feed

@@ -33,9 +33,6 @@ _EVER = (-(2**63), 2**63)
 _EXACT = 2**53
 """Below it, every integer is a float."""
 
-_NUMBERS = ("health_percentage", "duration_seconds", "member_count", "guild_level")
-"""Fields with a number; all others outside of free objects have strings or booleans."""
-
 _HAS_OWN_RULE = ("type", *UNINDEXED)
 
 Terms = frozenset[str]
@@ -84,24 +81,29 @@ def required(
             return of_leaf(node)
 
 
-def required_keys(leaf: Leaf) -> Terms | None:
-    """Return keys of which every message with this condition has one, so that it need not be asked
-    for the others; None without.
+def required_terms(leaf: Leaf) -> Terms | None:
+    """Return keys, and `number_term`s, of which every message with this condition has one, so that
+    it need not be asked for the others; None without.
     """
-    if not isinstance(leaf, Equals) or leaf.field in _HAS_OWN_RULE:
+    if not isinstance(leaf, (Equals, Range)) or leaf.field in _HAS_OWN_RULE:
         return None
     if (term := term_of(leaf)) is not None:
         return Terms([term])
-    if leaf.literal and number_of(leaf) is not None and _may_be_number(leaf.field):
+    is_of_numbers = spans_of(leaf) is not None
+    if isinstance(leaf, Range) and not is_of_numbers:
         return None
     found = Terms(cuts(leaf.field))
     for name, _ in names_of(leaf):
-        found |= {*equal_keys(leaf, name), *doubts(leaf, name)}
+        if is_of_numbers:
+            found |= {number_term(name)}
+        if isinstance(leaf, Equals):
+            found |= {*equal_keys(leaf, name), *doubts(leaf, name)}
     return found
 
 
-def _may_be_number(field: str) -> bool:
-    return field.partition(".")[0] in (*FREE_FIELDS, *_NUMBERS, *KEY_FILTERS)
+def number_term(path: str) -> str:
+    """Return the term of the messages with a number at a path; no key has this form."""
+    return f"{path}>"
 
 
 class Name(NamedTuple):

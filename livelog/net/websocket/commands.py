@@ -25,7 +25,7 @@ from livelog.budget.slices import interleaved
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
-from livelog.fanout.watches import Party
+from livelog.fanout.watcher import Party
 from livelog.index.query import Subscription
 from livelog.net import queries
 from livelog.net.context import Context
