@@ -58,6 +58,8 @@ _STATUS, _PENDING = "Status", "Nats-Num-Pending"
 
 # Codes of JetStream's errors.
 _NOT_FOUND, _TAKEN, _ALONE, _DISABLED = 10059, 10058, 10074, (10039, 10076)
+_IN_PROCESS = 10158
+"""An entry that is sent again while the brokers have yet to agree on it; it may still be lost."""
 
 _BEGAN = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -324,7 +326,7 @@ class JetStream:
         if not _code(answer):
             return int(answer["seq"])
         issue = f"the broker refuses it: {_issue(answer)}"
-        if answer["error"].get("code", 500) < 500:
+        if answer["error"].get("code", 500) < 500 and _code(answer) != _IN_PROCESS:
             raise RefusedError(SERVER_ERROR, "", issue)
         raise AwayError(issue)
 
