@@ -159,19 +159,18 @@ class Clients:
 
     async def publish(self, name: str) -> None:
         """Publish a few messages after another, each until it is acknowledged, at any node."""
-        count = 0
+        count, answered = 0, list[str]()
         while not self.stopped:
             ids = [f"{name}{count + n}" for n in range(self._dice.randint(1, 5))]
             count += len(ids)
             self.told.sent += len(ids)
-            if self._dice.random() < 0.1 and self.told.acknowledged:
-                # Ids that were answered long ago: they get the same answer.
-                own = [id for id in self.told.acknowledged if id.startswith(name)]
-                ids += self._dice.sample(own, min(1, len(own)))
+            if self._dice.random() < 0.1 and answered:
+                ids.append(self._dice.choice(answered))  # which has to get the same answer again
                 self.told.repeated += 1
             while not await self._posted(name, ids):
                 self.told.moved += 1
                 await asyncio.sleep(0.05)
+            answered += ids
             await asyncio.sleep(0.005)
 
     async def _posted(self, name: str, ids: list[str]) -> bool:
