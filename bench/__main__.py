@@ -1,5 +1,6 @@
 """The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | ask |
-log | viewer | privacy | restart | attack | nginx | pairs`.
+log | viewer | privacy | restart | attack | nginx | cluster | torture |
+pairs`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its
@@ -9,12 +10,15 @@ ping interval. Exit code 1 says that a target was missed, or that `pairs` found 
 from __future__ import annotations
 
 import argparse
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 from bench import asking, comparison, measurements, memorysearch, report
+from bench.cluster import FULL, QUICK
 from bench.load import Load
 from bench.pairs import rows as pair_rows
 from bench.report import Figures
@@ -36,6 +40,7 @@ from bench.targets import (
     VIEWER_ROWS,
     Row,
     Target,
+    cluster_rows,
 )
 
 SLO_LOAD = Load(subscribers=1000, rate=100, seconds=10, warmup=2)
@@ -128,6 +133,27 @@ def nginx(options: Options) -> int:
 def attack(options: Options) -> int:
     """Well-behaved clients during attacks: measured as by `table`."""
     return print_rows(ATTACK_ROWS, options)
+
+
+def cluster(options: Options) -> int:
+    """Several nodes on one log, beside a server that is alone: measured as by `table`."""
+    return print_rows(cluster_rows(QUICK if options.quick else FULL), options)
+
+
+def torture(options: Options) -> int:
+    """Kill, stop, cut off and fill up brokers and nodes at random; check that all promises hold."""
+    from bench.torture import BrokenError, tortured
+
+    with TemporaryDirectory() as folder:
+        try:
+            seconds = 60 * options.minutes
+            found = asyncio.run(tortured(Path(folder), seconds, options.seed))
+        except BrokenError as broken:
+            print(f"BROKEN with --seed {options.seed}: {broken}")
+            return 1
+    about = f"torture of {options.minutes:g} minutes, --seed {options.seed}: every promise held"
+    print_and_save([report.heading(about), report.listing(found)], options.out)
+    return 0
 
 
 def print_rows(rows: Sequence[Row], options: Options) -> int:
@@ -260,7 +286,7 @@ def parser() -> argparse.ArgumentParser:
     stalled = command(stall, "a fan-out of which some subscribers stop reading")
     stalled.add_argument("--stall-seconds", type=float, default=STALL_SECONDS)
     add_load(stalled, STALL_LOAD)
-    for all_rows, about in (
+    for do, about in (
         (table, "every row of the fan-out"),
         (log, "every row of the log"),
         (viewer, "frames and memory of the viewer's page"),
@@ -268,11 +294,18 @@ def parser() -> argparse.ArgumentParser:
         (attack, "the fan-out under attack, and what a token costs"),
         (restart, "clients through a restart"),
         (privacy, "users with direct messages of their own, beside an open server"),
+        (cluster, "several nodes on one log, and what brokers' faults cost"),
     ):
-        everything = command(all_rows, about)
+        everything = command(do, about)
         everything.add_argument("--times", type=int, default=3)
         everything.add_argument("--row", default="", help="only rows whose name contains this")
         everything.add_argument("--out", help="also write it to this file")
+        if do is cluster:
+            everything.add_argument("--quick", action="store_true", help="small loads")
+    tortures = command(torture, "three brokers and three nodes under random faults")
+    tortures.add_argument("--minutes", type=float, default=10)
+    tortures.add_argument("--seed", type=int, default=0, help="of the faults and their order")
+    tortures.add_argument("--out", help="also write it to this file")
     searches = command(search, "searches in memory, beside FTS5 and tantivy")
     searches.add_argument("--quick", action="store_true", help="few messages, no meaning")
     searches.add_argument("--messages", type=int, default=1_000_000)

@@ -81,7 +81,7 @@ class Connections:
         self._load, self._server = load, server
         self._pump = Pump()
         clients = [Client(listening(server.url)) for _ in range(load.subscribers)]
-        publishing = Client(server.url)
+        publishing = Client(server.entry or server.url)
         traffic = calibrated(publishing, clients[0], load.size)
         self.frame_size = load.size + HEADER
         self._start_stream(publishing, clients, traffic)

@@ -43,6 +43,8 @@ class Server:
 
     url: str
     pid: int | None = None
+    entry: str = ""
+    """URL of the node to which a load publishes, when it is not this one."""
 
     def cpu_ns(self) -> int:
         # The kernel's name for the CPU clock of another process: see clock_getcpuclockid(3).
@@ -126,7 +128,11 @@ class Launch:
 
 @contextmanager
 def started(
-    kind: str, *options: str, cores: Sequence[int] = SERVER_CORES, checkout: Path = TOP
+    kind: str,
+    *options: str,
+    cores: Sequence[int] = SERVER_CORES,
+    checkout: Path = TOP,
+    patience: float = START_SECONDS,
 ) -> Iterator[Server]:
     with subprocess.Popen(
         (sys.executable, *COMMANDS[kind], *options),
@@ -137,14 +143,14 @@ def started(
         preexec_fn=lambda: os.sched_setaffinity(0, cores),
     ) as process:
         try:
-            yield Server(_ready_url(process), process.pid)
+            yield Server(_ready_url(process, patience), process.pid)
         finally:
             stop(process)
 
 
-def _ready_url(process: subprocess.Popen[str]) -> str:
+def _ready_url(process: subprocess.Popen[str], patience: float) -> str:
     assert process.stdout is not None
-    readable, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+    readable, _, _ = select.select([process.stdout], [], [], patience)
     line = process.stdout.readline() if readable else ""
     found = re.search(r"ws://\S+", line)
     if found is None:

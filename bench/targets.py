@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import asking, attack, nginx, privacy, restart
+from bench import asking, attack, cluster, nginx, privacy, restart
 from bench.load import Load
 from bench.measurements import (
     fanout,
@@ -310,3 +310,45 @@ ATTACK_ROWS = (
         (Target("CPU ms more, HS256", "<", 1), Target("CPU ms more, ES256", "<", 1)),
     ),
 )
+
+
+def cluster_rows(sizes: cluster.Sizes) -> tuple[Row, ...]:
+    """Return the rows of `cluster`, in one size."""
+
+    def measured(
+        measure: Callable[[Launch, cluster.Sizes], Figures],
+    ) -> Callable[[Launch], Figures]:
+        return lambda launch: measure(launch, sizes)
+
+    return (
+        Row(
+            "published at one node, delivered by another: 1000 msg/s",
+            measured(cluster.delivery),
+            (Target("p95 ms", "<", 10), *COMPLETE),
+        ),
+        Row(
+            "ingest over NDJSON",
+            measured(cluster.ingest),
+            (Target("of local", ">=", 0.6), RECEIVED),
+        ),
+        Row(
+            "fan-out of a node that only follows",
+            measured(cluster.following),
+            (Target("CPU / local", "<=", 1.1), *COMPLETE),
+        ),
+        Row(
+            "leader killed at 1000 msg/s",
+            measured(cluster.leader_killed),
+            (
+                Target("seconds without delivery", "<", 10),
+                Target("history p95 after / before", "<=", 1.3),
+                *COMPLETE,
+            ),
+        ),
+        Row(
+            "new node, 1 M messages in the stream",
+            measured(cluster.new_node),
+            (Target("ready s", "<", 90), Target("missing", "<=", 0)),
+        ),
+        Row("idle node", measured(cluster.idle), (Target("core %", "<", 1),)),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import hypothesis.strategies as st
 import pytest
@@ -142,3 +143,39 @@ def test_a_message_of_another_version_is_unknown(message: Json) -> None:
 def test_what_is_no_json_is_malformed(line: bytes) -> None:
     with pytest.raises(MalformedError):
         batch.draft(line)
+
+
+foreign_lines = (
+    st.binary(max_size=200)
+    | messages.map(lambda message: json.dumps(message).encode())
+    | st.integers(1, 100_000).map(lambda depth: b'{"type":"user","metadata":' + b"[" * depth)
+    | st.integers(1, 100_000).map(lambda n: b'{"metadata":' + b"[" * n + b"]" * n + b"}")
+)
+foreign_bodies = st.lists(foreign_lines, max_size=4).map(b"\n".join)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """A body, compressed or not, of which some bytes are others, or missing."""
+    body = draw(foreign_bodies)
+    if draw(st.booleans()):
+        body = zstandard.ZstdCompressor().compress(body)
+    for _ in range(draw(st.integers(0, 3)) if body else 0):
+        at = draw(st.integers(0, len(body) - 1))
+        body = body[:at] + draw(st.binary(max_size=2)) + body[at + 1 :]
+    return body
+
+
+@given(st.sampled_from([PLAIN, COMPRESSED, "", "ndjson/2", "\0"]), damaged())
+def test_whatever_a_stranger_writes_is_malformed_or_unknown_at_worst(
+    format: str, body: bytes
+) -> None:
+    """Anything else would end the task that follows the stream."""
+    try:
+        lines = batch.decode(format, body)
+    except (MalformedError, UnknownError):
+        return
+    for line in lines:
+        for read in (batch.draft, batch.named):
+            with suppress(MalformedError, UnknownError):
+                read(line)

@@ -201,3 +201,31 @@ async def _live_without_brokers(broker: Brokers) -> None:
                 await until(partial(_has_come_to, log, places[-1][0]), "the newest message")
                 found = (await server.history(limit=1000)).messages
                 assert [(message.seq, message.id) for message in reversed(found)] == places
+
+
+@pytest.mark.slow
+def test_a_batch_on_which_the_brokers_have_yet_to_agree_is_not_refused(tmp_path: Path) -> None:
+    """The leader is left alone with it: sent again, it is "in process"; then it is placed, once."""
+    with brokers(tmp_path, 3) as broker:
+        uvloop.run(_wait_for_agreement(broker))
+
+
+async def _wait_for_agreement(broker: Brokers) -> None:
+    config = Config(port=0, store="memory", engine=broker.url("prod"))
+    async with asyncio.timeout(120), Server(config) as server:
+        first = await server.publish(user(id="a"))
+        leading = await leader(broker, "prod")
+        others = [number for number in range(3) if number != leading]
+        broker.kill(*others)
+        publishing = asyncio.create_task(server.publish(user(id="b")))
+        await asyncio.wait([publishing], timeout=3)
+        assert not publishing.done()
+        await asyncio.to_thread(broker.restart, *others)
+        second = None
+        while second is None:
+            with suppress(RefusedError):  # not acknowledged: again with the same id
+                second = await publishing
+            publishing = asyncio.create_task(server.publish(user(id="b")))
+        assert await publishing == second
+        found = (await server.history(limit=10)).messages
+        assert [(each.seq, each.id) for each in found] == [(second.seq, "b"), (first.seq, "a")]

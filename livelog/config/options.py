@@ -251,6 +251,15 @@ class Cluster(Struct, frozen=True, kw_only=True):
             name="engine_creds",
         ),
     ] = ""
+    ca: Annotated[
+        str,
+        option(
+            "Certificates that the brokers' are signed by, in the place of those that the system"
+            " trusts; with tls://.",
+            "FILE",
+            name="engine_ca",
+        ),
+    ] = ""
 
     def __post_init__(self) -> None:
         try:
@@ -259,6 +268,8 @@ class Cluster(Struct, frozen=True, kw_only=True):
             raise ConfigError(f"--engine: {self.engine!r} is not allowed: {error}") from None
         if self.creds and not self.engine:
             raise ConfigError("--engine-creds: needs --engine")
+        if self.ca and not self.engine.startswith("tls:"):
+            raise ConfigError("--engine-ca: needs --engine tls://...")
 
     @property
     def address(self) -> SharedLog | None:

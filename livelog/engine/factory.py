@@ -25,4 +25,7 @@ def engine_of(config: Config, clock: Callable[[], float]) -> Engine:
         needed = f"needs the extra: {installing('nats')}"
         raise ConfigError(f"--engine: {needed} ({error})") from None
     credentials, largest = config.cluster.creds, config.net.max_frame_bytes
-    return StreamEngine(JetStream(address.servers, address.name, credentials, largest, clock))
+    stream = JetStream(
+        address.servers, address.name, credentials, largest, clock, config.cluster.ca
+    )
+    return StreamEngine(stream)

@@ -109,7 +109,7 @@ def named(payload: bytes) -> tuple[str, str]:
     """
     try:
         return id_of(payload), author(payload)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise UnknownError(f"has a message that is not understood: {error}") from None
     except ValueError as error:
         raise MalformedError(f"is no JSON: {error}") from None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -58,6 +59,8 @@ _STATUS, _PENDING = "Status", "Nats-Num-Pending"
 
 # Codes of JetStream's errors.
 _NOT_FOUND, _TAKEN, _ALONE, _DISABLED = 10059, 10058, 10074, (10039, 10076)
+_IN_PROCESS = 10158
+"""An entry that is sent again while the brokers have yet to agree on it; it may still be lost."""
 
 _BEGAN = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -65,8 +68,9 @@ _BEGAN = datetime(1970, 1, 1, tzinfo=UTC)
 class JetStream:
     """One node's view of the stream of the log called `name`.
 
-    `servers` are URLs, `credentials` is the path of a file, "" without. `least_bytes` is the size
-    of the largest message that this node may publish.
+    `servers` are URLs, `credentials` is the path of a file, "" without, as is `authorities`, with
+    the certificates to be trusted. `least_bytes` is the size of the largest message that this node
+    may publish.
     """
 
     def __init__(
@@ -76,12 +80,14 @@ class JetStream:
         credentials: str = "",
         least_bytes: int = 0,
         clock: Callable[[], float] = time.time,
+        authorities: str = "",
     ) -> None:
         # Given once, and kept.
         self._servers = list(servers)
         self._name = name
         self._stream = settings.stream_of(name)
         self._credentials = credentials
+        self._authorities = authorities
         self._least_bytes = max(least_bytes, batch.MAX_BYTES) + settings.HEAD_BYTES
         self._clock = clock
         # The connection.
@@ -155,7 +161,7 @@ class JetStream:
         Each attempt has a client of its own: the library, left to connect again by itself, leaks
         connections that are refused, and insists on the credentials that it has read first.
         """
-        credentials = _credentials(self._credentials)
+        credentials = _credentials(self._credentials) | _trust(self._authorities)
         while True:
             client = Client()
             dialling = asyncio.create_task(self._dial(client, credentials))
@@ -202,9 +208,16 @@ class JetStream:
         if client.max_payload < self._least_bytes:
             issue = f"max_payload of the broker is {client.max_payload}"
             raise self._wrong(f"{issue}, at least {self._least_bytes} are needed")
+        # The library goes on in plain text when the broker does not ask for TLS.
+        secret = self._servers[0].startswith("tls:")
+        if secret and not client._server_info.get("tls_required"):
+            raise self._wrong("the broker does not ask for TLS")
 
     async def _on_error(self, error: Exception) -> None:
-        self._failure = _named(error)
+        failure = _named(error)
+        if "permissions violation" in failure.lower() and failure != self._failure:
+            _log.warning("the broker: %s", failure)
+        self._failure = failure
 
     async def _on_closed(self) -> None:
         """Connect again, with what the file with the credentials has by then."""
@@ -219,6 +232,7 @@ class JetStream:
                 break
             except (ConfigError, AwayError, nats.errors.Error, OSError) as error:
                 _log.warning("the broker cannot be used: %s", error)
+                self._failure = str(error)
                 await asyncio.sleep(_PAUSE_SECONDS)
         self._renewing = None
         self._doubt()
@@ -324,7 +338,7 @@ class JetStream:
         if not _code(answer):
             return int(answer["seq"])
         issue = f"the broker refuses it: {_issue(answer)}"
-        if answer["error"].get("code", 500) < 500:
+        if answer["error"].get("code", 500) < 500 and _code(answer) != _IN_PROCESS:
             raise RefusedError(SERVER_ERROR, "", issue)
         raise AwayError(issue)
 
@@ -433,6 +447,16 @@ def _credentials(path: str) -> dict[str, Any]:
     if content.strip().startswith("SU"):
         return {"nkeys_seed": path}
     raise ConfigError(f"--engine-creds {path}: has neither a user's JWT nor the seed of an nkey")
+
+
+def _trust(authorities: str) -> dict[str, Any]:
+    """Return the arguments by which the client trusts the certificates in a file."""
+    if not authorities:
+        return {}
+    try:
+        return {"tls": ssl.create_default_context(cafile=authorities)}
+    except OSError as error:  # also for what is no certificate
+        raise ConfigError(f"--engine-ca {authorities}: {error.strerror or error}") from None
 
 
 def _ignore(entry: Entry) -> None:
