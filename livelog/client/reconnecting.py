@@ -9,6 +9,8 @@ before that belong to other subscriptions. Subscribing with `since` moves the wh
 there, so it always names the earliest place of all subscriptions; each passes over the messages it
 has had.
 
+With several addresses each attempt is made at the next of them, where all goes on in the same way.
+
 A link reads while it can. When a subscription is full and stays so, a shared link hands it to
 `overflow`. A link of one subscription has no `overflow` and stops reading, which makes the server
 wait, and at last close the connection, which is resumed then.
@@ -22,6 +24,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
+from livelog.client.addresses import Addresses
 from livelog.client.backoff import Backoff, Clock, held
 from livelog.client.commands import Encoded, encoded
 from livelog.client.connection import Connection
@@ -89,7 +92,7 @@ class Link:
 
     def __init__(
         self,
-        url: str,
+        addresses: Addresses,
         credentials: Credentials | None,
         clock: Clock,
         watch: Watch,
@@ -97,7 +100,7 @@ class Link:
         *,
         worked: bool = False,
     ) -> None:
-        self._url = url
+        self._addresses = addresses
         self._credentials = credentials
         self._clock = clock
         self._watch = watch
@@ -105,7 +108,7 @@ class Link:
         self._backoff = Backoff(clock)
         self._task: asyncio.Task[None] | None = None
         self._worked = worked
-        """Whether a connection to this server has been open before, on this link or another."""
+        """Whether a connection has been open before, on this link or another."""
         # Over all connections.
         self._requests = Requests(clock)
         self.subscriptions: list[Subscription] = []
@@ -191,25 +194,34 @@ class Link:
     # One connection after the other.
 
     async def _run(self, impatient: bool = False) -> None:
+        untried = len(self._addresses) if impatient else 1
+        missed: list[str] = []
         try:
             while True:
-                loss = await self._one_connection()
-                if loss.fatal is not None and not self._is_passing(loss):
+                url = self._addresses.current
+                loss = await self._one_connection(url)
+                self._addresses.leave(url)
+                untried -= 1
+                if loss.fatal is not None and not self._is_passing(loss, untried):
                     raise loss.fatal
                 if impatient and not self._worked:
-                    raise UnreachableError(f"cannot reach {shown(self._url)}: {loss.why}")
-                await self._pause(loss)
+                    missed.append(f"{shown(url)}: {loss.why}")
+                    if not untried:
+                        raise UnreachableError(f"cannot reach {'; '.join(missed)}")
+                else:
+                    await self._pause(loss)
         except Exception as failure:
             self._fail(failure)
 
-    def _is_passing(self, loss: Loss) -> bool:
+    def _is_passing(self, loss: Loss, untried: int) -> bool:
         """Tell whether an end that is final at first is worth another attempt."""
         renewed = self._credentials is not None and self._credentials.outlives(loss)
-        return renewed or (loss.outage and self._worked)
+        return renewed or (loss.outage and (self._worked or untried > 0))
 
-    async def _one_connection(self) -> Loss:
+    async def _one_connection(self, url: str) -> Loss:
         try:
-            connection = await open_connection(self._url, self._credentials)
+            hosts = self._addresses.hosts
+            connection = await open_connection(url, self._credentials, hosts)
         except Lost as lost:
             return lost.loss
         opened = self._clock.now()
@@ -221,7 +233,8 @@ class Link:
 
     async def _pause(self, loss: Loss) -> None:
         # A server that names a short time again and again is not obeyed: the schedule goes on.
-        delay = max(self._backoff.next(), loss.wait or 0)
+        elsewhere = loss.local and len(self._addresses) > 1
+        delay = max(self._backoff.next(), 0 if elsewhere else loss.wait or 0)
         self._watch(Status(False, loss.why, delay))
         await self._clock.sleep(delay)
 
