@@ -232,6 +232,16 @@ class Cluster(Struct, frozen=True, kw_only=True):
             name="engine_creds",
         ),
     ] = ""
+    workers: Annotated[
+        int,
+        option(
+            "Number of processes that serve on the same port, each with a store (NAME-1.db, …),"
+            " limits and a memory limit of its own; more than one need --engine.",
+            "N",
+            ge=1,
+            le=256,
+        ),
+    ] = 1
 
     def __post_init__(self) -> None:
         try:
@@ -240,6 +250,8 @@ class Cluster(Struct, frozen=True, kw_only=True):
             raise ConfigError(f"--engine: {self.engine!r} is not allowed: {error}") from None
         if self.creds and not self.engine:
             raise ConfigError("--engine-creds: needs --engine")
+        if self.workers > 1 and not self.engine:
+            raise ConfigError("--workers: more than one need --engine, to share a log")
 
     @property
     def address(self) -> SharedLog | None:
