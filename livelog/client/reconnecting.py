@@ -105,7 +105,7 @@ class Link:
         self._clock = clock
         self._watch = watch
         self._overflow = overflow
-        self._backoff = Backoff(clock)
+        self._backoff = Backoff(clock, len(addresses))
         self._task: asyncio.Task[None] | None = None
         self._worked = worked
         """Whether a connection has been open before, on this link or another."""
@@ -234,7 +234,8 @@ class Link:
     async def _pause(self, loss: Loss) -> None:
         # A server that names a short time again and again is not obeyed: the schedule goes on.
         elsewhere = loss.local and len(self._addresses) > 1
-        delay = max(self._backoff.next(), 0 if elsewhere else loss.wait or 0)
+        wait = 0 if elsewhere else loss.wait or 0
+        delay = max(self._backoff.next(planned=elsewhere), wait)
         self._watch(Status(False, loss.why, delay))
         await self._clock.sleep(delay)
 
