@@ -78,7 +78,8 @@ class Server(InProcess):
 
     Use it as an async context manager, or call `start` and `close`; a server starts once. `clock`
     tells Unix time; `engine` makes the engine, which gives messages their order, in the place
-    of the configured one. `publish`, `publish_nowait`, `history`, `search` and `subscribe` raise
+    of the configured one; `worker` is the number of this process among those that share its port.
+    `publish`, `publish_nowait`, `history`, `search` and `subscribe` raise
     `NotRunningError` before the start, after the end and from another thread; `url` and `port`
     raise it before the start.
     """
@@ -89,11 +90,13 @@ class Server(InProcess):
         clock: Callable[[], float] = time.time,
         *,
         engine: MakeEngine | None = None,
+        worker: int = 0,
     ) -> None:
         self.config = config or Config()
         super().__init__()
         self._clock = clock
         self._make_engine = engine
+        self._worker = worker
         self._port = 0
         self._engine: Engine
         self._store: Store
@@ -147,6 +150,8 @@ class Server(InProcess):
             self._started.set()
 
     async def _start(self) -> None:
+        if self.config.cluster.workers > 1 and not self._worker:
+            raise ConfigError("--workers: are processes, which `livelog serve` starts")
         self._certificate = _certificate(self.config)
         self._endpoints = await resolve(self.config.net)
         async with AsyncExitStack() as parts:  # closes what has been opened if the next part fails
@@ -193,6 +198,8 @@ class Server(InProcess):
 
     async def _close(self) -> None:
         try:
+            if self._worker:
+                self._listener.close()  # new clients are those of the other workers
             await drain(self._context, self._hurried)
             self._listener.close()
             await self._disconnect()
@@ -310,6 +317,7 @@ class Server(InProcess):
             scheduler=Scheduler(loop),
             memory=memory,
             version=__version__,
+            worker=self._worker,
             auth=self._auth,
         )
 
@@ -364,7 +372,7 @@ class Server(InProcess):
                 return TlsDoor(self._context, self._certificate, plain)
             return plain()
 
-        return await listen(self.config.net, self._endpoints, door)
+        return await listen(self.config.net, self._endpoints, door, shared=self._worker > 0)
 
     @property
     def _addresses(self) -> list[str]:

@@ -117,11 +117,11 @@ async def test_a_port_that_is_free_at_one_address_only_is_given_up_for_another(
 ) -> None:
     real, asked = listeners._bound_to, list[int]()
 
-    def unlucky(endpoint: listeners.Endpoint, port: int) -> socket.socket:
+    def unlucky(endpoint: listeners.Endpoint, port: int, shared: bool) -> socket.socket:
         asked.append(port)
         if len(asked) == 2:
             raise OSError(errno.EADDRINUSE, "in use")
-        return real(endpoint, port)
+        return real(endpoint, port, shared)
 
     monkeypatch.setattr(listeners, "_bound_to", unlucky)
     async with Server(Config(host=f"{ONE},{OTHER}", port=0, store="memory")) as server:
@@ -136,10 +136,10 @@ async def test_a_name_with_addresses_of_both_families_needs_no_ipv6(
 ) -> None:
     real = listeners._bound_to
 
-    def without_ipv6(endpoint: listeners.Endpoint, port: int) -> socket.socket:
+    def without_ipv6(endpoint: listeners.Endpoint, port: int, shared: bool) -> socket.socket:
         if endpoint.family == socket.AF_INET6:
             raise OSError(errno.EADDRNOTAVAIL, "no such address")
-        return real(endpoint, port)
+        return real(endpoint, port, shared)
 
     async def both(net: object) -> list[listeners.Endpoint]:
         return [

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from livelog.cli.exit import WRONG_USAGE, printed, say
-from livelog.client.url import shown
+from livelog.client.url import listed, shown
 from livelog.config import environment
 from livelog.config.suggest import suggestion
 from livelog.errors import ConfigError
@@ -88,10 +88,11 @@ def parser(name: str, description: str, examples: str) -> Parser:
     made = Parser(prog=f"livelog {name}", description=description, epilog=f"examples:\n{examples}")
     made.add_argument(
         "--url",
-        type=_url,
+        type=_urls,
         default=DEFAULT_URL,
         metavar="URL",
-        help=f"Address of the server (default: {DEFAULT_URL}).",
+        help=f"Address of the server (default: {DEFAULT_URL}), or comma-separated addresses of"
+        " servers that share a log.",
     )
     made.add_argument(
         "--token",
@@ -166,6 +167,11 @@ def _checked_token(text: str, where: str) -> str:
     if not (text.isascii() and text.isprintable()) or " " in text:
         raise argparse.ArgumentTypeError(f"invalid token{where}")  # without the secret
     return text
+
+
+def _urls(text: str) -> str:
+    """Return the addresses, corrected."""
+    return ",".join(map(_url, listed(text) or [text]))
 
 
 def _url(text: str) -> str:

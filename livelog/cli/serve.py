@@ -1,4 +1,4 @@
-"""`livelog serve`: a server with the options of `Config`, until a signal ends it."""
+"""`livelog serve`: a server with the options of `Config`, or several of them as workers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
+from itertools import count
 from typing import Any
 
 from livelog import __version__
 from livelog.budget.memory import return_freed_memory
-from livelog.cli import garbage, systemd
+from livelog.cli import garbage, systemd, workers
 from livelog.cli.exit import WRONG_USAGE, say
 from livelog.cli.options import Parser
 from livelog.config import OPTIONS, Config, environment, flag, load
@@ -31,6 +33,7 @@ examples:
   livelog serve --demo                         sample traffic on ws://127.0.0.1:8000/ws/live-log
   livelog serve --host 0.0.0.0 --port 80       listen on all addresses
   livelog serve --api-keys keys.json           require an API key, see livelog keys
+  livelog serve --workers 4 --engine nats://n1,n2,n3/prod    use four cores
   LIVELOG_PORT=9000 livelog --config live.toml options from the environment and a file
 
 Every option is also a variable (--ping-interval: LIVELOG_PING_INTERVAL) and a key of the TOML file
@@ -45,22 +48,40 @@ def main(arguments: Sequence[str]) -> int:
     flags = vars(make_parser(arguments[0]).parse_args(arguments[1:]))
     variables = environment.sources(os.environ, flags)
     file = flags.pop("config", None) or environment.config_file(os.environ)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(format=workers.LOG_FORMAT.format(""))
     logging.getLogger("livelog.audit").setLevel(logging.INFO)  # refused clients, and reasons
     _allow_many_files()
     return_freed_memory()
-    try:
-        config = load(flags, os.environ, file)
+
+    def work(config: Config, worker: workers.Worker | None = None) -> int:
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-            runner.run(_serve(config))
+            runner.run(_serve(config, worker))
+        return 0
+
+    def act() -> int:
+        config = load(flags, os.environ, file)
+        if config.cluster.workers == 1:
+            return work(config)
+        return workers.supervise(
+            config, lambda *one: _outcome(partial(work, *one), variables), _announce
+        )
+
+    code = _outcome(act, variables)
+    if code == 0:
+        _print("livelog stopped")
+    return code
+
+
+def _outcome(act: Callable[[], int], variables: Mapping[str, str]) -> int:
+    """Return the exit code of `act`, or say what is wrong; `variables` are those of settings."""
+    try:
+        return act()
     except ConfigError as wrong:
         return _complain(environment.blamed(str(wrong), variables))
     except OSError as error:
         named = [variables[name] for name in ("host", "port", "uds") if name in variables]
         source = f" ({', '.join(named)})" if named else ""
         return _complain(f"{error.strerror or error}{source}")
-    _print("livelog stopped")
-    return 0
 
 
 def _allow_many_files() -> None:
@@ -83,9 +104,10 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, worker: workers.Worker | None = None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    signals = count()
 
     def reload() -> None:
         systemd.notify(systemd.reloading())
@@ -94,13 +116,17 @@ async def _serve(config: Config) -> None:
 
     def end() -> None:
         systemd.notify(systemd.STOPPING)
-        if stop.is_set():  # the second signal
+        if next(signals):  # the second one
             server.hurry()
         stop.set()
 
-    server = Server(config)
+    server = Server(config, worker=worker.number if worker else 0)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end)
+    if worker is not None:
+        # systemd sends its signal to all processes: the order that comes beside is no second one.
+        orders = {workers.STOP: stop.set, workers.HURRY: server.hurry}
+        worker.obey({**orders, workers.RELOAD: server.reload})
     if not await _started(server, stop):
         return
     try:
@@ -110,8 +136,8 @@ async def _serve(config: Config) -> None:
             tasks.append(await _demo(server))
         ready = f"livelog ready on {server.url} ({server.trust})"
         viewer = f"\nlivelog viewer on {server.viewer_url}" if server.viewer_url else ""
-        _print(ready + viewer)
-        systemd.notify(systemd.READY)
+        announce = worker.ready if worker else _announce
+        announce(ready + viewer)
         await stop.wait()
         for task in tasks:
             task.cancel()
@@ -148,6 +174,12 @@ async def _demo(server: Server) -> asyncio.Task[None]:
     if not (await server.history(limit=1)).messages:
         await demo.past(world, publish, config.rate, time.time())
     return asyncio.get_running_loop().create_task(demo.run(world, publish, config.rate))
+
+
+def _announce(lines: str) -> None:
+    """Say that the server is ready, and where."""
+    _print(lines)
+    systemd.notify(systemd.READY)
 
 
 def _print(line: str) -> None:

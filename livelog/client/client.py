@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from livelog.client import commands
+from livelog.client.addresses import Addresses
 from livelog.client.backoff import Clock
 from livelog.client.commands import Command, FilterArgument
 from livelog.client.credentials import Credentials, Token
@@ -44,28 +45,31 @@ _ELSEWHERE = (
 
 
 def connect(
-    url: str,
+    url: str | Sequence[str],
     *,
     token: Token | None = None,
     watch: Watch | None = None,
     clock: Clock | None = None,
 ) -> Client:
-    """Make a client of the server at `url`, to be used with `async with`.
+    """Make a client of the server or servers at `url`, to be used with `async with`.
 
         async with connect("ws://localhost:8000/ws/live-log", token="…") as log:
             print(await log.history(limit=20))
 
-    `url` is the WebSocket address that the server prints at its start. `token` authenticates the
-    client: a JWT, an OAuth2 token or an API key, or a function, plain or async, that returns one.
-    The function is called for every connection, and when a token is about to expire. `watch` is
-    called with a `Status` whenever a connection is lost or open again. `clock` is for tests.
+    `url` is the WebSocket address that the server prints at its start. For servers that share a log
+    it is a list of their addresses, or a text in which commas separate them: the client begins at
+    any of them, and goes on at the next whenever one fails. `token` authenticates the client: a
+    JWT, an OAuth2 token or an API key, or a function, plain or async, that returns one. The
+    function is called for every connection, and when a token is about to expire. `watch` is called
+    with a `Status` whenever a connection is lost or open again. `clock` is for tests.
 
-    Entering the block connects once; it raises `UnreachableError` when that fails and
-    `ConnectionEndedError` when it can never succeed. From then on the client reconnects for as long
-    as it takes: bound a call with `asyncio.timeout` to give up earlier.
+    Entering the block connects once, to each address in turn; it raises `UnreachableError` when
+    that fails and `ConnectionEndedError` when it can never succeed. From then on the client
+    reconnects for as long as it takes: bound a call with `asyncio.timeout` to give up earlier.
     """
     credentials = None if token is None else Credentials(token)
-    return Client(url, credentials, watch or _unwatched, clock or Clock())
+    clock = clock or Clock()
+    return Client(Addresses(url, clock.random), credentials, watch or _unwatched, clock)
 
 
 def _unwatched(status: Status) -> None:
@@ -85,14 +89,16 @@ class Client:
     of the `async with` block and when they are called from another thread.
     """
 
-    def __init__(self, url: str, credentials: Credentials | None, watch: Watch, clock: Clock):
-        self._url = url
+    def __init__(
+        self, addresses: Addresses, credentials: Credentials | None, watch: Watch, clock: Clock
+    ) -> None:
+        self._addresses = addresses
         self._credentials = credentials
         self._watch = watch
         self._clock = clock
         self._state: Literal["new", "running", "closed"] = "new"
         self._loop: asyncio.AbstractEventLoop
-        self._shared = Link(url, credentials, clock, watch, self._move_out)
+        self._shared = Link(addresses, credentials, clock, watch, self._move_out)
         self._own: dict[Subscription, Link] = {}
         self._watch_ids = count(1)
         self._ending: set[asyncio.Task[None]] = set()
@@ -169,12 +175,12 @@ class Client:
         plain = commands.plain(filters)
         id = f"w{next(self._watch_ids)}"
         commands.encoded(commands.watch(id, group_by, interval_seconds, plain))  # refused here
-        start, stop = self._begin_watch, self._shared.unwatch
+        start, stop = self._begin_watch, self._shared.wanted.unwatch
         return LiveCounts(id, group_by, interval_seconds, plain, start, stop)
 
     def _begin_watch(self, counts: LiveCounts) -> None:
         self._check_running()
-        self._shared.watch(counts)
+        self._shared.wanted.watch(counts)
 
     async def publish(self, message: Message | Mapping[str, Any]) -> Receipt:
         """Append a message to the log, wait until it is on disk, and return its id and seq.
@@ -286,19 +292,19 @@ class Client:
 
     def _place(self, subscription: Subscription) -> None:
         self._check_running()
-        if self._shared.fits(subscription):
-            self._shared.add(subscription)
+        if self._shared.wanted.fits(subscription):
+            self._shared.wanted.add(subscription)
         else:
             self._give_own_link(subscription)
 
     def _move_out(self, subscription: Subscription) -> None:
-        self._shared.remove(subscription)
+        self._shared.wanted.remove(subscription)
         self._give_own_link(subscription)
 
     def _give_own_link(self, subscription: Subscription) -> None:
-        link = Link(self._url, self._credentials, self._clock, self._watch, worked=True)
+        link = Link(self._addresses, self._credentials, self._clock, self._watch, worked=True)
         self._own[subscription] = link
-        link.add(subscription)
+        link.wanted.add(subscription)
         link.start()
 
     def _dismiss(self, subscription: Subscription) -> None:
@@ -306,7 +312,7 @@ class Client:
         if link is not None:
             self._stop(link)
         else:
-            self._shared.remove(subscription)
+            self._shared.wanted.remove(subscription)
 
     def _stop(self, link: Link) -> None:
         task = link.stop()

@@ -15,6 +15,7 @@ from livelog.client.backoff import held
 from livelog.errors import (
     ABNORMAL_CLOSURE,
     AUTHENTICATION_FAILED,
+    GOING_AWAY,
     INVALID_TOKEN,
     MESSAGE_TOO_BIG,
     PROTOCOL_ERROR,
@@ -39,6 +40,8 @@ class Loss(NamedTuple):
     outage: bool = False
     """The end may come from what stands in for the server for a while: a proxy, another program.
     It is `fatal` only for a client that has never been connected."""
+    local: bool = False
+    """The end is this server's alone, such as its shutdown: another need not be waited for."""
 
 
 class Lost(Exception):
@@ -96,7 +99,7 @@ def of_close(code: int, text: str, wait: float | None = None) -> Loss:
     if code in _USELESS:
         why = f"{_USELESS[code]}: {text}" if text else _USELESS[code]
         return Loss(why, wait, ConnectionEndedError(code, why))
-    return Loss(text or f"the connection broke (code {code})", wait)
+    return Loss(text or f"the connection broke (code {code})", wait, local=code == GOING_AWAY)
 
 
 _BUSY = (408, 425, 429)
@@ -111,7 +114,7 @@ def of_handshake(status: int, retry_after: str) -> Loss:
     wait = named_wait(retry_after)
     limited = status == HTTPStatus.FORBIDDEN and wait is not None
     if not 400 <= status < 500 or status in _BUSY or limited:
-        return Loss(why, wait)
+        return Loss(why, wait, local=status == HTTPStatus.SERVICE_UNAVAILABLE)
     return Loss(why, wait, ConnectionEndedError(status, why), outage=status not in _DENIED)
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import ssl
+from collections.abc import Container
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
@@ -16,6 +17,7 @@ from websockets.exceptions import (
     InvalidStatus,
     InvalidURI,
     ProxyError,
+    SecurityError,
 )
 
 from livelog.client import errors
@@ -23,13 +25,18 @@ from livelog.client.connection import MAX_BYTES, Connection
 from livelog.client.credentials import Credentials
 from livelog.client.errors import Loss, Lost
 from livelog.client.proxies import Proxy, proxy_for, via
-from livelog.client.url import EXAMPLE, shown, unix_socket
+from livelog.client.url import EXAMPLE, host, shown, unix_socket
 from livelog.errors import ConfigError
 
 
-async def open_connection(url: str, credentials: Credentials | None = None) -> Connection:
-    """Connect and authenticate. Raises `Lost` with the reason when that fails."""
-    connection = await _connected(url)
+async def open_connection(
+    url: str, credentials: Credentials | None, hosts: Container[str]
+) -> Connection:
+    """Connect and authenticate. Raises `Lost` with the reason when that fails.
+
+    A redirect is followed to `hosts` only, since the next that is sent may be a token.
+    """
+    connection = await _connected(url, hosts)
     if credentials is not None:
         try:
             await connection.authenticate(credentials)
@@ -39,13 +46,13 @@ async def open_connection(url: str, credentials: Credentials | None = None) -> C
     return connection
 
 
-async def _connected(url: str) -> Connection:
+async def _connected(url: str, hosts: Container[str]) -> Connection:
     try:
         proxy = proxy_for(url)
     except ConfigError as error:
         raise Lost(errors.final(str(error))) from None
     try:
-        return Connection(await _websocket(url, proxy))
+        return Connection(await _websocket(url, proxy, hosts))
     except ProxyError as refused:
         raise Lost(Loss(f"{_refused_by_proxy(refused)}{via(proxy)}")) from None
     except InvalidURI:
@@ -73,7 +80,20 @@ def _refused_by_proxy(refused: ProxyError) -> str:
     return "no HTTP answer"
 
 
-async def _websocket(url: str, proxy: Proxy | None) -> ClientConnection:
+class _Opening(connect):
+    """The opening of a connection that stays with the hosts that were given."""
+
+    hosts: Container[str]
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Return the address of a redirect, or the error if it is not followed."""
+        found = super().process_redirect(exc)
+        if isinstance(found, str) and (host(found) or "") not in self.hosts:
+            return SecurityError(f"it redirects to another host: {shown(found)}")
+        return found
+
+
+async def _websocket(url: str, proxy: Proxy | None, hosts: Container[str]) -> ClientConnection:
     # Compression would cost both sides more than it saves. The `ping` command keeps the connection
     # alive, since ping frames count against the server's limits, too.
     options: dict[str, Any] = {
@@ -87,7 +107,9 @@ async def _websocket(url: str, proxy: Proxy | None) -> ClientConnection:
         return await unix_connect(socket_path, f"ws://localhost{path}", **options)
     # Never the library's own choice of a proxy, which differs from that of all other connections.
     options["proxy"] = None if proxy is None else proxy.url_with_password
-    return await connect(url, **options)
+    opening = _Opening(url, **options)
+    opening.hosts = hosts
+    return await opening
 
 
 def _outage(why: str) -> Loss:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from livelog.client.addresses import Addresses
 from livelog.client.backoff import held
 from livelog.client.errors import (
     Loss,
@@ -82,10 +83,43 @@ class _Partly(msgspec.Struct):
 
 
 class HttpPublisher:
-    """A connection that stays open between batches. `url` is that of the WebSocket."""
+    """Publishes at one server, or at several that share a log. `url` is that of the WebSocket, or
+    a list of such, as for `connect`."""
 
-    def __init__(self, url: str, token: str | None = None) -> None:
-        """Prepare the connection. Raises `ConfigError` for a proxy that cannot be used."""
+    def __init__(self, url: str | Sequence[str], token: str | None = None) -> None:
+        """Prepare the connections. Raises `ConfigError` for a proxy that cannot be used."""
+        self._addresses = Addresses(url)
+        self._servers = {each: _Server(each, token) for each in self._addresses}
+
+    def post(self, lines: Sequence[bytes]) -> None:
+        """Publish messages, each one line of JSON.
+
+        Raises `RefusedError` when the server refuses them all, with a `line` in the details when
+        one message is wrong; none is published then. Raises `PartlyRefusedError` when it has taken
+        the others, `Unavailable` when it takes none now, and `Lost` when it did not answer; a part
+        of the messages may have been published then. The last two mean that no server has taken
+        them, or that the next one is to be asked after a while.
+        """
+        for left in reversed(range(len(self._addresses))):
+            url = self._addresses.current
+            try:
+                self._servers[url].post(lines)
+                return
+            except Lost as lost:
+                self._addresses.leave(url)
+                if lost.loss.wait or not left:
+                    raise
+
+    def close(self) -> None:
+        """Close the connections."""
+        for server in self._servers.values():
+            server.close()
+
+
+class _Server:
+    """A connection that stays open between batches."""
+
+    def __init__(self, url: str, token: str | None) -> None:
         self._headers = {"Content-Type": "application/x-ndjson"}
         if token is not None:
             self._headers["Authorization"] = f"Bearer {token}"
@@ -99,13 +133,6 @@ class HttpPublisher:
             self._headers |= proxy.headers
 
     def post(self, lines: Sequence[bytes]) -> None:
-        """Publish messages, each one line of JSON.
-
-        Raises `RefusedError` when the server refuses them all, with a `line` in the details when
-        one message is wrong; none is published then. Raises `PartlyRefusedError` when it has taken
-        the others, `Unavailable` when it takes none now, and `Lost` when it did not answer; a part
-        of the messages may have been published then.
-        """
         try:
             self._connection.request("POST", self._path, b"\n".join(lines), self._headers)
             response = self._connection.getresponse()
@@ -117,7 +144,6 @@ class HttpPublisher:
         _check(response.status, body, wait, len(lines))
 
     def close(self) -> None:
-        """Close the connection."""
         self._connection.close()
 
 

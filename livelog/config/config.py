@@ -74,6 +74,12 @@ class Config:
         for name, part in {"_given": given, **grouped(OPTIONS, GROUPS, values)}.items():
             object.__setattr__(self, name, part)
         _check_body(self.net.max_body_bytes, self.storage.memory_bytes)
+        if self.cluster.workers > 1 and self.net.uds:
+            raise ConfigError("--workers: share a TCP port, and exclude --uds")
+
+    def replaced(self, **settings: Any) -> Self:
+        """Return the configuration with other values for some settings."""
+        return type(self)(**{**self._given, **settings})
 
     @property
     def given(self) -> dict[str, Any]:

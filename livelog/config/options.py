@@ -98,7 +98,7 @@ class Net(Struct, frozen=True, kw_only=True):
         int,
         option(
             "TCP port of a second listener, with /metrics and /healthz for clients without a"
-            " credential; 0 stands for none.",
+            " credential, and those above it for further workers; 0 stands for none.",
             "PORT",
             ge=0,
             le=65535,
@@ -260,6 +260,16 @@ class Cluster(Struct, frozen=True, kw_only=True):
             name="engine_ca",
         ),
     ] = ""
+    workers: Annotated[
+        int,
+        option(
+            "Number of processes that serve on the same port, each with a store (NAME-1.db, …),"
+            " limits and a memory limit of its own; more than one need --engine.",
+            "N",
+            ge=1,
+            le=256,
+        ),
+    ] = 1
 
     def __post_init__(self) -> None:
         try:
@@ -270,6 +280,8 @@ class Cluster(Struct, frozen=True, kw_only=True):
             raise ConfigError("--engine-creds: needs --engine")
         if self.ca and not self.engine.startswith("tls:"):
             raise ConfigError("--engine-ca: needs --engine tls://...")
+        if self.workers > 1 and not self.engine:
+            raise ConfigError("--workers: more than one need --engine, to share a log")
 
     @property
     def address(self) -> SharedLog | None:

@@ -88,10 +88,28 @@ async def resolve(net: Net) -> list[Endpoint]:
     ]
 
 
+async def reserve(net: Net) -> list[socket.socket]:
+    """Bind the port for workers that share it; who holds the sockets keeps it, without listening.
+
+    Raises `OSError` for an address that is taken: other workers would share theirs, too.
+    """
+    endpoints = await resolve(net)
+    alone = _bound(endpoints, net.port)
+    port = next(iter(alone)).getsockname()[1]
+    _close(alone)
+    return [*_bound(endpoints, port, shared=True)]
+
+
 async def listen(
-    net: Net, endpoints: Sequence[Endpoint], factory: Callable[[], asyncio.Protocol]
+    net: Net,
+    endpoints: Sequence[Endpoint],
+    factory: Callable[[], asyncio.Protocol],
+    *,
+    shared: bool = False,
 ) -> Listener:
     """Listen as the configuration says; `factory` makes the protocol of each connection.
+
+    A `shared` port is that of other workers as well.
 
     Raises `ConfigError` for a path that is taken, `OSError` for an address that is, which it names;
     then nothing is listened on.
@@ -104,7 +122,7 @@ async def listen(
         except OSError as error:
             raise _failed(net.uds, error) from None
         return Listener([await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG)])
-    bound = _bound(endpoints, net.port)
+    bound = _bound(endpoints, net.port, shared)
     servers: list[asyncio.Server] = []
     try:
         for sock in bound:
@@ -117,14 +135,16 @@ async def listen(
     return Listener(servers)
 
 
-def _bound(endpoints: Sequence[Endpoint], port: int) -> dict[socket.socket, Endpoint]:
+def _bound(
+    endpoints: Sequence[Endpoint], port: int, shared: bool = False
+) -> dict[socket.socket, Endpoint]:
     """Bind a socket to each address, all to the same port. Raises `OSError`."""
     for attempt in range(1, _ATTEMPTS + 1):
         bound: dict[socket.socket, Endpoint] = {}
         for endpoint in endpoints:
             taken = next(iter(bound)).getsockname()[1] if bound else port
             try:
-                bound[_bound_to(endpoint, taken)] = endpoint
+                bound[_bound_to(endpoint, taken, shared)] = endpoint
             except OSError as error:
                 if error.errno in _NO_IPV6 and _is_spare(endpoint, endpoints):
                     continue
@@ -145,11 +165,13 @@ def _is_spare(endpoint: Endpoint, endpoints: Sequence[Endpoint]) -> bool:
     return endpoint.family == socket.AF_INET6 and socket.AF_INET in families
 
 
-def _bound_to(endpoint: Endpoint, port: int) -> socket.socket:
+def _bound_to(endpoint: Endpoint, port: int, shared: bool) -> socket.socket:
     sock = socket.socket(endpoint.family, socket.SOCK_STREAM, endpoint.protocol)
     try:
         # A port may be taken over from a server that is gone and has connections in TIME_WAIT.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if endpoint.family == socket.AF_INET6:
             # `::` takes connections of IPv4, too, whatever the system's default is.
             only = endpoint.address[0] != ALL_IPV6

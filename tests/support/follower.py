@@ -132,8 +132,10 @@ class Follower:
 
 
 @asynccontextmanager
-async def following(url: str, modules: Path, **settings: Any) -> AsyncIterator[Follower]:
-    """A client that follows `url`; the settings are the options of LiveLog."""
+async def following(
+    url: str | list[str], modules: Path, **settings: Any
+) -> AsyncIterator[Follower]:
+    """A client that follows `url`, or one of several; the settings are the options of LiveLog."""
     assert NODE is not None
     process = await asyncio.create_subprocess_exec(
         *(NODE, FLAG, str(DRIVER), str(CLIENT), str(modules), json.dumps({"url": url, **settings})),

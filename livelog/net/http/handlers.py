@@ -91,6 +91,7 @@ async def health(context: Context, request: Request) -> Response:
             "status": "draining" if ending else status,
             **({"issue": issue} if issue else {}),
             "version": context.version,
+            **({"worker": context.worker} if context.worker else {}),
             "connections": len(context.limiter.connections.websockets),
             **({"head_seq": context.log.head} if inspects else {}),
             **({} if lag is None else {"lag": round(lag, 3)}),

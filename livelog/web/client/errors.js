@@ -2,6 +2,7 @@
 
 /** The connection ended without a close frame, or there is none. */
 export const ABNORMAL = 1006;
+export const GOING_AWAY = 1001;
 export const PROTOCOL_ERROR = 1002;
 export const TOO_BIG = 1009;
 export const SERVER_ERROR = 1011;

@@ -146,8 +146,9 @@ export class LiveLogError extends Error {
 }
 
 export class LiveLog {
-  /** Without a `url`: the server that this module came from, or else the page. */
-  constructor(url?: string | URL, options?: Options);
+  /** Without a `url`: the server that this module came from, or else the page. An array names the
+   * servers of one log: the client begins at any, and goes on at the next whenever one fails. */
+  constructor(url?: string | URL | readonly (string | URL)[], options?: Options);
   readonly state: State;
   readonly seq: number | null;
   on<Name extends keyof Events>(name: Name, handler: (detail: Events[Name]) => void): () => void;

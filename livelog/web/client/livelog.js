@@ -1,10 +1,12 @@
-/* The client: one connection to a livelog server, kept up, for browsers and for Node.
+/* The client: one connection to a livelog server, kept up, for browsers and for Node; with an array
+ * of addresses, to one of the servers of a log, and to the next whenever that fails.
  *
  * A listener gets each message once, in the order of `seq`, whatever happens to the connection
  * (`subscriptions.js`). Requests without an answer are sent again on the next connection
  * (`requestqueue.js`); a message to be published carries an `id`, so that publishing it again
  * cannot double it. Clock and random numbers are options, so that the schedule can be tested.
  */
+import { Addresses } from "./addresses.js";
 import { wrongAnswer } from "./answers.js";
 import { Authentication } from "./authentication.js";
 import { retryDelay } from "./backoff.js";
@@ -61,7 +63,7 @@ export class LiveLog {
   constructor(url = defaultUrl(), options = {}) {
     const all = { WebSocket: globalThis.WebSocket, ...DEFAULTS, ...options };
     if (!all.WebSocket) throw new TypeError(NO_WEBSOCKET);
-    this.#connection = this.#makeConnection(String(url), all);
+    this.#connection = this.#makeConnection(new Addresses(url, all.random), all);
     this.#authentication = new Authentication(all.token, this.#nextId);
     this.#makeParts(all.clock);
     this.#unwatch = watchBrowser({
@@ -145,8 +147,8 @@ export class LiveLog {
 
   // Parts.
 
-  #makeConnection(url, options) {
-    return new ReconnectingConnection(url, options, {
+  #makeConnection(addresses, options) {
+    return new ReconnectingConnection(addresses, options, {
       event: (event, text) => this.#receive(event, text),
       opened: () => this.#parts().forEach((part) => part.open()),
       closed: (code) => this.#closed(code),

@@ -1,11 +1,12 @@
-/* A connection that is kept up: connects, watches, reconnects on a schedule, or stops for good. */
+/* A connection that is kept up: connects, watches, reconnects on a schedule, or stops for good. With
+ * several addresses each attempt is made at the next of them. */
 import { Backoff, requestedAbsence } from "./backoff.js";
 import { Connection } from "./connection.js";
-import { ABNORMAL, FINAL_CODES, RATE_LIMITED } from "./errors.js";
+import { ABNORMAL, FINAL_CODES, GOING_AWAY, RATE_LIMITED } from "./errors.js";
 import { Heartbeat } from "./heartbeat.js";
 
 export class ReconnectingConnection {
-  #url;
+  #addresses;
   #options;
   #on;
   #backoff;
@@ -20,14 +21,14 @@ export class ReconnectingConnection {
 
   #timer = 0; // until the connection has to be open, or until the next attempt
 
-  /** `on`: handlers for event (of the server, and its text), opened, closed (the close code),
-   * stopped, state (the new one), ping (send one), and final (return whether a close code ends it
-   * for good). */
-  constructor(url, options, on) {
-    this.#url = url;
+  /** `addresses`: those of the servers. `on`: handlers for event (of the server, and its text),
+   * opened, closed (the close code), stopped, state (the new one), ping (send one), and final
+   * (return whether a close code ends it for good). */
+  constructor(addresses, options, on) {
+    this.#addresses = addresses;
     this.#options = options;
     this.#on = on;
-    this.#backoff = new Backoff(options.random);
+    this.#backoff = new Backoff(options.random, addresses.length);
     this.#heartbeat = new Heartbeat(options, {
       ping: on.ping,
       dead: () => this.lost(ABNORMAL, "the server does not answer"),
@@ -49,17 +50,29 @@ export class ReconnectingConnection {
   }
 
   connect() {
-    const { WebSocket, clock, timeoutMs } = this.#options;
+    const { clock, timeoutMs } = this.#options;
     clock.clearTimeout(this.#timer);
     this.#setState({ name: "connecting", attempt: this.#backoff.attempt });
     this.#disconnected = null;
     this.#freeAt = 0;
-    this.#current = new Connection(WebSocket, this.#url, clock, {
-      frame: (event, text) => this.#receive(event, text),
-      closed: (code, reason) => this.lost(code, reason),
-    });
     const giveUp = () => this.lost(ABNORMAL, "the server did not answer in time");
     this.#timer = clock.setTimeout(giveUp, timeoutMs);
+    this.#open();
+  }
+
+  /** Open a connection. An address that this browser does not connect to, such as `ws:` from a page
+   * of `https:`, throws, but one among several is passed over. */
+  #open() {
+    const { WebSocket, clock } = this.#options;
+    try {
+      this.#current = new Connection(WebSocket, this.#addresses.current, clock, {
+        frame: (event, text) => this.#receive(event, text),
+        closed: (code, reason) => this.lost(code, reason),
+      });
+    } catch (error) {
+      if (!this.#addresses.several) throw error;
+      this.lost(ABNORMAL, error.message);
+    }
   }
 
   /** Connect now instead of waiting for the next attempt. */
@@ -95,11 +108,13 @@ export class ReconnectingConnection {
     if (this.#wasStable()) this.#backoff.reset();
     this.#drop(code);
     if (this.#on.final(code)) return this.stop(code, FINAL_CODES[code]);
+    this.#addresses.leave();
+    const elsewhere = this.#addresses.several && code === GOING_AWAY; // which is up
     // A server that names a short time again and again is not obeyed: the schedule goes on.
     const limited = code === RATE_LIMITED;
-    const asked = requestedAbsence(disconnected) ?? 0;
+    const asked = elsewhere ? 0 : requestedAbsence(disconnected) ?? 0;
     const held = limited ? this.#freeAt - this.#options.clock.now() : 0;
-    const wait = Math.max(this.#backoff.next(limited), asked, held);
+    const wait = Math.max(this.#backoff.next(limited, elsewhere), asked, held);
     return this.#wait(wait, code, reason || String(disconnected?.reason ?? ""));
   }
 

@@ -1,0 +1,320 @@
+"""`livelog serve --workers N`: N processes that serve on one port, and one that watches over them.
+
+The supervisor holds no connection and no message. It is forked from before any loop or thread is
+there, keeps the port, passes signals on as orders, reaps what dies (every process, if it is the
+first of a container), and starts a worker again that has ended without an order. The kernel spreads
+connections over the workers that listen (SO_REUSEPORT), so one that is gone is asked no more.
+
+Each worker is tied to the supervisor by a pair of sockets: it tells there that it is ready, and
+takes orders. When the supervisor dies, its end closes, and the workers stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import select
+import signal
+import socket
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import NoReturn
+
+from livelog.cli import systemd
+from livelog.cli.exit import FAILED, WRONG_USAGE, say
+from livelog.config import Config
+from livelog.net.listeners import reserve
+
+LOG_FORMAT = "%(asctime)s {}%(levelname)s %(name)s: %(message)s"
+"""The form of a log line, with room for the name of the process."""
+
+STOP, HURRY, RELOAD = b"s", b"h", b"r"
+"""Orders: stop over `--drain-seconds`, stop at once, read the certificate again."""
+
+DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before a worker is started again, by the number of times that it has not lasted; where
+there is no delay any more, all end."""
+
+LASTED = 10.0
+"""Seconds a worker must be ready to count as one that works."""
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (*_ENDING, signal.SIGHUP, signal.SIGCHLD)
+
+
+class Worker:
+    """The worker that this process is, for the code that runs in it."""
+
+    def __init__(self, number: int, channel: socket.socket) -> None:
+        self.number = number
+        self._channel = channel
+
+    def obey(self, orders: Mapping[bytes, Callable[[], None]]) -> None:
+        """Call what belongs to an order whenever one comes; without a supervisor, stop."""
+        loop = asyncio.get_running_loop()
+
+        def read() -> None:
+            data = self._channel.recv(64)
+            if not data:
+                loop.remove_reader(self._channel)
+            for order in data or STOP:
+                orders[bytes([order])]()
+
+        loop.add_reader(self._channel, read)
+
+    def ready(self, text: str) -> None:
+        """Tell the supervisor."""
+        self._channel.sendall(text.encode())
+
+
+Run = Callable[[Config, Worker], int]
+"""Run a worker to its end, and return the exit code."""
+
+
+def supervise(config: Config, run: Run, announce: Callable[[str], None]) -> int:
+    """Run the workers until a signal, and return the exit code.
+
+    `announce` is called once, with the lines that say where they serve, when all are ready. Raises
+    `OSError` for an address that cannot be listened on.
+    """
+    with ExitStack() as held:
+        port = config.net.port
+        for sock in asyncio.run(reserve(config.net)):
+            held.enter_context(sock)
+            port = sock.getsockname()[1]
+        configs = {number: _config_of(config, number, port) for number in _numbers(config)}
+        with _Supervisor(configs, run, announce, held) as supervisor:
+            return supervisor.watch()
+
+
+def _numbers(config: Config) -> range:
+    return range(1, config.cluster.workers + 1)
+
+
+def _config_of(config: Config, number: int, port: int) -> Config:
+    """Return the configuration of one worker.
+
+    It has its own store and port of metrics, and one of them has the sample traffic.
+    """
+    store = config.storage.path
+    if store != "memory":
+        path = Path(store)
+        store = str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+    first = config.net.metrics_port
+    return config.replaced(
+        store=store,
+        port=port,
+        metrics_port=first and first + number - 1,
+        demo=config.demo.enabled and number == 1,
+    )
+
+
+class _Child:
+    """A worker that runs, for the supervisor."""
+
+    def __init__(self, number: int, pid: int, channel: socket.socket) -> None:
+        self.number = number
+        self.name = f"worker {number} (process {pid})"
+        self.channel = channel
+        self.text = ""
+        """The lines that say where it serves, once it is ready."""
+        self._ready_at = 0.0
+
+    def read(self) -> bool:
+        """Read that it is ready; False at the end of the worker."""
+        try:
+            data = self.channel.recv(1 << 16)
+        except ConnectionError:  # it has died, and an order to it was not read
+            data = b""
+        if data:
+            self.text, self._ready_at = data.decode(), time.monotonic()
+        return bool(data)
+
+    def order(self, order: bytes) -> None:
+        """Give it an order, unless it has died."""
+        with suppress(OSError):
+            self.channel.send(order)
+
+    @property
+    def lasted(self) -> bool:
+        """Whether it was ready for long enough."""
+        return bool(self.text) and time.monotonic() - self._ready_at >= LASTED
+
+
+class _Supervisor:
+    """Owner of the processes and of the signals."""
+
+    def __init__(
+        self,
+        configs: Mapping[int, Config],
+        run: Run,
+        announce: Callable[[str], None],
+        held: ExitStack,
+    ) -> None:
+        self._configs = configs
+        self._run = run
+        self._announce = announce
+        self._held = held
+        """What a worker has to close that this process holds open."""
+        self._children: dict[int, _Child] = {}
+        """By process id."""
+        self._due: dict[int, float] = {1: 0.0}
+        """When workers are to be started, by number. The others follow the first, which says what
+        is wrong with the options."""
+        self._failures = dict.fromkeys(configs, 0)
+        """How often each has not lasted, in a row."""
+        self._announced = False
+        self._ending = False
+        self._code = 0
+        self._woken, self._waker = socket.socketpair()
+
+    def __enter__(self) -> _Supervisor:
+        for sock in (self._woken, self._waker):
+            self._held.enter_context(sock)
+            sock.setblocking(False)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        for number in _SIGNALS:
+            signal.signal(number, lambda *_: None)  # the byte that wakes the loop is enough
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        signal.set_wakeup_fd(-1)
+
+    def watch(self) -> int:
+        """Start the workers and do what is to be done, until none is left."""
+        while self._children or self._due:
+            self._start_due()
+            channels = {child.channel: child for child in self._children.values() if not child.text}
+            ready, _, _ = select.select([self._woken, *channels], [], [], self._pause())
+            for channel in ready:
+                if channel in channels and channels[channel].read():
+                    self._is_ready()
+            self._hear()
+            self._reap()
+        return self._code
+
+    def _pause(self) -> float | None:
+        """Return the seconds until a worker is to be started; None without one."""
+        return max(0.0, min(self._due.values()) - time.monotonic()) if self._due else None
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for number in [number for number, due in self._due.items() if due <= now]:
+            del self._due[number]
+            self._start(number)
+
+    def _start(self, number: int) -> None:
+        ours, theirs = socket.socketpair()
+        with _blocked():
+            pid = os.fork()
+            if not pid:
+                ours.close()
+                self._become(number, theirs)
+        theirs.close()
+        self._children[pid] = _Child(number, pid, ours)
+
+    def _become(self, number: int, channel: socket.socket) -> NoReturn:
+        """Be a worker, in the process that was forked for it."""
+        code = FAILED
+        try:
+            signal.set_wakeup_fd(-1)
+            for each in _SIGNALS:
+                signal.signal(each, signal.SIG_DFL)
+            self._held.close()
+            for child in self._children.values():
+                child.channel.close()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            log = logging.getLogger()
+            for handler in log.handlers:
+                handler.setFormatter(logging.Formatter(LOG_FORMAT.format(f"worker {number} ")))
+            code = self._run(self._configs[number], Worker(number, channel))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    # What comes.
+
+    def _is_ready(self) -> None:
+        ready = [child for child in self._children.values() if child.text]
+        if len(ready) == 1 and not self._announced and not self._ending:
+            waiting = self._configs.keys() - {child.number for child in ready}
+            self._due |= dict.fromkeys(sorted(waiting), 0.0)
+        if len(ready) == len(self._configs) and not self._announced:
+            self._announced = True
+            self._announce(ready[0].text)
+
+    def _hear(self) -> None:
+        """Pass on the signals that have come."""
+        try:
+            came = self._woken.recv(1024)
+        except BlockingIOError:
+            return
+        for number in came:
+            if number in _ENDING:
+                systemd.notify(systemd.STOPPING)
+                self._order(HURRY if self._ending else STOP)
+                self._end()
+            elif number == signal.SIGHUP:
+                systemd.notify(systemd.reloading())
+                self._order(RELOAD)
+                systemd.notify(systemd.READY)
+
+    def _order(self, order: bytes) -> None:
+        for child in self._children.values():
+            child.order(order)
+
+    def _end(self) -> None:
+        self._ending = True
+        self._due.clear()
+
+    def _reap(self) -> None:
+        """See which processes have ended."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if child := self._children.pop(pid, None):  # or an orphan that process 1 inherits
+                child.channel.close()
+                self._ended(child, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, child: _Child, code: int) -> None:
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended ({code})"
+        if self._ending:
+            if code:
+                say(f"{child.name} {how}")
+                self._code = self._code or _exit_code(code)
+            return
+        failures = 0 if child.lasted else self._failures[child.number] + 1
+        self._failures[child.number] = failures
+        wrong = code == WRONG_USAGE and not self._announced
+        if wrong or failures == len(DELAYS):
+            say(f"{child.name} {how}{'' if wrong else ' again and again'}; all stop")
+            self._code = _exit_code(code)
+            self._order(STOP)
+            self._end()
+            return
+        say(f"{child.name} {how}; started again in {DELAYS[failures]:g} s")
+        self._due[child.number] = time.monotonic() + DELAYS[failures]
+
+
+def _exit_code(code: int) -> int:
+    """Return the exit code for that of a worker: never 0, and above 128 for a signal."""
+    return 128 - code if code < 0 else code or FAILED
+
+
+@contextmanager
+def _blocked() -> Iterator[None]:
+    """Hold signals back, so that a new process takes none for the old one."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
