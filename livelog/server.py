@@ -55,6 +55,9 @@ from livelog.wire.record import Origin
 
 _logger = logging.getLogger(__name__)
 
+READY_SECONDS = 5.0
+"""Seconds that a server that starts has to catch up with the others before its doors open."""
+
 _NOT_STARTABLE = {
     "starting": "the server is starting already",
     "running": "the server is running already",
@@ -163,7 +166,7 @@ class Server(InProcess):
             self._context = self._build(asyncio.get_running_loop())
             self._engine.start(self._log)
             parts.push_async_callback(self._engine.close)
-            await self._engine.ready()
+            await self._engine.ready(READY_SECONDS)
             self._listener = await self._listen()
             self._parts = parts.pop_all()
         self._port = self._listener.port
@@ -213,6 +216,18 @@ class Server(InProcess):
         for peer in list(connections):
             peer.abort()
         await asyncio.sleep(0)  # lets the transports report that they have gone
+
+    @property
+    def unready(self) -> str:
+        """The reason why the server has not all of the log it shares with others; empty without."""
+        return self._engine.unready
+
+    async def ready(self) -> None:
+        """Wait until the server has all of the log it shares with others, or never will.
+
+        Returns at once without `--engine`. Until then what is published is refused.
+        """
+        await self._engine.ready()
 
     def hurry(self) -> None:
         """Close all connections at once at the end, instead of over `drain_seconds`."""

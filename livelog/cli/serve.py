@@ -10,7 +10,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -95,16 +95,16 @@ async def _serve(config: Config) -> None:
     server = Server(config)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end)
-    if not await _started(server, stop):
+    if not await _before(stop, server.start()):
         return
     try:
         loop.add_signal_handler(signal.SIGHUP, server.reload)
         tasks = [loop.create_task(garbage.collect_when_idle())]
-        if config.demo.enabled:
-            tasks.append(await _demo(server))
-        ready = f"livelog ready on {server.url} ({server.trust})"
-        viewer = f"\nlivelog viewer on {server.viewer_url}" if server.viewer_url else ""
-        _print(ready + viewer)
+        if await _ready(server, stop):
+            if config.demo.enabled:
+                tasks.append(await _demo(server))
+            viewer = f"\nlivelog viewer on {server.viewer_url}" if server.viewer_url else ""
+            _print(f"livelog ready on {_where(server)}{viewer}")
         await stop.wait()
         for task in tasks:
             task.cancel()
@@ -112,17 +112,29 @@ async def _serve(config: Config) -> None:
         await server.close()
 
 
-async def _started(server: Server, stop: asyncio.Event) -> bool:
-    """Start the server; False if a signal has ended the start, which may wait for brokers."""
-    starting = asyncio.create_task(server.start())
+def _where(server: Server) -> str:
+    return f"{server.url} ({server.trust})"
+
+
+async def _ready(server: Server, stop: asyncio.Event) -> bool:
+    """Wait until the server has all of its log; False if it ends, or will never have it."""
+    if server.unready:
+        _print(f"livelog open on {_where(server)}, not ready: {server.unready}")
+        return await _before(stop, server.ready()) and not server.unready
+    return True
+
+
+async def _before(stop: asyncio.Event, act: Coroutine[Any, Any, None]) -> bool:
+    """Run `act`; False if a signal has ended it before, for it may have to wait for brokers."""
+    acting = asyncio.create_task(act)
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([acting, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if not starting.done():
-        starting.cancel()
-        await asyncio.wait([starting])
+    if not acting.done():
+        acting.cancel()
+        await asyncio.wait([acting])
         return False
-    await starting
+    await acting
     return True
 
 

@@ -39,7 +39,8 @@ class Engine(Protocol):
     async def open(self) -> Origin | None:
         """Connect to where the order is made; return the extent of the log there, None if here.
 
-        Called once, before `start`. Raises `ConfigError`.
+        It is `UNKNOWN` if nobody answers; the sink is told of it later. Called once, before
+        `start`. Raises `ConfigError`.
         """
 
     def start(self, sink: Sink) -> None:
@@ -48,8 +49,15 @@ class Engine(Protocol):
         An engine whose start raises is not closed: it has nothing left to close.
         """
 
-    async def ready(self) -> None:
-        """Wait until the log can be read and published to; called once, after `start`."""
+    async def ready(self, seconds: float | None = None) -> None:
+        """Wait until this server has all of the log, or for this long; called after `start`.
+
+        When the time is over the doors open all the same, and what is published is refused.
+        """
+
+    @property
+    def unready(self) -> str:
+        """The reason why clients should go to another server; empty without."""
 
     def submit(self, drafts: Sequence[Draft], done: Done) -> None:
         """Place `drafts` and commit them; `done` is called with the outcomes."""
@@ -89,6 +97,13 @@ class Sink(Protocol):
 
     def commit(self, records: Sequence[Record], done: Committed) -> None:
         """Append `records`, whose seqs rise and are above the head."""
+
+    def begin(self, origin: Origin) -> None:
+        """Take the extent of the log, which could not be told when this server was started.
+
+        Raises `ConfigError` when what is here is of another log, or does not reach to what there is
+        elsewhere.
+        """
 
     def lookup(self, id: str) -> Known | None:
         """Return the message with this id, None when it is not in the window.

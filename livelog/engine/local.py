@@ -44,8 +44,13 @@ class LocalEngine:
         self._last = sink.head
         self._seqs = SeqClock(sink.head, self._clock, self._monotonic)
 
-    async def ready(self) -> None:
+    async def ready(self, seconds: float | None = None) -> None:
         """Return at once."""
+
+    @property
+    def unready(self) -> str:
+        """Empty: there is nothing to wait for."""
+        return ""
 
     def submit(self, drafts: Sequence[Draft], done: Done) -> None:
         """Place `drafts` and commit the new ones; `done` is called when they are safe."""

@@ -99,6 +99,11 @@ class Ingest:
         return self._engine.lag
 
     @property
+    def unready(self) -> str:
+        """The reason why clients should go to another server; empty without."""
+        return self._engine.unready
+
+    @property
     def impaired(self) -> str:
         """A fault of the engine that does not show in `refusal`; empty without."""
         return self._engine.impaired

@@ -123,7 +123,7 @@ class Node:
         self.sink = sink
         self._broker.join(self, sink.head)
 
-    async def ready(self) -> None:
+    async def ready(self, seconds: float | None = None) -> None:
         """Return at once."""
 
     def submit(self, drafts: Sequence[Draft], done: Done) -> None:
@@ -140,6 +140,7 @@ class Node:
 
     lag = None
     impaired = ""
+    unready = ""
 
     async def close(self) -> None:
         """Answer what is still under way: it was not published."""

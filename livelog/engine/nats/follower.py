@@ -20,7 +20,7 @@ from livelog.engine.nats.arrivals import Arrivals
 from livelog.engine.nats.batch import MalformedError, UnknownError
 from livelog.engine.nats.order import Order, Placed
 from livelog.engine.nats.stream import AwayError, Bounds, Entry, StoppedError, Stream
-from livelog.errors import RefusedError
+from livelog.errors import ConfigError, RefusedError
 from livelog.wire.record import Draft
 
 _log = logging.getLogger(__name__)
@@ -63,12 +63,17 @@ class Follower:
         self._drafts = drafts
         self._tell = tell
         self._sink: Sink
+        self._late = False
         self._loop: asyncio.AbstractEventLoop
         # The place.
         self._order: Order | None = None
         self._arrivals = Arrivals(0)
         self._waited_for = 0
         """The newest entry that was given a moment to come live."""
+        self._taken = 0
+        """Messages taken since the start."""
+        self._first = 0
+        """Number of the entry behind which this node began."""
         self._joined = asyncio.Event()
         """Set once it is known how far the stream is."""
         self.level = asyncio.Event()
@@ -90,9 +95,13 @@ class Follower:
         self.unanswered = ""
         """The reason why the broker has not told how far the stream is, empty when it has."""
 
-    def start(self, sink: Sink) -> None:
-        """Commit to `sink`, behind its head, once `follow` and `watch` run."""
+    def start(self, sink: Sink, *, late: bool = False) -> None:
+        """Commit to `sink`, behind its head, once `follow` and `watch` run.
+
+        `late` says that the stream could not be opened so far, so the sink does not know of it.
+        """
         self._sink = sink
+        self._late = late
         self._loop = asyncio.get_running_loop()
         self._level_at = self._loop.time()
 
@@ -102,9 +111,15 @@ class Follower:
         return self._loop.time() - self._level_at
 
     @property
-    def progress(self) -> tuple[int, int]:
-        """Number of the newest entry taken, and of the newest known of."""
-        return self._arrivals.done, self._arrivals.last
+    def unready(self) -> str:
+        """The reason why this node has not had all there is so far; empty once it has had."""
+        if self.level.is_set():
+            return ""
+        if not self._joined.is_set():
+            return f"the broker is away: {self.unanswered or 'it is being asked'}"
+        done, last = self._arrivals.done - self._first, self._arrivals.last - self._first
+        percent = 100 * done // max(1, last)
+        return f"catching up with the log: {self._taken} messages taken, {percent} %"
 
     def refusal(self, draft: Draft) -> RefusedError | None:
         """Return why `draft` is known to be refused; None if it is not."""
@@ -124,8 +139,10 @@ class Follower:
 
     async def follow(self) -> None:
         """Take all there is and all that comes. Raises `StoppedError` and `UnknownError`."""
-        bounds = await self._insist(self._stream.open)
-        self._arrivals = Arrivals(batch.place_of(bounds.base, self._sink.head))
+        bounds = await self._insist(self._opened)
+        self._begin(bounds)
+        self._first = batch.place_of(bounds.base, self._sink.head)
+        self._arrivals = Arrivals(self._first)
         order = Order(bounds.base, bounds.span)
         self._stream.listen(self._came, self._doubts.set)
         await self._recall(order, bounds)
@@ -146,6 +163,23 @@ class Follower:
                 self._note_level()
                 self.level.set()
                 await self._woken.wait()
+
+    async def _opened(self) -> Bounds:
+        """Open the stream; one that cannot be used is tried again, for it may be mended."""
+        try:
+            return await self._stream.open()
+        except ConfigError as error:
+            if str(error) != self.unanswered:
+                _log.error("the stream cannot be used yet: %s", error)
+            raise AwayError(str(error)) from None
+
+    def _begin(self, bounds: Bounds) -> None:
+        """Tell the sink of the log, unless it knows. Raises `StoppedError`."""
+        try:
+            if self._late:
+                self._sink.begin(bounds.origin)
+        except ConfigError as error:
+            raise StoppedError(str(error)) from None
 
     async def watch(self) -> None:
         """Ask how far the stream is, in doubt: after silence, or when entries may be missing.
@@ -177,10 +211,13 @@ class Follower:
             self._level_at = self._heard_at
 
     async def _insist(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        return await insist(ask, self._note_failure)
-
-    def _note_failure(self, issue: str) -> None:
-        self.unanswered = issue
+        """Ask until there is an answer."""
+        while True:
+            try:
+                return await ask()
+            except AwayError as error:
+                self.unanswered = str(error)
+                await asyncio.sleep(random.uniform(*ASKED_AGAIN))
 
     async def _check(self, base: int) -> None:
         """Ask how far the stream is. Raises `AwayError` and `StoppedError`."""
@@ -255,6 +292,7 @@ class Follower:
             if not placed.records or self._sink.head >= placed.records[-1].seq:
                 break
             await asyncio.sleep(_FULL_SECONDS)
+        self._taken += len(placed.records)
         self._arrivals.take(entry.number)
         self._tell(entry.id, placed.outcomes)
 
@@ -321,15 +359,3 @@ def _unknown(entry: Entry, error: UnknownError) -> str:
 
 def _ignore(refused: RefusedError | None) -> None:
     """Do nothing: what a majority has needs no word from this node's store."""
-
-
-async def insist(
-    ask: Callable[[], Awaitable[Answer]], note: Callable[[str], None] = _log.debug
-) -> Answer:
-    """Ask until there is an answer; `note` is called with the reason why there is none yet."""
-    while True:
-        try:
-            return await ask()
-        except AwayError as error:
-            note(str(error))
-            await asyncio.sleep(random.uniform(*ASKED_AGAIN))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from livelog.engine.nats import batch
+from livelog.wire.record import Origin
 
 
 class AwayError(Exception):
@@ -53,6 +54,11 @@ class Bounds(NamedTuple):
     may have gone. It is `first` only where nothing has gone."""
 
     @property
+    def origin(self) -> Origin:
+        """The extent of the log, as a store is told of it."""
+        return Origin(self.base, self.joins_from, self.gone_upto)
+
+    @property
     def joins_from(self) -> int:
         """The lowest head of a log that misses nothing of what the stream no longer has."""
         return 0 if self.first <= 1 else batch.seq_of(self.base, self.first - 1)
@@ -67,9 +73,10 @@ class Stream(Protocol):
     """Called in the loop's thread, as its callbacks are. Everything else may raise `AwayError`."""
 
     async def open(self) -> Bounds:
-        """Connect, and make the stream or check that it fits; once, later calls ask nobody.
+        """Connect, and make the stream or check that it fits, within some seconds.
 
-        Raises `ConfigError` for what waiting does not mend.
+        Once that is done, later calls ask nobody. Raises `ConfigError` for what waiting does not
+        mend.
         """
 
     def listen(self, came: Callable[[Entry], None], doubt: Callable[[], None]) -> None:

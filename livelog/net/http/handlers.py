@@ -98,6 +98,17 @@ async def health(context: Context, request: Request) -> Response:
     )
 
 
+async def readiness(context: Context, request: Request) -> Response:
+    """Tell whether clients are to be sent here; 503 while the server starts, and when it ends."""
+    if context.ending.is_set():
+        return _json({"status": "draining"}, 503)
+    issue = context.ingest.unready or context.log.unready
+    return _json({"status": "not-ready", "issue": issue}, 503) if issue else _json(_READY)
+
+
+_READY = {"status": "ready"}
+
+
 async def _may_inspect(context: Context, request: Request) -> bool:
     """Tell whether the figures are for the client: with authentication, for `admin` alone.
 
@@ -331,6 +342,7 @@ class Route(NamedTuple):
 ROUTES: dict[str, dict[str, Route]] = {
     WEBSOCKET_PATH: {"GET": Route(upgrade_required, anybody=True)},
     "/healthz": {"GET": Route(health, anybody=True)},
+    "/readyz": {"GET": Route(readiness, anybody=True)},
     "/asyncapi.json": {"GET": Route(asyncapi_document, anybody=True)},
     "/api/messages": {"POST": Route(publish)},
     "/api/history": {"GET": Route(history)},
