@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from livelog import __version__
 from livelog.auth import factory
@@ -20,7 +22,7 @@ from livelog.budget.backlog import Backlog
 from livelog.budget.memory import Memory, reading_share
 from livelog.budget.slices import in_background
 from livelog.config import Config
-from livelog.engine.base import Engine, MakeEngine
+from livelog.engine.base import Engine, MakeEngine, Presence
 from livelog.engine.factory import engine_of
 from livelog.errors import ConfigError, NotRunningError, RefusedError
 from livelog.fanout.catchup import CatchUp
@@ -164,6 +166,7 @@ class Server(InProcess):
             # Between engine and store: the engine may commit until it is closed.
             parts.callback(self._end_subscriptions)
             self._context = self._build(asyncio.get_running_loop())
+            self._engine.introduce(self._presence)
             self._engine.start(self._log)
             parts.push_async_callback(self._engine.close)
             await self._engine.ready(READY_SECONDS)
@@ -390,6 +393,17 @@ class Server(InProcess):
         if beyond:
             issue = "open: all clients that reach %s may read and publish everything"
             _logger.warning(issue, ", ".join(beyond))
+
+    def _presence(self) -> Presence | None:
+        """Return how this server is, for those it shares its log with."""
+        if self._state in ("new", "starting"):
+            return None
+        net, websockets = self.config.net, self._context.limiter.connections.websockets
+        door = os.path.basename(net.uds) or self._port
+        name = self.config.cluster.node_name or f"{socket.gethostname()}:{door}"
+        peers: Iterable[Any] = () if self._auth is None else websockets
+        users = {peer.principal.id for peer in peers}
+        return Presence(name, __version__, len(websockets), len(users))
 
     def _turn_wheel(self) -> None:
         """Advance the timers of all connections, and come again."""

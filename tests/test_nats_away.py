@@ -11,7 +11,7 @@ import pytest
 
 from livelog import Config, Server
 from livelog.engine.base import MakeEngine
-from livelog.engine.nats import engine as stream_engine
+from livelog.engine.nats import herald
 from livelog.engine.nats.engine import StreamEngine
 from livelog.engine.nats.stream import Entry
 from livelog.errors import RefusedError
@@ -174,7 +174,8 @@ async def test_a_long_fill_is_told_and_the_doors_are_open_meanwhile(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("livelog.server.READY_SECONDS", 0.0)
-    monkeypatch.setattr(stream_engine, "_TOLD_EVERY", 0.01)
+    monkeypatch.setattr(herald, "_TOLD_EVERY", 0.0)
+    monkeypatch.setattr(herald, "_LOOKED_EVERY", 0.01)
     shared = SharedStream()
     async with serving(engine=on(shared)) as other:
         for number in range(14):

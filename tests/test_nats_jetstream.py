@@ -214,8 +214,8 @@ authorization {{ users: [
   {{ nkey: {nkey}, permissions: {{
     publish: [
       livelog.prod.log, "$JS.API.DIRECT.GET.LIVELOG_prod", "$JS.API.STREAM.INFO.LIVELOG_prod",
-      "$JS.API.STREAM.CREATE.LIVELOG_prod" ],
-    subscribe: [ livelog.prod.live, "livelog.prod.inbox.>" ] }} }},
+      "$JS.API.STREAM.CREATE.LIVELOG_prod", livelog.prod.nodes ],
+    subscribe: [ livelog.prod.live, livelog.prod.nodes, "livelog.prod.inbox.>" ] }} }},
 ] }}
 """
 

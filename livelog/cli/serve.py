@@ -46,7 +46,8 @@ def main(arguments: Sequence[str]) -> int:
     variables = environment.sources(os.environ, flags)
     file = flags.pop("config", None) or environment.config_file(os.environ)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("livelog.audit").setLevel(logging.INFO)  # refused clients, and reasons
+    for name in ("livelog.audit", "livelog.engine"):  # refused clients; servers that come and go
+        logging.getLogger(name).setLevel(logging.INFO)
     _allow_many_files()
     return_freed_memory()
     try:

@@ -18,7 +18,7 @@ The rules every engine keeps, and `tests/test_engine_contract.py` checks:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from livelog.errors import POLICY_VIOLATION, RefusedError
 from livelog.wire.record import Draft, Known, Origin, Receipt, Record, author_of
@@ -73,6 +73,13 @@ class Engine(Protocol):
     def lag(self) -> float | None:
         """Seconds for which the log may have been ahead of this server; None if it is here."""
 
+    def introduce(self, present: Present) -> None:
+        """Tell the others of this server; called once, before `start`."""
+
+    @property
+    def nodes(self) -> Sequence[Node] | None:
+        """The servers that share the log, as far as they were heard; None if it is here alone."""
+
     @property
     def impaired(self) -> str:
         """A fault, for `/healthz`, that does not show in `refusal`; empty without."""
@@ -110,6 +117,41 @@ class Sink(Protocol):
 
         Raises `RefusedError` when the store cannot be read.
         """
+
+
+class Node(NamedTuple):
+    """A server that shares the log, as it was heard last."""
+
+    id: str
+    """Of the process."""
+    name: str
+    version: str
+    formats: list[str]
+    """Formats of entries that it reads."""
+    seq: int
+    """Seq of its newest message."""
+    lag: float
+    """Seconds for which the log may have been ahead of it."""
+    connections: int
+    users: int
+    """Users with a connection; 0 without authentication."""
+    issue: str
+    """The reason why it is not well; empty if it is."""
+    age: float
+    """Seconds since it was heard."""
+
+
+class Presence(NamedTuple):
+    """The part of a server's word about itself that the engine does not know."""
+
+    name: str
+    version: str
+    connections: int
+    users: int
+
+
+Present = Callable[[], Presence | None]
+"""Returns how this server is; None until its doors are open."""
 
 
 MakeEngine = Callable[[Callable[[], float]], Engine]

@@ -89,6 +89,7 @@ class View:
         self.connected = False
         self._base = shared.base
         self._came: Callable[[Entry], None] = lambda entry: None
+        self.heard: Callable[[bytes], None] = lambda word: None
 
     async def open(self) -> Bounds:
         await self._pause()
@@ -98,6 +99,14 @@ class View:
         self._came = came
         self.connected = True
         self.shared.views.append(self)
+
+    def hear(self, heard: Callable[[bytes], None]) -> None:
+        self.heard = heard
+
+    async def say(self, word: bytes) -> None:
+        await self._pause()
+        for view in self.shared.views:
+            view.heard(word)
 
     async def bounds(self) -> Bounds:
         await self._pause(majority=True)

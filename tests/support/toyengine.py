@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from livelog.config.address import shared_log
-from livelog.engine.base import Done, MakeEngine, Outcome, Sink, repeated
+from livelog.engine.base import Done, MakeEngine, Outcome, Present, Sink, repeated
 from livelog.engine.local import LocalEngine
 from livelog.engine.nats.engine import StreamEngine
 from livelog.engine.nats.jetstream import JetStream
@@ -123,6 +123,9 @@ class Node:
         self.sink = sink
         self._broker.join(self, sink.head)
 
+    def introduce(self, present: Present) -> None:
+        """Do nothing."""
+
     async def ready(self, seconds: float | None = None) -> None:
         """Return at once."""
 
@@ -139,6 +142,7 @@ class Node:
         return _gone() if self._closed else self._broker.away or self.sink.refusal
 
     lag = None
+    nodes = None
     impaired = ""
     unready = ""
 

@@ -22,6 +22,9 @@ from livelog.wire.timestamps import parse_moment
 PLAIN = "ndjson/1"
 COMPRESSED = "ndjson+zstd/1"
 
+FORMATS = {PLAIN, COMPRESSED}
+"""The formats that this version reads."""
+
 MAX_MESSAGES = 1024
 """Messages in a batch at most, which is also the number of seqs that every batch takes."""
 

@@ -20,10 +20,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from livelog.engine.base import Done, Outcome, Sink
+from livelog.engine.base import Done, Node, Outcome, Present, Sink
 from livelog.engine.nats import batch
 from livelog.engine.nats.batch import UnknownError
 from livelog.engine.nats.follower import ASKED_AGAIN, Follower
+from livelog.engine.nats.herald import Health, Herald
 from livelog.engine.nats.outbox import Flight, Outbox
 from livelog.engine.nats.stream import AwayError, StoppedError, Stream
 from livelog.errors import GOING_AWAY, SERVER_ERROR, RefusedError
@@ -47,12 +48,6 @@ _CANCEL_SECONDS = 0.25
 
 _MAX_WAITING = 32 * 2**20
 """Bytes of messages that may wait for the broker before publishers are told to wait."""
-
-_TOLD_EVERY = 5.0
-"""Seconds between two lines in the log while a node that starts is catching up."""
-
-_LOOKED_EVERY = 1.0
-"""Seconds between two looks whether the health has changed."""
 
 
 class _Mine(NamedTuple):
@@ -80,6 +75,7 @@ class StreamEngine:
         self._sink: Sink
         self._loop: asyncio.AbstractEventLoop
         self._tasks: list[asyncio.Task[None]] = []
+        self._herald = Herald(stream, self._node, self._health)
         # Publishing.
         self._outbox = Outbox(patience)
         self._work = asyncio.Event()
@@ -122,10 +118,9 @@ class StreamEngine:
         self._loop = asyncio.get_running_loop()
         follower = self._follower
         follower.start(sink, late=self._away)
-        self._tasks = [
-            self._loop.create_task(self._guarded(main))
-            for main in (follower.follow, follower.watch, self._publish, self._expire, self._tell)
-        ]
+        mains = (follower.follow, follower.watch, self._publish, self._expire)
+        self._tasks = [self._loop.create_task(self._guarded(main)) for main in mains]
+        self._herald.start()
 
     async def ready(self, seconds: float | None = None) -> None:
         """Wait until this node has all there is, or has stopped, or for this long."""
@@ -166,6 +161,22 @@ class StreamEngine:
         lag = self._follower.lag
         return lag if self._stopped or lag > 2 * self._silence else 0.0
 
+    def introduce(self, present: Present) -> None:
+        """Tell the other nodes of this one."""
+        self._herald.present = present
+
+    @property
+    def nodes(self) -> Sequence[Node]:
+        """The nodes that were heard, this one included."""
+        return self._herald.nodes
+
+    def _health(self) -> Health:
+        refused = self.refusal()
+        issue = self.unready or self.impaired or ("" if refused is None else refused.issue)
+        impaired = "" if self._stopped else self.impaired
+        lag, unready = self.lag or 0.0, self._follower.unready
+        return Health(self._sink.head, lag, issue, impaired, unready)
+
     @property
     def impaired(self) -> str:
         """The reason why this node is not what the others are; empty without."""
@@ -193,6 +204,7 @@ class StreamEngine:
                 task.cancel()
             await asyncio.wait(running, timeout=_CANCEL_SECONDS)
         self._outbox.end(None)
+        await self._herald.close()
         await self._stream.close()
 
     def _refused(self) -> RefusedError | None:
@@ -203,24 +215,6 @@ class StreamEngine:
         if self._early and self._follower.unready:
             return RefusedError(SERVER_ERROR, "", self._follower.unready, retry_after=1)
         return None
-
-    async def _tell(self) -> None:
-        """Log how far this node is while it starts, and afterwards how it is when that changes."""
-        told, ill = "", False
-        while self._follower.unready:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._follower.level.wait(), _TOLD_EVERY)
-            if (unready := self._follower.unready) not in ("", told):
-                _log.warning("not ready: %s", unready)
-            told = unready
-        while True:
-            impaired = self.impaired
-            if impaired and not ill:
-                _log.warning("the engine is degraded: %s", impaired)
-            elif ill and not impaired:
-                _log.warning("the engine is well again")
-            ill = bool(impaired)
-            await asyncio.sleep(_LOOKED_EVERY)
 
     async def _guarded(self, main: Callable[[], Awaitable[None]]) -> None:
         """Run a task; what ends it stops this node."""

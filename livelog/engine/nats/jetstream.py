@@ -74,11 +74,13 @@ class JetStream:
         self._broker = Broker(servers, name, credentials, largest)
         self._broker.answered(self._on_answer)
         self._broker.subscribe(settings.live_of(name), self._on_live)
+        self._broker.subscribe(settings.nodes_of(name), self._on_word)
         self._reads = 0
         self._answers: dict[str, asyncio.Queue[Msg]] = {}
         """Subject → the answers of the read under way there."""
         self._opened: Bounds | None = None
         self._came: Callable[[Entry], None] = _ignore
+        self._heard: Callable[[bytes], None] = _ignore
 
     # Opening and closing.
 
@@ -99,6 +101,14 @@ class JetStream:
         """Call `came` with live entries, and `doubt` when some may be missing."""
         self._came = came
         self._broker.keep(doubt)
+
+    def hear(self, heard: Callable[[bytes], None]) -> None:
+        """Call `heard` with what nodes say."""
+        self._heard = heard
+
+    async def say(self, word: bytes) -> None:
+        """Say something to all nodes."""
+        await self._broker.publish(settings.nodes_of(self._name), word)
 
     async def close(self) -> None:
         """Disconnect."""
@@ -223,6 +233,9 @@ class JetStream:
     async def _on_live(self, message: Msg) -> None:
         self._came(_entry(message, int((message.headers or {})[_PREVIOUS])))
 
+    async def _on_word(self, message: Msg) -> None:
+        self._heard(message.data)
+
 
 async def _collected(answers: asyncio.Queue[Msg]) -> tuple[list[Entry], bool]:
     """Return the entries of an answer, and whether there are more. Raises `AwayError`."""
@@ -266,5 +279,5 @@ def issue_of(answer: Any) -> str:
     return str(answer["error"].get("description", "unknown error"))
 
 
-def _ignore(entry: Entry) -> None:
+def _ignore(came: object) -> None:
     """Do nothing: the callback until somebody listens."""

@@ -43,6 +43,11 @@ def live_of(name: str) -> str:
     return f"livelog.{name}.live"
 
 
+def nodes_of(name: str) -> str:
+    """Return the subject on which nodes say how they are."""
+    return f"livelog.{name}.nodes"
+
+
 def inbox_of(name: str) -> str:
     """Return the prefix of the subjects on which a node is answered."""
     return f"livelog.{name}.inbox"

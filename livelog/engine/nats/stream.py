@@ -83,6 +83,12 @@ class Stream(Protocol):
         """Call `came` with entries as they are appended, if all goes well: some may be missing,
         come twice or late. `doubt` says that some are likely to be."""
 
+    def hear(self, heard: Callable[[bytes], None]) -> None:
+        """Call `heard` with what nodes say, this one included, as far as it comes."""
+
+    async def say(self, word: bytes) -> None:
+        """Say something to all nodes; nobody answers."""
+
     async def bounds(self) -> Bounds:
         """Return what is in the stream now, as the broker's majority knows it.
 
