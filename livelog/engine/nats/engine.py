@@ -270,6 +270,8 @@ class StreamEngine:
         """Return the number of the batch in the stream, 0 if nobody waits for it any more."""
         while mine.flight.awaited:
             try:
+                if self._follower.unchecked:  # what is published there could take others' seqs
+                    raise AwayError("it is not known yet whether the brokers have all")
                 number = await self._stream.append(mine.id, format, body)
             except AwayError as error:
                 self._unsent = str(error)

@@ -83,6 +83,8 @@ class Follower:
         """Set when there may be something to take."""
         self._doubts = asyncio.Event()
         """Set when entries may be missing that nothing tells of."""
+        self.unchecked = True
+        """It is not known whether the stream still has all that this node has taken."""
         self._makeshift = False
         """No majority answers: to read what any broker has is all that can be done."""
         # How it goes.
@@ -137,14 +139,19 @@ class Follower:
             self._arrivals.add(entry)
             self._woken.set()
 
+    def _doubt(self) -> None:
+        """Note that entries may be missing: of this node, or of the brokers after their start."""
+        self.unchecked = True
+        self._doubts.set()
+
     async def follow(self) -> None:
         """Take all there is and all that comes. Raises `StoppedError` and `UnknownError`."""
         bounds = await self._insist(self._opened)
         self._begin(bounds)
-        self._first = batch.place_of(bounds.base, self._sink.head)
+        order = Order(bounds.base, bounds.span, bounds.rebases)
+        self._first = order.places.place_of(self._sink.head)
         self._arrivals = Arrivals(self._first)
-        order = Order(bounds.base, bounds.span)
-        self._stream.listen(self._came, self._doubts.set)
+        self._stream.listen(self._came, self._doubt)
         await self._recall(order, bounds)
         self._order = order
         await self._insist(lambda: self._check(bounds.base))
@@ -227,12 +234,14 @@ class Follower:
         done, moment = self._arrivals.done, self._loop.time()
         if now.last >= done:
             self._shorter_since = 0.0
+            self.unchecked = False
             self.unanswered = ""
             self._heard_at = moment
             self._arrivals.hear(now.last)
             self._note_level()
             return
         self._shorter_since = self._shorter_since or moment
+        self.unchecked = True
         issue = f"the stream ends at batch {now.last}, and this node has {done}"
         if moment > self._shorter_since + _LOST_SECONDS:
             raise StoppedError(f"{issue}: the brokers have lost what they had acknowledged")
@@ -286,15 +295,18 @@ class Follower:
             await asyncio.sleep(_FULL_SECONDS)
         if entry.base != order.base:
             self._doubts.set()
-        placed = await interleaved(_placed(order, entry, self._drafts(entry.id)))
+        records, outcomes = await interleaved(_placed(order, entry, self._drafts(entry.id)))
+        if entry.format == batch.RESTORED:
+            head = self._sink.head
+            records = [record for record in records if record.seq > head]
         while True:
-            self._sink.commit(placed.records, _ignore)
-            if not placed.records or self._sink.head >= placed.records[-1].seq:
+            self._sink.commit(records, _ignore)
+            if not records or self._sink.head >= records[-1].seq:
                 break
             await asyncio.sleep(_FULL_SECONDS)
-        self._taken += len(placed.records)
+        self._taken += len(records)
         self._arrivals.take(entry.number)
-        self._tell(entry.id, placed.outcomes)
+        self._tell(entry.id, outcomes)
 
     async def _recall(self, order: Order, bounds: Bounds) -> None:
         """Read the ids of the last span again, which an earlier process has placed."""
@@ -327,30 +339,58 @@ def _placed(
 
     An entry that is no batch takes its seqs, and nothing else. Raises `UnknownError`.
     """
-    drafts: list[Draft] = []
+    if mine is not None:
+        return (yield from order.place(entry.number, entry.time, mine))
     try:
-        for payload in _payloads(order, entry) if mine is None else ():
-            drafts.append(batch.draft(payload))
-            yield
+        return (yield from _foreign(order, entry))
     except MalformedError as error:
         _log.warning("entry %d of the stream is passed over: it %s", entry.number, error)
-        drafts = []
+        return (yield from order.place(entry.number, entry.time, []))
     except UnknownError as error:
         raise UnknownError(_unknown(entry, error)) from None
-    return (yield from order.place(entry.number, entry.time, drafts if mine is None else mine))
+
+
+def _foreign(order: Order, entry: Entry) -> Generator[None, None, Placed]:
+    """Place an entry of another node, in steps. Raises `MalformedError` and `UnknownError`."""
+    payloads = _payloads(order, entry)
+    record = batch.control(entry.format, entry.body)
+    if record is not None:
+        order.rebase(entry.number, record)
+        return Placed([], [])
+    if entry.format == batch.RESTORED:
+        restored: list[tuple[int, Draft]] = []
+        for seq, payload in map(batch.unplaced, payloads):
+            restored.append((seq, batch.draft(payload)))
+            yield
+        return Placed((yield from order.restore(entry.time, restored)), [])
+    drafts: list[Draft] = []
+    for payload in payloads:
+        drafts.append(batch.draft(payload))
+        yield
+    return (yield from order.place(entry.number, entry.time, drafts))
 
 
 def _recalled(order: Order, entry: Entry) -> Generator[None, None, None]:
     """Note the ids of an entry, as `_placed` has done."""
     with suppress(MalformedError, UnknownError):
-        yield from order.recall(entry.number, entry.time, _payloads(order, entry))
+        payloads = _payloads(order, entry)
+        record = batch.control(entry.format, entry.body)
+        if record is not None:
+            order.rebase(entry.number, record)
+        elif entry.format == batch.RESTORED:
+            order.recall_restored(entry.time, [batch.unplaced(payload) for payload in payloads])
+        else:
+            yield from order.recall(entry.number, entry.time, payloads)
 
 
 def _payloads(order: Order, entry: Entry) -> list[bytes]:
-    """Return the messages of an entry. Raises `MalformedError` and `UnknownError`."""
+    """Return the messages of an entry; a control record has none.
+
+    Raises `MalformedError` and `UnknownError`.
+    """
     if entry.base != order.base:
         raise MalformedError("is not of this log")
-    return batch.decode(entry.format, entry.body)
+    return [] if entry.format in batch.CONTROLS else batch.decode(entry.format, entry.body)
 
 
 def _unknown(entry: Entry, error: UnknownError) -> str:

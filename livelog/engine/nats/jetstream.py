@@ -165,10 +165,7 @@ class JetStream:
         """Return what the broker says of the stream. Raises `ConfigError` if it does not fit."""
         if issue := settings.unfit(self._name, answer["config"]):
             raise self._broker.wrong(f"the stream {self._stream} is not one of livelog's: {issue}")
-        base, span = settings.base_and_span(answer["config"])
-        state = answer["state"]
-        first = max(1, state["first_seq"])
-        return Bounds(base, span, first, max(state["last_seq"], first - 1), first)
+        return settings.bounds_of(answer["config"], answer["state"])
 
     async def _certain(self, answer: Any, bounds: Bounds) -> int:
         """Return the number of the first entry a span behind the oldest, if some have gone."""
