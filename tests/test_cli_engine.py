@@ -21,9 +21,9 @@ from livelog.engine.nats.status import Replica, StreamState, _stream_problems
 from livelog.engine.nats.stream import AwayError
 from livelog.errors import SERVER_ERROR, RefusedError
 from tests.support.brokers import brokers, free_ports, fresh_url, lasting
-from tests.support.wire import Json, on_uvloop, user
+from tests.support.wire import Json, on_uvloop, soon, user
 from tests.test_nats_gossip import word
-from tests.test_nats_jetstream import admin, asked
+from tests.test_nats_jetstream import admin, asked, next_two, seen
 
 Capture = pytest.CaptureFixture[bytes]
 
@@ -153,12 +153,18 @@ def test_wrong_usage_is_told(arguments: list[str], capsys: pytest.CaptureFixture
 # Healing.
 
 
+async def ran(capture: Capture, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command, beside the servers of this process."""
+    capture.readouterr()
+    code = await asyncio.to_thread(main, ["engine", *arguments])
+    said = capture.readouterr()
+    return code, said.out.decode(), said.err.decode()
+
+
 async def healed(capture: Capture, *arguments: str) -> tuple[int, str]:
     """Exit code and what `heal` has said."""
-    capture.readouterr()
-    code = await asyncio.to_thread(main, ["engine", "heal", *arguments])
-    said = capture.readouterr()
-    return code, (said.out + said.err).decode()
+    code, out, err = await ran(capture, "heal", *arguments)
+    return code, out + err
 
 
 async def places(server: Server) -> list[tuple[int, object]]:
@@ -340,3 +346,39 @@ async def test_nodes_that_have_more_than_the_stream_are_stopped_first(
         code, said = await healed(capfdbinary, url, "--store", store)
         assert code == 1
         assert "stop these nodes first, they have more than the stream: full" in said
+
+
+# The store of a single server.
+
+
+@on_uvloop
+async def test_a_log_goes_on_behind_a_single_servers_store(
+    tmp_path: Path, capfdbinary: Capture
+) -> None:
+    url, store = fresh_url(), str(tmp_path / "livelog.db")
+    async with Server(Config(port=0, store=store)) as alone:
+        for id in "abc":
+            await alone.publish(user(id=id))
+        wanted = await places(alone)
+        code, _, said = await ran(capfdbinary, "import", store, url)
+        assert (code, "in use" in said) == (1, True)
+    code, out, _ = await ran(capfdbinary, "import", store, url)
+    assert (code, "goes on behind" in out) == (0, True)
+    code, _, said = await ran(capfdbinary, "import", store, url)
+    assert (code, "there is a stream LIVELOG_" in said) == (1, True)
+    for id in "de":
+        fresh = str(tmp_path / "new.db")
+        async with (
+            Server(Config(port=0, store=store, engine=url)) as first,
+            Server(Config(port=0, store=fresh, engine=url)) as other,
+            Server(Config(port=0, store="memory", engine=url)) as edge,
+        ):
+            receipt = await other.publish(user(id=id))
+            assert receipt.seq > wanted[-1][0]
+            wanted.append((receipt.seq, id))
+            await soon(seen(first, len(wanted)))
+            assert await places(first) == wanted
+            assert await soon(seen(first, 2, since=wanted[1][0])) == wanted[2:4]
+            assert await places(other) == wanted[3:]
+            for server in (other, edge):
+                assert await soon(next_two(server, wanted[0][0])) == ["gap", "d"]

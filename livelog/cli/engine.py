@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from livelog.cli.format import print_json
 from livelog.cli.options import Parser
 from livelog.cli.sanitize import sanitized
 from livelog.config.address import SharedLog, shared_log
-from livelog.store.archive import open_archive
+from livelog.store.archive import Archive, open_archive
 from livelog.store.database.key import read_key
 
 if TYPE_CHECKING:
@@ -26,11 +28,14 @@ examples:
   livelog engine status nats://n1,n2,n3/prod          the servers, the stream, and what is wrong
   livelog engine status nats://n1,n2,n3/prod --json | jq .wrong
   livelog engine heal nats://n1,n2,n3/prod --store node1.db
+  livelog engine import livelog.db nats://n1,n2,n3/prod
 
 status exits with 0 when all is well, and with 1 when something is wrong.
 heal restores what the brokers had acknowledged and lost, from the store of a
 server that has it. Stop the servers that have it first, and start all of them
 again afterwards. It needs the permission to change the stream.
+import makes the stream of a log that goes on behind the store of a single server,
+whose messages keep their seqs: start the first server with that store.
 """
 
 
@@ -60,8 +65,7 @@ def _heal(given: argparse.Namespace) -> int:
     from livelog.engine.nats.heal import heal
     from livelog.engine.nats.stream import AwayError
 
-    key = read_key(given.store_key_file) if given.store_key_file else b""
-    with open_archive(given.store, key) as archive:
+    with _archive(given) as archive:
         try:
             healed = asyncio.run(heal(given.log, given.engine_creds, archive))
         except AwayError as error:
@@ -74,6 +78,25 @@ def _heal(given: argparse.Namespace) -> int:
     print(f"{healed.messages} messages were restored, from seq {healed.first} to {healed.last}")
     print("start all servers again")
     return 0
+
+
+def _import(given: argparse.Namespace) -> int:
+    from livelog.engine.nats.adopt import adopt
+    from livelog.engine.nats.stream import AwayError
+
+    with _archive(given) as archive:
+        try:
+            base = asyncio.run(adopt(given.log, given.engine_creds, archive, time.time()))
+        except AwayError as error:
+            raise Failure(str(error)) from None
+    print(f"log {given.log.name} goes on behind {given.store}; new seqs are above {base}")
+    print("start the first server with this store and --engine, others with new ones")
+    return 0
+
+
+def _archive(given: argparse.Namespace) -> AbstractContextManager[Archive]:
+    key = read_key(given.store_key_file) if given.store_key_file else b""
+    return open_archive(given.store, key)
 
 
 def _lines(status: Status) -> Iterator[str]:
@@ -122,12 +145,16 @@ def make_parser(name: str) -> Parser:
     heal.add_argument(
         "--store", metavar="FILE", required=True, help="Store of a server that is not running."
     )
-    heal.add_argument(
-        "--store-key-file", metavar="FILE", help="File with the key, if the store is encrypted."
-    )
     heal.set_defaults(act=_heal)
-    for command in (status, heal):
+    adopt = commands.add_parser("import", help="Let a log go on behind a single server's store.")
+    adopt.add_argument("store", metavar="STORE", help="Store of the server, which is not running.")
+    adopt.set_defaults(act=_import)
+    for command in (status, heal, adopt):
         _add_log(command)
+    for command in (heal, adopt):
+        command.add_argument(
+            "--store-key-file", metavar="FILE", help="File with the key, if the store is encrypted."
+        )
     return parser
 
 

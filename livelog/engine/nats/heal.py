@@ -48,7 +48,7 @@ class Archive(Protocol):
 
 
 class Healed(NamedTuple):
-    """Number of messages that were restored, and their lowest and highest seq; 0 if none was lost."""
+    """Number of messages that were restored, and their lowest and highest seq; 0 without any."""
 
     messages: int
     first: int

@@ -39,7 +39,8 @@ _READ_ENTRIES = 200
 _READ_BYTES = 4 * 2**20
 """Bounds of what is read at once."""
 
-_REPLICAS = 3
+REPLICAS = 3
+"""Brokers that have the stream; on a single broker it is one."""
 
 _ID, _EXPECTED = "Nats-Msg-Id", "Nats-Expected-Stream"
 _FORMAT, _BASE = "Livelog-Format", "Livelog-Base"
@@ -134,7 +135,7 @@ class JetStream:
                 if code in DISABLED:
                     raise self.broker.wrong("the broker has no JetStream")
                 if code == NOT_FOUND:
-                    await self._make(_REPLICAS)
+                    await self._make(REPLICAS)
                     continue
                 self.broker.failure = issue_of(answer)
             await asyncio.sleep(_PAUSE_SECONDS)

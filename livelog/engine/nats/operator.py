@@ -33,14 +33,14 @@ class Operator:
 
     async def info(self) -> Any:
         """Return what the stream's leader tells of it; None if there is no stream."""
-        answer = await self._asked("INFO")
+        answer = await self.ask("INFO")
         if code_of(answer) == NOT_FOUND:
             return None
-        return _good(answer)
+        return good(answer)
 
     async def change(self, what: str, config: Mapping[str, Any]) -> Any:
         """Make (`CREATE`) or change (`UPDATE`) the stream."""
-        return _good(await self._asked(what, config))
+        return good(await self.ask(what, config))
 
     async def nodes(self) -> list[Node]:
         """Listen until every node has said something."""
@@ -53,13 +53,15 @@ class Operator:
             raise self.stream.broker.wrong(f"the stream is not one of livelog's: {issue}")
         return settings.bounds_of(info["config"], info["state"])
 
-    async def _asked(self, what: str, body: Mapping[str, Any] | None = None) -> Any:
+    async def ask(self, what: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Ask for something about the stream; the answer may be an error."""
         subject = f"$JS.API.STREAM.{what}.{settings.stream_of(self.name)}"
         data = b"" if body is None else json.dumps(body).encode()
         return await self.stream.broker.request(subject, data)
 
 
-def _good(answer: Any) -> Any:
+def good(answer: Any) -> Any:
+    """Return an answer of the brokers. Raises `AwayError` for an error."""
     if code_of(answer):
         raise AwayError(f"the brokers: {issue_of(answer)}")
     return answer
