@@ -25,6 +25,7 @@ usage: livelog [COMMAND] [options]
   doctor     try a server from outside, and say what is wrong
   config     check a file of settings, show those in force, write an example
   store      check a store, encrypt it or change its key; create keys
+  engine     look at a log that many servers share, and heal it
 
 examples:
   livelog --demo                                serve sample traffic
@@ -50,6 +51,7 @@ COMMANDS = {
     "doctor": "doctor",
     "config": "configuration",
     "store": "store",
+    "engine": "engine",
 }
 """Command → module in this package, whose `main` gets all arguments from the command on."""
 
