@@ -19,7 +19,7 @@ from livelog.budget.owner import INTERNAL, Owner
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.index.analysis import answer as answer_module
 from livelog.index.analysis import tally as tally_module
-from livelog.index.analysis import values
+from livelog.index.analysis import timeline
 from livelog.index.analysis.answer import Answer, answer
 from livelog.index.analysis.calendar import SECOND
 from livelog.index.analysis.question import Counts, Question
@@ -49,7 +49,6 @@ def few(request: pytest.FixtureRequest) -> Iterator[None]:
     """Take both ways: the posting lists, and the messages themselves."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tally_module, "FEW", request.param)
-        patch.setattr(values, "FEW", request.param)
         patch.setattr(segments, "_INDEXED_PER_STEP", 1)
         yield
 
@@ -368,7 +367,7 @@ def test_buckets_and_values_of_both_sides_are_bounded_together(
     disk.write(records)
     disk.settle()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tally_module, "MAX_BUCKETS", 50)
+        patch.setattr(timeline, "MAX_BUCKETS", 50)
         patch.setattr(answer_module, "MAX_BUCKETS", 50)
         with pytest.raises(RefusedError, match="more than 50 buckets") as refused:
             of_log(disk, records[newer:], records, EVERYTHING, Question("", field, 60 * SECOND))

@@ -68,6 +68,11 @@ class TimeIndex:
         return made
 
     @property
+    def first(self) -> int:
+        """The first position that has not been swept."""
+        return self._first
+
+    @property
     def strays(self) -> BitMap:
         """Positions of the messages whose time is earlier than one before them; not to change."""
         return self._stray_positions
