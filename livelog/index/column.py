@@ -93,7 +93,7 @@ class Column:
 
     def counted(self, among: BitMap) -> Iterator[list[tuple[int, int]]]:
         """Count the messages at some positions: yield numbers of values, each with its count."""
-        if self.is_numbered and _LOOK_UP * len(self.lists) > len(among):
+        if not self.lists or (self.is_numbered and _LOOK_UP * len(self.lists) > len(among)):
             yield from self._counted_by_number(among)
             return
         for start in range(0, len(self.lists), _COUNTED):
@@ -145,8 +145,8 @@ class Column:
         counts.update(self._further(inside))
         del counts[0]
 
-    def present(self, inside: BitMap) -> BitMap:
-        """Return the numbers of the values of the messages at some positions."""
+    def collect(self, inside: BitMap, found: BitMap) -> None:
+        """Add to `found` the numbers of the values of the messages at some positions."""
         begin, end = inside.min(), inside.max() + 1
         if 2 * len(inside) > end - begin:
             # Those of all positions are taken at once, but for the others, which are wiped out.
@@ -155,10 +155,9 @@ class Column:
             deque(map(numbers.__setitem__, others, repeat(0)), maxlen=0)
         else:
             numbers = array("I", map(self.numbers.__getitem__, inside.shift(-self.first)))
-        found = BitMap(numbers)
+        found.update(numbers)
         found.update(array("I", self._further(inside)))
         found.discard(0)
-        return found
 
     def _further(self, inside: BitMap) -> Iterator[int]:
         several = inside & self._with_several

@@ -10,7 +10,7 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain
+from itertools import compress
 from operator import sub
 
 from pyroaring import BitMap
@@ -67,16 +67,19 @@ class Cells:
         regular = places - self._all_strays if self._strays else places
         if len(regular) < len(self._numbers):
             runs = Counter([bisect_right(self._firsts, place) - 1 for place in regular])
-            pairs = [(self._numbers[run], count) for run, count in runs.items()]
+            numbers, counts = [self._numbers[run] for run in runs], list(runs.values())
         else:
             ranks = list(map(regular.rank, self._lasts))
-            counts = map(sub, ranks, [0, *ranks])
-            pairs = [pair for pair in zip(self._numbers, counts, strict=True) if pair[1]]
+            differences = list(map(sub, ranks, [0, *ranks]))
+            numbers = list(compress(self._numbers, differences))
+            counts = list(filter(None, differences))
         if len(regular) < len(places):
-            strays = self._strays.items()
-            shares = [(n, inside.intersection_cardinality(places)) for n, inside in strays]
-            pairs += [pair for pair in shares if pair[1]]
-        return array("I", chain.from_iterable(pairs))
+            shares = [inside.intersection_cardinality(places) for inside in self._strays.values()]
+            numbers += compress(self._strays, shares)
+            counts += filter(None, shares)
+        pairs = array("I", bytes(8 * len(numbers)))
+        pairs[::2], pairs[1::2] = array("I", numbers), array("I", counts)
+        return pairs
 
 
 def is_by_number(column: Column, among: BitMap, cells: Cells) -> Steps[bool]:

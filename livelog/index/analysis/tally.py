@@ -182,8 +182,12 @@ class Tally:
                     yield
             elif (yield from is_by_number(column, among, cells)):
                 for bucket, inside in cells:
+                    found = BitMap()
                     for matches in picked(inside & among):
-                        self._add_touched(bucket, numbers.translated(column.present(matches)))
+                        column.collect(matches, found)
+                        yield
+                    for some_found in picked(found):
+                        self._add_touched(bucket, numbers.translated(some_found))
                         yield
             else:
                 for spread in by_list(column, among, cells):

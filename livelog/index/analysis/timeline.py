@@ -53,7 +53,9 @@ class Timeline:
             before, rank = rank, regular.rank(behind - 1)
             self.counts[number] += rank - before
             cells.add_run(number, position, behind)
-            position = regular.next_set_bit(behind) if behind <= last else behind
+            position = (
+                behind if behind > last or behind in regular else regular.next_set_bit(behind)
+            )
             if number % _WALKED == 0:
                 yield
         remaining = iter(strays)
