@@ -163,6 +163,19 @@ class Column:
         several = inside & self._with_several
         return chain.from_iterable(map(self.several.__getitem__, several))
 
+    def _check(self) -> None:
+        """Assert that the lists and the numbers agree."""
+        assert self.having == BitMap.union(*self.lists)
+        if self.is_numbered:
+            expected: dict[int, set[int]] = {}
+            for number, places in enumerate(self.lists):
+                for position in places & BitMap(range(self.first, self.end)):
+                    expected.setdefault(position, set()).add(number)
+            for position, one in enumerate(self.numbers, self.first):
+                others = self.several.get(position, [])
+                assert {one, *others} - {0} == expected.get(position, set())
+                assert len({one, *others}) == 1 + len(others)
+
 
 def enter(
     number: int, places: Iterable[int], numbers: array[int], several: dict[int, list[int]]

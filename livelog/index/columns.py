@@ -15,14 +15,11 @@ from pyroaring import BitMap
 
 from livelog.index.column import Column, TooManyValuesError
 from livelog.index.paths import boolean_key, long_key
-from livelog.index.plan import Source, Steps
+from livelog.index.plan import Source, Steps, finish
 from livelog.index.where.expression import Equals
 from livelog.index.where.lookup import EXACT, cuts, names_of
 from livelog.index.where.values import is_number, number_text
 from livelog.wire.commands import KEY_FILTERS
-
-_PASSED = 64
-"""Values in a passing column."""
 
 _KEPT = 4
 """Columns that are kept for the next question."""
@@ -96,9 +93,9 @@ def having(source: Source, field: str, value: str) -> Steps[BitMap]:
     return found
 
 
-def passing(source: Entries, field: str) -> Iterator[Column]:
+def passing(source: Entries, field: str, within: range) -> Iterator[Column]:
     """Yield columns of a few values each, which are not kept, of a field with very many."""
-    for some in source.strings(f"{field}=", source.positions):
+    for some in source.strings(f"{field}=", within):
         yield Column.of(some)
 
 
@@ -140,12 +137,24 @@ class Columns:
                 yield from extend(column, source, field, within.stop)
         except TooManyValuesError:
             self._kept.pop(field, None)
-            return passing(source, field) if has_one_name(field) else None
+            return passing(source, field, within) if has_one_name(field) else None
         self._kept.pop(field, None)
         self._kept[field] = column  # the last that was asked for
         if len(self._kept) > _KEPT:
             del self._kept[next(iter(self._kept))]
         return [column]
+
+    def _check(self, source: Entries) -> None:
+        """Assert that each column has what there is in the source."""
+        for field, column in self._kept.items():
+            column._check()
+            fresh = Column(column.first)
+            finish(extend(fresh, source, field, column.end))
+            kept = BitMap(range(source.positions.start, column.end))
+            for value, places in zip(fresh.values, fresh.lists, strict=True):
+                own = column.lists[column._known.get(value, 0)]
+                assert places & kept == own & kept
+            assert fresh.having & kept == column.having & kept
 
     def sweep(self, start: int) -> None:
         """Drop the columns of which more than half lies below `start`."""

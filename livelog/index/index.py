@@ -254,6 +254,7 @@ class Index:
         assert BitMap.union(*self._types.values()) & kept == kept
         assert sum(len(postings & kept) for postings in self._types.values()) == len(self)
         self._keys._check()
+        self._columns._check(self)
         self._numbers._check()
         self._words._check(kept)
         self._times._check()

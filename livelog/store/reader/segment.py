@@ -88,6 +88,8 @@ _PIECE = "SELECT positions FROM posting WHERE segment = ? AND term = ?"
 
 _COLUMN = "SELECT data FROM counted WHERE segment = ? AND field = ?"
 
+_COLUMNS = "SELECT field FROM counted WHERE segment = ?"
+
 _TERMS_PER_QUERY = 500
 """Bound one by one: SQLite's JSON functions cut a string at U+0000."""
 
@@ -373,6 +375,13 @@ class Segment:
         assert all(positions and positions[-1] < self.count for positions in stored.values())
         keys = [term for term in stored if term.startswith(KEY)]
         assert stored.keys() == {*keys, *words}
+        for [field] in self._connection.execute(_COLUMNS, (self.id,)):
+            column = self._stored_column(field)
+            assert column is not None
+            lists = dict(self._keys_between(f"{KEY}{field}=", f"{KEY}{field}>"))
+            assert [f"{KEY}{field}={value}" for value in column.values[1:]] == list(lists)
+            column.lists = [BitMap(), *lists.values()]
+            column._check()
         assert [term for term, _ in self._keys_between(KEY, behind(KEY))] == keys
         hashes = sorted(checksums.hash_of(key[1:]) for key in keys)
         assert array("Q", self._blob("keys")) == array("Q", hashes)

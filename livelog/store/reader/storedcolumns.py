@@ -72,11 +72,11 @@ class Columns:
         if field != self._field:
             yield from self.end()
             self._begin(field)
-        if not has_one_name(field) or len(self._values) > MOST:
+        if not has_one_name(field) or len(self._values) > MOST + 1:
             return
         self._values.append(value)
         self._few.append(places)
-        if len(self._values) <= FEW:
+        if len(self._values) <= FEW + 1:
             return
         if not self._numbers:
             self._numbers = array("I", bytes(4 * self._count))
@@ -86,7 +86,7 @@ class Columns:
 
     def end(self) -> Iterator[tuple[str, bytes]]:
         """Yield the last column, by field."""
-        if self._numbers and len(self._values) <= MOST:
+        if self._numbers and len(self._values) <= MOST + 1:
             width = "H" if len(self._values) <= 1 << 16 else "I"
             numbers = array(width, self._numbers).tobytes()
             having = BitMap(at for at, number in enumerate(self._numbers) if number)
