@@ -19,7 +19,7 @@ from livelog.budget.owner import INTERNAL, Owner
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.index.analysis import answer as answer_module
 from livelog.index.analysis import tally as tally_module
-from livelog.index.analysis import values
+from livelog.index.analysis import timeline
 from livelog.index.analysis.answer import Answer, answer
 from livelog.index.analysis.calendar import SECOND
 from livelog.index.analysis.question import Counts, Question
@@ -38,18 +38,17 @@ from livelog.wire.record import Record
 from tests.support.disk import Disk
 from tests.support.expressions import NOW
 from tests.support.strategies import Json, askers, filters, messages, principal, record
+from tests.support.ways import WAYS, counted
 from tests.test_planner import Disks
 from tests.test_query import complete
 
 DAY = 86_400
 
 
-@pytest.fixture(autouse=True, scope="module", params=[0, 64], ids="few={}".format)
-def few(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Take both ways: the posting lists, and the messages themselves."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tally_module, "FEW", request.param)
-        patch.setattr(values, "FEW", request.param)
+@pytest.fixture(autouse=True, scope="module", params=WAYS)
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Take all ways: the messages themselves, lists, numbers, and columns that are not kept."""
+    with counted(request.param), pytest.MonkeyPatch.context() as patch:
         patch.setattr(segments, "_INDEXED_PER_STEP", 1)
         yield
 
@@ -106,10 +105,11 @@ def spellings(one: Record, field: str) -> dict[str, str]:
     elif field == "author_id":
         found = [message.get("user_id"), message.get("from_user_id")]
         found = found if one.type in ("user", "dm") else []
-    elif field == "metadata.level":
-        found = [message.get("metadata", {}).get("level")]
-    elif field == "participants.username":
-        found = [each["username"] for each in message.get("participants", [])]
+    elif field.startswith("participants."):
+        found = [each[field.partition(".")[2]] for each in message.get("participants", [])]
+    elif "." in field:
+        root, _, name = field.partition(".")
+        found = [message.get(root, {}).get(name)]
     elif field in KEY_FILTERS:
         keys = {key.partition("=")[2] for key in one.keys if key.startswith(f"{field}=")}
         compared = str if field.endswith("_id") else normalized
@@ -174,7 +174,9 @@ def plainly(records: list[Record], question: Question) -> Json:
     }
 
 
-levels = st.integers(0, 3) | st.booleans() | st.sampled_from(["2", "Ärger", "ärger", 2.5, 1e300])
+scalars = st.integers(0, 3) | st.booleans()
+scalars |= st.sampled_from(["2", "true", "Ärger", "ärger", "x" * 65, 2.5, 1e300, 2**53, 2**53 + 1])
+levels = scalars | st.lists(scalars, max_size=3)
 fields = st.sampled_from(
     [
         "type",
@@ -184,6 +186,9 @@ fields = st.sampled_from(
         "event",
         "author_id",
         "metadata.level",
+        "metadata.channel",
+        "data.user_id",
+        "participants.user_id",
         "participants.username",
         "member_count",
     ]
@@ -368,7 +373,7 @@ def test_buckets_and_values_of_both_sides_are_bounded_together(
     disk.write(records)
     disk.settle()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tally_module, "MAX_BUCKETS", 50)
+        patch.setattr(timeline, "MAX_BUCKETS", 50)
         patch.setattr(answer_module, "MAX_BUCKETS", 50)
         with pytest.raises(RefusedError, match="more than 50 buckets") as refused:
             of_log(disk, records[newer:], records, EVERYTHING, Question("", field, 60 * SECOND))

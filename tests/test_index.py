@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import hypothesis.strategies as st
+from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from livelog.auth.principal import ANYBODY
+from livelog.index.analysis.answer import answer
+from livelog.index.analysis.question import Question
 from livelog.index.plan import finish
 from livelog.index.query import Query, Subscription, compile_query
 from livelog.index.terms import key, terms
@@ -19,6 +22,9 @@ from livelog.log.window import Window
 from livelog.wire.commands import Filters
 from livelog.wire.messages import TYPES, encoder
 from livelog.wire.record import Draft, Record, place
+from livelog.wire.timestamps import format_moment
+from tests.support.ways import counted
+from tests.test_analysis import plainly, told
 
 WORDS = ["dragon", "dragonmaster", "lair", "drag", "on", "ancient", "x1", "été", "straße", "a"]
 PARTS = [*WORDS, "rag", "ai", "ß", "ss", "1", "zz", "dr"]
@@ -29,6 +35,8 @@ WHERE = [
     *("metadata.n:0.5", "metadata.note:*", "metadata.note:x*", "-metadata.note:a*", "metadata:*"),
     *("metadata.channel:general", "data.text:*", "author_id:user_1 -metadata.n:*"),
 ]
+
+FREE = ["metadata.n", "metadata.note", "metadata.channel", "data.user_id"]
 
 contents = st.lists(st.sampled_from(WORDS), max_size=5).map(" ".join)
 messages = st.one_of(
@@ -73,11 +81,18 @@ queries = st.builds(
 )
 
 
+fields = st.sampled_from(["", "type", "user_id", "username", "channel", *FREE])
+
+
 class WindowAgainstAList(RuleBasedStateMachine):
     """Each step does the same to a window and to a list of records."""
 
+    way = "read"
+
     def __init__(self) -> None:
         super().__init__()
+        self.counting = counted(self.way)
+        self.counting.__enter__()
         self.window = Window(max_messages=8, max_bytes=60_000)
         self.records: list[Record] = []
         self.seq = 0
@@ -85,7 +100,7 @@ class WindowAgainstAList(RuleBasedStateMachine):
     @rule(message=messages, time=st.integers(0, 40), step=st.integers(1, 5))
     def append(self, message: dict[str, Any], time: int, step: int) -> None:
         self.seq += step
-        known = convert({**message, "id": f"id_{self.seq}", "timestamp": "2025-12-03T12:00:00Z"})
+        known = convert({**message, "id": f"id_{self.seq}", "timestamp": format_moment(time)})
         draft = Draft(f"id_{self.seq}", message["type"], time, *terms(known), encoder.encode(known))
         record = place(draft, self.seq)
         self.window.append(record)
@@ -144,9 +159,21 @@ class WindowAgainstAList(RuleBasedStateMachine):
         hits = [r.frame for r in self.records if r.seq > start and wanted.wants(r)]
         assert found == hits
 
+    @rule(query=queries, field=fields, other=fields, interval=st.sampled_from([0, 10]))
+    def count(self, query: Query, field: str, other: str, interval: int) -> None:
+        self.follow()
+        question = Question(field, other, interval, limit=3)
+        expected = plainly([one for one in self.records if query.matches(one)], question)
+        tally = finish(self.window.analyze(query, question)).tally
+        finish(tally.spell(self.window.at))
+        assert told(finish(answer(tally))) == expected
+
     @rule()
     def renumber(self) -> None:
         self.window._renumber()
+
+    def teardown(self) -> None:
+        self.counting.__exit__(None, None, None)
 
     @invariant()
     def agree(self) -> None:
@@ -156,7 +183,24 @@ class WindowAgainstAList(RuleBasedStateMachine):
             assert self.window.lookup(one.id) == (one.seq, one.payload)
 
 
+class CountedByList(WindowAgainstAList):
+    way = "by list"
+
+
+class CountedByNumber(WindowAgainstAList):
+    way = "by number"
+
+
+class Passing(WindowAgainstAList):
+    way = "passing"
+
+
 TestWindowAgainstAList = WindowAgainstAList.TestCase
+TestCountedByList = CountedByList.TestCase
+TestCountedByNumber = CountedByNumber.TestCase
+TestPassing = Passing.TestCase
+for each in (TestCountedByList, TestCountedByNumber, TestPassing):
+    each.settings = settings(max_examples=30, deadline=None)
 
 
 def test_positions_are_renumbered_before_they_grow_too_large(monkeypatch: Any) -> None:

@@ -9,7 +9,7 @@ generators that pause after each small step. It is a `plan.Source`: `plan.find` 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from heapq import merge
 from itertools import islice
 from operator import itemgetter
@@ -17,6 +17,8 @@ from typing import Final
 
 from pyroaring import BitMap
 
+from livelog.index.column import Column
+from livelog.index.columns import Columns
 from livelog.index.keys import Keys
 from livelog.index.ngrams import MAX_QUEUED
 from livelog.index.numbers import Numbers, Piece
@@ -59,6 +61,7 @@ class Index:
         self._numbers = Numbers()
         self._words = Postings(max_queued)
         self._times = TimeIndex(first)
+        self._columns = Columns()
         self._recent: deque[tuple[str, ...] | None] = deque(maxlen=_RECENT)
         """Keys of the newest messages, None for one that has many."""
 
@@ -70,7 +73,8 @@ class Index:
         """Bytes of memory, nearly; forgotten positions count until they are swept."""
         span = len(self._times)
         fields = self._keys.memory + self._numbers.memory
-        return span * _POSITION_BYTES + fields + self._times.memory + self._words.memory(span)
+        fields += span * _POSITION_BYTES + self._columns.memory
+        return fields + self._times.memory + self._words.memory(span)
 
     def add(self, record: Record) -> None:
         """Index `record` at the next position, in one piece."""
@@ -140,6 +144,25 @@ class Index:
     def time_index(self) -> TimeIndex:
         """Timestamps of the messages by position."""
         return self._times
+
+    def columns(self, field: str) -> Steps[Iterable[Column] | None]:
+        """Return the values of a field in one column, or in several, in steps.
+
+        None if there are too many.
+        """
+        if field == "type":
+            return [Column.of(self._types.items())]
+        return (yield from self._columns.of(self, field, range(self._times.first, self.end)))
+
+    def strings(self, start: str, within: range) -> Iterator[list[tuple[str, BitMap]]]:
+        """Yield, in steps, what follows `start` in each key that begins so, and its positions
+        `within` a range.
+        """
+        return self._keys.within(start, within)
+
+    def numbers(self, path: str, within: range) -> Iterator[list[tuple[float, BitMap]]]:
+        """Yield the numbers at a path in the same way; each may come several times."""
+        return self._numbers.within(path, within)
 
     def values(self, field: str) -> Iterator[tuple[str, BitMap]] | None:
         """Iterate over the values of a field and their positions; None if some are not indexed."""
@@ -217,6 +240,7 @@ class Index:
     def sweep(self, upto: int | None = None) -> Steps[None]:
         """Remove what has been forgotten from all structures, in steps; below `upto` if given."""
         start = self.start if upto is None else min(upto, self.start)
+        self._columns.sweep(start)
         yield from self._times.sweep(start)
         for postings in self._types.values():
             postings.remove_range(0, start)
@@ -230,6 +254,7 @@ class Index:
         assert BitMap.union(*self._types.values()) & kept == kept
         assert sum(len(postings & kept) for postings in self._types.values()) == len(self)
         self._keys._check()
+        self._columns._check(self)
         self._numbers._check()
         self._words._check(kept)
         self._times._check()

@@ -24,6 +24,9 @@ _GRAIN = 256
 _JOINED = 256
 """Keys whose positions are gathered in one step of a search; most of very many have a few."""
 
+_COUNTED = 500
+"""Keys whose positions are copied in one step, to be counted."""
+
 _COUNTED_AS_BITMAP = 16
 """Positions from which on a key whose field is counted is kept as a bitmap: to make one takes much
 longer than to count in it."""
@@ -90,6 +93,16 @@ class Keys:
             joined = yield from positions.joining([self._of[key] for key in some], joined)
             yield
         return joined
+
+    def within(self, start: str, some: range) -> Iterator[list[tuple[str, BitMap]]]:
+        """Yield, in steps, what follows `start` in each key that begins so, with its positions
+        among `some`, where there are any.
+        """
+        first, stop, after, same = start, behind(start), True, BitMap(some)
+        while keys := list(islice(self._sorted.irange(first, stop, (after, False)), _COUNTED)):
+            first, after = keys[-1], False
+            found = ((key, positions.within(self._of[key], some, same)) for key in keys)
+            yield [(key[len(start) :], places) for key, places in found if places]
 
     def beginning(self, start: str) -> Iterator[tuple[str, BitMap]]:
         """Iterate over what follows `start` in each key that begins so, and its positions.

@@ -49,6 +49,15 @@ class Block(NamedTuple):
     values: array[float]
     positions: array[int]
 
+    def within(self, some: range) -> list[tuple[float, BitMap]]:
+        """Return its values, each with its positions among `some`, where there are any."""
+        found = dict[float, BitMap]()
+        if self.positions and self.positions[-1] >= some.start:
+            for value, position in zip(self.values, self.positions, strict=True):
+                if position in some:
+                    found.setdefault(value, BitMap()).add(position)
+        return list(found.items())
+
     def picked(self, which: list[bool]) -> Block:
         """Return those of its numbers."""
         values, positions = compress(self.values, which), compress(self.positions, which)
@@ -157,6 +166,15 @@ class Values:
             if not number % _JOINED:
                 yield
         return joined
+
+    def within(self, some: range) -> Iterator[list[tuple[float, BitMap]]]:
+        """Yield all numbers in steps, each with its positions among `some`, where there are any."""
+        # Those that there are now: in a pause a block may be divided.
+        common, blocks, same = list(self.frequent.items()), list(self._blocks), BitMap(some)
+        for value, positions in common:
+            yield [(value, inside)] if (inside := positions & same) else []
+        for block in blocks:
+            yield block.within(some)
 
     def pieces(self) -> Iterator[Piece]:
         """Iterate over all numbers, in pieces."""
@@ -269,6 +287,13 @@ class Numbers:
         """Return the positions with a number from `low` to `high`, both included, in steps."""
         values = self._of.get(path)
         return BitMap() if values is None else (yield from values.between(low, high))
+
+    def within(self, path: str, some: range) -> Iterator[list[tuple[float, BitMap]]]:
+        """Yield, in steps, the numbers at a path and their positions among `some`, in bitmaps of
+        the caller's own; a number may come several times.
+        """
+        values = self._of.get(path)
+        return iter(()) if values is None else values.within(some)
 
     def below(self, path: str) -> Steps[BitMap]:
         """Return the positions with any number at a path or one in it, in steps."""

@@ -16,11 +16,12 @@ messages that are forgotten during one are taken out of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from pyroaring import BitMap
 
+from livelog.index.column import Column
 from livelog.index.paths import behind
 from livelog.index.query import BEGINNING_OF_TIME, END_OF_TIME, Query
 from livelog.index.terms import UNINDEXED, mentions
@@ -114,10 +115,11 @@ class Source(Protocol):
     def time_index(self) -> TimeIndex:
         """Timestamps of the messages by position."""
 
-    def values(self, field: str) -> Iterator[tuple[str, BitMap]] | None:
-        """Iterate over the values of a field and their positions; None if some are not indexed.
+    def columns(self, field: str) -> Steps[Iterable[Column] | None]:
+        """Return the values of a field in one column, or in several, in steps.
 
-        What is added meanwhile need not come.
+        None if there are too many. What is added meanwhile need not be in it; see
+        `columns.unsure` for what is not.
         """
 
 

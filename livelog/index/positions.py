@@ -63,6 +63,18 @@ def without(places: Positions, start: int) -> Positions:
     return _array(places) if len(places) < RARE // 2 else places
 
 
+def within(places: Positions, some: range, same: BitMap) -> BitMap:
+    """Return those of `places` that are among `some`, given also as a bitmap, as a bitmap of its
+    own.
+    """
+    if not isinstance(places, bytearray):
+        return places & same
+    if _position.unpack_from(places, len(places) - _position.size)[0] < some.start:
+        return BitMap()
+    found = array("I", places)
+    return BitMap(found[bisect_left(found, some.start) : bisect_left(found, some.stop)])
+
+
 def shifted(positions: BitMap, distance: int) -> BitMap:
     """Return `positions`, each lower by `distance`, without those that would fall below 0."""
     kept = positions.copy()

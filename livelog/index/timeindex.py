@@ -68,6 +68,11 @@ class TimeIndex:
         return made
 
     @property
+    def first(self) -> int:
+        """The first position that has not been swept."""
+        return self._first
+
+    @property
     def strays(self) -> BitMap:
         """Positions of the messages whose time is earlier than one before them; not to change."""
         return self._stray_positions
@@ -79,10 +84,10 @@ class TimeIndex:
 
     def first_at(self, time: int, after: int) -> int:
         """Return the first position behind `after` with this time or a later one, strays aside."""
-        low, near = after - self._first + 1, after - self._first + _NEAR
-        is_near = near < len(self._latest) and self._latest[near] >= time
-        high = near if is_near else len(self._latest)
-        return self._first + bisect_left(self._latest, time, low, high)
+        latest, first = self._latest, self._first
+        near = after - first + _NEAR
+        high = near if near < len(latest) and latest[near] >= time else len(latest)
+        return first + bisect_left(latest, time, after - first + 1, high)
 
     def add(self, time: int) -> None:
         """Add the time of the next position."""

@@ -496,10 +496,10 @@ class Window:
         waiting = found & BitMap(range(indexed, self._frames.end))
         held[start] += 1
         try:
-            known = Part(found - waiting, index.time_index, index.values, messages, seq)
+            known = Part(found - waiting, index, messages, seq)
             yield from tally.add(known)
             if waiting and index is self._index:
-                yield from tally.add(Part(waiting, None, index.values, messages, seq))
+                yield from tally.add(Part(waiting, None, messages, seq))
         finally:
             held[start] -= 1
             held += Counter()  # without those that nobody needs

@@ -201,7 +201,9 @@ def _analysis(question: Question, query: Query, found: Answer) -> Generator[None
 
 
 def _bucket(question: Question, stretch: Stretch, shown: dict[str, str]) -> Bucket:
-    groups = {shown[value]: count for value, count in stretch.groups.items()}
+    groups = stretch.groups
+    if question.spells:
+        groups = {shown[value]: count for value, count in groups.items()}
     return Bucket(
         start=format_moment(max(stretch.start, FIRST_MOMENT)),
         count=stretch.total,

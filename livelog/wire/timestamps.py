@@ -84,16 +84,22 @@ def format_moment(moment: int) -> str:
     '2025-12-03T12:00:00.5Z'
     """
     days, rest = divmod(moment, _DAY)
+    seconds, fraction = divmod(rest, _SECOND)
+    minutes, second = divmod(seconds, 60)
+    clock = f"{minutes // 60:02d}:{minutes % 60:02d}:{second:02d}"
+    digits = f".{fraction:06d}".rstrip("0") if fraction else ""
+    return f"{_date(days)}T{clock}{digits}Z"
+
+
+@lru_cache(maxsize=64)  # an answer has many moments of one day
+def _date(days: int) -> str:
+    """Return the date that is some days after 1970. Raises `ValueError`, as `format_moment`."""
     cycles, day = divmod(days + _EPOCH_DAY - 1, _DAYS_OF_400_YEARS)
     calendar = date.fromordinal(day + 1)
     year = calendar.year + 400 * cycles
     if not 0 <= year <= 9999:
         raise ValueError("not a year of four digits")
-    seconds, fraction = divmod(rest, _SECOND)
-    minutes, second = divmod(seconds, 60)
-    clock = f"{minutes // 60:02d}:{minutes % 60:02d}:{second:02d}"
-    digits = f".{fraction:06d}".rstrip("0").rstrip(".")
-    return f"{year:04d}-{calendar:%m-%d}T{clock}{digits}Z"
+    return f"{year:04d}-{calendar:%m-%d}"
 
 
 def microseconds(moment: datetime) -> int:

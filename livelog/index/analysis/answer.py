@@ -9,8 +9,12 @@ from typing import NamedTuple
 
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.analysis.calendar import SECOND
-from livelog.index.analysis.tally import MAX_BUCKETS, MAX_CELLS, MAX_VALUE_BYTES, Tally
+from livelog.index.analysis.tally import MAX_VALUE_BYTES, Tally
+from livelog.index.analysis.timeline import MAX_BUCKETS
 from livelog.index.plan import Steps
+
+MAX_CELLS = 20_000
+"""Values times buckets in an answer."""
 
 _SUMMED = 500
 """Values that are summed up in one step."""
@@ -58,7 +62,7 @@ def answer(tally: Tally) -> Steps[Answer]:
     distinct = Counter[int]()
     if question.distinct and question.interval:
         distinct = yield from _distinct(tally)
-    order = sorted(enumerate(tally.starts()), key=lambda one: one[1])
+    order = sorted(enumerate(tally.timeline.starts()), key=lambda one: one[1])
     values = len(tally.groups if question.distinct == question.group_by else tally.distinct)
     return Answer(
         tally.total,
@@ -66,7 +70,7 @@ def answer(tally: Tally) -> Steps[Answer]:
         sum(tally.groups.values()) - sum(count for _, count in shown),
         tally.missing,
         values if question.distinct else 0,
-        [Stretch(start, tally.counts[n], grouped[n], distinct[n]) for n, start in order],
+        [Stretch(start, tally.timeline.counts[n], grouped[n], distinct[n]) for n, start in order],
         tally.spelled,
         size,
     )
@@ -82,17 +86,17 @@ def _check_values(tally: Tally) -> None:
 def _check_buckets(tally: Tally, groups: int) -> None:
     """Raise `RefusedError` when there are too many buckets for this number of groups."""
     most = min(MAX_BUCKETS, MAX_CELLS // max(1, groups))
-    while len(tally.counts) > most:
-        tally.coarsen()
+    while len(tally.timeline.counts) > most:
+        tally.timeline.coarsen()
     if tally.is_too_fine:
         issue = f"makes more than {most} buckets with messages"
-        allowed = tally.interval // SECOND
+        allowed = tally.timeline.interval // SECOND
         raise RefusedError(PROTOCOL_ERROR, "interval_seconds", issue, allowed=allowed)
 
 
 def _grouped(tally: Tally, shown: list[tuple[str, int]]) -> Steps[tuple[list[dict[str, int]], int]]:
     """Return, by the number of the bucket, the counts of the values shown; and all their bytes."""
-    grouped: list[dict[str, int]] = [{} for _ in tally.counts]
+    grouped: list[dict[str, int]] = [{} for _ in tally.timeline.counts]
     size = _BUCKET_BYTES * len(grouped)
     for value, _ in shown:
         spread = tally.spreads.get(value, array("I"))

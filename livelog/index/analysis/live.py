@@ -42,6 +42,12 @@ _RANKED = 2048
 class Lists(Source, Protocol):
     """Posting lists that know more about the newest messages and the values of fields."""
 
+    def values(self, field: str) -> Iterator[tuple[str, BitMap]] | None:
+        """Iterate over the values of a field and their positions; None if some are not indexed.
+
+        What is added meanwhile need not come.
+        """
+
     def number_of_values(self, field: str) -> int | None:
         """Return how many values of a field are indexed; None if some are not."""
 
@@ -174,7 +180,7 @@ def _read(
 
 
 def _looked_up(
-    source: Source, field: str, among: BitMap, newest: dict[str, int]
+    source: Lists, field: str, among: BitMap, newest: dict[str, int]
 ) -> Steps[tuple[dict[str, int], int]]:
     counts: dict[str, int] = {}
     having = BitMap()

@@ -8,8 +8,7 @@ from typing import NamedTuple
 from msgspec import Struct
 from pyroaring import BitMap
 
-from livelog.index.analysis.values import Lists
-from livelog.index.timeindex import TimeIndex
+from livelog.index.plan import Source
 from livelog.index.where.fields import compared_as_id
 
 
@@ -38,10 +37,8 @@ class Part(NamedTuple):
     """Some of the matches, and how to look into them."""
 
     found: BitMap
-    times: TimeIndex | None
-    """None where the messages have to be read."""
-    values: Callable[[str], Lists | None]
-    """Return the values of a field, None where the messages have to be read."""
+    source: Source | None
+    """The index of the messages; None where they have to be read."""
     messages: Callable[[BitMap], Iterable[tuple[int, bytes]]]
     """Return positions and messages; those that are gone are left out or empty."""
     place: Callable[[int], int]
@@ -58,7 +55,7 @@ class Counts(Struct, array_like=True):
     counts: list[int]
     too_many: str
     groups: list[bytes]
-    """Some hundreds of values in each, lest the server take them in one piece."""
     distinct: list[bytes]
+    """Some hundreds of values in each, lest the server take them in one piece."""
     touched: dict[int, bytes]
     spelled: dict[str, str]

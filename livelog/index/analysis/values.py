@@ -1,8 +1,7 @@
-"""The values of a field, and the positions of the messages that have them.
+"""The values of a field as they are read out of messages, and the fields that are counted.
 
 Values count as one where filters take them for one: ids byte for byte, other strings as
-`folding.normalized` makes them, numbers and booleans by their JSON. The posting lists have them for
-the fields that filters look at; of other fields the messages are read.
+`folding.normalized` makes them, numbers and booleans by their JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from pyroaring import BitMap
 
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.folding import normalized
-from livelog.index.plan import Read, Source, Steps
+from livelog.index.plan import Steps
 from livelog.index.terms import as_float, message_in
 from livelog.index.where.fields import (
     NAMES,
@@ -30,9 +29,6 @@ from livelog.wire.commands import KEY_FILTERS
 from livelog.wire.messages import AnyMessage
 from livelog.wire.timestamps import parse_moment
 
-Lists = Iterable[tuple[str, BitMap]]
-"""Values of a field, each once, and the positions of the messages that have it."""
-
 _UNIQUE = ("id", "timestamp", "content")
 """Fields that differ from message to message: to count their values would tell nothing."""
 
@@ -41,9 +37,6 @@ FEW = 64
 
 _WHOLE = 2.0**63
 """Bound of the numbers that are written without an exponent."""
-
-COUNTED = 64
-"""Values that are counted in one step."""
 
 
 def field_named(name: str, parameter: str) -> str:
@@ -145,23 +138,3 @@ class Reading:
                 if positions is None:
                     positions = lists[value] = BitMap()
                 positions.add(position)
-
-
-def counts(source: Source, field: str, among: BitMap, read: Read) -> Steps[dict[str, int]]:
-    """Count, for each value of a field, the messages that have it among some positions, in steps.
-
-    Messages that are gone have none.
-    """
-    known: Lists | None = None if len(among) <= FEW else source.values(field)
-    if known is None:
-        reading = Reading([field])
-        yield from reading.read((position, read(position)) for position in among)
-        known = reading.lists[field].items()
-    found: dict[str, int] = {}
-    for number, (value, positions) in enumerate(known):
-        count = positions.intersection_cardinality(among)
-        if count:
-            found[value] = count
-        if number % COUNTED == 0:
-            yield
-    return found

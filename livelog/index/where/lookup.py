@@ -30,7 +30,7 @@ from livelog.wire.messages import TYPES, AnyMessage, MessageType
 from livelog.wire.timestamps import parse_moment
 
 _EVER = (-(2**63), 2**63)
-_EXACT = 2**53
+EXACT = 2**53
 """Below it, every integer is a float."""
 
 _HAS_OWN_RULE = ("type", *UNINDEXED)
@@ -184,7 +184,7 @@ def _bound(included: Any, excluded: Any, inside: float) -> tuple[float, float]:
         return -inside, -inside
     given = as_float(excluded if included is None else included)
     behind = nextafter(given, inside)
-    if abs(given) >= _EXACT:
+    if abs(given) >= EXACT:
         return behind, given
     return (given, given) if excluded is None else (behind, behind)
 

@@ -197,9 +197,7 @@ class StoredMessages:
         def place(position: int) -> int:
             return part.first + position
 
-        source = part.source
-        times, values = (source.time_index, source.values) if source else (None, lambda _: None)
-        return Counted(matches - BitMap(damaged), times, values, messages, place)
+        return Counted(matches - BitMap(damaged), part.source, messages, place)
 
     def _unindexed(self, query: Query, first: int, last: int) -> Steps[tuple[Part, BitMap]]:
         """Find what matches among messages that are not indexed yet, by reading them one by one.

@@ -21,7 +21,7 @@ from livelog.store.reader.segment import Segment
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 4_000 + UNICODE
+FORMAT = 5_000 + UNICODE
 """Version of the file and of the terms in it: raised when either changes.
 
 Terms depend on the version of Unicode that Python has, too.

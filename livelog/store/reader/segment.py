@@ -20,9 +20,11 @@ from math import inf
 
 from pyroaring import BitMap
 
+from livelog.index.column import Column
+from livelog.index.columns import Columns
 from livelog.index.ngrams import beginning, matching
 from livelog.index.numbers import Piece
-from livelog.index.paths import behind, long_key
+from livelog.index.paths import behind
 from livelog.index.plan import Sides, Steps
 from livelog.index.postings import LONGEST_WHOLE
 from livelog.index.timeindex import TimeIndex
@@ -30,7 +32,7 @@ from livelog.store.database.connection import Connection, Rows
 from livelog.store.reader import checksums, pieces
 from livelog.store.reader.cache import Cache
 from livelog.store.reader.pieces import Directory, Row
-from livelog.wire.commands import KEY_FILTERS
+from livelog.store.reader.storedcolumns import column_of
 from livelog.wire.messages import TYPES, MessageType
 
 SCHEMA = """
@@ -57,6 +59,12 @@ SCHEMA = """
         positions BLOB NOT NULL,    -- roaring bitmap, or a piece of numbers
         PRIMARY KEY (segment, term)
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE counted(
+        segment INTEGER NOT NULL,
+        field TEXT NOT NULL,
+        data BLOB NOT NULL,         -- see `storedcolumns`
+        PRIMARY KEY (segment, field)
+    ) STRICT;
 """
 """Each BLOB begins with a CRC-32 of what follows and of the place where it stands."""
 
@@ -77,6 +85,10 @@ _KEY_BEFORE = """
 """
 
 _PIECE = "SELECT positions FROM posting WHERE segment = ? AND term = ?"
+
+_COLUMN = "SELECT data FROM counted WHERE segment = ? AND field = ?"
+
+_COLUMNS = "SELECT field FROM counted WHERE segment = ?"
 
 _TERMS_PER_QUERY = 500
 """Bound one by one: SQLite's JSON functions cut a string at U+0000."""
@@ -254,15 +266,44 @@ class Segment:
             yield
         return found
 
-    def values(self, field: str) -> Iterator[tuple[str, BitMap]] | None:
-        """Iterate over the values of a field and their positions; None if some are not indexed."""
+    def columns(self, field: str) -> Steps[Iterable[Column] | None]:
+        """Return the values of a field in one column, or in several, in steps.
+
+        None if there are too many.
+        """
+        yield
         if field == "type":
-            return ((name, self.of_type(name)) for name in TYPES)
-        if field not in KEY_FILTERS or self.of_key(long_key(field)):
+            return [Column.of((name, self.of_type(name)) for name in TYPES)]
+        stored = self._stored_column(field)
+        if stored is not None:
+            return [stored]
+        made = Columns()  # not kept: of the fields without a column, most have few values
+        return (yield from made.of(self, field, self.positions))
+
+    def _stored_column(self, field: str) -> Column | None:
+        cached: Column | None = self._cache.get((self.id, "column", field))
+        if cached is not None:
+            return cached
+        found = self._connection.execute(_COLUMN, (self.id, field)).fetchall()
+        if not found:
             return None
-        start = f"{KEY}{field}="
-        found = self._keys_between(start, behind(start))
-        return ((term[len(start) :], positions) for term, positions in found)
+        column = column_of(checksums.checked(self.id, f"column {field}", found[0][0]))
+        return self._cache.put((self.id, "column", field), column, column.memory)
+
+    def strings(self, start: str, within: range) -> Iterator[list[tuple[str, BitMap]]]:
+        """Yield, in steps, what follows `start` in each key that begins so, and its positions.
+
+        `within` is the whole segment.
+        """
+        found = self._keys_between(KEY + start, KEY + behind(start))
+        while some := list(islice(found, _READ_AT_ONCE)):
+            yield [(term[1 + len(start) :], places) for term, places in some]
+
+    def numbers(self, path: str, within: range) -> Iterator[list[tuple[float, BitMap]]]:
+        """Yield the numbers at a path in the same way; each may come several times."""
+        for piece in self.pieces(path):
+            content = piece.content
+            yield [(piece.low, content)] if isinstance(content, BitMap) else content.within(within)
 
     def _lists(self, terms: list[str]) -> list[BitMap]:
         """Read the posting lists of those of `terms` that have one."""
@@ -334,6 +375,13 @@ class Segment:
         assert all(positions and positions[-1] < self.count for positions in stored.values())
         keys = [term for term in stored if term.startswith(KEY)]
         assert stored.keys() == {*keys, *words}
+        for [field] in self._connection.execute(_COLUMNS, (self.id,)):
+            column = self._stored_column(field)
+            assert column is not None
+            lists = dict(self._keys_between(f"{KEY}{field}=", f"{KEY}{field}>"))
+            assert [f"{KEY}{field}={value}" for value in column.values[1:]] == list(lists)
+            column.lists = [BitMap(), *lists.values()]
+            column._check()
         assert [term for term, _ in self._keys_between(KEY, behind(KEY))] == keys
         hashes = sorted(checksums.hash_of(key[1:]) for key in keys)
         assert array("Q", self._blob("keys")) == array("Q", hashes)

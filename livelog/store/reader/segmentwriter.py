@@ -25,6 +25,7 @@ from livelog.store.database.connection import Connection, changed
 from livelog.store.reader import checksums, pieces
 from livelog.store.reader.pieces import Directory, Row
 from livelog.store.reader.segment import JOINED, KEY, NUMBERS, Posting, Segment
+from livelog.store.reader.storedcolumns import Columns
 
 _FILL_ROW = """
     UPDATE segment SET first = ?, count = ?, earliest = ?, latest = ?, last_seq = ?, lists = ?,
@@ -79,10 +80,11 @@ def write(
     the caller, it is there: until then it counts as dropped. Return its id.
     """
     id = _insert_row(connection)
-    keys, directory = array("Q"), Directory()
-    rows = chain(_rows_of(id, postings, keys), _rows_of_numbers(id, numbers, directory))
+    keys, directory, times = array("Q"), Directory(), array("q", origin.times)
+    lists = _with_columns(connection, id, postings, Columns(len(times)))
+    rows = chain(_rows_of(id, lists, keys), _rows_of_numbers(id, numbers, directory))
     yield from _insert(connection, rows)
-    times, vocabulary = array("q", origin.times), "\n".join(["", *words, ""])
+    vocabulary = "\n".join(["", *words, ""])
     header = [origin.first, len(times), min(times), max(times), origin.last_seq]
     header += [len(words) + len(keys), len(vocabulary)]
     blobs = {
@@ -103,6 +105,23 @@ def _insert_row(connection: Connection) -> int:
     )
     [[id]] = connection.execute("SELECT last_insert_rowid()")
     return int(id)
+
+
+def _with_columns(
+    connection: Connection, id: int, postings: Iterable[Posting], columns: Columns
+) -> Iterator[Posting]:
+    """Pass `postings` on, and write the columns that are made of them on the way."""
+
+    def write(made: Iterable[tuple[str, bytes]]) -> None:
+        for field, data in made:
+            sealed = checksums.sealed(id, f"column {field}", data)
+            connection.execute("INSERT INTO counted VALUES (?, ?, ?)", (id, field, sealed))
+
+    for term, positions in postings:
+        if term.startswith(KEY):
+            write(columns.add(term[1:], positions))
+        yield term, positions
+    write(columns.end())
 
 
 Stored = tuple[int, str, int, bytes]
@@ -227,6 +246,7 @@ def delete(connection: Connection, id: int) -> Steps[None]:
         connection.execute("COMMIT")
         yield
         connection.execute("BEGIN IMMEDIATE")
+    connection.execute("DELETE FROM counted WHERE segment = ?", (id,))
     connection.execute("DELETE FROM segment WHERE id = ?", (id,))
 
 

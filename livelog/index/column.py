@@ -1,0 +1,207 @@
+"""A column: the values of one field, in two forms in which they are counted.
+
+Each value has a number, and the list of its positions. To count the values of very many messages,
+each list is intersected with their positions, however many they are. Where many values are counted
+in many buckets, the number at each position is looked up instead; those are made of the lists when
+they are first needed. Most messages have one value, so the others stand in a table of their own.
+
+Work is done in steps: an iterator pauses after each item, which may be empty.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice, repeat
+from typing import TypeVar
+
+from pyroaring import BitMap
+
+LISTED = 1 << 15
+"""Values up to which their lists are kept."""
+
+_COUNTED = 500
+"""Lists that are intersected in one step, and values whose counts are returned in one."""
+
+_NUMBERED = 64
+"""Lists of which numbers are made in one step."""
+
+_PICKED = 1 << 13
+"""Positions whose numbers are looked up in one step: about a millisecond."""
+
+_LOOK_UP = 2
+"""Positions whose numbers are looked up and counted in the time in which a list is intersected."""
+
+_LIST_BYTES = 700
+_POSITION_BYTES = 2
+_SEVERAL_BYTES = 250
+"""Memory of a value with its list, of a position in one, and of a message with several values."""
+
+
+class TooManyValuesError(Exception):
+    """A field has too many values for a column."""
+
+
+class Column:
+    """Values of the messages at the positions from `first` to before `end`."""
+
+    def __init__(self, first: int = 0) -> None:
+        self.first = self.end = first
+        self.values = [""]
+        """By number; 0 is that of no value."""
+        self.lists = [BitMap()]
+        """Positions of each value, which may have others behind `end`; empty for a stored column,
+        which has numbers alone."""
+        self.having = BitMap()
+        """Positions of the messages with a value."""
+        self.numbers = array("I")
+        """By position, from `first` on: the number of a value."""
+        self.several: dict[int, list[int]] = {}
+        """Position → the numbers of all further values of a message that has several."""
+        self._with_several = BitMap()
+        self._known: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, lists: Iterable[tuple[str, BitMap]]) -> Column:
+        """Make a column of lists, which are not copied; each value comes once."""
+        made = cls()
+        for value, places in lists:
+            made.values.append(value)
+            made.lists.append(places)
+        made.having = BitMap.union(*made.lists)
+        return made
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory, nearly."""
+        each = _LIST_BYTES * len(self.values) + _SEVERAL_BYTES * len(self.several)
+        places = _POSITION_BYTES * len(self.having) if self.lists else 0
+        return each + places + self.numbers.itemsize * len(self.numbers)
+
+    def add(self, value: str, places: BitMap) -> None:
+        """Add positions of a value, which become the column's own."""
+        number = self._known.setdefault(value, len(self.values))
+        if number == len(self.values):
+            if number > LISTED:
+                raise TooManyValuesError
+            self.values.append(value)
+            self.lists.append(places)
+        else:
+            self.lists[number] |= places
+        self.having |= places
+
+    def counted(self, among: BitMap) -> Iterator[list[tuple[int, int]]]:
+        """Count the messages at some positions: yield numbers of values, each with its count."""
+        if not self.lists or (self.is_numbered and _LOOK_UP * len(self.lists) > len(among)):
+            yield from self._counted_by_number(among)
+            return
+        for start in range(0, len(self.lists), _COUNTED):
+            matches = map(among.intersection_cardinality, self.lists[start : start + _COUNTED])
+            yield [(number, count) for number, count in enumerate(matches, start) if count]
+
+    def _counted_by_number(self, among: BitMap) -> Iterator[list[tuple[int, int]]]:
+        counts = Counter[int]()
+        for some in picked(among):
+            self.count(some, counts)
+            yield []
+        yield from batched(counts.items())
+
+    # The numbers.
+
+    @property
+    def is_lasting(self) -> bool:
+        """Tell whether it is kept, so that numbers are worth to be made."""
+        return self.end > self.first
+
+    @property
+    def is_numbered(self) -> bool:
+        """Tell whether there are numbers up to the end."""
+        return 0 < len(self.numbers) == self.end - self.first
+
+    def number(self) -> Iterator[None]:
+        """Make numbers of the lists up to the end."""
+        while not self.is_numbered:
+            begin, end = self.first + len(self.numbers), self.end
+            numbers, several = array("I", bytes(4 * (end - begin))), dict[int, list[int]]()
+            within = BitMap(range(begin, end))
+            for number, places in enumerate(list(self.lists)):
+                if places and places.max() >= begin:
+                    enter(number, (places & within).shift(-begin), numbers, several)
+                if number % _NUMBERED == 0:
+                    yield
+            if begin == self.first + len(self.numbers):  # they have not been made meanwhile
+                self.add_numbers(numbers, {at + begin: more for at, more in several.items()})
+
+    def add_numbers(self, numbers: array[int], several: dict[int, list[int]]) -> None:
+        """Add the numbers of the next positions, and further ones of messages with several."""
+        self.numbers += numbers
+        self.several.update(several)
+        self._with_several.update(several)
+
+    def count(self, inside: BitMap, counts: Counter[int]) -> None:
+        """Add up numbers of the values of the messages at some positions."""
+        counts.update(map(self.numbers.__getitem__, inside.shift(-self.first)))
+        counts.update(self._further(inside))
+        del counts[0]
+
+    def collect(self, inside: BitMap, found: BitMap) -> None:
+        """Add to `found` the numbers of the values of the messages at some positions."""
+        begin, end = inside.min(), inside.max() + 1
+        if 2 * len(inside) > end - begin:
+            # Those of all positions are taken at once, but for the others, which are wiped out.
+            numbers = self.numbers[begin - self.first : end - self.first]
+            others = (BitMap(range(begin, end)) - inside).shift(-begin)
+            deque(map(numbers.__setitem__, others, repeat(0)), maxlen=0)
+        else:
+            numbers = array("I", map(self.numbers.__getitem__, inside.shift(-self.first)))
+        found.update(numbers)
+        found.update(array("I", self._further(inside)))
+        found.discard(0)
+
+    def _further(self, inside: BitMap) -> Iterator[int]:
+        several = inside & self._with_several
+        return chain.from_iterable(map(self.several.__getitem__, several))
+
+    def _check(self) -> None:
+        """Assert that the lists and the numbers agree."""
+        assert self.having == BitMap.union(*self.lists)
+        if self.is_numbered:
+            expected: dict[int, set[int]] = {}
+            for number, places in enumerate(self.lists):
+                for position in places & BitMap(range(self.first, self.end)):
+                    expected.setdefault(position, set()).add(number)
+            for position, one in enumerate(self.numbers, self.first):
+                others = self.several.get(position, [])
+                assert {one, *others} - {0} == expected.get(position, set())
+                assert len({one, *others}) == 1 + len(others)
+
+
+def enter(
+    number: int, places: Iterable[int], numbers: array[int], several: dict[int, list[int]]
+) -> None:
+    """Enter the number of a value at its places in `numbers`; further ones go to `several`."""
+    for place in places:
+        if numbers[place]:
+            several.setdefault(place, []).append(number)
+        else:
+            numbers[place] = number
+
+
+Item = TypeVar("Item")
+
+
+def batched(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Divide what is counted into as much as is taken in one step."""
+    remaining = iter(items)
+    while some := list(islice(remaining, _COUNTED)):
+        yield some
+
+
+def picked(among: BitMap) -> Iterator[BitMap]:
+    """Divide positions into as many as are looked up in one step."""
+    left = among
+    while left:
+        begin = left.min()
+        yield left & BitMap(range(begin, begin + _PICKED))
+        left = left & BitMap(range(begin + _PICKED, left.max() + 1))
