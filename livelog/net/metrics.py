@@ -41,11 +41,12 @@ def _connections(context: Context) -> Figures:
 
 
 def _state(context: Context) -> Figures:
-    ready = not context.ending.is_set()
+    running = not context.ending.is_set()
     impaired = context.ingest.impaired or context.log.impaired
     return {
-        "running": ready,
-        "writable": ready and context.ingest.refusal is None,
+        "running": running,
+        "ready": running and not (context.ingest.unready or context.log.unready),
+        "writable": running and context.ingest.refusal is None,
         "unimpaired": not impaired,
     }
 
@@ -70,7 +71,7 @@ def _lag(context: Context) -> Figures:
 METRICS = (
     Metric("gauge", "info", "The version of livelog.",
            lambda context: {context.version: 1}, ("version",)),
-    Metric("gauge", "state", "1 where it holds: running (not draining), writable, unimpaired.",
+    Metric("gauge", "state", "1 where it holds: running (no drain), ready, writable, unimpaired.",
            _state, ("state",)),
     Metric("gauge", "head_seq", "Seq of the newest message.",
            lambda context: context.log.head),

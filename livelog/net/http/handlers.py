@@ -79,16 +79,19 @@ async def upgrade_required(context: Context, request: Request) -> Response:
 
 
 async def health(context: Context, request: Request) -> Response:
-    """Return the health: `ok`, `read-only` or `degraded`, and why; `draining` at the end."""
+    """Return the health: `ok`, `read-only` or `degraded`, and why; `draining` at the end.
+
+    The status is 200 as long as there is an answer: it is for those who would restart the server.
+    """
     refusal, lag = context.ingest.refusal, context.ingest.lag
     impaired = context.ingest.impaired or context.log.impaired
     status = "read-only" if refusal else "degraded" if impaired else "ok"
     issue = refusal.issue if refusal else impaired
-    ending, nodes = context.ending.is_set(), context.ingest.nodes
+    nodes = context.ingest.nodes
     inspects = await _may_inspect(context, request)
     return _json(
         {
-            "status": "draining" if ending else status,
+            "status": "draining" if context.ending.is_set() else status,
             **({"issue": issue} if issue else {}),
             "version": context.version,
             **({"worker": context.worker} if context.worker else {}),
@@ -98,8 +101,7 @@ async def health(context: Context, request: Request) -> Response:
             "uptime_seconds": round(context.loop.time() - context.started, 3),
             **({"memory": context.memory.figures()} if inspects else {}),
             **({} if nodes is None or not inspects else {"nodes": [_heard(one) for one in nodes]}),
-        },
-        503 if ending else 200,
+        }
     )
 
 
