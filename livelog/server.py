@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from livelog import __version__
 from livelog.auth import factory
@@ -20,7 +22,7 @@ from livelog.budget.backlog import Backlog
 from livelog.budget.memory import Memory, reading_share
 from livelog.budget.slices import in_background
 from livelog.config import Config
-from livelog.engine.base import Engine, MakeEngine
+from livelog.engine.base import Engine, MakeEngine, Presence
 from livelog.engine.factory import engine_of
 from livelog.errors import ConfigError, NotRunningError, RefusedError
 from livelog.fanout.catchup import CatchUp
@@ -54,6 +56,9 @@ from livelog.wire import WEBSOCKET_PATH
 from livelog.wire.record import Origin
 
 _logger = logging.getLogger(__name__)
+
+READY_SECONDS = 5.0
+"""Seconds that a server that starts has to catch up with the others before its doors open."""
 
 _NOT_STARTABLE = {
     "starting": "the server is starting already",
@@ -166,9 +171,10 @@ class Server(InProcess):
             # Between engine and store: the engine may commit until it is closed.
             parts.callback(self._end_subscriptions)
             self._context = self._build(asyncio.get_running_loop())
+            self._engine.introduce(self._presence)
             self._engine.start(self._log)
             parts.push_async_callback(self._engine.close)
-            await self._engine.ready()
+            await self._engine.ready(READY_SECONDS)
             self._listener = await self._listen()
             self._parts = parts.pop_all()
         self._port = self._listener.port
@@ -220,6 +226,18 @@ class Server(InProcess):
         for peer in list(connections):
             peer.abort()
         await asyncio.sleep(0)  # lets the transports report that they have gone
+
+    @property
+    def unready(self) -> str:
+        """The reason why the server has not all of the log it shares with others; empty without."""
+        return self._engine.unready
+
+    async def ready(self) -> None:
+        """Wait until the server has all of the log it shares with others, or never will.
+
+        Returns at once without `--engine`. Until then what is published is refused.
+        """
+        await self._engine.ready()
 
     def hurry(self) -> None:
         """Close all connections at once at the end, instead of over `drain_seconds`."""
@@ -383,6 +401,19 @@ class Server(InProcess):
         if beyond:
             issue = "open: all clients that reach %s may read and publish everything"
             _logger.warning(issue, ", ".join(beyond))
+
+    def _presence(self) -> Presence | None:
+        """Return how this server is, for those it shares its log with."""
+        if self._state in ("new", "starting"):
+            return None
+        net, websockets = self.config.net, self._context.limiter.connections.websockets
+        door = os.path.basename(net.uds) or self._port
+        name = self.config.cluster.node_name or f"{socket.gethostname()}:{door}"
+        if self._worker:
+            name = f"{name}-{self._worker}"
+        peers: Iterable[Any] = () if self._auth is None else websockets
+        users = {peer.principal.id for peer in peers}
+        return Presence(name, __version__, len(websockets), len(users))
 
     def _turn_wheel(self) -> None:
         """Advance the timers of all connections, and come again."""

@@ -102,6 +102,8 @@ async def test_it_says_that_it_is_unready_and_lets_nobody_in(slowly: None) -> No
             http = await house.http()
             answer = await http.ask("GET", "/healthz")
             assert (answer.status, answer.json["status"]) == (503, "draining")
+            answer = await http.ask("GET", "/readyz")
+            assert (answer.status, answer.json) == (503, {"status": "draining"})
             late = await house.http()
             await late.send(upgrade())
             refused = await late.answer()

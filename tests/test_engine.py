@@ -15,7 +15,7 @@ from livelog.engine import local
 from livelog.engine.base import Committed, Outcome
 from livelog.engine.local import LocalEngine
 from livelog.errors import GOING_AWAY, POLICY_VIOLATION, SERVER_ERROR, RefusedError
-from livelog.wire.record import Draft, Known, Receipt, Record
+from livelog.wire.record import Draft, Known, Origin, Receipt, Record
 from livelog.wire.seqclock import AHEAD
 
 NOW = datetime(2025, 12, 3, 12, tzinfo=UTC).timestamp()
@@ -50,6 +50,9 @@ class Sink:
         waiting, self.waiting = self.waiting, []
         for done in waiting:
             done(refused)
+
+    def begin(self, origin: Origin) -> None:
+        raise AssertionError("the order is made here")
 
     def lookup(self, id: str) -> Known | None:
         if self.unreadable is not None:

@@ -53,6 +53,13 @@ async def test_healthz_tells_how_the_server_is() -> None:
 
 
 @on_uvloop
+async def test_readyz_says_that_clients_may_come() -> None:
+    async with serving() as house:
+        answer = await (await house.http()).ask("GET", "/readyz")
+        assert (answer.status, answer.json) == (200, {"status": "ready"})
+
+
+@on_uvloop
 async def test_the_document_of_the_protocol_has_the_version_of_the_server() -> None:
     async with serving() as house:
         http = await house.http()

@@ -14,6 +14,7 @@ from livelog.auth.principal import PROGRAM
 from livelog.engine.base import Outcome
 from livelog.engine.nats import batch
 from livelog.engine.nats.engine import StreamEngine
+from livelog.engine.nats.places import Rebase
 from livelog.errors import POLICY_VIOLATION, SERVER_ERROR, RefusedError
 from livelog.log.ingest import Ingest, convert
 from livelog.log.log import Log
@@ -257,6 +258,24 @@ async def test_a_node_that_is_behind_for_long_says_so_and_why() -> None:
 
 
 @on_uvloop
+async def test_the_log_tells_once_that_a_node_is_degraded_and_that_it_is_well_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("livelog.engine.nats.herald._LOOKED_EVERY", 0.005)
+    shared = SharedStream()
+    async with nodes(shared) as [node]:
+        await node.engine.ready()
+        for count in (1, 2):
+            shared.away = True
+            node.engine._follower._level_at -= 100
+            node.engine._follower._heard_at -= 100
+            await until(lambda: caplog.text.count("degraded: ") == count, "a word")  # noqa: B023 - at once
+            shared.away = False
+            await until(lambda: caplog.text.count("well again") == count, "another")  # noqa: B023 - at once
+    assert caplog.text.count("degraded: ") == caplog.text.count("well again") == 2
+
+
+@on_uvloop
 async def test_a_batch_that_is_not_acknowledged_for_long_shows_in_the_health() -> None:
     """Also where everything that others publish comes through."""
     shared = SharedStream()
@@ -393,6 +412,69 @@ async def test_a_stream_that_has_lost_its_end_stops_a_node(monkeypatch: pytest.M
         assert not node.engine.impaired
         monkeypatch.setattr("livelog.engine.nats.follower._LOST_SECONDS", 0)
         await until(lambda: "lost what they had acknowledged" in node.engine.impaired, "the end")
+
+
+@on_uvloop
+async def test_a_node_publishes_nothing_while_the_stream_is_shorter_than_its_log() -> None:
+    """The seqs of what was lost would be used twice."""
+    shared = SharedStream()
+    async with nodes(shared, patience=0.3) as [node]:
+        await node.sent("a")
+        await node.sent("b")
+        shared.lose(1)
+        await until(lambda: "ends at batch 1" in node.engine._follower.unanswered, "doubt")
+        refused = await node.sent("c")
+        assert isinstance(refused, RefusedError)
+        assert shared.last == 1
+
+
+@on_uvloop
+async def test_what_the_brokers_had_lost_is_restored_on_all_nodes_at_its_seqs() -> None:
+    shared = SharedStream()
+    async with nodes(shared) as [node]:
+        for id in "abcde":
+            await node.sent(id)
+        places, records = node.places, node.delivered
+    shared.lose(3)
+    async with nodes(shared) as [late]:  # has what the stream has
+        await until(lambda: len(late.delivered) == 3, "what there is")
+        rebased = batch.Rebased(shared.base + 2**30, places[-1][0])
+        shared.append("rebase", *batch.encode_control(rebased))
+        shared.rebases = (Rebase(4, rebased.base, rebased.until),)
+        shared.append("x", *batch.encode([late.draft("x").payload]))
+        for record in records[3:]:
+            shared.append(f"restored {record.id}", *batch.encode_restored([record.payload]))
+        head = places[-1][0]
+        async with nodes(shared, head=head) as [archive], nodes(shared, head=places[3][0]) as [odd]:
+            outcome = await archive.sent("f")
+            assert isinstance(outcome, Receipt)
+            assert outcome.seq > rebased.base
+            new = [(outcome.seq, "f")]
+            await until(lambda: len(late.delivered) == 6, "all of it")
+            await until(lambda: len(odd.delivered) == 2, "all of it")
+            assert late.places == places + new
+            assert odd.places == places[4:] + new
+            assert archive.places == new
+            assert await late.sent("d") == Receipt("d", places[3][0])
+        async with nodes(shared, head=outcome.seq) as [again]:
+            assert await again.sent("e") == Receipt("e", places[4][0])
+            assert again.places == []
+
+
+@pytest.mark.parametrize("body", [b"", b'{"base":1,"until":2}', b"nonsense"])
+@on_uvloop
+async def test_a_rebase_of_a_stranger_changes_nothing(
+    body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = SharedStream()
+    async with nodes(shared) as [node]:
+        first = await node.sent("a")
+        foreign(shared, "rebase/1", body)
+        second = await node.sent("b")
+        assert isinstance(first, Receipt)
+        assert isinstance(second, Receipt)
+        assert second.seq == first.seq + 2 * batch.MAX_MESSAGES
+    assert "entry 2 of the stream is passed over" in caplog.text
 
 
 @on_uvloop

@@ -203,7 +203,10 @@ async def test_messages_that_the_broker_would_not_take_are_refused_at_the_start(
 async def test_a_broker_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jetstream, "START_SECONDS", 1.0)
     [port] = free_ports(1)
-    assert "Connection refused" in await refusal(f"nats://127.0.0.1:{port}/prod")
+    url = f"nats://127.0.0.1:{port}/prod"
+    async with Server(Config(port=0, store="memory", engine=url)) as server:
+        assert "the broker is away: " in server.unready
+        assert "Connection refused" in server.unready
 
 
 USERS = """
@@ -211,8 +214,8 @@ authorization {{ users: [
   {{ nkey: {nkey}, permissions: {{
     publish: [
       livelog.prod.log, "$JS.API.DIRECT.GET.LIVELOG_prod", "$JS.API.STREAM.INFO.LIVELOG_prod",
-      "$JS.API.STREAM.CREATE.LIVELOG_prod" ],
-    subscribe: [ livelog.prod.live, "livelog.prod.inbox.>" ] }} }},
+      "$JS.API.STREAM.CREATE.LIVELOG_prod", livelog.prod.nodes ],
+    subscribe: [ livelog.prod.live, livelog.prod.nodes, "livelog.prod.inbox.>" ] }} }},
 ] }}
 """
 

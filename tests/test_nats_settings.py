@@ -8,7 +8,9 @@ import pytest
 
 from livelog.engine.nats import settings
 from livelog.engine.nats.batch import seq_of
+from livelog.engine.nats.places import Rebase
 from livelog.engine.nats.stream import Bounds
+from livelog.wire.record import Origin
 
 NOW = 1_764_763_200.5
 
@@ -19,12 +21,14 @@ def config(**changes: Any) -> dict[str, Any]:
 
 def test_what_is_asked_for_fits() -> None:
     assert settings.unfit("prod", config()) == ""
-    assert settings.base_and_span(config()) == (1_764_763_200_500_000, 900_000_000)
+    bounds = settings.bounds_of(config(), {"first_seq": 0, "last_seq": 0})
+    assert bounds == Bounds(1_764_763_200_500_000, 900_000_000, first=1, last=0)
 
 
 def test_seqs_stay_exact_in_javascript_if_the_clock_is_centuries_off() -> None:
-    base, _ = settings.base_and_span(settings.wanted("prod", 1e12, 1))
-    assert seq_of(base, 2**40) < 2**53
+    made = settings.wanted("prod", 1e12, 1)
+    bounds = settings.bounds_of(made, {"first_seq": 0, "last_seq": 0})
+    assert seq_of(bounds.base, 2**40) < 2**53
 
 
 @pytest.mark.parametrize(
@@ -70,6 +74,15 @@ def test_a_setting_that_does_not_fit_is_named(setting: str, value: object) -> No
         ({"livelog.version": "2", "livelog.base": "1", "livelog.span": "1"}, "its version is '2'"),
         ({"livelog.version": "1", "livelog.base": "x", "livelog.span": "1"}, "its metadata has no"),
         ({"livelog.version": "1"}, "its metadata has no"),
+        (
+            {
+                "livelog.version": "1",
+                "livelog.base": "1",
+                "livelog.span": "1",
+                "livelog.rebased": "1:x:3",
+            },
+            "rebased in its metadata is '1:x:3'",
+        ),
     ],
 )
 def test_a_stream_of_somebody_else_or_of_another_version_is_named(
@@ -84,3 +97,17 @@ def test_a_log_joins_where_it_misses_nothing() -> None:
     cut = Bounds(1000, 1, first=5, last=9, certain=7)
     assert cut.joins_from == seq_of(1000, 4)
     assert cut.gone_upto == seq_of(1000, 7) - 1
+
+
+def test_a_log_that_was_a_single_servers_is_joined_by_what_has_all_of_that() -> None:
+    whole = Bounds(1000, 1, first=1, last=9, imported=990, began=7)
+    assert whole.origin == Origin(7, joins_from=990, gone_upto=1000)
+
+
+def test_rebases_are_read_as_they_are_written() -> None:
+    rebases = (Rebase(5, 2**40, 2**30), Rebase(9, 2**41, 7))
+    metadata = {**config()["metadata"], "livelog.rebased": settings.metadata_of(rebases)}
+    assert settings.unfit("prod", config(metadata=metadata)) == ""
+    bounds = settings.bounds_of(config(metadata=metadata), {"first_seq": 2, "last_seq": 12})
+    assert (bounds.rebases, bounds.first, bounds.last) == (rebases, 2, 12)
+    assert bounds.end == seq_of(2**41, 12, 1023)

@@ -77,7 +77,7 @@ def test_they_share_a_port_and_a_log_and_have_stores_of_their_own(
     process.send_signal(signal.SIGTERM)
     code, out, err = ended(process)
     assert (code, out[-len(STOPPED) :], out.count("ready")) == (0, STOPPED, 0)
-    assert all(re.search(r" worker [123] WARNING ", line) for line in err.splitlines()), err
+    assert all(re.search(r" worker [123] (INFO|WARNING) ", line) for line in err.splitlines()), err
     stores = sorted(file.name for file in tmp_path.glob("*.db"))
     assert stores == [f"live-{number}.db" for number in (1, 2, 3)]
 

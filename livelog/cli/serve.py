@@ -10,7 +10,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     variables = environment.sources(os.environ, flags)
     file = flags.pop("config", None) or environment.config_file(os.environ)
     logging.basicConfig(format=workers.LOG_FORMAT.format(""))
-    logging.getLogger("livelog.audit").setLevel(logging.INFO)  # refused clients, and reasons
+    for name in ("livelog.audit", "livelog.engine"):  # refused clients; servers that come and go
+        logging.getLogger(name).setLevel(logging.INFO)
     _allow_many_files()
     return_freed_memory()
 
@@ -121,17 +122,17 @@ async def _serve(config: Config, worker: workers.Worker | None = None) -> None:
         # systemd sends its signal to all processes: the order that comes beside is no second one.
         orders = {workers.STOP: stop.set, workers.HURRY: server.hurry}
         worker.obey({**orders, workers.RELOAD: server.reload})
-    if not await _started(server, stop):
+    if not await _before(stop, server.start()):
         return
     try:
         loop.add_signal_handler(signal.SIGHUP, server.reload)
         tasks = [loop.create_task(garbage.collect_when_idle())]
-        if config.demo.enabled:
-            tasks.append(await _demo(server))
-        ready = f"livelog ready on {server.url} ({server.trust})"
-        viewer = f"\nlivelog viewer on {server.viewer_url}" if server.viewer_url else ""
-        announce = worker.ready if worker else _print
-        announce(ready + viewer)
+        if await _ready(server, stop, worker.open if worker else _print):
+            if config.demo.enabled:
+                tasks.append(await _demo(server))
+            viewer = f"\nlivelog viewer on {server.viewer_url}" if server.viewer_url else ""
+            announce = worker.ready if worker else _print
+            announce(f"livelog ready on {_where(server)}{viewer}")
         await stop.wait()
         for task in tasks:
             task.cancel()
@@ -139,17 +140,29 @@ async def _serve(config: Config, worker: workers.Worker | None = None) -> None:
         await server.close()
 
 
-async def _started(server: Server, stop: asyncio.Event) -> bool:
-    """Start the server; False if a signal has ended the start, which may wait for brokers."""
-    starting = asyncio.create_task(server.start())
+def _where(server: Server) -> str:
+    return f"{server.url} ({server.trust})"
+
+
+async def _ready(server: Server, stop: asyncio.Event, announce: Callable[[str], None]) -> bool:
+    """Wait until the server has all of its log; False if it ends, or will never have it."""
+    if server.unready:
+        announce(f"livelog open on {_where(server)}, not ready: {server.unready}")
+        return await _before(stop, server.ready()) and not server.unready
+    return True
+
+
+async def _before(stop: asyncio.Event, act: Coroutine[Any, Any, None]) -> bool:
+    """Run `act`; False if a signal has ended it before, for it may have to wait for brokers."""
+    acting = asyncio.create_task(act)
     stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([acting, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if not starting.done():
-        starting.cancel()
-        await asyncio.wait([starting])
+    if not acting.done():
+        acting.cancel()
+        await asyncio.wait([acting])
         return False
-    await starting
+    await acting
     return True
 
 

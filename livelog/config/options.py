@@ -242,6 +242,15 @@ class Cluster(Struct, frozen=True, kw_only=True):
             le=256,
         ),
     ] = 1
+    node_name: Annotated[
+        str,
+        option(
+            "Name of this server among those that share its log, up to 128 characters; by default"
+            " the name of the machine and the port.",
+            "TEXT",
+            pattern=r"^[^\x00-\x1f\x7f-\x9f]{0,128}$",
+        ),
+    ] = ""
 
     def __post_init__(self) -> None:
         try:

@@ -18,7 +18,7 @@ The rules every engine keeps, and `tests/test_engine_contract.py` checks:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from livelog.errors import POLICY_VIOLATION, RefusedError
 from livelog.wire.record import Draft, Known, Origin, Receipt, Record, author_of
@@ -39,7 +39,8 @@ class Engine(Protocol):
     async def open(self) -> Origin | None:
         """Connect to where the order is made; return the extent of the log there, None if here.
 
-        Called once, before `start`. Raises `ConfigError`.
+        It is `UNKNOWN` if nobody answers; the sink is told of it later. Called once, before
+        `start`. Raises `ConfigError`.
         """
 
     def start(self, sink: Sink) -> None:
@@ -48,8 +49,15 @@ class Engine(Protocol):
         An engine whose start raises is not closed: it has nothing left to close.
         """
 
-    async def ready(self) -> None:
-        """Wait until the log can be read and published to; called once, after `start`."""
+    async def ready(self, seconds: float | None = None) -> None:
+        """Wait until this server has all of the log, or for this long; called after `start`.
+
+        When the time is over the doors open all the same, and what is published is refused.
+        """
+
+    @property
+    def unready(self) -> str:
+        """The reason why clients should go to another server; empty without."""
 
     def submit(self, drafts: Sequence[Draft], done: Done) -> None:
         """Place `drafts` and commit them; `done` is called with the outcomes."""
@@ -64,6 +72,13 @@ class Engine(Protocol):
     @property
     def lag(self) -> float | None:
         """Seconds for which the log may have been ahead of this server; None if it is here."""
+
+    def introduce(self, present: Present) -> None:
+        """Tell the others of this server; called once, before `start`."""
+
+    @property
+    def nodes(self) -> Sequence[Node] | None:
+        """The servers that share the log, as far as they were heard; None if it is here alone."""
 
     @property
     def impaired(self) -> str:
@@ -90,11 +105,53 @@ class Sink(Protocol):
     def commit(self, records: Sequence[Record], done: Committed) -> None:
         """Append `records`, whose seqs rise and are above the head."""
 
+    def begin(self, origin: Origin) -> None:
+        """Take the extent of the log, which could not be told when this server was started.
+
+        Raises `ConfigError` when what is here is of another log, or does not reach to what there is
+        elsewhere.
+        """
+
     def lookup(self, id: str) -> Known | None:
         """Return the message with this id, None when it is not in the window.
 
         Raises `RefusedError` when the store cannot be read.
         """
+
+
+class Node(NamedTuple):
+    """A server that shares the log, as it was heard last."""
+
+    id: str
+    """Of the process."""
+    name: str
+    version: str
+    formats: list[str]
+    """Formats of entries that it reads."""
+    seq: int
+    """Seq of its newest message."""
+    lag: float
+    """Seconds for which the log may have been ahead of it."""
+    connections: int
+    users: int
+    """Users with a connection; 0 without authentication."""
+    issue: str
+    """The reason why it is not well; empty if it is."""
+    age: float
+    """Seconds since it was heard."""
+
+
+class Presence(NamedTuple):
+    """The part of a server's word about itself that the engine does not know."""
+
+    name: str
+    version: str
+    connections: int
+    users: int
+
+
+Present = Callable[[], Presence | None]
+"""Returns how this server is; None until its doors are open."""
 
 
 MakeEngine = Callable[[Callable[[], float]], Engine]

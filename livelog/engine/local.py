@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from livelog.engine.base import Done, Outcome, Sink, repeated
+from livelog.engine.base import Done, Node, Outcome, Present, Sink, repeated
 from livelog.errors import GOING_AWAY, SERVER_ERROR, RefusedError
 from livelog.wire.record import Draft, Known, Origin, Receipt, Record, place
 from livelog.wire.seqclock import SeqClock
@@ -44,8 +44,13 @@ class LocalEngine:
         self._last = sink.head
         self._seqs = SeqClock(sink.head, self._clock, self._monotonic)
 
-    async def ready(self) -> None:
+    async def ready(self, seconds: float | None = None) -> None:
         """Return at once."""
+
+    @property
+    def unready(self) -> str:
+        """Empty: there is nothing to wait for."""
+        return ""
 
     def submit(self, drafts: Sequence[Draft], done: Done) -> None:
         """Place `drafts` and commit the new ones; `done` is called when they are safe."""
@@ -82,6 +87,14 @@ class LocalEngine:
     @property
     def lag(self) -> float | None:
         """None: the log is nowhere else."""
+        return None
+
+    def introduce(self, present: Present) -> None:
+        """Do nothing: there are no others."""
+
+    @property
+    def nodes(self) -> Sequence[Node] | None:
+        """None: there are no others."""
         return None
 
     @property

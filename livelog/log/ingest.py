@@ -19,7 +19,7 @@ from livelog.auth.principal import Principal
 from livelog.budget.backlog import Backlog
 from livelog.budget.memory import Memory
 from livelog.budget.owner import INTERNAL, Owner
-from livelog.engine.base import Done, Engine
+from livelog.engine.base import Done, Engine, Node
 from livelog.errors import MESSAGE_TOO_BIG, PROTOCOL_ERROR, RefusedError
 from livelog.index.plan import finish
 from livelog.index.terms import finding_terms
@@ -97,6 +97,16 @@ class Ingest:
     def lag(self) -> float | None:
         """Seconds for which the log may have been ahead of this server; None if it is here."""
         return self._engine.lag
+
+    @property
+    def unready(self) -> str:
+        """The reason why clients should go to another server; empty without."""
+        return self._engine.unready
+
+    @property
+    def nodes(self) -> Sequence[Node] | None:
+        """The servers that share the log, as far as they were heard; None if it is here alone."""
+        return self._engine.nodes
 
     @property
     def impaired(self) -> str:

@@ -26,7 +26,7 @@ from typing import Protocol
 from livelog.budget.memory import PAGE_BYTES
 from livelog.budget.owner import Owner
 from livelog.budget.slices import interleaved
-from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
+from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, ConfigError, RefusedError
 from livelog.index.analysis.answer import Answer, answer
 from livelog.index.analysis.live import Count, Findings
 from livelog.index.analysis.question import Question
@@ -38,7 +38,7 @@ from livelog.log.pages import joined, reach, read_around_the_past
 from livelog.log.window import Window
 from livelog.store.base import Done, Store
 from livelog.wire.messages import MessageType
-from livelog.wire.record import Known, Record, seq_of
+from livelog.wire.record import Known, Origin, Record, seq_of
 
 _STORE_ASKED = 1.0
 """Seconds that the store has for what can be answered without it, if less exactly."""
@@ -143,7 +143,28 @@ class Log:
         reading = "" if self._reader is None else self._reader.impaired
         return self.unfilled or self.damage or reading
 
+    @property
+    def unready(self) -> str:
+        """The reason why the newest messages are not in memory yet; empty once they are."""
+        return "" if self._filling is None else "the newest messages are read from the store"
+
     # In.
+
+    def begin(self, origin: Origin) -> None:
+        """Take the extent of a log that is ordered elsewhere, which was not known at the start.
+
+        Raises `ConfigError` when what is here does not belong there, or is too far behind.
+        """
+        if not self.head:
+            gone = origin.gone_upto if origin.joins_from or self._reader is None else 0
+            self._began, self._trimmed_upto = origin.began, gone
+            self.head = max(origin.began, gone)
+            self._journal.begin(origin.began, gone)
+        elif self._began != origin.began:
+            raise ConfigError("--store has another log than --engine; use a new file")
+        elif self.head < origin.joins_from:
+            issue = "the stream no longer has what comes next on this node; restart it"
+            raise ConfigError(f"{issue}, and its readers are told of a gap")
 
     def commit(self, records: Sequence[Record], done: Done) -> None:
         """Append `records`, which the engine has ordered; `done` is called when they are safe.
@@ -402,7 +423,9 @@ class Log:
 
         A cursor of 0 asks for all there is and has seen nothing of what was before.
         """
-        gone = self._window.evicted_upto if self._reader is None else self._trimmed_upto
+        gone = self._trimmed_upto
+        if self._reader is None:
+            gone = max(gone, self._window.evicted_upto)
         if cursor < gone:
             return gone
         return self._began if 0 < cursor < self._began else 0

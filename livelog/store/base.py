@@ -40,6 +40,12 @@ class Journal(Protocol):
         Records that could not be written stay in the queue, and are written as soon as possible.
         """
 
+    def begin(self, began: int, gone_upto: int) -> None:
+        """Note the extent of a log that is ordered elsewhere, before anything is appended.
+
+        Its seqs are above `began`, and messages up to `gone_upto` cannot be had any more.
+        """
+
     def refusal(self) -> RefusedError | None:
         """Return why nothing can be taken now, None when it can."""
 

@@ -29,6 +29,9 @@ class MemoryJournal:
         """Answer at once."""
         done(None)
 
+    def begin(self, began: int, gone_upto: int) -> None:
+        """Do nothing: what is not here is gone, whatever the extent of the log."""
+
     def refusal(self) -> RefusedError | None:
         """Return None: there is always room."""
         return None

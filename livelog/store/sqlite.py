@@ -114,6 +114,11 @@ class SqliteJournal:
         """Put `records` into the writer's queue."""
         self._writer.append(records, done)
 
+    def begin(self, began: int, gone_upto: int) -> None:
+        """Have the extent of the log written with the first records."""
+        self._reader.trimmed_upto = gone_upto
+        self._writer.begin(began, gone_upto)
+
     def refusal(self) -> RefusedError | None:
         """Return why nothing can be taken now, None when it can."""
         return self._writer.refusal()

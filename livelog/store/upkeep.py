@@ -115,6 +115,10 @@ class Upkeep:
             self._check_due = 2 * time.monotonic() - began  # at most half of the time
         self._bound_wal(file.WAL_KEPT_BYTES // 4 if idle else file.WAL_KEPT_BYTES)
 
+    def begin(self, began: int, trimmed_upto: int) -> None:
+        """Write at which seq the log begins, in a file without messages."""
+        self._write_state(self._state._replace(began=began, trimmed_upto=trimmed_upto))
+
     def end(self) -> None:
         """Write what the next server has to know."""
         self._age.save()

@@ -93,6 +93,8 @@ class Writer:
         self._inserted: list[_Entry] = []
         """Entries of the last commit, which are in the file, acknowledged or not."""
         self._upkeep_failure = ""
+        self._beginning: tuple[int, int] | None = None
+        """Seqs at which the log begins and up to which it is trimmed, until they are written."""
         # Shared by both threads: the queue, and how the writing goes.
         self._lock = threading.Lock()
         self._waiting: list[_Entry] = []
@@ -117,6 +119,10 @@ class Writer:
             self._waiting.append(entry)
             self._pending_bytes += entry.size
         self._work.set()
+
+    def begin(self, began: int, trimmed_upto: int) -> None:
+        """Have the beginning of the log written before the first records."""
+        self._beginning = (began, trimmed_upto)
 
     def refusal(self) -> RefusedError | None:
         """Return why nothing more can be taken now."""
@@ -236,6 +242,9 @@ class Writer:
             if self._inserted is not entries:
                 if fault := self._place.overwritten():
                     return fault
+                if self._beginning is not None:
+                    self._upkeep.begin(*self._beginning)
+                    self._beginning = None
                 self._insert([record for entry in entries for record in entry.records])
                 self._inserted = entries
             return self._place.fault()

@@ -105,6 +105,10 @@ class Origin(NamedTuple):
     """Seq up to which a store that does miss something has to do without."""
 
 
+UNKNOWN = Origin(0, 0, 0)
+"""The extent of a log that cannot be asked for now: what is here is shown until it can."""
+
+
 class Known(NamedTuple):
     """A message that is in the log already, found by its id."""
 

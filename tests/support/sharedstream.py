@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from livelog.engine.nats.batch import MAX_BYTES
+from livelog.engine.nats.places import Rebase
 from livelog.engine.nats.stream import AwayError, Bounds, Entry
 
 SPAN = 900_000_000
@@ -33,6 +34,7 @@ class SharedStream:
         self.deleted: set[int] = set()
         self.first = 1
         self.last = 0
+        self.rebases: tuple[Rebase, ...] = ()
         self.views: list[View] = []
 
     def view(self) -> View:
@@ -61,6 +63,11 @@ class SharedStream:
         """Delete an entry, as an operator may."""
         self.entries = [entry for entry in self.entries if entry.number != number]
 
+    def lose(self, after: int) -> None:
+        """Lose all entries above a number, as brokers do that were restored from a copy."""
+        self.entries = [entry for entry in self.entries if entry.number <= after]
+        self.last = after
+
     def expire(self, before: int) -> None:
         """Forget all entries below a number, for their age."""
         self.entries = [entry for entry in self.entries if entry.number >= before]
@@ -76,7 +83,7 @@ class SharedStream:
         if self.first > 1:
             old = self.entries[0].time + SPAN if self.entries else 0
             certain = next((e.number for e in self.entries if e.time >= old), self.last + 1)
-        return Bounds(self.base, SPAN, self.first, self.last, certain)
+        return Bounds(self.base, SPAN, self.first, self.last, certain, self.rebases)
 
 
 class View:
@@ -89,6 +96,7 @@ class View:
         self.connected = False
         self._base = shared.base
         self._came: Callable[[Entry], None] = lambda entry: None
+        self.heard: Callable[[bytes], None] = lambda word: None
 
     async def open(self) -> Bounds:
         await self._pause()
@@ -98,6 +106,14 @@ class View:
         self._came = came
         self.connected = True
         self.shared.views.append(self)
+
+    def hear(self, heard: Callable[[bytes], None]) -> None:
+        self.heard = heard
+
+    async def say(self, word: bytes) -> None:
+        await self._pause()
+        for view in self.shared.views:
+            view.heard(word)
 
     async def bounds(self) -> Bounds:
         await self._pause(majority=True)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from livelog.config.address import shared_log
-from livelog.engine.base import Done, MakeEngine, Outcome, Sink, repeated
+from livelog.engine.base import Done, MakeEngine, Outcome, Present, Sink, repeated
 from livelog.engine.local import LocalEngine
 from livelog.engine.nats.engine import StreamEngine
 from livelog.engine.nats.jetstream import JetStream
@@ -123,7 +123,10 @@ class Node:
         self.sink = sink
         self._broker.join(self, sink.head)
 
-    async def ready(self) -> None:
+    def introduce(self, present: Present) -> None:
+        """Do nothing."""
+
+    async def ready(self, seconds: float | None = None) -> None:
         """Return at once."""
 
     def submit(self, drafts: Sequence[Draft], done: Done) -> None:
@@ -139,7 +142,9 @@ class Node:
         return _gone() if self._closed else self._broker.away or self.sink.refusal
 
     lag = None
+    nodes = None
     impaired = ""
+    unready = ""
 
     async def close(self) -> None:
         """Answer what is still under way: it was not published."""

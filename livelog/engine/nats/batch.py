@@ -22,6 +22,9 @@ from livelog.wire.timestamps import parse_moment
 PLAIN = "ndjson/1"
 COMPRESSED = "ndjson+zstd/1"
 
+RESTORED = "restored+zstd/1"
+"""Messages that the stream had lost, each with the seq that it had as its last field."""
+
 MAX_MESSAGES = 1024
 """Messages in a batch at most, which is also the number of seqs that every batch takes."""
 
@@ -37,6 +40,20 @@ _MAX_UNPACKED = 64 * 2**20
 
 class MalformedError(Exception):
     """The body is no batch: somebody else has written it. Every node passes it over."""
+
+
+class Rebased(msgspec.Struct, frozen=True):
+    """A control record: what follows has its seqs from another base, and `until` is restored."""
+
+    base: int
+    until: int
+
+
+CONTROLS: dict[str, type[Rebased]] = {"rebase/1": Rebased}
+"""Format → kind of control record: an entry that is applied by every node at its place."""
+
+FORMATS = {PLAIN, COMPRESSED, RESTORED, *CONTROLS}
+"""The formats that this version reads."""
 
 
 class UnknownError(Exception):
@@ -75,6 +92,42 @@ def encode(payloads: Sequence[bytes]) -> tuple[str, bytes]:
     return COMPRESSED, zstandard.ZstdCompressor().compress(body)
 
 
+def encode_control(record: Rebased) -> tuple[str, bytes]:
+    """Return the format and the body of a control record."""
+    format = next(format for format, kind in CONTROLS.items() if isinstance(record, kind))
+    return format, msgspec.json.encode(record)
+
+
+def control(format: str, body: bytes) -> Rebased | None:
+    """Return the control record of an entry, None if it has messages.
+
+    Raises `MalformedError` for what nobody can read.
+    """
+    kind = CONTROLS.get(format)
+    if kind is None:
+        return None
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"is no control record: {error}") from None
+
+
+def encode_restored(payloads: Sequence[bytes]) -> tuple[str, bytes]:
+    """Return the format and the body of messages with the seqs that they had."""
+    return RESTORED, zstandard.ZstdCompressor().compress(b"\n".join(payloads))
+
+
+def unplaced(payload: bytes) -> tuple[int, bytes]:
+    """Return the seq that a restored message had, and the message without it.
+
+    Raises `MalformedError`.
+    """
+    message, found, seq = payload.rpartition(b',"seq":')
+    if not found or not seq[:-1].isdigit() or seq[-1:] != b"}" or len(seq) > 17:
+        raise MalformedError("has a message without the seq that it had")
+    return int(seq[:-1]), message + b"}"
+
+
 def decode(format: str, body: bytes) -> list[bytes]:
     """Return the messages of a batch, as JSON.
 
@@ -83,7 +136,7 @@ def decode(format: str, body: bytes) -> list[bytes]:
     """
     if not format:
         raise MalformedError("has no header with its format")
-    if format == COMPRESSED:
+    if format in (COMPRESSED, RESTORED):
         body = _unpacked(body)
     elif format != PLAIN:
         raise UnknownError(f"has the format {format!r}")

@@ -20,14 +20,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from livelog.engine.base import Done, Outcome, Sink
+from livelog.engine.base import Done, Node, Outcome, Present, Sink
 from livelog.engine.nats import batch
 from livelog.engine.nats.batch import UnknownError
-from livelog.engine.nats.follower import ASKED_AGAIN, Follower, insist
+from livelog.engine.nats.follower import ASKED_AGAIN, Follower
+from livelog.engine.nats.herald import Health, Herald
 from livelog.engine.nats.outbox import Flight, Outbox
 from livelog.engine.nats.stream import AwayError, StoppedError, Stream
 from livelog.errors import GOING_AWAY, SERVER_ERROR, RefusedError
-from livelog.wire.record import Draft, Origin
+from livelog.wire.record import UNKNOWN, Draft, Origin
 
 _log = logging.getLogger(__name__)
 
@@ -47,9 +48,6 @@ _CANCEL_SECONDS = 0.25
 
 _MAX_WAITING = 32 * 2**20
 """Bytes of messages that may wait for the broker before publishers are told to wait."""
-
-_TOLD_EVERY = 5.0
-"""Seconds between two lines in the log while a node that starts is catching up."""
 
 
 class _Mine(NamedTuple):
@@ -77,6 +75,7 @@ class StreamEngine:
         self._sink: Sink
         self._loop: asyncio.AbstractEventLoop
         self._tasks: list[asyncio.Task[None]] = []
+        self._herald = Herald(stream, self._node, self._health)
         # Publishing.
         self._outbox = Outbox(patience)
         self._work = asyncio.Event()
@@ -90,6 +89,10 @@ class StreamEngine:
         self._landed.set()
         # Following.
         self._follower = Follower(stream, silence, self._drafts, self._placed)
+        self._away = False
+        """No broker has answered before the start."""
+        self._early = False
+        """The doors have opened before this node had all there was."""
         self._stopped = ""
         """The reason why this node cannot go on."""
         self._closed = False
@@ -97,30 +100,42 @@ class StreamEngine:
     # The seam.
 
     async def open(self) -> Origin:
-        """Connect to the stream, or make it. Raises `ConfigError`."""
-        bounds = await insist(self._stream.open)
-        return Origin(bounds.base, bounds.joins_from, bounds.gone_upto)
+        """Connect to the stream, or make it. Raises `ConfigError`.
+
+        Returns `UNKNOWN` if no broker answers: this node begins with what it has.
+        """
+        try:
+            return (await self._stream.open()).origin
+        except AwayError as error:
+            _log.warning("starting without brokers: %s", error)
+            self._follower.unanswered = str(error)
+            self._away = True
+            return UNKNOWN
 
     def start(self, sink: Sink) -> None:
         """Begin to commit what the stream has to `sink`, behind its head."""
         self._sink = sink
         self._loop = asyncio.get_running_loop()
         follower = self._follower
-        follower.start(sink)
-        self._tasks = [
-            self._loop.create_task(self._guarded(main))
-            for main in (follower.follow, follower.watch, self._publish, self._expire)
-        ]
+        follower.start(sink, late=self._away)
+        mains = (follower.follow, follower.watch, self._publish, self._expire)
+        self._tasks = [self._loop.create_task(self._guarded(main)) for main in mains]
+        self._herald.start()
 
-    async def ready(self) -> None:
-        """Wait until this node has all there is, or has stopped; tell how far it is."""
-        level = self._follower.level
-        while not level.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(level.wait(), _TOLD_EVERY)
-                return
-            done, last = self._follower.progress
-            _log.warning("catching up with the log: at %d of %d batches", done, last)
+    async def ready(self, seconds: float | None = None) -> None:
+        """Wait until this node has all there is, or has stopped, or for this long."""
+        if self._away and seconds is not None:
+            seconds = 0  # it has been waited for
+        try:
+            async with asyncio.timeout(seconds):
+                await self._follower.level.wait()
+        except TimeoutError:
+            self._early = True
+
+    @property
+    def unready(self) -> str:
+        """The reason why this node has not all there is, or will not have; empty without."""
+        return self._stopped or self._follower.unready
 
     def submit(self, drafts: Sequence[Draft], done: Done) -> None:
         """Enqueue `drafts`; `done` is called when a majority has them and this node shows them."""
@@ -146,16 +161,34 @@ class StreamEngine:
         lag = self._follower.lag
         return lag if self._stopped or lag > 2 * self._silence else 0.0
 
+    def introduce(self, present: Present) -> None:
+        """Tell the other nodes of this one."""
+        self._herald.present = present
+
+    @property
+    def nodes(self) -> Sequence[Node]:
+        """The nodes that were heard, this one included."""
+        return self._herald.nodes
+
+    def _health(self) -> Health:
+        refused = self.refusal()
+        issue = self.unready or self.impaired or ("" if refused is None else refused.issue)
+        impaired = "" if self._stopped else self.impaired
+        lag, unready = self.lag or 0.0, self._follower.unready
+        return Health(self._sink.head, lag, issue, impaired, unready)
+
     @property
     def impaired(self) -> str:
         """The reason why this node is not what the others are; empty without."""
         lag = self.lag or 0.0
-        if not self._stopped and lag > _BEHIND_SECONDS:
+        if self._stopped or (self._early and self.unready):
+            return self.unready
+        if lag > _BEHIND_SECONDS:
             why = self._follower.unanswered or "it is catching up"
             return f"this node is up to {lag:.0f} s behind the log: {why}"
         if self._mine is not None and self._loop.time() > self._mine.since + _BEHIND_SECONDS:
             return f"nothing is acknowledged: {self._unsent or 'the batch does not come back'}"
-        return self._stopped
+        return ""
 
     async def close(self) -> None:
         """Take nothing more; answer what is under way, and disconnect."""
@@ -171,12 +204,17 @@ class StreamEngine:
                 task.cancel()
             await asyncio.wait(running, timeout=_CANCEL_SECONDS)
         self._outbox.end(None)
+        await self._herald.close()
         await self._stream.close()
 
     def _refused(self) -> RefusedError | None:
         if self._closed:
             return RefusedError(GOING_AWAY, "", "the server is stopping", retry_after=1)
-        return RefusedError(SERVER_ERROR, "", self._stopped) if self._stopped else None
+        if self._stopped:
+            return RefusedError(SERVER_ERROR, "", self._stopped)
+        if self._early and self._follower.unready:
+            return RefusedError(SERVER_ERROR, "", self._follower.unready, retry_after=1)
+        return None
 
     async def _guarded(self, main: Callable[[], Awaitable[None]]) -> None:
         """Run a task; what ends it stops this node."""
@@ -232,6 +270,8 @@ class StreamEngine:
         """Return the number of the batch in the stream, 0 if nobody waits for it any more."""
         while mine.flight.awaited:
             try:
+                if self._follower.unchecked:  # what is published there could take others' seqs
+                    raise AwayError("it is not known yet whether the brokers have all")
                 number = await self._stream.append(mine.id, format, body)
             except AwayError as error:
                 self._unsent = str(error)

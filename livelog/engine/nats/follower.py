@@ -20,7 +20,7 @@ from livelog.engine.nats.arrivals import Arrivals
 from livelog.engine.nats.batch import MalformedError, UnknownError
 from livelog.engine.nats.order import Order, Placed
 from livelog.engine.nats.stream import AwayError, Bounds, Entry, StoppedError, Stream
-from livelog.errors import RefusedError
+from livelog.errors import ConfigError, RefusedError
 from livelog.wire.record import Draft
 
 _log = logging.getLogger(__name__)
@@ -63,12 +63,17 @@ class Follower:
         self._drafts = drafts
         self._tell = tell
         self._sink: Sink
+        self._late = False
         self._loop: asyncio.AbstractEventLoop
         # The place.
         self._order: Order | None = None
         self._arrivals = Arrivals(0)
         self._waited_for = 0
         """The newest entry that was given a moment to come live."""
+        self._taken = 0
+        """Messages taken since the start."""
+        self._first = 0
+        """Number of the entry behind which this node began."""
         self._joined = asyncio.Event()
         """Set once it is known how far the stream is."""
         self.level = asyncio.Event()
@@ -78,6 +83,8 @@ class Follower:
         """Set when there may be something to take."""
         self._doubts = asyncio.Event()
         """Set when entries may be missing that nothing tells of."""
+        self.unchecked = True
+        """It is not known whether the stream still has all that this node has taken."""
         self._makeshift = False
         """No majority answers: to read what any broker has is all that can be done."""
         # How it goes.
@@ -90,9 +97,13 @@ class Follower:
         self.unanswered = ""
         """The reason why the broker has not told how far the stream is, empty when it has."""
 
-    def start(self, sink: Sink) -> None:
-        """Commit to `sink`, behind its head, once `follow` and `watch` run."""
+    def start(self, sink: Sink, *, late: bool = False) -> None:
+        """Commit to `sink`, behind its head, once `follow` and `watch` run.
+
+        `late` says that the stream could not be opened so far, so the sink does not know of it.
+        """
         self._sink = sink
+        self._late = late
         self._loop = asyncio.get_running_loop()
         self._level_at = self._loop.time()
 
@@ -102,9 +113,15 @@ class Follower:
         return self._loop.time() - self._level_at
 
     @property
-    def progress(self) -> tuple[int, int]:
-        """Number of the newest entry taken, and of the newest known of."""
-        return self._arrivals.done, self._arrivals.last
+    def unready(self) -> str:
+        """The reason why this node has not had all there is so far; empty once it has had."""
+        if self.level.is_set():
+            return ""
+        if not self._joined.is_set():
+            return f"the broker is away: {self.unanswered or 'it is being asked'}"
+        done, last = self._arrivals.done - self._first, self._arrivals.last - self._first
+        percent = 100 * done // max(1, last)
+        return f"catching up with the log: {self._taken} messages taken, {percent} %"
 
     def refusal(self, draft: Draft) -> RefusedError | None:
         """Return why `draft` is known to be refused; None if it is not."""
@@ -122,12 +139,19 @@ class Follower:
             self._arrivals.add(entry)
             self._woken.set()
 
+    def _doubt(self) -> None:
+        """Note that entries may be missing: of this node, or of the brokers after their start."""
+        self.unchecked = True
+        self._doubts.set()
+
     async def follow(self) -> None:
         """Take all there is and all that comes. Raises `StoppedError` and `UnknownError`."""
-        bounds = await self._insist(self._stream.open)
-        self._arrivals = Arrivals(batch.place_of(bounds.base, self._sink.head))
-        order = Order(bounds.base, bounds.span)
-        self._stream.listen(self._came, self._doubts.set)
+        bounds = await self._insist(self._opened)
+        self._begin(bounds)
+        order = Order(bounds.base, bounds.span, bounds.rebases)
+        self._first = order.places.place_of(self._sink.head)
+        self._arrivals = Arrivals(self._first)
+        self._stream.listen(self._came, self._doubt)
         await self._recall(order, bounds)
         self._order = order
         await self._insist(lambda: self._check(bounds.base))
@@ -146,6 +170,23 @@ class Follower:
                 self._note_level()
                 self.level.set()
                 await self._woken.wait()
+
+    async def _opened(self) -> Bounds:
+        """Open the stream; one that cannot be used is tried again, for it may be mended."""
+        try:
+            return await self._stream.open()
+        except ConfigError as error:
+            if str(error) != self.unanswered:
+                _log.error("the stream cannot be used yet: %s", error)
+            raise AwayError(str(error)) from None
+
+    def _begin(self, bounds: Bounds) -> None:
+        """Tell the sink of the log, unless it knows. Raises `StoppedError`."""
+        try:
+            if self._late:
+                self._sink.begin(bounds.origin)
+        except ConfigError as error:
+            raise StoppedError(str(error)) from None
 
     async def watch(self) -> None:
         """Ask how far the stream is, in doubt: after silence, or when entries may be missing.
@@ -177,10 +218,13 @@ class Follower:
             self._level_at = self._heard_at
 
     async def _insist(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        return await insist(ask, self._note_failure)
-
-    def _note_failure(self, issue: str) -> None:
-        self.unanswered = issue
+        """Ask until there is an answer."""
+        while True:
+            try:
+                return await ask()
+            except AwayError as error:
+                self.unanswered = str(error)
+                await asyncio.sleep(random.uniform(*ASKED_AGAIN))
 
     async def _check(self, base: int) -> None:
         """Ask how far the stream is. Raises `AwayError` and `StoppedError`."""
@@ -190,12 +234,14 @@ class Follower:
         done, moment = self._arrivals.done, self._loop.time()
         if now.last >= done:
             self._shorter_since = 0.0
+            self.unchecked = False
             self.unanswered = ""
             self._heard_at = moment
             self._arrivals.hear(now.last)
             self._note_level()
             return
         self._shorter_since = self._shorter_since or moment
+        self.unchecked = True
         issue = f"the stream ends at batch {now.last}, and this node has {done}"
         if moment > self._shorter_since + _LOST_SECONDS:
             raise StoppedError(f"{issue}: the brokers have lost what they had acknowledged")
@@ -249,14 +295,18 @@ class Follower:
             await asyncio.sleep(_FULL_SECONDS)
         if entry.base != order.base:
             self._doubts.set()
-        placed = await interleaved(_placed(order, entry, self._drafts(entry.id)))
+        records, outcomes = await interleaved(_placed(order, entry, self._drafts(entry.id)))
+        if entry.format == batch.RESTORED:
+            head = self._sink.head
+            records = [record for record in records if record.seq > head]
         while True:
-            self._sink.commit(placed.records, _ignore)
-            if not placed.records or self._sink.head >= placed.records[-1].seq:
+            self._sink.commit(records, _ignore)
+            if not records or self._sink.head >= records[-1].seq:
                 break
             await asyncio.sleep(_FULL_SECONDS)
+        self._taken += len(records)
         self._arrivals.take(entry.number)
-        self._tell(entry.id, placed.outcomes)
+        self._tell(entry.id, outcomes)
 
     async def _recall(self, order: Order, bounds: Bounds) -> None:
         """Read the ids of the last span again, which an earlier process has placed."""
@@ -289,30 +339,58 @@ def _placed(
 
     An entry that is no batch takes its seqs, and nothing else. Raises `UnknownError`.
     """
-    drafts: list[Draft] = []
+    if mine is not None:
+        return (yield from order.place(entry.number, entry.time, mine))
     try:
-        for payload in _payloads(order, entry) if mine is None else ():
-            drafts.append(batch.draft(payload))
-            yield
+        return (yield from _foreign(order, entry))
     except MalformedError as error:
         _log.warning("entry %d of the stream is passed over: it %s", entry.number, error)
-        drafts = []
+        return (yield from order.place(entry.number, entry.time, []))
     except UnknownError as error:
         raise UnknownError(_unknown(entry, error)) from None
-    return (yield from order.place(entry.number, entry.time, drafts if mine is None else mine))
+
+
+def _foreign(order: Order, entry: Entry) -> Generator[None, None, Placed]:
+    """Place an entry of another node, in steps. Raises `MalformedError` and `UnknownError`."""
+    payloads = _payloads(order, entry)
+    record = batch.control(entry.format, entry.body)
+    if record is not None:
+        order.rebase(entry.number, record)
+        return Placed([], [])
+    if entry.format == batch.RESTORED:
+        restored: list[tuple[int, Draft]] = []
+        for seq, payload in map(batch.unplaced, payloads):
+            restored.append((seq, batch.draft(payload)))
+            yield
+        return Placed((yield from order.restore(entry.time, restored)), [])
+    drafts: list[Draft] = []
+    for payload in payloads:
+        drafts.append(batch.draft(payload))
+        yield
+    return (yield from order.place(entry.number, entry.time, drafts))
 
 
 def _recalled(order: Order, entry: Entry) -> Generator[None, None, None]:
     """Note the ids of an entry, as `_placed` has done."""
     with suppress(MalformedError, UnknownError):
-        yield from order.recall(entry.number, entry.time, _payloads(order, entry))
+        payloads = _payloads(order, entry)
+        record = batch.control(entry.format, entry.body)
+        if record is not None:
+            order.rebase(entry.number, record)
+        elif entry.format == batch.RESTORED:
+            order.recall_restored(entry.time, [batch.unplaced(payload) for payload in payloads])
+        else:
+            yield from order.recall(entry.number, entry.time, payloads)
 
 
 def _payloads(order: Order, entry: Entry) -> list[bytes]:
-    """Return the messages of an entry. Raises `MalformedError` and `UnknownError`."""
+    """Return the messages of an entry; a control record has none.
+
+    Raises `MalformedError` and `UnknownError`.
+    """
     if entry.base != order.base:
         raise MalformedError("is not of this log")
-    return batch.decode(entry.format, entry.body)
+    return [] if entry.format in batch.CONTROLS else batch.decode(entry.format, entry.body)
 
 
 def _unknown(entry: Entry, error: UnknownError) -> str:
@@ -321,15 +399,3 @@ def _unknown(entry: Entry, error: UnknownError) -> str:
 
 def _ignore(refused: RefusedError | None) -> None:
     """Do nothing: what a majority has needs no word from this node's store."""
-
-
-async def insist(
-    ask: Callable[[], Awaitable[Answer]], note: Callable[[str], None] = _log.debug
-) -> Answer:
-    """Ask until there is an answer; `note` is called with the reason why there is none yet."""
-    while True:
-        try:
-            return await ask()
-        except AwayError as error:
-            note(str(error))
-            await asyncio.sleep(random.uniform(*ASKED_AGAIN))

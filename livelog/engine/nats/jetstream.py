@@ -1,8 +1,7 @@
-"""The stream on NATS JetStream, by way of nats-py.
+"""The stream on NATS JetStream.
 
 No consumers: live entries come by the stream's `republish` as plain messages, and everything else
-is read by batched direct gets, which any replica answers, also without a majority. A connection
-that ends is replaced, and the file with the credentials is read again.
+is read by batched direct gets, which any replica answers, also without a majority.
 """
 
 from __future__ import annotations
@@ -16,40 +15,31 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import nats
 import nats.errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from livelog.engine.nats import batch, settings
+from livelog.engine.nats.broker import ANSWER_SECONDS, Broker
 from livelog.engine.nats.stream import AwayError, Bounds, Entry, StoppedError
 from livelog.errors import SERVER_ERROR, ConfigError, RefusedError
 from livelog.wire.timestamps import parse_moment
 
 _log = logging.getLogger(__name__)
 
-START_SECONDS = 30.0
-"""Seconds in which the brokers have to be reached, and the stream be there, at the start."""
-
-_ANSWER_SECONDS = 2.0
-"""Seconds that the broker has for an answer."""
+START_SECONDS = 5.0
+"""Seconds in which the brokers have to be reached, and the stream be there, in one attempt."""
 
 _ACKNOWLEDGE_SECONDS = 1.0
 """Seconds after which a batch is sent again."""
 
 _PAUSE_SECONDS = 0.25
-"""Seconds between two attempts to connect, or to find or make the stream."""
-
-_PING_SECONDS = 2
-"""Seconds between two signs of life; the third that is missing ends a connection."""
+"""Seconds between two attempts to find or make the stream."""
 
 _READ_ENTRIES = 200
 _READ_BYTES = 4 * 2**20
 """Bounds of what is read at once."""
 
 _REPLICAS = 3
-_VERSION = (2, 12)
-"""First nats-server with all that is used here."""
 
 _ID, _EXPECTED = "Nats-Msg-Id", "Nats-Expected-Stream"
 _FORMAT, _BASE = "Livelog-Format", "Livelog-Base"
@@ -57,7 +47,7 @@ _NUMBER, _PREVIOUS, _TIME = "Nats-Sequence", "Nats-Last-Sequence", "Nats-Time-St
 _STATUS, _PENDING = "Status", "Nats-Num-Pending"
 
 # Codes of JetStream's errors.
-_NOT_FOUND, _TAKEN, _ALONE, _DISABLED = 10059, 10058, 10074, (10039, 10076)
+NOT_FOUND, TAKEN, ALONE, DISABLED = 10059, 10058, 10074, (10039, 10076)
 
 _BEGAN = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -77,29 +67,20 @@ class JetStream:
         least_bytes: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        # Given once, and kept.
-        self._servers = list(servers)
         self._name = name
         self._stream = settings.stream_of(name)
-        self._credentials = credentials
-        self._least_bytes = max(least_bytes, batch.MAX_BYTES) + settings.HEAD_BYTES
         self._clock = clock
-        # The connection.
-        self._client: Client | None = None
-        self._inbox = ""
-        """Prefix of the subjects on which reads are answered."""
+        largest = max(least_bytes, batch.MAX_BYTES) + settings.HEAD_BYTES
+        self._broker = Broker(servers, name, credentials, largest)
+        self._broker.answered(self._on_answer)
+        self._broker.subscribe(settings.live_of(name), self._on_live)
+        self._broker.subscribe(settings.nodes_of(name), self._on_word)
         self._reads = 0
         self._answers: dict[str, asyncio.Queue[Msg]] = {}
         """Subject → the answers of the read under way there."""
-        self._failure = ""
-        """The last error that the client library has told of."""
-        self._renewing: asyncio.Task[None] | None = None
-        """Replaces a client whose connection has ended."""
-        self._closed = False
-        # The stream.
         self._opened: Bounds | None = None
         self._came: Callable[[Entry], None] = _ignore
-        self._doubt: Callable[[], None] = _nothing
+        self._heard: Callable[[bytes], None] = _ignore
 
     # Opening and closing.
 
@@ -108,145 +89,35 @@ class JetStream:
         if self._opened is None:
             try:
                 async with asyncio.timeout(START_SECONDS):
-                    await self._connect()
+                    await self._broker.connect()
                     self._opened = await self._found()
-            except TimeoutError:
-                raise self._wrong(self._failure or "there is no answer") from None
+            except (TimeoutError, nats.errors.Error, OSError) as error:
+                if self._broker.is_connected and self._broker.forbids:
+                    raise self._broker.wrong(self._broker.failure) from None
+                raise self._broker.unanswered(error) from None
         return self._opened
 
     def listen(self, came: Callable[[Entry], None], doubt: Callable[[], None]) -> None:
         """Call `came` with live entries, and `doubt` when some may be missing."""
-        self._came, self._doubt = came, doubt
+        self._came = came
+        self._broker.keep(doubt)
+
+    def hear(self, heard: Callable[[bytes], None]) -> None:
+        """Call `heard` with what nodes say."""
+        self._heard = heard
+
+    async def say(self, word: bytes) -> None:
+        """Say something to all nodes."""
+        await self._broker.publish(settings.nodes_of(self._name), word)
 
     async def close(self) -> None:
         """Disconnect."""
-        self._closed = True
-        if self._renewing is not None:
-            await _ended(self._renewing)
-        if self._client is not None:
-            await self._client.close()
-
-    def _wrong(self, issue: str) -> ConfigError:
-        return ConfigError(f"--engine {','.join(self._servers)}/{self._name}: {issue}")
-
-    # The connection.
-
-    async def _connect(self) -> None:
-        """Connect and subscribe. Raises `ConfigError` for what waiting does not mend."""
-        client = await self._dialled()
-        try:
-            self._check(client)
-            self._inbox = client.new_inbox()
-            live = settings.live_of(self._name)
-            for subject, take in ((f"{self._inbox}.*", self._on_answer), (live, self._on_live)):
-                # Without bounds, behind which the library would drop what comes.
-                await client.subscribe(
-                    subject, cb=take, pending_msgs_limit=-1, pending_bytes_limit=-1
-                )
-            await client.flush()
-        except BaseException:
-            await client.close()
-            raise
-        self._client = client
-
-    async def _dialled(self) -> Client:
-        """Return a client that is connected. Raises `ConfigError` when the broker refuses it.
-
-        Each attempt has a client of its own: the library, left to connect again by itself, leaks
-        connections that are refused, and insists on the credentials that it has read first.
-        """
-        credentials = _credentials(self._credentials)
-        while True:
-            client = Client()
-            dialling = asyncio.create_task(self._dial(client, credentials))
-            try:
-                await asyncio.wait([dialling])
-                dialling.result()
-            except (OSError, nats.errors.Error) as error:
-                await client.close()
-                self._failure = _named(error)
-                if "authorization" in self._failure.lower():
-                    issue = f"the broker refuses the credentials: {self._failure}"
-                    raise self._wrong(issue) from None
-            except BaseException:
-                await _ended(dialling)
-                await client.close()
-                raise
-            else:
-                return client
-            await asyncio.sleep(_PAUSE_SECONDS)
-
-    async def _dial(self, client: Client, credentials: dict[str, Any]) -> None:
-        await client.connect(
-            self._servers,
-            name=f"livelog {self._name}",
-            inbox_prefix=settings.inbox_of(self._name),
-            error_cb=self._on_error,
-            closed_cb=self._on_closed,
-            allow_reconnect=False,
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=_PAUSE_SECONDS,  # type: ignore[arg-type]  # any number will do
-            connect_timeout=_ANSWER_SECONDS,  # type: ignore[arg-type]  # see above
-            ping_interval=_PING_SECONDS,
-            max_outstanding_pings=2,
-            pending_size=0,  # nothing waits for a connection: what is late is given up
-            **credentials,
-        )
-
-    def _check(self, client: Client) -> None:
-        """Raise `ConfigError` for a broker that cannot do what is needed."""
-        version = client.connected_server_version
-        if (version.major, version.minor) < _VERSION:
-            needed = ".".join(map(str, _VERSION))
-            raise self._wrong(f"needs nats-server {needed}, not {version}")
-        if client.max_payload < self._least_bytes:
-            issue = f"max_payload of the broker is {client.max_payload}"
-            raise self._wrong(f"{issue}, at least {self._least_bytes} are needed")
-
-    async def _on_error(self, error: Exception) -> None:
-        self._failure = _named(error)
-
-    async def _on_closed(self) -> None:
-        """Connect again, with what the file with the credentials has by then."""
-        if not self._closed and self._opened is not None and self._renewing is None:
-            self._renewing = asyncio.create_task(self._renew())
-
-    async def _renew(self) -> None:
-        while True:
-            try:
-                self._failure = ""
-                await self._connect()
-                break
-            except (ConfigError, AwayError, nats.errors.Error, OSError) as error:
-                _log.warning("the broker cannot be used: %s", error)
-                await asyncio.sleep(_PAUSE_SECONDS)
-        self._renewing = None
-        self._doubt()
+        await self._broker.close()
 
     @property
     def max_bytes(self) -> int:
         """Largest body that the broker takes."""
-        size = batch.MAX_BYTES if self._client is None else self._client.max_payload
-        return size - settings.HEAD_BYTES
-
-    def _connected(self) -> Client:
-        if self._client is None or not self._client.is_connected:
-            raise AwayError(f"no broker is reached: {self._failure}")
-        return self._client
-
-    async def _request(
-        self, subject: str, body: bytes, seconds: float, headers: dict[str, str] | None = None
-    ) -> Any:
-        """Return the JSON that `subject` answers. Raises `AwayError`."""
-        try:
-            answer = await self._connected().request(subject, body, seconds, headers=headers)
-            return json.loads(answer.data)
-        except nats.errors.MaxPayloadError:
-            raise RefusedError(SERVER_ERROR, "", "is larger than the broker allows") from None
-        except nats.errors.NoRespondersError:
-            raise AwayError("the brokers have no leader, or no such stream") from None
-        except (nats.errors.Error, OSError, ValueError) as error:
-            raise AwayError(f"the broker does not answer: {self._failure or error}") from None
+        return (self._broker.max_payload or batch.MAX_BYTES) - settings.HEAD_BYTES
 
     # The stream.
 
@@ -255,30 +126,32 @@ class JetStream:
         while True:
             with suppress(AwayError):
                 answer = await self._asked("INFO")
-                code = _code(answer)
+                code = code_of(answer)
                 if not code:
                     bounds = self._read_bounds(answer)
                     return bounds._replace(certain=await self._certain(answer, bounds))
-                if code in _DISABLED:
-                    raise self._wrong("the broker has no JetStream")
-                if code == _NOT_FOUND:
+                if code in DISABLED:
+                    raise self._broker.wrong("the broker has no JetStream")
+                if code == NOT_FOUND:
                     await self._make(_REPLICAS)
                     continue
-                self._failure = _issue(answer)
+                self._broker.failure = issue_of(answer)
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _make(self, replicas: int) -> None:
         """Make the stream. Another node may do so at the same moment; one wins."""
         config = settings.wanted(self._name, self._clock(), replicas)
         answer = await self._asked("CREATE", config)
-        code = _code(answer)
-        if code == _ALONE:
+        code = code_of(answer)
+        if code == ALONE:
             _log.warning("there is a single broker: what it loses is lost")
             await self._make(1)
-        elif code and code != _TAKEN:
-            self._failure = _issue(answer)
+        elif code and code != TAKEN:
+            self._broker.failure = issue_of(answer)
             if answer["error"].get("code", 500) < 500:
-                raise self._wrong(f"the stream {self._stream} cannot be made: {self._failure}")
+                raise self._broker.wrong(
+                    f"the stream {self._stream} cannot be made: {self._broker.failure}"
+                )
             await asyncio.sleep(_PAUSE_SECONDS)
         elif not code:
             _log.info("made the stream %s with %d replicas", self._stream, replicas)
@@ -286,17 +159,13 @@ class JetStream:
     async def _asked(self, what: str, body: Mapping[str, Any] | None = None) -> Any:
         """Ask for something about the stream. Raises `AwayError`."""
         data = b"" if body is None else json.dumps(body).encode()
-        subject = f"$JS.API.STREAM.{what}.{self._stream}"
-        return await self._request(subject, data, _ANSWER_SECONDS)
+        return await self._broker.request(f"$JS.API.STREAM.{what}.{self._stream}", data)
 
     def _read_bounds(self, answer: Any) -> Bounds:
         """Return what the broker says of the stream. Raises `ConfigError` if it does not fit."""
         if issue := settings.unfit(self._name, answer["config"]):
-            raise self._wrong(f"the stream {self._stream} is not one of livelog's: {issue}")
-        base, span = settings.base_and_span(answer["config"])
-        state = answer["state"]
-        first = max(1, state["first_seq"])
-        return Bounds(base, span, first, max(state["last_seq"], first - 1), first)
+            raise self._broker.wrong(f"the stream {self._stream} is not one of livelog's: {issue}")
+        return settings.bounds_of(answer["config"], answer["state"])
 
     async def _certain(self, answer: Any, bounds: Bounds) -> int:
         """Return the number of the first entry a span behind the oldest, if some have gone."""
@@ -308,8 +177,8 @@ class JetStream:
     async def bounds(self) -> Bounds:
         """Ask the leader what is in the stream."""
         answer = await self._asked("INFO")
-        if _code(answer):
-            raise AwayError(f"the stream: {_issue(answer)}")
+        if code_of(answer):
+            raise AwayError(f"the stream: {issue_of(answer)}")
         try:
             return self._read_bounds(answer)
         except ConfigError as error:
@@ -320,10 +189,10 @@ class JetStream:
         base = "" if self._opened is None else str(self._opened.base)
         headers = {_ID: id, _BASE: base, _FORMAT: format, _EXPECTED: self._stream}
         subject = settings.subject_of(self._name)
-        answer = await self._request(subject, body, _ACKNOWLEDGE_SECONDS, headers)
-        if not _code(answer):
+        answer = await self._broker.request(subject, body, _ACKNOWLEDGE_SECONDS, headers)
+        if not code_of(answer):
             return int(answer["seq"])
-        issue = f"the broker refuses it: {_issue(answer)}"
+        issue = f"the broker refuses it: {issue_of(answer)}"
         if answer["error"].get("code", 500) < 500:
             raise RefusedError(SERVER_ERROR, "", issue)
         raise AwayError(issue)
@@ -340,17 +209,16 @@ class JetStream:
 
     async def _get(self, wanted: Mapping[str, Any]) -> tuple[list[Entry], bool]:
         """Get entries. Raises `AwayError`, also for an answer that has lost a part on its way."""
-        client = self._connected()
         self._reads += 1
-        inbox = f"{self._inbox}.{self._reads}"
+        inbox = f"{self._broker.inbox}.{self._reads}"
         answers = self._answers[inbox] = asyncio.Queue()
         subject = f"$JS.API.DIRECT.GET.{self._stream}"
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                await client.publish(subject, json.dumps(wanted).encode(), reply=inbox)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._broker.publish(subject, json.dumps(wanted).encode(), reply=inbox)
                 return await _collected(answers)
-        except (TimeoutError, nats.errors.Error, OSError) as error:
-            raise AwayError(f"the broker does not answer: {self._failure or error}") from None
+        except TimeoutError as error:
+            raise self._broker.unanswered(error) from None
         finally:
             del self._answers[inbox]
 
@@ -362,14 +230,8 @@ class JetStream:
     async def _on_live(self, message: Msg) -> None:
         self._came(_entry(message, int((message.headers or {})[_PREVIOUS])))
 
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    """Cancel a task, again if need be: the library may swallow a cancellation."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=_PAUSE_SECONDS)
-    if not task.cancelled():
-        task.exception()  # which is of no interest any more
+    async def _on_word(self, message: Msg) -> None:
+        self._heard(message.data)
 
 
 async def _collected(answers: asyncio.Queue[Msg]) -> tuple[list[Entry], bool]:
@@ -404,40 +266,15 @@ def _entry(message: Msg, previous: int) -> Entry:
     )
 
 
-def _named(error: Exception) -> str:
-    return str(error) or type(error).__name__
-
-
-def _code(answer: Any) -> int:
+def code_of(answer: Any) -> int:
     """Return the code of the error in an answer, 0 without."""
     error = answer.get("error") or {}
     return int(error.get("err_code") or error.get("code") or 0)
 
 
-def _issue(answer: Any) -> str:
+def issue_of(answer: Any) -> str:
     return str(answer["error"].get("description", "unknown error"))
 
 
-def _credentials(path: str) -> dict[str, Any]:
-    """Return the arguments by which the client uses the credentials in a file."""
-    if not path:
-        return {}
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ConfigError(f"--engine-creds {path}: {why}") from None
-    if "BEGIN NATS USER JWT" in content:
-        return {"user_credentials": path}
-    if content.strip().startswith("SU"):
-        return {"nkeys_seed": path}
-    raise ConfigError(f"--engine-creds {path}: has neither a user's JWT nor the seed of an nkey")
-
-
-def _ignore(entry: Entry) -> None:
-    """Do nothing: the callback until somebody listens."""
-
-
-def _nothing() -> None:
+def _ignore(came: object) -> None:
     """Do nothing: the callback until somebody listens."""

@@ -2,6 +2,10 @@
 
 A function of the stream alone. A repeated id is dropped, from any author; its publisher is
 answered with the first message's seq, or refused if that is by somebody else.
+
+A stream that has lost its end is healed: behind a rebase come the messages that were lost, with the
+seqs that they had, from a node that still has them. Until all of them are there nothing else is
+placed, so that seqs rise.
 """
 
 from __future__ import annotations
@@ -11,8 +15,10 @@ from typing import NamedTuple
 
 from livelog.engine.base import Outcome
 from livelog.engine.nats import batch
+from livelog.engine.nats.batch import MalformedError
+from livelog.engine.nats.places import Places, Rebase
 from livelog.engine.nats.repeats import First, Repeats
-from livelog.errors import POLICY_VIOLATION, RefusedError
+from livelog.errors import POLICY_VIOLATION, SERVER_ERROR, RefusedError
 from livelog.wire.record import Draft, Receipt, Record, place
 
 
@@ -25,11 +31,19 @@ class Placed(NamedTuple):
 
 
 class Order:
-    """Gives places. `base` and `span` (in microseconds) are those of the stream."""
+    """Gives places. `base` names the log, `span` is in microseconds, `rebases` are known ones."""
 
-    def __init__(self, base: int, span: int) -> None:
+    def __init__(self, base: int, span: int, rebases: Sequence[Rebase] = ()) -> None:
         self.base = base
+        self.places = Places(base, rebases)
         self._repeats = Repeats(span)
+        self._restoring: tuple[int, int] | None = None
+        """Seqs up to which messages have been restored, and up to which they are to be."""
+
+    @property
+    def healing(self) -> bool:
+        """True while what was lost is being restored."""
+        return self._restoring is not None
 
     def place(
         self, number: int, time: int, drafts: Sequence[Draft]
@@ -37,14 +51,48 @@ class Order:
         """Place a batch, message by message: it is number `number` in the stream, since `time`."""
         self._repeats.advance(time)
         placed = Placed([], [])
+        if self.healing:
+            placed.outcomes.extend([_healing(draft) for draft in drafts])
+            return placed
+        base = self.places.base_of(number)
         for index, draft in enumerate(drafts):
-            mine = First(batch.seq_of(self.base, number, index), batch.author(draft.payload))
+            mine = First(batch.seq_of(base, number, index), batch.author(draft.payload))
             known = self._repeats.meet(draft.id, mine)
             if known is None:
                 placed.records.append(place(draft, mine.seq))
             placed.outcomes.append(_outcome(draft.id, mine, known or mine))
             yield
         return placed
+
+    def rebase(self, number: int, record: batch.Rebased) -> None:
+        """Go on with another base behind the entry `number`. Raises `MalformedError`."""
+        before = self.places.seq_of(number - 1, batch.MAX_MESSAGES - 1)
+        if not self.places.add(Rebase(number, record.base, record.until)):
+            raise MalformedError("is a rebase by which seqs would fall")
+        self._restoring = (before, record.until) if record.until > before else None
+
+    def restore(
+        self, time: int, placed: Sequence[tuple[int, Draft]]
+    ) -> Generator[None, None, list[Record]]:
+        """Place messages at the seqs that they had. Raises `MalformedError`."""
+        self._repeats.advance(time)
+        self._note_restored([seq for seq, _ in placed])
+        records: list[Record] = []
+        for seq, draft in placed:
+            self._repeats.meet(draft.id, First(seq, batch.author(draft.payload)))
+            records.append(place(draft, seq))
+            yield
+        return records
+
+    def _note_restored(self, seqs: Sequence[int]) -> None:
+        if self._restoring is None:
+            raise MalformedError("restores what is not awaited")
+        upto, until = self._restoring
+        if any(after <= before for before, after in zip([upto, *seqs], seqs, strict=False)):
+            raise MalformedError("restores messages again, or not in their order")
+        if seqs[-1] > until:
+            raise MalformedError("restores more than was lost")
+        self._restoring = (seqs[-1], until) if seqs[-1] < until else None
 
     def recall(
         self, number: int, time: int, payloads: Sequence[bytes]
@@ -54,12 +102,22 @@ class Order:
         Raises as `batch.named` does.
         """
         self._repeats.advance(time)
+        if self.healing:
+            return
         named = []
         for payload in payloads:
             named.append(batch.named(payload))
             yield
         for index, (id, author) in enumerate(named):
-            self._repeats.meet(id, First(batch.seq_of(self.base, number, index), author))
+            self._repeats.meet(id, First(self.places.seq_of(number, index), author))
+
+    def recall_restored(self, time: int, placed: Sequence[tuple[int, bytes]]) -> None:
+        """Note the ids of messages that an earlier process has restored."""
+        self._repeats.advance(time)
+        for seq, payload in placed:
+            id, author = batch.named(payload)
+            self._repeats.meet(id, First(seq, author))
+        self._note_restored([seq for seq, _ in placed])
 
     def refusal(self, draft: Draft) -> RefusedError | None:
         """Return why `draft` cannot be taken as things are: its id is somebody else's."""
@@ -75,3 +133,8 @@ def _outcome(id: str, mine: First, known: First) -> Outcome:
 
 def _somebody_elses() -> RefusedError:
     return RefusedError(POLICY_VIOLATION, "id", "is that of a message by somebody else")
+
+
+def _healing(draft: Draft) -> RefusedError:
+    issue = "the log is being healed, publish it again with the same id"
+    return RefusedError(SERVER_ERROR, "", issue, retry_after=1, id=draft.id)

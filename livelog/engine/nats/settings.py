@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from livelog.engine.nats import batch
+from livelog.engine.nats.places import Rebase
+from livelog.engine.nats.stream import Bounds
 from livelog.wire.seqclock import LATEST_BEGIN
 
 VERSION = "1"
@@ -24,6 +27,13 @@ _LEAST_DUPLICATES = 30 * _NANOSECONDS
 """Time for which the broker has to know an entry's id: three times that for which it is sent again.
 """
 
+_FORMS = {
+    "rebased": re.compile(r"(\d{1,16}:\d{1,16}:\d{1,16}(,|$))*"),
+    "imported": re.compile(r"\d{0,16}"),
+    "began": re.compile(r"\d{0,16}"),
+}
+"""Key in the metadata that may be missing → what its value looks like."""
+
 HEAD_BYTES = 4096
 """Bytes that the broker needs for the headers of an entry, and more."""
 
@@ -41,6 +51,11 @@ def subject_of(name: str) -> str:
 def live_of(name: str) -> str:
     """Return the subject on which committed batches come."""
     return f"livelog.{name}.live"
+
+
+def nodes_of(name: str) -> str:
+    """Return the subject on which nodes say how they are."""
+    return f"livelog.{name}.nodes"
 
 
 def inbox_of(name: str) -> str:
@@ -93,12 +108,35 @@ def unfit(name: str, config: Mapping[str, Any]) -> str:
         return f"its version is {_metadata(config, 'version')!r}, this livelog knows {VERSION!r}"
     if not (_metadata(config, "base").isdigit() and _metadata(config, "span").isdigit()):
         return "its metadata has no base and span"
+    for key, form in _FORMS.items():
+        if not form.fullmatch(_metadata(config, key)):
+            return f"{key} in its metadata is {_metadata(config, key)!r}"
     return ""
 
 
-def base_and_span(config: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the base of the seqs, and the span in microseconds, of a stream that fits."""
-    return int(_metadata(config, "base")), int(_metadata(config, "span")) * 1_000_000
+def bounds_of(config: Mapping[str, Any], state: Mapping[str, Any]) -> Bounds:
+    """Return the bounds of a stream that fits, from what the broker tells of it."""
+    first = max(1, state["first_seq"])
+    return Bounds(
+        base=int(_metadata(config, "base")),
+        span=int(_metadata(config, "span")) * 1_000_000,
+        first=first,
+        last=max(state["last_seq"], first - 1),
+        certain=first,
+        rebases=_rebases(_metadata(config, "rebased")),
+        imported=int(_metadata(config, "imported") or 0),
+        began=int(_metadata(config, "began") or 0),
+    )
+
+
+def _rebases(text: str) -> tuple[Rebase, ...]:
+    """Return the rebases in the metadata: `number:base:until`, with commas between."""
+    return tuple(Rebase(*map(int, each.split(":"))) for each in text.split(",") if each)
+
+
+def metadata_of(rebases: Sequence[Rebase]) -> str:
+    """Return the rebases as they stand in the metadata."""
+    return ",".join(":".join(map(str, rebase)) for rebase in rebases)
 
 
 def _metadata(config: Mapping[str, Any], key: str) -> str:

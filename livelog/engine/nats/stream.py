@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from livelog.engine.nats import batch
+from livelog.engine.nats.places import Places, Rebase
+from livelog.wire.record import Origin
 
 
 class AwayError(Exception):
@@ -52,29 +54,58 @@ class Bounds(NamedTuple):
     """Number of the oldest entry that a node without a past can judge: what a first entry repeats
     may have gone. It is `first` only where nothing has gone."""
 
+    rebases: tuple[Rebase, ...] = ()
+    """Changes of the base, since the stream had lost its end."""
+    imported: int = 0
+    """Seq of the newest message of a single server whose log goes on here; 0 without."""
+    began: int = 0
+    """The seqs of that server's log are above; 0 where it is `base`."""
+
+    @property
+    def origin(self) -> Origin:
+        """The extent of the log, as a store is told of it."""
+        return Origin(self.began or self.base, self.joins_from, self.gone_upto)
+
     @property
     def joins_from(self) -> int:
         """The lowest head of a log that misses nothing of what the stream no longer has."""
-        return 0 if self.first <= 1 else batch.seq_of(self.base, self.first - 1)
+        return self.imported if self.first <= 1 else self.places.seq_of(self.first - 1)
 
     @property
     def gone_upto(self) -> int:
         """Seq up to which a log that does miss something has to do without."""
-        return self.base if self.first <= 1 else batch.seq_of(self.base, self.certain) - 1
+        return self.base if self.first <= 1 else self.places.seq_of(self.certain) - 1
+
+    @property
+    def end(self) -> int:
+        """The highest seq that the newest entry can have."""
+        return self.places.seq_of(self.last, batch.MAX_MESSAGES - 1)
+
+    @property
+    def places(self) -> Places:
+        """The rule by which its places become seqs."""
+        return Places(self.base, self.rebases)
 
 
 class Stream(Protocol):
     """Called in the loop's thread, as its callbacks are. Everything else may raise `AwayError`."""
 
     async def open(self) -> Bounds:
-        """Connect, and make the stream or check that it fits; once, later calls ask nobody.
+        """Connect, and make the stream or check that it fits, within some seconds.
 
-        Raises `ConfigError` for what waiting does not mend.
+        Once that is done, later calls ask nobody. Raises `ConfigError` for what waiting does not
+        mend.
         """
 
     def listen(self, came: Callable[[Entry], None], doubt: Callable[[], None]) -> None:
         """Call `came` with entries as they are appended, if all goes well: some may be missing,
         come twice or late. `doubt` says that some are likely to be."""
+
+    def hear(self, heard: Callable[[bytes], None]) -> None:
+        """Call `heard` with what nodes say, this one included, as far as it comes."""
+
+    async def say(self, word: bytes) -> None:
+        """Say something to all nodes; nobody answers."""
 
     async def bounds(self) -> Bounds:
         """Return what is in the stream now, as the broker's majority knows it.

@@ -22,7 +22,7 @@ from livelog.auth.principal import ADMIN, ANYBODY, Principal
 from livelog.budget.memory import BODY_COPIES
 from livelog.budget.owner import Owner
 from livelog.budget.slices import Pace, interleaved
-from livelog.engine.base import Outcome
+from livelog.engine.base import Node, Outcome
 from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.log.ingest import decode
 from livelog.net import queries
@@ -81,7 +81,7 @@ async def health(context: Context, request: Request) -> Response:
     impaired = context.ingest.impaired or context.log.impaired
     status = "read-only" if refusal else "degraded" if impaired else "ok"
     issue = refusal.issue if refusal else impaired
-    ending = context.ending.is_set()
+    ending, nodes = context.ending.is_set(), context.ingest.nodes
     inspects = await _may_inspect(context, request)
     return _json(
         {
@@ -94,9 +94,28 @@ async def health(context: Context, request: Request) -> Response:
             **({} if lag is None else {"lag": round(lag, 3)}),
             "uptime_seconds": round(context.loop.time() - context.started, 3),
             **({"memory": context.memory.figures()} if inspects else {}),
+            **({} if nodes is None or not inspects else {"nodes": [_heard(one) for one in nodes]}),
         },
         503 if ending else 200,
     )
+
+
+def _heard(node: Node) -> dict[str, object]:
+    """Return a server that shares the log, as it is told."""
+    told = node._asdict()
+    del told["id"]
+    return told
+
+
+async def readiness(context: Context, request: Request) -> Response:
+    """Tell whether clients are to be sent here; 503 while the server starts, and when it ends."""
+    if context.ending.is_set():
+        return _json({"status": "draining"}, 503)
+    issue = context.ingest.unready or context.log.unready
+    return _json({"status": "not-ready", "issue": issue}, 503) if issue else _json(_READY)
+
+
+_READY = {"status": "ready"}
 
 
 async def _may_inspect(context: Context, request: Request) -> bool:
@@ -332,6 +351,7 @@ class Route(NamedTuple):
 ROUTES: dict[str, dict[str, Route]] = {
     WEBSOCKET_PATH: {"GET": Route(upgrade_required, anybody=True)},
     "/healthz": {"GET": Route(health, anybody=True)},
+    "/readyz": {"GET": Route(readiness, anybody=True)},
     "/asyncapi.json": {"GET": Route(asyncapi_document, anybody=True)},
     "/api/messages": {"POST": Route(publish)},
     "/api/history": {"GET": Route(history)},

@@ -23,7 +23,7 @@ from livelog.auth.principal import Principal
 from livelog.budget import backlog
 from livelog.budget.slices import interleaved
 from livelog.engine.base import Outcome
-from livelog.errors import PROTOCOL_ERROR, RefusedError
+from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.fanout.watches import Party
 from livelog.index.query import Subscription
@@ -106,6 +106,8 @@ async def _subscribe_soon(caller: Caller, command: Subscribe, since: int) -> Eve
     # Polled: the moment at which a message comes is not for those who may not read it.
     while log.head < since and loop.time() < deadline:  # noqa: ASYNC110 - see above
         await asyncio.sleep(_OPEN_PAUSE if caller.principal.open else _PAUSE)
+    if log.head < since and (issue := caller.context.ingest.unready):
+        raise RefusedError(SERVER_ERROR, "since", issue, retry_after=1)
     reply = _subscribe(caller, command)
     return reply if isinstance(reply, Event) else await reply()
 

@@ -28,7 +28,7 @@ from livelog.store.database.connection import (
 from livelog.store.database.state import State, read_state, write_state
 from livelog.store.database.uri import sealed
 from livelog.store.database.wal import WalFault, find_fault
-from livelog.wire.record import Origin
+from livelog.wire.record import UNKNOWN, Origin
 
 _log = logging.getLogger(__name__)
 
@@ -316,6 +316,9 @@ def follow(connection: Connection, contents: Contents, origin: Origin, name: str
     # What is lost in a power cut can be had again, so a commit need not wait for the disk.
     connection.execute("PRAGMA synchronous = NORMAL")
     state = contents.state
+    if origin == UNKNOWN:
+        blank = state._replace(began=0, trimmed_upto=0)
+        return contents if contents.last_position else Contents(blank, 0, 0)
     if not contents.last_position:
         gone = origin.gone_upto if origin.joins_from else 0
         state = state._replace(began=origin.began, trimmed_upto=gone)

@@ -1,0 +1,60 @@
+"""The rule by which a place in the stream becomes a seq, and a seq a place.
+
+A seq is *base* + 1024 * *number of the entry* + *index*. A stream that has lost its end goes on
+with a higher base, so that no seq is used twice: entries behind a rebase have that of the rebase.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from livelog.engine.nats import batch
+
+
+class Rebase(NamedTuple):
+    """A change of the base: it holds for the entries behind `number`."""
+
+    number: int
+    base: int
+    until: int
+    """Seq up to which messages of before are restored behind it, with the seqs that they had."""
+
+
+class Places:
+    """The bases of a log. `base` is that of its first entry."""
+
+    def __init__(self, base: int, rebases: Sequence[Rebase] = ()) -> None:
+        self._pieces = [Rebase(0, base, 0), *rebases]
+
+    def add(self, rebase: Rebase) -> bool:
+        """Note a rebase that is read; False if it would let seqs fall. One that is known stays."""
+        if rebase in self._pieces:
+            return True
+        last = self._pieces[-1]
+        rises = rebase.base > last.base and rebase.number > last.number
+        if not rises or rebase.base + (rebase.number + 1) * batch.MAX_MESSAGES <= rebase.until:
+            return False
+        self._pieces.append(rebase)
+        return True
+
+    def seq_of(self, number: int, index: int = 0) -> int:
+        """Return the seq of the message at `index` of the entry with this number."""
+        return batch.seq_of(self.base_of(number), number, index)
+
+    def base_of(self, number: int) -> int:
+        """Return the base of the entry with this number."""
+        return next(piece.base for piece in reversed(self._pieces) if piece.number < max(1, number))
+
+    def place_of(self, seq: int) -> int:
+        """Return the number of the entry up to which a log with this head has taken the stream.
+
+        Of a log that ends with what was lost it is the last entry before the rebase.
+        """
+        end: int | None = None
+        for piece in reversed(self._pieces):
+            place = batch.place_of(piece.base, seq)
+            if place > piece.number or piece.number == 0:
+                return place if end is None else min(place, end)
+            end = piece.number - 1
+        raise AssertionError  # the first piece begins at 0
