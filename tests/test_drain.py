@@ -288,9 +288,11 @@ async def test_an_order_to_a_worker_beside_a_signal_is_no_second_one(slowly: Non
         assert (await live.event())["action"] == "connected"
         ours.send(workers.STOP)
         os.kill(os.getpid(), signal.SIGTERM)
-        for _ in range(5):
-            assert (await live.ask("ping"))["action"] == "pong"  # there is time
-        ours.send(workers.HURRY)
+        try:
+            for _ in range(5):
+                assert (await live.ask("ping"))["action"] == "pong"  # there is time
+        finally:
+            ours.send(workers.HURRY)
         assert (await live.closed())[1] == 1001
         live.close()
         await soon(running)
