@@ -34,6 +34,18 @@ def test_only_a_connection_that_lasted_starts_the_table_anew() -> None:
     assert delays.next() == DELAYS[0]
 
 
+def test_a_planned_end_costs_no_wait_as_often_as_there_are_servers() -> None:
+    delays = Backoff(Clock(random=lambda: 1.0), servers=3)
+    assert [delays.next(planned=True) for _ in range(5)] == [0, 0, 0, DELAYS[0], DELAYS[1]]
+    delays.lived(LASTED)
+    assert [delays.next(planned=planned) for planned in (False, True, False)] == [0, 0, DELAYS[1]]
+
+
+def test_the_only_server_is_not_left_for_another() -> None:
+    delays = Backoff(Clock(random=lambda: 1.0), servers=1)
+    assert [delays.next(planned=True) for _ in range(3)] == [0, 1, 2]
+
+
 class Waits:
     """A pace, with a clock that only the test moves, and the waits it asked for."""
 

@@ -149,21 +149,21 @@ class Load:
     def __init__(self, at: Seven) -> None:
         self.acknowledged: dict[str, int] = {}
         self.followed: list[list[int]] = [[], []]
-        self.pauses: list[float] = [0.0]
-        """The longest time without a message at the follower of each step, in seconds."""
+        self.pauses = [[0.0, 0.0]]
+        """The longest time without a message at each follower, in seconds, by step."""
         self._urls = (at.nginx, at.servers)
 
     async def run(self, act: Callable[[], Awaitable[None]]) -> None:
         """Publish and follow during `act`; then compare."""
         behind, direct = self._urls
         async with connect(behind) as one, connect(direct) as other, asyncio.TaskGroup() as group:
-            clients = {"a": (one, self.followed[0]), "b": (other, self.followed[1])}
             following = [
-                group.create_task(self._follow(client, found)) for client, found in clients.values()
+                group.create_task(self._follow(client, at))
+                for at, client in enumerate((one, other))
             ]
             publishing = [
                 group.create_task(self._publish(name, client))
-                for name, (client, _) in clients.items()
+                for name, client in (("a", one), ("b", other))
             ]
             await act()
             for task in publishing:
@@ -192,13 +192,14 @@ class Load:
                     self.acknowledged[message["id"]] = (await client.publish(message)).seq
                 await asyncio.sleep(0.01)
 
-    async def _follow(self, client: Client, found: list[int]) -> None:
+    async def _follow(self, client: Client, at: int) -> None:
         last = time.monotonic()
         async for item in client.subscribe("user", since=0):
             assert not isinstance(item, Gap)
-            found.append(item.seq)
+            self.followed[at].append(item.seq)
             now = time.monotonic()
-            self.pauses[-1], last = max(self.pauses[-1], now - last), now
+            longest = self.pauses[-1]
+            longest[at], last = max(longest[at], now - last), now
 
     async def some_more(self) -> None:
         """Wait until more is acknowledged and followed everywhere."""
@@ -239,12 +240,13 @@ async def test_all_may_be_upgraded_one_after_the_other(tmp_path: Path) -> None:
         async def upgrade() -> None:
             for name in STEPS:
                 await load.some_more()
-                load.pauses.append(0.0)
+                load.pauses.append([0.0, 0.0])
                 old = all_of_them.pid(name)
                 os.kill(old, signal.SIGTERM if name in NODES else signal.SIGUSR2)
                 await all_of_them.replaced(name, old)
             await load.some_more()
 
         await load.run(upgrade)
-        said = [f"{name} {pause:.2f}" for name, pause in zip(STEPS, load.pauses[1:], strict=True)]
-        print(f"longest pauses of delivery in seconds: {', '.join(said)}")
+        print("longest pauses of delivery in seconds, behind nginx and with a list of addresses:")
+        for name, (behind, direct) in zip(STEPS, load.pauses[1:], strict=True):
+            print(f"{name} {behind:.2f} {direct:.2f}")

@@ -62,6 +62,27 @@ test("a server that shuts down is left at once, unless there is no other", () =>
   }
 });
 
+test("servers that shut down one after the other are left at once, each once", () => {
+  const { live, clock } = client([A, B, C]);
+  const waits = [];
+  for (let round = 0; round < 5; round += 1) {
+    TestSocket.last.receive(connected);
+    lose(1001);
+    waits.push(live.state.retryAt - clock.now());
+    clock.advance(waits.at(-1));
+  }
+  assert.deepEqual(Socket.opened, [A, B, C, A, B, C]);
+  assert.deepEqual(waits, [0, 0, 0, 0, 500]);
+  TestSocket.last.receive(connected);
+  clock.advance(20_000); // it lasts
+  lose();
+  clock.advance(0);
+  TestSocket.last.receive(connected);
+  lose(1001);
+  assert.equal(live.state.retryAt - clock.now(), 0);
+  live.close();
+});
+
 test("any other wait is kept to, at the next address as well", () => {
   const { live, clock } = client([A, B]);
   TestSocket.last.receive(connected);

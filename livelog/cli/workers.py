@@ -283,7 +283,7 @@ class _Supervisor:
                 self._ended(child, os.waitstatus_to_exitcode(status))
 
     def _ended(self, child: _Child, code: int) -> None:
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended ({code})"
+        how = f"was killed by signal {-code}" if code < 0 else f"ended ({code})"
         if self._ending:
             if code:
                 say(f"{child.name} {how}")

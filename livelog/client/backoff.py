@@ -2,7 +2,8 @@
 
 The first attempt after a loss comes at once; later ones wait a random part of the table's delay
 (full jitter), so that thousands of clients of a server that restarts do not come back together. A
-connection that lasted starts the table anew; one that did not goes on in it.
+connection that lasted starts the table anew; one that did not goes on in it. Servers that shut down
+one after the other are each left for the next at once, outside of the table.
 """
 
 from __future__ import annotations
@@ -53,17 +54,23 @@ class Backoff:
     [0.0, 1.0, 2.0, 4.0]
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, servers: int = 1) -> None:
         self._clock = clock
         self._failures = 0
+        self._moves = self._moves_left = servers if servers > 1 else 0
 
     def lived(self, seconds: float) -> None:
         """Note for how long a connection was open."""
         if seconds >= LASTED:
             self._failures = 0
+            self._moves_left = self._moves
 
-    def next(self) -> float:
-        """Return the seconds to wait before the next attempt."""
+    def next(self, *, planned: bool = False) -> float:
+        """Return the seconds to wait before the next attempt; none after a `planned` end, which
+        another server makes up for, as often as there are servers."""
+        if planned and self._moves_left:
+            self._moves_left -= 1
+            return 0.0
         delay = DELAYS[min(self._failures, len(DELAYS) - 1)]
         self._failures += 1
         return delay * self._clock.random()

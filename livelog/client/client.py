@@ -175,12 +175,12 @@ class Client:
         plain = commands.plain(filters)
         id = f"w{next(self._watch_ids)}"
         commands.encoded(commands.watch(id, group_by, interval_seconds, plain))  # refused here
-        start, stop = self._begin_watch, self._shared.unwatch
+        start, stop = self._begin_watch, self._shared.wanted.unwatch
         return LiveCounts(id, group_by, interval_seconds, plain, start, stop)
 
     def _begin_watch(self, counts: LiveCounts) -> None:
         self._check_running()
-        self._shared.watch(counts)
+        self._shared.wanted.watch(counts)
 
     async def publish(self, message: Message | Mapping[str, Any]) -> Receipt:
         """Append a message to the log, wait until it is on disk, and return its id and seq.
@@ -292,19 +292,19 @@ class Client:
 
     def _place(self, subscription: Subscription) -> None:
         self._check_running()
-        if self._shared.fits(subscription):
-            self._shared.add(subscription)
+        if self._shared.wanted.fits(subscription):
+            self._shared.wanted.add(subscription)
         else:
             self._give_own_link(subscription)
 
     def _move_out(self, subscription: Subscription) -> None:
-        self._shared.remove(subscription)
+        self._shared.wanted.remove(subscription)
         self._give_own_link(subscription)
 
     def _give_own_link(self, subscription: Subscription) -> None:
         link = Link(self._addresses, self._credentials, self._clock, self._watch, worked=True)
         self._own[subscription] = link
-        link.add(subscription)
+        link.wanted.add(subscription)
         link.start()
 
     def _dismiss(self, subscription: Subscription) -> None:
@@ -312,7 +312,7 @@ class Client:
         if link is not None:
             self._stop(link)
         else:
-            self._shared.remove(subscription)
+            self._shared.wanted.remove(subscription)
 
     def _stop(self, link: Link) -> None:
         task = link.stop()

@@ -1,15 +1,9 @@
-"""A link to the server: one connection after the other, and the subscriptions that outlive them.
+"""A link to the server: one connection after the other, for what outlives them.
 
-When a connection breaks, the link opens another after the delays of `Backoff`, resumes its
-subscriptions from where they were, and repeats the requests that were not answered. Only an end
-that makes another attempt useless ends a link; then all that wait on it get the reason.
-
-A subscription gets messages only after the server has confirmed it on this connection: messages
-before that belong to other subscriptions. Subscribing with `since` moves the whole connection
-there, so it always names the earliest place of all subscriptions; each passes over the messages it
-has had.
-
-With several addresses each attempt is made at the next of them, where all goes on in the same way.
+When a connection breaks, the link opens another after the delays of `Backoff`, resumes the
+subscriptions from where they were, and repeats the requests that were not answered. With several
+addresses each attempt is made at the next of them. Only an end that makes another attempt useless
+ends a link; then all that wait on it get the reason.
 
 A link reads while it can. When a subscription is full and stays so, a shared link hands it to
 `overflow`. A link of one subscription has no `overflow` and stops reading, which makes the server
@@ -25,20 +19,18 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from livelog.client.addresses import Addresses
-from livelog.client.backoff import Backoff, Clock, held
+from livelog.client.backoff import Backoff, Clock
 from livelog.client.commands import Encoded, encoded
 from livelog.client.connection import Connection
 from livelog.client.credentials import Credentials
 from livelog.client.errors import Loss, Lost
 from livelog.client.handshake import open_connection
-from livelog.client.livecounts import LiveCounts
 from livelog.client.requests import Requests
 from livelog.client.subscription import Subscription
 from livelog.client.url import shown
+from livelog.client.wanted import Wanted
 from livelog.errors import (
     NORMAL_CLOSURE,
-    POLICY_VIOLATION,
-    SERVER_ERROR,
     ConnectionEndedError,
     RefusedError,
     UnreachableError,
@@ -49,25 +41,18 @@ from livelog.wire.events import (
     Error,
     Gap,
     Pong,
-    Subscribed,
     TokenExpiring,
     Unwatched,
-    Watching,
 )
 from livelog.wire.messages import Delivered, Message
 
 _log = logging.getLogger(__name__)
 
 _PING = encoded({"action": "ping"})
-_AGAIN = 5.0
-"""Shortest time in seconds before a subscription is asked for again after an internal error of the
-server."""
 HEARTBEAT = 20.0
 """Seconds between two pings; a server that sends nothing in between is taken for dead."""
 PATIENCE = 1.0
 """Seconds a shared link waits for a subscription that is full."""
-SHARED_BY = 6
-"""Most subscriptions on one link; each costs a command to resume, and a minute has ten."""
 
 
 class Status(NamedTuple):
@@ -105,19 +90,15 @@ class Link:
         self._clock = clock
         self._watch = watch
         self._overflow = overflow
-        self._backoff = Backoff(clock)
+        self._backoff = Backoff(clock, len(addresses))
         self._task: asyncio.Task[None] | None = None
         self._worked = worked
         """Whether a connection has been open before, on this link or another."""
         # Over all connections.
         self._requests = Requests(clock)
-        self.subscriptions: list[Subscription] = []
-        self.watches: dict[str, LiveCounts] = {}
-        """By id."""
-        self._changed = asyncio.Event()  # subscriptions or watches have come or gone
+        self.wanted = Wanted(clock, self._requests)
+        """All that this link is asked for."""
         # Of the present connection.
-        self._told: set[str] = set()  # types that the server was told to send
-        self._told_watches: set[str] = set()  # ids of watches
         self._stalled = False  # the reader waits for a subscription that is full
         self._expiring = asyncio.Event()  # the token expires soon
 
@@ -139,50 +120,6 @@ class Link:
         Raises `RefusedError`, and `ConnectionEndedError` when the link has ended.
         """
         return await self._requests.request(command)
-
-    def fits(self, wanted: Subscription) -> bool:
-        """Tell whether `wanted` can share this link.
-
-        The server has one set of filters for each type and one place in the log for each
-        connection. So subscriptions with different filters for a type cannot share a link, nor can
-        one that starts at a place of its own.
-        """
-        if not self.subscriptions:
-            return True
-        return (
-            len(self.subscriptions) < SHARED_BY
-            and wanted.seq is None
-            and not any(other.resumed_by_user for other in self.subscriptions)
-            and not any(wanted.contradicts(other) for other in self.subscriptions)
-        )
-
-    def add(self, subscription: Subscription) -> None:
-        """Put a subscription in force as soon as possible, and keep it so."""
-        subscription.in_force = False
-        if self._requests.failure is not None:
-            subscription.end(self._requests.failure)
-            return
-        self.subscriptions.append(subscription)
-        self._changed.set()
-
-    def remove(self, subscription: Subscription) -> None:
-        """Stop asking for a subscription."""
-        with suppress(ValueError):  # it was refused, or the link has ended
-            self.subscriptions.remove(subscription)
-        self._changed.set()
-
-    def watch(self, counts: LiveCounts) -> None:
-        """Put a watch in force as soon as possible, and keep it so."""
-        if self._requests.failure is not None:
-            counts.end(self._requests.failure)
-            return
-        self.watches[counts.id] = counts
-        self._changed.set()
-
-    def unwatch(self, counts: LiveCounts) -> None:
-        """Stop asking for a watch."""
-        self.watches.pop(counts.id, None)
-        self._changed.set()
 
     def stop(self) -> asyncio.Task[None] | None:
         """End the link; returns the task to wait for."""
@@ -234,17 +171,15 @@ class Link:
     async def _pause(self, loss: Loss) -> None:
         # A server that names a short time again and again is not obeyed: the schedule goes on.
         elsewhere = loss.local and len(self._addresses) > 1
-        delay = max(self._backoff.next(), 0 if elsewhere else loss.wait or 0)
+        wait = 0 if elsewhere else loss.wait or 0
+        delay = max(self._backoff.next(planned=elsewhere), wait)
         self._watch(Status(False, loss.why, delay))
         await self._clock.sleep(delay)
 
     def _fail(self, failure: Exception | None) -> None:
         closed = ConnectionEndedError(NORMAL_CLOSURE, "the client is closed")
         self._requests.fail(failure or closed)
-        for stream in self._streams():
-            stream.end(failure)
-        self.subscriptions.clear()
-        self.watches.clear()
+        self.wanted.end(failure)
 
     # The present connection.
 
@@ -253,7 +188,7 @@ class Link:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._keep_in_force(connection)),
+                    group.create_task(self.wanted.keep_in_force(connection)),
                     group.create_task(self._keep_alive(connection, group)),
                     group.create_task(self._keep_authenticated(connection)),
                 ]
@@ -266,44 +201,27 @@ class Link:
         return connection.loss
 
     def _begin(self, connection: Connection) -> None:
-        for stream in self._streams():
-            stream.in_force = False
         self._worked = True
-        self._told = set()
-        self._told_watches = set()
         self._expiring.clear()
         self._requests.attach(connection)
-        self._changed.set()
+        self.wanted.begin()
         self._watch(Status(True))
 
     async def _receive(self, item: Delivered | AnyEvent) -> None:
         if isinstance(item, Message):
-            for subscription in self._wanting(item):
+            for subscription in self.wanted.getting(item):
                 await self._put(subscription, item)
         elif isinstance(item, Gap):
-            for subscription in self._in_force():
-                subscription.lose(item)
-        elif isinstance(item, Counts) and item.id in self.watches:
-            self.watches[item.id].put(item)
-        elif isinstance(item, Unwatched) and item.id in self.watches:
-            self._told_watches.discard(item.id)
-            issue = "the new token does not allow what it asks for"
-            self.watches.pop(item.id).end(RefusedError(POLICY_VIOLATION, "filters", issue))
+            self.wanted.lose(item)
+        elif isinstance(item, Counts):
+            self.wanted.count(item)
+        elif isinstance(item, Unwatched):
+            self.wanted.unwatched(item)
         elif isinstance(item, TokenExpiring):
             self._expiring.set()
         elif isinstance(item, Error):
             # An error that answers no request comes before the end of the connection.
             _log.info("the server reports %s %s", item.error_message, item.details)
-
-    def _streams(self) -> list[Subscription | LiveCounts]:
-        return [*self.subscriptions, *self.watches.values()]
-
-    def _in_force(self) -> list[Subscription]:
-        return [wanted for wanted in self.subscriptions if wanted.in_force]
-
-    def _wanting(self, message: Delivered) -> list[Subscription]:
-        tag = message.__struct_config__.tag
-        return [wanted for wanted in self._in_force() if tag in wanted.types]
 
     async def _put(self, subscription: Subscription, message: Delivered) -> None:
         if not subscription.full or await self._room(subscription):
@@ -322,73 +240,6 @@ class Link:
         finally:
             self._stalled = False
         return True
-
-    # Subscriptions.
-
-    async def _keep_in_force(self, connection: Connection) -> None:
-        with suppress(Lost):
-            while True:
-                await self._changed.wait()
-                self._changed.clear()
-                await self._unsubscribe(connection)
-                while waiting := [each for each in self.subscriptions if not each.in_force]:
-                    await self._subscribe(connection, waiting[0])
-                await self._keep_watching(connection)
-
-    async def _unsubscribe(self, connection: Connection) -> None:
-        surplus = self._told - {name for wanted in self.subscriptions for name in wanted.types}
-        if surplus:
-            command = {"action": "unsubscribe", "message_types": sorted(surplus)}
-            await self._requests.ask(connection, encoded(command))
-            self._told -= surplus
-
-    async def _subscribe(self, connection: Connection, wanted: Subscription) -> None:
-        places = [other.seq for other in self.subscriptions if other.seq is not None]
-        since = None if wanted.seq is None else min(places, default=wanted.seq)
-        try:
-            await self._requests.ask(connection, wanted.command(since), _confirms(wanted))
-            self._told.update(wanted.types)
-        except RefusedError as refused:
-            if refused.field == "since" and wanted.resumes:
-                # The place is beyond the end of the log: this is another log.
-                await self._requests.ask(connection, wanted.command(None), _starts_over(wanted))
-                self._told.update(wanted.types)
-            elif refused.code == SERVER_ERROR:  # nothing is wrong with the subscription
-                await self._again(refused, "not subscribed")
-            else:
-                self.remove(wanted)
-                wanted.end(refused)
-
-    async def _again(self, refused: RefusedError, what: str) -> None:
-        """Wait until the next attempt."""
-        wait = max(_AGAIN, held(refused.retry_after, _AGAIN))
-        _log.warning("%s: %s; next attempt in %.1f s", what, refused, wait)
-        await self._clock.sleep(wait)
-
-    # Watches.
-
-    async def _keep_watching(self, connection: Connection) -> None:
-        for id in self._told_watches - self.watches.keys():
-            with suppress(RefusedError):  # the server has ended it
-                await self._requests.ask(connection, encoded({"action": "unwatch", "id": id}))
-            self._told_watches.discard(id)
-        while waiting := [each for each in self.watches.values() if not each.in_force]:
-            await self._watch_with(connection, waiting[0])
-
-    async def _watch_with(self, connection: Connection, counts: LiveCounts) -> None:
-        def arrived(answer: AnyEvent) -> None:
-            assert isinstance(answer, Watching)
-            counts.confirm(answer.seq)
-
-        try:
-            await self._requests.ask(connection, counts.command(), arrived)
-            self._told_watches.add(counts.id)
-        except RefusedError as refused:
-            if refused.code == SERVER_ERROR:  # nothing is wrong with the watch
-                await self._again(refused, "not watched")
-            else:
-                self.watches.pop(counts.id, None)
-                counts.end(refused)
 
     # Authentication.
 
@@ -427,22 +278,4 @@ class Link:
     def _advance(self, answer: AnyEvent) -> None:
         assert isinstance(answer, Pong)
         if isinstance(answer.seq, int):  # there is one once the client has authenticated
-            for subscription in self._in_force():
-                subscription.advance(answer.seq)
-
-
-def _confirms(wanted: Subscription) -> Callable[[AnyEvent], None]:
-    def arrived(answer: AnyEvent) -> None:
-        assert isinstance(answer, Subscribed)
-        wanted.confirm(answer.seq)
-
-    return arrived
-
-
-def _starts_over(wanted: Subscription) -> Callable[[AnyEvent], None]:
-    def arrived(answer: AnyEvent) -> None:
-        assert isinstance(answer, Subscribed)
-        wanted.start_over(answer.seq)
-        wanted.confirm(answer.seq)
-
-    return arrived
+            self.wanted.advance(answer.seq)

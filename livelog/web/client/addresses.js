@@ -10,14 +10,18 @@ export class Addresses {
    * TypeError where there is none, or one among several is no address. */
   constructor(urls, random) {
     this.#urls = [...new Set([urls].flat().map(String))];
-    if (!this.#urls.length) throw new TypeError("pass the address of a server");
+    if (!this.length) throw new TypeError("pass the address of a server");
     if (!this.several) return; // WebSocket itself says what is wrong with it
     const drawn = this.#urls.map((url) => ({ place: random(), url: checked(url) }));
     this.#urls = drawn.sort((one, other) => one.place - other.place).map(({ url }) => url);
   }
 
+  get length() {
+    return this.#urls.length;
+  }
+
   get several() {
-    return this.#urls.length > 1;
+    return this.length > 1;
   }
 
   /** The address to connect to. */

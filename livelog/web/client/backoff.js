@@ -11,14 +11,22 @@ const RETRY_MS = 1000; // after a rate limit that names no time
 export class Backoff {
   attempt = 0;
   #random;
+  #moves;
+  #movesLeft;
 
-  constructor(random) {
+  constructor(random, servers) {
     this.#random = random;
+    this.#moves = this.#movesLeft = servers > 1 ? servers : 0;
   }
 
   /** Count a failed attempt and return the milliseconds to wait before the next one. After a rate
-   * limit it is never the first, immediate attempt of the schedule. */
-  next(rateLimited) {
+   * limit it is never the first, immediate attempt of the schedule. A `planned` end, which another
+   * server makes up for, is left out, as often as there are servers. */
+  next(rateLimited, planned) {
+    if (planned && this.#movesLeft) {
+      this.#movesLeft -= 1;
+      return 0;
+    }
     const first = rateLimited ? 1 : 0;
     const place = Math.min(Math.max(this.attempt, first), BACKOFF_MS.length - 1);
     this.attempt += 1;
@@ -27,6 +35,7 @@ export class Backoff {
 
   reset() {
     this.attempt = 0;
+    this.#movesLeft = this.#moves;
   }
 }
 

@@ -28,7 +28,7 @@ export class ReconnectingConnection {
     this.#addresses = addresses;
     this.#options = options;
     this.#on = on;
-    this.#backoff = new Backoff(options.random);
+    this.#backoff = new Backoff(options.random, addresses.length);
     this.#heartbeat = new Heartbeat(options, {
       ping: on.ping,
       dead: () => this.lost(ABNORMAL, "the server does not answer"),
@@ -114,7 +114,7 @@ export class ReconnectingConnection {
     const limited = code === RATE_LIMITED;
     const asked = elsewhere ? 0 : requestedAbsence(disconnected) ?? 0;
     const held = limited ? this.#freeAt - this.#options.clock.now() : 0;
-    const wait = Math.max(this.#backoff.next(limited), asked, held);
+    const wait = Math.max(this.#backoff.next(limited, elsewhere), asked, held);
     return this.#wait(wait, code, reason || String(disconnected?.reason ?? ""));
   }
 
