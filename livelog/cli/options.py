@@ -88,11 +88,17 @@ def parser(name: str, description: str, examples: str) -> Parser:
     made = Parser(prog=f"livelog {name}", description=description, epilog=f"examples:\n{examples}")
     made.add_argument(
         "--url",
-        type=_url,
+        type=url,
         default=DEFAULT_URL,
         metavar="URL",
         help=f"Address of the server (default: {DEFAULT_URL}).",
     )
+    add_token(made)
+    return made
+
+
+def add_token(made: argparse.ArgumentParser) -> None:
+    """Add the option with the credential."""
     made.add_argument(
         "--token",
         type=_token,
@@ -101,7 +107,6 @@ def parser(name: str, description: str, examples: str) -> Parser:
         help="Token or API key to authenticate with (default: the variable LIVELOG_TOKEN, which"
         " other users of the machine do not see, or the file that LIVELOG_TOKEN_FILE names).",
     )
-    return made
 
 
 def add_selection(made: Parser, json: str = "Print messages as JSON, one a line.") -> None:
@@ -168,7 +173,7 @@ def _checked_token(text: str, where: str) -> str:
     return text
 
 
-def _url(text: str) -> str:
+def url(text: str) -> str:
     """Return a WebSocket address; `http://…` and a missing path are corrected."""
     try:
         parts = urlsplit(text)
