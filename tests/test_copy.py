@@ -152,3 +152,21 @@ async def test_a_server_without_a_store_and_none_at_all_are_told(
         assert (code, "keeps only the newest messages" in said) == (1, True)
     code, said = await copied(capsys, house, new)
     assert (code, "run it again, it goes on from there" in said) == (1, True)
+
+
+@on_uvloop
+async def test_a_restored_backup_goes_on_where_it_ended(tmp_path: Path) -> None:
+    """The stream has what came after it; the gap is for servers whose log is nowhere else."""
+    shared = SharedStream()
+    store, backup, new = (str(tmp_path / name) for name in ("node.db", "backup.db", "new.db"))
+    async with serving(engine=on(shared), store=store) as house:
+        first = await published(house, "a")
+        assert await asyncio.to_thread(main, ["store", "backup", store, backup]) == 0
+        await published(house, "b")
+        assert await asyncio.to_thread(main, ["store", "restore", backup, new]) == 0
+        async with serving(engine=on(shared), store=new) as other:
+            client = await other.client(f"?message_types=user&since={first}")
+            assert (await client.event())["action"] == "subscribed"
+            assert (await client.event())["id"] == "b"
+            await published(other, "c")
+    assert rows(new)[:2] == rows(store)[:2]
