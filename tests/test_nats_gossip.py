@@ -131,17 +131,16 @@ def test_one_name_for_two_nodes_is_told_and_a_node_that_starts_again_is_not() ->
         nodes.hear(word(2, node="n1"), now)
     issue = "two nodes are called n1; give each a --node-name of its own"
     assert nodes.news()[1] == [issue]
-    assert list(problems(nodes.nodes(5.0), set())) == [issue]
+    assert list(problems(nodes.nodes(5.0))) == [issue]
 
 
 def test_what_is_wrong_with_nodes_is_told_in_words() -> None:
     nodes = Nodes(OWN)
     nodes.hear(word(1), 10.0)
-    nodes.hear(word(2, formats=["old/1"], issue="the disk is\nfull" + "!" * 5000), 10.0)
+    nodes.hear(word(2, issue="the disk is\nfull" + "!" * 5000), 10.0)
     nodes.hear(word(3), 0.0)
-    told = "\n".join(problems(nodes.nodes(10.0), {"new/1", "old/1"}))
+    told = "\n".join(problems(nodes.nodes(10.0)))
     assert "node n2: the disk is full!" in told
-    assert "node n2 does not read new/1; update it" in told
     assert "node n3 has been silent for 10 s" in told
 
 

@@ -23,6 +23,7 @@ usage: livelog [COMMAND] [options]
   publish    publish messages from a file or a pipe, one JSON object a line
   keys       create, list and revoke API keys
   store      check a store, encrypt it or change its key; create keys
+  engine     look at a log that many servers share, and heal it
 
 examples:
   livelog --demo                                serve sample traffic
@@ -46,6 +47,7 @@ COMMANDS = {
     "publish": "publish",
     "keys": "keys",
     "store": "store",
+    "engine": "engine",
 }
 """Command → module in this package, whose `main` gets all arguments from the command on."""
 

@@ -167,18 +167,13 @@ def _node(heard: _Heard, now: float) -> Node:
     )
 
 
-def problems(nodes: list[Node], formats: set[str]) -> Iterator[str]:
-    """Yield what is wrong with the nodes that were heard, in words.
-
-    `formats` are those that entries may have.
-    """
+def problems(nodes: list[Node]) -> Iterator[str]:
+    """Yield what is wrong with the nodes that were heard, in words."""
     for node in nodes:
         if node.age > 2 * SAID_EVERY + 1:
             yield f"node {node.name} has been silent for {node.age:.0f} s"
         if node.issue:
             yield f"node {node.name}: {node.issue}"
-        if lacking := sorted(formats - set(node.formats)):
-            yield f"node {node.name} does not read {', '.join(lacking)}; update it"
     names = [node.name for node in nodes]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"two nodes are called {name}; give each a --node-name of its own"

@@ -39,10 +39,12 @@ _READ_ENTRIES = 200
 _READ_BYTES = 4 * 2**20
 """Bounds of what is read at once."""
 
-_REPLICAS = 3
+REPLICAS = 3
+"""Brokers that have the stream; on a single broker it is one."""
 
 _ID, _EXPECTED = "Nats-Msg-Id", "Nats-Expected-Stream"
 _FORMAT, _BASE = "Livelog-Format", "Livelog-Base"
+_BEHIND = "Nats-Expected-Last-Sequence"
 _NUMBER, _PREVIOUS, _TIME = "Nats-Sequence", "Nats-Last-Sequence", "Nats-Time-Stamp"
 _STATUS, _PENDING = "Status", "Nats-Num-Pending"
 
@@ -71,10 +73,10 @@ class JetStream:
         self._stream = settings.stream_of(name)
         self._clock = clock
         largest = max(least_bytes, batch.MAX_BYTES) + settings.HEAD_BYTES
-        self._broker = Broker(servers, name, credentials, largest)
-        self._broker.answered(self._on_answer)
-        self._broker.subscribe(settings.live_of(name), self._on_live)
-        self._broker.subscribe(settings.nodes_of(name), self._on_word)
+        self.broker = Broker(servers, name, credentials, largest)
+        self.broker.answered(self._on_answer)
+        self.broker.subscribe(settings.live_of(name), self._on_live)
+        self.broker.subscribe(settings.nodes_of(name), self._on_word)
         self._reads = 0
         self._answers: dict[str, asyncio.Queue[Msg]] = {}
         """Subject → the answers of the read under way there."""
@@ -89,18 +91,18 @@ class JetStream:
         if self._opened is None:
             try:
                 async with asyncio.timeout(START_SECONDS):
-                    await self._broker.connect()
+                    await self.broker.connect()
                     self._opened = await self._found()
             except (TimeoutError, nats.errors.Error, OSError) as error:
-                if self._broker.is_connected and self._broker.forbids:
-                    raise self._broker.wrong(self._broker.failure) from None
-                raise self._broker.unanswered(error) from None
+                if self.broker.is_connected and self.broker.forbids:
+                    raise self.broker.wrong(self.broker.failure) from None
+                raise self.broker.unanswered(error) from None
         return self._opened
 
     def listen(self, came: Callable[[Entry], None], doubt: Callable[[], None]) -> None:
         """Call `came` with live entries, and `doubt` when some may be missing."""
         self._came = came
-        self._broker.keep(doubt)
+        self.broker.keep(doubt)
 
     def hear(self, heard: Callable[[bytes], None]) -> None:
         """Call `heard` with what nodes say."""
@@ -108,16 +110,16 @@ class JetStream:
 
     async def say(self, word: bytes) -> None:
         """Say something to all nodes."""
-        await self._broker.publish(settings.nodes_of(self._name), word)
+        await self.broker.publish(settings.nodes_of(self._name), word)
 
     async def close(self) -> None:
         """Disconnect."""
-        await self._broker.close()
+        await self.broker.close()
 
     @property
     def max_bytes(self) -> int:
         """Largest body that the broker takes."""
-        return (self._broker.max_payload or batch.MAX_BYTES) - settings.HEAD_BYTES
+        return (self.broker.max_payload or batch.MAX_BYTES) - settings.HEAD_BYTES
 
     # The stream.
 
@@ -131,11 +133,11 @@ class JetStream:
                     bounds = self._read_bounds(answer)
                     return bounds._replace(certain=await self._certain(answer, bounds))
                 if code in DISABLED:
-                    raise self._broker.wrong("the broker has no JetStream")
+                    raise self.broker.wrong("the broker has no JetStream")
                 if code == NOT_FOUND:
-                    await self._make(_REPLICAS)
+                    await self._make(REPLICAS)
                     continue
-                self._broker.failure = issue_of(answer)
+                self.broker.failure = issue_of(answer)
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _make(self, replicas: int) -> None:
@@ -147,10 +149,10 @@ class JetStream:
             _log.warning("there is a single broker: what it loses is lost")
             await self._make(1)
         elif code and code != TAKEN:
-            self._broker.failure = issue_of(answer)
+            self.broker.failure = issue_of(answer)
             if answer["error"].get("code", 500) < 500:
-                raise self._broker.wrong(
-                    f"the stream {self._stream} cannot be made: {self._broker.failure}"
+                raise self.broker.wrong(
+                    f"the stream {self._stream} cannot be made: {self.broker.failure}"
                 )
             await asyncio.sleep(_PAUSE_SECONDS)
         elif not code:
@@ -159,12 +161,12 @@ class JetStream:
     async def _asked(self, what: str, body: Mapping[str, Any] | None = None) -> Any:
         """Ask for something about the stream. Raises `AwayError`."""
         data = b"" if body is None else json.dumps(body).encode()
-        return await self._broker.request(f"$JS.API.STREAM.{what}.{self._stream}", data)
+        return await self.broker.request(f"$JS.API.STREAM.{what}.{self._stream}", data)
 
     def _read_bounds(self, answer: Any) -> Bounds:
         """Return what the broker says of the stream. Raises `ConfigError` if it does not fit."""
         if issue := settings.unfit(self._name, answer["config"]):
-            raise self._broker.wrong(f"the stream {self._stream} is not one of livelog's: {issue}")
+            raise self.broker.wrong(f"the stream {self._stream} is not one of livelog's: {issue}")
         return settings.bounds_of(answer["config"], answer["state"])
 
     async def _certain(self, answer: Any, bounds: Bounds) -> int:
@@ -184,12 +186,14 @@ class JetStream:
         except ConfigError as error:
             raise StoppedError(str(error)) from None
 
-    async def append(self, id: str, format: str, body: bytes) -> int:
-        """Publish an entry, and wait for the acknowledgement."""
+    async def append(self, id: str, format: str, body: bytes, behind: int | None = None) -> int:
+        """Publish an entry, and wait for the acknowledgement; at one place only, if it is given."""
         base = "" if self._opened is None else str(self._opened.base)
         headers = {_ID: id, _BASE: base, _FORMAT: format, _EXPECTED: self._stream}
+        if behind is not None:
+            headers[_BEHIND] = str(behind)
         subject = settings.subject_of(self._name)
-        answer = await self._broker.request(subject, body, _ACKNOWLEDGE_SECONDS, headers)
+        answer = await self.broker.request(subject, body, _ACKNOWLEDGE_SECONDS, headers)
         if not code_of(answer):
             return int(answer["seq"])
         issue = f"the broker refuses it: {issue_of(answer)}"
@@ -210,15 +214,15 @@ class JetStream:
     async def _get(self, wanted: Mapping[str, Any]) -> tuple[list[Entry], bool]:
         """Get entries. Raises `AwayError`, also for an answer that has lost a part on its way."""
         self._reads += 1
-        inbox = f"{self._broker.inbox}.{self._reads}"
+        inbox = f"{self.broker.inbox}.{self._reads}"
         answers = self._answers[inbox] = asyncio.Queue()
         subject = f"$JS.API.DIRECT.GET.{self._stream}"
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await self._broker.publish(subject, json.dumps(wanted).encode(), reply=inbox)
+                await self.broker.publish(subject, json.dumps(wanted).encode(), reply=inbox)
                 return await _collected(answers)
         except TimeoutError as error:
-            raise self._broker.unanswered(error) from None
+            raise self.broker.unanswered(error) from None
         finally:
             del self._answers[inbox]
 
@@ -273,6 +277,7 @@ def code_of(answer: Any) -> int:
 
 
 def issue_of(answer: Any) -> str:
+    """Return the error in an answer, in the broker's words."""
     return str(answer["error"].get("description", "unknown error"))
 
 

@@ -80,6 +80,12 @@ def wanted(name: str, now: float, replicas: int) -> dict[str, Any]:
     }
 
 
+def adopted(base: int, began: int, last_seq: int) -> dict[str, str]:
+    """Return the metadata of a stream that goes on behind a single server's log."""
+    bounds = {"base": base, "began": began, "imported": last_seq}
+    return {f"{_PREFIX}{key}": str(value) for key, value in bounds.items()}
+
+
 def _fixed(name: str) -> dict[str, Any]:
     """Return the settings that are as they are; the others may be changed by an operator."""
     return {

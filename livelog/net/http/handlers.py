@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from livelog.auth.credentials import NOTHING
-from livelog.auth.principal import ADMIN, ANYBODY, Principal
+from livelog.auth.principal import ADMIN, ANYBODY, PROGRAM, Principal
 from livelog.budget.memory import BODY_COPIES
 from livelog.budget.owner import Owner
 from livelog.budget.slices import Pace, interleaved
 from livelog.engine.base import Node, Outcome
-from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
+from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.log.ingest import decode
 from livelog.net import queries
 from livelog.net.context import Context
@@ -168,11 +168,31 @@ async def analytics(context: Context, request: Request) -> Response:
         return await _page(context, request, queries.analyze, command)
 
 
-async def _page(context: Context, request: Request, read: queries.Read, command: Any) -> Response:
-    """Read a page as large as the memory allows."""
+async def whole_log(context: Context, request: Request) -> Response:
+    """Return the next messages as they are stored, for the store of another server."""
+    request.principal.check_replicates()
+    if (extent := context.log.extent) is None:
+        raise RefusedError(POLICY_VIOLATION, "store", "this server keeps only the newest messages")
+    context.limiter.spend("commands", request.address, request.principal)
+    with _parameters():
+        command = queries.command_of(GetHistory, request.parameters)
+        page = (await _page(context, request, queries.history, command, PROGRAM)).body
+    kept = {"began": extent[0], "trimmed_upto": extent[1], "head_seq": context.log.head}
+    return Response(b'%b,"page":%b}' % (msgspec.json.encode(kept)[:-1], page))
+
+
+async def _page(
+    context: Context,
+    request: Request,
+    read: queries.Read,
+    command: Any,
+    principal: Principal | None = None,
+) -> Response:
+    """Read a page as large as the memory allows, as the client or another `principal` may."""
     owner = _owner(request)
     most = context.memory.reserve_answer(request, owner)
-    page = await read(context.log, request.principal, owner, command, context.clock(), most)
+    reader = principal or request.principal
+    page = await read(context.log, reader, owner, command, context.clock(), most)
     await queries.pause(page)
     return _held(context, request, owner, _event(page))
 
@@ -356,6 +376,7 @@ ROUTES: dict[str, dict[str, Route]] = {
     "/api/messages": {"POST": Route(publish)},
     "/api/history": {"GET": Route(history)},
     "/api/search": {"GET": Route(search)},
+    "/api/log": {"GET": Route(whole_log)},
     "/api/analytics": {"GET": Route(analytics)},
     **{path: {"GET": Route(asset, anybody=True)} for path in ASSETS},
 }
