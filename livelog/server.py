@@ -413,6 +413,8 @@ class Server(InProcess):
         net, websockets = self.config.net, self._context.limiter.connections.websockets
         door = os.path.basename(net.uds) or self._port
         name = self.config.cluster.node_name or f"{socket.gethostname()}:{door}"
+        if self._worker:
+            name = f"{name}-{self._worker}"
         peers: Iterable[Any] = () if self._auth is None else websockets
         users = {peer.principal.id for peer in peers}
         return Presence(name, __version__, len(websockets), len(users))

@@ -17,6 +17,8 @@ from websockets.http11 import Request, Response
 from livelog import ConfigError, ConnectionEndedError, Gap, Status, UnreachableError, connect
 from livelog.client.addresses import Addresses
 from livelog.client.backoff import Clock
+from livelog.client.errors import Lost
+from livelog.client.http import HttpPublisher
 from livelog.client.url import listed, shown
 from tests.support.brokers import fresh_url
 from tests.support.command import done, running
@@ -240,7 +242,29 @@ def test_goes_on_where_servers_are_killed_with_all_once_and_in_order(start: Star
     _kill_them_in_turn(start, fresh_url())
 
 
-# Commands.
+# Commands, and batches over HTTP.
+
+
+@on_uvloop
+async def test_a_batch_that_one_server_does_not_take_goes_to_the_next() -> None:
+    async with two_servers() as (one, other):
+        publisher = HttpPublisher([nowhere(), one.server.url, other.server.url])
+
+        async def post(*ids: str) -> None:
+            lines = [json.dumps(user(id=id)).encode() for id in ids]
+            await soon(asyncio.to_thread(publisher.post, lines))
+
+        await post("a", "b")
+        first, last = (one, other) if one.inside.connections else (other, one)
+        assert (len(first.inside.connections), len(last.inside.connections)) == (1, 0)
+        await first.close()
+        await post("b", "c")
+        messages = (await last.server.history()).messages
+        assert [message.id for message in messages] == ["c", "b", "a"]
+        await last.close()
+        with pytest.raises(Lost, match="refused"):
+            await post("d")
+        publisher.close()
 
 
 @on_uvloop

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given
 
 from livelog import Config, NotRunningError, Server, connect
+from livelog.cli import workers
 from livelog.cli.serve import _serve
 from livelog.net import drain
 from livelog.net.drain import Schedule
@@ -267,3 +269,27 @@ async def test_a_second_signal_ends_it_at_once(
     assert (await live.closed())[1] == 1001
     live.close()
     await soon(running)
+
+
+@on_uvloop
+async def test_an_order_to_a_worker_beside_a_signal_is_no_second_one(slowly: None) -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    loop = asyncio.get_running_loop()
+    with ours, theirs:
+        config = Config(port=0, store="memory", drain_seconds=120)
+        running = asyncio.create_task(_serve(config, workers.Worker(1, theirs)))
+        said = (await soon(loop.sock_recv(ours, 1000))).decode()
+        live = await Client.connect(("127.0.0.1", port_of(said.split()[3])))
+        await live.open()
+        assert (await live.event())["action"] == "connected"
+        ours.send(workers.STOP)
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            for _ in range(5):
+                assert (await live.ask("ping"))["action"] == "pong"  # there is time
+        finally:
+            ours.send(workers.HURRY)
+        assert (await live.closed())[1] == 1001
+        live.close()
+        await soon(running)

@@ -3,7 +3,8 @@
 A principal is a value: the authenticator makes it, and every check of a permission asks it. Scopes
 are the words of a token's `scope` claim (RFC 8693 section 4.2; some providers call it `scp` or
 `scopes`, or give a list) or of an API key's list; unknown ones are ignored. Direct messages are
-readable by their sender and recipient only, whatever the scopes.
+readable by their sender and recipient only, whatever the scopes; another server, which keeps the
+whole log, has the scope `replicate`.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from livelog.errors import POLICY_VIOLATION, RefusedError
 from livelog.wire.messages import TYPES, AnyMessage, MessageType
 
 READ, PUBLISH, ANYONE = "read", "publish", "publish:any"
-METRICS, ADMIN = "metrics", "admin"
+METRICS, ADMIN, REPLICATE = "metrics", "admin", "replicate"
 SCOPES: tuple[str, ...] = (
     *(READ, *(f"{READ}:{name}" for name in TYPES)),
     *(PUBLISH, *(f"{PUBLISH}:{name}" for name in TYPES)),
     ANYONE,
     METRICS,
     ADMIN,
+    REPLICATE,
 )
 """`read` and `publish`, also for one type only; `publish:any` allows any author, `metrics` to read
-those of the server; `admin` is all of them."""
+those of the server; `admin` is all of these, and `replicate`, for servers, the whole log as it is
+stored."""
 
 AUTHORS: dict[str, str] = {"user": "user_id", "dm": "from_user_id"}
 """Type of message → field of its author. Messages of the other types come from the game, not from a
@@ -75,6 +78,11 @@ class Principal:
             raise _missing(f"{PUBLISH}:{name}", "type")
         if author and getattr(message, author) != self.id:
             raise _missing(ANYONE, author, f"is not you, who are {self.id!r}")
+
+    def check_replicates(self) -> None:
+        """Check that the whole log may be copied. Raises `RefusedError`."""
+        if not self.open and REPLICATE not in self.scopes:
+            raise _missing(REPLICATE, "token")
 
 
 ANYBODY = Principal("", frozenset([ADMIN]), open=True)

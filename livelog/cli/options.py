@@ -94,6 +94,12 @@ def parser(name: str, description: str, examples: str) -> Parser:
         help=f"Address of the server (default: {DEFAULT_URL}), or comma-separated addresses of"
         " servers that share a log.",
     )
+    add_token(made)
+    return made
+
+
+def add_token(made: argparse.ArgumentParser) -> None:
+    """Add the option with the credential."""
     made.add_argument(
         "--token",
         type=_token,
@@ -102,7 +108,6 @@ def parser(name: str, description: str, examples: str) -> Parser:
         help="Token or API key to authenticate with (default: the variable LIVELOG_TOKEN, which"
         " other users of the machine do not see, or the file that LIVELOG_TOKEN_FILE names).",
     )
-    return made
 
 
 def add_selection(made: Parser, json: str = "Print messages as JSON, one a line.") -> None:
@@ -171,10 +176,10 @@ def _checked_token(text: str, where: str) -> str:
 
 def _urls(text: str) -> str:
     """Return the addresses, corrected."""
-    return ",".join(map(_url, listed(text) or [text]))
+    return ",".join(map(url, listed(text) or [text]))
 
 
-def _url(text: str) -> str:
+def url(text: str) -> str:
     """Return a WebSocket address; `http://…` and a missing path are corrected."""
     try:
         parts = urlsplit(text)

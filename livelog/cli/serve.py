@@ -133,7 +133,7 @@ async def _serve(config: Config, worker: workers.Worker | None = None) -> None:
     try:
         loop.add_signal_handler(signal.SIGHUP, reload)
         tasks = [loop.create_task(garbage.collect_when_idle())]
-        if await _ready(server, stop):
+        if await _ready(server, stop, worker.open if worker else _print):
             if config.demo.enabled:
                 tasks.append(await _demo(server))
             viewer = f"\nlivelog viewer on {server.viewer_url}" if server.viewer_url else ""
@@ -150,10 +150,10 @@ def _where(server: Server) -> str:
     return f"{server.url} ({server.trust})"
 
 
-async def _ready(server: Server, stop: asyncio.Event) -> bool:
+async def _ready(server: Server, stop: asyncio.Event, announce: Callable[[str], None]) -> bool:
     """Wait until the server has all of its log; False if it ends, or will never have it."""
     if server.unready:
-        _print(f"livelog open on {_where(server)}, not ready: {server.unready}")
+        announce(f"livelog open on {_where(server)}, not ready: {server.unready}")
         return await _before(stop, server.ready()) and not server.unready
     return True
 

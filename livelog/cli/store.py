@@ -1,17 +1,25 @@
-"""`livelog store`: the check and the backup of a store, its keys and its encryption."""
+"""`livelog store`: the check, backup and copy of a store, its keys and its encryption."""
 
 from __future__ import annotations
 
 import argparse
 import time
 from collections.abc import Sequence
+from contextlib import closing
+from itertools import count
 
-from livelog.cli.exit import FAILED, WRONG_USAGE, Failure, say
+from livelog.cli import options
+from livelog.cli.exit import FAILED, WRONG_USAGE, Failure, explained, say
 from livelog.cli.options import Parser
 from livelog.cli.sanitize import sanitized
-from livelog.errors import ConfigError
+from livelog.client.errors import Lost
+from livelog.client.http import Unavailable
+from livelog.client.httpreader import HttpReader
+from livelog.client.url import shown
+from livelog.errors import ConfigError, RefusedError
 from livelog.store.backup import back_up, left_over, restore
 from livelog.store.check import Check
+from livelog.store.copy import copy_log
 from livelog.store.database.key import make_key, read_key
 from livelog.store.rekey import change_key
 
@@ -24,9 +32,11 @@ examples:
   livelog store check livelog.db                  read everything, and list what is damaged
   livelog store backup livelog.db monday.db       copy a store, also one in use
   livelog store restore monday.db livelog.db      make a store of a backup
+  livelog store copy ws://n1:8000 node2.db        give a new server of a shared log the past
 
 check and backup only read, also beside a running server; they exit with 1 for a
 damaged store. A restored store tells clients of a gap behind its backup.
+copy needs a key with the scope replicate; interrupted, it goes on when run again.
 encrypt and rekey write a new copy of the store, which needs as much space again,
 while no server uses it. Without its key a store is lost: keep a copy of the key.
 """
@@ -100,6 +110,33 @@ def _restore(given: argparse.Namespace) -> str:
     return f"{given.path} has {upto}; clients are told of a gap behind them"
 
 
+def _copy(given: argparse.Namespace) -> str:
+    reader = HttpReader(given.url, given.token)
+
+    def get(path: str) -> bytes:
+        """Ask, again where the server is busy or limits requests."""
+        for tried in count():
+            try:
+                return reader.get(path)
+            except Lost as lost:
+                if tried >= _TRIES or not isinstance(lost, Unavailable):
+                    again = "run it again, it goes on from there"
+                    raise Failure(f"{shown(given.url)}: {lost}; {again}") from None
+                time.sleep(_PAUSE if lost.loss.wait is None else lost.loss.wait)
+        raise AssertionError
+
+    with closing(reader):
+        try:
+            copied = copy_log(get, given.target, _key(given))
+        except RefusedError as refused:
+            raise Failure(f"{shown(given.url)}: {explained(refused)}") from None
+    return f"{given.target} has {copied.messages} messages up to seq {copied.last_seq}"
+
+
+_TRIES, _PAUSE = 20, 1.0
+"""Requests that are repeated, and the seconds before that unless the server names others."""
+
+
 def _key(given: argparse.Namespace) -> bytes:
     return read_key(given.store_key_file) if given.store_key_file else b""
 
@@ -108,7 +145,7 @@ def make_parser(name: str) -> Parser:
     """Make the parser of `store`."""
     parser = Parser(
         prog=f"livelog {name}",
-        description="Check, back up or encrypt a store; create or change its key.",
+        description="Check, back up, copy or encrypt a store; create or change its key.",
         epilog=_EXAMPLES,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -132,7 +169,10 @@ def make_parser(name: str) -> Parser:
     for command, act, text, files in _ON_WHOLE_STORES:
         made = commands.add_parser(command, help=text)
         for name, metavar, meaning in files:
-            made.add_argument(name, metavar=metavar, help=meaning)
+            kind = options.url if name == "url" else str
+            made.add_argument(name, metavar=metavar, help=meaning, type=kind)
+        if command == "copy":
+            options.add_token(made)
         made.add_argument(
             "--store-key-file", metavar="FILE", help="File with the key, if the store is encrypted."
         )
@@ -156,6 +196,15 @@ _ON_WHOLE_STORES = (
         (
             ("backup", "BACKUP", "File that `backup` has made."),
             ("path", "STORE", "File of the store to create; it must not exist."),
+        ),
+    ),
+    (
+        "copy",
+        _copy,
+        "Copy the log of a running server, over its HTTP door.",
+        (
+            ("url", "URL", "Address of the server, such as ws://n1:8000/ws/live-log."),
+            ("target", "TARGET", "File to create; it must not exist."),
         ),
     ),
 )

@@ -35,12 +35,17 @@ LOG_FORMAT = "%(asctime)s {}%(levelname)s %(name)s: %(message)s"
 STOP, HURRY, RELOAD = b"s", b"h", b"r"
 """Orders: stop over `--drain-seconds`, stop at once, read the certificate again."""
 
+_OPEN = b"\0"
+"""Told by a worker that serves what it has, and is not ready yet."""
+
 DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Seconds before a worker is started again, by the number of times that it has not lasted; where
 there is no delay any more, all end."""
 
 LASTED = 10.0
 """Seconds a worker must be ready to count as one that works."""
+
+_log = logging.getLogger(__name__)
 
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _SIGNALS = (*_ENDING, signal.SIGHUP, signal.SIGCHLD)
@@ -65,6 +70,11 @@ class Worker:
                 orders[bytes([order])]()
 
         loop.add_reader(self._channel, read)
+
+    def open(self, text: str) -> None:
+        """Tell the supervisor that the doors are open, and the log why this is not all."""
+        _log.warning("%s", text)
+        self._channel.sendall(_OPEN)
 
     def ready(self, text: str) -> None:
         """Tell the supervisor."""
@@ -130,8 +140,8 @@ class _Child:
             data = self.channel.recv(1 << 16)
         except ConnectionError:  # it has died, and an order to it was not read
             data = b""
-        if data:
-            self.text, self._ready_at = data.decode(), time.monotonic()
+        if text := data.replace(_OPEN, b""):
+            self.text, self._ready_at = text.decode(), time.monotonic()
         return bool(data)
 
     def order(self, order: bytes) -> None:
@@ -286,7 +296,7 @@ class _Supervisor:
                 self._ended(child, os.waitstatus_to_exitcode(status))
 
     def _ended(self, child: _Child, code: int) -> None:
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended ({code})"
+        how = f"was killed by signal {-code}" if code < 0 else f"ended ({code})"
         if self._ending:
             if code:
                 say(f"{child.name} {how}")

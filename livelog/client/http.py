@@ -37,7 +37,7 @@ from livelog.wire.events import Error
 _PATH = "/api/messages"
 _TIMEOUT = 30
 """Seconds the server has to answer."""
-_LATER = (408, 425, 429, 502, 503, 504)
+LATER = (408, 425, 429, 502, 503, 504)
 """Temporary HTTP statuses: the server is busy, its disk is full, or a proxy does not reach it."""
 _FOR_NOW = (GOING_AWAY, SERVER_ERROR, RATE_LIMIT_EXCEEDED)
 """Codes of messages that may be taken later; the others are final."""
@@ -125,8 +125,8 @@ class _Server:
             self._headers["Authorization"] = f"Bearer {token}"
         proxy = proxy_for(url)
         self._via = via(proxy)
-        self._connection = _connection(url, proxy)
-        self._path = _path(url)
+        self._connection = connection_to(url, proxy)
+        self._path = path_of(url, _PATH)
         if proxy is not None and urlsplit(url).scheme == "ws":
             # Without TLS the proxy is asked itself (RFC 9112 section 3.2.2), else for a tunnel.
             self._path = f"http://{urlsplit(url).netloc.rpartition('@')[2]}{self._path}"
@@ -139,7 +139,7 @@ class _Server:
             body = response.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise Lost(Loss(f"{_plain(error)}{self._via}")) from None
+            raise Lost(Loss(f"{plain(error)}{self._via}")) from None
         wait = named_wait(response.headers.get("Retry-After", ""))
         _check(response.status, body, wait, len(lines))
 
@@ -156,8 +156,8 @@ def _check(status: int, body: bytes, wait: float | None, count: int) -> None:
         refused = refusal_of_response(msgspec.json.decode(body, type=Error), status)
     except (ValueError, RecursionError):
         why = f"the answer is not that of a livelog server (HTTP status {status})"
-        raise (Unavailable if status in _LATER else Lost)(Loss(why, wait)) from None
-    if status not in _LATER:
+        raise (Unavailable if status in LATER else Lost)(Loss(why, wait)) from None
+    if status not in LATER:
         raise refused
     loss = Loss(str(refused), wait if refused.retry_after is None else held(refused.retry_after, 0))
     partly = PartlyRefusedError(_each(refused, count), loss)
@@ -194,7 +194,8 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _connection(url: str, proxy: Proxy | None) -> http.client.HTTPConnection:
+def connection_to(url: str, proxy: Proxy | None) -> http.client.HTTPConnection:
+    """Return a connection to the server whose WebSocket is at `url`; it is made when it is used."""
     if found := unix_socket(url):
         return _UnixConnection(found[0])
     parts = urlsplit(url)
@@ -207,14 +208,15 @@ def _connection(url: str, proxy: Proxy | None) -> http.client.HTTPConnection:
     return connection
 
 
-def _path(url: str) -> str:
-    """Return the path to post to, with the prefix that a proxy gives the WebSocket's path."""
+def path_of(url: str, path: str) -> str:
+    """Return the whole of a path, with the prefix that a proxy gives the WebSocket's path."""
     found = unix_socket(url)
-    path = found[1] if found else urlsplit(url).path
-    return path.removesuffix(WEBSOCKET_PATH).rstrip("/") + _PATH
+    websocket = found[1] if found else urlsplit(url).path
+    return websocket.removesuffix(WEBSOCKET_PATH).rstrip("/") + path
 
 
-def _plain(error: Exception) -> str:
+def plain(error: Exception) -> str:
+    """Describe the failure of a request."""
     if isinstance(error, TimeoutError):
         return "no answer"
     if isinstance(error, OSError) and error.strerror:

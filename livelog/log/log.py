@@ -150,6 +150,11 @@ class Log:
         return self.unfilled or self.damage or reading
 
     @property
+    def extent(self) -> tuple[int, int] | None:
+        """Seq at which the log began, and up to which it is trimmed; None without a store."""
+        return None if self._reader is None else (self._began, self._trimmed_upto)
+
+    @property
     def unready(self) -> str:
         """The reason why the newest messages are not in memory yet; empty once they are."""
         return "" if self._filling is None else "the newest messages are read from the store"

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from livelog.auth.credentials import NOTHING
-from livelog.auth.principal import ADMIN, ANYBODY, METRICS, Principal
+from livelog.auth.principal import ADMIN, ANYBODY, METRICS, PROGRAM, Principal
 from livelog.budget.memory import BODY_COPIES
 from livelog.budget.owner import Owner
 from livelog.budget.slices import Pace, interleaved
@@ -218,11 +218,31 @@ async def stream(context: Context, request: Request) -> Response | Stream:
     return made.head if request.method == "HEAD" else made
 
 
-async def _page(context: Context, request: Request, read: queries.Read, command: Any) -> Response:
-    """Read a page as large as the memory allows."""
+async def whole_log(context: Context, request: Request) -> Response:
+    """Return the next messages as they are stored, for the store of another server."""
+    request.principal.check_replicates()
+    if (extent := context.log.extent) is None:
+        raise RefusedError(POLICY_VIOLATION, "store", "this server keeps only the newest messages")
+    context.limiter.spend("commands", request.address, request.principal)
+    with _parameters():
+        command = queries.command_of(GetHistory, request.parameters)
+        page = (await _page(context, request, queries.history, command, PROGRAM)).body
+    kept = {"began": extent[0], "trimmed_upto": extent[1], "head_seq": context.log.head}
+    return Response(b'%b,"page":%b}' % (msgspec.json.encode(kept)[:-1], page))
+
+
+async def _page(
+    context: Context,
+    request: Request,
+    read: queries.Read,
+    command: Any,
+    principal: Principal | None = None,
+) -> Response:
+    """Read a page as large as the memory allows, as the client or another `principal` may."""
     owner = _owner(request)
     most = context.memory.reserve_answer(request, owner)
-    page = await read(context.log, request.principal, owner, command, context.clock(), most)
+    reader = principal or request.principal
+    page = await read(context.log, reader, owner, command, context.clock(), most)
     await queries.pause(page)
     return _held(context, request, owner, _event(page))
 
@@ -410,6 +430,7 @@ ROUTES: Routes = {
     "/api/messages": {"POST": Route(publish)},
     "/api/history": {"GET": Route(history)},
     "/api/search": {"GET": Route(search)},
+    "/api/log": {"GET": Route(whole_log)},
     "/api/analytics": {"GET": Route(analytics)},
     "/api/stream": {"GET": Route(stream)},
     **{path: {"GET": Route(asset, anybody=True)} for path in ASSETS},

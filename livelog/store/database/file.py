@@ -315,6 +315,7 @@ def follow(connection: Connection, contents: Contents, origin: Origin, name: str
     """
     # What is lost in a power cut can be had again, so a commit need not wait for the disk.
     connection.execute("PRAGMA synchronous = NORMAL")
+    contents = _without_gap(connection, contents)
     state = contents.state
     if origin == UNKNOWN:
         blank = state._replace(began=0, trimmed_upto=0)
@@ -329,3 +330,12 @@ def follow(connection: Connection, contents: Contents, origin: Origin, name: str
     if contents.last_seq < origin.joins_from:
         return mark_loss(connection, contents, origin.gone_upto)
     return contents
+
+
+def _without_gap(connection: Connection, contents: Contents) -> Contents:
+    """Drop the gap at the end of a restored backup: what was lost can be had again elsewhere."""
+    dropped = connection.execute(
+        "DELETE FROM message WHERE position = ? AND id = '' AND payload = ''",
+        (contents.last_position,),
+    )
+    return _contents(connection) if dropped.rowcount else contents

@@ -1,0 +1,59 @@
+"""Reading over HTTP, one request after the other on one connection; it blocks."""
+
+from __future__ import annotations
+
+import http.client
+from urllib.parse import urlsplit
+
+import msgspec
+
+from livelog.client.errors import Loss, Lost, named_wait, refusal_of_response
+from livelog.client.http import LATER, Unavailable, connection_to, path_of, plain
+from livelog.client.proxies import proxy_for, via
+from livelog.wire.events import Error
+
+
+class HttpReader:
+    """A connection that stays open between requests. `url` is that of the WebSocket."""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        """Prepare the connection. Raises `ConfigError` for a proxy that cannot be used."""
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        proxy = proxy_for(url)
+        self._via = via(proxy)
+        self._connection = connection_to(url, proxy)
+        self._before = ""
+        if proxy is not None and urlsplit(url).scheme == "ws":
+            self._before = f"http://{urlsplit(url).netloc.rpartition('@')[2]}"
+            self._headers |= proxy.headers
+        self._url = url
+
+    def get(self, path: str) -> bytes:
+        """Return what is at a path, with its query.
+
+        Raises `RefusedError` when the server refuses it, `Unavailable` when it does so for now, and
+        `Lost` when it did not answer.
+        """
+        target = self._before + path_of(self._url, path)
+        try:
+            self._connection.request("GET", target, headers=self._headers)
+            response = self._connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise Lost(Loss(f"{plain(error)}{self._via}")) from None
+        if response.status < 300:
+            return body
+        wait = named_wait(response.headers.get("Retry-After", ""))
+        try:
+            refused = refusal_of_response(msgspec.json.decode(body, type=Error), response.status)
+        except (ValueError, RecursionError):
+            why = f"the answer is not that of a livelog server (HTTP status {response.status})"
+            raise Lost(Loss(why, wait)) from None
+        if response.status in LATER:
+            raise Unavailable(Loss(str(refused), wait))
+        raise refused
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
