@@ -24,7 +24,7 @@ from tests.support.brokers import brokers, fresh_url, lasting
 from tests.support.ports import free_port
 from tests.support.wire import Json, on_uvloop, soon, user
 from tests.test_nats_gossip import word
-from tests.test_nats_jetstream import admin, asked, next_two, seen
+from tests.test_nats_jetstream import USERS, admin, asked, next_two, nkey, seen
 
 Capture = pytest.CaptureFixture[bytes]
 
@@ -149,6 +149,28 @@ def test_wrong_usage_is_told(arguments: list[str], capsys: pytest.CaptureFixture
         main(["engine", *arguments])
     assert ended.value.code == 2
     assert capsys.readouterr().err.startswith("livelog: ")
+
+
+def test_credentials_that_cannot_be_read_are_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = str(tmp_path / "missing")
+    assert main(["engine", "status", "nats://n1/prod", "--engine-creds", missing]) == 2
+    assert f"--engine-creds {missing}: No such file" in capsys.readouterr().err
+
+
+@on_uvloop
+async def test_the_permissions_of_a_server_are_enough_for_the_status(
+    tmp_path: Path, capfdbinary: Capture
+) -> None:
+    public, file = nkey(tmp_path)
+    with brokers(tmp_path, more=USERS.format(nkey=public)) as broker:
+        url = broker.url("prod")
+        async with Server(Config(port=0, store="memory", engine=url, engine_creds=file)):
+            arguments = ["engine", "status", url, "--engine-creds", file]
+            assert await asyncio.to_thread(main, arguments) == 0
+        assert await asyncio.to_thread(main, arguments[:3]) == 1
+    assert b"the broker refuses the credentials" in capfdbinary.readouterr().err
 
 
 # Healing.

@@ -17,6 +17,7 @@ from livelog.cli.format import print_json
 from livelog.cli.options import Parser
 from livelog.cli.sanitize import sanitized
 from livelog.config.address import SharedLog, shared_log
+from livelog.errors import ConfigError
 from livelog.store.archive import Archive, open_archive
 from livelog.store.database.key import read_key
 
@@ -44,6 +45,13 @@ def main(arguments: Sequence[str]) -> int:
     given = make_parser(arguments[0]).parse_args(arguments[1:])
     if find_spec("nats") is None:
         say("needs the extra: pip install 'livelog[nats]'")
+        return WRONG_USAGE
+    from livelog.engine.nats.credentials import credentials
+
+    try:
+        credentials(given.engine_creds)
+    except ConfigError as wrong:
+        say(str(wrong))
         return WRONG_USAGE
     return outcome(lambda: given.act(given))
 

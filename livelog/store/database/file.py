@@ -334,8 +334,9 @@ def follow(connection: Connection, contents: Contents, origin: Origin, name: str
 
 def _without_gap(connection: Connection, contents: Contents) -> Contents:
     """Drop the gap at the end of a restored backup: what was lost can be had again elsewhere."""
-    dropped = connection.execute(
-        "DELETE FROM message WHERE position = ? AND id = '' AND payload = ''",
-        (contents.last_position,),
-    )
-    return _contents(connection) if dropped.rowcount else contents
+    newest = (contents.last_position,)
+    gap = "FROM message WHERE position = ? AND id = '' AND payload = ''"
+    if not connection.execute(f"SELECT 1 {gap}", newest).fetchall():
+        return contents
+    connection.execute(f"DELETE {gap}", newest)
+    return _contents(connection)
