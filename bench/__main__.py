@@ -1,6 +1,5 @@
 """The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | ask |
-log | viewer | privacy | restart | attack | nginx | cluster | torture |
-pairs`.
+log | viewer | privacy | restart | attack | nginx | cluster | torture | pairs`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its

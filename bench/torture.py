@@ -64,6 +64,20 @@ def demand(holds: object, issue: str) -> None:
         raise BrokenError(issue)
 
 
+def faked(seconds: int) -> dict[str, str]:
+    """Return what makes a clock be off, as variables of the environment; nothing without faketime.
+
+    Its command is no use here: it stays between, and would be killed in the place of the node.
+    """
+    command = shutil.which("faketime")
+    if not seconds or not command:
+        return {}
+    asked = [command, "-f", "+0s", "printenv", "LD_PRELOAD"]
+    library = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    off = {"FAKETIME": f"{seconds:+}s", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    return {"LD_PRELOAD": library, **off}
+
+
 class Node:
     """One node: a process, killed and started again on one archive."""
 
@@ -77,22 +91,21 @@ class Node:
 
     async def start(self, clock: int = 0) -> None:
         """Start it, with its clock off by some seconds, and wait until it is ready."""
-        faked = shutil.which("faketime")
-        ahead = [faked, "-f", f"{clock:+}s"] if clock and faked else []
         options = ["--port", "0", "--no-limits", "--store", str(self.store), "--engine", self._url]
-        self._process = self._spawned([*ahead, sys.executable, "-m", "livelog", *options])
+        with self._said.open("a") as said:
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - it does not block for long
+                [sys.executable, "-m", "livelog", *options],
+                cwd=TOP,
+                env={**os.environ, **faked(clock)},
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+            )
         assert self._process.stdout is not None
         first = asyncio.to_thread(self._process.stdout.readline)
         line = await asyncio.wait_for(first, READY_SECONDS)
         demand("ready on" in line, f"node {self.number} does not start: {self.said()}")
         self.address = line.split("ws://")[1].split("/")[0]
-
-    def _spawned(self, command: list[str]) -> subprocess.Popen[str]:
-        environment = {**os.environ, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-        with self._said.open("a") as said:
-            return subprocess.Popen(
-                command, cwd=TOP, env=environment, stdout=subprocess.PIPE, stderr=said, text=True
-            )
 
     def said(self) -> str:
         """Return the last lines that it has logged."""

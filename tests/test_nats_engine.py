@@ -136,9 +136,9 @@ class Machine:
             task.cancel()
         await asyncio.sleep(0)
 
-    async def sent(self, id: str) -> Outcome | None:
+    async def sent(self, id: str, author: str = "u1") -> Outcome | None:
         """Publish at the node; None if it dies before it has answered."""
-        sending = asyncio.create_task(self.node.sent(id))
+        sending = asyncio.create_task(self.node.sent(id, author))
         dying = asyncio.create_task(self.died.wait())
         await asyncio.wait([sending, dying], return_when=asyncio.FIRST_COMPLETED)
         dying.cancel()
@@ -199,6 +199,20 @@ async def test_an_id_belongs_to_its_first_author_on_every_node() -> None:
         again = await one.sent("a", "u2")
         assert isinstance(again, Receipt)
         assert again.seq > later.seq > first.seq
+
+
+@on_uvloop
+async def test_a_client_that_was_off_line_for_minutes_gets_its_first_seq_at_any_node() -> None:
+    """Clients send again for ten minutes; also at a node that has been started meanwhile."""
+    shared = SharedStream()
+    async with nodes(shared, 2) as (one, other):
+        first = await one.sent("a")
+        shared.now += SPAN * 10 // 15
+        async with nodes(shared) as [late]:
+            assert await late.sent("a") == await other.sent("a") == first
+            await until(lambda: late.log.head == one.log.head, "level")
+            assert late.places == one.places
+            assert [id for _, id in one.places] == ["a"]
 
 
 @on_uvloop
