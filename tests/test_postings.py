@@ -153,6 +153,29 @@ def test_words_that_leave_the_queue_during_a_search_are_found() -> None:
     assert set(finish(search)) == numbers
 
 
+class Looked(str):
+    """A word that counts how often it is looked into."""
+
+    looks = 0
+
+    def __contains__(self, part: object) -> bool:
+        Looked.looks += 1
+        return isinstance(part, str) and super().__contains__(part)
+
+
+def test_only_words_near_one_that_is_looked_for_are_looked_into() -> None:
+    found = NGrams()
+    for number in range(20_000):
+        found.add(Looked(f"word{number}"))
+    assert not finish(found.containing("dragon"))
+    assert Looked.looks == 0
+    assert list(finish(found.containing("rd19998"))) == [19_998]
+    assert Looked.looks <= 512
+    found.add("dragon")  # beside words that have been searched
+    assert list(finish(found.containing("dragon"))) == [20_000]
+    found._check([*(f"word{number}" for number in range(20_000)), "dragon"])
+
+
 def test_words_on_a_page_are_found_whole() -> None:
     page = "\nred\ndragon\ndrag\ndred\n"
     assert list(matching(page, "dra")) == ["dragon", "drag"]
