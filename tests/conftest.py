@@ -28,7 +28,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A machine under load may not run a process for seconds. Tests of that set these themselves.
-client._SILENT_BEATS, client._SILENT_AT_START_BEATS = 20, 60
+client._SILENT_BEATS, client._SILENT_AT_START_BEATS = 10, 30
 
 # For the servers that tests start as processes; a test of the store names its own file.
 os.environ["LIVELOG_STORE"] = "memory"

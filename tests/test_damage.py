@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ from livelog.store.database.connection import Connection
 from livelog.store.database.file import connect, open_file
 from livelog.store.database.state import read_state
 from livelog.store.database.wal import find_fault
+from livelog.store.reader.calls import PageCall
 from livelog.store.reader.rows import Unreadable
 from livelog.wire import frames
 from livelog.wire.commands import Filters
@@ -43,19 +45,19 @@ COUNT = 300
 WANTED = Subscription(tuple((name, compile_query(ANYBODY, Filters(type=name))) for name in TYPES))
 
 
-def pages(disk: Disk) -> list[bytes]:
+def pages(disk: Disk, count: int) -> list[bytes]:
     """All of history, newest first."""
     got: list[bytes] = []
-    for offset in range(0, COUNT, 100):
+    for offset in range(0, count, 100):
         got += disk.page(EVERYTHING, 1 << 60, Span(100, offset)).payloads
     return got
 
 
-def resume(disk: Disk) -> Iterator[bytes]:
+def resume(disk: Disk, count: int) -> Iterator[bytes]:
     """All of a resume, oldest first; an empty one for each gap."""
     cursor = 0
-    while cursor < 1000 * COUNT:
-        chunk = disk.chunk(cursor, 1000 * COUNT, WANTED, 20_000)
+    while cursor < 1000 * count:
+        chunk = disk.chunk(cursor, 1000 * count, WANTED, 20_000)
         assert chunk.cursor > cursor
         cursor = chunk.cursor
         if chunk.lost_upto:
@@ -66,7 +68,7 @@ def resume(disk: Disk) -> Iterator[bytes]:
 
 def check_pages(disk: Disk, messages: list[Record]) -> None:
     """All that pages lack is counted."""
-    got, expected = pages(disk)[::-1], [one.payload for one in messages]
+    got, expected = pages(disk, len(messages))[::-1], [one.payload for one in messages]
     rest = iter(expected)
     assert all(payload in rest for payload in got)
     damage = disk.reader._rows.damage
@@ -75,7 +77,7 @@ def check_pages(disk: Disk, messages: list[Record]) -> None:
 
 def check_resume(disk: Disk, messages: list[Record]) -> None:
     """There is a gap wherever a message is missing."""
-    got = list(resume(disk))
+    got = list(resume(disk, len(messages)))
     place = 0
     for one in messages:
         if place < len(got) and got[place] == one.payload:
@@ -132,6 +134,41 @@ def test_no_bit_is_delivered_flipped(tmp_path: Path, key: bytes, suffix: str) ->
         seen.add(survived(copy, messages, key))
         shutil.rmtree(copy)
     assert seen & {"read", "refused", "told of the log"}
+
+
+def damage_the_middle(path: Path) -> None:
+    """Damage the pages of a quarter of the messages, which lie side by side."""
+    data = bytearray(path.read_bytes())
+    found = [at for at in range(0, len(data), 4096) if b'"id":"m' in data[at : at + 4096]]
+    for at in found[len(found) // 4 : len(found) // 2]:
+        data[at : at + 8] = b"\xff" * 8
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("offset", [900, 1300])
+def test_messages_damaged_side_by_side_are_read_around_in_steps(
+    tmp_path: Path, offset: int
+) -> None:
+    """A page in the middle of 500 took 50 000 statements in one step: other calls would wait."""
+    path = tmp_path / "live.db"
+    messages = written(path, 2000)
+    damage_the_middle(path)
+    disk = Disk(path)
+    statements: list[str] = []
+    counts: list[int] = []
+    connection: Any = disk.reader._rows._connection
+    connection.set_trace_callback(statements.append)
+    call = PageCall(EVERYTHING, 0, 1 << 60, Span(100, offset), 0)
+    with disk.reader.snapshot():
+        for _ in disk.reader.answer(call):
+            counts.append(len(statements))
+            statements.clear()
+    connection.set_trace_callback(None)
+    assert counts
+    assert max(*counts, len(statements)) < 1000
+    check_pages(disk, messages)
+    check_resume(disk, messages)
+    disk.close()
 
 
 def damaged(path: Path, *numbers: int) -> None:

@@ -186,8 +186,28 @@ def test_a_text_in_pieces_is_folded_as_in_one(sample: str) -> None:
         "a\u0301\U0001d400 ! \ufdfa\U0001f409\u0939\u093f",
         "a" + "\U0001d165" * 20,
         "\ufdfa ",
+        "漢",
+        "กำ",
+        "हिन्दी",
+        "각",
+        "محمد",
+        "\U0001f409",
+        "\U0001d49c",
+        "\uff41",
     ],
 )
 def test_a_long_text_that_is_costly_is_folded_in_many_steps(part: str) -> None:
     sample = part * (32_000 // len(part))
-    assert sum(1 for _ in text.folding([sample])) >= 6
+    assert sum(1 for _ in text.folding([sample])) >= len(sample) // folding._PIECE - 1
+
+
+def test_text_is_cut_before_characters_alone_that_join_none() -> None:
+    second = {chr(code) for code in (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))}  # jamo
+    for char in CHARACTERS:
+        parts = unicodedata.decomposition(char).split()
+        if len(parts) == 2 and not parts[0].startswith("<"):
+            second.add(chr(int(parts[1], 16)))
+    for char in filter(folding._CUT.match, CHARACTERS):
+        first = unicodedata.normalize("NFKC", char.casefold())[0]
+        joins = first in second or unicodedata.category(first)[0] == "M"
+        assert not joins, hex(ord(char))

@@ -221,7 +221,7 @@ async def test_a_process_that_cannot_work_leaves_what_is_in_the_window(
             assert newest["messages"] == messages[:-11:-1]
             told = await health(http)
             assert told["status"] == "degraded"
-            assert "has failed" in told["issue"]
+            assert f"{tmp_path}/live.db has failed" in told["issue"]
         await until(lambda: not process_of(house).impaired, "an answer")
         assert (await page(http, limit=10, offset=100))["messages"] == messages[90:100][::-1]
 

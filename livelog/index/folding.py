@@ -33,8 +33,14 @@ MAX_MARKS = 30
 _PIECE = 4096
 """Characters that are folded in one step, about: below a millisecond."""
 
-_CUT = re.compile(r"[\x00-\x7f]")
-"""A character before which text may be cut: none of these changes with what stands before it."""
+_BASES = (
+    r"\x00-\x7f\xc0-\u024f\u0391-\u0481\u05d0-\u05ea\u0620-\u063f\u0641-\u064a\u0904-\u0939"
+    r"\u0e01-\u0e30\u1e00-\u1eff\u3000-\u3029\u3041-\u3096\u30a1-\u30fa\u3400-\u9fff"
+    r"\uac00-\ud7a3\ue000-\uf8ff\uff01-\uff9d\U0001d400-\U0001d7cb\U0001f1e6-\U0001f64f"
+    r"\U0001f680-\U0001f6ff\U0001f900-\U0001f9ff\U00020000-\U0003ffff"
+)
+_CUT = re.compile(f"[{_BASES}]")
+"""A character before which text may be cut: none of these joins what stands before it."""
 
 _APART = "\ud800"
 """Half of a pair, which no text from JSON has; it joins and changes nothing beside it."""

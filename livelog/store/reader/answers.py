@@ -142,7 +142,8 @@ class StoredMessages:
         last = self._rows.position_upto(call.upto)
         if _has_no_conditions(call.query):  # the positions are dense, so no index is needed
             everything = Part(first, max(first, last + 1), None)
-            return self._page_of_intact(call, [(everything, BitMap(range(last + 1 - first)))])
+            found = [(everything, BitMap(range(last + 1 - first)))]
+            return (yield from self._page_of_intact(call, found))
         try:
             found = yield from self._matches(call.query, first, last)
         except NotIndexedError as error:
@@ -150,7 +151,7 @@ class StoredMessages:
                 raise
             yield from self._index_upto(last)
             found = yield from self._matches(call.query, first, last)
-        return self._page_of_intact(call, found)
+        return (yield from self._page_of_intact(call, found))
 
     def _matches(self, query: Query, first: int, last: int) -> Steps[Found]:
         """Find what matches from `first` to `last`. Raises `NotIndexedError`."""
@@ -224,16 +225,20 @@ class StoredMessages:
         share = progress.indexed / max(1, progress.count)
         return NotIndexedError(share, self._segments.seconds_until(last))
 
-    def _page_of_intact(self, call: PageCall, found: Found) -> Page:
-        """Make a page without the damaged messages, those included that show only now."""
-        self._forget_trimmed(found)
+    def _page_of_intact(self, call: PageCall, found: Found) -> Steps[Page]:
+        """Make a page without the damaged messages, those included that show only now.
+
+        A few of them show with each attempt, and thousands may lie side by side.
+        """
         while True:
+            self._forget_trimmed(found)
             damaged = self._rows.damaged
             for part, positions in found:
                 positions -= BitMap(p - part.first for p in damaged if part.first <= p < part.end)
             page = self._page(call, found)
             if self._rows.damaged == damaged:
                 return page
+            yield
 
     def _page(self, call: PageCall, found: Found) -> Page:
         def newer(seq: int) -> int:

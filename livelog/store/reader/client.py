@@ -259,13 +259,12 @@ class ReaderClient:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            try:
-                await self._converse()
-            except Exception as error:  # of process or system, or noise instead of an answer
-                fault = self._fault(error)
-                self._failure = f"the process that reads the store has failed: {fault}"
-                _log.error("the process that reads %s has failed: %s", self._path, fault)
-            code = await self._end(0.0)
+            failed = await self._failed_conversation()
+            # One that has closed its end is about to end, and its code tells why.
+            code = await self._end(_END_SECONDS if failed is None else 0.0)
+            fault = f"it has ended with code {code}" if failed is None else str(failed)
+            self._failure = f"the process that reads {self._path} has failed: {fault}"
+            _log.error("%s", self._failure)
             lived = loop.time() - began
             lived_long = lived > _LONG_LIFE_SECONDS
             self._failed = 0 if lived_long else min(self._failed + 1, len(_RESTART_SECONDS) - 1)
@@ -273,9 +272,15 @@ class ReaderClient:
             self._give_up_calls()
             await asyncio.sleep(_RESTART_SECONDS[self._failed])
 
-    def _fault(self, error: Exception) -> str:
-        code = None if self._process is None else self._process.poll()
-        return str(error) if code is None else f"it has ended with code {code}"
+    async def _failed_conversation(self) -> Exception | None:
+        """Converse with a process until it fails; return the error, None if it has ended."""
+        try:
+            await self._converse()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+        except Exception as error:  # of process or system, or noise instead of an answer
+            return error
+        return None
 
     def _note_index(self, lived: float, *, failed: bool) -> None:
         """Count the failures of the index in a row; log once when they are many."""
@@ -407,6 +412,9 @@ class ReaderClient:
         except subprocess.TimeoutExpired:
             process.kill()
             return await asyncio.to_thread(process.wait)
+        except asyncio.CancelledError:
+            process.kill()
+            raise
 
 
 def _unsent(writer: asyncio.StreamWriter) -> int:
