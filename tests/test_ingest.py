@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import hypothesis.strategies as st
@@ -19,6 +19,7 @@ from livelog.engine.local import LocalEngine
 from livelog.errors import MESSAGE_TOO_BIG, POLICY_VIOLATION, PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.fanout.hub import Hub
+from livelog.index.plan import finish
 from livelog.index.query import EVERYTHING, NOTHING
 from livelog.log.ingest import Ingest, convert, decode
 from livelog.log.log import Log
@@ -250,6 +251,39 @@ def test_an_id_is_taken_once_as_long_as_the_window_has_it(batches: list[list[str
         assert [json.loads(frames.payload(one))["seq"] for one in delivered] == [
             receipt.seq for receipt in fresh
         ]
+
+
+def test_several_messages_are_admitted_as_each_of_them_is() -> None:
+    house, given = House(), [user(id=f"a{n}", content=f"word{n}") for n in range(100)]
+    several = [({"line": n}, json.dumps(each).encode()) for n, each in enumerate(given)]
+    places, drafts = finish(house.ingest.admitting_all(PROGRAM, [None, *several]))
+    assert places == [{"line": n} for n in range(100)]
+    assert drafts == [house.ingest.admit(PROGRAM, convert(each)) for each in given]
+    wrong = [*several, ({"line": 100}, json.dumps(user(timestamp="no")).encode())]
+    with pytest.raises(RefusedError) as refused:
+        finish(house.ingest.admitting_all(PROGRAM, wrong))
+    assert refused.value.details["line"] == 100
+    reading = Principal("v", frozenset(["read"]))
+    with pytest.raises(RefusedError, match="scope"):
+        finish(house.ingest.admitting_all(reading, several))
+
+
+def test_the_rest_of_very_many_is_refused_when_nothing_can_be_taken_any_more() -> None:
+    house, raw = House(), json.dumps(user()).encode()
+    read: list[int] = []
+
+    def several() -> Iterator[tuple[dict[str, int], bytes]]:
+        for number in range(1000):
+            read.append(number)
+            yield {"line": number}, raw
+
+    steps = house.ingest.admitting_all(PROGRAM, several())
+    next(steps)
+    asyncio.run(house.engine.close())
+    with pytest.raises(RefusedError, match="stopping") as refused:
+        finish(steps)
+    assert refused.value.details["line"] == read[-1]
+    assert len(read) < 100
 
 
 def test_of_several_messages_one_of_which_is_wrong_none_is_taken() -> None:

@@ -193,7 +193,9 @@ class Memory:
         self._adjust()  # the commits may have changed
         if self._is_late():  # without commits, nothing else would have the window evict
             self._tell_bound(self._bound)
-        return _short() if self._room() < 0 or self._is_late() else None
+            if self._is_late():
+                return _short()
+        return _short() if self._room() < 0 else None
 
     def figures(self) -> dict[str, int]:
         """Return the bytes of each account, and the limit."""

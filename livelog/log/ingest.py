@@ -10,7 +10,7 @@ them all. Before each publication it waits for its owner to have room in the bac
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, Literal
 
@@ -34,6 +34,12 @@ from livelog.wire.timestamps import parse_moment, timestamp
 
 Door = Literal["websocket", "http", "program"]
 """Where a message came in."""
+Place = Mapping[str, int]
+"""Place of a message among several, for the details of a refusal."""
+
+_ASKED_EACH = 64
+"""Messages of which the first is refused when nothing can be taken; what has been admitted has no
+place in memory yet, and waits for room when it is published."""
 
 
 class Ingest:
@@ -74,6 +80,33 @@ class Ingest:
         """
         principal.check_publishes(message)
         _raise(self.refusal)
+        return (yield from self._drafting(message))
+
+    def admitting_all(
+        self, principal: Principal, several: Iterable[tuple[Place, bytes] | None]
+    ) -> Generator[None, None, tuple[list[Place], list[Draft]]]:
+        """Do the same with several, given as JSON with their places, in steps; None is a pause.
+
+        Raises `RefusedError` for the first that is wrong, with its place. Whether anything can be
+        taken now is asked of some together: that takes as long as to read a short one.
+        """
+        places, drafts = list[Place](), list[Draft]()
+        for found in several:
+            if found is not None:
+                place, raw = found
+                try:
+                    message = decode(raw)
+                    principal.check_publishes(message)
+                    if len(drafts) % _ASKED_EACH == 0:
+                        _raise(self.refusal)
+                    drafts.append((yield from self._drafting(message)))
+                except RefusedError as refused:
+                    raise refused.explain(place) from None
+                places.append(place)
+            yield
+        return places, drafts
+
+    def _drafting(self, message: AnyMessage) -> Generator[None, None, Draft]:
         now = self._clock()
         named = message.id is not UNSET
         if message.id is not UNSET:

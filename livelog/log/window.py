@@ -235,7 +235,8 @@ class Window:
         Above it are those that are not yet on disk: they would be nowhere.
         """
         self._safe_upto = max(self._safe_upto, upto)
-        self._evict(len(self) - self.max_messages)
+        if len(self) > self.max_messages:
+            self._evict(len(self) - self.max_messages)
         if self._unweighed < min(_WEIGHED_BYTES, self.max_bytes // 64):
             return
         while self._is_full():
@@ -388,7 +389,10 @@ class Window:
 
     def lookup(self, id: str) -> Known | None:
         """Return the newest message with this id, None when it is not in the window."""
-        places = [place - self._renumbered_by for place in self._ids.candidates(id)]
+        candidates = list(self._ids.candidates(id))
+        if not candidates:  # nearly always
+            return None
+        places = [place - self._renumbered_by for place in candidates]
         kept = [place for place in places if place >= self._frames.start]
         for place in sorted(kept, reverse=True):
             payload = self.payload(place)

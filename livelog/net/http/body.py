@@ -13,15 +13,13 @@ import zlib
 from collections.abc import Callable, Generator, Iterator
 
 from livelog.errors import MESSAGE_TOO_BIG, PROTOCOL_ERROR, UNSUPPORTED_DATA, RefusedError
+from livelog.log.ingest import Place
 from livelog.net.http.arrays import elements
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request
 from livelog.wire.bom import without_bom
 
 Body = bytes | bytearray
-
-Place = dict[str, int]
-"""`index` in an array or `line` of NDJSON, for the details of a refusal."""
 
 
 def messages(request: Request, max_bytes: int) -> Iterator[tuple[Place, bytes] | None]:

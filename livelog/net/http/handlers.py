@@ -24,12 +24,12 @@ from livelog.budget.owner import Owner
 from livelog.budget.slices import Pace, interleaved
 from livelog.engine.base import Node, Outcome
 from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, SERVER_ERROR, RefusedError, installing
-from livelog.log.ingest import decode
+from livelog.log.ingest import Place
 from livelog.net import queries
 from livelog.net.addresses import is_loopback
 from livelog.net.context import Context
 from livelog.net.http.assets import ASSETS, HEADERS
-from livelog.net.http.body import Place, messages, unpack
+from livelog.net.http.body import messages, unpack
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request, Response
 from livelog.net.http.stream import Follow, Stream
@@ -276,7 +276,9 @@ async def publish(context: Context, request: Request) -> Response:
     """
     context.limiter.spend("messages", request.address, request.principal)
     await interleaved(_counted_body(context, request), _owner(request))
-    places, drafts = await interleaved(_admitted(context, request), _owner(request))
+    bodies = messages(request, context.config.net.max_frame_bytes)
+    admitting = context.ingest.admitting_all(request.principal, bodies)
+    places, drafts = await interleaved(admitting, _owner(request))
     if not drafts:
         raise RefusedError(PROTOCOL_ERROR, "body", "there is no message in it")
     context.limiter.charge(len(drafts) - 1, request.address, request.principal)
@@ -296,28 +298,6 @@ def _published(receipts: list[Receipt]) -> Generator[None, None, Response]:
         yield
     head = b'{"action":"published","count":%d,"messages":[' % len(receipts)
     return Response(b"%b%b]}" % (head, b",".join(parts)), 201)
-
-
-def _admitted(
-    context: Context, request: Request
-) -> Generator[None, None, tuple[list[Place], list[Draft]]]:
-    """Check the messages of a body one by one. Raises `RefusedError` for the first wrong one."""
-    places: list[Place] = []
-    drafts: list[Draft] = []
-    for found in messages(request, context.config.net.max_frame_bytes):
-        if found is None:
-            yield
-            continue
-        place, raw = found
-        try:
-            message = decode(raw)
-            draft = yield from context.ingest.admitting(request.principal, message)
-        except RefusedError as refused:
-            raise refused.explain(place) from None
-        drafts.append(draft)
-        places.append(place)
-        yield
-    return places, drafts
 
 
 def _counted_body(context: Context, request: Request) -> Generator[None, None, None]:
