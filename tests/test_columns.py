@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given, settings
 
 from livelog.index.analysis.answer import answer
 from livelog.index.analysis.calendar import SECOND
@@ -16,8 +18,10 @@ from livelog.index.index import Index
 from livelog.index.plan import finish
 from livelog.index.query import EVERYTHING
 from livelog.wire.record import Record
+from tests.support.strategies import Json, messages
 from tests.support.ways import counted
-from tests.test_analysis import at, plainly, recorded, said, told, window_of
+from tests.test_analysis import at, paths, plain, plainly, recorded, said, told, window_of
+from tests.test_query import complete
 
 
 def many(count: int, **more: Any) -> list[Record]:
@@ -102,6 +106,22 @@ def test_two_count_at_once_while_messages_come(field: str) -> None:
     window._check()
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(messages.map(complete), min_size=1, max_size=12))
+def test_columns_have_of_each_field_what_messages_have(some: list[Json]) -> None:
+    records = recorded(some)
+    window = window_of(records)
+    for field in [*paths, *plain]:
+        found = list[Any]()
+        for way in ("read", "by list"):
+            with counted(way):
+                tally = finish(window.analyze(EVERYTHING, Question(field, limit=20))).tally
+            finish(tally.spell(window.at))
+            found.append(told(finish(answer(tally))))
+        assert found[0] == found[1], field
+    window._check()
+
+
 def test_messages_are_read_only_where_keys_do_not_tell() -> None:
     records = many(300) + recorded([said("u1", "Ann", metadata={"level": 2**53})])
     records += recorded([said("u1", "Ann", metadata={"level": "x" * 65})])
@@ -109,14 +129,14 @@ def test_messages_are_read_only_where_keys_do_not_tell() -> None:
     index, read = index_of(records), list[int]()
     found = finish(index.with_any_number("metadata.level")) | index.of_type("user")
 
-    def messages(positions: Any) -> Iterator[tuple[int, bytes]]:
+    def reading(positions: Any) -> Iterator[tuple[int, bytes]]:
         read.extend(positions)
         return ((position, records[position].payload) for position in positions)
 
     for field, expected in (("metadata.level", [300, 301, 302]), ("user_id", [])):
         tally = Tally(Question(field))
         read.clear()
-        finish(tally.add(Part(found, index, messages, lambda position: position + 1)))
+        finish(tally.add(Part(found, index, reading, lambda position: position + 1)))
         assert read == expected
         right = plainly([one for one in records if one.type == "user"], Question(field))
         shown = told(finish(answer(tally)))

@@ -155,7 +155,7 @@ class Columns:
             fresh = Column(column.first)
             finish(extend(fresh, source, field, column.end))
             kept = BitMap(range(source.positions.start, column.end))
-            for value, places in zip(fresh.values, fresh.lists, strict=True):
+            for value, places in zip(fresh.values[1:], fresh.lists[1:], strict=True):
                 own = column.lists[column._known.get(value, 0)]
                 assert places & kept == own & kept
             assert fresh.having & kept == column.having & kept

@@ -24,6 +24,7 @@ from livelog.index.analysis.timeline import Timeline
 from livelog.index.analysis.values import FEW, Reading, Values
 from livelog.index.column import Column
 from livelog.index.plan import Steps
+from livelog.index.terms import UNINDEXED
 from livelog.index.timeindex import TimeIndex
 
 MAX_VALUE_BYTES = 32 << 20
@@ -78,8 +79,9 @@ class Tally:
         """Count the matches of a part, which is newer than those before it, in steps."""
         fields, source = self.question.fields, part.source
         known, unsure = dict[str, Iterable[Column]](), dict.fromkeys(fields, part.found)
-        for field in fields if source is not None and len(part.found) > FEW else ():
-            assert source is not None
+        for field in fields:
+            if source is None or len(part.found) <= FEW or field in UNINDEXED:
+                continue
             found = yield from source.columns(field)
             if found is not None:
                 known[field] = found
