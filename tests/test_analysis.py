@@ -27,6 +27,7 @@ from livelog.index.folding import normalized
 from livelog.index.paging import Page, Span
 from livelog.index.plan import finish
 from livelog.index.query import EVERYTHING, Query, compile_query
+from livelog.index.where.fields import NAMES, ROOTS
 from livelog.log.log import Log
 from livelog.log.window import Window
 from livelog.store.base import Bounds, Store, StoreReader
@@ -106,7 +107,7 @@ def spellings(one: Record, field: str) -> dict[str, str]:
         found = [message.get("user_id"), message.get("from_user_id")]
         found = found if one.type in ("user", "dm") else []
     elif field.startswith("participants."):
-        found = [each[field.partition(".")[2]] for each in message.get("participants", [])]
+        found = [each.get(field.partition(".")[2]) for each in message.get("participants", [])]
     elif "." in field:
         root, _, name = field.partition(".")
         found = [message.get(root, {}).get(name)]
@@ -177,22 +178,11 @@ def plainly(records: list[Record], question: Question) -> Json:
 scalars = st.integers(0, 3) | st.booleans()
 scalars |= st.sampled_from(["2", "true", "Ärger", "ärger", "x" * 65, 2.5, 1e300, 2**53, 2**53 + 1])
 levels = scalars | st.lists(scalars, max_size=3)
-fields = st.sampled_from(
-    [
-        "type",
-        "user_id",
-        "username",
-        "channel",
-        "event",
-        "author_id",
-        "metadata.level",
-        "metadata.channel",
-        "data.user_id",
-        "participants.user_id",
-        "participants.username",
-        "member_count",
-    ]
-)
+common = ["type", "user_id", "username", "channel", "author_id", "metadata.level"]
+paths = ["metadata.channel", "data.user_id", "event_data.channel"]
+paths += [f"participants.{name}" for name in ("user_id", "username", "role", "class")]
+plain = sorted({*NAMES} - {"id", "timestamp", "content", *ROOTS})
+fields = st.sampled_from(common) | st.sampled_from(paths) | st.sampled_from(plain)
 extremes = st.sampled_from(["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"])
 
 

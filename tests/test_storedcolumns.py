@@ -67,8 +67,8 @@ def test_a_damaged_column_is_noticed(tmp_path: Path) -> None:
     assert counted_on(disk, EVERYTHING, len(records), question).total == len(records)
     disk.reopen()
     connection = disk.reader._segments._connection
-    [[count]] = connection.execute("SELECT count(*) FROM counted")
-    assert count == 1
+    fields = connection.execute("SELECT field FROM counted ORDER BY field").fetchall()
+    assert fields == [("author_id",), ("user_id",)]
     connection.execute("UPDATE counted SET data = CAST(substr(data, 1, 50) || 'x' AS BLOB)")
     with pytest.raises(sqlite3.DatabaseError, match="column user_id"):
         counted_on(disk, EVERYTHING, len(records), question)

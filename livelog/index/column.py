@@ -33,10 +33,12 @@ _PICKED = 1 << 13
 _LOOK_UP = 2
 """Positions whose numbers are looked up and counted in the time in which a list is intersected."""
 
-_LIST_BYTES = 700
+_VALUE_BYTES = 300
+_CONTAINER_BYTES, _CONTAINED = 70, 1 << 16
 _POSITION_BYTES = 2
 _SEVERAL_BYTES = 250
-"""Memory of a value with its list, of a position in one, and of a message with several values."""
+"""Memory of a value, of each container of its list, which is for so many positions, of a position
+in it, and of a message with several values."""
 
 
 class TooManyValuesError(Exception):
@@ -75,9 +77,14 @@ class Column:
     @property
     def memory(self) -> int:
         """Bytes of memory, nearly."""
-        each = _LIST_BYTES * len(self.values) + _SEVERAL_BYTES * len(self.several)
-        places = _POSITION_BYTES * len(self.having) if self.lists else 0
-        return each + places + self.numbers.itemsize * len(self.numbers)
+        each = _VALUE_BYTES * len(self.values) + _SEVERAL_BYTES * len(self.several)
+        return each + self._memory_of_lists + self.numbers.itemsize * len(self.numbers)
+
+    @property
+    def _memory_of_lists(self) -> int:
+        places = len(self.having) if self.lists else 0
+        containers = len(self.values) * (1 + (self.end - self.first) // _CONTAINED)
+        return _POSITION_BYTES * places + _CONTAINER_BYTES * min(places, containers)
 
     def add(self, value: str, places: BitMap) -> None:
         """Add positions of a value, which become the column's own."""

@@ -120,6 +120,9 @@ class Columns:
 
     def __init__(self) -> None:
         self._kept: dict[str, Column] = {}
+        """The last that was asked for is the last."""
+        self._asked_for = set[str]()
+        """Fields that have been asked for since the last sweep."""
 
     @property
     def memory(self) -> int:
@@ -139,7 +142,8 @@ class Columns:
             self._kept.pop(field, None)
             return passing(source, field, within) if has_one_name(field) else None
         self._kept.pop(field, None)
-        self._kept[field] = column  # the last that was asked for
+        self._kept[field] = column
+        self._asked_for.add(field)
         if len(self._kept) > _KEPT:
             del self._kept[next(iter(self._kept))]
         return [column]
@@ -151,12 +155,15 @@ class Columns:
             fresh = Column(column.first)
             finish(extend(fresh, source, field, column.end))
             kept = BitMap(range(source.positions.start, column.end))
-            for value, places in zip(fresh.values, fresh.lists, strict=True):
+            for value, places in zip(fresh.values[1:], fresh.lists[1:], strict=True):
                 own = column.lists[column._known.get(value, 0)]
                 assert places & kept == own & kept
             assert fresh.having & kept == column.having & kept
 
     def sweep(self, start: int) -> None:
-        """Drop the columns of which more than half lies below `start`."""
-        kept = self._kept.items()
-        self._kept = {f: one for f, one in kept if 2 * start <= one.first + one.end}
+        """Drop columns that nobody has asked for since the last sweep, and those of which more than
+        half lies below `start`.
+        """
+        asked = ((field, self._kept[field]) for field in self._kept if field in self._asked_for)
+        self._kept = {f: one for f, one in asked if 2 * start <= one.first + one.end}
+        self._asked_for = set()

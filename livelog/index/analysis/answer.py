@@ -63,7 +63,8 @@ def answer(tally: Tally) -> Steps[Answer]:
     if question.distinct and question.interval:
         distinct = yield from _distinct(tally)
     order = sorted(enumerate(tally.timeline.starts()), key=lambda one: one[1])
-    values = len(tally.groups if question.distinct == question.group_by else tally.distinct)
+    is_grouped = question.distinct == question.group_by
+    values = len(tally.groups if is_grouped else tally.distinct.values)
     return Answer(
         tally.total,
         shown,
@@ -110,7 +111,7 @@ def _grouped(tally: Tally, shown: list[tuple[str, int]]) -> Steps[tuple[list[dic
 def _distinct(tally: Tally) -> Steps[Counter[int]]:
     """Return, by the number of the bucket, how many different values are in it."""
     if tally.question.distinct != tally.question.group_by:
-        return Counter({number: len(values) for number, values in tally.touched.items()})
+        return Counter({number: len(values) for number, values in tally.distinct.buckets.items()})
     found, remaining = Counter[int](), iter(tally.spreads.values())
     while some := list(islice(remaining, _SUMMED)):
         for spread in some:

@@ -9,32 +9,29 @@ these are shows only when all is added up.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from heapq import nsmallest
-from itertools import count, islice
+from itertools import islice
 
 import msgspec
 from pyroaring import BitMap
 
 from livelog.index import columns
 from livelog.index.analysis.cells import Cells, by_list, by_number, is_by_number
+from livelog.index.analysis.distinct import VALUE_BYTES, Distinct
 from livelog.index.analysis.question import Counts, Part, Question
 from livelog.index.analysis.timeline import Timeline
 from livelog.index.analysis.values import FEW, Reading, Values
-from livelog.index.column import Column, picked
+from livelog.index.column import Column
 from livelog.index.plan import Steps
+from livelog.index.terms import UNINDEXED
 from livelog.index.timeindex import TimeIndex
 
 MAX_VALUE_BYTES = 32 << 20
-"""Memory for the values of one field, with `_VALUE_BYTES` for each, and for their buckets."""
-
-_VALUE_BYTES = 150
+"""Memory for the values of one field, with `VALUE_BYTES` for each, and for their buckets."""
 
 _WALKED = 32
 """Buckets that are merged in one step."""
-
-_MERGED = 4096
-"""Numbers of values that are translated in one step."""
 
 _PACKED = 500
 """Values that are packed, or looked at, in one step."""
@@ -42,7 +39,6 @@ _PACKED = 500
 _Packed = list[tuple[str, int, bytes]]
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Packed)
-_names_decoder = msgspec.msgpack.Decoder(dict[int, str])
 
 
 class Tally:
@@ -61,14 +57,11 @@ class Tally:
         """Value → place of the newest match, of those that may be shown and spelled in two ways."""
         self.spelled: dict[str, str] = {}
         """Value → how its newest message spells it, where that is known."""
-        self.distinct: dict[str, int] = {}
-        """Value of the field in `distinct` → its number, below `_free`."""
-        self._free = 0
+        self.distinct = Distinct(MAX_VALUE_BYTES)
+        """Values of the field in `distinct`."""
         self.spreads: dict[str, array[int]] = {}
         """Value of a group → numbers of buckets, each followed by the matches in it."""
-        self.touched: dict[int, BitMap] = {}
-        """Number of a bucket → numbers of the values in `distinct` that occur in it."""
-        self._room = dict.fromkeys(question.fields, MAX_VALUE_BYTES)
+        self._room = MAX_VALUE_BYTES
 
     @property
     def is_too_fine(self) -> bool:
@@ -86,8 +79,9 @@ class Tally:
         """Count the matches of a part, which is newer than those before it, in steps."""
         fields, source = self.question.fields, part.source
         known, unsure = dict[str, Iterable[Column]](), dict.fromkeys(fields, part.found)
-        for field in fields if source is not None and len(part.found) > FEW else ():
-            assert source is not None
+        for field in fields:
+            if source is None or len(part.found) <= FEW or field in UNINDEXED:
+                continue
             found = yield from source.columns(field)
             if found is not None:
                 known[field] = found
@@ -139,7 +133,7 @@ class Tally:
         """Add counts by value, unless there are too many values."""
         groups = self.groups
         fresh = [value for value, _ in counted if value not in groups]
-        if not self._has_room("group_by", fresh):
+        if not self._has_room(fresh):
             return
         for value, matches in counted:
             groups[value] = groups.get(value, 0) + matches
@@ -149,7 +143,7 @@ class Tally:
     def _add_spreads(self, counted: list[tuple[str, array[int]]]) -> None:
         for value, counts in counted if not self.too_many else ():
             self.spreads.setdefault(value, array("I")).extend(counts)
-            self._room[self.question.group_by] -= counts.itemsize * len(counts)
+            self._room -= counts.itemsize * len(counts)
 
     def _note_newest(self, part: Part, reading: Reading) -> Steps[None]:
         """Note where the newest match is for each value that may be shown, as it may be spelled."""
@@ -163,71 +157,33 @@ class Tally:
                 self.newest[value] = part.place(places.max())
             yield
 
-    def _has_room(self, parameter: str, values: list[str]) -> bool:
+    def _has_room(self, values: list[str]) -> bool:
         """Take room for new values, and tell whether there was any."""
-        field = self.question.group_by if parameter == "group_by" else self.question.distinct
-        self._room[field] -= sum(map(len, values)) + _VALUE_BYTES * len(values)
-        if self._room[field] < 0:
-            self.too_many = parameter
+        self._room -= sum(map(len, values)) + VALUE_BYTES * len(values)
+        if self._room < 0:
+            self.too_many = "group_by"
         return not self.too_many
 
     def _count_distinct(
         self, columns: Iterable[Column], among: BitMap, cells: Cells
     ) -> Steps[None]:
         for column in columns if among else ():
-            numbers = _Numbers(self, column)
-            if not self.is_spread:
-                for some in column.counted(among):
-                    numbers.translated(BitMap([number for number, _ in some]))
-                    yield
-            elif (yield from is_by_number(column, among, cells)):
-                for bucket, inside in cells:
-                    found = BitMap()
-                    for matches in picked(inside & among):
-                        column.collect(matches, found)
-                        yield
-                    for some_found in picked(found):
-                        self._add_touched(bucket, numbers.translated(some_found))
-                        yield
-            else:
-                for spread in by_list(column, among, cells):
-                    for number, counts in spread:
-                        for bucket in counts[::2]:
-                            self._add_touched(bucket, numbers.translated(BitMap([number])))
-                    yield
+            yield from self.distinct.add(column, among, cells if self.is_spread else None)
+            self._check_distinct()
             if self.too_many:
                 return
 
-    def add_distinct(self, values: Collection[str]) -> list[int]:
-        """Return the numbers of values, which new ones are given if there is room for them."""
-        fresh = [value for value in values if value not in self.distinct]
-        if not self._has_room("distinct", fresh):
-            return []
-        self.distinct.update(zip(fresh, count(self._free)))
-        self._free += len(fresh)
-        return [self.distinct[value] for value in values]
-
-    def take_numbers(self, column: Column, numbers: BitMap) -> None:
-        """Note more values of the only column so far, which keep the numbers they have there."""
-        values = [column.values[number] for number in numbers]
-        self._has_room("distinct", values)
-        self.distinct.update(zip(values, numbers, strict=True))
-        self._free = len(column.values)
-
-    def _add_touched(self, bucket: int, numbers: BitMap) -> None:
-        known = self.touched.setdefault(bucket, BitMap())
-        known |= numbers
+    def _check_distinct(self) -> None:
+        if self.distinct.are_too_many:
+            self.too_many = "distinct"
 
     # Between processes.
 
     def packed(self) -> Steps[Counts]:
         """Pack it, in steps."""
         groups = yield from _pack(self.groups, self.spreads)
-        distinct, remaining = list[bytes](), iter(list(self.distinct.items()))
-        while some := list(islice(remaining, _PACKED)):
-            distinct.append(_encoder.encode({number: value for value, number in some}))
-            yield
-        touched = {number: values.serialize() for number, values in self.touched.items()}
+        distinct = yield from self.distinct.packed()
+        touched = {number: values.serialize() for number, values in self.distinct.buckets.items()}
         return Counts(
             self.total,
             self.missing,
@@ -256,12 +212,15 @@ class Tally:
         for packed in other.groups:
             self._merge_groups(_decoder.decode(packed), other.spelled, numbers)
             yield
-        yield from self._merge_distinct(other, numbers)
+        touched = other.touched.items() if self.is_spread else ()
+        own = {numbers[number]: values for number, values in touched}
+        yield from self.distinct.merge(other.distinct, own)
+        self._check_distinct()
 
     def _merge_groups(self, some: _Packed, spelled: dict[str, str], numbers: list[int]) -> None:
         fresh = [value for value, _, _ in some if value not in self.groups]
         self.spelled |= {value: spelled[value] for value in fresh if value in spelled}
-        if not self._has_room("group_by", fresh):
+        if not self._has_room(fresh):
             return
         for value, matches, spread in some:
             self.groups[value] = self.groups.get(value, 0) + matches
@@ -269,20 +228,6 @@ class Tally:
                 pairs = array("I", spread)
                 pairs[::2] = array("I", map(numbers.__getitem__, pairs[::2]))
                 self.spreads.setdefault(value, array("I")).extend(pairs)
-
-    def _merge_distinct(self, other: Counts, buckets: list[int]) -> Steps[None]:
-        values: dict[int, int] = {}  # the number that each of the other's values has here
-        for packed in other.distinct:
-            some = _names_decoder.decode(packed)
-            values.update(zip(some, self.add_distinct(some.values()), strict=False))
-            if self.too_many:
-                return
-            yield
-        for number, touched in other.touched.items() if self.is_spread else ():
-            remaining = iter(BitMap.deserialize(touched))
-            while part := list(islice(remaining, _MERGED)):
-                self._add_touched(buckets[number], BitMap([values[value] for value in part]))
-                yield
 
     def spell(self, read: Callable[[int], bytes]) -> Steps[None]:
         """Note how the newest messages spell the values that may be shown, in steps.
@@ -319,28 +264,3 @@ def _pack(counts: dict[str, int], spreads: dict[str, array[int]]) -> Steps[list[
         packed.append(_encoder.encode(rows))
         yield
     return packed
-
-
-class _Numbers:
-    """The numbers of the values of a column, and those of the same values in a tally."""
-
-    def __init__(self, tally: Tally, column: Column) -> None:
-        self._tally, self._column = tally, column
-        self._is_only = not tally.distinct
-        self._known = BitMap()
-        self._of: dict[int, int] = {}
-
-    def translated(self, numbers: BitMap) -> BitMap:
-        """Return numbers of the tally; there are none if it has no room for new values."""
-        fresh = numbers - self._known
-        if fresh and self._is_only:
-            self._tally.take_numbers(self._column, fresh)
-        elif fresh:
-            values = [self._column.values[number] for number in fresh]
-            self._of.update(zip(fresh, self._tally.add_distinct(values), strict=False))
-        if self._tally.too_many:
-            return BitMap()
-        self._known |= fresh
-        if self._is_only:
-            return numbers
-        return BitMap(array("I", map(self._of.__getitem__, numbers)))

@@ -23,6 +23,10 @@ MOST = 100_000
 """Values up to which it has one; more take too much memory."""
 
 
+_NUMBERED = 1 << 16
+"""Values that two bytes can number, with that of no value."""
+
+
 class Stored(Struct, array_like=True):
     """A column in its stored form."""
 
@@ -63,7 +67,8 @@ class Columns:
         self._values = [""]
         self._few: list[BitMap] = []
         """Lists that have not been entered yet."""
-        self._numbers = array("I")
+        self._numbers = array("H")
+        self._having = BitMap()
         self._several: dict[int, list[int]] = {}
 
     def add(self, key: str, places: BitMap) -> Iterator[tuple[str, bytes]]:
@@ -79,7 +84,10 @@ class Columns:
         if len(self._values) <= FEW + 1:
             return
         if not self._numbers:
-            self._numbers = array("I", bytes(4 * self._count))
+            self._numbers = array("H", bytes(2 * self._count))
+        elif len(self._values) == _NUMBERED:
+            self._numbers = array("I", self._numbers)
+        self._having |= BitMap.union(*self._few)
         for number, some in enumerate(self._few, len(self._values) - len(self._few)):
             enter(number, some, self._numbers, self._several)
         self._few = []
@@ -87,9 +95,8 @@ class Columns:
     def end(self) -> Iterator[tuple[str, bytes]]:
         """Yield the last column, by field."""
         if self._numbers and len(self._values) <= MOST + 1:
-            width = "H" if len(self._values) <= 1 << 16 else "I"
-            numbers = array(width, self._numbers).tobytes()
-            having = BitMap(at for at, number in enumerate(self._numbers) if number)
+            numbers, having = self._numbers, self._having
             having.run_optimize()
-            stored = Stored(self._values, width, numbers, self._several, having.serialize())
+            width, packed = numbers.typecode, numbers.tobytes()
+            stored = Stored(self._values, width, packed, self._several, having.serialize())
             yield self._field, _encoder.encode(stored)

@@ -1,0 +1,147 @@
+"""The different values of a field, in all matches and in each bucket.
+
+Each has a number, and a bucket is the bitmap of those that occur in it. The values of the first
+column keep the numbers that they have there, so that the bitmaps of its buckets are taken as they
+are; those of others are translated.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Iterable
+from itertools import count, islice
+
+import msgspec
+from pyroaring import BitMap
+
+from livelog.index.analysis.cells import Cells, by_list, is_by_number
+from livelog.index.column import Column, picked
+from livelog.index.plan import Steps
+
+VALUE_BYTES = 150
+"""Memory of a value besides its text."""
+
+_MERGED = 4096
+"""Numbers of values that are translated in one step."""
+
+_PACKED = 500
+"""Values that are packed in one step."""
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(dict[int, str])
+
+
+class Distinct:
+    """Different values of the matches so far, which may take `room` bytes of memory."""
+
+    def __init__(self, room: int) -> None:
+        self.values: dict[str, int] = {}
+        """Value → its number."""
+        self.buckets: dict[int, BitMap] = {}
+        """Number of a bucket → numbers of the values that occur in it."""
+        self._free = 0
+        """All numbers lie below."""
+        self._room = room
+
+    @property
+    def are_too_many(self) -> bool:
+        """Tell whether there was no room for all values."""
+        return self._room < 0
+
+    def add(self, column: Column, among: BitMap, cells: Cells | None) -> Steps[None]:
+        """Add the values of the matches `among` some messages, by bucket if there are `cells`."""
+        numbers = _Numbers(self, column)
+        if cells is None:
+            for some in column.counted(among):
+                numbers.translated(BitMap([number for number, _ in some]))
+                yield
+        elif (yield from is_by_number(column, among, cells)):
+            for bucket, inside in cells:
+                found = BitMap()
+                for matches in picked(inside & among):
+                    column.collect(matches, found)
+                    yield
+                for some_found in picked(found):
+                    self._touch(bucket, numbers.translated(some_found))
+                    yield
+        else:
+            for spread in by_list(column, among, cells):
+                for number, counts in spread:
+                    own = numbers.translated(BitMap([number]))
+                    for bucket in counts[::2]:
+                        self._touch(bucket, own)
+                yield
+
+    def numbered(self, values: Collection[str]) -> list[int]:
+        """Return the numbers of values, which new ones are given; empty if there is no room."""
+        fresh = [value for value in values if value not in self.values]
+        if self._has_room(fresh):
+            self.values.update(zip(fresh, count(self._free)))
+            self._free += len(fresh)
+            return [self.values[value] for value in values]
+        return []
+
+    def take(self, column: Column, numbers: BitMap) -> None:
+        """Note more values of the only column so far, which keep their numbers."""
+        values = [column.values[number] for number in numbers]
+        if self._has_room(values):
+            self.values.update(zip(values, numbers, strict=True))
+            self._free = len(column.values)
+
+    def _has_room(self, values: list[str]) -> bool:
+        self._room -= sum(map(len, values)) + VALUE_BYTES * len(values)
+        return not self.are_too_many
+
+    def _touch(self, bucket: int, numbers: BitMap) -> None:
+        known = self.buckets.setdefault(bucket, BitMap())
+        known |= numbers
+
+    # Between processes.
+
+    def packed(self) -> Steps[list[bytes]]:
+        """Pack the values, in steps."""
+        packed, remaining = list[bytes](), iter(list(self.values.items()))
+        while some := list(islice(remaining, _PACKED)):
+            packed.append(_encoder.encode({number: value for value, number in some}))
+            yield
+        return packed
+
+    def merge(self, packed: Iterable[bytes], buckets: dict[int, bytes]) -> Steps[None]:
+        """Add what another process has found in buckets with these numbers, in steps."""
+        own: dict[int, int] = {}  # number there → number here
+        for values in packed:
+            some = _decoder.decode(values)
+            own.update(zip(some, self.numbered(some.values()), strict=False))
+            if self.are_too_many:
+                return
+            yield
+        for bucket, numbers in buckets.items():
+            remaining = iter(BitMap.deserialize(numbers))
+            while part := list(islice(remaining, _MERGED)):
+                self._touch(bucket, BitMap([own[number] for number in part]))
+                yield
+
+
+class _Numbers:
+    """The numbers of the values of a column, and those of the same values among all."""
+
+    def __init__(self, distinct: Distinct, column: Column) -> None:
+        self._distinct, self._column = distinct, column
+        self._is_only = not distinct.values
+        self._known = BitMap()
+        self._of: dict[int, int] = {}
+
+    def translated(self, numbers: BitMap) -> BitMap:
+        """Return the numbers among all; none if there is no room for new values."""
+        fresh = numbers - self._known
+        self._known |= fresh
+        if fresh and self._is_only:
+            self._distinct.take(self._column, fresh)
+        elif fresh:
+            values = [self._column.values[number] for number in fresh]
+            self._of.update(zip(fresh, self._distinct.numbered(values), strict=False))
+        if self._distinct.are_too_many:
+            return BitMap()
+        if self._is_only:
+            return numbers
+        return BitMap(array("I", map(self._of.__getitem__, numbers)))
