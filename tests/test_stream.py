@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from livelog.budget.owner import Owner
+from livelog.index.query import Query
 from livelog.net.http.stream import as_line, as_sent_event
 from tests.support.browser import chromium, hosting
 from tests.support.identity import SECRET, api_key, token
@@ -22,6 +24,7 @@ from tests.support.wire import (
     on_uvloop,
     request,
     serving,
+    until,
 )
 
 SSE = {"Accept": "text/event-stream"}
@@ -343,6 +346,68 @@ async def test_a_token_that_expires_ends_it() -> None:
         assert json.loads(problem["data"])["error_code"] == 4002
         assert (await events.event())["event"] == "disconnected"
         await events.ended()
+
+
+def held_up(house: House, monkeypatch: pytest.MonkeyPatch) -> tuple[list[None], asyncio.Event]:
+    """Have the look-up before a stream opens wait for the event; the list has one entry each."""
+    begun: list[None] = []
+    go, log = asyncio.Event(), house.context.log
+    look_up = log.newest_upto
+
+    async def waiting(seq: int, query: Query, owner: Owner) -> int:
+        begun.append(None)
+        await go.wait()
+        return await look_up(seq, query, owner)
+
+    monkeypatch.setattr(log, "newest_upto", waiting)
+    return begun, go
+
+
+@on_uvloop
+async def test_streams_that_open_at_the_same_time_count_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving(jwt_secret=SECRET, connections_per_ip=2) as house:
+        begun, go = held_up(house, monkeypatch)
+        clients = [house.kept(await Streamed.connect(house.address)) for _ in range(5)]
+        for client in clients:
+            await client.send(request("GET", "/api/stream", **bearer(token())))
+        await until(lambda: len(begun) == len(clients), "all under way")
+        go.set()
+        heads = [await client.upto(b"\r\n") for client in clients]
+        assert sorted(head.split()[1] for head in heads) == [b"200"] * 2 + [b"429"] * 3
+
+
+@on_uvloop
+async def test_none_opens_once_the_server_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(jwt_secret=SECRET) as house:
+        begun, go = held_up(house, monkeypatch)
+        client = await house.http()
+        await client.send(request("GET", "/api/stream", **bearer(token())))
+        await until(lambda: bool(begun), "under way")
+        closing = asyncio.create_task(house.server.close())
+        await house.context.ending.wait()
+        go.set()
+        assert (await client.answer()).status == 503
+        await closing
+
+
+@on_each_loop
+async def test_a_client_that_sends_no_more_before_it_opens_is_let_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving(jwt_secret=SECRET) as house:
+        begun, go = held_up(house, monkeypatch)
+        client = await house.http()
+        await client.send(request("GET", "/api/stream", **bearer(token())))
+        await until(lambda: bool(begun), "under way")
+        client.finish()
+        [connection] = house.context.limiter.connections.waiting
+        await until(lambda: getattr(connection, "half_closed", False), "the end seen")
+        go.set()
+        assert (await client.upto(b"\r\n")).startswith(b"HTTP/1.1 200")
+        await client.rest()
+        await house.emptied()
 
 
 @on_uvloop

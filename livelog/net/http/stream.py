@@ -118,15 +118,20 @@ class Stream(asyncio.Protocol):
     async def prepare(self, command: Follow, last_id: str) -> None:
         """Check what is asked for, before anything is answered. Raises `RefusedError`."""
         context, principal = self.context, self.session.principal
-        if context.ending.is_set():
-            raise RefusedError(GOING_AWAY, "", "the server is shutting down", retry_after=5.0)
-        context.limiter.check_upgrade(self.address)
+        self._check_opens()
         if not principal.open:
             self.session.newest = await visible.newest(context, principal)
+            self._check_opens()  # others may have been opened meanwhile
         if command.watch is UNSET:
             self._prepare_messages(command, last_id)
         else:
             self._prepare_counts(command, command.watch)
+
+    def _check_opens(self) -> None:
+        """Raise `RefusedError` unless one more may be opened now."""
+        if self.context.ending.is_set():
+            raise RefusedError(GOING_AWAY, "", "the server is shutting down", retry_after=5.0)
+        self.context.limiter.check_upgrade(self.address)
 
     def _prepare_messages(self, command: Follow, last_id: str) -> None:
         context, principal = self.context, self.session.principal
