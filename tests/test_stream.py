@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -232,6 +234,22 @@ async def test_a_quiet_stream_has_heartbeats() -> None:
         lines, events = await streamed(house), await streamed(house, **SSE)
         assert await lines.upto(b"\n") == b"\n"
         assert await events.upto(b"\n\n") == b":\n\n"
+
+
+@on_uvloop
+async def test_heartbeats_come_no_later_for_a_message_between_them() -> None:
+    async with serving(ping_interval=1000) as house:
+        await streamed(house)
+        assert 390 < house.inside.was_quiet(600) < 401
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the option is of Linux")
+@on_uvloop
+async def test_the_kernel_lets_a_reader_be_slow_for_as_long_as_it_may() -> None:
+    async with serving(stall_seconds=300, ping_interval=5, ping_timeout=5) as house:
+        await streamed(house)
+        sock = house.inside.websocket.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) > 300_000
 
 
 @on_uvloop

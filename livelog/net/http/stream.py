@@ -215,12 +215,16 @@ class Stream(asyncio.Protocol):
         self._set_timer()
 
     def _notice_a_client_that_is_gone(self) -> None:
-        """Have the kernel end the connection when nothing is acknowledged for a while (tcp(7))."""
+        """Have the kernel end the connection when nothing is acknowledged for a while (tcp(7)).
+
+        It counts the time in which a client that is alive has no room, too, so that time is left.
+        """
         sock, net = self.transport.get_extra_info("socket"), self.context.config.net
         if _TCP_USER_TIMEOUT is not None and sock is not None and sock.family != socket.AF_UNIX:
-            patience = round(1000 * (net.ping_interval + net.ping_timeout))
+            silent, stalled = net.ping_interval + net.ping_timeout, net.stall_seconds
+            patience = max(silent, stalled + net.close_timeout)
             with suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, patience)
+                sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, round(1000 * patience))
 
     # What is written.
 
@@ -320,9 +324,8 @@ class Stream(asyncio.Protocol):
 
     def _set_timer(self) -> None:
         net = self.context.config.net
-        here = self.context.loop.time()
         stalled = self._blocked_since + net.stall_seconds
-        due = stalled if self.blocked else max(here, self._wrote_at) + net.ping_interval
+        due = stalled if self.blocked else self._wrote_at + net.ping_interval
         self.context.timers.set(self, min(due, self.session.due))
 
     # Its end.
