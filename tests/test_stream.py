@@ -334,6 +334,7 @@ async def test_direct_messages_are_for_the_two_and_scopes_hold() -> None:
         limited = bearer(token("carol", "read:raid"))
         answer = await http.ask("GET", "/api/stream?type=user", **limited)
         assert (answer.status, answer.json["details"]["scope"]) == (403, "read:user")
+        assert answer.json["details"]["field"] == "type"
         alice = await streamed(house, "?type=dm", **bearer(token("alice")))
         bob = await streamed(house, "?type=dm", **bearer(token("bob")))
         carol = await streamed(house, "", **limited)

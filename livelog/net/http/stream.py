@@ -103,7 +103,7 @@ class Stream(asyncio.Protocol):
         self.session = Session(request.principal)
         self.transport: asyncio.Transport
         self.reader = Reader(self._write, self)
-        self._sent_events = _EVENT_STREAM in request.header("accept").lower()
+        self._sent_events = _EVENT_STREAM in ",".join(request.all("accept")).lower()
         self._form: Callable[[bytes], bytes] = as_sent_event if self._sent_events else as_line
         self._start: Callable[[], None]
         """Begins to read the log, once the head of the answer is written."""
@@ -141,7 +141,10 @@ class Stream(asyncio.Protocol):
             filters=replace(command.filters, type=UNSET),
             since=UNSET if since is None else since,
         )
-        wanted = queries.subscription(context.log, principal, subscribe, context.clock())
+        try:
+            wanted = queries.subscription(context.log, principal, subscribe, context.clock())
+        except RefusedError as refused:
+            raise refused.rename(refused.field.replace("message_types", "type")) from None
 
         def start() -> None:
             place = context.hub.head if since is None else since
