@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from livelog.budget.owner import Owner
+from livelog.fanout.audience import Reader
 from livelog.index.query import Query
 from livelog.net.http.stream import as_line, as_sent_event
 from tests.support.browser import chromium, hosting
@@ -278,6 +279,27 @@ async def test_the_end_of_the_server_is_told_with_the_time_to_come_back() -> Non
         assert event["event"] == "disconnected"
         assert int(event["retry"]) == json.loads(event["data"])["reconnect_after_ms"]
         await events.ended()
+
+
+@on_uvloop
+async def test_a_stream_that_fails_at_the_end_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    faults = ("a stream from 127.0.0.1 failed",)
+    async with serving(drain_seconds=0, faults=faults) as house:
+        failing = await streamed(house)
+        reader, release = house.inside.websocket.reader, house.context.hub.release
+
+        def broken(given: Reader) -> None:
+            if given is reader:
+                raise ValueError("an internal error")
+            release(given)
+
+        monkeypatch.setattr(house.context.hub, "release", broken)
+        other = await streamed(house)
+        await house.server.close()
+        assert (await other.line())["action"] == "disconnected"
+        await failing.ended()
 
 
 @on_uvloop

@@ -214,7 +214,7 @@ class Stream(asyncio.Protocol):
             self.session.principal, self.context.clock(), self.context.loop.time()
         )
         self._put(head)
-        self._start()
+        self._guarded(self._start)
         self._set_timer()
 
     def _notice_a_client_that_is_gone(self) -> None:
@@ -228,6 +228,14 @@ class Stream(asyncio.Protocol):
             patience = max(silent, stalled + net.close_timeout)
             with suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, round(1000 * patience))
+
+    def _guarded(self, act: Callable[..., None], *args: float) -> None:
+        """Run what an outside event set off; an internal error ends this stream only."""
+        try:
+            act(*args)
+        except Exception:
+            _log.exception("a stream from %s failed", self.address or "the socket")
+            self.transport.abort()
 
     # What is written.
 
@@ -307,6 +315,9 @@ class Stream(asyncio.Protocol):
 
     def on_deadline(self, now: float) -> None:
         """Look after the stream: its session, a client that does not read, the heartbeat."""
+        self._guarded(self._look_after, now)
+
+    def _look_after(self, now: float) -> None:
         net = self.context.config.net
         if self._closing:
             self.transport.abort()
@@ -335,6 +346,9 @@ class Stream(asyncio.Protocol):
 
     def shut_down(self, back_in: float = 0.0) -> None:
         """Hand over what is pending and end, because the server stops."""
+        self._guarded(self._go_away, back_in)
+
+    def _go_away(self, back_in: float) -> None:
         self.context.hub.release(self.reader)
         self._end(GOING_AWAY, "", "normal_closure", round(back_in * 1000))
 
