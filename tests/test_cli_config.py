@@ -95,6 +95,8 @@ def test_what_follows_from_another_setting_is_told(capsys: pytest.CaptureFixture
         ["--jwt-secret", SECRET],
         ["--introspection-client-secret", SECRET],
         ["--introspection-url", f"https://user:{SECRET.replace(' ', '-')}@example.org/x"],
+        ["--jwks-url", f"https://user:8/{SECRET.replace(' ', '-')}@example.org/x"],
+        ["--jwks-url", f"https://example.org/x?key={SECRET.replace(' ', '-')}"],
     ],
 )
 def test_no_secret_is_shown(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:

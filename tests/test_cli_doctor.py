@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import json
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 
 from livelog import cli
 from livelog.cli import doctor
 from livelog.cli.doctor import Finding, Target, examine
+from livelog.wire import WEBSOCKET_PATH
 from tests.support.identity import SECRET, api_key
 from tests.support.ports import free_port
 from tests.support.tls import make_certificate
-from tests.support.wire import PATIENCE, House, on_uvloop, serving
+from tests.support.wire import PATIENCE, House, Json, on_uvloop, serving
 from tests.test_nginx import HERE, NGINX
 from tests.test_prefix import listens
 
@@ -182,6 +188,135 @@ async def test_a_proxy_that_buffers_and_one_that_cuts_quiet_connections(
         assert findings["resume"].good
         assert not findings["idle"].good
         assert "--ping-interval" in findings["idle"].text
+
+
+# Servers that answer anything.
+
+Say = Callable[[str], Awaitable[None]]
+USUAL = {
+    "ping": {"action": "pong", "timestamp": "2025-01-01T00:00:00Z"},
+    "get_history": {"action": "history", "messages": []},
+}
+
+
+def answering(**answers: Json | list[Json] | str) -> Callable[[Say, str], Awaitable[None]]:
+    """Answer commands with these, which need not be what livelog answers."""
+
+    async def answer(say: Say, action: str) -> None:
+        given = answers.get(action, USUAL.get(action))
+        await say(given if isinstance(given, str) else json.dumps(given))
+
+    return answer
+
+
+async def without_end(say: Say, action: str) -> None:
+    while True:
+        await say('{"action":"noise"}')
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def strange(
+    answer: Callable[[Say, str], Awaitable[None]], health: bytes = b'{"status":"ok"}'
+) -> AsyncIterator[str]:
+    """The address of a server that answers commands so."""
+
+    async def converse(connection: ServerConnection) -> None:
+        await connection.send('{"action":"connected"}')
+        with suppress(ConnectionClosed):
+            async for command in connection:
+                await answer(connection.send, json.loads(command)["action"])
+
+    def plain(connection: ServerConnection, request: Request) -> Response | None:
+        if request.path == WEBSOCKET_PATH:
+            return None
+        body = health if request.path == "/healthz" else b"{}\n"
+        return Response(200, "OK", Headers({"Content-Length": str(len(body))}), body)
+
+    async with serve(converse, HERE, 0, process_request=plain) as server:
+        yield f"ws://{HERE}:{next(iter(server.sockets)).getsockname()[1]}{WEBSOCKET_PATH}"
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"ping": "{garbage"},
+        {"ping": "[" * 100_000},
+        {"ping": {"action": "pong"}},
+        {"ping": {"action": "pong", "timestamp": "soon"}},
+        {"get_history": {"action": "history", "messages": [1, 2]}},
+        {"get_history": {"action": "history", "messages": [{"type": "user", "seq": "x"}]}},
+        {"get_history": {"action": "error", "error_code": 1002, "details": "x"}},
+        {"authenticate": {"action": "authenticated"}},
+    ],
+)
+@on_uvloop
+async def test_an_answer_of_another_form_is_a_finding(answers: Json) -> None:
+    async with strange(answering(**answers)) as url:
+        findings = await found(url, "lk_some" if "authenticate" in answers else None)
+        assert not findings["answers"].good
+
+
+@on_uvloop
+async def test_health_of_another_form_is_a_finding() -> None:
+    async with strange(answering(), b"[" * 100_000) as url:
+        assert "something that is not livelog" in (await found(url))["HTTP"].text
+
+
+@on_uvloop
+async def test_answers_without_an_end_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_TIMEOUT", 0.5)
+    async with strange(without_end) as url:
+        findings = await found(url)
+        assert "no answer" in [*findings.values()][-1].text
+
+    async def dripping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer), suppress(OSError, EOFError):
+            await reader.readuntil(b"\r\n\r\n")
+            while not writer.is_closing():
+                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+    async with await asyncio.start_server(dripping, HERE, 0) as server:
+        url = f"ws://{HERE}:{server.sockets[0].getsockname()[1]}/ws/live-log"
+        assert not (await found(url))["HTTP"].good
+
+
+@on_uvloop
+async def test_a_redirect_is_not_followed_and_learns_no_token() -> None:
+    told: list[str] = []
+
+    async def listen(say: Say, action: str) -> None:
+        told.append(action)
+
+    async with strange(listen) as elsewhere:
+
+        async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            health = b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n" + b'{"status":"ok"}'
+            moved = f"HTTP/1.1 302 Found\r\nLocation: {elsewhere}\r\nContent-Length: 0\r\n\r\n"
+            with closing(writer), suppress(EOFError):
+                head = await reader.readuntil(b"\r\n\r\n")
+                writer.write(health if b"/healthz" in head else moved.encode())
+
+        async with await asyncio.start_server(lead, HERE, 0) as server:
+            url = f"ws://{HERE}:{server.sockets[0].getsockname()[1]}/ws/live-log"
+            findings = await found(url, "lk_some")
+        assert "the one that it redirects to" in findings["WebSocket"].text
+        assert not told
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "soon"])
+def test_idle_is_a_number_of_seconds(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(["doctor", f"ws://{HERE}", f"--idle={seconds}"])
+    assert end.value.code == 2
+    assert "--idle" in capsys.readouterr().err
+
+
+def test_a_name_that_cannot_be_one_is_a_finding(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["doctor", "ws://a..b/ws/live-log"]) == 1
+    assert capsys.readouterr().out.startswith("!!  network: ")
 
 
 def test_the_command_prints_each_finding_and_fails_if_one_is_bad(

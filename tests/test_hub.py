@@ -118,12 +118,14 @@ class Transport:
         self.writes: list[bytes] = []
         self.room: int | None = None
         """Bytes it takes before it reports a full buffer."""
+        self.taken_bytes = 0
         self.reader = Reader(self.write, Silent())
 
     def write(self, data: bytes) -> None:
         assert not self.reader.blocked, "written to while blocked"
         assert data
         self.writes.append(data)
+        self.taken_bytes += len(data)
         if self.room is not None:
             self.room -= len(data)
             if self.room <= 0:
@@ -174,6 +176,7 @@ class HubAgainstAModel(RuleBasedStateMachine):
         self.hub = Hub()
         self.records: list[Record] = []
         self.present: list[Client] = []
+        self.transports: list[Transport] = []
         self.in_round = False
         self.matching = self.hub.matching()
 
@@ -195,6 +198,7 @@ class HubAgainstAModel(RuleBasedStateMachine):
     def arrive(self, subscription: Subscription) -> Client:
         client = Client(self.catch_up, self.began)
         self.present.append(client)
+        self.transports.append(client.transport)
         self.change(client, subscription)
         return client
 
@@ -293,6 +297,11 @@ class HubAgainstAModel(RuleBasedStateMachine):
             assert client.since <= place <= self.hub.head
             assert all(one.seq > place for one in client.due), "position overstates"
 
+    @invariant()
+    def every_byte_is_counted(self) -> None:
+        written = sum(transport.taken_bytes for transport in self.transports)
+        assert written == self.hub.delivered_bytes + self.catch_up.written_bytes
+
     def teardown(self) -> None:
         for client in self.present:
             client.transport.room = None
@@ -346,6 +355,7 @@ def test_a_message_that_comes_in_the_middle_of_a_round_reaches_those_still_to_co
     assert not place.hub.flush(100)
     assert place.written == [first + second] * 4
     assert place.hub.idle
+    assert place.hub.delivered == 4 * 2
 
 
 def test_members_of_an_audience_are_handed_the_very_same_bytes() -> None:
@@ -392,6 +402,7 @@ def test_a_reader_that_cannot_be_written_to_is_passed_over() -> None:
         place.hub.flush(100)
     assert not place.hub.flush(100)
     assert place.written == [b"", frame, frame, frame]
+    assert (place.hub.delivered, place.hub.delivered_bytes) == (3, 3 * len(frame))
     place.hub._check()
 
 

@@ -152,7 +152,13 @@ async def test_open_metrics_are_given_to_those_who_ask_for_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "header", ["Forwarded", "Via", "X_Forwarded_For", "X_Forwarded_Proto", "X_Real_IP"]
+    "header",
+    [
+        *("Forwarded", "Via", "X_Forwarded_For", "X_Forwarded_Proto", "X_Real_IP"),
+        *("X_Forwarded_Host", "X_Forwarded", "X_Original_Forwarded_For", "CDN_Loop"),
+        *("CF_Connecting_IP", "True_Client_IP", "X_Client_IP", "X_Cluster_Client_IP"),
+        *("Fastly_Client_IP", "X_Envoy_External_Address"),
+    ],
 )
 @on_uvloop
 async def test_an_open_server_gives_them_to_nobody_beyond_this_machine(header: str) -> None:

@@ -400,3 +400,29 @@ async def test_the_websocket_and_the_api_are_found_below_a_path(tmp_path: Path) 
         assert (await http.ask("GET", "/logs/ws/live-log")).status == 426
         for wire in (client, http):
             wire.close()
+
+
+@on_uvloop
+async def test_a_stream_comes_at_once_and_its_end_is_noticed(tmp_path: Path, files: Files) -> None:
+    async with fronted(tmp_path, files) as front:
+        client = await front.http()
+        await client.send(request("GET", "/api/stream", Accept="text/event-stream"))
+        head = (await client.upto(b"\r\n\r\n")).decode().lower()
+        assert head.startswith("http/1.1 200")
+        assert "content-type: text/event-stream" in head
+        for content in ("one", "two"):
+            front.house.publish(content)
+            assert f'"content":"{content}"'.encode() in await client.upto(b"\n\n")
+        client.close()
+        await until(lambda: not front.house.inside.websockets, "the end of the stream")
+
+
+@on_uvloop
+async def test_metrics_are_passed_on_to_nobody(tmp_path: Path, files: Files) -> None:
+    paths = ("/metrics", "//metrics", "/metrics?x", "/%6detrics", "/x/../metrics", "/metrics#x")
+    async with fronted(tmp_path, files) as front:
+        http = await front.http()
+        for path in paths:
+            answer = await http.ask("GET", path)
+            assert (answer.status, b"livelog" in answer.body) == (404, False), path
+        http.close()

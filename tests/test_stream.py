@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from livelog.budget.owner import Owner
+from livelog.fanout.audience import Reader
+from livelog.index.query import Query
 from livelog.net.http.stream import as_line, as_sent_event
 from tests.support.browser import chromium, hosting
 from tests.support.identity import SECRET, api_key, token
@@ -22,6 +27,7 @@ from tests.support.wire import (
     on_uvloop,
     request,
     serving,
+    until,
 )
 
 SSE = {"Accept": "text/event-stream"}
@@ -232,6 +238,22 @@ async def test_a_quiet_stream_has_heartbeats() -> None:
 
 
 @on_uvloop
+async def test_heartbeats_come_no_later_for_a_message_between_them() -> None:
+    async with serving(ping_interval=1000) as house:
+        await streamed(house)
+        assert 390 < house.inside.was_quiet(600) < 401
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the option is of Linux")
+@on_uvloop
+async def test_the_kernel_lets_a_reader_be_slow_for_as_long_as_it_may() -> None:
+    async with serving(stall_seconds=300, ping_interval=5, ping_timeout=5) as house:
+        await streamed(house)
+        sock = house.inside.websocket.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) > 300_000
+
+
+@on_uvloop
 async def test_it_counts_as_a_websocket_in_the_limits() -> None:
     async with serving(connections_per_ip=2) as house:
         one, two = await streamed(house), await house.client()
@@ -257,6 +279,27 @@ async def test_the_end_of_the_server_is_told_with_the_time_to_come_back() -> Non
         assert event["event"] == "disconnected"
         assert int(event["retry"]) == json.loads(event["data"])["reconnect_after_ms"]
         await events.ended()
+
+
+@on_uvloop
+async def test_a_stream_that_fails_at_the_end_holds_up_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    faults = ("a stream from 127.0.0.1 failed",)
+    async with serving(drain_seconds=0, faults=faults) as house:
+        failing = await streamed(house)
+        reader, release = house.inside.websocket.reader, house.context.hub.release
+
+        def broken(given: Reader) -> None:
+            if given is reader:
+                raise ValueError("an internal error")
+            release(given)
+
+        monkeypatch.setattr(house.context.hub, "release", broken)
+        other = await streamed(house)
+        await house.server.close()
+        assert (await other.line())["action"] == "disconnected"
+        await failing.ended()
 
 
 @on_uvloop
@@ -313,6 +356,7 @@ async def test_direct_messages_are_for_the_two_and_scopes_hold() -> None:
         limited = bearer(token("carol", "read:raid"))
         answer = await http.ask("GET", "/api/stream?type=user", **limited)
         assert (answer.status, answer.json["details"]["scope"]) == (403, "read:user")
+        assert answer.json["details"]["field"] == "type"
         alice = await streamed(house, "?type=dm", **bearer(token("alice")))
         bob = await streamed(house, "?type=dm", **bearer(token("bob")))
         carol = await streamed(house, "", **limited)
@@ -343,6 +387,68 @@ async def test_a_token_that_expires_ends_it() -> None:
         assert json.loads(problem["data"])["error_code"] == 4002
         assert (await events.event())["event"] == "disconnected"
         await events.ended()
+
+
+def held_up(house: House, monkeypatch: pytest.MonkeyPatch) -> tuple[list[None], asyncio.Event]:
+    """Have the look-up before a stream opens wait for the event; the list has one entry each."""
+    begun: list[None] = []
+    go, log = asyncio.Event(), house.context.log
+    look_up = log.newest_upto
+
+    async def waiting(seq: int, query: Query, owner: Owner) -> int:
+        begun.append(None)
+        await go.wait()
+        return await look_up(seq, query, owner)
+
+    monkeypatch.setattr(log, "newest_upto", waiting)
+    return begun, go
+
+
+@on_uvloop
+async def test_streams_that_open_at_the_same_time_count_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving(jwt_secret=SECRET, connections_per_ip=2) as house:
+        begun, go = held_up(house, monkeypatch)
+        clients = [house.kept(await Streamed.connect(house.address)) for _ in range(5)]
+        for client in clients:
+            await client.send(request("GET", "/api/stream", **bearer(token())))
+        await until(lambda: len(begun) == len(clients), "all under way")
+        go.set()
+        heads = [await client.upto(b"\r\n") for client in clients]
+        assert sorted(head.split()[1] for head in heads) == [b"200"] * 2 + [b"429"] * 3
+
+
+@on_uvloop
+async def test_none_opens_once_the_server_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(jwt_secret=SECRET) as house:
+        begun, go = held_up(house, monkeypatch)
+        client = await house.http()
+        await client.send(request("GET", "/api/stream", **bearer(token())))
+        await until(lambda: bool(begun), "under way")
+        closing = asyncio.create_task(house.server.close())
+        await house.context.ending.wait()
+        go.set()
+        assert (await client.answer()).status == 503
+        await closing
+
+
+@on_each_loop
+async def test_a_client_that_sends_no_more_before_it_opens_is_let_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving(jwt_secret=SECRET) as house:
+        begun, go = held_up(house, monkeypatch)
+        client = await house.http()
+        await client.send(request("GET", "/api/stream", **bearer(token())))
+        await until(lambda: bool(begun), "under way")
+        client.finish()
+        [connection] = house.context.limiter.connections.waiting
+        await until(lambda: getattr(connection, "half_closed", False), "the end seen")
+        go.set()
+        assert (await client.upto(b"\r\n")).startswith(b"HTTP/1.1 200")
+        await client.rest()
+        await house.emptied()
 
 
 @on_uvloop

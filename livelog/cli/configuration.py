@@ -29,8 +29,9 @@ print shows no secrets. check and print exit with 2 for settings that a server w
 that they name, such as certificates and keys, are read by the server only.
 """
 _WIDTH = 98
-_USERINFO = re.compile(r"//[^/@\"]*@")
-"""The user and password in a URL (RFC 3986 section 3.2.1)."""
+_CREDENTIALS = re.compile(r"(?<=://).*@|(?<=\?).*")
+"""What may hold credentials in a URL: all up to an `@`, because people forget to escape their
+passwords, and the query."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -96,8 +97,9 @@ def _toml(option: Option, given: Any) -> str:
         value = ",".join(value) if given is not None or all(map(_is_text, value)) else ""
     if option.size:
         value = written(value)
-    text = json.dumps(value, ensure_ascii=False)
-    return _USERINFO.sub("//…@", text)
+    if isinstance(value, str) and "://" in value:
+        value = _CREDENTIALS.sub(lambda found: "…@" if found[0].endswith("@") else "…", value)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _is_text(value: object) -> bool:

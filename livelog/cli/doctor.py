@@ -12,9 +12,11 @@ import re
 import socket
 import ssl
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from threading import Timer
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -25,7 +27,7 @@ from livelog.cli import options
 from livelog.cli.exit import FAILED, outcome
 from livelog.cli.sanitize import sanitized
 from livelog.client.url import unix_socket
-from livelog.errors import AUTHENTICATION_FAILED, ConfigError
+from livelog.errors import AUTHENTICATION_FAILED, ConfigError, RefusedError
 from livelog.wire import WEBSOCKET_PATH
 from livelog.wire.timestamps import parse_moment
 
@@ -35,7 +37,9 @@ _EXAMPLES = """\
   LIVELOG_TOKEN=lk_… livelog doctor wss://…              also: open files, with the scope metrics
 """
 _TIMEOUT = 10.0
-"""Seconds for each answer."""
+"""Seconds for each answer to come, and as many again for all of it."""
+_LONGEST = 500
+"""Characters of a finding that are printed: some are the server's."""
 _PINGS = 5
 _SKEW = 2.0
 """Seconds by which clocks may differ."""
@@ -66,6 +70,9 @@ _HANDSHAKES = {
 }
 """Status of a refused handshake → the likely cause."""
 
+_STRANGE = (LookupError, TypeError, ValueError, AttributeError, RecursionError, RefusedError)
+"""What goes wrong with an answer that has not the form it should have."""
+
 _FILES = re.compile(r"^process_(open|max)_fds ([0-9.e+]+)$", re.MULTILINE)
 
 
@@ -93,7 +100,10 @@ def main(arguments: Sequence[str]) -> int:
         wrong = 0
         for finding in examine(Target(given.url, given.token), given.idle):
             wrong += not finding.good
-            print(f"{'ok' if finding.good else '!!'}  {sanitized(finding.text)}", flush=True)
+            print(
+                f"{'ok' if finding.good else '!!'}  {sanitized(finding.text[:_LONGEST])}",
+                flush=True,
+            )
         return FAILED if wrong else 0
 
     return outcome(act)
@@ -104,12 +114,19 @@ def make_parser(name: str) -> options.Parser:
     parser = options.parser(name, "Try a server from outside, and say what is wrong.", _EXAMPLES)
     parser.add_argument(
         "--idle",
-        type=float,
+        type=_seconds,
         default=0,
         metavar="SECONDS",
         help="Also keep a quiet connection open for so long, to see whether a proxy cuts it.",
     )
     return parser
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds <= 86_400:
+        raise ArgumentTypeError(f"{text} is not a number of seconds up to a day")
+    return seconds
 
 
 class Target:
@@ -133,15 +150,41 @@ class Target:
             headers["Authorization"] = f"Bearer {self.token}"
         connection = kind(self.host, self.port, timeout=_TIMEOUT)
         with closing(connection):
-            connection.request("GET", self.prefix + path, headers=headers)
-            with connection.getresponse() as response:
-                yield response
+            connection.connect()
+            with _ending(connection.sock, 2 * _TIMEOUT):
+                connection.request("GET", self.prefix + path, headers=headers)
+                with connection.getresponse() as response:
+                    yield response
 
     def connect(self) -> ClientConnection:
-        """Open a WebSocket."""
-        return connect(
-            self.url, open_timeout=_TIMEOUT, close_timeout=1, compression=None, proxy=None
-        )
+        """Open a WebSocket.
+
+        With a socket that exists already no redirect is followed: it is a finding, and whom it
+        leads to would be told the token.
+        """
+        sock = socket.create_connection((self.host, self.port), _TIMEOUT)
+        try:
+            return connect(
+                self.url, sock=sock, open_timeout=_TIMEOUT, close_timeout=1, compression=None
+            )
+        except ValueError as redirected:
+            raise redirected.__cause__ or redirected from None
+
+
+@contextmanager
+def _ending(sock: socket.socket, seconds: float) -> Iterator[None]:
+    """End a connection after a while, however much still comes."""
+
+    def end() -> None:
+        with suppress(OSError):
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # below TLS, which another thread uses
+
+    timer = Timer(seconds, end)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 Step = Callable[[Target], Iterator[Finding]]
@@ -157,6 +200,9 @@ def examine(target: Target, idle: float = 0) -> Iterator[Finding]:
             yield from _idle(target, idle)
     except Hopeless as fault:
         yield Finding(False, str(fault))
+    except _STRANGE as error:
+        issue = f"answers: one is not as livelog answers ({type(error).__name__}); is it another"
+        yield Finding(False, f"{issue} program, or does a proxy change them?")
 
 
 # The steps.
@@ -166,7 +212,7 @@ def _network(target: Target) -> Iterator[Finding]:
     started = time.monotonic()
     try:
         sock = socket.create_connection((target.host, target.port), _TIMEOUT)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise Hopeless(f"network: {target.host}:{target.port}: {_plain(error)}") from None
     with sock:
         took = time.monotonic() - started
@@ -201,7 +247,7 @@ def _http(target: Target) -> Iterator[Finding]:
         status = health["status"]
     except (OSError, HTTPException) as error:
         raise Hopeless(f"HTTP: no answer from /healthz: {_plain(error)}") from None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         if response.status == 421:
             raise Hopeless(f"HTTP: {_HANDSHAKES[421]}") from None
         raise Hopeless(
@@ -276,8 +322,7 @@ def _resume(websocket: ClientConnection) -> Finding:
     answer = _ask(websocket, "subscribed", action="subscribe", **wanted)
     if "error_code" in answer:
         return Finding(False, f"resume: {_issue(answer)}")
-    while (found := _next(websocket)).get("seq") != message["seq"] or "action" in found:
-        pass
+    _first(websocket, lambda found: found.get("seq") == message["seq"] and "action" not in found)
     return Finding(True, f"resume: the newest message, {message['seq']}, came again")
 
 
@@ -292,7 +337,9 @@ def _stream(target: Target) -> Iterator[Finding]:
         issue = "a proxy buffers" if isinstance(error, TimeoutError) else _plain(error)
         yield Finding(False, f"HTTP stream: nothing came: {issue}; see proxy_buffering of nginx")
         return
-    if response.status == 200:
+    if response.status == 200 and not line.endswith(b"\n"):
+        yield Finding(False, "HTTP stream: it ended before the first counts; does a proxy cut it?")
+    elif response.status == 200:
         yield Finding(True, f"HTTP stream: the first counts came after {_ms(took)}")
     else:
         yield Finding(False, f"HTTP stream: status {response.status}: {_issue_in(line)}")
@@ -345,14 +392,17 @@ def _ask(websocket: ClientConnection, answer: str, **command: Any) -> dict[str, 
 
 
 def _event(websocket: ClientConnection, action: str) -> dict[str, Any]:
-    while (event := _next(websocket)).get("action") not in (action, "error"):
-        pass
-    return event
+    return _first(websocket, lambda event: event.get("action") in (action, "error"))
 
 
-def _next(websocket: ClientConnection) -> dict[str, Any]:
-    event = json.loads(websocket.recv(timeout=_TIMEOUT))
-    return event if isinstance(event, dict) else {}
+def _first(websocket: ClientConnection, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Return the first event or message that is wanted. Raises `TimeoutError`."""
+    until = time.monotonic() + _TIMEOUT
+    while (left := until - time.monotonic()) > 0:
+        event = json.loads(websocket.recv(timeout=left))
+        if isinstance(event, dict) and wanted(event):
+            return event
+    raise TimeoutError
 
 
 def _issue(error: dict[str, Any]) -> str:
@@ -363,7 +413,7 @@ def _issue(error: dict[str, Any]) -> str:
 def _issue_in(body: bytes) -> str:
     try:
         return _issue(json.loads(body))
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return "something between answers in its place"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from time import perf_counter
 
 from livelog.budget.slices import Pace, Slice, in_background
 from livelog.fanout.catchup import CatchUp
@@ -36,7 +37,8 @@ class Flusher:
         self._next: asyncio.Handle | None = None
         self._next_start = 0.0
         self._waiting_since = 0.0
-        """Time at which messages began to wait; of those that came in a round, its end."""
+        """Time at which messages began to wait; of those that came in a round, its end. By a finer
+        clock than the loop's, which counts in milliseconds."""
         self._started = 0.0
         self._spent = 0.0
 
@@ -47,8 +49,8 @@ class Flusher:
     def _wake(self) -> None:
         """Schedule a round as soon as the pacing allows, unless one is scheduled or under way."""
         if self._next is None:
-            self._waiting_since = self._loop.time()
-            if self._waiting_since < self._next_start:
+            self._waiting_since = perf_counter()
+            if self._loop.time() < self._next_start:
                 self._next = self._loop.call_at(self._next_start, self._begin)
             else:
                 self._next = self._loop.call_soon(self._begin)
@@ -86,7 +88,7 @@ class Flusher:
             self._next = self._loop.call_soon(self._slice)
             return
         self._next = None
-        self._hub.waits.add(now - self._waiting_since)
+        self._hub.waits.add(perf_counter() - self._waiting_since)
         self._next_start = self._pacing.next_start(self._started, self._spent, now)
         if not (self._hub.idle and self._catch_up.idle):
             self._wake()

@@ -118,10 +118,8 @@ class Hub:
         """Take a reader out of the live set, after writing the frames that wait for it."""
         audience, upto = reader.audience, self._head_for(reader)
         if audience is not None and self.position(reader) < upto:
-            self.delivered += audience.lacked_by(reader)
-            personal = reader in audience.personal
-            data = audience.take_for(reader) if personal else audience.after(reader.cursor)
-            self.delivered_bytes += len(data)
+            data, number = _lacking(audience, reader, {})
+            self._count(1, data, number)
             reader.cursor = upto
             reader.write(data)
         self.leave(reader)
@@ -271,37 +269,41 @@ class Hub:
         """Write to up to `count` readers; return True while the round is unfinished.
 
         The server spends most of its time in this loop, hence the local variables and the single
-        pass. Members with the same cursor get the same joined bytes. A member is skipped if it
-        lacks no frame, or if it has left since `begin`: `waiting` is a snapshot, and readers leave
-        between slices and during writes.
+        pass. Members with the same cursor get the same joined bytes, and are counted together: as
+        a rule one follows the other. A member is skipped if it lacks no frame, or if it has left
+        since `begin`: `waiting` is a snapshot, and readers leave between slices and during writes.
         """
         while self._round:
             audience = self._round[0]
             upto = audience.seqs[-1] if audience.seqs else 0
             personal = audience.personal
             joined: dict[int, tuple[bytes, int]] = {}
-            for reader in audience.waiting:
-                cursor = reader.cursor
-                if (cursor < upto or reader in personal) and reader.audience is audience:
-                    if reader in personal:
-                        number = audience.lacked_by(reader)
-                        data = audience.take_for(reader)
-                    elif cursor in joined:
-                        data, number = joined[cursor]
-                    else:
-                        data, number = audience.after(cursor), audience.lacked_by(reader)
-                        joined[cursor] = data, number
-                    if cursor < upto:
-                        reader.cursor = upto
-                    self.delivered += number
-                    self.delivered_bytes += len(data)
-                    # After the cursor is set: a full send buffer blocks the reader, which reads it.
-                    reader.write(data)
-                    count -= 1
-                    if not count:
-                        return True
+            same, data, number, uncounted = -1, b"", 0, count
+            try:
+                for reader in audience.waiting:
+                    cursor = reader.cursor
+                    if (cursor < upto or reader in personal) and reader.audience is audience:
+                        if cursor != same or reader in personal:
+                            self._count(uncounted - count, data, number)
+                            uncounted, same = count, -1 if reader in personal else cursor
+                            data, number = _lacking(audience, reader, joined)
+                        if cursor < upto:
+                            reader.cursor = upto
+                        # After the cursor is set: a full send buffer blocks the reader, which reads
+                        # it.
+                        reader.write(data)
+                        count -= 1
+                        if not count:
+                            return True
+            finally:  # a write may fail
+                self._count(uncounted - count, data, number)
             self._end_round(self._round.popleft())
         return False
+
+    def _count(self, writes: int, data: bytes, number: int) -> None:
+        """Count writes of the same data with a number of messages."""
+        self.delivered += writes * number
+        self.delivered_bytes += writes * len(data)
 
     def _end_round(self, audience: Audience) -> None:
         audience.drop(self._round_matched if audience.by_text else self._round_head)
@@ -326,6 +328,19 @@ class Hub:
         assert all(self.matched < seq <= self.head for seq in queued)
         assert self._unmatched_bytes == sum(len(record.frame) for record in self._unmatched)
         assert queued or self.matched == self.head
+
+
+def _lacking(
+    audience: Audience, reader: Reader, joined: dict[int, tuple[bytes, int]]
+) -> tuple[bytes, int]:
+    """Return the frames that `reader` lacks, and their number; `joined` has them by cursor."""
+    cursor = reader.cursor
+    if reader in audience.personal:
+        number = audience.lacked_by(reader)
+        return audience.take_for(reader), number
+    if cursor not in joined:
+        joined[cursor] = audience.after(cursor), audience.lacked_by(reader)
+    return joined[cursor]
 
 
 def _wants(reader: Reader, record: Record) -> bool:

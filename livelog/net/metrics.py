@@ -105,7 +105,7 @@ METRICS = (
            lambda context: context.loop_lag),
     Metric("counter", "refusals", "Requests and commands that were refused, by error code.",
            lambda context: context.audit.refusals, ("code",)),
-    Metric("counter", "closes", "WebSockets that the server has closed, by close code.",
+    Metric("counter", "closes", "WebSockets and streams that the server has ended, by close code.",
            lambda context: context.audit.closes, ("code",)),
     Metric("counter", "limits_hit", "Refusals by a rate limit: of what, and whose.",
            lambda context: context.limiter.hits, ("scope", "owner")),

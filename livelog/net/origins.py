@@ -16,7 +16,8 @@ from livelog.errors import POLICY_VIOLATION, RefusedError
 
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Headers": "authorization, content-encoding, content-type, x-api-key",
+    "Access-Control-Allow-Headers": "authorization, content-encoding, content-type, last-event-id,"
+    " x-api-key",
     "Access-Control-Max-Age": "600",
 }
 

@@ -96,6 +96,16 @@ class Inside:
         for each in self.connections:
             self.context.timers.set(each, 0.0)
 
+    def was_quiet(self, seconds: float) -> float:
+        """Have the only stream find that it has written nothing for so long, at its deadline.
+
+        Return the seconds until its next one.
+        """
+        stream, now = self.websocket, self.context.loop.time()
+        stream._wrote_at = now - seconds
+        stream.on_deadline(now)
+        return self.context.timers._slot_of[stream] * self.context.timers.tick - now
+
     # The log and its delivery.
 
     @property

@@ -338,6 +338,8 @@ class HttpConnection(asyncio.Protocol):
         self.task = None
         self._leave()
         stream.open(self.transport, head)
+        if self.half_closed:
+            self.transport.close()  # as a stream does when its client sends no more
 
     async def _answer(self, request: Request) -> Response | Stream:
         try:

@@ -24,8 +24,11 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _ORIGIN = re.compile(r"^https?://([^/?#]*)/?", re.IGNORECASE)
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}
-_FORWARDING = {"forwarded", "via", "x-forwarded-for", "x-forwarded-proto", "x-real-ip"}
-"""Headers by which a proxy shows (RFC 7239; RFC 9110 section 7.6.3)."""
+_FORWARDING = re.compile(
+    r"via|cdn-loop|(x-)?(original-)?forwarded.*|.*(real|client|connecting|external)-(ip|address)"
+)
+"""Headers by which a proxy shows (RFC 7239, 8586; RFC 9110 section 7.6.3), those that are no
+standard by the forms that their names have."""
 _NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}  # no response is to be run as a script
 
 
@@ -87,7 +90,7 @@ class Request:
     @property
     def is_forwarded(self) -> bool:
         """Whether a proxy says that it passes the request on for another client."""
-        return any(name in _FORWARDING for name, _ in self.headers)
+        return any(_FORWARDING.fullmatch(name) for name, _ in self.headers)
 
     @property
     def has_body(self) -> bool:

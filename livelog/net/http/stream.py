@@ -103,7 +103,7 @@ class Stream(asyncio.Protocol):
         self.session = Session(request.principal)
         self.transport: asyncio.Transport
         self.reader = Reader(self._write, self)
-        self._sent_events = _EVENT_STREAM in request.header("accept").lower()
+        self._sent_events = _EVENT_STREAM in ",".join(request.all("accept")).lower()
         self._form: Callable[[bytes], bytes] = as_sent_event if self._sent_events else as_line
         self._start: Callable[[], None]
         """Begins to read the log, once the head of the answer is written."""
@@ -118,15 +118,20 @@ class Stream(asyncio.Protocol):
     async def prepare(self, command: Follow, last_id: str) -> None:
         """Check what is asked for, before anything is answered. Raises `RefusedError`."""
         context, principal = self.context, self.session.principal
-        if context.ending.is_set():
-            raise RefusedError(GOING_AWAY, "", "the server is shutting down", retry_after=5.0)
-        context.limiter.check_upgrade(self.address)
+        self._check_opens()
         if not principal.open:
             self.session.newest = await visible.newest(context, principal)
+            self._check_opens()  # others may have been opened meanwhile
         if command.watch is UNSET:
             self._prepare_messages(command, last_id)
         else:
             self._prepare_counts(command, command.watch)
+
+    def _check_opens(self) -> None:
+        """Raise `RefusedError` unless one more may be opened now."""
+        if self.context.ending.is_set():
+            raise RefusedError(GOING_AWAY, "", "the server is shutting down", retry_after=5.0)
+        self.context.limiter.check_upgrade(self.address)
 
     def _prepare_messages(self, command: Follow, last_id: str) -> None:
         context, principal = self.context, self.session.principal
@@ -136,7 +141,10 @@ class Stream(asyncio.Protocol):
             filters=replace(command.filters, type=UNSET),
             since=UNSET if since is None else since,
         )
-        wanted = queries.subscription(context.log, principal, subscribe, context.clock())
+        try:
+            wanted = queries.subscription(context.log, principal, subscribe, context.clock())
+        except RefusedError as refused:
+            raise refused.rename(refused.field.replace("message_types", "type")) from None
 
         def start() -> None:
             place = context.hub.head if since is None else since
@@ -206,16 +214,28 @@ class Stream(asyncio.Protocol):
             self.session.principal, self.context.clock(), self.context.loop.time()
         )
         self._put(head)
-        self._start()
+        self._guarded(self._start)
         self._set_timer()
 
     def _notice_a_client_that_is_gone(self) -> None:
-        """Have the kernel end the connection when nothing is acknowledged for a while (tcp(7))."""
+        """Have the kernel end the connection when nothing is acknowledged for a while (tcp(7)).
+
+        It counts the time in which a client that is alive has no room, too, so that time is left.
+        """
         sock, net = self.transport.get_extra_info("socket"), self.context.config.net
         if _TCP_USER_TIMEOUT is not None and sock is not None and sock.family != socket.AF_UNIX:
-            patience = round(1000 * (net.ping_interval + net.ping_timeout))
+            silent, stalled = net.ping_interval + net.ping_timeout, net.stall_seconds
+            patience = max(silent, stalled + net.close_timeout)
             with suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, patience)
+                sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, round(1000 * patience))
+
+    def _guarded(self, act: Callable[..., None], *args: float) -> None:
+        """Run what an outside event set off; an internal error ends this stream only."""
+        try:
+            act(*args)
+        except Exception:
+            _log.exception("a stream from %s failed", self.address or "the socket")
+            self.transport.abort()
 
     # What is written.
 
@@ -295,6 +315,9 @@ class Stream(asyncio.Protocol):
 
     def on_deadline(self, now: float) -> None:
         """Look after the stream: its session, a client that does not read, the heartbeat."""
+        self._guarded(self._look_after, now)
+
+    def _look_after(self, now: float) -> None:
         net = self.context.config.net
         if self._closing:
             self.transport.abort()
@@ -315,15 +338,17 @@ class Stream(asyncio.Protocol):
 
     def _set_timer(self) -> None:
         net = self.context.config.net
-        here = self.context.loop.time()
         stalled = self._blocked_since + net.stall_seconds
-        due = stalled if self.blocked else max(here, self._wrote_at) + net.ping_interval
+        due = stalled if self.blocked else self._wrote_at + net.ping_interval
         self.context.timers.set(self, min(due, self.session.due))
 
     # Its end.
 
     def shut_down(self, back_in: float = 0.0) -> None:
         """Hand over what is pending and end, because the server stops."""
+        self._guarded(self._go_away, back_in)
+
+    def _go_away(self, back_in: float) -> None:
         self.context.hub.release(self.reader)
         self._end(GOING_AWAY, "", "normal_closure", round(back_in * 1000))
 
