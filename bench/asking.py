@@ -85,7 +85,7 @@ QUICK = Size(
     20,
     Load(subscribers=50, rate=50, seconds=4, warmup=1),
     Subscriptions(many=200, seconds=1),
-    Watchers(watchers=40, rate=200, seconds=2.5, warmup=1),
+    Watchers(watchers=40, rate=200, seconds=2.5, warmup=1, pairs=1),
     5000,
 )
 
