@@ -20,7 +20,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -112,8 +112,8 @@ class Node:
         return self._said.read_text()[-2000:]
 
     def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        with self._process:  # waits, and closes the pipe
+            self._process.kill()
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -125,11 +125,11 @@ class Node:
 
     async def end(self) -> None:
         self._process.terminate()
-        await asyncio.to_thread(self._process.wait)
+        await asyncio.to_thread(self._process.communicate)
 
     def rows(self) -> list[Row]:
         """Return what is in the archive of a node that does not run."""
-        with sqlite3.connect(f"file:{self.store}?mode=ro", uri=True) as connection:
+        with closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True)) as connection:
             asked = "SELECT seq, id, payload FROM message ORDER BY position"
             return connection.execute(asked).fetchall()
 

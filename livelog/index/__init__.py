@@ -1,1 +1,1 @@
-"""The search index: terms, words, posting lists, queries over them and their planner. Pure."""
+"""The search index: terms, words, posting lists and columns, queries and their planner. Pure."""
