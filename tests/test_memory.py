@@ -265,13 +265,17 @@ async def test_messages_that_arrive_in_pieces_are_bounded_all_together(whole: bo
         piece = frame(b"x" * 3 * MIB, opcode=1, fin=not whole)
         for client in clients:
             await client.send(piece if whole else piece[:-10])
+        bodies, connections = house.context.memory.bodies, house.inside.connections
         await until(
-            lambda: sum(not each.closing for each in house.inside.connections) == 2,
-            "most to be closed",
+            lambda: all(each.closing or bodies.size_of(each) > 2.9 * MIB for each in connections),
+            "all to have arrived, or to be closed",
         )
-        assert house.context.memory.bodies.total <= 8 * MIB + 8 * SMALL_BYTES
+        # Two find room, or one, if others had a part of theirs when they were closed.
+        left = sum(not each.closing for each in connections)
+        assert 1 <= left <= 2
+        assert bodies.total <= 8 * MIB + 8 * SMALL_BYTES
         told = [asyncio.create_task(told_of(client)) for client in clients]
-        await until(lambda: sum(task.done() for task in told) == 6, "these to be told")
+        await until(lambda: sum(task.done() for task in told) == 8 - left, "these to be told")
         for task in told:
             if task.done():
                 refused, ended = task.result()
