@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 
+from livelog.budget.owner import INTERNAL
 from livelog.fanout import catchup
 from livelog.store.reader import calls, client
+from livelog.store.reader.calls import RecordsCall
 from livelog.store.sqlite import SqliteReader
+from livelog.wire.record import Record
 from tests.support.disk import reading_processes
 from tests.support.keeping import filled, keeping, killed_reader, page, post
 from tests.support.wire import TYPES, House, Http, on_uvloop, request, until
@@ -223,6 +226,27 @@ async def test_a_process_that_cannot_work_leaves_what_is_in_the_window(
             assert told["status"] == "degraded"
             assert f"{tmp_path}/live.db has failed" in told["issue"]
         await until(lambda: not process_of(house).impaired, "an answer")
+        assert (await page(http, limit=10, offset=100))["messages"] == messages[90:100][::-1]
+
+
+@on_uvloop
+async def test_a_process_that_has_died_and_is_not_missed_yet_is_asked_nothing(
+    tmp_path: Path,
+) -> None:
+    """Its transport is closed before anybody is told, and raised an error: a resume hung."""
+    async with keeping(tmp_path, faults=["the process that reads"]) as house:
+        messages = await post(await house.http(), range(200))
+        http = await settled(house)
+        process = process_of(house)
+        for turns in range(4):
+            await until(lambda: process._writer is not None, "a process")
+            assert process._writer is not None
+            process._writer.transport.abort()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            call = RecordsCall(0, messages[-1]["seq"], 10)
+            records = await process.ask(call, list[Record], INTERNAL)
+            assert [one.seq for one in records] == [one["seq"] for one in messages[:10]]
         assert (await page(http, limit=10, offset=100))["messages"] == messages[90:100][::-1]
 
 

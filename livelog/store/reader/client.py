@@ -225,8 +225,14 @@ class ReaderClient:
         """Send a call; if there is no process, it is sent to the next one."""
         if self._running is None:
             self._running = asyncio.create_task(self._run())
-        elif self._writer is not None:
-            self._writer.write(pending.ask)
+        else:
+            self._write(pending.ask)
+
+    def _write(self, data: bytes) -> None:
+        """Send to the process, unless there is none."""
+        # When it has died its transport is closed before we are told, and raises an error.
+        if self._writer is not None and not self._writer.transport.is_closing():
+            self._writer.write(data)
 
     def _forget(self, number: int, pending: _Pending) -> None:
         del self._pending[number]
@@ -235,8 +241,8 @@ class ReaderClient:
             if not self._counts[key]:
                 del self._counts[key]
         unanswered = not pending.answer.done() or pending.answer.cancelled()
-        if unanswered and self._writer is not None:
-            self._writer.write(framed(call_encoder.encode(Drop(number))))
+        if unanswered:
+            self._write(framed(call_encoder.encode(Drop(number))))
 
     async def close(self) -> None:
         """End the process; calls under way have a few seconds to be answered."""
@@ -298,10 +304,10 @@ class ReaderClient:
         reader, self._writer = await self._started()
         self._beats = 0
         opening = msgspec.structs.replace(self._opening, rest=_INDEX_RESTS[self._index_failures])
-        self._writer.write(framed(call_encoder.encode(opening)))
+        self._write(framed(call_encoder.encode(opening)))
         for pending in self._pending.values():
             pending.parts.clear()  # of a process that has ended
-            self._writer.write(pending.ask)
+            self._write(pending.ask)
         beating = asyncio.create_task(self._beat(self._writer))
         try:
             while True:
@@ -367,7 +373,7 @@ class ReaderClient:
         beat = framed(call_encoder.encode(Beat()))
         while True:
             if _unsent(writer) < _UNSENT_BYTES:
-                writer.write(beat)
+                self._write(beat)
             await asyncio.sleep(_BEAT_SECONDS)
             self._beats += 1
             if self._is_silent:
@@ -418,7 +424,8 @@ class ReaderClient:
 
 
 def _unsent(writer: asyncio.StreamWriter) -> int:
-    return writer.transport.get_write_buffer_size()
+    closed = writer.transport.is_closing()
+    return 0 if closed else writer.transport.get_write_buffer_size()
 
 
 def _later(issue: str) -> RefusedError:
