@@ -31,7 +31,7 @@ from livelog.wire.commands import Filters
 from livelog.wire.record import Record
 from tests.support.party import Silent
 from tests.support.strategies import Json, record, split
-from tests.support.wire import no_faults, on_uvloop, until
+from tests.support.wire import no_faults, on_uvloop, only_faults, until
 
 SYSTEM = NOTHING.with_types({"system": EVERYTHING})
 USERS = NOTHING.with_types({"user": EVERYTHING})
@@ -411,6 +411,30 @@ async def test_what_cannot_be_read_now_is_tried_again_and_never_becomes_a_gap() 
         place.tick()
         await until(lambda: client.party.failures, "a failure")
     assert asked == [0, 0, 0]
+    assert client.writes == []
+    assert client.reader.cursor == 0
+    assert not place.catch_up._fetches
+
+
+@on_uvloop
+async def test_an_internal_error_of_a_fetch_ends_the_reading_and_strands_nobody() -> None:
+    """The reader would stay where it is for ever, and its client wait."""
+    place = Place(window=1)
+    place.fill(3)
+
+    async def broken(*asked: object) -> Chunk:
+        raise RuntimeError("the transport is closed")
+
+    client = Client()
+    with pytest.MonkeyPatch.context() as patch, only_faults("could not be served from the store"):
+        patch.setattr(place.log, "read_after", lambda *asked: None)
+        patch.setattr(place.log, "fetch_after", broken)
+        place.catch_up.move(client.reader, SYSTEM, since=0)
+        place.tick()
+        await until(lambda: client.party.failures, "a failure")
+    [refused] = client.party.failures
+    assert refused.code == SERVER_ERROR
+    assert "closed" not in refused.issue
     assert client.writes == []
     assert client.reader.cursor == 0
     assert not place.catch_up._fetches

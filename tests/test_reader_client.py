@@ -344,9 +344,10 @@ sys.exit(__main__.main(sys.argv[-1]))
 PAST = [
     "/api/history?limit=10&offset=1000",
     "/api/history?limit=1000&user_id=u3&before={}",
-    "/api/search?query=dragon&limit=5",
-    "/api/search?query=%22red+dragon%22&limit=5",
+    "/api/search?query=dragon&limit=5&offset=100",
+    "/api/search?query=%22red+dragon%22&limit=5&offset=100",
 ]
+"""Questions that the window alone cannot answer, however slow the process is."""
 
 
 @on_uvloop

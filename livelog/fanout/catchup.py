@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from livelog.budget.memory import CHUNK_BYTES
 from livelog.budget.slices import Slice
-from livelog.errors import RefusedError
+from livelog.errors import RefusedError, failure
 from livelog.fanout.audience import Reader
 from livelog.fanout.hub import Hub
 from livelog.index.paging import Chunk
@@ -136,7 +136,7 @@ class CatchUp:
         """Give `reader` a chunk from the store, and enqueue it again.
 
         What cannot be read now is tried again; then the reader fails, and resumes by itself where
-        it was. Only what cannot be read at all becomes a gap.
+        it was, as after an internal error. Only what cannot be read at all becomes a gap.
         """
         unreadable = b""
         try:
@@ -148,6 +148,11 @@ class CatchUp:
                 return
             chunk = self._log.out_of_reach(reader.cursor)
             unreadable = frames.text(encoder.encode(error(refused)))
+        except Exception as fault:
+            _logger.exception("a reader at %d could not be served from the store", reader.cursor)
+            del self._fetches[reader]
+            reader.party.fail(failure(fault))
+            return
         # Before anything is written: a write that fills the buffer blocks the reader, and would
         # cancel this task.
         del self._fetches[reader]
