@@ -154,7 +154,7 @@ async def test_wrong_lines_can_be_passed_over() -> None:
 def test_publishing_survives_a_restart_and_gives_up_without_a_server(
     start: Start, tmp_path: Path
 ) -> None:
-    options = ["--store", str(tmp_path / "log.db")]
+    options = ["--store", str(tmp_path / "log.db"), "--drain-seconds", "0"]
     server = start("--port", "0", *options)
     url = ready(server)
     publish = start("publish", "--url", url)
@@ -163,7 +163,7 @@ def test_publishing_survives_a_restart_and_gives_up_without_a_server(
     publish.stdin.write(ndjson(user("one")))
     publish.stdin.flush()
     wait_for_total(start, url, 1)
-    server.kill()
+    server.terminate()  # it answers first: what is on disk may not be acknowledged yet
     ended(server)
     publish.stdin.write(ndjson(user("two")))
     publish.stdin.flush()
@@ -171,7 +171,7 @@ def test_publishing_survives_a_restart_and_gives_up_without_a_server(
     server = start("--port", str(port_of(url)), *options)
     ready(server)
     wait_for_total(start, url, 2)
-    server.kill()
+    server.terminate()
     ended(server)
     code, _, err = ended(publish, ndjson(user("three")))
     assert code == 1
