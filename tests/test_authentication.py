@@ -274,9 +274,8 @@ def test_the_routes_that_are_open_to_anybody_tell_nothing_of_the_log() -> None:
         for path, methods in ROUTES.items()
         if not all(route.anybody for route in methods.values())
     }
-    assert closed == {
-        f"/api/{name}" for name in ("messages", "history", "search", "analytics", "log")
-    }
+    api = ("messages", "history", "search", "analytics", "log", "stream")
+    assert closed == {"/metrics", *(f"/api/{name}" for name in api)}
 
 
 # The end of a token.

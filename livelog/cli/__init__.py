@@ -29,7 +29,6 @@ usage: livelog [COMMAND] [options]
 
 examples:
   livelog --demo                                serve sample traffic
-  livelog tail                                  print all new messages
   livelog tail --type user,dm --filter channel=general
   livelog tail --url ws://logs.example.com --json | jq .content
   livelog history --limit 20 --filter user_id=user_1
