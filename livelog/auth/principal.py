@@ -26,8 +26,8 @@ SCOPES: tuple[str, ...] = (
     REPLICATE,
 )
 """`read` and `publish`, also for one type only; `publish:any` allows any author, `metrics` to read
-those of the server; `admin` is all of these, and `replicate`, for servers, the whole log as it is
-stored."""
+those of the server; `admin` is all of these. `replicate`, for other servers, is the whole log as it
+is stored, and no part of `admin`."""
 
 AUTHORS: dict[str, str] = {"user": "user_id", "dm": "from_user_id"}
 """Type of message → field of its author. Messages of the other types come from the game, not from a
