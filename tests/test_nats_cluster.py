@@ -213,6 +213,7 @@ def test_a_batch_on_which_the_brokers_have_yet_to_agree_is_not_refused(tmp_path:
 async def _wait_for_agreement(broker: Brokers) -> None:
     config = Config(port=0, store="memory", engine=broker.url("prod"))
     async with asyncio.timeout(120), Server(config) as server:
+        await server.ready()
         first = await server.publish(user(id="a"))
         leading = await leader(broker, "prod")
         others = [number for number in range(3) if number != leading]

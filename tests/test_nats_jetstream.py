@@ -201,6 +201,24 @@ async def test_messages_that_the_broker_would_not_take_are_refused_at_the_start(
 
 
 @on_uvloop
+async def test_brokers_that_have_not_all_come_yet_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Started together with their servers, they refuse a stream of three replicas for a moment."""
+    ask, early = JetStream._asked, [{"code": 400, "err_code": 10005, "description": "no peers"}] * 2
+
+    async def asked(self: JetStream, what: str, body: Any = None) -> Any:
+        if what == "CREATE" and early:
+            return {"error": early.pop()}
+        return await ask(self, what, body)
+
+    monkeypatch.setattr(JetStream, "_asked", asked)
+    async with Server(Config(port=0, store="memory", engine=fresh_url())) as server:
+        assert not server.unready
+        assert not early
+
+
+@on_uvloop
 async def test_a_broker_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jetstream, "START_SECONDS", 1.0)
     url = f"nats://127.0.0.1:{free_port()}/prod"

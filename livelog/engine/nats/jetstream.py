@@ -50,6 +50,8 @@ _STATUS, _PENDING = "Status", "Nats-Num-Pending"
 
 # Codes of JetStream's errors.
 NOT_FOUND, TAKEN, ALONE, DISABLED = 10059, 10058, 10074, (10039, 10076)
+_NO_PEERS = 10005
+"""Too few brokers for the replicas, as while they start one after the other."""
 _IN_PROCESS = 10158
 """An entry that is sent again while the brokers have yet to agree on it; it may still be lost."""
 
@@ -154,7 +156,7 @@ class JetStream:
             await self._make(1)
         elif code and code != TAKEN:
             self.broker.failure = issue_of(answer)
-            if answer["error"].get("code", 500) < 500:
+            if answer["error"].get("code", 500) < 500 and code != _NO_PEERS:
                 raise self.broker.wrong(
                     f"the stream {self._stream} cannot be made: {self.broker.failure}"
                 )
