@@ -17,7 +17,7 @@ from livelog.cli.format import print_json
 from livelog.cli.options import Parser
 from livelog.cli.sanitize import sanitized
 from livelog.config.address import SharedLog, shared_log
-from livelog.errors import ConfigError
+from livelog.errors import ConfigError, installing
 from livelog.store.archive import Archive, open_archive
 from livelog.store.database.key import read_key
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     """Carry out a command on a shared log, and return the exit code."""
     given = make_parser(arguments[0]).parse_args(arguments[1:])
     if find_spec("nats") is None:
-        say("needs the extra: pip install 'livelog[nats]'")
+        say(f"needs the extra: {installing('nats')}")
         return WRONG_USAGE
     from livelog.engine.nats.credentials import credentials
 

