@@ -21,6 +21,9 @@ from livelog.index.plan import Steps
 _FEW_LISTS = 64
 """Lists up to which numbers are not made, however many buckets there are."""
 
+_LOOK_UP = 10
+"""Positions whose numbers are looked up in the time in which a list is counted in one bucket."""
+
 _SPREAD = 8
 """Lists that are divided into buckets in one step."""
 
@@ -85,9 +88,10 @@ class Cells:
 def is_by_number(column: Column, among: BitMap, cells: Cells) -> Steps[bool]:
     """Tell whether to count by number, and prepare to, in steps; otherwise it is done by list."""
     lists = len(column.lists)
-    if column.is_lasting and lists > _FEW_LISTS and lists * len(cells) > len(among):
+    is_worth_it = _LOOK_UP * lists * len(cells) > len(among)
+    if column.is_lasting and lists > _FEW_LISTS and is_worth_it:
         yield from column.number()
-    return column.is_numbered and (not lists or lists * len(cells) > len(among))
+    return column.is_numbered and (not lists or is_worth_it)
 
 
 def by_list(column: Column, among: BitMap, cells: Cells) -> Iterator[list[Spread]]:
