@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import IO, Any
 
 TOP = Path(__file__).parent.parent
 COMMANDS = {
@@ -150,12 +150,18 @@ def started(
 
 def _ready_url(process: subprocess.Popen[str], patience: float) -> str:
     assert process.stdout is not None
-    readable, _, _ = select.select([process.stdout], [], [], patience)
-    line = process.stdout.readline() if readable else ""
+    line = _line(process.stdout, patience)
+    if line.startswith("livelog open on "):  # it has yet to catch up with the shared log
+        line = _line(process.stdout, patience)
     found = re.search(r"ws://\S+", line)
     if found is None:
         raise SystemExit(f"the server did not say where it listens: {line!r}")
     return found[0]
+
+
+def _line(output: IO[str], patience: float) -> str:
+    readable, _, _ = select.select([output], [], [], patience)
+    return output.readline() if readable else ""
 
 
 def stop(process: subprocess.Popen[Any]) -> None:
