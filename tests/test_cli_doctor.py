@@ -177,13 +177,24 @@ async def test_a_proxy_that_does_not_pass_the_upgrade_on(tmp_path: Path) -> None
 
 @needs_nginx
 @on_uvloop
-async def test_a_proxy_that_buffers_and_one_that_cuts_quiet_connections(
+async def test_a_proxy_that_buffers_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_TIMEOUT", 4.0)
-    buffers = "proxy_ignore_headers X-Accel-Buffering; proxy_read_timeout 1s;"
+    monkeypatch.setattr(doctor, "_TIMEOUT", 3.0)
+    buffers = "proxy_ignore_headers X-Accel-Buffering;"
     async with serving() as house:
         with behind(house, tmp_path, UPGRADES + buffers) as url:
+            findings = await found(url)
+        assert findings["resume"].good
+        assert not findings["HTTP stream"].good
+        assert "buffer" in findings["HTTP stream"].text
+
+
+@needs_nginx
+@on_uvloop
+async def test_a_proxy_that_cuts_quiet_connections_is_told(tmp_path: Path) -> None:
+    async with serving() as house:
+        with behind(house, tmp_path, f"{UPGRADES} proxy_read_timeout 1s;") as url:
             findings = await found(url, idle=10)
         assert findings["resume"].good
         assert not findings["idle"].good

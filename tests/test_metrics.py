@@ -195,9 +195,10 @@ async def test_the_scope_allows_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     key = api_key(file, "watcher", "metrics")
     async with serving(api_keys=str(file)) as house:
+        house.publish("not for the watcher")
         http = await house.http()
         answer = await http.ask("GET", "/api/history", X_API_Key=key)
-        assert answer.json["total_count"] == 0 if answer.status == 200 else answer.status == 403
+        assert answer.status == 403
         answer = await http.ask(
             "POST", "/api/messages", b'{"type":"system","event":"raid_started"}', X_API_Key=key
         )
