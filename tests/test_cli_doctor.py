@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
-import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
@@ -24,28 +22,9 @@ from livelog.wire import WEBSOCKET_PATH
 from tests.support.identity import SECRET, api_key
 from tests.support.ports import free_port
 from tests.support.tls import make_certificate
-from tests.support.wire import PATIENCE, House, Json, on_uvloop, serving
+from tests.support.wire import House, Json, on_uvloop, serving
 from tests.test_nginx import HERE, NGINX
-from tests.test_prefix import listens
-
-NGINX_CONFIGURATION = """
-user {user};
-daemon off;
-pid nginx.pid;
-error_log stderr crit;
-events {{ }}
-http {{
-    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-    access_log off;
-    server {{
-        listen {here}:{port};
-        location / {{ proxy_pass http://{here}:{upstream}; {settings} }}
-    }}
-}}
-"""
-UPGRADES = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;"
-UPGRADES += " proxy_set_header Connection upgrade; proxy_set_header Host $http_host;"
+from tests.test_prefix import UPGRADES, proxy
 
 needs_nginx = pytest.mark.skipif(not Path(NGINX).exists(), reason="there is no nginx")
 
@@ -63,21 +42,9 @@ def url_of(house: House) -> str:
 @contextmanager
 def behind(house: House, folder: Path, settings: str) -> Iterator[str]:
     """The address of a server behind an nginx with these settings."""
-    port = free_port()
-    text = NGINX_CONFIGURATION.format(
-        user=getpass.getuser(), here=HERE, port=port, upstream=house.server.port, settings=settings
-    )
-    (folder / "nginx.conf").write_text(text)
-    process = subprocess.Popen([NGINX, "-p", folder, "-c", "nginx.conf"])
-    try:
-        deadline = time.monotonic() + PATIENCE
-        while not listens(port):
-            assert time.monotonic() < deadline, "nginx does not listen"
-            time.sleep(0.02)
+    upstream = f"proxy_pass http://{HERE}:{house.server.port};"
+    with proxy(folder, f"location / {{ {upstream} {settings} }}") as port:
         yield f"ws://{HERE}:{port}/ws/live-log"
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @on_uvloop

@@ -34,26 +34,24 @@ http {{
     access_log off;
     server {{
         listen {here}:{port};
-        location /logs/ {{
-            proxy_pass         http://{here}:{upstream}/;
-            proxy_http_version 1.1;
-            proxy_set_header   Upgrade    $http_upgrade;
-            proxy_set_header   Connection upgrade;
-            proxy_set_header   Host       $http_host;
-        }}
+        {location}
     }}
 }}
+"""
+UPGRADES = """
+    proxy_http_version 1.1;
+    proxy_set_header   Upgrade    $http_upgrade;
+    proxy_set_header   Connection upgrade;
+    proxy_set_header   Host       $http_host;
 """
 
 
 @contextmanager
-def below_a_prefix(host: Host, folder: Path) -> Iterator[str]:
-    """Run a proxy in front of a server; yield the address of the page."""
+def proxy(folder: Path, location: str) -> Iterator[int]:
+    """Run an nginx that has this location; yield its port."""
     port = free_port()
-    configuration = CONFIGURATION.format(
-        user=getpass.getuser(), here=HERE, port=port, upstream=host.port
-    )
-    (folder / "nginx.conf").write_text(configuration)
+    text = CONFIGURATION.format(user=getpass.getuser(), here=HERE, port=port, location=location)
+    (folder / "nginx.conf").write_text(text)
     process = subprocess.Popen([NGINX, "-p", folder, "-c", "nginx.conf"])
     try:
         deadline = time.monotonic() + PATIENCE
@@ -61,10 +59,18 @@ def below_a_prefix(host: Host, folder: Path) -> Iterator[str]:
             assert process.poll() is None, "nginx has ended"
             assert time.monotonic() < deadline, "nginx does not listen"
             time.sleep(0.02)
-        yield f"http://{HERE}:{port}/logs/"
+        yield port
     finally:
         process.terminate()
         process.wait(PATIENCE)
+
+
+@contextmanager
+def below_a_prefix(host: Host, folder: Path) -> Iterator[str]:
+    """Run a proxy in front of a server; yield the address of the page."""
+    upstream = f"proxy_pass http://{HERE}:{host.port}/;"
+    with proxy(folder, f"location /logs/ {{ {upstream} {UPGRADES} }}") as port:
+        yield f"http://{HERE}:{port}/logs/"
 
 
 def listens(port: int) -> bool:
