@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -72,6 +73,8 @@ class Brokers:
         self.folder = folder
         self._ways = ways or Direct()
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._starting = threading.Lock()
+        """Two faults at once may start the same broker, each from a thread of its own."""
         ports = free_ports(2 * self.size)
         self._ports, routes = ports[: self.size], ports[self.size :]
         for number in range(self.size):
@@ -111,12 +114,19 @@ class Brokers:
 
     def start(self, *numbers: int) -> None:
         """Start brokers that do not run, and wait until they listen."""
-        for number in numbers:
-            with (self.folder / f"n{number}.log").open("ab") as log:
-                command = [binary(), "-c", str(self.folder / f"n{number}.conf")]
-                self._processes[number] = subprocess.Popen(command, stdout=log, stderr=log)
+        with self._starting:
+            for number in numbers:
+                self._start(number)
         for number in numbers:
             self._wait(number)
+
+    def _start(self, number: int) -> None:
+        running = self._processes.get(number)
+        if running and running.poll() is None:
+            return
+        with (self.folder / f"n{number}.log").open("ab") as log:
+            command = [binary(), "-c", str(self.folder / f"n{number}.conf")]
+            self._processes[number] = subprocess.Popen(command, stdout=log, stderr=log)
 
     def kill(self, *numbers: int) -> None:
         """Kill brokers, as a power cut does."""

