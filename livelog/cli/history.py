@@ -1,4 +1,4 @@
-"""`livelog history` and `livelog search`: a page of past messages, newest first."""
+"""`livelog history` and `livelog search`: past messages, newest first."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _parser(name: str, description: str, examples: str) -> options.Parser:
         type=int,
         default=100,
         metavar="N",
-        help="Number of messages to print, 1 to 1000 (default: 100).",
+        help="Number of messages to print (default: 100).",
     )
     parser.add_argument(
         "--offset",

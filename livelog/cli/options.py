@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import ssl
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+from livelog.cli import profiles
 from livelog.cli.exit import WRONG_USAGE, printed, say
+from livelog.cli.profiles import Profile
 from livelog.client.url import listed, shown
 from livelog.config import environment
 from livelog.config.suggest import suggestion
@@ -83,18 +86,46 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unknown {value!r}{meant}")
 
 
+class ClientParser(Parser):
+    """The parser of a command that works with a server, whose address and token may stand
+    elsewhere: in an option, in the profile that one names, in a variable, or in the profile that a
+    variable names, in this order."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the options, with those of the server from wherever they stand."""
+        given = super().parse_args(args, namespace)
+        try:
+            _complete(given)
+        except (ConfigError, argparse.ArgumentTypeError) as error:
+            self.error(str(error))
+        return given
+
+
 def parser(name: str, description: str, examples: str) -> Parser:
     """Make the parser of a command of the client, with the options that all of them have."""
-    made = Parser(prog=f"livelog {name}", description=description, epilog=f"examples:\n{examples}")
+    made = ClientParser(
+        prog=f"livelog {name}", description=description, epilog=f"examples:\n{examples}"
+    )
     made.add_argument(
         "--url",
         type=_urls,
-        default=DEFAULT_URL,
         metavar="URL",
-        help=f"Address of the server (default: {DEFAULT_URL}), or comma-separated addresses of"
-        " servers that share a log.",
+        help=f"Address of the server (default: the variable LIVELOG_URL, or {DEFAULT_URL}), or"
+        " comma-separated addresses of servers that share a log.",
     )
     add_token(made)
+    made.set_defaults(token=None)
+    made.add_argument(
+        "--cacert",
+        metavar="FILE",
+        help="PEM file of the certificate authorities to trust, in the place of the system's.",
+    )
+    made.add_argument(
+        "--profile",
+        metavar="NAME",
+        help="Name of the server's section in ~/.config/livelog/profiles.toml, with url, token_file"
+        " and cacert (default: the variable LIVELOG_PROFILE).",
+    )
     return made
 
 
@@ -108,6 +139,39 @@ def add_token(made: argparse.ArgumentParser) -> None:
         help="Token or API key to authenticate with (default: the variable LIVELOG_TOKEN, which"
         " other users of the machine do not see, or the file that LIVELOG_TOKEN_FILE names).",
     )
+
+
+def _complete(given: argparse.Namespace) -> None:
+    """Set what no option gives. Raises `ConfigError` and `ArgumentTypeError`."""
+    chosen = _profile(given.profile)
+    usual = (
+        Profile() if given.profile else _profile(os.environ.get(environment.PROFILE, "").strip())
+    )
+    if given.url is None:
+        variable = os.environ.get(environment.URL, "").strip()
+        given.url = _urls(chosen.url or variable or usual.url or DEFAULT_URL)
+    if given.token is None:
+        given.token = chosen.token or _token_of_environment() or usual.token
+    if cacert := given.cacert or chosen.cacert or usual.cacert:
+        _trust(cacert)
+
+
+def _profile(name: str | None) -> Profile:
+    found = profiles.named(name, os.environ) if name else Profile()
+    if found.token is not None:
+        _checked_token(found.token, f" in the profile {name}")
+    return found
+
+
+def _trust(file: str) -> None:
+    """Let TLS trust the authorities of a file only, in all of this process."""
+    try:
+        ssl.create_default_context(cafile=file)
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        issue = error.strerror if isinstance(error, FileNotFoundError) else "has no certificates"
+        raise ConfigError(f"--cacert: {file}: {issue}") from None
+    # OpenSSL reads it whenever a context loads its default certificates.
+    os.environ["SSL_CERT_FILE"] = file
 
 
 def add_selection(made: Parser, json: str = "Print messages as JSON, one a line.") -> None:

@@ -1,10 +1,14 @@
-"""Pages that the server cuts short, because their bytes are too many, put together again."""
+"""Pages that the server cuts short, or that are longer than it allows, put together again."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 from livelog.client.decoding import LAST_SEQ, Page
+
+MOST = 1000
+"""Most messages that a server returns in one answer."""
 
 
 class Ask(Protocol):
@@ -20,6 +24,7 @@ async def whole(ask: Ask, limit: int, *, seeks: bool, **place: int) -> Page:
     `seeks` tells that `before` may be asked for, which finds older messages wherever newer ones
     have moved them meanwhile. Raises `RefusedError`, as `ask` does.
     """
+    ask = _capped(ask)
     page = await ask(limit, **place)
     if not page.truncated:
         return page
@@ -29,6 +34,16 @@ async def whole(ask: Ask, limit: int, *, seeks: bool, **place: int) -> Page:
         newer = sum(message.seq > place["around"] for message in page.messages)
         page = await _with_newer(ask, page, limit // 2 - newer)
     return await _with_older(ask, page, limit - len(page.messages), seeks=seeks)
+
+
+def _capped(ask: Ask) -> Ask:
+    """Return a function that asks for no more than a server returns, and tells what is missing."""
+
+    async def asked(limit: int, **place: int) -> Page:
+        page = await ask(min(limit, MOST), **place)
+        return replace(page, truncated=page.truncated or len(page.messages) == MOST < limit)
+
+    return asked
 
 
 async def _with_older(ask: Ask, page: Page, missing: int, *, seeks: bool) -> Page:

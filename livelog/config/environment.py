@@ -22,10 +22,12 @@ from livelog.errors import ConfigError
 PREFIX = "LIVELOG_"
 CONFIG, TOKEN = "LIVELOG_CONFIG", "LIVELOG_TOKEN"
 """Variables that name the TOML file, and the token of the client's commands."""
+URL, PROFILE = "LIVELOG_URL", "LIVELOG_PROFILE"
+"""Variables that name the server, and the profile, of the client's commands."""
 
 _FROM_FILE = "_FILE"
 """Ending of a variable that names a file with the value, as secrets are mounted."""
-_NOT_SETTINGS = (CONFIG, TOKEN, TOKEN + _FROM_FILE)
+_NOT_SETTINGS = (CONFIG, TOKEN, TOKEN + _FROM_FILE, URL, PROFILE)
 _MAX_FILE_BYTES = 64 * 1024
 
 _OF_SERVICES = re.compile(
