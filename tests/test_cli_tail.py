@@ -10,14 +10,18 @@ import re
 import signal
 import subprocess
 import sys
+import time
+from argparse import ArgumentTypeError
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from livelog.cli import moments
 from livelog.cli.sanitize import sanitized
 from tests.support.command import done, followed, running, seen
 from tests.support.process import CLEAN, ROOT, Start, ended, port_of, ready
-from tests.support.wire import PATIENCE, SAMPLES, on_uvloop, serving, user
+from tests.support.wire import PATIENCE, SAMPLES, House, on_uvloop, serving, user
 
 
 @on_uvloop
@@ -173,3 +177,80 @@ async def test_on_a_terminal_it_is_in_colour_and_still_sanitized() -> None:
         header, line = plain.split("\r\n")[:2]
         assert header.split() == ["SEQ", "TIME", "TYPE", "TEXT"]
         assert header.index("TYPE") == line.index("user")
+
+
+# Where it begins, and where it ends.
+
+
+async def _printed(house: House, *flags: str) -> list[str]:
+    code, out, err = await done("tail", "--url", house.server.url, "--json", *flags)
+    assert (code, err) == (0, "")
+    return [json.loads(line)["content"] for line in out.splitlines()]
+
+
+@on_uvloop
+async def test_tail_ends_where_it_is_told_to() -> None:
+    async with serving() as house:
+        seqs = house.publish(*(f"early {n}" for n in range(12)), timestamp="2025-12-03T10:00:00Z")
+        house.publish("late", timestamp="2025-12-04T10:00:00Z")
+        house.publish("now")
+        early = [f"early {n}" for n in range(12)]
+        everything = [*early, "late", "now"]
+        for flags, expected in [
+            (["--no-follow"], everything[-10:]),
+            (["--no-follow", "-n", "2"], everything[-2:]),
+            (["--no-follow", "-n", "0"], []),
+            (["--no-follow", "-n", "2000"], everything),
+            (["--no-follow", "--since", "0"], everything),
+            (["--no-follow", "--since", "10m"], ["now"]),
+            (["--since", "2025-12-04T00:00Z", "--until", "2025-12-05T00:00Z"], ["late"]),
+            (["--until", str(seqs[3])], early[:4]),
+            (["--until", str(seqs[3]), "-n", "2"], early[2:4]),
+            (["--until", "2025-12-04T00:00Z", "--search", "7"], ["early 7"]),
+            (["--until", "2025-12-01"], []),
+        ]:
+            assert await _printed(house, *flags) == expected, flags
+
+
+@pytest.mark.parametrize(
+    "flags", [["-n", "3"], ["--since", "10m"], ["--since", "1h", "--where=-unicorn"]]
+)
+@on_uvloop
+async def test_tail_goes_on_behind_what_is_stored(flags: list[str]) -> None:
+    async with serving() as house:
+        house.publish("old", timestamp="2025-12-03T10:00:00Z")
+        house.publish("a", "b", "c")
+        async with running("tail", "--url", house.server.url, "--json", *flags) as tail:
+            assert [json.loads(await tail.line())["content"] for _ in range(3)] == ["a", "b", "c"]
+            house.publish("d", "e")
+            assert [json.loads(await tail.line())["content"] for _ in range(2)] == ["d", "e"]
+
+
+@pytest.mark.parametrize("place", ["yesterday", "10x", "2025-13-01", "-5", "999999999w", ""])
+def test_a_place_that_means_nothing_is_refused(place: str) -> None:
+    with pytest.raises(ArgumentTypeError, match="is invalid: must be a seq"):
+        moments.place(place)
+
+
+def test_times_without_a_zone_are_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "CET-1")
+    time.tzset()
+    try:
+        found = moments.place("2025-12-03T10:00")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert isinstance(found, datetime)
+    assert moments.rfc3339(found) == "2025-12-03T09:00:00Z"
+
+
+@on_uvloop
+async def test_history_longer_than_an_answer_comes_in_several() -> None:
+    async with serving() as house:
+        house.publish(*map(str, range(2500)))
+        flags = ("--limit", "2200", "--json")
+        code, out, err = await done("history", "--url", house.server.url, *flags)
+        assert (code, err) == (0, "")
+        assert [json.loads(line)["content"] for line in out.splitlines()] == [
+            str(n) for n in range(2499, 299, -1)
+        ]

@@ -1,4 +1,4 @@
-"""Checks that hold the README and the four pages it leads to against the code and the results.
+"""Checks that hold the README and the pages it leads to against the code and the results.
 
 Examples are run or parsed, links and anchors are followed, figures are looked up in the results
 they name, and tables of messages, options, packages and tests are compared with the real ones.
@@ -6,14 +6,17 @@ they name, and tables of messages, options, packages and tests are compared with
 
 from __future__ import annotations
 
+import argparse
 import ast
 import asyncio
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -30,10 +33,11 @@ from livelog.wire.messages import AnyMessage
 from tests.support.process import ROOT, Start, ready
 from tests.support.wire import PATIENCE
 
-README, PROTOCOL, PRODUCTION, FIGURES, TESTS = PAGES = (
+README, PROTOCOL, PRODUCTION, COMMANDS, FIGURES, TESTS = PAGES = (
     "README.md",
     "livelog/wire/README.md",
     "livelog/net/README.md",
+    "livelog/cli/README.md",
     "bench/README.md",
     "tests/README.md",
 )
@@ -267,6 +271,20 @@ def test_every_option_that_is_named_exists(capsys: pytest.CaptureFixture[str]) -
     lines = [line for line in TEXTS[README].splitlines() if "livelog" in line]
     named = set(_FLAG.findall("\n".join([*lines, TEXTS[PROTOCOL], TEXTS[PRODUCTION]])))
     assert named <= known
+
+
+def commands_of(page: str) -> list[str]:
+    """The commands in the indented lines of a page, without variables and pipes."""
+    found = re.findall(r"^    (?:\w+=\S+ |\w+ \| )*livelog (\S+.*)$", TEXTS[page], re.MULTILINE)
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("command", commands_of(COMMANDS))
+def test_a_command_line_is_one(command: str) -> None:
+    name, *rest = shlex.split(command)
+    made = import_module(f"livelog.cli.{cli.COMMANDS[name]}").make_parser(name)
+    argparse.ArgumentParser.parse_args(made, rest)  # without the profile, which is not here
 
 
 # Figures.

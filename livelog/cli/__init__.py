@@ -15,28 +15,27 @@ from livelog.config.suggest import suggestion
 HELP = """\
 usage: livelog [COMMAND] [options]
 
-  serve      run a server; the default command
-  tail       print new messages as they arrive
-  history    print past messages
-  search     print past messages that contain all given words
-  stats      count past messages, by a field or over time
-  publish    publish messages from a file or a pipe, one JSON object a line
-  keys       create, list and revoke API keys
-  doctor     try a server from outside, and say what is wrong
-  config     check a file of settings, show those in force, write an example
-  store      check a store, encrypt it or change its key; create keys
-  engine     look at a log that many servers share, and heal it
+  serve       run a server; the default command
+  tail        print messages as they arrive
+  history     print past messages
+  search      print past messages that contain all given words
+  stats       count past messages, by a field or over time
+  publish     publish messages from a file or a pipe, one JSON object a line
+  export      write stored messages to a file
+  import      publish the messages of an exported file
+  keys        create, list and revoke API keys
+  token       make tokens for development and tests
+  doctor      try a server from outside, and say what is wrong
+  config      check a file of settings, show those in force, write an example
+  store       check a store, encrypt it or change its key; create keys
+  engine      look at a log that many servers share, and heal it
+  completion  let a shell complete commands and options
 
 examples:
   livelog --demo                                serve sample traffic
-  livelog tail --type user,dm --filter channel=general
-  livelog tail --url ws://logs.example.com --json | jq .content
-  livelog history --limit 20 --filter user_id=user_1
+  livelog tail --since 10m --type user,dm --filter channel=general
   livelog search 'ancient dragon' --type raid
-  livelog stats --by channel --interval 1h
-  livelog publish events.ndjson
-
-Options of a command: livelog COMMAND --help. Version: livelog --version.
+  livelog COMMAND --help                        the options of a command
 """
 
 COMMANDS = {
@@ -46,11 +45,15 @@ COMMANDS = {
     "search": "history",
     "stats": "stats",
     "publish": "publish",
+    "export": "export",
+    "import": "imports",
     "keys": "keys",
+    "token": "token",
     "doctor": "doctor",
     "config": "configuration",
     "store": "store",
     "engine": "engine",
+    "completion": "completion",
 }
 """Command → module in this package, whose `main` gets all arguments from the command on."""
 

@@ -174,8 +174,8 @@ def _trust(file: str) -> None:
     os.environ["SSL_CERT_FILE"] = file
 
 
-def add_selection(made: Parser, json: str = "Print messages as JSON, one a line.") -> None:
-    """Add the options that select messages and say how to print them."""
+def add_selection(made: Parser, json: str | None = "Print messages as JSON, one a line.") -> None:
+    """Add the options that select messages and, if `json` is its help, say how to print them."""
     made.add_argument(
         "--type",
         action="append",
@@ -197,7 +197,8 @@ def add_selection(made: Parser, json: str = "Print messages as JSON, one a line.
         metavar="EXPRESSION",
         help="Select messages for which this expression holds: 'channel:general -dragon'.",
     )
-    made.add_argument("--json", action="store_true", help=json)
+    if json is not None:
+        made.add_argument("--json", action="store_true", help=json)
 
 
 def types(given: Sequence[str]) -> list[str]:

@@ -24,6 +24,7 @@ from msgspec import UNSET
 
 from livelog.cli import options
 from livelog.cli.exit import FAILED, Failure, explained, outcome, say
+from livelog.cli.progress import progress
 from livelog.client.backoff import DELAYS, Backoff, Clock
 from livelog.client.errors import Lost, ResponseRefusedError
 from livelog.client.http import HttpPublisher, PartlyRefusedError, Unavailable
@@ -43,7 +44,7 @@ _EXAMPLES = """\
 Running the same file again is safe: a message without an id gets one made of
 its line, and an id is delivered once. For a pipe --name does the same.
 """
-_READ = 256 * 2**10
+READ = 256 * 2**10
 """Bytes of one read, and so of one batch, about."""
 _LONGEST = 8 * 2**20
 """Largest line in bytes: the default limit of a server for one request."""
@@ -89,19 +90,18 @@ def make_parser(name: str) -> options.Parser:
 def _publish(given: argparse.Namespace) -> int:
     with ExitStack() as stack:
         source, size = _open(given.file, stack)
-        advance = _progress(size, stack)
+        advance = progress("publishing", size, stack)
         publisher = HttpPublisher(given.url, given.token)
         stack.callback(publisher.close)
-        run = _Run(given.url, publisher, _origin(given.file, given.name), given.keep_going)
+        run = Run(given.url, publisher, _origin(given.file, given.name), given.keep_going)
         number = 1
-        for lines in _batches(source):
+        for lines in batches(lambda: os.read(source, READ)):
             goes_on = run.batch(number, lines)
             number += len(lines)
             advance(sum(map(len, lines)) + len(lines))
             if not goes_on:
                 break
-    say(f"{run.published} messages published" + (f", {run.wrong} refused" if run.wrong else ""))
-    return FAILED if run.wrong else 0
+    return run.told()
 
 
 def _open(file: str, stack: ExitStack) -> tuple[int, int | None]:
@@ -127,11 +127,11 @@ def _origin(file: str, name: str | None) -> str:
     return uuid7(int(time.time() * 1000)) if file == "-" else str(Path(file).resolve())
 
 
-def _batches(source: int) -> Iterator[list[bytes]]:
-    """Yield the lines of the input, as many at a time as one read returns."""
+def batches(read: Callable[[], bytes]) -> Iterator[list[bytes]]:
+    """Yield the lines of the input, as many at a time as one read returns. Raises `Failure`."""
     rest = b""
     try:
-        while data := os.read(source, _READ):
+        while data := read():
             *lines, rest = (rest + data).split(b"\n")
             if lines:
                 yield lines
@@ -143,12 +143,14 @@ def _batches(source: int) -> Iterator[list[bytes]]:
         yield [rest]
 
 
-class _Run:
+class Run:
     """One run of the command: publishes, retries, and counts published and wrong lines."""
 
     def __init__(self, url: str, publisher: HttpPublisher, origin: str, keep_going: bool) -> None:
         self.published = 0
         self.wrong = 0
+        self.redacted = 0
+        """Lines that hold the place of a redacted message, which are passed over."""
         self._url = url
         self._publisher = publisher
         self._origin = origin
@@ -163,12 +165,23 @@ class _Run:
             if not text:
                 continue
             try:
-                good.append(Line(number, _identified(text, number, self._origin)))
+                identified = _identified(text, number, self._origin)
+                if identified is None:
+                    self.redacted += 1
+                else:
+                    good.append(Line(number, identified))
             except RefusedError as refused:
                 if not self._skip(number, refused):
                     self._send(good)
                     return False
         return self._send(good)
+
+    def told(self) -> int:
+        """Say how many lines were published and how many not; return the exit code."""
+        counts = [(self.wrong, "refused"), (self.redacted, "redacted before and left out")]
+        beside = "".join(f", {count} {what}" for count, what in counts if count)
+        say(f"{self.published} messages published{beside}")
+        return FAILED if self.wrong else 0
 
     def _send(self, lines: list[Line]) -> bool:
         """Publish lines, and those again that are refused for now; False to stop."""
@@ -241,20 +254,24 @@ class _Peek(msgspec.Struct):
     id: Any = UNSET
     type: Any = UNSET
     seq: Any = UNSET
+    redacted: Any = UNSET
 
 
 _peek = msgspec.json.Decoder(_Peek)
 
 
-def _identified(line: bytes, number: int, origin: str) -> bytes:
+def _identified(line: bytes, number: int, origin: str) -> bytes | None:
     """Return the line with an id and without a `seq`, which a message that was received has.
 
-    Raises `RefusedError` when it is not a JSON object.
+    None for what stands in the place of a redacted message. Raises `RefusedError` when it is not a
+    JSON object.
     """
     try:
         peek = _peek.decode(line)
     except (ValueError, RecursionError) as error:
         raise RefusedError(PROTOCOL_ERROR, "", f"not a JSON object: {error}") from None
+    if peek.redacted is True:
+        return None
     if peek.seq is not UNSET:
         fields = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
         del fields["seq"]
@@ -270,17 +287,3 @@ def _identified(line: bytes, number: int, origin: str) -> bytes:
 
 def _key(origin: str, number: int) -> bytes:
     return blake2b(f"{number} {origin}".encode(errors="surrogateescape")).digest()
-
-
-def _progress(size: int | None, stack: ExitStack) -> Callable[[int], object]:
-    """Return a function to call with the number of published bytes; it may show a bar."""
-    if not sys.stderr.isatty():
-        return lambda done: None
-    try:
-        from rich.console import Console
-        from rich.progress import Progress
-    except ImportError:  # without the extra
-        return lambda done: None
-    progress = stack.enter_context(Progress(console=Console(stderr=True), transient=True))
-    task = progress.add_task("publishing", total=size)
-    return lambda done: progress.advance(task, done)
