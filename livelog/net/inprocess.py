@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from typing import Any, Literal, TypeVar, get_args
 
 import msgspec
@@ -48,7 +49,12 @@ NOT_RUNNING = {
 }
 _ELSEWHERE = (
     "a server is used from the event loop it was started in; from another thread, pass the call to"
-    " `loop.call_soon_threadsafe` or the coroutine to `asyncio.run_coroutine_threadsafe`"
+    " `loop.call_soon_threadsafe` or the coroutine to `asyncio.run_coroutine_threadsafe`, or use"
+    " `publish_threadsafe`"
+)
+_IN_THE_LOOP = (
+    "`publish_threadsafe` waits, which would stop the event loop that it is called in; use `await"
+    " server.publish(…)` here"
 )
 
 
@@ -100,6 +106,36 @@ class InProcess:
             if isinstance(outcome, RefusedError):
                 raise outcome
         return id
+
+    def publish_threadsafe(
+        self, message: Message | dict[str, Any] | bytes, timeout: float | None = 30
+    ) -> Receipt:
+        """Append a message from another thread, and wait there until it is on disk.
+
+        For code beside the event loop, such as the `def` routes of a web framework. Raises as
+        `publish` does, `TimeoutError` after `timeout` seconds, when the message may be on disk
+        nevertheless, and `NotRunningError` in the thread of the loop, which must not wait.
+
+            receipt = server.publish_threadsafe({"type": "system", "event": "raid_started"})
+        """
+        if self._state != "running":
+            raise NotRunningError(NOT_RUNNING[self._state])
+        loop = self._context.loop
+        if loop is _running_loop():
+            raise NotRunningError(_IN_THE_LOOP)
+        publishing = self.publish(message)
+        try:
+            future = asyncio.run_coroutine_threadsafe(publishing, loop)
+        except RuntimeError:  # the loop has been closed
+            publishing.close()
+            raise NotRunningError(NOT_RUNNING["closed"]) from None
+        try:
+            return future.result(timeout)
+        except CancelledError:
+            raise NotRunningError(NOT_RUNNING["closed"]) from None
+        except BaseException:  # a time-out, or an interrupt of the waiting thread
+            future.cancel()
+            raise
 
     def _publish(
         self, context: Context, message: Message | dict[str, Any] | bytes, done: Done
@@ -269,11 +305,7 @@ class InProcess:
         """Return the parts of the server. Raises `NotRunningError` unless it may be used here."""
         if self._state != "running":
             raise NotRunningError(NOT_RUNNING[self._state])
-        try:
-            here = asyncio.get_running_loop()
-        except RuntimeError:
-            raise NotRunningError(_ELSEWHERE) from None
-        if here is not self._context.loop:
+        if _running_loop() is not self._context.loop:
             raise NotRunningError(_ELSEWHERE)
         return self._context
 
@@ -293,6 +325,14 @@ class InProcess:
         feed = self._feeds.pop(subscription, None)
         if feed is not None:
             feed.close()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in this thread, None without one."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _without_seq(message: Message | dict[str, Any]) -> Message | dict[str, Any]:
