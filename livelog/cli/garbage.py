@@ -40,11 +40,16 @@ _IDLE = 0.1
 """Part of a core up to which the process counts as idle."""
 
 
-async def collect_when_idle() -> None:
-    """Make full passes when the process is idle, until cancelled."""
+def begin() -> None:
+    """Leave what there is now out of all passes, and make no full pass by itself."""
     gc.set_threshold(_YOUNG, _MIDDLE, _FULL)
     gc.collect()
     gc.freeze()
+
+
+async def collect_when_idle() -> None:
+    """Make full passes when the process is idle, until cancelled."""
+    begin()
     collected, resident = time.monotonic(), _resident()
     while True:
         began, used = time.monotonic(), time.process_time()
