@@ -1,5 +1,5 @@
 """The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | ask |
-log | viewer | privacy | restart | attack | nginx | cluster | torture | pairs`.
+log | memory | viewer | privacy | restart | attack | nginx | cluster | torture | pairs`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its
@@ -27,6 +27,7 @@ from bench.targets import (
     ATTACK_ROWS,
     IN_FLIGHT,
     LOG_ROWS,
+    MEMORY_ROWS,
     NGINX_ROWS,
     PRIVACY_ROWS,
     RESTART_ROWS,
@@ -107,6 +108,11 @@ def table(options: Options) -> int:
 def log(options: Options) -> int:
     """Publishing, resuming, and searches on disk: measured as by `table`."""
     return print_rows(LOG_ROWS, options)
+
+
+def memory(options: Options) -> int:
+    """Passes of the garbage collector beside a full window: measured as by `table`."""
+    return print_rows(MEMORY_ROWS, options)
 
 
 def viewer(options: Options) -> int:
@@ -288,6 +294,7 @@ def parser() -> argparse.ArgumentParser:
     for do, about in (
         (table, "every row of the fan-out"),
         (log, "every row of the log"),
+        (memory, "passes of the garbage collector beside a full window"),
         (viewer, "frames and memory of the viewer's page"),
         (nginx, "what nginx in front costs, without TLS and with it"),
         (attack, "the fan-out under attack, and what a token costs"),

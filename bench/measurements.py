@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from bench import disksearch, loadprocess, privacy, publishing, restart, resuming
+from bench import disksearch, loadprocess, privacy, publishing, restart, resuming, walgrowth
 from bench.clients import SECOND, clock
 from bench.handshakes import held, storm
 from bench.latency import Percentiles
@@ -124,6 +124,10 @@ def resume_from_disk(
 
 def search_on_disk(launch: Launch, count: int) -> Figures:
     return disksearch.disk_search(launch, count)
+
+
+def wal_beside_searches(launch: Launch, load: walgrowth.Beside) -> Figures:
+    return walgrowth.beside_searches(launch, load)
 
 
 def restarted(launch: Launch, load: restart.RestartLoad) -> Figures:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import asking, attack, cluster, nginx, privacy, restart
+from bench import asking, attack, cluster, garbage, nginx, privacy, restart, walgrowth
 from bench.load import Load
 from bench.measurements import (
     fanout,
@@ -26,6 +26,7 @@ from bench.measurements import (
     resume_from_disk,
     search_on_disk,
     stall,
+    wal_beside_searches,
 )
 from bench.publishing import Publishing
 from bench.report import Figures
@@ -175,6 +176,27 @@ LOG_ROWS = (
             Target("delivery p95 / without", "<=", 1.3),
             Target("missing", "<=", 0),
             Target("index made anew s", "<", 90),
+        ),
+    ),
+    Row(
+        "NDJSON beside three endless searches on disk",
+        partial(wal_beside_searches, load=walgrowth.Beside()),
+        (
+            Target("WAL at most MB", "<=", 64),
+            Target("WAL afterwards MB", "<=", 16),
+            Target("searches", ">=", 3),
+        ),
+    ),
+)
+
+MEMORY_ROWS = (
+    Row(
+        "the garbage collector beside a million messages",
+        lambda launch: garbage.collected(1_000_000),
+        (
+            Target("full pass ms", "<=", 10),
+            Target("longest young pass ms", "<=", 10),
+            Target("grown / window", "<=", 0.1),
         ),
     ),
 )

@@ -65,7 +65,13 @@ def rename_the_folder(store: Path, other: Path) -> None:
     store.parent.rename(other / "folder")
 
 
-HARMS = [move, move_all, move_log, move_locks, replace, rename_the_folder]
+def link(store: Path, other: Path) -> None:
+    """Leave a link to the moved database: a write-ahead log belongs beside where that is now."""
+    move(store, other)
+    store.symlink_to(other / "live.db")
+
+
+HARMS = [move, move_all, move_log, move_locks, replace, link, rename_the_folder]
 
 
 def names(folder: Path) -> set[str]:

@@ -348,25 +348,34 @@ def test_many_words_that_come_at_once_wait_until_what_they_evict_is_swept() -> N
 
 
 def test_nothing_in_window_and_index_is_walked_by_the_garbage_collector() -> None:
-    def tracked() -> int:
+    """Also with keys and numbers that no other message has, and after one from the future."""
+
+    def walked() -> tuple[int, int]:
+        """Return how many objects are tracked, and how many they refer to."""
         gc.collect()
-        return len(gc.get_objects())
+        objects = gc.get_objects()
+        return len(objects), sum(len(gc.get_referents(each)) for each in objects)
 
     window = Window(100_000, 10**9)
 
     def fill(first: int, count: int) -> None:
         for seq in range(first, first + count):
-            text = words(20, seq * 7 % 9000)
-            data = {"a": text, "user_id": f"u{seq}"}
-            window.append(record({"type": "system", "event": "error", "data": data}, seq))
+            data = {"a": words(20, seq * 7 % 9000), "user_id": f"u{seq}", "took": seq * 7919 % 9001}
+            time = "2030-01-01T00:00:00Z" if seq == 1 else "2024-01-01T00:00:00Z"
+            fields = {"data": data, "timestamp": time}
+            window.append(record({"type": "system", "event": "error", **fields}, seq))
             while window.work():
                 pass
 
-    fill(1, 100)
-    before = tracked()
-    fill(101, 5000)
+    fill(1, 4200)  # more than keep their keys as they came, for live counts
+    objects, visited = walked()
+    fill(4201, 5000)
     assert len(window._index.vocabulary()) > 9000
-    assert tracked() - before < 50
+    assert window._index.keys > 5000
+    assert len(window._index.time_index.strays) > 5000
+    more_objects, more_visited = walked()
+    assert more_objects - objects < 100
+    assert more_visited - visited < 5000 / 4
 
 
 class Failing(Index):

@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterator
 from itertools import islice
 
 from pyroaring import BitMap
-from sortedcontainers import SortedList
 
 from livelog.index import positions
 from livelog.index.ngrams import Roomy
+from livelog.index.ordered import Ordered
 from livelog.index.paths import behind
 from livelog.index.plan import Steps
 from livelog.index.positions import Positions, bitmap, packed, shifted
@@ -42,7 +42,7 @@ class Keys:
 
     def __init__(self) -> None:
         self._of: dict[str, Positions] = {}
-        self._sorted: SortedList[str] = SortedList()
+        self._sorted = Ordered[str]()
         self._count = 0
         """Positions of all keys together."""
         self._bitmaps = 0
@@ -86,10 +86,10 @@ class Keys:
 
     def between(self, first: str, stop: str) -> Steps[BitMap]:
         """Join the positions of the keys from `first` to before `stop`, in steps."""
-        joined, after = BitMap(), True
+        joined = BitMap()
         # Anew after each pause, since there may be other keys then.
-        while some := list(islice(self._sorted.irange(first, stop, (after, False)), _JOINED)):
-            first, after = some[-1], False
+        while some := list(islice(self._sorted.between(first, stop), _JOINED)):
+            first = _next(some[-1])
             joined = yield from positions.joining([self._of[key] for key in some], joined)
             yield
         return joined
@@ -98,9 +98,9 @@ class Keys:
         """Yield, in steps, what follows `start` in each key that begins so, with its positions
         among `some`, where there are any.
         """
-        first, stop, after, same = start, behind(start), True, BitMap(some)
-        while keys := list(islice(self._sorted.irange(first, stop, (after, False)), _COUNTED)):
-            first, after = keys[-1], False
+        first, stop, same = start, behind(start), BitMap(some)
+        while keys := list(islice(self._sorted.between(first, stop), _COUNTED)):
+            first = _next(keys[-1])
             found = ((key, positions.within(self._of[key], some, same)) for key in keys)
             yield [(key[len(start) :], places) for key, places in found if places]
 
@@ -109,7 +109,7 @@ class Keys:
 
         Keys that come or go meanwhile may be left out.
         """
-        for key in list(self._sorted.irange(start, behind(start), (True, False))):
+        for key in list(self._sorted.between(start, behind(start))):
             places = self._of.get(key)
             if isinstance(places, bytearray) and positions.count(places) >= _COUNTED_AS_BITMAP:
                 places = self._as_bitmap(key, places)
@@ -118,9 +118,7 @@ class Keys:
 
     def count(self, start: str) -> int:
         """Return how many keys begin with `start`."""
-        first: int = self._sorted.bisect_left(start)
-        stop: int = self._sorted.bisect_left(behind(start))
-        return stop - first
+        return self._sorted.rank(behind(start)) - self._sorted.rank(start)
 
     def items(self) -> Iterator[tuple[str, BitMap]]:
         """Iterate over every key and its positions, in order of the keys."""
@@ -156,7 +154,7 @@ class Keys:
         fresh = Keys()
         left = ((key, shifted(places, distance)) for key, places in self.items())
         fresh._of = {key: positions.smallest(places) for key, places in left if places}
-        fresh._sorted = SortedList(fresh._of)
+        fresh._sorted = Ordered(fresh._of)
         fresh._count = sum(map(positions.count, fresh._of.values()))
         fresh._bitmaps = sum(isinstance(places, BitMap) for places in fresh._of.values())
         return fresh
@@ -169,3 +167,8 @@ class Keys:
         for places in self._of.values():
             positions._check(places)
         self._sorted._check()
+
+
+def _next(key: str) -> str:
+    """Return the first string that comes after `key` in order."""
+    return f"{key}\0"

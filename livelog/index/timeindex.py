@@ -10,11 +10,12 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Generator
-from itertools import accumulate, compress, count, islice
+from itertools import accumulate, chain, compress, count, islice
 from operator import lt
 
 from pyroaring import BitMap
-from sortedcontainers import SortedList
+
+from livelog.index.ordered import Ordered
 
 _GRAIN = 128
 """Strays that are dropped in one step."""
@@ -25,6 +26,16 @@ _NEAR = 2048
 _STRAY_BYTES = 300
 """Memory of one stray."""
 
+_POSITION_BITS = 32
+_POSITION = (1 << _POSITION_BITS) - 1
+_BEYOND = 1 << 128
+"""More than any stray, and its negative less."""
+
+
+def _stray(time: int, position: int) -> int:
+    """Return time and position in one number: strays in order of time."""
+    return time << _POSITION_BITS | position
+
 
 class TimeIndex:
     """Timestamps (microseconds since 1970) by position; positions are added in rising order."""
@@ -33,7 +44,8 @@ class TimeIndex:
         self._first = first  # position of the first entry of the array
         self._latest = array("q")
         """The latest time up to each position."""
-        self._strays: SortedList[tuple[int, int]] = SortedList()
+        self._strays = Ordered[int]()
+        """Time and position of each stray, in one number."""
         self._stray_times: dict[int, int] = {}
         self._stray_positions = BitMap()
 
@@ -55,7 +67,7 @@ class TimeIndex:
         made._latest = array("q", accumulate(times, max))
         strays = compress(count(), map(lt, times, made._latest))
         made._stray_times = {p: times[p] for p in strays}
-        made._strays = SortedList((time, p) for p, time in made._stray_times.items())
+        made._strays = Ordered(_stray(time, p) for p, time in made._stray_times.items())
         made._stray_positions = BitMap(made._stray_times)
         return made
 
@@ -94,7 +106,7 @@ class TimeIndex:
         latest = self._latest[-1] if self._latest else time
         if time < latest:
             position = self._first + len(self._latest)
-            self._strays.add((time, position))
+            self._strays.add(_stray(time, position))
             self._stray_times[position] = time
             self._stray_positions.add(position)
         self._latest.append(max(time, latest))
@@ -114,12 +126,11 @@ class TimeIndex:
         After one time that is far ahead all that follow are strays, so fewer are looked at: those
         inside of the range, or those outside.
         """
-        strays, end = self._strays, len(self._strays)
-        low, high = strays.bisect_left((first, -1)), strays.bisect_right((last, 1 << 64))
-        if 2 * (high - low) <= end:
-            return BitMap([p for _, p in strays.islice(low, high)])
-        outside = [p for _, p in strays.islice(0, low)] + [p for _, p in strays.islice(high, end)]
-        return self._stray_positions - BitMap(outside)
+        strays, low, high = self._strays, _stray(first, 0), _stray(last + 1, 0)
+        if 2 * (strays.rank(high) - strays.rank(low)) <= len(strays):
+            return BitMap([stray & _POSITION for stray in strays.between(low, high)])
+        outside = chain(strays.between(-_BEYOND, low), strays.between(high, _BEYOND))
+        return self._stray_positions - BitMap([stray & _POSITION for stray in outside])
 
     def skip(self, count: int) -> None:
         """Add some positions whose times do not matter, since they are forgotten already."""
@@ -131,7 +142,7 @@ class TimeIndex:
         strays = iter([stray for stray in self._stray_times if stray < start])
         while some := list(islice(strays, _GRAIN)):
             for stray in some:
-                self._strays.remove((self._stray_times.pop(stray), stray))
+                self._strays.remove(_stray(self._stray_times.pop(stray), stray))
                 self._stray_positions.remove(stray)
             yield
         del self._latest[: max(0, start - self._first)]
@@ -143,14 +154,14 @@ class TimeIndex:
         lower._first = self._first - distance
         lower._latest = self._latest[:]
         lower._stray_times = {p - distance: time for p, time in self._stray_times.items()}
-        lower._strays = SortedList((time, p) for p, time in lower._stray_times.items())
+        lower._strays = Ordered(_stray(time, p) for p, time in lower._stray_times.items())
         lower._stray_positions = BitMap(lower._stray_times)
         return lower
 
     def _check(self) -> None:
         """Assert that the structures are in order and agree."""
         assert list(self._latest) == sorted(self._latest)
-        assert {p: t for t, p in self._strays} == self._stray_times
+        assert [*self._strays] == sorted(_stray(t, p) for p, t in self._stray_times.items())
         assert BitMap(self._stray_times) == self._stray_positions
         for position, time in self._stray_times.items():
             assert time < self._latest[position - self._first]

@@ -44,11 +44,12 @@ class Place:
     ) -> None:
         # As it is called, too: a symbolic link that leads elsewhere later is another store.
         named, real = os.path.abspath(name), os.path.realpath(name)
-        paths = [named, *(real + suffix for suffix in _SUFFIXES)]
         self._path = real
         self._key = key
         self._wal, self._index = f"{real}-wal", f"{real}-shm"
-        self._files = {path: _identity(os.stat(path)) for path in paths}
+        # Beside a symbolic link put in the place of a database SQLite would look for no `-wal`.
+        follows = {named: True} | {real + suffix: False for suffix in _SUFFIXES}
+        self._files = {path: (follow, _identity(path, follow)) for path, follow in follows.items()}
         self._descriptor = descriptor
         self._connection = connection
         self._size = os.fstat(descriptor).st_size
@@ -68,12 +69,12 @@ class Place:
 
     def fault(self) -> str:
         """Describe how the files have been moved, deleted or replaced; empty if they have not."""
-        for path, opened in self._files.items():
+        for path, (follow, opened) in self._files.items():
             try:
-                found = os.stat(path)
+                found = _identity(path, follow)
             except OSError as error:
                 return f"{path} has been moved or deleted ({error.strerror})"
-            if _identity(found) != opened:
+            if found != opened:
                 return f"{path} has been replaced by another file"
         if issue := self.overwritten():
             return issue
@@ -164,5 +165,6 @@ class Place:
         self._index_bytes = max(size, self._index_bytes)
 
 
-def _identity(found: os.stat_result) -> tuple[int, int]:
+def _identity(path: str, follow: bool) -> tuple[int, int]:
+    found = os.stat(path, follow_symlinks=follow)
     return found.st_dev, found.st_ino
