@@ -20,6 +20,7 @@ from livelog.engine.nats.arrivals import Arrivals
 from livelog.engine.nats.batch import MalformedError, UnknownError
 from livelog.engine.nats.extent import Extent
 from livelog.engine.nats.order import Order, Placed
+from livelog.engine.nats.recent import recent
 from livelog.engine.nats.stream import AwayError, Bounds, Entry, StoppedError, Stream
 from livelog.errors import ConfigError, RefusedError
 from livelog.wire.record import Draft
@@ -318,25 +319,8 @@ class Follower:
     async def _recall(self, order: Order, bounds: Bounds) -> None:
         """Read the ids of the last span again, which an earlier process has placed."""
         done = self._arrivals.done
-        if not bounds.first <= done <= bounds.last:
-            return
-        [newest, *_] = await self._insist(lambda: self._existing(done))
-        since = newest.time - bounds.span
-        number = await self._insist(lambda: self._stream.number_at(since))
-        while number <= done:
-            start = number
-            entries = await self._insist(lambda: self._existing(start))  # noqa: B023 - at once
-            for entry in entries:
-                if entry.number <= done:
-                    await interleaved(_recalled(order, entry))
-            number = entries[-1].number + 1
-
-    async def _existing(self, number: int) -> Sequence[Entry]:
-        """Read the entries from a number on, of which there are some. Raises `AwayError`."""
-        entries, _ = await self._stream.read(number - 1)
-        if not entries:
-            raise AwayError("the broker does not have yet what this node has")
-        return entries
+        async for entry in recent(self._stream, self._insist, bounds, done):
+            await interleaved(_recalled(order, entry))
 
 
 def _placed(
