@@ -21,7 +21,7 @@ NAMES = {
     f"livelog_{metric.name}{suffix}"
     for metric in METRICS
     for suffix in {"counter": ["_total"], "histogram": ["_bucket"]}.get(metric.kind, [""])
-}
+} | {"livelog_worker_up"}
 
 needs_promtool = pytest.mark.skipif(not PROMTOOL, reason="promtool is not installed")
 
@@ -37,6 +37,11 @@ tests:
       - {{ series: 'livelog_state{{state="writable", instance="a"}}', values: "1x4 0x15" }}
       - {{ series: 'livelog_state{{state="running", instance="draining"}}', values: "0x20" }}
       - {{ series: 'livelog_state{{state="writable", instance="draining"}}', values: "0x20" }}
+      - {{ series: 'livelog_state{{state="running", instance="c", worker="1"}}', values: "1x20" }}
+      - {{ series: 'livelog_state{{state="writable", instance="c", worker="1"}}', values: "1x20" }}
+      - {{ series: 'livelog_state{{state="running", instance="c", worker="2"}}', values: "1x20" }}
+      - {{ series: 'livelog_state{{state="writable", instance="c", worker="2"}}', values: "1x4 0x15" }}
+      - {{ series: 'livelog_worker_up{{instance="c", worker="3"}}', values: "1x4 0x15" }}
       - {{ series: 'livelog_memory_bytes{{part="limit", instance="a"}}', values: "1000x20" }}
       - {{ series: 'livelog_memory_bytes{{part="window", instance="a"}}', values: "700x20" }}
       - {{ series: 'livelog_memory_bytes{{part="reading", instance="a"}}', values: "280x20" }}
@@ -51,6 +56,8 @@ tests:
         exp_samples:
           - {{ labels: '{{alertname="LivelogDown", instance="b"}}', value: 1 }}
           - {{ labels: '{{alertname="LivelogNotWritable", instance="a"}}', value: 1 }}
+          - {{ labels: '{{alertname="LivelogNotWritable", instance="c"}}', value: 1 }}
+          - {{ labels: '{{alertname="LivelogWorkerDown", instance="c"}}', value: 1 }}
           - {{ labels: '{{alertname="LivelogMemoryShort", instance="a"}}', value: 1 }}
           - {{ labels: '{{alertname="LivelogSlowDelivery", instance="a"}}', value: 1 }}
 """  # noqa: E501 - a series stands on one line

@@ -22,9 +22,9 @@ from livelog.engine.nats.stream import AwayError
 from livelog.errors import SERVER_ERROR, RefusedError
 from tests.support.brokers import brokers, fresh_url, lasting
 from tests.support.ports import free_port
-from tests.support.wire import Json, on_uvloop, soon, user
+from tests.support.wire import Json, on_uvloop, user
 from tests.test_nats_gossip import word
-from tests.test_nats_jetstream import USERS, admin, asked, next_two, nkey, seen
+from tests.test_nats_jetstream import USERS, admin, asked, nkey
 
 Capture = pytest.CaptureFixture[bytes]
 
@@ -82,7 +82,7 @@ async def test_what_is_wrong_is_told_in_words(capfdbinary: Capture) -> None:
         wrong = "\n".join(told["wrong"])
         assert "node n7: the disk is full" in wrong
         assert "node n7 has messages up to 9007199254740991, the stream only up to" in wrong
-        assert "run `livelog engine heal` with the store of n7" in wrong
+        assert "stop n7, run `livelog engine heal` with its store" in wrong
         assert "node n7 does not read" in "\n".join(told["notes"])
         subject = f"STREAM.UPDATE.{settings.stream_of(name)}"
         found = await asked(client, subject.replace("UPDATE", "INFO"), {})
@@ -356,52 +356,3 @@ async def test_a_stream_that_went_on_without_what_was_lost_is_not_healed(
     code, said = await healed(capfdbinary, url, "--store", store)
     assert code == 1
     assert "the stream has other messages than the store" in said
-
-
-@on_uvloop
-async def test_nodes_that_have_more_than_the_stream_are_stopped_first(
-    tmp_path: Path, capfdbinary: Capture
-) -> None:
-    url, store = fresh_url(), str(tmp_path / "node.db")
-    await filled(url, store, *"ab")
-    async with Server(Config(port=0, store="memory", engine=url, node_name="full")):
-        await lose(url, 1)
-        code, said = await healed(capfdbinary, url, "--store", store)
-        assert code == 1
-        assert "stop these nodes first, they have more than the stream: full" in said
-
-
-# The store of a single server.
-
-
-@on_uvloop
-async def test_a_log_goes_on_behind_a_single_servers_store(
-    tmp_path: Path, capfdbinary: Capture
-) -> None:
-    url, store = fresh_url(), str(tmp_path / "livelog.db")
-    async with Server(Config(port=0, store=store)) as alone:
-        for id in "abc":
-            await alone.publish(user(id=id))
-        wanted = await places(alone)
-        code, _, said = await ran(capfdbinary, "import", store, url)
-        assert (code, "in use" in said) == (1, True)
-    code, out, _ = await ran(capfdbinary, "import", store, url)
-    assert (code, "goes on behind" in out) == (0, True)
-    code, _, said = await ran(capfdbinary, "import", store, url)
-    assert (code, "there is a stream LIVELOG_" in said) == (1, True)
-    for id in "de":
-        fresh = str(tmp_path / "new.db")
-        async with (
-            Server(Config(port=0, store=store, engine=url)) as first,
-            Server(Config(port=0, store=fresh, engine=url)) as other,
-            Server(Config(port=0, store="memory", engine=url)) as edge,
-        ):
-            receipt = await other.publish(user(id=id))
-            assert receipt.seq > wanted[-1][0]
-            wanted.append((receipt.seq, id))
-            await soon(seen(first, len(wanted)))
-            assert await places(first) == wanted
-            assert await soon(seen(first, 2, since=wanted[1][0])) == wanted[2:4]
-            assert await places(other) == wanted[3:]
-            for server in (other, edge):
-                assert await soon(next_two(server, wanted[0][0])) == ["gap", "d"]

@@ -20,7 +20,7 @@ from nats.aio.client import Client
 from livelog import Config, Server
 from livelog.config.address import shared_log
 from livelog.engine.base import MakeEngine
-from livelog.engine.nats import follower, jetstream, settings
+from livelog.engine.nats import extent, jetstream, settings
 from livelog.engine.nats.engine import StreamEngine
 from livelog.engine.nats.jetstream import JetStream
 from livelog.errors import ConfigError, RefusedError
@@ -127,7 +127,7 @@ async def test_a_stream_that_comes_back_without_its_end_stops_publishing_by_name
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk of the only broker was restored; readers go on, and nothing is given a seq twice."""
-    monkeypatch.setattr(follower, "_LOST_SECONDS", 0.5)
+    monkeypatch.setattr(extent, "_LOST_SECONDS", 0.5)
     with brokers(tmp_path) as broker:
         async with node(broker.url("prod")) as server:
             await server.publish(user(id="a"))

@@ -424,7 +424,7 @@ async def test_a_stream_that_has_lost_its_end_stops_a_node(monkeypatch: pytest.M
             "doubt",
         )
         assert not node.engine.impaired
-        monkeypatch.setattr("livelog.engine.nats.follower._LOST_SECONDS", 0)
+        monkeypatch.setattr("livelog.engine.nats.extent._LOST_SECONDS", 0)
         await until(lambda: "lost what they had acknowledged" in node.engine.impaired, "the end")
 
 

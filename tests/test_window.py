@@ -215,6 +215,20 @@ def test_a_search_reads_what_is_not_in_the_index_yet_and_does_not_wait_for_it() 
     assert window.waiting_bytes > waiting
 
 
+def test_a_search_does_not_read_what_the_index_takes_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a burst the index is filled while searches wait their turn."""
+    window = filled(500)
+    decoded = list[int]()
+    monkeypatch.setattr(window_module, "_record", lambda seq, frame: decoded.append(seq))
+    steps = window.find(EVERYTHING)
+    next(steps)
+    index_all(window)
+    assert seqs_of(finish(steps)) == list(range(500, 0, -1))
+    assert not decoded
+
+
 def test_a_search_does_not_hold_on_to_what_waited_for_the_index() -> None:
     window = Window(10, 10**9)
     records = [record({"type": "system", "event": "error"}, seq) for seq in range(1, 51)]

@@ -32,9 +32,10 @@ examples:
   livelog engine import livelog.db nats://n1,n2,n3/prod
 
 status exits with 0 when all is well, and with 1 when something is wrong.
-heal restores what the brokers had acknowledged and lost, from the store of a
-server that has it. Stop the servers that have it first, and start all of them
-again afterwards. It needs the permission to change the stream.
+heal restores what the brokers had acknowledged and lost, from the store of the
+server that has most of it. Stop that server first, and start it again
+afterwards; the others go on by themselves. It needs the permission to change
+the stream.
 import makes the stream of a log that goes on behind the store of a single server,
 whose messages keep their seqs: start the first server with that store.
 """
@@ -84,7 +85,7 @@ def _heal(given: argparse.Namespace) -> int:
         print(f"the stream has all that {given.store} has")
         return 0
     print(f"{healed.messages} messages were restored, from seq {healed.first} to {healed.last}")
-    print("start all servers again")
+    print("start the server of this store again; the others go on by themselves")
     return 0
 
 

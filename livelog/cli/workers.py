@@ -6,7 +6,8 @@ first of a container), and starts a worker again that has ended without an order
 connections over the workers that listen (SO_REUSEPORT), so one that is gone is asked no more.
 
 Each worker is tied to the supervisor by a pair of sockets: it tells there that it is ready, and
-takes orders. When the supervisor dies, its end closes, and the workers stop.
+takes orders. When the supervisor dies, its end closes, and the workers stop. With `--metrics-port`,
+one more process answers there for all of them (`figures`), until the last has ended.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-from livelog.cli import systemd
+from livelog.cli import figures, systemd
 from livelog.cli.exit import FAILED, WRONG_USAGE, say
 from livelog.config import Config
-from livelog.net.listeners import reserve
+from livelog.net.hosts import hosts_of
+from livelog.net.http.internal import internal
+from livelog.net.listeners import ALL_IPV4, ALL_IPV6, bind, reserve
 
 LOG_FORMAT = "%(asctime)s {}%(levelname)s %(name)s: %(message)s"
 """The form of a log line, with room for the name of the process."""
@@ -84,6 +87,15 @@ class Worker:
 Run = Callable[[Config, Worker], int]
 """Run a worker to its end, and return the exit code."""
 
+Answer = Callable[[socket.socket], None]
+"""Answer for all workers until the other end of a channel is closed."""
+
+_FIGURES = 0
+"""The number of the process that does, among those of the workers."""
+
+_FIGURES_DELAY = 1.0
+"""Seconds before it is started again."""
+
 
 def supervise(config: Config, run: Run, announce: Callable[[str], None]) -> int:
     """Run the workers until a signal, and return the exit code.
@@ -97,7 +109,8 @@ def supervise(config: Config, run: Run, announce: Callable[[str], None]) -> int:
             held.enter_context(sock)
             port = sock.getsockname()[1]
         configs = {number: _config_of(config, number, port) for number in _numbers(config)}
-        with _Supervisor(configs, run, announce, held) as supervisor:
+        answer = _figures(config, configs, held) if config.net.metrics_port else None
+        with _Supervisor(configs, run, announce, held, answer) as supervisor:
             return supervisor.watch()
 
 
@@ -118,9 +131,33 @@ def _config_of(config: Config, number: int, port: int) -> Config:
     return config.replaced(
         store=store,
         port=port,
-        metrics_port=first and first + number - 1,
+        metrics_port=first and first + number,
         demo=config.demo.enabled and number == 1,
     )
+
+
+def _figures(config: Config, configs: Mapping[int, Config], held: ExitStack) -> Answer:
+    """Listen on the port of the figures of all; return what answers there.
+
+    Raises `OSError` for an address that cannot be listened on.
+    """
+    net = internal(config.net)
+    sockets = asyncio.run(bind(net))
+    for sock in sockets:
+        held.enter_context(sock)
+        sock.listen()
+    hosts = [sock.getsockname()[0] for sock in sockets]
+    own = _LOCAL.get(hosts[0], hosts[0])
+    addresses = {number: (own, each.net.metrics_port) for number, each in configs.items()}
+
+    def answer(channel: socket.socket) -> None:
+        figures.serve(sockets, figures.Workers(addresses), hosts_of(net, hosts), channel)
+
+    return answer
+
+
+_LOCAL = {ALL_IPV4: "127.0.0.1", ALL_IPV6: "::1"}
+"""Where a listener on all addresses is reached from the same machine."""
 
 
 class _Child:
@@ -128,7 +165,8 @@ class _Child:
 
     def __init__(self, number: int, pid: int, channel: socket.socket) -> None:
         self.number = number
-        self.name = f"worker {number} (process {pid})"
+        what = f"worker {number}" if number else "the process of the figures"
+        self.name = f"{what} (process {pid})"
         self.channel = channel
         self.text = ""
         """The lines that say where it serves, once it is ready."""
@@ -164,17 +202,19 @@ class _Supervisor:
         run: Run,
         announce: Callable[[str], None],
         held: ExitStack,
+        answer: Answer | None = None,
     ) -> None:
         self._configs = configs
         self._run = run
+        self._answer = answer
         self._announce = announce
         self._held = held
         """What a worker has to close that this process holds open."""
         self._children: dict[int, _Child] = {}
         """By process id."""
-        self._due: dict[int, float] = {1: 0.0}
-        """When workers are to be started, by number. The others follow the first, which says what
-        is wrong with the options."""
+        self._due = {1: 0.0} if answer is None else {_FIGURES: 0.0, 1: 0.0}
+        """When processes are to be started, by number. The other workers follow the first, which
+        says what is wrong with the options."""
         self._failures = dict.fromkeys(configs, 0)
         """How often each has not lasted, in a row."""
         self._announced = False
@@ -196,7 +236,7 @@ class _Supervisor:
 
     def watch(self) -> int:
         """Start the workers and do what is to be done, until none is left."""
-        while self._children or self._due:
+        while self._due or any(child.number for child in self._children.values()):
             self._start_due()
             channels = {child.channel: child for child in self._children.values() if not child.text}
             ready, _, _ = select.select([self._woken, *channels], [], [], self._pause())
@@ -205,6 +245,9 @@ class _Supervisor:
                     self._is_ready()
             self._hear()
             self._reap()
+        for pid, child in self._children.items():  # that of the figures, which ends by itself
+            child.channel.close()
+            os.waitpid(pid, 0)
         return self._code
 
     def _pause(self) -> float | None:
@@ -234,18 +277,27 @@ class _Supervisor:
             signal.set_wakeup_fd(-1)
             for each in _SIGNALS:
                 signal.signal(each, signal.SIG_DFL)
-            self._held.close()
             for child in self._children.values():
                 child.channel.close()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             log = logging.getLogger()
             for handler in log.handlers:
                 handler.setFormatter(logging.Formatter(LOG_FORMAT.format(f"worker {number} ")))
-            code = self._run(self._configs[number], Worker(number, channel))
+            code = self._work(number, channel)
         except BaseException:
             traceback.print_exc()
         finally:
             os._exit(code)
+
+    def _work(self, number: int, channel: socket.socket) -> int:
+        """Return the exit code of a process, at its end."""
+        if number == _FIGURES and self._answer is not None:
+            for each in (*_ENDING, signal.SIGHUP):  # they come to all processes of a terminal
+                signal.signal(each, signal.SIG_IGN)
+            self._answer(channel)
+            return 0
+        self._held.close()
+        return self._run(self._configs[number], Worker(number, channel))
 
     # What comes.
 
@@ -301,6 +353,10 @@ class _Supervisor:
             if code:
                 say(f"{child.name} {how}")
                 self._code = self._code or _exit_code(code)
+            return
+        if child.number == _FIGURES:
+            say(f"{child.name} {how}; started again in {_FIGURES_DELAY:g} s")
+            self._due[_FIGURES] = time.monotonic() + _FIGURES_DELAY
             return
         failures = 0 if child.lasted else self._failures[child.number] + 1
         self._failures[child.number] = failures

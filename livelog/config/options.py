@@ -98,7 +98,8 @@ class Net(Struct, frozen=True, kw_only=True):
         int,
         option(
             "TCP port of a second listener, with /metrics and /healthz for clients without a"
-            " credential, and those above it for further workers; 0 stands for none.",
+            " credential. With --workers it tells of all, and those above of each; 0 stands for"
+            " none.",
             "PORT",
             ge=0,
             le=65535,

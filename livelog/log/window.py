@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import msgspec
 from pyroaring import BitMap
 
+from livelog.budget.slices import Pace
 from livelog.index import plan
 from livelog.index.analysis.live import Count, Findings, count
 from livelog.index.analysis.question import Part, Question
@@ -458,17 +459,18 @@ class Window:
 
     def find(self, query: Query) -> Generator[None, None, Matches]:
         """Find all messages that match `query`."""
-        index, indexed = self._index, self._index.end
-        # What waits for the index comes first, and is not held on to: it may be large.
-        found = BitMap()
-        for position in range(indexed, self._frames.end):
-            if position >= self._frames.start and query.matches(self._record_at(position)):
-                found.add(position)
+        index, found = self._index, BitMap()
+        # What waits for the index comes first, and is not held on to: it may be large. The newest
+        # is read first, since the index takes the oldest meanwhile, and need not be read then.
+        test, position, pace = query.test, self._frames.end, Pace()
+        while index is self._index and position > index.end:
+            with pace:
+                some = range(max(index.end, position - pace.size), position)
+                found.update([n for n in some if query.matches_with(test, self._record_at(n))])
+            position = some.start
             yield
-            if index is not self._index:
-                break
-        else:
-            within = range(index.start, indexed)
+        if index is self._index:
+            within = range(index.start, position)
             found |= yield from plan.find(index, query, self._kept, within)
         if index is not self._index:  # positions have been counted anew meanwhile
             return (yield from self.find(query))

@@ -100,6 +100,11 @@ async def reserve(net: Net) -> list[socket.socket]:
     return [*_bound(endpoints, port, shared=True)]
 
 
+async def bind(net: Net) -> list[socket.socket]:
+    """Bind the port for another process that answers there. Raises `OSError`."""
+    return [*_bound(await resolve(net), net.port)]
+
+
 async def listen(
     net: Net,
     endpoints: Sequence[Endpoint],

@@ -26,7 +26,7 @@ from livelog.engine.nats.batch import UnknownError
 from livelog.engine.nats.follower import ASKED_AGAIN, Follower
 from livelog.engine.nats.herald import Health, Herald
 from livelog.engine.nats.outbox import Flight, Outbox
-from livelog.engine.nats.stream import AwayError, StoppedError, Stream
+from livelog.engine.nats.stream import AwayError, Bounds, LostError, StoppedError, Stream
 from livelog.errors import GOING_AWAY, SERVER_ERROR, RefusedError
 from livelog.wire.record import UNKNOWN, Draft, Origin
 
@@ -88,7 +88,9 @@ class StreamEngine:
         """Set while no batch is on its way."""
         self._landed.set()
         # Following.
-        self._follower = Follower(stream, silence, self._drafts, self._placed)
+        self._level = asyncio.Event()
+        """Set once all has been taken that there was, or nothing will be."""
+        self._follower = self._new_follower()
         self._away = False
         """No broker has answered before the start."""
         self._early = False
@@ -116,11 +118,18 @@ class StreamEngine:
         """Begin to commit what the stream has to `sink`, behind its head."""
         self._sink = sink
         self._loop = asyncio.get_running_loop()
+        self._run(late=self._away)
+        self._herald.start()
+
+    def _new_follower(self, bounds: Bounds | None = None) -> Follower:
+        how = self._drafts, self._placed, self._level, bounds
+        return Follower(self._stream, self._silence, *how)
+
+    def _run(self, *, late: bool = False) -> None:
         follower = self._follower
-        follower.start(sink, late=self._away)
+        follower.start(self._sink, late=late)
         mains = (follower.follow, follower.watch, self._publish, self._expire)
         self._tasks = [self._loop.create_task(self._guarded(main)) for main in mains]
-        self._herald.start()
 
     async def ready(self, seconds: float | None = None) -> None:
         """Wait until this node has all there is, or has stopped, or for this long."""
@@ -128,7 +137,7 @@ class StreamEngine:
             seconds = 0  # it has been waited for
         try:
             async with asyncio.timeout(seconds):
-                await self._follower.level.wait()
+                await self._level.wait()
         except TimeoutError:
             self._early = True
 
@@ -198,14 +207,17 @@ class StreamEngine:
                 while self._outbox or self._mine is not None:
                     self._landed.clear()
                     await self._landed.wait()
-        # Again, because `wait_for` of Python 3.11 swallows a cancellation now and then.
-        while running := [task for task in self._tasks if not task.done()]:
-            for task in running:
-                task.cancel()
-            await asyncio.wait(running, timeout=_CANCEL_SECONDS)
+        await self._cancel(self._tasks)
         self._outbox.end(None)
         await self._herald.close()
         await self._stream.close()
+
+    async def _cancel(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        # Again, because `wait_for` of Python 3.11 swallows a cancellation now and then.
+        while running := [task for task in tasks if not task.done()]:
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running, timeout=_CANCEL_SECONDS)
 
     def _refused(self) -> RefusedError | None:
         if self._closed:
@@ -220,21 +232,51 @@ class StreamEngine:
         """Run a task; what ends it stops this node."""
         try:
             await main()
+        except LostError as error:
+            stopped = self._stop(str(error), final=False)
+            mending = self._guarded(lambda: self._mend(stopped))
+            self._tasks = [self._loop.create_task(mending)]
         except (StoppedError, UnknownError) as error:
             self._stop(str(error))
         except Exception as error:
             _log.exception("the engine has failed")
             self._stop(f"the engine has failed: {str(error) or type(error).__name__}")
 
-    def _stop(self, reason: str) -> None:
+    def _stop(self, reason: str, *, final: bool = True) -> Sequence[asyncio.Task[None]]:
+        """Take nothing more; return the tasks that end for it."""
         _log.critical("this node takes nothing more: %s", reason)
         self._stopped = reason
-        for task in self._tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
+        others = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
         self._outbox.end(None)
         self._mine = None
-        self._follower.level.set()
+        if final:
+            self._level.set()
+        return others
+
+    async def _mend(self, stopped: Sequence[asyncio.Task[None]]) -> None:
+        """Wait until the stream has again what it had lost, and go on as after a start.
+
+        Raises `StoppedError` when it has something else instead.
+        """
+        await self._cancel(stopped)
+        # The brokers are asked: nothing tells of it.
+        while (bounds := await self._regained()) is None:  # noqa: ASYNC110 - see above
+            await asyncio.sleep(self._silence)
+        _log.warning("this node goes on: the stream has again what it had lost")
+        self._stopped, self._early = "", True
+        self._level.clear()
+        self._outbox.land()
+        self._landed.set()
+        self._follower = self._new_follower(bounds)
+        self._run()
+
+    async def _regained(self) -> Bounds | None:
+        try:
+            return await self._follower.regained()
+        except AwayError:
+            return None
 
     # Publishing.
 

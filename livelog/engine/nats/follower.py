@@ -18,7 +18,9 @@ from livelog.engine.base import Outcome, Sink
 from livelog.engine.nats import batch
 from livelog.engine.nats.arrivals import Arrivals
 from livelog.engine.nats.batch import MalformedError, UnknownError
+from livelog.engine.nats.extent import Extent
 from livelog.engine.nats.order import Order, Placed
+from livelog.engine.nats.recent import recent
 from livelog.engine.nats.stream import AwayError, Bounds, Entry, StoppedError, Stream
 from livelog.errors import ConfigError, RefusedError
 from livelog.wire.record import Draft
@@ -29,9 +31,6 @@ Answer = TypeVar("Answer")
 
 ASKED_AGAIN = (0.05, 0.25)
 """Bounds of the seconds before the broker is asked again, or a batch is sent again."""
-
-_LOST_SECONDS = 10.0
-"""Seconds for which a stream may seem shorter than it was: a broker that starts may be reading."""
 
 _LAGGARD_SECONDS = 0.02
 """Seconds to wait for a broker that does not have yet what others have."""
@@ -47,7 +46,8 @@ class Follower:
     """One node's place in the stream. `silence` is in seconds.
 
     `drafts` returns what this node itself has sent under an id, which need not be decoded, and
-    `tell` is called with the id of each batch and its outcomes.
+    `tell` is called with the id of each batch and its outcomes. `level` is set once all has been
+    taken that there was. `bounds` is the extent of the stream, if it is known.
     """
 
     def __init__(
@@ -56,12 +56,15 @@ class Follower:
         silence: float,
         drafts: Callable[[str], Sequence[Draft] | None],
         tell: Callable[[str, list[Outcome]], None],
+        level: asyncio.Event,
+        bounds: Bounds | None = None,
     ) -> None:
         # Given once, and kept.
         self._stream = stream
         self._silence = silence
         self._drafts = drafts
         self._tell = tell
+        self._bounds = bounds
         self._sink: Sink
         self._late = False
         self._loop: asyncio.AbstractEventLoop
@@ -76,15 +79,13 @@ class Follower:
         """Number of the entry behind which this node began."""
         self._joined = asyncio.Event()
         """Set once it is known how far the stream is."""
-        self.level = asyncio.Event()
-        """Set once all has been taken that there was, or nothing will be."""
+        self._level = level
         # Signals.
         self._woken = asyncio.Event()
         """Set when there may be something to take."""
         self._doubts = asyncio.Event()
         """Set when entries may be missing that nothing tells of."""
-        self.unchecked = True
-        """It is not known whether the stream still has all that this node has taken."""
+        self._extent = Extent(stream)
         self._makeshift = False
         """No majority answers: to read what any broker has is all that can be done."""
         # How it goes.
@@ -92,8 +93,6 @@ class Follower:
         """Time of the last word about how far the stream is."""
         self._level_at = 0.0
         """Time at which this node last had all there was."""
-        self._shorter_since = 0.0
-        """Time at which the stream was first found shorter than the log; 0 while it is not."""
         self.unanswered = ""
         """The reason why the broker has not told how far the stream is, empty when it has."""
 
@@ -115,7 +114,7 @@ class Follower:
     @property
     def unready(self) -> str:
         """The reason why this node has not had all there is so far; empty once it has had."""
-        if self.level.is_set():
+        if self._level.is_set():
             return ""
         if not self._joined.is_set():
             return f"the broker is away: {self.unanswered or 'it is being asked'}"
@@ -138,23 +137,37 @@ class Follower:
             self._heard_at = self._loop.time()
             self._arrivals.add(entry)
             self._woken.set()
+        elif self._extent.doubts(entry):
+            self._doubt()
+
+    @property
+    def unchecked(self) -> bool:
+        """Tell whether the stream may lack what this node has taken of it."""
+        return self._extent.unchecked
 
     def _doubt(self) -> None:
         """Note that entries may be missing: of this node, or of the brokers after their start."""
-        self.unchecked = True
+        self._extent.unchecked = True
         self._doubts.set()
 
     async def follow(self) -> None:
         """Take all there is and all that comes. Raises `StoppedError` and `UnknownError`."""
-        bounds = await self._insist(self._opened)
+        bounds = self._bounds
+        if bounds is None:
+            bounds = await self._insist(self._opened)
         self._begin(bounds)
         order = Order(bounds.base, bounds.span, bounds.rebases)
+        if order.places.strays(self._sink.head):
+            raise StoppedError(
+                "this node has messages that the brokers had lost and that were not restored;"
+                " use a new store"
+            )
         self._first = order.places.place_of(self._sink.head)
         self._arrivals = Arrivals(self._first)
         self._stream.listen(self._came, self._doubt)
         await self._recall(order, bounds)
         self._order = order
-        await self._insist(lambda: self._check(bounds.base))
+        await self._insist(lambda: self._check(order))
         self._joined.set()
         while True:
             self._woken.clear()
@@ -168,7 +181,7 @@ class Follower:
                 await asyncio.sleep(random.uniform(*ASKED_AGAIN))
             else:
                 self._note_level()
-                self.level.set()
+                self._level.set()
                 await self._woken.wait()
 
     async def _opened(self) -> Bounds:
@@ -195,7 +208,6 @@ class Follower:
         """
         await self._joined.wait()
         assert self._order is not None
-        base = self._order.base
         while True:
             with suppress(TimeoutError):
                 silent_in = self._heard_at + self._silence - self._loop.time()
@@ -205,7 +217,7 @@ class Follower:
                 continue
             self._doubts.clear()
             try:
-                await self._check(base)
+                await self._check(self._order)
             except AwayError as error:
                 self.unanswered = str(error)
                 self._makeshift = True
@@ -226,26 +238,21 @@ class Follower:
                 self.unanswered = str(error)
                 await asyncio.sleep(random.uniform(*ASKED_AGAIN))
 
-    async def _check(self, base: int) -> None:
+    async def _check(self, order: Order) -> None:
         """Ask how far the stream is. Raises `AwayError` and `StoppedError`."""
-        now = await self._stream.bounds()
-        if now.base != base:
-            raise StoppedError("the stream has been deleted and made anew; use a new store")
-        done, moment = self._arrivals.done, self._loop.time()
-        if now.last >= done:
-            self._shorter_since = 0.0
-            self.unchecked = False
-            self.unanswered = ""
-            self._heard_at = moment
-            self._arrivals.hear(now.last)
-            self._note_level()
-            return
-        self._shorter_since = self._shorter_since or moment
-        self.unchecked = True
-        issue = f"the stream ends at batch {now.last}, and this node has {done}"
-        if moment > self._shorter_since + _LOST_SECONDS:
-            raise StoppedError(f"{issue}: the brokers have lost what they had acknowledged")
-        raise AwayError(issue)
+        now = await self._extent.check(order.places, self._arrivals.done, self._loop.time())
+        self.unanswered = ""
+        self._heard_at = self._loop.time()
+        self._arrivals.hear(now.last)
+        self._note_level()
+
+    async def regained(self) -> Bounds | None:
+        """Return the extent of a stream that had lost its end, once it has that again.
+
+        Raises `AwayError` and `StoppedError`.
+        """
+        assert self._order is not None
+        return await self._extent.regained(self._order.places, self._arrivals.done)
 
     async def _advance(self, order: Order) -> None:
         """Take all entries that are known of. Raises `AwayError`."""
@@ -306,30 +313,14 @@ class Follower:
             await asyncio.sleep(_FULL_SECONDS)
         self._taken += len(records)
         self._arrivals.take(entry.number)
+        self._extent.take(entry)
         self._tell(entry.id, outcomes)
 
     async def _recall(self, order: Order, bounds: Bounds) -> None:
         """Read the ids of the last span again, which an earlier process has placed."""
         done = self._arrivals.done
-        if not bounds.first <= done <= bounds.last:
-            return
-        [newest, *_] = await self._insist(lambda: self._existing(done))
-        since = newest.time - bounds.span
-        number = await self._insist(lambda: self._stream.number_at(since))
-        while number <= done:
-            start = number
-            entries = await self._insist(lambda: self._existing(start))  # noqa: B023 - at once
-            for entry in entries:
-                if entry.number <= done:
-                    await interleaved(_recalled(order, entry))
-            number = entries[-1].number + 1
-
-    async def _existing(self, number: int) -> Sequence[Entry]:
-        """Read the entries from a number on, of which there are some. Raises `AwayError`."""
-        entries, _ = await self._stream.read(number - 1)
-        if not entries:
-            raise AwayError("the broker does not have yet what this node has")
-        return entries
+        async for entry in recent(self._stream, self._insist, bounds, done):
+            await interleaved(_recalled(order, entry))
 
 
 def _placed(

@@ -81,16 +81,17 @@ class _Healing:
         self._bounds = operator.bounds(info)
 
     def check(self, nodes: list[Any]) -> None:
-        """Raise `ConfigError` for another log, and while nodes run that have more."""
+        """Raise `ConfigError` for another log, and for nodes that have more than the store."""
         if self._archive.began != self._bounds.origin.began:
             raise ConfigError("the store has another log than the stream")
-        ahead = [node for node in nodes if node.seq > self._bounds.end]
+        last = max(self._last(), self._bounds.end)
+        ahead = [node for node in nodes if node.seq > last]
         if ahead:
             names = ", ".join(node.name for node in ahead)
             most = max(node.seq for node in ahead)
             raise ConfigError(
-                f"stop these nodes first, they have more than the stream: {names}; heal with the"
-                f" store of the one that has most, up to seq {most}"
+                f"these nodes have more than the store: {names}; stop the one that has most, up to"
+                f" seq {most}, and heal with its store"
             )
 
     async def rebased(self) -> Rebase | None:
@@ -106,7 +107,7 @@ class _Healing:
     async def _begin(self) -> Rebase | None:
         """Append a rebase, if the archive has more than the stream."""
         bounds = self._bounds
-        until = max((seq for seq, _ in self._archive.after(bounds.end)), default=0)
+        until = self._last()
         if not until:
             return None
         await self._compare()
@@ -118,6 +119,10 @@ class _Healing:
         await self._append(f"rebase-{number}-{base}", *record, behind=bounds.last)
         await self._finish(rebase)
         return rebase
+
+    def _last(self) -> int:
+        """Return the highest seq of the archive above the stream's end; 0 without any."""
+        return max((seq for seq, _ in self._archive.after(self._bounds.end)), default=0)
 
     async def _finish(self, rebase: Rebase) -> None:
         """Note a rebase in the metadata, if its record is in the stream."""

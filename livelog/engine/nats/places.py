@@ -7,6 +7,7 @@ with a higher base, so that no seq is used twice: entries behind a rebase have t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from livelog.engine.nats import batch
@@ -25,6 +26,7 @@ class Places:
     """The bases of a log. `base` is that of its first entry."""
 
     def __init__(self, base: int, rebases: Sequence[Rebase] = ()) -> None:
+        self.base = base
         self._pieces = [Rebase(0, base, 0), *rebases]
 
     def add(self, rebase: Rebase) -> bool:
@@ -37,6 +39,19 @@ class Places:
             return False
         self._pieces.append(rebase)
         return True
+
+    @property
+    def rebases(self) -> Sequence[Rebase]:
+        """The rebases that are known, in their order."""
+        return self._pieces[1:]
+
+    def strays(self, seq: int) -> bool:
+        """Tell whether a log that ends at a seq has messages that were lost, and not restored."""
+        for before, after in pairwise(self._pieces):
+            kept = batch.seq_of(before.base, after.number - 1, batch.MAX_MESSAGES - 1)
+            if max(kept, after.until) < seq < batch.seq_of(after.base, after.number + 1):
+                return True
+        return False
 
     def seq_of(self, number: int, index: int = 0) -> int:
         """Return the seq of the message at `index` of the entry with this number."""

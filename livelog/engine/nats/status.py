@@ -134,7 +134,8 @@ def _behind(bounds: Bounds, nodes: list[Node]) -> Iterator[str]:
     for node in ahead:
         yield f"node {node.name} has messages up to {node.seq}, the stream only up to {bounds.end}"
     if ahead:
-        yield f"stop these nodes, and run `livelog engine heal` with the store of {ahead[0].name}"
+        name = ahead[0].name
+        yield f"stop {name}, run `livelog engine heal` with its store, and start it again"
 
 
 def _notes(info: Any, stream: StreamState, nodes: list[Node]) -> Iterator[str]:

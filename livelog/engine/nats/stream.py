@@ -21,6 +21,10 @@ class StoppedError(Exception):
     """Going on would make this node's log another one than that of the others."""
 
 
+class LostError(StoppedError):
+    """The stream lacks what this node has taken of it, which may be mended."""
+
+
 class Entry(NamedTuple):
     """An entry of the stream."""
 

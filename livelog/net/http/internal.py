@@ -32,14 +32,8 @@ class InternalConnection(HttpConnection):
         self.pending.append(Pending(request, refused))
 
 
-async def listen_internally(context: Context) -> Listener | None:
-    """Listen as `--metrics-host` and `--metrics-port` say; None without a port.
-
-    Raises `OSError` for an address that cannot be listened on.
-    """
-    net = context.config.net
-    if not net.metrics_port:
-        return None
+def internal(net: Net) -> Net:
+    """Return the options of this listener: its own addresses, and no proxies."""
     own: Net = changed(
         net,
         hosts=net.metrics_hosts,
@@ -49,6 +43,17 @@ async def listen_internally(context: Context) -> Listener | None:
         trusted_proxies=NetworkList(),
         proxy_header="x-forwarded-for",
     )
+    return own
+
+
+async def listen_internally(context: Context) -> Listener | None:
+    """Listen as `--metrics-host` and `--metrics-port` say; None without a port.
+
+    Raises `OSError` for an address that cannot be listened on.
+    """
+    own = internal(context.config.net)
+    if not own.port:
+        return None
     endpoints = await resolve(own)
     seen = replace(
         context,

@@ -1,0 +1,41 @@
+"""The newest entries that a node has taken: a process that starts reads their ids again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+from livelog.engine.nats.stream import AwayError, Bounds, Entry, Stream
+
+Answer = TypeVar("Answer")
+
+
+class Insist(Protocol):
+    """Asks until there is an answer."""
+
+    async def __call__(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Ask again after each `AwayError`."""
+
+
+async def recent(stream: Stream, insist: Insist, bounds: Bounds, done: int) -> AsyncIterator[Entry]:
+    """Yield the entries of the last span up to the one numbered `done`, oldest first."""
+    if not bounds.first <= done <= bounds.last:
+        return
+    [newest, *_] = await insist(lambda: _existing(stream, done))
+    since = newest.time - bounds.span
+    number = await insist(lambda: stream.number_at(since))
+    while number <= done:
+        start = number
+        entries = await insist(lambda: _existing(stream, start))  # noqa: B023 - at once
+        for entry in entries:
+            if entry.number <= done:
+                yield entry
+        number = entries[-1].number + 1
+
+
+async def _existing(stream: Stream, number: int) -> Sequence[Entry]:
+    """Read the entries from a number on, of which there are some. Raises `AwayError`."""
+    entries, _ = await stream.read(number - 1)
+    if not entries:
+        raise AwayError("the broker does not have yet what this node has")
+    return entries
