@@ -36,13 +36,14 @@ from livelog.log.log import Log
 from livelog.log.newest import Newest
 from livelog.log.window import Window
 from livelog.net.addresses import Networks, is_loopback
+from livelog.net.admin.program import Administered
 from livelog.net.audit import Audit
 from livelog.net.context import Context
 from livelog.net.drain import drain
 from livelog.net.hosts import hosts_of
 from livelog.net.http.connection import HttpConnection
 from livelog.net.http.internal import listen_internally
-from livelog.net.inprocess import NOT_RUNNING, InProcess
+from livelog.net.inprocess import NOT_RUNNING
 from livelog.net.limiter import Limiter
 from livelog.net.listeners import ALL_IPV4, ALL_IPV6, Endpoint, Listener, listen, resolve
 from livelog.net.origins import Origins
@@ -68,7 +69,7 @@ _NOT_STARTABLE = {
 }
 
 
-class Server(InProcess):
+class Server(Administered):
     """A live-log server inside the running event loop.
 
     >>> import asyncio
@@ -335,6 +336,7 @@ class Server(InProcess):
             scheduler=Scheduler(loop),
             memory=memory,
             version=__version__,
+            node=self._name,
             worker=self._worker,
             auth=self._auth,
         )
@@ -410,14 +412,16 @@ class Server(InProcess):
         """Return how this server is, for those it shares its log with."""
         if self._state in ("new", "starting"):
             return None
-        net, websockets = self.config.net, self._context.limiter.connections.websockets
-        door = os.path.basename(net.uds) or self._port
-        name = self.config.cluster.node_name or f"{socket.gethostname()}:{door}"
-        if self._worker:
-            name = f"{name}-{self._worker}"
+        websockets = self._context.limiter.connections.websockets
         peers: Iterable[Any] = () if self._auth is None else websockets
         users = {peer.principal.id for peer in peers}
-        return Presence(name, __version__, len(websockets), len(users))
+        return Presence(self._name(), __version__, len(websockets), len(users))
+
+    def _name(self) -> str:
+        """Return the name of this server among those that share its log."""
+        door = os.path.basename(self.config.net.uds) or self._port
+        name = self.config.cluster.node_name or f"{socket.gethostname()}:{door}"
+        return f"{name}-{self._worker}" if self._worker else name
 
     def _turn_wheel(self) -> None:
         """Advance the timers of all connections, and come again."""

@@ -63,6 +63,8 @@ class Context:
     """Counts what grows with the traffic, and says when it is too much."""
     version: str
     """That of livelog, for `/healthz` and the document of the protocol."""
+    node: Callable[[], str] = lambda: ""
+    """Returns the name of this server among those that share its log."""
     worker: int = 0
     """Number of this process among those that share its port, for `/healthz`; 0 if it is alone."""
     auth: Authenticator | None = None

@@ -178,6 +178,12 @@ class Authenticate(Command, kw_only=True, tag="authenticate"):
     api_key: Proof | UnsetType = UNSET
 
 
+class Admin(Command, kw_only=True, tag="admin", forbid_unknown_fields=False):
+    """Carry out a command of an operator or a moderator; its own fields stand beside it."""
+
+    command: Annotated[str, Meta(max_length=64)]
+
+
 AnyCommand = (
     Subscribe
     | Unsubscribe
@@ -189,6 +195,7 @@ AnyCommand = (
     | Ping
     | Publish
     | Authenticate
+    | Admin
 )
 
 command_decoder = msgspec.json.Decoder(AnyCommand)

@@ -18,18 +18,23 @@ import msgspec
 from livelog.auth.credentials import NOTHING
 from livelog.auth.principal import ADMIN, ANYBODY, METRICS, PROGRAM, Principal
 from livelog.budget.owner import Owner
+from livelog.budget.slices import interleaved
 from livelog.engine.base import Node
-from livelog.errors import POLICY_VIOLATION, RefusedError, installing
+from livelog.errors import MESSAGE_TOO_BIG, POLICY_VIOLATION, RefusedError, installing
 from livelog.net import queries
 from livelog.net.addresses import is_loopback
+from livelog.net.admin.asking import Asking, UnknownTargetError
+from livelog.net.admin.table import COMMANDS, carry_out
 from livelog.net.context import Context
 from livelog.net.http.assets import ASSETS, HEADERS
+from livelog.net.http.body import unpack
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request, Response
 from livelog.net.http.publishing import publish
 from livelog.net.http.stream import Follow, Stream
 from livelog.net.metrics import render
 from livelog.wire import WEBSOCKET_PATH, asyncapi
+from livelog.wire.admin import fields_of_body
 from livelog.wire.commands import Analyze, GetHistory, Search
 from livelog.wire.events import Event, encoder
 
@@ -254,6 +259,25 @@ def _parameters() -> Iterator[None]:
         raise refused.rename(refused.field.removeprefix("filters.")) from None
 
 
+async def admin(context: Context, request: Request) -> Response:
+    """Carry out a command of an operator or a moderator, with the fields in the body."""
+    context.limiter.spend("messages", request.address, request.principal)
+    asking = Asking(context, request.principal, request.address)
+    command, owner = request.path.removeprefix(ADMIN_PATH), _owner(request)
+    await interleaved(unpack(request, context.config.net.max_frame_bytes), owner)
+    if len(request.body) > context.config.net.max_frame_bytes:
+        issue = f"at most {context.config.net.max_frame_bytes} bytes are allowed"
+        raise RefusedError(MESSAGE_TOO_BIG, "body", issue)
+    try:
+        event = await carry_out(asking, command, fields_of_body(bytes(request.body)))
+        return _held(context, request, owner, _event(event))
+    except UnknownTargetError as unknown:
+        raise HttpRefusedError(404, unknown.field, unknown.issue) from None
+
+
+ADMIN_PATH = "/api/admin/"
+
+
 async def asset(context: Context, request: Request) -> Response:
     """Return a file of the viewer or of the JavaScript client."""
     context.memory.reserve_answer(request, _owner(request))
@@ -288,6 +312,7 @@ ROUTES: Routes = {
     "/api/log": {"GET": Route(whole_log)},
     "/api/analytics": {"GET": Route(analytics)},
     "/api/stream": {"GET": Route(stream)},
+    **{f"{ADMIN_PATH}{command}": {"POST": Route(admin)} for command in COMMANDS},
     **{path: {"GET": Route(asset, anybody=True)} for path in ASSETS},
 }
 

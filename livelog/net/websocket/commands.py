@@ -28,11 +28,15 @@ from livelog.fanout.audience import Reader
 from livelog.fanout.watcher import Party
 from livelog.index.query import Subscription
 from livelog.net import queries
+from livelog.net.admin.asking import Asking
+from livelog.net.admin.table import carry_out
 from livelog.net.context import Context
 from livelog.net.websocket import visible
 from livelog.net.websocket.session import Session, authenticated
 from livelog.wire import validation
+from livelog.wire.admin import fields_of
 from livelog.wire.commands import (
+    Admin,
     Analyze,
     Authenticate,
     GetHistory,
@@ -67,6 +71,7 @@ class Caller(Party, Protocol):
 
     context: Context
     reader: Reader
+    id: str
     address: str
     session: Session
 
@@ -326,14 +331,23 @@ async def _end_forbidden(caller: Caller) -> None:
         caller.send(reply if isinstance(reply, Event) else await reply())
 
 
+def admin(caller: Caller, command: Admin, data: bytes) -> Reply:
+    """Carry out a command of an operator or a moderator."""
+    asking = Asking(caller.context, caller.principal, caller.address, caller.id)
+    return partial(carry_out, asking, command.command, fields_of(data))
+
+
 class Entry(NamedTuple):
     """How a command is carried out."""
 
-    handler: Callable[[Caller, Any], Reply]
+    handler: Callable[..., Reply]
+    """Takes the caller and the command."""
     counts: bool
     """Takes one of the commands a connection may send, besides one of its messages."""
     anybody: bool = False
     """May be sent before the principal is known."""
+    whole: bool = False
+    """The handler takes the text of the command, too, which has fields that the struct lacks."""
 
 
 COMMANDS: dict[type, Entry] = {
@@ -347,4 +361,5 @@ COMMANDS: dict[type, Entry] = {
     Ping: Entry(ping, counts=False, anybody=True),
     Publish: Entry(publish, counts=False),
     Authenticate: Entry(authenticate, counts=True, anybody=True),
+    Admin: Entry(admin, counts=False, whole=True),
 }

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import UNSET, UnsetType
 from websockets.frames import Frame, Opcode
@@ -54,6 +55,8 @@ _log = logging.getLogger(__name__)
 
 _PIECE_BYTES = 8192
 """Bytes that are parsed at once: at most 1365 frames, which take some milliseconds."""
+_LONGEST_REASON = 123
+"""Bytes of the reason in a close frame."""
 _LATE_FRAMES = 4096
 """Frames in one read after our close frame; a peer cannot know of the close while it sends them."""
 
@@ -61,9 +64,11 @@ _LATE_FRAMES = 4096
 class Connection(asyncio.Protocol):
     """A WebSocket after its handshake."""
 
+    kind = "websocket"
+
     __slots__ = (
-        "address", "asked_by_url", "closing", "context", "id", "inbox", "keepalive", "outbox",
-        "quota", "reader", "session", "task", "transport", "websocket",
+        "address", "agent", "asked_by_url", "closing", "context", "id", "inbox", "keepalive",
+        "outbox", "quota", "reader", "session", "task", "transport", "websocket",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +77,7 @@ class Connection(asyncio.Protocol):
         transport: asyncio.Transport,
         websocket: ServerProtocol,
         address: str,
+        agent: str = "",
     ) -> None:
         # For life.
         self.context = context
@@ -80,6 +86,7 @@ class Connection(asyncio.Protocol):
         self.reader = Reader(transport.write, self)
         self.id = f"conn_{uuid7(int(context.clock() * 1000))}"
         self.address = address
+        self.agent = agent
         # The session, and the subscription in the URL until its principal is known.
         self.session = session.begin(context)
         self.asked_by_url: tuple[str, str] | None = None
@@ -373,11 +380,17 @@ class Connection(asyncio.Protocol):
     # The close handshake.
 
     def close(
-        self, code: int, why: str, reason: Reason | None = None, again: int | UnsetType = UNSET
+        self,
+        code: int,
+        why: str,
+        reason: Reason | None = None,
+        again: int | UnsetType = UNSET,
+        *,
+        for_good: bool = False,
     ) -> None:
         """Send `disconnected` and a close frame, and give the peer a while to answer.
 
-        `again` is when to come back, in milliseconds.
+        `again` is when to come back, in milliseconds; `for_good` asks not to come back.
         """
         if self.closing:
             return
@@ -387,10 +400,19 @@ class Connection(asyncio.Protocol):
         if code != GOING_AWAY:
             self._report(code, why)
         self.context.limiter.closed(self.address, code)
-        self._begin_closing(reason or CODES[code].reason, again)
+        self._begin_closing(reason or CODES[code].reason, again, for_good=for_good)
         if self.websocket.state is State.OPEN:
-            self.websocket.send_close(code, why)
+            self.websocket.send_close(code, _fitting(why))
         self._pump()
+
+    def disconnect(self, why: str, back_in: float | None) -> None:
+        """Close, because a moderator says so.
+
+        The client is asked to come back in `back_in` seconds, or not to.
+        """
+        again = UNSET if back_in is None else round(back_in * 1000)
+        close = partial(self.close, again=again, for_good=back_in is None)
+        self._guarded(close, POLICY_VIOLATION, why)
 
     def shut_down(self, back_in: float = 0.0) -> None:
         """Hand over what is pending and close, because the server stops.
@@ -447,11 +469,14 @@ class Connection(asyncio.Protocol):
         self.refuse(RefusedError(code if code in CODES else PROTOCOL_ERROR, "", why))
         self._begin_closing("protocol_error")
 
-    def _begin_closing(self, reason: Reason, again: int | UnsetType = UNSET) -> None:
+    def _begin_closing(
+        self, reason: Reason, again: int | UnsetType = UNSET, *, for_good: bool = False
+    ) -> None:
         blocked = self.reader.blocked
         self.context.catch_up.block(self.reader)
         self.context.watches.leave(self)
-        self.send(Disconnected(reason=reason, reconnect_after_ms=again))
+        back = False if for_good else UNSET
+        self.send(Disconnected(reason=reason, reconnect_after_ms=again, reconnect=back))
         self.closing = True
         self.inbox = None
         if self.task is not None:
@@ -466,3 +491,8 @@ class Connection(asyncio.Protocol):
     def _report(self, code: int, why: str) -> None:
         """Write to the audit log that the connection ends, and why."""
         self.context.audit.closed(self.address, code, why)
+
+
+def _fitting(why: str) -> str:
+    """Shorten the reason of a close frame to what has room in it (RFC 6455 section 5.5)."""
+    return why.encode()[:_LONGEST_REASON].decode(errors="ignore")

@@ -79,16 +79,16 @@ def message(sender: Sender, data: bytes, *, binary: bool) -> None:
         sender.refuse(validation.refusal(error, AnyCommand, data), request_id_of(data))
     else:
         if not COMMANDS[type(decoded)].counts or spend(sender, "commands", data):
-            command(sender, decoded)
+            command(sender, decoded, data)
 
 
-def command(sender: Sender, command: AnyCommand) -> None:
-    """Carry out a command."""
+def command(sender: Sender, command: AnyCommand, data: bytes = b"") -> None:
+    """Carry out a command; `data` is its text."""
     entry = COMMANDS[type(command)]
     try:
         if not (sender.session.identified or entry.anybody):
             raise credentials.failed("authenticate first", field="action")
-        reply = entry.handler(sender, command)
+        reply = entry.handler(sender, command, *([data] if entry.whole else []))
     except RefusedError as refused:
         _deny(sender, refused, command.request_id)
     except Exception as error:
