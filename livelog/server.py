@@ -301,6 +301,7 @@ class Server(Administered):
         window = Window(self._window_messages, config.storage.window_bytes, follows)
         newest = Newest()
         log = self._log = Log(window, self._store, [hub, newest])
+        log.on_act.append(hub.act)
         memory = Memory(
             config.storage.memory_bytes,
             config.storage.window_bytes,

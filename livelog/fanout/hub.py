@@ -28,6 +28,7 @@ from livelog.budget.durations import Durations
 from livelog.fanout.audience import Audience, Reader
 from livelog.fanout.routing import Routing, split
 from livelog.index.query import Subscription
+from livelog.wire.acts import Act
 from livelog.wire.record import Record
 
 _MAX_UNMATCHED = 16 * 2**20
@@ -167,6 +168,12 @@ class Hub:
         if failure is not None:
             raise failure
 
+    def act(self, seq: int, act: Act) -> None:
+        """Go on behind an act, which has a place like a message."""
+        self.head = seq
+        if not self._unmatched:
+            self.matched = seq
+
     def _append(
         self, record: Record, audiences: Iterable[Audience], readers: Iterable[Reader]
     ) -> None:
@@ -230,7 +237,7 @@ class Hub:
         if self._unmatched and self._unmatched[0] is record:
             self._unmatched.popleft()
             self._unmatched_bytes -= len(record.frame)
-            self.matched = record.seq
+            self.matched = record.seq if self._unmatched else self.head  # an act may be the head
         for reader in behind:
             self.on_behind(reader)
 

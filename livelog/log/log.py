@@ -39,6 +39,7 @@ from livelog.index.where.expression import And, Equals
 from livelog.log.pages import joined, reach, read_around_the_past
 from livelog.log.window import Window
 from livelog.store.base import Done, Store
+from livelog.wire.acts import MAX_KEPT, Act, Enacted
 from livelog.wire.messages import MessageType
 from livelog.wire.record import Known, Origin, Record, seq_of
 
@@ -96,13 +97,15 @@ class Log:
         # The state of the log.
         self._window = _reporting(window)
         self.head = store.bounds.last_seq
-        """Seq of the newest message."""
+        """Seq of the newest message or act."""
         self.taken: Counter[str] = Counter()
         """Type → messages taken so far."""
         self.reads: defaultdict[str, Durations] = defaultdict(Durations)
         """Kind of query → how long its answers took."""
-        self._unpublished: list[Record] = []
-        """Records in the window that the subscribers have not been told of."""
+        self._unpublished: list[Record | Enacted] = []
+        """Records in the window, and acts, that nobody has been told of."""
+        self.on_act: list[Callable[[int, Act], object]] = []
+        """Callbacks: told of each act with its seq, in its order among the messages."""
         self._broken = ""
         """The error that has left window and journal apart; empty without."""
         self.on_work: Callable[[], object] = _ignored
@@ -203,6 +206,29 @@ class Log:
         self._publish()
         self._wake()
 
+    def apply(self, seq: int, act: Act, done: Done) -> None:
+        """Apply `act`, which the engine has ordered behind all so far; `done` as in `commit`."""
+        receipt = _Receipt(done)
+        if self._broken:
+            receipt.settle(self.refusal)
+            return
+        self.head = seq
+        self._unpublished.append(Enacted(seq, act))
+        try:
+            self._journal.enact(Enacted(seq, act), receipt.settle)
+        except Exception as error:
+            receipt.settle(self._break(error))
+        self._publish()
+        self._wake()
+
+    def acts(self, before: int | None = None, limit: int = MAX_KEPT) -> list[Enacted]:
+        """Return the newest acts with a seq below `before`, newest first, as far as they are kept.
+
+        Those that were applied a moment ago may be missing. Raises `RefusedError` when the store
+        cannot be read.
+        """
+        return self._journal.acts(before, limit)
+
     def _append(self, records: Sequence[Record]) -> RefusedError | None:
         """Append all of `records` to what is in memory, or none and return why."""
         if self._broken:
@@ -237,12 +263,22 @@ class Log:
         no matter of the others.
         """
         fresh, self._unpublished = self._unpublished, []
-        for record in fresh:
+        for entry in fresh:
+            if isinstance(entry, Enacted):
+                self._tell_act(entry)
+                continue
             for subscriber in self._subscribers:
                 try:
-                    subscriber.publish(record)
+                    subscriber.publish(entry)
                 except Exception:
-                    _logger.exception("a subscriber could not be told of %d", record.seq)
+                    _logger.exception("a subscriber could not be told of %d", entry.seq)
+
+    def _tell_act(self, enacted: Enacted) -> None:
+        for tell in self.on_act:
+            try:
+                tell(*enacted)
+            except Exception:
+                _logger.exception("a subscriber could not be told of the act %d", enacted.seq)
 
     def _wake(self) -> None:
         """Signal that there is work on the index, unless it is under way."""

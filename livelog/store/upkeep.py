@@ -19,11 +19,13 @@ import msgspec
 
 from livelog.store.age import Age
 from livelog.store.database import file
+from livelog.store.database.acts import write_act
 from livelog.store.database.checksums import StoredRow, checksum, stored_rows
 from livelog.store.database.connection import Connection
 from livelog.store.database.file import Contents
 from livelog.store.database.place import Place
 from livelog.store.database.state import State, write_state
+from livelog.wire.acts import Enacted
 from livelog.wire.seqclock import HOUR, SeqClock
 
 _log = logging.getLogger(__name__)
@@ -118,6 +120,12 @@ class Upkeep:
     def begin(self, began: int, trimmed_upto: int) -> None:
         """Write at which seq the log begins, in a file without messages."""
         self._write_state(self._state._replace(began=began, trimmed_upto=trimmed_upto))
+
+    def enact(self, enacted: Enacted) -> None:
+        """Write an act."""
+        with self._transaction():
+            write_act(self._connection, enacted)
+        self.last_seq = enacted.seq
 
     def end(self) -> None:
         """Write what the next server has to know."""

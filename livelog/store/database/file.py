@@ -17,6 +17,7 @@ import time
 from typing import NamedTuple
 
 from livelog.errors import ConfigError
+from livelog.store.database.acts import last_act
 from livelog.store.database.checksums import COLUMNS, StoredRow
 from livelog.store.database.connection import (
     MAGIC,
@@ -67,6 +68,13 @@ _MIGRATIONS = (
     CREATE TABLE arrival(
         seq INTEGER PRIMARY KEY,
         time INTEGER NOT NULL,
+        checksum INTEGER NOT NULL
+    ) STRICT;
+    """,
+    """
+    CREATE TABLE act(
+        seq INTEGER PRIMARY KEY,
+        body TEXT NOT NULL,
         checksum INTEGER NOT NULL
     ) STRICT;
     """,
@@ -284,7 +292,7 @@ def _contents(connection: Connection) -> Contents:
         f"SELECT {COLUMNS} FROM message ORDER BY position DESC LIMIT 1"
     ).fetchone()
     row = StoredRow(*newest) if newest else StoredRow(0, 0, b"", b"", None)
-    seq = row.likely_seq() or _indexed_seq(connection)
+    seq = max(row.likely_seq() or _indexed_seq(connection), last_act(connection))
     return Contents(state, max(seq, state.began, state.trimmed_upto), row.position)
 
 

@@ -1,0 +1,78 @@
+"""Acts: entries of the log that change what readers see, beside the messages.
+
+An act goes through the engine like a batch: it gets a seq, and every server applies it at that
+place. It is kept with the store, so that what it has changed survives a restart; the newest of them
+are the audit log. An act never holds the text or the expression by which messages were found.
+
+To add a kind of act:
+
+1. Declare a struct here with `_Act` as its base and a tag of its own, and add it to `Act`. It
+   holds what every server needs to come to the same result, and nothing that only one of them
+   knows.
+2. Give it to `Engine.act`, which answers with the seq or a `RefusedError`.
+3. React to it where it matters, with a callback in `Log.on_act`: it is called with each act in its
+   order among the messages, on every server.
+4. If it is to survive a restart, read it back with `Log.acts` after the start.
+
+A server that does not know the kind of an act stops by name, so a new kind is given out only when
+all servers that share a log know it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+MAX_SEQS = 10_000
+"""Messages that one act names at most."""
+
+MAX_KEPT = 100_000
+"""Acts that are kept; older ones are forgotten."""
+
+
+class _Act(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="act", tag=str.lower
+):
+    """The author, the time and the reason that every act has."""
+
+    by: str
+    """Id of the principal."""
+    at: str
+    """Time of the act, RFC 3339."""
+    reason: str = ""
+
+
+class Redact(_Act, frozen=True, kw_only=True):
+    """Take the content of messages away; a stub stays in the place of each."""
+
+    seqs: tuple[int, ...]
+    """Seqs of the messages, rising; at most `MAX_SEQS`. Those that are not there do not count."""
+
+
+Act = Redact
+"""Every kind of act; one more is one more alternative (`Redact | Block`)."""
+
+
+class Enacted(NamedTuple):
+    """An act at its place in the log."""
+
+    seq: int
+    act: Act
+
+
+_decoder = msgspec.json.Decoder(Act)
+
+
+def encode(act: Act) -> bytes:
+    """Return an act as JSON."""
+    return msgspec.json.encode(act)
+
+
+def decode(body: bytes) -> Act:
+    """Return the act that `encode` has made JSON of.
+
+    Raises `msgspec.ValidationError` for a kind of act that this version does not know, and
+    `msgspec.DecodeError` for what is no JSON.
+    """
+    return _decoder.decode(body)
