@@ -212,6 +212,7 @@ TITLES = {
     "auth": "authentication",
     "limits": "limits",
     "fanout": "fan-out under load",
+    "logs": "the log of the process",
     "demo": "sample traffic",
 }
 """Group of options → its title in the help."""
