@@ -35,6 +35,7 @@ from livelog.log.ingest import Ingest
 from livelog.log.log import Log
 from livelog.log.newest import Newest
 from livelog.log.window import Window
+from livelog.net.access import AccessLog
 from livelog.net.addresses import Networks, is_loopback
 from livelog.net.audit import Audit
 from livelog.net.context import Context
@@ -337,6 +338,7 @@ class Server(InProcess):
             version=__version__,
             worker=self._worker,
             auth=self._auth,
+            access=AccessLog() if config.logs.access else None,
         )
 
     def _open_store(self, origin: Origin | None) -> Store:

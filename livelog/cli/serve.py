@@ -21,7 +21,7 @@ from livelog.budget.memory import return_freed_memory
 from livelog.cli import garbage, systemd, workers
 from livelog.cli.exit import WRONG_USAGE, say
 from livelog.cli.options import Parser
-from livelog.config import OPTIONS, Config, environment, flag, load
+from livelog.config import OPTIONS, Config, environment, flag, load, logs
 from livelog.config.check import Option, written
 from livelog.errors import ConfigError, RefusedError
 from livelog.server import Server
@@ -48,9 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     flags = vars(make_parser(arguments[0]).parse_args(arguments[1:]))
     variables = environment.sources(os.environ, flags)
     file = flags.pop("config", None) or environment.config_file(os.environ)
-    logging.basicConfig(format=workers.LOG_FORMAT.format(""))
-    for name in ("livelog.audit", "livelog.engine"):  # refused clients; servers that come and go
-        logging.getLogger(name).setLevel(logging.INFO)
+    logs.hold()
     _allow_many_files()
     return_freed_memory()
 
@@ -60,7 +58,12 @@ def main(arguments: Sequence[str]) -> int:
         return 0
 
     def act() -> int:
-        config = load(flags, os.environ, file)
+        try:
+            config = load(flags, os.environ, file)
+        except ConfigError:
+            logs.configure(logs.Form())
+            raise
+        logs.configure(logs.Form(config.logs.format, config.logs.level))
         if config.cluster.workers == 1:
             return work(config)
         return workers.supervise(

@@ -18,7 +18,6 @@ import select
 import signal
 import socket
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -26,11 +25,8 @@ from typing import NoReturn
 
 from livelog.cli import systemd
 from livelog.cli.exit import FAILED, WRONG_USAGE, say
-from livelog.config import Config
+from livelog.config import Config, logs
 from livelog.net.listeners import reserve
-
-LOG_FORMAT = "%(asctime)s {}%(levelname)s %(name)s: %(message)s"
-"""The form of a log line, with room for the name of the process."""
 
 STOP, HURRY, RELOAD = b"s", b"h", b"r"
 """Orders: stop over `--drain-seconds`, stop at once, read the certificate again."""
@@ -238,12 +234,11 @@ class _Supervisor:
             for child in self._children.values():
                 child.channel.close()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            log = logging.getLogger()
-            for handler in log.handlers:
-                handler.setFormatter(logging.Formatter(LOG_FORMAT.format(f"worker {number} ")))
-            code = self._run(self._configs[number], Worker(number, channel))
+            config = self._configs[number]
+            logs.configure(logs.Form(config.logs.format, config.logs.level, number))
+            code = self._run(config, Worker(number, channel))
         except BaseException:
-            traceback.print_exc()
+            _log.exception("the worker failed")
         finally:
             os._exit(code)
 
