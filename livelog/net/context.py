@@ -17,11 +17,13 @@ from livelog.fanout.watches import Watches
 from livelog.log.ingest import Ingest
 from livelog.log.log import Log
 from livelog.log.newest import Newest
+from livelog.net.access import AccessLog
 from livelog.net.addresses import Networks
 from livelog.net.audit import Audit
 from livelog.net.hosts import Hosts
 from livelog.net.limiter import Limiter
 from livelog.net.origins import Origins
+from livelog.net.reload import Reload
 from livelog.net.scheduler import Scheduler
 from livelog.net.timers import TimerWheel
 
@@ -69,6 +71,10 @@ class Context:
     """Number of this process among those that share its port, for `/healthz`; 0 if it is alone."""
     auth: Authenticator | None = None
     """Checks credentials; None where everything is public."""
+    reload: Reload | None = None
+    """Reads certificate, API keys and settings again; it is not there in parts of a server."""
+    access: AccessLog | None = None
+    """The access log; None without one."""
     loop_lag: Durations = field(default_factory=Durations)
     """Times by which the loop has run a timer late."""
     timers: TimerWheel[Timed] = field(default_factory=lambda: TimerWheel())

@@ -14,8 +14,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from msgspec.structs import replace as changed
+
 from livelog.auth.principal import NOBODY, Principal
 from livelog.config import Config
+from livelog.config.access import Limits
 from livelog.errors import (
     AUTHENTICATION_FAILED,
     INVALID_TOKEN,
@@ -48,6 +51,18 @@ _SERVICES = {"publish:any", "admin"}
 _RETRY_UPGRADE = 60.0
 
 
+_RATES = (
+    "message_limit",
+    "command_limit",
+    "user_message_limit",
+    "user_command_limit",
+    "address_message_limit",
+    "address_command_limit",
+    "block_after",
+)
+"""Settings that are numbers of events in each `limit_window`."""
+
+
 class ExhaustedError(Exception):
     """A connection was refused so often that it has to be closed."""
 
@@ -58,9 +73,7 @@ class Limiter:
     def __init__(
         self, config: Config, proxies: Networks, clock: Callable[[], float], audit: Audit
     ) -> None:
-        limits = config.limits
-        window = limits.limit_window
-        self._limits = limits
+        self._limits = config.limits
         self._proxies = proxies
         self._clock = clock
         self._audit = audit
@@ -69,18 +82,28 @@ class Limiter:
         """Scope and owner of a quota → how often it was exceeded so far."""
         self.blocks = 0
         """How often an address was blocked so far."""
-        self._of_connection = (
-            Rate(limits.message_limit, window),
-            Rate(limits.command_limit, window),
-        )
-        of_user = Rate(limits.user_message_limit, window), Rate(limits.user_command_limit, window)
+        self._rates = {name: Rate(1, 1) for name in _RATES}
+        self.change(config.limits)
+        rates = self._rates
+        self._of_connection = rates["message_limit"], rates["command_limit"]
+        of_user = rates["user_message_limit"], rates["user_command_limit"]
         of_address = (
-            Rate(limits.address_message_limit, window),
-            Rate(limits.address_command_limit, window),
-            Rate(limits.block_after, window),
+            rates["address_message_limit"],
+            rates["address_command_limit"],
+            rates["block_after"],
         )
         self._users = Quotas(lambda: Quota(*of_user))
         self._addresses = Quotas(lambda: AddressQuota(*of_address))
+
+    def change(self, limits: Limits) -> None:
+        """Keep other limits from now on, also those of open connections.
+
+        A part of a limit that is used is used of the new one, too. Whether there are any stays as
+        it was.
+        """
+        self._limits = changed(limits, enforced=self._limits.enforced)
+        for name, rate in self._rates.items():
+            rate.limit, rate.window = getattr(limits, name), limits.limit_window
 
     # Connections.
 
@@ -176,8 +199,8 @@ class Limiter:
             bucket = quota.messages if scope == "messages" else quota.commands
             if not bucket.take(now):
                 self.hits[scope, owner] += 1
-                limit, window = bucket.rate
-                issue = f"over the limit of {limit} {scope} in {window:g} seconds of this {owner}"
+                limit = f"{bucket.rate.limit} {scope} in {bucket.rate.window:g} seconds"
+                issue = f"over the limit of {limit} of this {owner}"
                 raise too_many(scope, issue, bucket.retry_after(now))
 
     def _shared(self, address: str, principal: Principal) -> list[tuple[str, Quota]]:

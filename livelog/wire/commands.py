@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -224,6 +224,22 @@ def request_id_of(data: bytes | bytearray | memoryview) -> RequestId | UnsetType
             with suppress(ValueError):
                 found = _id_decoder.decode(value[1])
     return found
+
+
+class _Named(Struct):
+    action: str
+
+
+_named_decoder = msgspec.json.Decoder(_Named)
+ACTIONS = frozenset(str(each.__struct_config__.tag) for each in get_args(AnyCommand))
+
+
+def action_of(data: bytes | bytearray | memoryview) -> str:
+    """Return the `action` of an invalid command, if it is one that there is."""
+    with suppress(ValueError, RecursionError):
+        action = _named_decoder.decode(data).action
+        return action if action in ACTIONS else ""
+    return ""
 
 
 _DEPTH = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}

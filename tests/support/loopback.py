@@ -81,7 +81,12 @@ class Loopback:
 
     send_soon = send
 
-    def refuse(self, refused: RefusedError, request_id: RequestId | UnsetType = UNSET) -> None:
+    def refuse(
+        self,
+        refused: RefusedError,
+        request_id: RequestId | UnsetType = UNSET,
+        command: str = "",
+    ) -> None:
         self.refusals.append((refused, request_id))
 
     def close(self, code: int, why: str) -> None:

@@ -382,7 +382,7 @@ class Stream(asyncio.Protocol):
 
     def _refuse(self, refused: RefusedError) -> None:
         again = UNSET if refused.retry_after is None else round(1000 * refused.retry_after)
-        self.context.audit.refused(self.address, refused, quote=False)
+        self.context.audit.refused(self.address, refused, quote=False, path="/api/stream")
         self._tell(error(refused))
         self._end(refused.code, refused.issue, CODES[refused.code].reason, again)
 

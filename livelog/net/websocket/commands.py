@@ -88,8 +88,10 @@ class Caller(Party, Protocol):
     def send_soon(self, event: Event) -> None:
         """Send an event together with others."""
 
-    def refuse(self, refused: RefusedError, request_id: RequestId | UnsetType) -> None:
-        """Send an `error`."""
+    def refuse(
+        self, refused: RefusedError, request_id: RequestId | UnsetType, command: str = ""
+    ) -> None:
+        """Send an `error`; `command` is for the audit log."""
 
 
 Reply = Event | Callable[[], Awaitable[Event | None]] | None
@@ -256,7 +258,7 @@ def publish(caller: Caller, command: Publish) -> Reply:
         [outcome] = outcomes
         if isinstance(outcome, RefusedError):
             refused = outcome.at("message") if outcome.field else outcome
-            caller.refuse(refused, command.request_id)
+            caller.refuse(refused, command.request_id, "publish")
             return
         caller.send_soon(Published(id=outcome.id, seq=outcome.seq, request_id=command.request_id))
 

@@ -49,7 +49,7 @@ from livelog.net.websocket.keepalive import Due, Keepalive
 from livelog.wire import frames
 from livelog.wire.commands import RequestId
 from livelog.wire.events import Connected, Disconnected, Event, Gap, encoder, error
-from livelog.wire.ids import uuid7
+from livelog.wire.ids import made_at, uuid7
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +107,8 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """Greet, check the credential, and subscribe if the URL asks for it."""
         self.context.limiter.upgraded(self, self.address)
+        if self.context.access is not None:
+            self.context.access.opened(self.address, self.id)
         # A write goes out at once, and what the kernel does not take is reported at once. Not 0,
         # at which TLS transports report every write.
         self.transport.set_write_buffer_limits(high=1, low=0)
@@ -134,6 +136,7 @@ class Connection(asyncio.Protocol):
         self.context.scheduler.drop(self)
         self.context.limiter.leave(self)
         self.context.watches.leave(self)
+        self._log_end()
         backpressure.forget(self)
         self.context.memory.bodies.drop(self)
         # Cycles keep this object until the collector comes by, which counts objects and not bytes;
@@ -143,6 +146,12 @@ class Connection(asyncio.Protocol):
         task, self.task = self.task, None
         if task is not None:
             task.cancel()
+
+    def _log_end(self) -> None:
+        if (access := self.context.access) is not None:
+            seconds = max(0.0, self.context.clock() - made_at(self.id))
+            user, code = self.principal.id, self.websocket.close_code
+            access.ended(self.address, self.id, user, code, seconds)
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -305,9 +314,15 @@ class Connection(asyncio.Protocol):
         """Whether the send buffer is full."""
         return self.reader.blocked
 
-    def refuse(self, refused: RefusedError, request_id: RequestId | UnsetType = UNSET) -> None:
+    def refuse(
+        self,
+        refused: RefusedError,
+        request_id: RequestId | UnsetType = UNSET,
+        command: str = "",
+    ) -> None:
         """Send an `error`: the command was not carried out, the connection lives."""
-        self.context.audit.refused(self.address, refused, quote=False)
+        audit = self.context.audit
+        audit.refused(self.address, refused, quote=False, command=command, connection=self.id)
         self.send(error(refused, request_id))
 
     def _empty_outbox(self) -> None:
@@ -490,7 +505,7 @@ class Connection(asyncio.Protocol):
 
     def _report(self, code: int, why: str) -> None:
         """Write to the audit log that the connection ends, and why."""
-        self.context.audit.closed(self.address, code, why)
+        self.context.audit.closed(self.address, code, why, self.id)
 
 
 def _fitting(why: str) -> str:

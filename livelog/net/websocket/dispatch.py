@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from livelog.auth import credentials
 from livelog.errors import RATE_LIMIT_EXCEEDED, UNSUPPORTED_DATA, RefusedError, failure
@@ -23,7 +23,7 @@ from livelog.net.websocket.commands import COMMANDS, Caller, subscription
 from livelog.net.websocket.session import Session
 from livelog.wire import validation
 from livelog.wire.bom import without_bom
-from livelog.wire.commands import AnyCommand, RequestId, command_decoder, request_id_of
+from livelog.wire.commands import AnyCommand, action_of, command_decoder, request_id_of
 from livelog.wire.events import Event
 
 _log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def spend(sender: Sender, scope: Scope, data: bytes | bytearray | memoryview) ->
     try:
         warning = limiter.spend(scope, sender.address, sender.principal, sender.quota)
     except RefusedError as refused:
-        sender.refuse(refused, request_id_of(data))
+        sender.refuse(refused, request_id_of(data), action_of(data))
         return False
     except ExhaustedError as exhausted:
         sender.close(RATE_LIMIT_EXCEEDED, str(exhausted))
@@ -76,7 +76,8 @@ def message(sender: Sender, data: bytes, *, binary: bool) -> None:
     try:
         decoded = command_decoder.decode(data)
     except (ValueError, RecursionError) as error:
-        sender.refuse(validation.refusal(error, AnyCommand, data), request_id_of(data))
+        refused = validation.refusal(error, AnyCommand, data)
+        sender.refuse(refused, request_id_of(data), action_of(data))
     else:
         if not COMMANDS[type(decoded)].counts or spend(sender, "commands", data):
             command(sender, decoded, data)
@@ -90,7 +91,7 @@ def command(sender: Sender, command: AnyCommand, data: bytes = b"") -> None:
             raise credentials.failed("authenticate first", field="action")
         reply = entry.handler(sender, command, *([data] if entry.whole else []))
     except RefusedError as refused:
-        _deny(sender, refused, command.request_id)
+        _deny(sender, refused, command)
     except Exception as error:
         _fail(sender, command, error)
     else:
@@ -117,7 +118,7 @@ async def _answer(
             event.request_id = command.request_id
             sender.send(event)
     except RefusedError as refused:
-        _deny(sender, refused, command.request_id)
+        _deny(sender, refused, command)
     except Exception as error:
         _fail(sender, command, error)
     finally:
@@ -126,9 +127,9 @@ async def _answer(
     sender.answered()
 
 
-def _deny(sender: Sender, refused: RefusedError, request_id: RequestId | UnsetType = UNSET) -> None:
+def _deny(sender: Sender, refused: RefusedError, command: AnyCommand) -> None:
     """Refuse a command; without a principal there is no second try."""
-    sender.refuse(refused, request_id)
+    sender.refuse(refused, command.request_id, str(command.__struct_config__.tag))
     if not sender.session.identified:
         sender.close(refused.code, refused.issue)
 
@@ -136,4 +137,4 @@ def _deny(sender: Sender, refused: RefusedError, request_id: RequestId | UnsetTy
 def _fail(sender: Sender, command: AnyCommand, error: Exception) -> None:
     """Log an internal error, and tell the client that there was one."""
     _log.exception("%s: %s failed", sender.id, type(command).__name__)
-    _deny(sender, failure(error), command.request_id)
+    _deny(sender, failure(error), command)
