@@ -38,6 +38,7 @@ from livelog.log.window import Window
 from livelog.net import urls
 from livelog.net.access import AccessLog
 from livelog.net.addresses import Networks, is_loopback
+from livelog.net.admin.effects import Effects
 from livelog.net.admin.program import Administered
 from livelog.net.audit import Audit
 from livelog.net.context import Context
@@ -174,6 +175,9 @@ class Server(Administered):
             # Between engine and store: the engine may commit until it is closed.
             parts.callback(self._end_subscriptions)
             self._context = self._build(asyncio.get_running_loop())
+            effects = Effects(self._context)
+            effects.restore()
+            parts.callback(effects.close)
             self._engine.introduce(self._presence)
             self._engine.start(self._log)
             parts.push_async_callback(self._engine.close)
@@ -208,6 +212,7 @@ class Server(Administered):
         try:
             if self._worker:
                 self._listener.close()  # new clients are those of the other workers
+            self._context.draining.stop()
             await drain(self._context, self._hurried)
             self._listener.close()
             await self._disconnect()
@@ -314,7 +319,7 @@ class Server(Administered):
         watches = Watches(log)
         self._ticker = Ticker(loop, watches, self._clock)
         proxies, audit = Networks(config.net.trusted_proxies), Audit(loop.time)
-        limiter = Limiter(config, proxies, loop.time, audit)
+        limiter = Limiter(config, proxies, loop.time, audit, self._clock)
         origins = Origins(config.net.allowed_origins)
         return Context(
             config=config,

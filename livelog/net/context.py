@@ -20,6 +20,7 @@ from livelog.log.newest import Newest
 from livelog.net.access import AccessLog
 from livelog.net.addresses import Networks
 from livelog.net.audit import Audit
+from livelog.net.draining import Draining
 from livelog.net.hosts import Hosts
 from livelog.net.limiter import Limiter
 from livelog.net.origins import Origins
@@ -78,5 +79,7 @@ class Context:
     loop_lag: Durations = field(default_factory=Durations)
     """Times by which the loop has run a timer late."""
     timers: TimerWheel[Timed] = field(default_factory=lambda: TimerWheel())
+    draining: Draining = field(default_factory=Draining)
+    """The drain that an operator has asked for."""
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to stop: no connection is upgraded any more."""

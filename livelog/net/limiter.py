@@ -11,6 +11,7 @@ Never blocked are this machine itself and trusted proxies: all clients behind th
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -27,6 +28,7 @@ from livelog.errors import (
 )
 from livelog.net.addresses import Networks, is_loopback, limited_as
 from livelog.net.audit import Audit
+from livelog.net.blocks import Blocks
 from livelog.net.quotas import (
     AddressQuota,
     ConnectionQuota,
@@ -71,13 +73,20 @@ class Limiter:
     """Keeps all limits. `clock` is the loop's."""
 
     def __init__(
-        self, config: Config, proxies: Networks, clock: Callable[[], float], audit: Audit
+        self,
+        config: Config,
+        proxies: Networks,
+        clock: Callable[[], float],
+        audit: Audit,
+        unix_time: Callable[[], float] = time.time,
     ) -> None:
         self._limits = config.limits
         self._proxies = proxies
         self._clock = clock
         self._audit = audit
         self.connections = Registry()
+        self.blocked = Blocks(unix_time)
+        """The users and networks that moderators have blocked."""
         self.hits: Counter[tuple[str, str]] = Counter()
         """Scope and owner of a quota → how often it was exceeded so far."""
         self.blocks = 0
@@ -115,10 +124,10 @@ class Limiter:
         """
         here, limit = self._limited(address), self._limits.waiting_per_ip
         waiting = self.connections.waiting
-        if here:
+        if address:
             self.check(address)
-            if waiting.by_address[here] >= limit:
-                raise too_many("address", f"{limit} connections from there wait already", 1)
+        if here and waiting.by_address[here] >= limit:
+            raise too_many("address", f"{limit} connections from there wait already", 1)
         waiting.add(connection, address)
         if len(waiting) > self._limits.waiting_connections:
             self._evict_one()
@@ -215,7 +224,8 @@ class Limiter:
     # Failures and blocks.
 
     def check(self, address: str) -> None:
-        """Raise `RefusedError` when the address is blocked."""
+        """Raise `RefusedError` when the address is blocked, by a moderator or for its failures."""
+        self.blocked.check_address(address)
         quota = self._addresses.known(limited_as(address))
         if quota is not None and quota.blocked_until > (now := self._clock()):
             issue = "this address is blocked for a while, it has failed too often"
@@ -266,3 +276,4 @@ class Limiter:
         self._addresses._check()
         self._users._check()
         self.connections._check()
+        self.blocked._check()

@@ -71,9 +71,90 @@ class Disconnect(AdminCommand, kw_only=True):
     force: Force = False
 
 
+class Block(AdminCommand, kw_only=True):
+    """Keep a user, an address or a network out."""
+
+    user_id: UserId | UnsetType = UNSET
+    address: Address | UnsetType = UNSET
+    duration_seconds: (
+        Annotated[
+            float,
+            Meta(gt=0, le=3_155_760_000, description="Seconds until it ends (default: never)."),
+        ]
+        | UnsetType
+    ) = UNSET
+    reason: Reason = ""
+    force: Force = False
+
+
+class Unblock(AdminCommand, kw_only=True):
+    """End the block of a user, an address or a network."""
+
+    user_id: UserId | UnsetType = UNSET
+    address: Address | UnsetType = UNSET
+    reason: Reason = ""
+
+
+class Blocks(AdminCommand, kw_only=True):
+    """List the blocks in force."""
+
+    limit: Limit = 100
+    offset: Offset = 0
+
+
+class Audit(AdminCommand, kw_only=True):
+    """List what has been done by admin commands, the newest first."""
+
+    before: Annotated[
+        int, Meta(ge=0, lt=2**53, description="List what is older than this seq.")
+    ] | (UnsetType) = UNSET
+    limit: Limit = 100
+
+
+class Announce(AdminCommand, kw_only=True):
+    """Publish a `system` message `server_maintenance` to everybody."""
+
+    text: Annotated[str, Meta(min_length=1, max_length=2000, description="Text for people.")]
+    severity: Annotated[
+        Literal["info", "warning", "error", "critical"], Meta(description="How serious it is.")
+    ] = "info"
+    reason: Reason = ""
+
+
+class LogLevel(AdminCommand, kw_only=True):
+    """Set the least level of the lines that a server logs, until it stops."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="The level.")]
+    node: NodeName | UnsetType = UNSET
+    reason: Reason = ""
+
+
+class Drain(AdminCommand, kw_only=True):
+    """Have a server take no new clients, and disconnect those it has over `--drain-seconds`."""
+
+    undo: Annotated[bool, Meta(description="Take clients again.")] = False
+    node: NodeName | UnsetType = UNSET
+    reason: Reason = ""
+
+
+class Reload(AdminCommand, kw_only=True):
+    """Have a server read certificate, API keys and settings again, and report what has changed."""
+
+    node: NodeName | UnsetType = UNSET
+    reason: Reason = ""
+
+
 ADMIN: dict[str, type[AdminCommand]] = {
     "connections": Connections,
     "disconnect": Disconnect,
+    "block": Block,
+    "unblock": Unblock,
+    "blocks": Blocks,
+    "audit": Audit,
+    "announce": Announce,
+    "log-level": LogLevel,
+    "drain": Drain,
+    "reload": Reload,
 }
 """Command → its fields."""
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
-from livelog.auth.principal import MODERATE
+from livelog.auth.principal import ADMIN, MODERATE
 from livelog.net.admin.asking import Asking
 from livelog.net.admin.connections import connections
-from livelog.net.admin.disconnecting import disconnect
+from livelog.net.admin.disconnecting import block, blocks, disconnect, unblock
+from livelog.net.admin.operating import drain, log_level, reload
+from livelog.net.admin.records import announce, audit
 from livelog.wire import admin
 from livelog.wire.events import AdminResult
 
@@ -28,6 +30,14 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, Entry] = {
     "connections": Entry(MODERATE, connections),
     "disconnect": Entry(MODERATE, disconnect),
+    "block": Entry(MODERATE, block),
+    "unblock": Entry(MODERATE, unblock),
+    "blocks": Entry(MODERATE, blocks),
+    "audit": Entry(MODERATE, audit),
+    "announce": Entry(MODERATE, announce),
+    "log-level": Entry(ADMIN, log_level),
+    "drain": Entry(ADMIN, drain),
+    "reload": Entry(ADMIN, reload),
 }
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from livelog.auth.credentials import NOTHING
-from livelog.auth.principal import ADMIN, ANYBODY, METRICS, PROGRAM, Principal
+from livelog.auth.principal import ADMIN, METRICS, PROGRAM, Principal
 from livelog.budget.owner import Owner
 from livelog.budget.slices import interleaved
 from livelog.engine.base import Node
@@ -32,6 +32,7 @@ from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request, Response
 from livelog.net.http.publishing import publish
 from livelog.net.http.stream import Follow, Stream
+from livelog.net.identify import identify
 from livelog.net.metrics import render
 from livelog.wire import WEBSOCKET_PATH, asyncapi
 from livelog.wire.admin import fields_of_body
@@ -62,7 +63,7 @@ async def answer(context: Context, request: Request, routes: Routes) -> Response
 
 async def _identify(context: Context, request: Request) -> Principal:
     """Return the principal of the credential. Raises `RefusedError` without a good one."""
-    return ANYBODY if context.auth is None else await context.auth.check(request.credential)
+    return await identify(context, request.credential)
 
 
 async def upgrade_required(context: Context, request: Request) -> Response:
@@ -127,7 +128,7 @@ async def _may_inspect(context: Context, request: Request) -> bool:
     if request.credential == NOTHING:
         return False
     try:
-        principal = await context.auth.check(request.credential)
+        principal = await identify(context, request.credential)
     except RefusedError as refused:
         context.limiter.refused(request.address, refused)
         return False

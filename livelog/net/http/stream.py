@@ -139,6 +139,7 @@ class Stream(asyncio.Protocol):
         if self.context.ending.is_set():
             raise RefusedError(GOING_AWAY, "", "the server is shutting down", retry_after=5.0)
         self.context.limiter.check_upgrade(self.address)
+        self.context.limiter.blocked.check_user(self.session.principal.id)
 
     def _prepare_messages(self, command: Follow, last_id: str) -> None:
         context, principal = self.context, self.session.principal

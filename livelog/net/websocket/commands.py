@@ -31,6 +31,7 @@ from livelog.net import queries
 from livelog.net.admin.asking import Asking
 from livelog.net.admin.table import carry_out
 from livelog.net.context import Context
+from livelog.net.identify import identify
 from livelog.net.websocket import visible
 from livelog.net.websocket.session import Session, authenticated
 from livelog.wire import validation
@@ -312,9 +313,7 @@ def authenticate(caller: Caller, command: Authenticate) -> Reply:
 
 
 async def _identified(caller: Caller, credential: Credential) -> Authenticated:
-    auth = caller.context.auth
-    assert auth is not None
-    principal = await auth.check(credential)
+    principal = await identify(caller.context, credential)
     newest = await visible.newest(caller.context, principal)
     caller.identify(principal)
     caller.session.newest = newest

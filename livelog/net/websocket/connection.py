@@ -278,6 +278,7 @@ class Connection(asyncio.Protocol):
 
     def identify(self, principal: Principal) -> None:
         """Begin or renew the session. Raises `RefusedError`."""
+        self.context.limiter.blocked.check_user(principal.id)  # again: a moment has passed
         self.session.identify(principal, self.context.clock(), self.context.loop.time())
         self.set_timer()
 

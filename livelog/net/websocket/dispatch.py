@@ -17,6 +17,7 @@ from msgspec import UNSET
 
 from livelog.auth import credentials
 from livelog.errors import RATE_LIMIT_EXCEEDED, UNSUPPORTED_DATA, RefusedError, failure
+from livelog.net.blocks import BlockedError
 from livelog.net.limiter import ExhaustedError
 from livelog.net.quotas import ConnectionQuota, Scope
 from livelog.net.websocket.commands import COMMANDS, Caller, subscription
@@ -46,6 +47,9 @@ class Sender(Caller, Protocol):
 
     def close(self, code: int, why: str) -> None:
         """Begin the close handshake."""
+
+    def disconnect(self, why: str, back_in: float | None) -> None:
+        """Do the same to a client that may come back in so many seconds, or not at all."""
 
 
 def spend(sender: Sender, scope: Scope, data: bytes | bytearray | memoryview) -> bool:
@@ -130,7 +134,11 @@ async def _answer(
 def _deny(sender: Sender, refused: RefusedError, command: AnyCommand) -> None:
     """Refuse a command; without a principal there is no second try."""
     sender.refuse(refused, command.request_id, str(command.__struct_config__.tag))
-    if not sender.session.identified:
+    if sender.session.identified:
+        return
+    if isinstance(refused, BlockedError):
+        sender.disconnect(refused.issue, refused.retry_after)
+    else:
         sender.close(refused.code, refused.issue)
 
 
