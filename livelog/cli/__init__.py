@@ -23,6 +23,7 @@ usage: livelog [COMMAND] [options]
   publish    publish messages from a file or a pipe, one JSON object a line
   keys       create, list and revoke API keys
   doctor     try a server from outside, and say what is wrong
+  admin      list and disconnect clients, and the like, with a key
   config     check a file of settings, show those in force, write an example
   store      check a store, encrypt it or change its key; create keys
   engine     look at a log that many servers share, and heal it
@@ -31,7 +32,6 @@ examples:
   livelog --demo                                serve sample traffic
   livelog tail --type user,dm --filter channel=general
   livelog tail --url ws://logs.example.com --json | jq .content
-  livelog history --limit 20 --filter user_id=user_1
   livelog search 'ancient dragon' --type raid
   livelog stats --by channel --interval 1h
   livelog publish events.ndjson
@@ -48,6 +48,7 @@ COMMANDS = {
     "publish": "publish",
     "keys": "keys",
     "doctor": "doctor",
+    "admin": "admin",
     "config": "configuration",
     "store": "store",
     "engine": "engine",

@@ -86,6 +86,12 @@ class Parser(argparse.ArgumentParser):
 def parser(name: str, description: str, examples: str) -> Parser:
     """Make the parser of a command of the client, with the options that all of them have."""
     made = Parser(prog=f"livelog {name}", description=description, epilog=f"examples:\n{examples}")
+    add_url(made)
+    return made
+
+
+def add_url(made: argparse.ArgumentParser) -> None:
+    """Add the options with the address and the credential."""
     made.add_argument(
         "--url",
         type=_urls,
@@ -95,7 +101,6 @@ def parser(name: str, description: str, examples: str) -> Parser:
         " servers that share a log.",
     )
     add_token(made)
-    return made
 
 
 def add_token(made: argparse.ArgumentParser) -> None:

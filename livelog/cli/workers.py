@@ -18,7 +18,6 @@ import select
 import signal
 import socket
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -26,11 +25,10 @@ from typing import NoReturn
 
 from livelog.cli import systemd
 from livelog.cli.exit import FAILED, WRONG_USAGE, say
-from livelog.config import Config
+from livelog.config import Config, logs
+from livelog.config.live import with_live
+from livelog.errors import ConfigError
 from livelog.net.listeners import reserve
-
-LOG_FORMAT = "%(asctime)s {}%(levelname)s %(name)s: %(message)s"
-"""The form of a log line, with room for the name of the process."""
 
 STOP, HURRY, RELOAD = b"s", b"h", b"r"
 """Orders: stop over `--drain-seconds`, stop at once, read the certificate again."""
@@ -58,7 +56,7 @@ class Worker:
         self.number = number
         self._channel = channel
 
-    def obey(self, orders: Mapping[bytes, Callable[[], None]]) -> None:
+    def obey(self, orders: Mapping[bytes, Callable[[], object]]) -> None:
         """Call what belongs to an order whenever one comes; without a supervisor, stop."""
         loop = asyncio.get_running_loop()
 
@@ -85,19 +83,21 @@ Run = Callable[[Config, Worker], int]
 """Run a worker to its end, and return the exit code."""
 
 
-def supervise(config: Config, run: Run, announce: Callable[[str], None]) -> int:
+def supervise(
+    config: Config, run: Run, announce: Callable[[str], None], reread: Callable[[], Config]
+) -> int:
     """Run the workers until a signal, and return the exit code.
 
-    `announce` is called once, with the lines that say where they serve, when all are ready. Raises
-    `OSError` for an address that cannot be listened on.
+    `announce` is called once, with the lines that say where they serve, when all are ready;
+    `reread` reads the settings again. Raises `OSError` for an address that cannot be listened on.
     """
     with ExitStack() as held:
         port = config.net.port
         for sock in asyncio.run(reserve(config.net)):
             held.enter_context(sock)
             port = sock.getsockname()[1]
-        configs = {number: _config_of(config, number, port) for number in _numbers(config)}
-        with _Supervisor(configs, run, announce, held) as supervisor:
+        configs = {number: config_of(config, number, port) for number in _numbers(config)}
+        with _Supervisor(configs, run, announce, reread, held) as supervisor:
             return supervisor.watch()
 
 
@@ -105,7 +105,7 @@ def _numbers(config: Config) -> range:
     return range(1, config.cluster.workers + 1)
 
 
-def _config_of(config: Config, number: int, port: int) -> Config:
+def config_of(config: Config, number: int, port: int) -> Config:
     """Return the configuration of one worker.
 
     It has its own store and port of metrics, and one of them has the sample traffic.
@@ -163,9 +163,11 @@ class _Supervisor:
         configs: Mapping[int, Config],
         run: Run,
         announce: Callable[[str], None],
+        reread: Callable[[], Config],
         held: ExitStack,
     ) -> None:
-        self._configs = configs
+        self._configs = dict(configs)
+        self._reread = reread
         self._run = run
         self._announce = announce
         self._held = held
@@ -238,12 +240,11 @@ class _Supervisor:
             for child in self._children.values():
                 child.channel.close()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            log = logging.getLogger()
-            for handler in log.handlers:
-                handler.setFormatter(logging.Formatter(LOG_FORMAT.format(f"worker {number} ")))
-            code = self._run(self._configs[number], Worker(number, channel))
+            config = self._configs[number]
+            logs.configure(logs.Form(config.logs.format, config.logs.level, number))
+            code = self._run(config, Worker(number, channel))
         except BaseException:
-            traceback.print_exc()
+            _log.exception("the worker failed")
         finally:
             os._exit(code)
 
@@ -271,8 +272,16 @@ class _Supervisor:
                 self._end()
             elif number == signal.SIGHUP:
                 systemd.notify(systemd.reloading())
+                self._read_again()
                 self._order(RELOAD)
                 systemd.notify(systemd.READY)
+
+    def _read_again(self) -> None:
+        """Let workers that are started from now on have the settings of a reload, too."""
+        with suppress(ConfigError):  # each worker logs it
+            new = self._reread()
+            for number, config in self._configs.items():
+                self._configs[number] = with_live(config, new)
 
     def _order(self, order: bytes) -> None:
         for child in self._children.values():

@@ -241,6 +241,8 @@ class Connection:
         wait = self._requested_absence()
         if code == RATE_LIMIT_EXCEEDED:  # the next connection is under the same limit
             wait = max(wait or 0, held(self._free_at - _now(), 0))
+        if self._disconnected is not None and self._disconnected.reconnect is False:
+            return errors.for_good(code, text)
         return errors.of_close(code, text, wait)
 
     def _requested_absence(self) -> float | None:

@@ -198,6 +198,7 @@ def _disconnected(event: dict[str, Any]) -> Disconnected:
     return Disconnected(
         reason=reason if reason in _REASONS else "server_error",
         reconnect_after_ms=UNSET if wait is None else wait,
+        reconnect=False if event.get("reconnect") is False else UNSET,
     )
 
 

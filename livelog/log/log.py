@@ -579,6 +579,10 @@ class Log:
         """Seq up to which all messages are in the index or evicted."""
         return self._window.indexed_upto
 
+    def newer(self, seq: int) -> int:
+        """Return the number of messages in memory with a seq above this one."""
+        return self._window.newer(seq)
+
     def count(
         self, query: Query, field: str, after: int, upto: int, known: Findings
     ) -> Generator[None, None, Count]:

@@ -618,6 +618,10 @@ class Window:
         place = position - self._index.end
         return (self._waiting[place] if place >= 0 else None) or self._decoded(position)
 
+    def newer(self, seq: int) -> int:
+        """Return the number of messages with a seq above this one."""
+        return self._frames.end - self.position_after(seq)
+
     def position_after(self, seq: int) -> int:
         """Return the position of the oldest message with a seq above this one."""
         return self._base + bisect_right(self._seqs, seq, lo=self._frames.start - self._base)

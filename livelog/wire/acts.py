@@ -71,8 +71,50 @@ class Redact(_Act, frozen=True, kw_only=True):
         return sorted(seq for group in self.groups for seq in group.seqs)
 
 
-Act = Redact
-"""Every kind of act; one more is one more alternative (`Redact | Block`)."""
+class Disconnect(_Act, frozen=True, kw_only=True):
+    """Close connections: one, or those of a user or a network."""
+
+    connection_id: str = ""
+    user_id: str = ""
+    address: str = ""
+    back_in: float | None = None
+    """Seconds after which the clients may come back; None if they may not."""
+
+
+class Block(_Act, frozen=True, kw_only=True):
+    """Keep a user or a network out, and close its connections."""
+
+    user_id: str = ""
+    address: str = ""
+    until: float | None = None
+    """Unix time of the end; None if there is none."""
+
+
+class Unblock(_Act, frozen=True, kw_only=True):
+    """End a block."""
+
+    user_id: str = ""
+    address: str = ""
+
+
+class Announce(_Act, frozen=True, kw_only=True):
+    """An announcement; its text is in the message, which may be redacted."""
+
+    message: int
+    """Seq of the message."""
+    severity: str
+
+
+class Operate(_Act, frozen=True, kw_only=True):
+    """A command to one server, such as `drain`: noted, and without effect on the log."""
+
+    command: str
+    node: str
+    detail: str = ""
+
+
+Act = Redact | Disconnect | Block | Unblock | Announce | Operate
+"""Every kind of act; one more is one more alternative."""
 
 
 class Enacted(NamedTuple):

@@ -15,6 +15,7 @@ from typing import Any, get_args
 import msgspec
 
 from livelog.wire.commands import (
+    Admin,
     Analyze,
     AnyCommand,
     Authenticate,
@@ -28,6 +29,7 @@ from livelog.wire.commands import (
     Watch,
 )
 from livelog.wire.events import (
+    AdminResult,
     Analysis,
     AnyEvent,
     Authenticated,
@@ -63,6 +65,7 @@ _ANSWERS: dict[type, type] = {
     Ping: Pong,
     Publish: Published,
     Authenticate: Authenticated,
+    Admin: AdminResult,
 }
 """Command → event of its success; a refused command is answered with `error`."""
 _UNSOLICITED = (Connected, TokenExpiring, Counts, Gap, Redacted, RateLimit, Disconnected)

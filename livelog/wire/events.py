@@ -270,12 +270,27 @@ def error(refused: RefusedError, request_id: RequestId | UnsetType = UNSET) -> E
     )
 
 
+class AdminResult(Event, kw_only=True, tag="admin_result"):
+    """The answer to `admin`.
+
+    >>> AdminResult(command="disconnect", result={"disconnected": 1}).result["disconnected"]
+    1
+    """
+
+    command: str
+    result: dict[str, Any]
+    nodes: dict[str, str] = {}
+    """Server that shares the log → `ok`, or `no answer`."""
+
+
 class Disconnected(Event, kw_only=True, tag="disconnected"):
     """The last event on a connection that the server closes."""
 
     reason: Reason
     reconnect_after_ms: int | UnsetType = UNSET
     """Milliseconds to wait before reconnecting, instead of the client's own back-off."""
+    reconnect: bool | UnsetType = UNSET
+    """False if the client may not come back."""
 
 
 AnyEvent = (
@@ -295,6 +310,7 @@ AnyEvent = (
     | Gap
     | Redacted
     | RateLimit
+    | AdminResult
     | Error
     | Disconnected
 )

@@ -10,7 +10,8 @@ export type Command =
   | UnwatchCommand
   | PingCommand
   | PublishCommand
-  | AuthenticateCommand;
+  | AuthenticateCommand
+  | AdminCommand;
 
 export type ServerEvent =
   | ConnectedEvent
@@ -29,6 +30,7 @@ export type ServerEvent =
   | GapEvent
   | RedactedEvent
   | RateLimitEvent
+  | AdminResultEvent
   | ErrorEvent
   | DisconnectedEvent;
 
@@ -260,6 +262,13 @@ export interface AuthenticateCommand {
   api_key?: string;
 }
 
+/** Carry out a command of an operator or a moderator; its own fields stand beside it. */
+export interface AdminCommand {
+  action: "admin";
+  request_id?: string | number;
+  command: string;
+}
+
 /** The first event on every connection. */
 export interface ConnectedEvent {
   action: "connected";
@@ -459,6 +468,15 @@ export interface RateLimitEvent {
   reset_in_seconds: number;
 }
 
+/** The answer to `admin`. */
+export interface AdminResultEvent {
+  action: "admin_result";
+  request_id?: string | number;
+  command: string;
+  result: Record<string, unknown>;
+  nodes?: Record<string, string>;
+}
+
 /** A command was refused; the connection stays open unless `disconnected` follows. */
 export interface ErrorEvent {
   action: "error";
@@ -474,6 +492,7 @@ export interface DisconnectedEvent {
   request_id?: string | number;
   reason: "connection_timeout" | "normal_closure" | "protocol_error" | "server_error";
   reconnect_after_ms?: number;
+  reconnect?: boolean;
 }
 
 /** A `UserMessage` with its place in the log. */
