@@ -19,7 +19,7 @@ from livelog import __version__
 from livelog.auth import factory
 from livelog.auth.authenticator import Authenticator
 from livelog.budget.backlog import Backlog
-from livelog.budget.memory import Memory, reading_share
+from livelog.budget.memory import Memory
 from livelog.budget.slices import in_background
 from livelog.config import Config
 from livelog.engine.base import Engine, MakeEngine, Presence
@@ -35,26 +35,26 @@ from livelog.log.ingest import Ingest
 from livelog.log.log import Log
 from livelog.log.newest import Newest
 from livelog.log.window import Window
+from livelog.net import urls
+from livelog.net.access import AccessLog
 from livelog.net.addresses import Networks, is_loopback
+from livelog.net.admin.effects import Effects
+from livelog.net.admin.program import Administered
 from livelog.net.audit import Audit
 from livelog.net.context import Context
 from livelog.net.drain import drain
 from livelog.net.hosts import hosts_of
 from livelog.net.http.connection import HttpConnection
 from livelog.net.http.internal import listen_internally
-from livelog.net.inprocess import NOT_RUNNING, InProcess
+from livelog.net.inprocess import NOT_RUNNING
 from livelog.net.limiter import Limiter
-from livelog.net.listeners import ALL_IPV4, ALL_IPV6, Endpoint, Listener, listen, resolve
+from livelog.net.listeners import Endpoint, Listener, listen, resolve
 from livelog.net.origins import Origins
+from livelog.net.reload import Reload, Reloaded, Reread
 from livelog.net.scheduler import Scheduler
-from livelog.net.tls import Certificate, TlsDoor
+from livelog.net.tls import Certificate, TlsDoor, certificate_of
 from livelog.store.base import Store
-from livelog.store.database.key import read_key
-from livelog.store.memory import open_memory
-from livelog.store.sqlite import open_sqlite
-from livelog.store.upkeep import Retention
-from livelog.wire import WEBSOCKET_PATH
-from livelog.wire.record import Origin
+from livelog.store.factory import opened
 
 _logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ _NOT_STARTABLE = {
 }
 
 
-class Server(InProcess):
+class Server(Administered):
     """A live-log server inside the running event loop.
 
     >>> import asyncio
@@ -83,7 +83,8 @@ class Server(InProcess):
 
     Use it as an async context manager, or call `start` and `close`; a server starts once. `clock`
     tells Unix time; `engine` makes the engine, which gives messages their order, in the place
-    of the configured one; `worker` is the number of this process among those that share its port.
+    of the configured one; `worker` is the number of this process among those that share its port;
+    `reread` reads the settings again for `reload`.
     `publish`, `publish_nowait`, `history`, `search` and `subscribe` raise
     `NotRunningError` before the start, after the end and from another thread; `url` and `port`
     raise it before the start.
@@ -96,12 +97,14 @@ class Server(InProcess):
         *,
         engine: MakeEngine | None = None,
         worker: int = 0,
+        reread: Reread | None = None,
     ) -> None:
         self.config = config or Config()
         super().__init__()
         self._clock = clock
         self._make_engine = engine
         self._worker = worker
+        self._reread = reread
         self._port = 0
         self._engine: Engine
         self._store: Store
@@ -157,7 +160,7 @@ class Server(InProcess):
     async def _start(self) -> None:
         if self.config.cluster.workers > 1 and not self._worker:
             raise ConfigError("--workers: are processes, which `livelog serve` starts")
-        self._certificate = _certificate(self.config)
+        self._certificate = certificate_of(self.config)
         self._endpoints = await resolve(self.config.net)
         async with AsyncExitStack() as parts:  # closes what has been opened if the next part fails
             self._auth = await factory.opened(self.config, self._clock)
@@ -167,11 +170,14 @@ class Server(InProcess):
             self._engine = make(self._clock) if make else engine_of(self.config, self._clock)
             parts.push_async_callback(self._engine.close)
             origin = await self._engine.open()
-            self._store = self._open_store(origin)
+            self._store = opened(self.config, self._clock, origin, self._trim, self._damaged)
             parts.push_async_callback(self._store.journal.close)
             # Between engine and store: the engine may commit until it is closed.
             parts.callback(self._end_subscriptions)
             self._context = self._build(asyncio.get_running_loop())
+            effects = Effects(self._context)
+            effects.restore()
+            parts.callback(effects.close)
             self._engine.introduce(self._presence)
             self._engine.start(self._log)
             parts.push_async_callback(self._engine.close)
@@ -206,6 +212,7 @@ class Server(InProcess):
         try:
             if self._worker:
                 self._listener.close()  # new clients are those of the other workers
+            self._context.draining.stop()
             await drain(self._context, self._hurried)
             self._listener.close()
             await self._disconnect()
@@ -247,19 +254,21 @@ class Server(InProcess):
         """Close all connections at once at the end, instead of over `drain_seconds`."""
         self._hurried.set()
 
-    def reload(self) -> None:
-        """Read the certificate again; an invalid one is logged, and the old one stays."""
-        if self._certificate is not None:
-            self._certificate.reload()
+    def reload(self) -> Reloaded:
+        """Read certificate, API keys and settings again, and return what that has changed.
+
+        What cannot be read stays as it was. Has no effect on a server that is not running.
+        """
+        if self._state != "running" or self._context.reload is None:
+            return Reloaded()
+        report = self._context.reload()
+        self.config = self._context.reload.config
+        return report
 
     @property
     def url(self) -> str:
         """Address for subscribers, at the first host. Raises `NotRunningError` before the start."""
-        net, port = self.config.net, self.port
-        if net.uds:
-            return f"ws+unix://{net.uds}:{WEBSOCKET_PATH}"
-        scheme = "wss" if self.config.tls.cert else "ws"
-        return f"{scheme}://{_in_url(net.hosts[0])}:{port}{WEBSOCKET_PATH}"
+        return urls.subscribers(self.config, self.port)
 
     @property
     def viewer_url(self) -> str:
@@ -267,14 +276,7 @@ class Server(InProcess):
 
         Raises `NotRunningError` before the start.
         """
-        net, port = self.config.net, self.port
-        if net.uds:
-            return ""
-        scheme = "https" if self.config.tls.cert else "http"
-        # Not every browser opens the addresses that stand for all, and `*` none.
-        address = self._endpoints[0].address[0]
-        host = {ALL_IPV4: "127.0.0.1", ALL_IPV6: "::1"}.get(address, net.hosts[0])
-        return f"{scheme}://{_in_url(host)}:{port}/"
+        return urls.viewer(self.config, self._endpoints, self.port)
 
     @property
     def trust(self) -> str:
@@ -300,6 +302,7 @@ class Server(InProcess):
         window = Window(self._window_messages, config.storage.window_bytes, follows)
         newest = Newest()
         log = self._log = Log(window, self._store, [hub, newest])
+        log.on_act.append(hub.act)
         memory = Memory(
             config.storage.memory_bytes,
             config.storage.window_bytes,
@@ -316,6 +319,8 @@ class Server(InProcess):
         watches = Watches(log)
         self._ticker = Ticker(loop, watches, self._clock)
         proxies, audit = Networks(config.net.trusted_proxies), Audit(loop.time)
+        limiter = Limiter(config, proxies, loop.time, audit, self._clock)
+        origins = Origins(config.net.allowed_origins)
         return Context(
             config=config,
             loop=loop,
@@ -329,34 +334,17 @@ class Server(InProcess):
             started=loop.time(),
             proxies=proxies,
             hosts=hosts_of(config.net, self._addresses),
-            origins=Origins(config.net.allowed_origins),
+            origins=origins,
             audit=audit,
-            limiter=Limiter(config, proxies, loop.time, audit),
+            limiter=limiter,
+            reload=Reload(config, self._reread, limiter, origins, self._certificate, self._auth),
             scheduler=Scheduler(loop),
             memory=memory,
             version=__version__,
+            node=self._name,
             worker=self._worker,
             auth=self._auth,
-        )
-
-    def _open_store(self, origin: Origin | None) -> Store:
-        config = self.config
-        if config.storage.path == "memory":
-            if config.storage.key_file:
-                _logger.warning("--store-key-file: encrypts nothing, because nothing is stored")
-            return open_memory(self._clock(), origin)
-        retention = Retention(config.storage.retention_messages, config.storage.retention_days)
-        key = read_key(config.storage.key_file) if config.storage.key_file else b""
-        path = config.storage.path
-        return open_sqlite(
-            path,
-            retention,
-            self._clock,
-            self._trim,
-            key,
-            self._damaged,
-            reading_share(self.config.storage.memory_bytes),
-            origin,
+            access=AccessLog() if config.logs.access else None,
         )
 
     @property
@@ -410,14 +398,16 @@ class Server(InProcess):
         """Return how this server is, for those it shares its log with."""
         if self._state in ("new", "starting"):
             return None
-        net, websockets = self.config.net, self._context.limiter.connections.websockets
-        door = os.path.basename(net.uds) or self._port
-        name = self.config.cluster.node_name or f"{socket.gethostname()}:{door}"
-        if self._worker:
-            name = f"{name}-{self._worker}"
+        websockets = self._context.limiter.connections.websockets
         peers: Iterable[Any] = () if self._auth is None else websockets
         users = {peer.principal.id for peer in peers}
-        return Presence(name, __version__, len(websockets), len(users))
+        return Presence(self._name(), __version__, len(websockets), len(users))
+
+    def _name(self) -> str:
+        """Return the name of this server among those that share its log."""
+        door = os.path.basename(self.config.net.uds) or self._port
+        name = self.config.cluster.node_name or f"{socket.gethostname()}:{door}"
+        return f"{name}-{self._worker}" if self._worker else name
 
     def _turn_wheel(self) -> None:
         """Advance the timers of all connections, and come again."""
@@ -429,17 +419,3 @@ class Server(InProcess):
         for peer in context.timers.expired(now):
             peer.on_deadline(now)
         context.limiter.sweep()
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _certificate(config: Config) -> Certificate | None:
-    """Read the certificate, if TLS is served. Raises `ConfigError`."""
-    if not (config.tls.cert or config.tls.key):
-        return None
-    if config.net.trusted_proxies and config.net.proxy_header == "proxy-protocol":
-        issue = "the PROXY protocol and TLS exclude each other; let the proxy do TLS"
-        raise ConfigError(f"--proxy-header {config.net.proxy_header}: {issue}")
-    return Certificate(config.tls.cert, config.tls.key)

@@ -15,6 +15,7 @@ from livelog.auth.principal import NOBODY
 from livelog.net.context import Context
 from livelog.net.http.handlers import ROUTES, Route
 from livelog.net.http.message import Request, Response
+from livelog.wire.admin import ADMIN
 from tests.support.identity import RSA_KEY, SECRET, api_key, handmade, pem, token
 from tests.support.wire import (
     Client,
@@ -275,7 +276,8 @@ def test_the_routes_that_are_open_to_anybody_tell_nothing_of_the_log() -> None:
         if not all(route.anybody for route in methods.values())
     }
     api = ("messages", "history", "search", "analytics", "log", "stream")
-    assert closed == {"/metrics", *(f"/api/{name}" for name in api)}
+    admin = (f"admin/{name}" for name in ADMIN)
+    assert closed == {"/metrics", *(f"/api/{name}" for name in (*api, *admin))}
 
 
 # The end of a token.

@@ -389,4 +389,4 @@ def test_the_help_of_the_server_is_grouped(capsys: pytest.CaptureFixture[str]) -
     lines = capsys.readouterr().out.splitlines()
     titles = [line for line in lines if re.fullmatch(r"[A-Za-z][^:]*:", line)]
     assert "listening, proxies, sizes and time-outs:" in titles
-    assert len(titles) == 2 + 8  # options and examples, and one for each group
+    assert len(titles) == 2 + 9  # options and examples, and one for each group

@@ -15,6 +15,7 @@ from livelog.engine import local
 from livelog.engine.base import Committed, Outcome
 from livelog.engine.local import LocalEngine
 from livelog.errors import GOING_AWAY, POLICY_VIOLATION, SERVER_ERROR, RefusedError
+from livelog.wire.acts import Act
 from livelog.wire.record import Draft, Known, Origin, Receipt, Record
 from livelog.wire.seqclock import AHEAD
 
@@ -50,6 +51,14 @@ class Sink:
         waiting, self.waiting = self.waiting, []
         for done in waiting:
             done(refused)
+
+    def apply(self, seq: int, act: Act, done: Committed) -> None:
+        assert seq > self.head
+        self.head = seq
+        self.seqs.append(seq)
+        self.waiting.append(done)
+        if not self.late:
+            self.settle()
 
     def begin(self, origin: Origin) -> None:
         raise AssertionError("the order is made here")

@@ -25,6 +25,7 @@ from livelog.log.log import Log
 from livelog.log.window import Window
 from livelog.store.base import Bounds, Store
 from livelog.store.memory import MemoryJournal
+from livelog.wire.acts import Group, Redact
 from livelog.wire.record import Draft, Receipt, Record
 from tests.support.toyengine import (
     Make,
@@ -39,6 +40,7 @@ class LateJournal(MemoryJournal):
     """Says that records are safe, or not, when a test wants it to."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.late = False
         self.waiting: list[Committed] = []
 
@@ -216,6 +218,24 @@ async def test_an_id_of_somebody_else_is_refused_in_its_own_outcome(stage: Stage
         assert refused.issue == "is that of a message by somebody else"
     assert second[1] == first[0]
     assert [record.id for record in stage.delivered] == ["a", "b"]
+
+
+@each_engine
+@on_stage
+async def test_an_act_has_its_place_behind_what_has_been_answered(stage: Stage) -> None:
+    entries: list[int] = []
+    stage.log.on_act.append(lambda seq, act: entries.append(len(stage.delivered)))
+    for count in (1, 2):
+        await stage.insist(stage.draft(), stage.draft())
+        enacted: asyncio.Future[int | RefusedError] = asyncio.get_running_loop().create_future()
+        act = Redact(by="m", at="2025-12-03T12:00:00Z", groups=(Group("user", (1,)),))
+        stage.engine.act(act, enacted.set_result)
+        seq = await soon(enacted)
+        assert seq == stage.log.head > stage.delivered[-1].seq
+        assert [one.seq for one in stage.log.acts(limit=1)] == [seq]
+        assert entries == [2, 4][:count]
+    await stage.insist(stage.draft())
+    assert stage.delivered[-1].seq > stage.log.acts()[0].seq
 
 
 @each_engine

@@ -18,7 +18,7 @@ from livelog.auth import factory, jwtcheck, keyfile
 from livelog.auth import provider as http
 from livelog.auth.authenticator import Authenticator
 from livelog.auth.credentials import Credential
-from livelog.config.options import Auth
+from livelog.config.access import Auth
 from livelog.errors import INVALID_TOKEN, TOKEN_EXPIRED, ConfigError, RefusedError
 from tests.support.clock import Clock
 from tests.support.identity import RSA_KEY, SECRET, Provider, api_key, pem, provider, token

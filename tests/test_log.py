@@ -44,6 +44,7 @@ class LateJournal(MemoryJournal):
     """Says that records are safe, or not, when a test wants it to."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.kept: list[Record] = []
         self.waiting: list[Done] = []
 
@@ -199,6 +200,7 @@ class FullJournal(MemoryJournal):
     """Fails, having called `done` or not."""
 
     def __init__(self, *, told: bool) -> None:
+        super().__init__()
         self.told = told
         self.fails = True
 

@@ -21,9 +21,12 @@ from livelog.log.log import Log
 from livelog.log.window import Window
 from livelog.store.base import Bounds, Store
 from livelog.store.memory import MemoryJournal
+from livelog.wire.acts import Group, Redact
 from livelog.wire.record import Draft, Receipt, Record
 from tests.support.sharedstream import SPAN, SharedStream
 from tests.support.wire import on_uvloop, soon, until, user
+
+REDACTION = Redact(by="m", at="2025-12-03T12:00:00Z", groups=(Group("user", (1,)),))
 
 
 class FullableJournal(MemoryJournal):
@@ -370,6 +373,45 @@ async def test_an_entry_of_a_newer_version_stops_a_node_by_name(format: str, bod
         with pytest.raises(RefusedError, match="too old"):
             node.draft("b")
         assert node.log.lookup("a") is not None
+
+
+@on_uvloop
+async def test_an_act_is_applied_by_all_nodes_at_the_same_place() -> None:
+    shared, dice = SharedStream(1, faults=0.3), random.Random(1)
+    async with nodes(shared, 3) as house:
+        seen: list[list[int]] = [[] for _ in house]
+        for node, entries in zip(house, seen, strict=True):
+            node.log.on_act.append(lambda seq, act, entries=entries: entries.append(seq))  # type: ignore[misc]  # entries is bound
+        for number in range(10):
+            await dice.choice(house).sent(f"m{number}")
+            enacted: asyncio.Future[int | RefusedError] = asyncio.get_running_loop().create_future()
+            dice.choice(house).engine.act(REDACTION, enacted.set_result)
+            assert isinstance(await soon(enacted), int)
+        late = Node(shared)
+        house.append(late)
+        for node in house:
+            await until(lambda node=node: len(node.log.acts()) >= 10, "all acts")  # type: ignore[misc]  # node is bound
+            assert node.log.acts() == house[0].log.acts()
+            assert node.log.head == house[0].log.head
+        assert seen[0] == seen[1] == seen[2] == [one.seq for one in reversed(late.log.acts())]
+        assert len(set(seen[0])) == 10
+        again = Node(shared, head=late.log.head)
+        house.append(again)
+        await again.sent("last")
+        assert again.log.acts() == []  # what it has applied does not come again
+
+
+@on_uvloop
+async def test_the_author_of_an_act_is_told_when_nobody_answers() -> None:
+    shared = SharedStream()
+    async with nodes(shared, patience=0.05) as [node]:
+        await node.sent("a")
+        shared.away = True
+        enacted: asyncio.Future[int | RefusedError] = asyncio.get_running_loop().create_future()
+        node.engine.act(REDACTION, enacted.set_result)
+        refused = await soon(enacted)
+        assert isinstance(refused, RefusedError)
+        assert "not known to be applied" in refused.issue
 
 
 @on_uvloop

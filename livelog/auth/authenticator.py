@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from livelog.auth import apikeys
+from livelog.auth.apikeys import Keys
 from livelog.auth.credentials import MAX_BYTES, Credential, failed, invalid
 from livelog.auth.keyfile import KeyFile
 from livelog.auth.principal import Principal
@@ -42,6 +43,23 @@ class ApiKeyCheck:
     def stands(self, principal: Principal, now: float) -> bool:
         """Return whether the principal's API key, if it came with one, is still in the file."""
         return principal.key is None or principal.key in self._file.keys(now)
+
+    def reload(self) -> tuple[str, str] | None:
+        """Read the file now; return the ids of the keys before and after, None if nothing changed.
+
+        Raises `OSError` and `ValueError`.
+        """
+        before, after = self._file.reload()
+        return None if before == after else (_named(before), _named(after))
+
+
+def _named(keys: Keys) -> str:
+    ids = ", ".join(sorted(keys)[:_NAMED])
+    return f"{len(keys)} ({ids}{', …' if len(keys) > _NAMED else ''})" if keys else "none"
+
+
+_NAMED = 20
+"""Keys whose ids are listed."""
 
 
 class Authenticator:
@@ -76,6 +94,13 @@ class Authenticator:
             if check.takes(secret) and (not credential.api_key or check is self._api_keys):
                 return await check.check(secret, self._clock())
         raise invalid("credentials of this kind are not accepted here")
+
+    def reload(self) -> tuple[str, str] | None:
+        """Read the API keys again now; return which there were and which there are.
+
+        None if nothing changed or there are no such keys. Raises `OSError` and `ValueError`.
+        """
+        return None if self._api_keys is None else self._api_keys.reload()
 
     def stands(self, principal: Principal) -> bool:
         """Return False once the principal's API key has been revoked.

@@ -42,6 +42,15 @@ class KeyFile:
             self._refresh()
         return self._keys
 
+    def reload(self) -> tuple[Keys, Keys]:
+        """Read the file now; return the keys before and after.
+
+        Raises `OSError` and `ValueError`, and keeps the old ones.
+        """
+        stamp, before = self._read_stamp(), self._keys
+        self._keys, self._stamp = _load(self._path), stamp
+        return before, self._keys
+
     def _refresh(self) -> None:
         try:
             stamp = self._read_stamp()

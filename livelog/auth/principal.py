@@ -16,18 +16,19 @@ from livelog.errors import POLICY_VIOLATION, RefusedError
 from livelog.wire.messages import TYPES, AnyMessage, MessageType
 
 READ, PUBLISH, ANYONE = "read", "publish", "publish:any"
-METRICS, ADMIN, REPLICATE = "metrics", "admin", "replicate"
+MODERATE, METRICS, ADMIN, REPLICATE = "moderate", "metrics", "admin", "replicate"
 SCOPES: tuple[str, ...] = (
     *(READ, *(f"{READ}:{name}" for name in TYPES)),
     *(PUBLISH, *(f"{PUBLISH}:{name}" for name in TYPES)),
     ANYONE,
+    MODERATE,
     METRICS,
     ADMIN,
     REPLICATE,
 )
-"""`read` and `publish`, also for one type only; `publish:any` allows any author, `metrics` to read
-those of the server; `admin` is all of these. `replicate`, for other servers, is the whole log as it
-is stored, and no part of `admin`."""
+"""`read` and `publish`, also for one type only; `publish:any` allows any author, `moderate` the
+commands of moderators, `metrics` to read those of the server; `admin` is all of these. `replicate`,
+for other servers, is the whole log as it is stored, and no part of `admin`."""
 
 AUTHORS: dict[str, str] = {"user": "user_id", "dm": "from_user_id"}
 """Type of message → field of its author. Messages of the other types come from the game, not from a
@@ -78,6 +79,11 @@ class Principal:
             raise _missing(f"{PUBLISH}:{name}", "type")
         if author and getattr(message, author) != self.id:
             raise _missing(ANYONE, author, f"is not you, who are {self.id!r}")
+
+    def check_administers(self, scope: str) -> None:
+        """Check that admin commands of a `scope` may be given. Raises `RefusedError`."""
+        if self.scopes.isdisjoint((scope, ADMIN)):
+            raise _missing(scope, "command")
 
     def check_replicates(self) -> None:
         """Check that the whole log may be copied. Raises `RefusedError`."""

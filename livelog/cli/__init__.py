@@ -26,6 +26,7 @@ usage: livelog [COMMAND] [options]
   keys        create, list and revoke API keys
   token       make tokens for development and tests
   doctor      try a server from outside, and say what is wrong
+  admin       list and disconnect clients, block, redact, and the like
   config      check a file of settings, show those in force, write an example
   store       check a store, encrypt it or change its key; create keys
   engine      look at a log that many servers share, and heal it
@@ -50,6 +51,7 @@ COMMANDS = {
     "keys": "keys",
     "token": "token",
     "doctor": "doctor",
+    "admin": "admin",
     "config": "configuration",
     "store": "store",
     "engine": "engine",

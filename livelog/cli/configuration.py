@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from livelog.cli import serve
 from livelog.cli.exit import WRONG_USAGE, printed, say
 from livelog.cli.options import Parser
 from livelog.config import OPTIONS, Config, environment, flag, load
-from livelog.config.check import Option, written
+from livelog.config.live import shown
 from livelog.config.sources import read_file
 from livelog.errors import ConfigError
 
@@ -29,9 +26,6 @@ print shows no secrets. check and print exit with 2 for settings that a server w
 that they name, such as certificates and keys, are read by the server only.
 """
 _WIDTH = 98
-_CREDENTIALS = re.compile(r"(?<=://).*@|(?<=\?).*")
-"""What may hold credentials in a URL: all up to an `@`, because people forget to escape their
-passwords, and the query."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -63,7 +57,7 @@ def _in_force(parser: Parser, arguments: Sequence[str]) -> str:
 
 def _settings(config: Config, sources: Mapping[str, str]) -> Iterator[str]:
     given = config.given
-    lines = {name: f"{name} = {_toml(each, given.get(name))}" for name, each in OPTIONS.items()}
+    lines = {name: f"{name} = {shown(each, given.get(name))}" for name, each in OPTIONS.items()}
     width = max(map(len, lines.values()), default=0)
     for name, line in lines.items():
         # A setting may follow from another, as the store does from the sample traffic.
@@ -84,26 +78,8 @@ def _example(given: argparse.Namespace) -> str:
             group = option.group
             lines += ["", f"# {serve.TITLES[group]}"]
         meaning = textwrap.wrap(option.description, _WIDTH)
-        lines += ["", *(f"# {line}" for line in meaning), f"#{name} = {_toml(option, None)}"]
+        lines += ["", *(f"# {line}" for line in meaning), f"#{name} = {shown(option, None)}"]
     return "\n".join([*lines, ""])
-
-
-def _toml(option: Option, given: Any) -> str:
-    """Return a value as TOML; that of a secret only tells that there is one."""
-    value = option.default if given is None else given
-    if option.secret and given:
-        return '"…"'
-    if option.read is not None and not isinstance(value, str):
-        value = ",".join(value) if given is not None or all(map(_is_text, value)) else ""
-    if option.size:
-        value = written(value)
-    if isinstance(value, str) and "://" in value:
-        value = _CREDENTIALS.sub(lambda found: "…@" if found[0].endswith("@") else "…", value)
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
 
 
 def make_parser(name: str) -> Parser:

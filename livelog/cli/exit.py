@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. A reader of the ou
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from contextlib import suppress
 
 from livelog.cli.sanitize import sanitized
 from livelog.client.backoff import PAUSE, held
+from livelog.config import logs
 from livelog.errors import (
     ABNORMAL_CLOSURE,
     NORMAL_CLOSURE,
@@ -21,6 +23,8 @@ from livelog.errors import (
     RefusedError,
     UnreachableError,
 )
+
+_log = logging.getLogger("livelog")
 
 FAILED = 1
 WRONG_USAGE = 2
@@ -80,8 +84,10 @@ def printed(text: str) -> int:
 
 
 def say(text: str) -> None:
-    """Print one line on stderr for the user, if it can be written to."""
-    if sys.stderr is not None:  # `print` would take stdout instead
+    """Print one line on stderr for the user, if it can be written to; where lines are JSON, log."""
+    if logs.is_json():
+        _log.error("%s", text)
+    elif sys.stderr is not None:  # `print` would take stdout instead
         with suppress(OSError):
             print(f"livelog: {sanitized(text)}", file=sys.stderr, flush=True)
 

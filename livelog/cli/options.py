@@ -106,6 +106,12 @@ def parser(name: str, description: str, examples: str) -> Parser:
     made = ClientParser(
         prog=f"livelog {name}", description=description, epilog=f"examples:\n{examples}"
     )
+    add_url(made)
+    return made
+
+
+def add_url(made: argparse.ArgumentParser) -> None:
+    """Add the options with the address and the credential, which a `ClientParser` completes."""
     made.add_argument(
         "--url",
         type=_urls,
@@ -126,7 +132,6 @@ def parser(name: str, description: str, examples: str) -> Parser:
         help="Name of the server's section in ~/.config/livelog/profiles.toml, with url, token_file"
         " and cacert (default: the variable LIVELOG_PROFILE).",
     )
-    return made
 
 
 def add_token(made: argparse.ArgumentParser) -> None:

@@ -21,9 +21,10 @@ from livelog.budget.memory import return_freed_memory
 from livelog.cli import garbage, systemd, workers
 from livelog.cli.exit import WRONG_USAGE, say
 from livelog.cli.options import Parser
-from livelog.config import OPTIONS, Config, environment, flag, load
+from livelog.config import OPTIONS, Config, environment, flag, load, logs
 from livelog.config.check import Option, written
 from livelog.errors import ConfigError, RefusedError
+from livelog.net.reload import Reread
 from livelog.server import Server
 
 _log = logging.getLogger(__name__)
@@ -48,23 +49,33 @@ def main(arguments: Sequence[str]) -> int:
     flags = vars(make_parser(arguments[0]).parse_args(arguments[1:]))
     variables = environment.sources(os.environ, flags)
     file = flags.pop("config", None) or environment.config_file(os.environ)
-    logging.basicConfig(format=workers.LOG_FORMAT.format(""))
-    for name in ("livelog.audit", "livelog.engine"):  # refused clients; servers that come and go
-        logging.getLogger(name).setLevel(logging.INFO)
+    logs.hold()
     _allow_many_files()
     return_freed_memory()
 
+    def reread() -> Config:
+        return load(flags, os.environ, file)
+
     def work(config: Config, worker: workers.Worker | None = None) -> int:
+        def again() -> Config:
+            new = reread()
+            return new if worker is None else workers.config_of(new, worker.number, config.net.port)
+
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-            runner.run(_serve(config, worker))
+            runner.run(_serve(config, worker, again))
         return 0
 
     def act() -> int:
-        config = load(flags, os.environ, file)
+        try:
+            config = reread()
+        except ConfigError:
+            logs.configure(logs.Form())
+            raise
+        logs.configure(logs.Form(config.logs.format, config.logs.level))
         if config.cluster.workers == 1:
             return work(config)
         return workers.supervise(
-            config, lambda *one: _outcome(partial(work, *one), variables), _announce
+            config, lambda *one: _outcome(partial(work, *one), variables), _announce, reread
         )
 
     code = _outcome(act, variables)
@@ -105,7 +116,9 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-async def _serve(config: Config, worker: workers.Worker | None = None) -> None:
+async def _serve(
+    config: Config, worker: workers.Worker | None = None, reread: Reread | None = None
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = count()
@@ -121,13 +134,18 @@ async def _serve(config: Config, worker: workers.Worker | None = None) -> None:
             server.hurry()
         stop.set()
 
-    server = Server(config, worker=worker.number if worker else 0)
+    server = Server(config, worker=worker.number if worker else 0, reread=reread)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end)
     if worker is not None:
         # systemd sends its signal to all processes: the order that comes beside is no second one.
-        orders = {workers.STOP: stop.set, workers.HURRY: server.hurry}
-        worker.obey({**orders, workers.RELOAD: server.reload})
+        worker.obey(
+            {
+                workers.STOP: stop.set,
+                workers.HURRY: server.hurry,
+                workers.RELOAD: server.reload,
+            }
+        )
     if not await _before(stop, server.start()):
         return
     try:
@@ -212,6 +230,7 @@ TITLES = {
     "auth": "authentication",
     "limits": "limits",
     "fanout": "fan-out under load",
+    "logs": "the log of the process",
     "demo": "sample traffic",
 }
 """Group of options → its title in the help."""

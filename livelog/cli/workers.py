@@ -19,7 +19,6 @@ import select
 import signal
 import socket
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -27,13 +26,12 @@ from typing import NoReturn
 
 from livelog.cli import figures, systemd
 from livelog.cli.exit import FAILED, WRONG_USAGE, say
-from livelog.config import Config
+from livelog.config import Config, logs
+from livelog.config.live import with_live
+from livelog.errors import ConfigError
 from livelog.net.hosts import hosts_of
 from livelog.net.http.internal import internal
 from livelog.net.listeners import ALL_IPV4, ALL_IPV6, bind, reserve
-
-LOG_FORMAT = "%(asctime)s {}%(levelname)s %(name)s: %(message)s"
-"""The form of a log line, with room for the name of the process."""
 
 STOP, HURRY, RELOAD = b"s", b"h", b"r"
 """Orders: stop over `--drain-seconds`, stop at once, read the certificate again."""
@@ -61,7 +59,7 @@ class Worker:
         self.number = number
         self._channel = channel
 
-    def obey(self, orders: Mapping[bytes, Callable[[], None]]) -> None:
+    def obey(self, orders: Mapping[bytes, Callable[[], object]]) -> None:
         """Call what belongs to an order whenever one comes; without a supervisor, stop."""
         loop = asyncio.get_running_loop()
 
@@ -97,20 +95,22 @@ _FIGURES_DELAY = 1.0
 """Seconds before it is started again."""
 
 
-def supervise(config: Config, run: Run, announce: Callable[[str], None]) -> int:
+def supervise(
+    config: Config, run: Run, announce: Callable[[str], None], reread: Callable[[], Config]
+) -> int:
     """Run the workers until a signal, and return the exit code.
 
-    `announce` is called once, with the lines that say where they serve, when all are ready. Raises
-    `OSError` for an address that cannot be listened on.
+    `announce` is called once, with the lines that say where they serve, when all are ready;
+    `reread` reads the settings again. Raises `OSError` for an address that cannot be listened on.
     """
     with ExitStack() as held:
         port = config.net.port
         for sock in asyncio.run(reserve(config.net)):
             held.enter_context(sock)
             port = sock.getsockname()[1]
-        configs = {number: _config_of(config, number, port) for number in _numbers(config)}
+        configs = {number: config_of(config, number, port) for number in _numbers(config)}
         answer = _figures(config, configs, held) if config.net.metrics_port else None
-        with _Supervisor(configs, run, announce, held, answer) as supervisor:
+        with _Supervisor(configs, run, announce, reread, held, answer) as supervisor:
             return supervisor.watch()
 
 
@@ -118,7 +118,7 @@ def _numbers(config: Config) -> range:
     return range(1, config.cluster.workers + 1)
 
 
-def _config_of(config: Config, number: int, port: int) -> Config:
+def config_of(config: Config, number: int, port: int) -> Config:
     """Return the configuration of one worker.
 
     It has its own store and port of metrics, and one of them has the sample traffic.
@@ -201,10 +201,12 @@ class _Supervisor:
         configs: Mapping[int, Config],
         run: Run,
         announce: Callable[[str], None],
+        reread: Callable[[], Config],
         held: ExitStack,
         answer: Answer | None = None,
     ) -> None:
-        self._configs = configs
+        self._configs = dict(configs)
+        self._reread = reread
         self._run = run
         self._answer = answer
         self._announce = announce
@@ -280,12 +282,11 @@ class _Supervisor:
             for child in self._children.values():
                 child.channel.close()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            log = logging.getLogger()
-            for handler in log.handlers:
-                handler.setFormatter(logging.Formatter(LOG_FORMAT.format(f"worker {number} ")))
+            form = self._configs[number or 1].logs
+            logs.configure(logs.Form(form.format, form.level, number))
             code = self._work(number, channel)
         except BaseException:
-            traceback.print_exc()
+            _log.exception("the worker failed")
         finally:
             os._exit(code)
 
@@ -323,8 +324,16 @@ class _Supervisor:
                 self._end()
             elif number == signal.SIGHUP:
                 systemd.notify(systemd.reloading())
+                self._read_again()
                 self._order(RELOAD)
                 systemd.notify(systemd.READY)
+
+    def _read_again(self) -> None:
+        """Let workers that are started from now on have the settings of a reload, too."""
+        with suppress(ConfigError):  # each worker logs it
+            new = self._reread()
+            for number, config in self._configs.items():
+                self._configs[number] = with_live(config, new)
 
     def _order(self, order: bytes) -> None:
         for child in self._children.values():

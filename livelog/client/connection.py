@@ -47,7 +47,8 @@ from livelog.wire.events import (
     Unwatched,
     Watching,
 )
-from livelog.wire.messages import Delivered, Message
+from livelog.wire.messages import Message
+from livelog.wire.stubs import Received
 
 _CLOSED = Loss("the client has closed the connection")
 _AUTHENTICATION_SECONDS = 10
@@ -160,7 +161,7 @@ class Connection:
         except RefusedError as refused:  # the token cannot be written as JSON
             raise Lost(errors.final(str(refused))) from None
 
-    async def items(self) -> AsyncIterator[Delivered | AnyEvent]:
+    async def items(self) -> AsyncIterator[Received | AnyEvent]:
         """Yield messages, and events that answer no request, until the connection ends.
 
         What this version does not know is passed over: a newer server may send it.
@@ -240,6 +241,8 @@ class Connection:
         wait = self._requested_absence()
         if code == RATE_LIMIT_EXCEEDED:  # the next connection is under the same limit
             wait = max(wait or 0, held(self._free_at - _now(), 0))
+        if self._disconnected is not None and self._disconnected.reconnect is False:
+            return errors.for_good(code, text)
         return errors.of_close(code, text, wait)
 
     def _requested_absence(self) -> float | None:

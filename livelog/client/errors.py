@@ -1,7 +1,8 @@
 """The ends of a connection, and whether it is worth to connect again.
 
 One table: close code → why a retry is useless. All other ends are retried, 1008 (policy violation)
-among them: it is that of a slow or silent client, which may come back. A refused command is a
+among them: it is that of a slow or silent client, which may come back; `disconnected` says so if it
+may not. A refused command is a
 `livelog.errors.RefusedError`, the exception that the server itself raises.
 """
 
@@ -100,6 +101,12 @@ def of_close(code: int, text: str, wait: float | None = None) -> Loss:
         why = f"{_USELESS[code]}: {text}" if text else _USELESS[code]
         return Loss(why, wait, ConnectionEndedError(code, why))
     return Loss(text or f"the connection broke (code {code})", wait, local=code == GOING_AWAY)
+
+
+def for_good(code: int, text: str) -> Loss:
+    """Return the loss of a connection after which the server asks the client not to come back."""
+    why = text or "the server does not let this client come back"
+    return Loss(why, fatal=ConnectionEndedError(code, why))
 
 
 _BUSY = (408, 425, 429)

@@ -1,4 +1,4 @@
-"""Reading over HTTP, one request after the other on one connection; it blocks."""
+"""Requests over HTTP, one after the other on one connection; it blocks."""
 
 from __future__ import annotations
 
@@ -34,19 +34,28 @@ class HttpReader:
         Raises `RefusedError` when the server refuses it, `Unavailable` when it does so for now, and
         `Lost` when it did not answer.
         """
-        target = self._before + path_of(self._url, path)
+        return self._answer("GET", path)
+
+    def post(self, path: str, body: bytes) -> bytes:
+        """Send a JSON object to a path, and return the answer. Raises the same."""
+        return self._answer("POST", path, body, {"Content-Type": "application/json"})
+
+    def _answer(
+        self, method: str, path: str, body: bytes | None = None, more: dict[str, str] | None = None
+    ) -> bytes:
+        target, headers = self._before + path_of(self._url, path), {**self._headers, **(more or {})}
         try:
-            self._connection.request("GET", target, headers=self._headers)
+            self._connection.request(method, target, body, headers)
             response = self._connection.getresponse()
-            body = response.read()
+            answer = response.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise Lost(Loss(f"{plain(error)}{self._via}")) from None
         if response.status < 300:
-            return body
+            return answer
         wait = named_wait(response.headers.get("Retry-After", ""))
         try:
-            refused = refusal_of_response(msgspec.json.decode(body, type=Error), response.status)
+            refused = refusal_of_response(msgspec.json.decode(answer, type=Error), response.status)
         except (ValueError, RecursionError):
             why = f"the answer is not that of a livelog server (HTTP status {response.status})"
             raise Lost(Loss(why, wait)) from None

@@ -15,6 +15,9 @@ from msgspec.structs import FieldInfo
 from livelog.config.suggest import suggestion
 from livelog.errors import ConfigError
 
+SECONDS = {"gt": 0, "le": 10_000_000}
+"""Bounds of a duration, up to a third of a year."""
+
 UNIX = "unix"
 """Stands in a list of networks for the peers at a Unix socket, which have no address."""
 

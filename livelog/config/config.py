@@ -7,19 +7,10 @@ from inspect import Parameter, Signature
 from typing import Any, ClassVar, Self
 
 from livelog.budget.memory import largest_body
+from livelog.config.access import Auth, Limits
 from livelog.config.check import checked, grouped
-from livelog.config.options import (
-    GROUPS,
-    OPTIONS,
-    Auth,
-    Cluster,
-    Demo,
-    Fanout,
-    Limits,
-    Net,
-    Storage,
-    Tls,
-)
+from livelog.config.network import Net, Tls
+from livelog.config.options import GROUPS, OPTIONS, Cluster, Demo, Fanout, Logs, Storage
 from livelog.errors import ConfigError
 
 
@@ -49,6 +40,7 @@ class Config:
     auth: Auth
     limits: Limits
     fanout: Fanout
+    logs: Logs
     demo: Demo
     _given: dict[str, Any]
 

@@ -21,7 +21,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from livelog.errors import POLICY_VIOLATION, RefusedError
+from livelog.wire.acts import Act
 from livelog.wire.record import Draft, Known, Origin, Receipt, Record, author_of
+from livelog.wire.stubs import is_stub
 
 Outcome = Receipt | RefusedError
 """The end of one draft: its place, or the reason why it is not acknowledged."""
@@ -31,6 +33,10 @@ Done = Callable[[Sequence[Outcome]], None]
 
 Committed = Callable[[RefusedError | None], None]
 """Called once when records are safe, or with the reason why they are not (yet)."""
+
+
+ActDone = Callable[[int | RefusedError], None]
+"""Called once per act: with its seq when it has been applied here, or with the reason why not."""
 
 
 class Engine(Protocol):
@@ -61,6 +67,12 @@ class Engine(Protocol):
 
     def submit(self, drafts: Sequence[Draft], done: Done) -> None:
         """Place `drafts` and commit them; `done` is called with the outcomes."""
+
+    def act(self, act: Act, done: ActDone) -> None:
+        """Give `act` a place in the order and have every server apply it there.
+
+        It comes behind all batches that have been answered. `done` is called as by `submit`.
+        """
 
     def refusal(self, draft: Draft | None = None) -> RefusedError | None:
         """Return why nothing can be taken now, or why `draft` cannot; None if it can.
@@ -96,7 +108,7 @@ class Sink(Protocol):
 
     @property
     def head(self) -> int:
-        """Seq of the newest record."""
+        """Seq of the newest record or act."""
 
     @property
     def refusal(self) -> RefusedError | None:
@@ -104,6 +116,9 @@ class Sink(Protocol):
 
     def commit(self, records: Sequence[Record], done: Committed) -> None:
         """Append `records`, whose seqs rise and are above the head."""
+
+    def apply(self, seq: int, act: Act, done: Committed) -> None:
+        """Apply `act` behind all records so far; `seq` is above the head, and becomes it."""
 
     def begin(self, origin: Origin) -> None:
         """Take the extent of the log, which could not be told when this server was started.
@@ -164,6 +179,8 @@ def repeated(draft: Draft, known: Known) -> Outcome:
     Its author gets the first receipt again; delivering it again would only repeat it. Anybody
     else's message would be lost behind an acknowledgement, so it is refused.
     """
+    if is_stub(known.payload):  # it names no author any more
+        return Receipt(draft.id, known.seq)
     if author_of(known.payload) != author_of(draft.payload):
         return RefusedError(POLICY_VIOLATION, "id", "is that of a message by somebody else")
     return Receipt(draft.id, known.seq)

@@ -6,8 +6,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from livelog.engine.base import Done, Node, Outcome, Present, Sink, repeated
+from livelog.engine.base import ActDone, Done, Node, Outcome, Present, Sink, repeated
 from livelog.errors import GOING_AWAY, SERVER_ERROR, RefusedError
+from livelog.wire.acts import Act
 from livelog.wire.record import Draft, Known, Origin, Receipt, Record, place
 from livelog.wire.seqclock import SeqClock
 
@@ -72,6 +73,15 @@ class LocalEngine:
 
         self._sink.commit(records, committed)
 
+    def act(self, act: Act, done: ActDone) -> None:
+        """Place `act` and have it applied; `done` is called when it is safe."""
+        refused = self.refusal()
+        if refused is not None:
+            done(refused)
+            return
+        seq = self._next()
+        self._sink.apply(seq, act, lambda refused: done(seq if refused is None else refused))
+
     def refusal(self, draft: Draft | None = None) -> RefusedError | None:
         """Return why nothing can be taken now, or why `draft` cannot; None if it can."""
         refused = _closed() if self._closed else self._sink.refusal
@@ -115,9 +125,13 @@ class LocalEngine:
                 return unreadable
             if known is not None:
                 return repeated(draft, known)
+        seq = self._next()
+        fresh[draft.id] = place(draft, seq)
+        return Receipt(draft.id, seq)
+
+    def _next(self) -> int:
         self._last = max(self._seqs.now(), self._last + 1)
-        fresh[draft.id] = place(draft, self._last)
-        return Receipt(draft.id, self._last)
+        return self._last
 
     def _known(self, id: str, fresh: dict[str, Record]) -> Known | None:
         first = fresh.get(id)

@@ -22,11 +22,12 @@ from livelog.budget.backlog import Backlog
 from livelog.budget.durations import Durations
 from livelog.budget.memory import Memory
 from livelog.budget.owner import INTERNAL, Owner
-from livelog.engine.base import Done, Engine, Node, Outcome
+from livelog.engine.base import ActDone, Done, Engine, Node, Outcome
 from livelog.errors import MESSAGE_TOO_BIG, PROTOCOL_ERROR, RefusedError
 from livelog.index.plan import finish
 from livelog.index.terms import finding_terms
 from livelog.wire import validation
+from livelog.wire.acts import Act
 from livelog.wire.ids import uuid7
 from livelog.wire.messages import AnyMessage, Message, decoder, encoder
 from livelog.wire.record import Draft
@@ -163,6 +164,10 @@ class Ingest:
     def making_room(self, owner: Owner, draft: Draft) -> Generator[None, None, None]:
         """Work until there is room for `draft` of `owner` in the backlog, in steps."""
         return self._backlog.making_room(owner, len(draft.payload))
+
+    def act(self, act: Act, done: ActDone) -> None:
+        """Give an act to the engine, which has every server apply it."""
+        self._engine.act(act, done)
 
     def publish(
         self,

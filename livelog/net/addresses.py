@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from itertools import islice
 
 from livelog.config.check import NetworkList
@@ -56,6 +56,12 @@ class Networks:
             if not self._holds(address):
                 break
         return client
+
+    def overlap(self, network: IPv4Network | IPv6Network) -> bool:
+        """Return whether some of them are in `network`, or it is within theirs."""
+        return any(
+            each.version == network.version and each.overlaps(network) for each in self._networks
+        )
 
     def _holds(self, address: Address) -> bool:
         return any(address in network for network in self._networks)

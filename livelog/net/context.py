@@ -17,11 +17,14 @@ from livelog.fanout.watches import Watches
 from livelog.log.ingest import Ingest
 from livelog.log.log import Log
 from livelog.log.newest import Newest
+from livelog.net.access import AccessLog
 from livelog.net.addresses import Networks
 from livelog.net.audit import Audit
+from livelog.net.draining import Draining
 from livelog.net.hosts import Hosts
 from livelog.net.limiter import Limiter
 from livelog.net.origins import Origins
+from livelog.net.reload import Reload
 from livelog.net.scheduler import Scheduler
 from livelog.net.timers import TimerWheel
 
@@ -63,12 +66,20 @@ class Context:
     """Counts what grows with the traffic, and says when it is too much."""
     version: str
     """That of livelog, for `/healthz` and the document of the protocol."""
+    node: Callable[[], str] = lambda: ""
+    """Returns the name of this server among those that share its log."""
     worker: int = 0
     """Number of this process among those that share its port, for `/healthz`; 0 if it is alone."""
     auth: Authenticator | None = None
     """Checks credentials; None where everything is public."""
+    reload: Reload | None = None
+    """Reads certificate, API keys and settings again; it is not there in parts of a server."""
+    access: AccessLog | None = None
+    """The access log; None without one."""
     loop_lag: Durations = field(default_factory=Durations)
     """Times by which the loop has run a timer late."""
     timers: TimerWheel[Timed] = field(default_factory=lambda: TimerWheel())
+    draining: Draining = field(default_factory=Draining)
+    """The drain that an operator has asked for."""
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to stop: no connection is upgraded any more."""

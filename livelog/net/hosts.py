@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from livelog.config.check import NetworkList
 from livelog.config.hosts import ANY, matches, normal_host
-from livelog.config.options import Net
+from livelog.config.network import Net
 from livelog.net.addresses import is_loopback
 
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -11,11 +11,15 @@ Never blocked are this machine itself and trusted proxies: all clients behind th
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 
+from msgspec.structs import replace as changed
+
 from livelog.auth.principal import NOBODY, Principal
 from livelog.config import Config
+from livelog.config.access import Limits
 from livelog.errors import (
     AUTHENTICATION_FAILED,
     INVALID_TOKEN,
@@ -24,6 +28,7 @@ from livelog.errors import (
 )
 from livelog.net.addresses import Networks, is_loopback, limited_as
 from livelog.net.audit import Audit
+from livelog.net.blocks import Blocks
 from livelog.net.quotas import (
     AddressQuota,
     ConnectionQuota,
@@ -48,6 +53,18 @@ _SERVICES = {"publish:any", "admin"}
 _RETRY_UPGRADE = 60.0
 
 
+_RATES = (
+    "message_limit",
+    "command_limit",
+    "user_message_limit",
+    "user_command_limit",
+    "address_message_limit",
+    "address_command_limit",
+    "block_after",
+)
+"""Settings that are numbers of events in each `limit_window`."""
+
+
 class ExhaustedError(Exception):
     """A connection was refused so often that it has to be closed."""
 
@@ -56,31 +73,46 @@ class Limiter:
     """Keeps all limits. `clock` is the loop's."""
 
     def __init__(
-        self, config: Config, proxies: Networks, clock: Callable[[], float], audit: Audit
+        self,
+        config: Config,
+        proxies: Networks,
+        clock: Callable[[], float],
+        audit: Audit,
+        unix_time: Callable[[], float] = time.time,
     ) -> None:
-        limits = config.limits
-        window = limits.limit_window
-        self._limits = limits
+        self._limits = config.limits
         self._proxies = proxies
         self._clock = clock
         self._audit = audit
         self.connections = Registry()
+        self.blocked = Blocks(unix_time)
+        """The users and networks that moderators have blocked."""
         self.hits: Counter[tuple[str, str]] = Counter()
         """Scope and owner of a quota → how often it was exceeded so far."""
         self.blocks = 0
         """How often an address was blocked so far."""
-        self._of_connection = (
-            Rate(limits.message_limit, window),
-            Rate(limits.command_limit, window),
-        )
-        of_user = Rate(limits.user_message_limit, window), Rate(limits.user_command_limit, window)
+        self._rates = {name: Rate(1, 1) for name in _RATES}
+        self.change(config.limits)
+        rates = self._rates
+        self._of_connection = rates["message_limit"], rates["command_limit"]
+        of_user = rates["user_message_limit"], rates["user_command_limit"]
         of_address = (
-            Rate(limits.address_message_limit, window),
-            Rate(limits.address_command_limit, window),
-            Rate(limits.block_after, window),
+            rates["address_message_limit"],
+            rates["address_command_limit"],
+            rates["block_after"],
         )
         self._users = Quotas(lambda: Quota(*of_user))
         self._addresses = Quotas(lambda: AddressQuota(*of_address))
+
+    def change(self, limits: Limits) -> None:
+        """Keep other limits from now on, also those of open connections.
+
+        A part of a limit that is used is used of the new one, too. Whether there are any stays as
+        it was.
+        """
+        self._limits = changed(limits, enforced=self._limits.enforced)
+        for name, rate in self._rates.items():
+            rate.limit, rate.window = getattr(limits, name), limits.limit_window
 
     # Connections.
 
@@ -92,10 +124,10 @@ class Limiter:
         """
         here, limit = self._limited(address), self._limits.waiting_per_ip
         waiting = self.connections.waiting
-        if here:
+        if address:
             self.check(address)
-            if waiting.by_address[here] >= limit:
-                raise too_many("address", f"{limit} connections from there wait already", 1)
+        if here and waiting.by_address[here] >= limit:
+            raise too_many("address", f"{limit} connections from there wait already", 1)
         waiting.add(connection, address)
         if len(waiting) > self._limits.waiting_connections:
             self._evict_one()
@@ -176,8 +208,8 @@ class Limiter:
             bucket = quota.messages if scope == "messages" else quota.commands
             if not bucket.take(now):
                 self.hits[scope, owner] += 1
-                limit, window = bucket.rate
-                issue = f"over the limit of {limit} {scope} in {window:g} seconds of this {owner}"
+                limit = f"{bucket.rate.limit} {scope} in {bucket.rate.window:g} seconds"
+                issue = f"over the limit of {limit} of this {owner}"
                 raise too_many(scope, issue, bucket.retry_after(now))
 
     def _shared(self, address: str, principal: Principal) -> list[tuple[str, Quota]]:
@@ -192,7 +224,8 @@ class Limiter:
     # Failures and blocks.
 
     def check(self, address: str) -> None:
-        """Raise `RefusedError` when the address is blocked."""
+        """Raise `RefusedError` when the address is blocked, by a moderator or for its failures."""
+        self.blocked.check_address(address)
         quota = self._addresses.known(limited_as(address))
         if quota is not None and quota.blocked_until > (now := self._clock()):
             issue = "this address is blocked for a while, it has failed too often"
@@ -243,3 +276,4 @@ class Limiter:
         self._addresses._check()
         self._users._check()
         self.connections._check()
+        self.blocked._check()

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from livelog.config.options import Net
+from livelog.config.network import Net
 from livelog.errors import ConfigError
 
 _BACKLOG = 4096

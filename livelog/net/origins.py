@@ -28,6 +28,10 @@ class Origins:
     def __init__(self, listed: frozenset[str] = frozenset()) -> None:
         self._listed = listed
 
+    def change(self, listed: frozenset[str]) -> None:
+        """Allow other origins from now on; open connections stay."""
+        self._listed = listed
+
     def check(self, origin: str, host: str) -> None:
         """Check that a page from `origin` may use the server at `host`. Raises `RefusedError`."""
         if origin and not self._allows(origin, host):

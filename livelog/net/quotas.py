@@ -37,8 +37,8 @@ class ConnectionQuota:
         bucket = self.messages if scope == "messages" else self.commands
         if bucket.take(now):
             return _warning(scope, bucket, now) if bucket.nearly_empty(now) else None
-        limit, window = bucket.rate
-        issue = f"over the limit of {limit} {scope} in {window:g} seconds"
+        rate = bucket.rate
+        issue = f"over the limit of {rate.limit} {scope} in {rate.window:g} seconds"
         raise too_many(scope, issue, bucket.retry_after(now))
 
 

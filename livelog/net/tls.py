@@ -18,11 +18,14 @@ above it reports what it holds from the first byte on.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import cast
 
+from livelog.config import Config
 from livelog.errors import ConfigError, RefusedError
 from livelog.net.context import Context
 from livelog.net.transport import address_of
@@ -39,15 +42,39 @@ class Certificate:
     def __init__(self, cert: str, key: str) -> None:
         self._files = cert, key
         self.context = _context(cert, key)
+        self._shown = _fingerprint(cert)
 
-    def reload(self) -> None:
-        """Read the files again; if they are unusable, log why and keep the old certificate."""
-        try:
-            self.context = _context(*self._files)
-        except ConfigError as wrong:
-            _log.error("keeping the old certificate: %s", wrong)
-        else:
-            _log.warning("reloaded the certificate: %s", self._files[0])
+    def reload(self) -> tuple[str, str] | None:
+        """Read the files again; return the certificate before and after, None for the same one.
+
+        Raises `ConfigError` for files that cannot be used, and keeps the old certificate.
+        """
+        self.context = _context(*self._files)
+        before, self._shown = self._shown, _fingerprint(self._files[0])
+        return None if before == self._shown else (before, self._shown)
+
+
+def certificate_of(config: Config) -> Certificate | None:
+    """Read the certificate, if TLS is served. Raises `ConfigError`."""
+    if not (config.tls.cert or config.tls.key):
+        return None
+    if config.net.trusted_proxies and config.net.proxy_header == "proxy-protocol":
+        issue = "the PROXY protocol and TLS exclude each other; let the proxy do TLS"
+        raise ConfigError(f"--proxy-header {config.net.proxy_header}: {issue}")
+    return Certificate(config.tls.cert, config.tls.key)
+
+
+def _fingerprint(cert: str) -> str:
+    """Return the fingerprint (SHA-256) of the first certificate in a file, for people."""
+    try:
+        pem = Path(cert).read_text(encoding="ascii", errors="replace")
+        der = ssl.PEM_cert_to_DER_cert(pem[pem.index(_BEGIN) : pem.index(_END) + len(_END)])
+    except (OSError, ValueError):
+        return f"{cert} (unknown)"  # OpenSSL has taken it in some other form
+    return f"{cert} (SHA-256 {hashlib.sha256(der).hexdigest()[:16]})"
+
+
+_BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
 def _context(cert: str, key: str) -> ssl.SSLContext:

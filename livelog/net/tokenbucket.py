@@ -9,14 +9,18 @@ generic cell rate algorithm (ITU-T I.371).
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 _SLACK = 1e-3
 """Part of an interval that is ignored: many small additions to a large clock round up to it."""
 
 
-class Rate(NamedTuple):
-    """`limit` events per `window` seconds."""
+@dataclass(slots=True)
+class Rate:
+    """`limit` events per `window` seconds.
+
+    All buckets of a kind share one, so that a change of it holds for all of them at once.
+    """
 
     limit: int
     window: float

@@ -14,6 +14,7 @@ from livelog.errors import RefusedError
 from livelog.index.analysis.question import Counts, Question
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
+from livelog.wire.acts import Enacted
 from livelog.wire.record import Known, Record
 
 Done = Callable[[RefusedError | None], None]
@@ -38,6 +39,15 @@ class Journal(Protocol):
         """Keep `records`, which follow all earlier ones; return before they are safe.
 
         Records that could not be written stay in the queue, and are written as soon as possible.
+        """
+
+    def enact(self, enacted: Enacted, done: Done) -> None:
+        """Keep an act, and do to the earlier records what it asks for; as `append`."""
+
+    def acts(self, before: int | None, limit: int) -> list[Enacted]:
+        """Return up to `limit` acts with a seq below `before`, newest first.
+
+        Those that are not safe yet may be missing. Raises `RefusedError`.
         """
 
     def begin(self, began: int, gone_upto: int) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
 from livelog.errors import RefusedError
 from livelog.store.base import Bounds, Done, Store
+from livelog.wire.acts import MAX_KEPT, Enacted
 from livelog.wire.record import Origin, Record
 from livelog.wire.seqclock import LATEST_BEGIN
 
@@ -23,11 +26,24 @@ def open_memory(now: float = 0.0, origin: Origin | None = None) -> Store:
 
 
 class MemoryJournal:
-    """Holds all records safe at once, since the window has them."""
+    """Holds all records safe at once, since the window has them. Acts are kept here."""
+
+    def __init__(self) -> None:
+        self._acts: deque[Enacted] = deque(maxlen=MAX_KEPT)
 
     def append(self, records: Sequence[Record], done: Done) -> None:
         """Answer at once."""
         done(None)
+
+    def enact(self, enacted: Enacted, done: Done) -> None:
+        """Keep an act, as long as the process lives."""
+        self._acts.append(enacted)
+        done(None)
+
+    def acts(self, before: int | None, limit: int) -> list[Enacted]:
+        """Return the newest acts with a seq below `before`."""
+        kept = (one for one in reversed(self._acts) if before is None or one.seq < before)
+        return list(islice(kept, limit))
 
     def begin(self, began: int, gone_upto: int) -> None:
         """Do nothing: what is not here is gone, whatever the extent of the log."""

@@ -23,6 +23,7 @@ from livelog.index.analysis.question import Counts, Question
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
 from livelog.store.base import Bounds, Done, Store
+from livelog.store.database.acts import read_acts
 from livelog.store.database.checksums import StoredRow, stored_rows
 from livelog.store.database.file import Contents, connect, follow, mark_loss, open_file
 from livelog.store.database.lock import Lock
@@ -40,6 +41,7 @@ from livelog.store.reader.client import ReaderClient
 from livelog.store.reader.rows import Damage
 from livelog.store.upkeep import Retention
 from livelog.store.writer import Writer
+from livelog.wire.acts import Enacted
 from livelog.wire.record import Known, Origin, Record
 from livelog.wire.seqclock import SeqClock, resumed
 
@@ -114,6 +116,20 @@ class SqliteJournal:
         """Put `records` into the writer's queue."""
         self._writer.append(records, done)
 
+    def enact(self, enacted: Enacted, done: Done) -> None:
+        """Put an act into the writer's queue."""
+        self._reader.forget_chunks()  # those that are remembered, and those read meanwhile
+
+        def enacted_here(refused: RefusedError | None) -> None:
+            self._reader.forget_chunks()
+            done(refused)
+
+        self._writer.enact(enacted, enacted_here)
+
+    def acts(self, before: int | None, limit: int) -> list[Enacted]:
+        """Return the newest acts in the file with a seq below `before`."""
+        return self._reader.acts(before, limit)
+
     def begin(self, began: int, gone_upto: int) -> None:
         """Have the extent of the log written with the first records."""
         self._reader.trimmed_upto = gone_upto
@@ -166,6 +182,11 @@ class SqliteReader:
         if row is None or row.id != id.encode():
             raise RefusedError(SERVER_ERROR, "id", "the message with this id is damaged on disk")
         return Known(row.seq or 0, row.payload or b"")
+
+    def acts(self, before: int | None, limit: int) -> list[Enacted]:
+        """Return the newest acts with a seq below `before`, newest first."""
+        with _readable(self._path):
+            return read_acts(self._connection, before, limit)
 
     def start_of_newest(self, count: int) -> int:
         """Return the seq of the message before the `count` newest ones, 0 without more."""
@@ -242,6 +263,10 @@ class SqliteReader:
         if chunk.cursor >= upto:  # more may follow by the time the next reader asks
             self._chunks.pop(key, None)
         return chunk
+
+    def forget_chunks(self) -> None:
+        """Answer what is asked from now on anew."""
+        self._chunks.clear()
 
     async def _next_chunk(self, call: ChunkCall, owner: Owner) -> Chunk:
         """Ask for a chunk. One that does not move its reader is an error.

@@ -32,6 +32,7 @@ from livelog.store.database.place import Place
 from livelog.store.database.state import read_state
 from livelog.store.upkeep import Retention, Upkeep
 from livelog.wire import frames
+from livelog.wire.acts import Enacted
 from livelog.wire.record import Record
 from livelog.wire.seqclock import SeqClock
 
@@ -64,6 +65,8 @@ class _Entry(NamedTuple):
     records: Sequence[Record]
     done: Done
     size: int
+    enacted: Enacted | None = None
+    """An act, which stands alone."""
 
 
 class Writer:
@@ -111,7 +114,13 @@ class Writer:
 
     def append(self, records: Sequence[Record], done: Done) -> None:
         """Put `records` into the queue; `done` is called in the loop's thread."""
-        entry = _Entry(records, done, sum(len(record.frame) for record in records))
+        self._enqueue(_Entry(records, done, sum(len(record.frame) for record in records)))
+
+    def enact(self, enacted: Enacted, done: Done) -> None:
+        """Put an act into the queue; as `append`."""
+        self._enqueue(_Entry([], done, 0, enacted))
+
+    def _enqueue(self, entry: _Entry) -> None:
         if self._stop.is_set():  # the thread may have ended
             self._tell([entry], _stopping())
             return
@@ -174,7 +183,7 @@ class Writer:
             self._guarded(lambda: self._upkeep.step(idle=not self._waiting))
 
     def _taken(self) -> list[_Entry]:
-        """Take the first entries of the queue, as many as one statement may hold."""
+        """Take the first entries of the queue, as many as one statement may hold, or an act."""
         with self._lock:
             counts = accumulate(len(entry.records) for entry in self._waiting)
             sizes = accumulate(entry.size for entry in self._waiting)
@@ -183,6 +192,8 @@ class Writer:
                 zip(counts, sizes, strict=True),
             )
             taken = max(1, sum(1 for _ in fitting))
+            acts = (index for index, each in enumerate(self._waiting[:taken]) if each.enacted)
+            taken = min(taken, max(1, next(acts, taken)))
             entries, self._waiting = self._waiting[:taken], self._waiting[taken:]
         return entries
 
@@ -245,7 +256,10 @@ class Writer:
                 if self._beginning is not None:
                     self._upkeep.begin(*self._beginning)
                     self._beginning = None
-                self._insert([record for entry in entries for record in entry.records])
+                if entries[0].enacted is not None:
+                    self._upkeep.enact(entries[0].enacted)
+                else:
+                    self._insert([record for entry in entries for record in entry.records])
                 self._inserted = entries
             return self._place.fault()
         except Exception as error:  # whatever it is, this thread has to go on

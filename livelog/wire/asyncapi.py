@@ -15,6 +15,7 @@ from typing import Any, get_args
 import msgspec
 
 from livelog.wire.commands import (
+    Admin,
     Analyze,
     AnyCommand,
     Authenticate,
@@ -28,6 +29,7 @@ from livelog.wire.commands import (
     Watch,
 )
 from livelog.wire.events import (
+    AdminResult,
     Analysis,
     AnyEvent,
     Authenticated,
@@ -40,6 +42,7 @@ from livelog.wire.events import (
     Pong,
     Published,
     RateLimit,
+    Redacted,
     SearchResults,
     Subscribed,
     TokenExpiring,
@@ -62,9 +65,10 @@ _ANSWERS: dict[type, type] = {
     Ping: Pong,
     Publish: Published,
     Authenticate: Authenticated,
+    Admin: AdminResult,
 }
 """Command → event of its success; a refused command is answered with `error`."""
-_UNSOLICITED = (Connected, TokenExpiring, Counts, Gap, RateLimit, Disconnected)
+_UNSOLICITED = (Connected, TokenExpiring, Counts, Gap, Redacted, RateLimit, Disconnected)
 """Events that answer no command."""
 _PAGES = {History: "messages", SearchResults: "results"}
 """Event → its field of messages, which the struct declares as raw bytes."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -178,6 +178,12 @@ class Authenticate(Command, kw_only=True, tag="authenticate"):
     api_key: Proof | UnsetType = UNSET
 
 
+class Admin(Command, kw_only=True, tag="admin", forbid_unknown_fields=False):
+    """Carry out a command of an operator or a moderator; its own fields stand beside it."""
+
+    command: Annotated[str, Meta(max_length=64)]
+
+
 AnyCommand = (
     Subscribe
     | Unsubscribe
@@ -189,6 +195,7 @@ AnyCommand = (
     | Ping
     | Publish
     | Authenticate
+    | Admin
 )
 
 command_decoder = msgspec.json.Decoder(AnyCommand)
@@ -217,6 +224,22 @@ def request_id_of(data: bytes | bytearray | memoryview) -> RequestId | UnsetType
             with suppress(ValueError):
                 found = _id_decoder.decode(value[1])
     return found
+
+
+class _Named(Struct):
+    action: str
+
+
+_named_decoder = msgspec.json.Decoder(_Named)
+ACTIONS = frozenset(str(each.__struct_config__.tag) for each in get_args(AnyCommand))
+
+
+def action_of(data: bytes | bytearray | memoryview) -> str:
+    """Return the `action` of an invalid command, if it is one that there is."""
+    with suppress(ValueError, RecursionError):
+        action = _named_decoder.decode(data).action
+        return action if action in ACTIONS else ""
+    return ""
 
 
 _DEPTH = {b"{": 1, b"[": 1, b"}": -1, b"]": -1}

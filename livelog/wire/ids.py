@@ -16,6 +16,12 @@ def uuid7(milliseconds: int) -> str:
     return f"{time[:8]}-{time[8:]}-7{noise[:3]}-{variant}{noise[4:7]}-{noise[8:]}"
 
 
+def made_at(id: str) -> float:
+    """Return the Unix time for which an id that ends with a UUIDv7 was made, in seconds."""
+    digits = id[-36:]
+    return int(digits[:8] + digits[9:13], 16) / 1000
+
+
 def _noise() -> str:
     """Return 20 random hexadecimal digits.
 

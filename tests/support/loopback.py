@@ -12,7 +12,7 @@ from livelog import Config
 from livelog.auth.principal import ANYBODY, Principal
 from livelog.budget.memory import Memory
 from livelog.config.check import networks
-from livelog.errors import RefusedError
+from livelog.errors import POLICY_VIOLATION, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.net.addresses import Networks
 from livelog.net.audit import Audit
@@ -81,11 +81,19 @@ class Loopback:
 
     send_soon = send
 
-    def refuse(self, refused: RefusedError, request_id: RequestId | UnsetType = UNSET) -> None:
+    def refuse(
+        self,
+        refused: RefusedError,
+        request_id: RequestId | UnsetType = UNSET,
+        command: str = "",
+    ) -> None:
         self.refusals.append((refused, request_id))
 
     def close(self, code: int, why: str) -> None:
         self.closed, self.closing = (code, why), True
+
+    def disconnect(self, why: str, back_in: float | None) -> None:
+        self.close(POLICY_VIOLATION, why)
 
     def fail_frame(self, code: int, why: str) -> None:
         self.closed, self.closing = (code, why), True

@@ -18,11 +18,12 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from livelog.config.address import shared_log
-from livelog.engine.base import Done, MakeEngine, Outcome, Present, Sink, repeated
+from livelog.engine.base import ActDone, Done, MakeEngine, Outcome, Present, Sink, repeated
 from livelog.engine.local import LocalEngine
 from livelog.engine.nats.engine import StreamEngine
 from livelog.engine.nats.jetstream import JetStream
 from livelog.errors import GOING_AWAY, SERVER_ERROR, RefusedError
+from livelog.wire.acts import Act
 from livelog.wire.record import Draft, Known, Origin, Receipt, Record, place
 from tests.support.brokers import fresh_url
 from tests.support.sharedstream import SharedStream
@@ -94,6 +95,17 @@ class Broker:
         for node in self._nodes:
             node.sink.commit(records, committed if node is origin else lambda refused: None)
 
+    def act(self, origin: Node, act: Act, done: ActDone) -> None:
+        """Give an act its place at once; the node that it came by answers."""
+        self._last += SPAN
+        seq = self._last
+
+        def applied(refused: RefusedError | None) -> None:
+            done(seq if refused is None else refused)
+
+        for node in self._nodes:
+            node.sink.apply(seq, act, applied if node is origin else lambda refused: None)
+
     def _outcome(self, draft: Draft, records: list[Record]) -> Outcome:
         if (refused := self.refuse(draft)) is not None:
             return refused
@@ -136,6 +148,13 @@ class Node:
             return
         self.queue.append((drafts, done))
         self._broker.wake(self)
+
+    def act(self, act: Act, done: ActDone) -> None:
+        """Hand an act to the broker."""
+        if self._closed:
+            done(_gone())
+        else:
+            self._broker.act(self, act, done)
 
     def refusal(self, draft: Draft | None = None) -> RefusedError | None:
         """Return the reason when it has closed or the broker is away, whatever the draft."""

@@ -8,13 +8,15 @@ never written down, and no two nodes can give different ones.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import zstandard
 
 from livelog.errors import RefusedError
 from livelog.index.terms import terms
+from livelog.wire import acts
+from livelog.wire.acts import Act
 from livelog.wire.messages import AnyMessage, decoder
 from livelog.wire.record import Draft, author_of, id_of
 from livelog.wire.timestamps import parse_moment
@@ -49,8 +51,17 @@ class Rebased(msgspec.Struct, frozen=True):
     until: int
 
 
-CONTROLS: dict[str, type[Rebased]] = {"rebase/1": Rebased}
-"""Format → kind of control record: an entry that is applied by every node at its place."""
+Control = Rebased | Act
+"""An entry that has no messages, and is applied by every node at its place."""
+
+REBASE = "rebase/1"
+ACT = "act/1"
+
+CONTROLS: dict[str, Callable[[bytes], Control]] = {
+    REBASE: msgspec.json.Decoder(Rebased).decode,
+    ACT: acts.decode,
+}
+"""Format → the function that decodes a control record of that format."""
 
 FORMATS = {PLAIN, COMPRESSED, RESTORED, *CONTROLS}
 """The formats that this version reads."""
@@ -92,22 +103,26 @@ def encode(payloads: Sequence[bytes]) -> tuple[str, bytes]:
     return COMPRESSED, zstandard.ZstdCompressor().compress(body)
 
 
-def encode_control(record: Rebased) -> tuple[str, bytes]:
+def encode_control(record: Control) -> tuple[str, bytes]:
     """Return the format and the body of a control record."""
-    format = next(format for format, kind in CONTROLS.items() if isinstance(record, kind))
-    return format, msgspec.json.encode(record)
+    return REBASE if isinstance(record, Rebased) else ACT, msgspec.json.encode(record)
 
 
-def control(format: str, body: bytes) -> Rebased | None:
+def control(format: str, body: bytes) -> Control | None:
     """Return the control record of an entry, None if it has messages.
 
-    Raises `MalformedError` for what nobody can read.
+    Raises `MalformedError` for what nobody can read, and `UnknownError` for an act that this
+    version does not know.
     """
-    kind = CONTROLS.get(format)
-    if kind is None:
+    decoded = CONTROLS.get(format)
+    if decoded is None:
         return None
     try:
-        return msgspec.json.decode(body, type=kind)
+        return decoded(body)
+    except msgspec.ValidationError as error:
+        if format == ACT:
+            raise UnknownError(f"has an act that is not understood: {error}") from None
+        raise MalformedError(f"is no control record: {error}") from None
     except (ValueError, RecursionError) as error:
         raise MalformedError(f"is no control record: {error}") from None
 

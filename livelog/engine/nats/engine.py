@@ -20,14 +20,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from livelog.engine.base import Done, Node, Outcome, Present, Sink
+from livelog.engine.base import ActDone, Done, Node, Outcome, Present, Sink
 from livelog.engine.nats import batch
 from livelog.engine.nats.batch import UnknownError
 from livelog.engine.nats.follower import ASKED_AGAIN, Follower
 from livelog.engine.nats.herald import Health, Herald
-from livelog.engine.nats.outbox import Flight, Outbox
+from livelog.engine.nats.outbox import ActFlight, Flight, Outbox
 from livelog.engine.nats.stream import AwayError, Bounds, LostError, StoppedError, Stream
 from livelog.errors import GOING_AWAY, SERVER_ERROR, RefusedError
+from livelog.wire.acts import Act
 from livelog.wire.record import UNKNOWN, Draft, Origin
 
 _log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class _Mine(NamedTuple):
     """The batch of this node that is on its way."""
 
     id: str
-    flight: Flight
+    flight: Flight | ActFlight
     since: float
     """Time at which it was sent first."""
     placed: asyncio.Future[list[Outcome]]
@@ -153,6 +154,15 @@ class StreamEngine:
             done([refused] * len(drafts) if refused else [])
             return
         self._outbox.add(drafts, done, self._loop.time())
+        self._work.set()
+
+    def act(self, act: Act, done: ActDone) -> None:
+        """Enqueue `act`; `done` is called when a majority has it and this node has applied it."""
+        refused = self._refused()
+        if refused is not None:
+            done(refused)
+            return
+        self._outbox.add_act(act, done, self._loop.time())
         self._work.set()
 
     def refusal(self, draft: Draft | None = None) -> RefusedError | None:
@@ -285,22 +295,23 @@ class StreamEngine:
             await self._work.wait()
             self._work.clear()
             while self._outbox:
-                flight = self._outbox.depart(min(batch.MAX_BYTES, self._stream.max_bytes))
+                most = min(batch.MAX_BYTES, self._stream.max_bytes)
+                flight = self._outbox.depart_act() or self._outbox.depart(most)
                 await self._deliver(flight)
                 self._outbox.land()
                 self._mine = None
                 self._landed.set()
 
-    async def _deliver(self, flight: Flight) -> None:
+    async def _deliver(self, flight: Flight | ActFlight) -> None:
         """Send a batch until its outcome is known, or nobody waits for it."""
         self._batches += 1
         id, now = f"{self._node}-{self._batches}", self._loop.time()
         mine = self._mine = _Mine(id, flight, now, self._loop.create_future())
-        format, body = batch.encode([draft.payload for draft in flight.drafts])
+        format, body = flight.encode()
         try:
             number = await self._appended(mine, format, body)
         except RefusedError as refused:
-            flight.settle([refused] * len(flight.drafts))
+            flight.refuse(refused)
             return
         self._follower.hear(number)
         while flight.awaited and not mine.placed.done():

@@ -17,7 +17,7 @@ from livelog.budget.slices import interleaved
 from livelog.engine.base import Outcome, Sink
 from livelog.engine.nats import batch
 from livelog.engine.nats.arrivals import Arrivals
-from livelog.engine.nats.batch import MalformedError, UnknownError
+from livelog.engine.nats.batch import MalformedError, Rebased, UnknownError
 from livelog.engine.nats.extent import Extent
 from livelog.engine.nats.order import Order, Placed
 from livelog.engine.nats.recent import recent
@@ -302,7 +302,7 @@ class Follower:
             await asyncio.sleep(_FULL_SECONDS)
         if entry.base != order.base:
             self._doubts.set()
-        records, outcomes = await interleaved(_placed(order, entry, self._drafts(entry.id)))
+        records, outcomes, act = await interleaved(_placed(order, entry, self._drafts(entry.id)))
         if entry.format == batch.RESTORED:
             head = self._sink.head
             records = [record for record in records if record.seq > head]
@@ -311,6 +311,11 @@ class Follower:
             if not records or self._sink.head >= records[-1].seq:
                 break
             await asyncio.sleep(_FULL_SECONDS)
+        # One that an earlier process has applied does not come again: it is the head, or below.
+        while act is not None and self._sink.head < act.seq:
+            self._sink.apply(*act, _ignore)
+            if self._sink.head < act.seq:
+                await asyncio.sleep(_FULL_SECONDS)
         self._taken += len(records)
         self._arrivals.take(entry.number)
         self._extent.take(entry)
@@ -345,9 +350,11 @@ def _foreign(order: Order, entry: Entry) -> Generator[None, None, Placed]:
     """Place an entry of another node, in steps. Raises `MalformedError` and `UnknownError`."""
     payloads = _payloads(order, entry)
     record = batch.control(entry.format, entry.body)
-    if record is not None:
+    if isinstance(record, Rebased):
         order.rebase(entry.number, record)
         return Placed([], [])
+    if record is not None:
+        return order.enact(entry.number, record)
     if entry.format == batch.RESTORED:
         restored: list[tuple[int, Draft]] = []
         for seq, payload in map(batch.unplaced, payloads):
@@ -366,8 +373,10 @@ def _recalled(order: Order, entry: Entry) -> Generator[None, None, None]:
     with suppress(MalformedError, UnknownError):
         payloads = _payloads(order, entry)
         record = batch.control(entry.format, entry.body)
-        if record is not None:
+        if isinstance(record, Rebased):
             order.rebase(entry.number, record)
+        elif record is not None:
+            pass  # an act has no ids
         elif entry.format == batch.RESTORED:
             order.recall_restored(entry.time, [batch.unplaced(payload) for payload in payloads])
         else:

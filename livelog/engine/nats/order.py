@@ -19,6 +19,7 @@ from livelog.engine.nats.batch import MalformedError
 from livelog.engine.nats.places import Places, Rebase
 from livelog.engine.nats.repeats import First, Repeats
 from livelog.errors import POLICY_VIOLATION, SERVER_ERROR, RefusedError
+from livelog.wire.acts import Act, Enacted
 from livelog.wire.record import Draft, Receipt, Record, place
 
 
@@ -27,7 +28,8 @@ class Placed(NamedTuple):
 
     records: list[Record]
     outcomes: list[Outcome]
-    """One per message, for the node that has published the batch."""
+    """One per message, for the node that has published the batch; one for an act."""
+    act: Enacted | None = None
 
 
 class Order:
@@ -52,7 +54,7 @@ class Order:
         self._repeats.advance(time)
         placed = Placed([], [])
         if self.healing:
-            placed.outcomes.extend([_healing(draft) for draft in drafts])
+            placed.outcomes.extend([_healing(draft.id) for draft in drafts])
             return placed
         base = self.places.base_of(number)
         for index, draft in enumerate(drafts):
@@ -63,6 +65,13 @@ class Order:
             placed.outcomes.append(_outcome(draft.id, mine, known or mine))
             yield
         return placed
+
+    def enact(self, number: int, act: Act) -> Placed:
+        """Place an act, which is the entry `number`."""
+        if self.healing:
+            return Placed([], [_healing(id="")])
+        seq = self.places.seq_of(number)
+        return Placed([], [Receipt("", seq)], Enacted(seq, act))
 
     def rebase(self, number: int, record: batch.Rebased) -> None:
         """Go on with another base behind the entry `number`. Raises `MalformedError`."""
@@ -135,6 +144,6 @@ def _somebody_elses() -> RefusedError:
     return RefusedError(POLICY_VIOLATION, "id", "is that of a message by somebody else")
 
 
-def _healing(draft: Draft) -> RefusedError:
+def _healing(id: str) -> RefusedError:
     issue = "the log is being healed, publish it again with the same id"
-    return RefusedError(SERVER_ERROR, "", issue, retry_after=1, id=draft.id)
+    return RefusedError(SERVER_ERROR, "", issue, retry_after=1, id=id)

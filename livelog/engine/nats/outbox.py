@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from livelog.engine.base import Done, Outcome
+from livelog.engine.base import ActDone, Done, Outcome
 from livelog.engine.nats import batch
 from livelog.errors import SERVER_ERROR, RefusedError
-from livelog.wire.record import Draft
+from livelog.wire.acts import Act
+from livelog.wire.record import Draft, Receipt
 
 _log = logging.getLogger(__name__)
 
@@ -63,8 +64,17 @@ class Flight(NamedTuple):
     """The batch that is on its way."""
 
     drafts: list[Draft]
+    """The messages of the batch."""
     parts: list[tuple[_Submit, int]]
     """The submits that its drafts are from, and how many of each."""
+
+    def encode(self) -> tuple[str, bytes]:
+        """Return the format and the body of the entry."""
+        return batch.encode([draft.payload for draft in self.drafts])
+
+    def refuse(self, refused: RefusedError) -> None:
+        """Tell that none of it is taken."""
+        self.settle([refused] * len(self.drafts))
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Tell the outcomes of all its drafts."""
@@ -80,23 +90,77 @@ class Flight(NamedTuple):
         return any(submit.open for submit, _ in self.parts)
 
 
+class ActFlight:
+    """An act, which travels alone: waiting, and then on its way."""
+
+    drafts = None
+
+    def __init__(self, act: Act, done: ActDone, due: float) -> None:
+        self._act = act
+        self._done: ActDone | None = done
+        self.due = due
+        """Time at which its author is told, whatever has happened."""
+
+    def encode(self) -> tuple[str, bytes]:
+        """Return the format and the body of the entry."""
+        return batch.encode_control(self._act)
+
+    @property
+    def awaited(self) -> bool:
+        """True until its author has been told."""
+        return self._done is not None
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Tell its one outcome."""
+        [outcome] = outcomes
+        self._tell(outcome.seq if isinstance(outcome, Receipt) else outcome)
+
+    def refuse(self, refused: RefusedError) -> None:
+        """Tell that it is not taken."""
+        self._tell(refused)
+
+    def end(self, reason: RefusedError | None) -> None:
+        """Tell its author now."""
+        issue = "not known to be applied; look at what has become of it, and try again"
+        self._tell(reason or RefusedError(SERVER_ERROR, "", issue, retry_after=1))
+
+    def _tell(self, outcome: int | RefusedError) -> None:
+        done, self._done = self._done, None
+        if done is None:
+            return
+        try:
+            done(outcome)
+        except Exception:  # the others have to be told all the same
+            _log.exception("the author of an act could not be told")
+
+
 class Outbox:
     """Submits in their order. `patience` is the seconds after which a submitter is told."""
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
         self._waiting: deque[_Submit] = deque()
-        self._flight: Flight | None = None
+        self._acts: deque[ActFlight] = deque()
+        self._flight: Flight | ActFlight | None = None
         self.bytes = 0
         """Bytes of the messages that have not been put into a batch."""
 
     def __bool__(self) -> bool:
-        return bool(self._waiting)
+        return bool(self._waiting or self._acts)
 
     def add(self, drafts: Sequence[Draft], done: Done, now: float) -> None:
         """Enqueue a submit of at least one draft."""
         self._waiting.append(_Submit(drafts, done, now + self._patience))
         self.bytes += sum(len(draft.payload) for draft in drafts)
+
+    def add_act(self, act: Act, done: ActDone, now: float) -> None:
+        """Enqueue an act."""
+        self._acts.append(ActFlight(act, done, now + self._patience))
+
+    def depart_act(self) -> ActFlight | None:
+        """Take the first act in the queue, None without any."""
+        self._flight = flight = self._acts.popleft() if self._acts else None
+        return flight
 
     def depart(self, max_bytes: int) -> Flight:
         """Make a batch of the first drafts in the queue, as many as fit."""
@@ -123,10 +187,21 @@ class Outbox:
     def expire(self, now: float) -> None:
         """Tell those who have waited too long."""
         self._end([submit for submit in self._unanswered() if submit.due <= now], None)
+        self._end_acts([act for act in self._unanswered_acts() if act.due <= now], None)
 
     def end(self, reason: RefusedError | None) -> None:
         """Tell all who wait."""
         self._end(self._unanswered(), reason)
+        self._end_acts(self._unanswered_acts(), reason)
+
+    def _end_acts(self, ended: Sequence[ActFlight], reason: RefusedError | None) -> None:
+        self._acts = deque(act for act in self._acts if act not in ended)
+        for act in ended:
+            act.end(reason)
+
+    def _unanswered_acts(self) -> list[ActFlight]:
+        flying = [self._flight] if isinstance(self._flight, ActFlight) else []
+        return [act for act in (*flying, *self._acts) if act.awaited]
 
     def _end(self, submits: Sequence[_Submit], reason: RefusedError | None) -> None:
         ended = {id(submit) for submit in submits}
@@ -139,11 +214,13 @@ class Outbox:
     @property
     def due(self) -> float | None:
         """Time at which somebody has waited too long, None while nobody waits."""
-        return min((submit.due for submit in self._unanswered()), default=None)
+        dues = [submit.due for submit in self._unanswered()]
+        return min(dues + [act.due for act in self._unanswered_acts()], default=None)
 
     def _unanswered(self) -> list[_Submit]:
         """Return all submits that wait, each once, those on their way first."""
-        flying = [] if self._flight is None else [submit for submit, _ in self._flight.parts]
+        flight = self._flight
+        flying = [submit for submit, _ in flight.parts] if isinstance(flight, Flight) else []
         every = {id(submit): submit for submit in (*flying, *self._waiting)}
         return [submit for submit in every.values() if submit.open]
 

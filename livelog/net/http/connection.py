@@ -90,6 +90,7 @@ class HttpConnection(asyncio.Protocol):
         self.stopping = False  # the present answer is the last one
         self.slow = False  # the send buffer was full at some time
         self.unsent = 0  # bytes of answers that waited for the client when it was last looked at
+        self.began: float | None = None  # when the work on the answer did, in the loop's time
         self.continue_due = False  # a client waits for an interim response, behind earlier answers
 
     # Callbacks of the transport.
@@ -311,6 +312,7 @@ class HttpConnection(asyncio.Protocol):
                 self._refuse(request, refused)
                 return
             self._count_bodies()  # from now on the handler does
+            self.began = self.context.loop.time()
             try:
                 response = await self._answer(request)
                 if isinstance(response, Stream):
@@ -345,7 +347,8 @@ class HttpConnection(asyncio.Protocol):
         try:
             return await answer(self.context, request, self.routes)
         except RefusedError as refused:
-            self.context.audit.refused(request.address, refused, quote=False)
+            where = {"path": self._path_of(request), "method": request.method}
+            self.context.audit.refused(request.address, refused, quote=False, **where)
             self.context.limiter.refused(request.address, refused)
             return error_response(refused)
         except Exception as error:
@@ -382,14 +385,30 @@ class HttpConnection(asyncio.Protocol):
         cors = self.context.origins.headers(request.header("origin")) if request.admitted else {}
         with_body = request.method != "HEAD"
         date = _date(int(time.time()))
+        self._log_access(response, request)
         return response.serialize(date, cors, keep_alive=keep_alive, body=with_body)
+
+    def _log_access(self, response: Response, request: Request) -> None:
+        if (access := self.context.access) is None or not request.method:
+            return
+        began, self.began = self.began, None
+        seconds = None if began is None else self.context.loop.time() - began
+        address, path = request.address or self.address, self._path_of(request)
+        size, user = len(response.body), request.principal.id
+        access.answered(address, request.method, path, response.status, size, user, seconds)
+
+    def _path_of(self, request: Request) -> str:
+        """Return the path for a log: that of a route, for any other may hold a secret."""
+        if not request.target:
+            return ""
+        return request.path if request.path in self.routes else "*"
 
     # Ends.
 
     def _refuse(self, request: Request, refused: RefusedError) -> None:
         """Answer with an error and close: what follows on the connection cannot be trusted."""
         address = request.address or self.address
-        self.context.audit.refused(address, refused)
+        self.context.audit.refused(address, refused, path=self._path_of(request))
         if is_malformed(refused):
             self.context.limiter.failed(address)
         else:

@@ -9,41 +9,35 @@ Handlers take the whole request and return the whole response; what they cannot 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 import msgspec
 
 from livelog.auth.credentials import NOTHING
-from livelog.auth.principal import ADMIN, ANYBODY, METRICS, PROGRAM, Principal
-from livelog.budget.memory import BODY_COPIES
+from livelog.auth.principal import ADMIN, METRICS, PROGRAM, Principal
 from livelog.budget.owner import Owner
-from livelog.budget.slices import Pace, interleaved
-from livelog.engine.base import Node, Outcome
-from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, SERVER_ERROR, RefusedError, installing
-from livelog.log.ingest import Place
+from livelog.budget.slices import interleaved
+from livelog.engine.base import Node
+from livelog.errors import MESSAGE_TOO_BIG, POLICY_VIOLATION, RefusedError, installing
 from livelog.net import queries
 from livelog.net.addresses import is_loopback
+from livelog.net.admin.asking import Asking, UnknownTargetError
+from livelog.net.admin.table import COMMANDS, carry_out
 from livelog.net.context import Context
 from livelog.net.http.assets import ASSETS, HEADERS
-from livelog.net.http.body import messages, unpack
+from livelog.net.http.body import unpack
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request, Response
+from livelog.net.http.publishing import publish
 from livelog.net.http.stream import Follow, Stream
+from livelog.net.identify import identify
 from livelog.net.metrics import render
 from livelog.wire import WEBSOCKET_PATH, asyncapi
+from livelog.wire.admin import fields_of_body
 from livelog.wire.commands import Analyze, GetHistory, Search
 from livelog.wire.events import Event, encoder
-from livelog.wire.record import Draft, Receipt
-
-_WRITTEN_AT_ONCE = 256
-"""Receipts that are written as JSON in one step: a tenth of a millisecond."""
-
-_BATCH_BYTES = 64 * 2**10
-"""Bytes of messages that are published at once, about; then the backlog is looked at again."""
 
 
 async def answer(context: Context, request: Request, routes: Routes) -> Response | Stream:
@@ -69,7 +63,7 @@ async def answer(context: Context, request: Request, routes: Routes) -> Response
 
 async def _identify(context: Context, request: Request) -> Principal:
     """Return the principal of the credential. Raises `RefusedError` without a good one."""
-    return ANYBODY if context.auth is None else await context.auth.check(request.credential)
+    return await identify(context, request.credential)
 
 
 async def upgrade_required(context: Context, request: Request) -> Response:
@@ -134,7 +128,7 @@ async def _may_inspect(context: Context, request: Request) -> bool:
     if request.credential == NOTHING:
         return False
     try:
-        principal = await context.auth.check(request.credential)
+        principal = await identify(context, request.credential)
     except RefusedError as refused:
         context.limiter.refused(request.address, refused)
         return False
@@ -266,117 +260,23 @@ def _parameters() -> Iterator[None]:
         raise refused.rename(refused.field.removeprefix("filters.")) from None
 
 
-async def publish(context: Context, request: Request) -> Response:
-    """Append one message, a JSON array of them or NDJSON.
-
-    A message that is invalid, not permitted, too big or under somebody else's id refuses the whole
-    body, and nothing is published. An engine may still refuse messages after that: if it refuses
-    all of them with one code, the answer is that refusal; otherwise it is a 503 whose details say
-    which ids are `acknowledged`, and which messages are `refused` and why.
-    """
+async def admin(context: Context, request: Request) -> Response:
+    """Carry out a command of an operator or a moderator, with the fields in the body."""
     context.limiter.spend("messages", request.address, request.principal)
-    await interleaved(_counted_body(context, request), _owner(request))
-    bodies = messages(request, context.config.net.max_frame_bytes)
-    admitting = context.ingest.admitting_all(request.principal, bodies)
-    places, drafts = await interleaved(admitting, _owner(request))
-    if not drafts:
-        raise RefusedError(PROTOCOL_ERROR, "body", "there is no message in it")
-    context.limiter.charge(len(drafts) - 1, request.address, request.principal)
-    # What has begun is carried through, even if the client leaves.
-    publishing = context.loop.create_task(_outcomes(context, drafts, _owner(request)))
-    receipts = _acknowledged(places, drafts, await asyncio.shield(publishing))
-    return await interleaved(_published(receipts), _owner(request))
+    asking = Asking(context, request.principal, request.address)
+    command, owner = request.path.removeprefix(ADMIN_PATH), _owner(request)
+    await interleaved(unpack(request, context.config.net.max_frame_bytes), owner)
+    if len(request.body) > context.config.net.max_frame_bytes:
+        issue = f"at most {context.config.net.max_frame_bytes} bytes are allowed"
+        raise RefusedError(MESSAGE_TOO_BIG, "body", issue)
+    try:
+        event = await carry_out(asking, command, fields_of_body(bytes(request.body)))
+        return _held(context, request, owner, _event(event))
+    except UnknownTargetError as unknown:
+        raise HttpRefusedError(404, unknown.field, unknown.issue) from None
 
 
-def _published(receipts: list[Receipt]) -> Generator[None, None, Response]:
-    """Make the answer in steps, since a body may have a hundred thousand messages."""
-    parts: list[bytes] = []
-    for start in range(0, len(receipts), _WRITTEN_AT_ONCE):
-        some = receipts[start : start + _WRITTEN_AT_ONCE]
-        named = [{"id": receipt.id, "seq": receipt.seq} for receipt in some]
-        parts.append(msgspec.json.encode(named)[1:-1])
-        yield
-    head = b'{"action":"published","count":%d,"messages":[' % len(receipts)
-    return Response(b"%b%b]}" % (head, b",".join(parts)), 201)
-
-
-def _counted_body(context: Context, request: Request) -> Generator[None, None, None]:
-    """Unpack the body, and count it as it grows. Raises `RefusedError`."""
-    for _ in chain(unpack(request, context.config.net.max_body_bytes), [None]):
-        context.memory.hold_body(request, BODY_COPIES * len(request.body), _owner(request))
-        yield
-
-
-async def _outcomes(context: Context, drafts: list[Draft], owner: Owner) -> list[Outcome]:
-    """Publish in batches, so that a large body does not hold up the loop; wait for all outcomes."""
-    batches: list[asyncio.Future[Sequence[Outcome]]] = []
-    done = 0
-    while done < len(drafts):
-        done = await interleaved(_publishing(context, drafts, owner, done, batches), owner)
-        if done < len(drafts):
-            await asyncio.wait(batches)  # what is on disk may leave the window
-    return [outcome for batch in batches for outcome in await batch]
-
-
-def _publishing(
-    context: Context,
-    drafts: list[Draft],
-    owner: Owner,
-    start: int,
-    batches: list[asyncio.Future[Sequence[Outcome]]],
-) -> Generator[None, None, int]:
-    """Publish `drafts` from `start` on, as index and memory have room; return how far it came.
-
-    Each batch adds a future; there is at least one.
-    """
-    pace = Pace()
-    while start < len(drafts):
-        yield from context.ingest.making_room(owner, drafts[start])
-        answered: asyncio.Future[Sequence[Outcome]] = context.loop.create_future()
-        batches.append(answered)
-        with pace:
-            some = _batch(drafts, start, pace.size)
-            context.ingest.publish(some, answered.set_result, owner, "http")
-            start += len(some)
-        if context.memory.refusal is not None:
-            break
-        yield
-    return start
-
-
-def _batch(drafts: list[Draft], start: int, count: int) -> list[Draft]:
-    """Return up to `count` drafts from `start` on, few of them if they are large."""
-    some = drafts[start : start + count]
-    sizes = accumulate(len(draft.payload) for draft in some)
-    return some[: 1 + sum(size < _BATCH_BYTES for size in sizes)]
-
-
-def _acknowledged(
-    places: list[Place], drafts: list[Draft], outcomes: list[Outcome]
-) -> list[Receipt]:
-    """Return the receipts of a whole body. Raises `RefusedError` unless there is one for each."""
-    receipts = [outcome for outcome in outcomes if not isinstance(outcome, RefusedError)]
-    if len(receipts) == len(outcomes):
-        return receipts
-    refused = [
-        (outcome, {**place, "id": draft.id, "error_code": outcome.code, "issue": outcome.issue})
-        for place, draft, outcome in zip(places, drafts, outcomes, strict=True)
-        if isinstance(outcome, RefusedError)
-    ]
-    first = refused[0][0]
-    # One that names an id to publish again with speaks of one message alone.
-    of_one = "id" in first.details and len(refused) > 1
-    if not receipts and not of_one and all(each.code == first.code for each, _ in refused):
-        raise first
-    issue = f"{len(refused)} of {len(drafts)} messages are not acknowledged: {first}"
-    raise RefusedError(
-        SERVER_ERROR,
-        "",
-        issue,
-        retry_after=1,
-        acknowledged=[receipt.id for receipt in receipts],
-        refused=[which for _, which in refused],
-    )
+ADMIN_PATH = "/api/admin/"
 
 
 async def asset(context: Context, request: Request) -> Response:
@@ -413,6 +313,7 @@ ROUTES: Routes = {
     "/api/log": {"GET": Route(whole_log)},
     "/api/analytics": {"GET": Route(analytics)},
     "/api/stream": {"GET": Route(stream)},
+    **{f"{ADMIN_PATH}{command}": {"POST": Route(admin)} for command in COMMANDS},
     **{path: {"GET": Route(asset, anybody=True)} for path in ASSETS},
 }
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from msgspec.structs import replace as changed
 
 from livelog.config.check import NetworkList
-from livelog.config.options import Net
+from livelog.config.network import Net
 from livelog.net.addresses import Networks
 from livelog.net.context import Context
 from livelog.net.hosts import hosts_of

@@ -7,6 +7,7 @@ admission of a request are filled in by the connection.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -29,6 +30,8 @@ _FORWARDING = re.compile(
 )
 """Headers by which a proxy shows (RFC 7239, 8586; RFC 9110 section 7.6.3), those that are no
 standard by the forms that their names have."""
+_LONGEST_AGENT = 200
+"""Characters of the name of a client that are kept."""
 _NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}  # no response is to be run as a script
 
 
@@ -108,6 +111,11 @@ class Request:
         """Whether it asks for a WebSocket or a tunnel; other offers are passed over, as is every
         one of HTTP/1.0 (RFC 9110 section 7.8)."""
         return self.method == "CONNECT" or (self.version != "1.0" and "websocket" in self.offered)
+
+    @property
+    def agent(self) -> str:
+        """The name and version of the client, shortened; many clients share one text."""
+        return sys.intern(self.header("user-agent")[:_LONGEST_AGENT])
 
     def header(self, name: str) -> str:
         """Return the first header of this name, or an empty string."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import NamedTuple
 
-from livelog.config.options import Net
+from livelog.config.network import Net
 from livelog.net.http.parser import Stage
 
 

@@ -34,6 +34,7 @@ from livelog.net.websocket.session import Session
 from livelog.wire import frames
 from livelog.wire.commands import Command, Field, Filters, Seq, Subscribe, Tick, Watch
 from livelog.wire.events import Disconnected, Event, Gap, encoder, error
+from livelog.wire.ids import uuid7
 from livelog.wire.messages import TYPES, MessageType
 
 _log = logging.getLogger(__name__)
@@ -97,9 +98,15 @@ _MORE = {b"gap": _id_of_gap, b"disconnected": _retry}
 class Stream(asyncio.Protocol):
     """One stream: made for a request, and opened on the transport of its connection."""
 
+    kind = "stream"
+    quota = None
+    """It sends no commands."""
+
     def __init__(self, context: Context, request: Request) -> None:
         self.context = context
+        self.id = f"conn_{uuid7(int(context.clock() * 1000))}"
         self.address = request.address
+        self.agent = request.agent
         self.session = Session(request.principal)
         self.transport: asyncio.Transport
         self.reader = Reader(self._write, self)
@@ -132,6 +139,7 @@ class Stream(asyncio.Protocol):
         if self.context.ending.is_set():
             raise RefusedError(GOING_AWAY, "", "the server is shutting down", retry_after=5.0)
         self.context.limiter.check_upgrade(self.address)
+        self.context.limiter.blocked.check_user(self.session.principal.id)
 
     def _prepare_messages(self, command: Follow, last_id: str) -> None:
         context, principal = self.context, self.session.principal
@@ -229,7 +237,7 @@ class Stream(asyncio.Protocol):
             with suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, round(1000 * patience))
 
-    def _guarded(self, act: Callable[..., None], *args: float) -> None:
+    def _guarded(self, act: Callable[..., None], *args: object) -> None:
         """Run what an outside event set off; an internal error ends this stream only."""
         try:
             act(*args)
@@ -252,6 +260,11 @@ class Stream(asyncio.Protocol):
             self.transport.write(data)
 
     # Callbacks of the log.
+
+    @property
+    def principal(self) -> Principal:
+        """The principal of its request."""
+        return self.session.principal
 
     @property
     def owner(self) -> Owner:
@@ -348,6 +361,18 @@ class Stream(asyncio.Protocol):
         """Hand over what is pending and end, because the server stops."""
         self._guarded(self._go_away, back_in)
 
+    def disconnect(self, why: str, back_in: float | None) -> None:
+        """End, because a moderator says so.
+
+        The client is asked to come back in `back_in` seconds, or not to.
+        """
+        self._guarded(self._expel, why, back_in)
+
+    def _expel(self, why: str, back_in: float | None) -> None:
+        again = UNSET if back_in is None else round(back_in * 1000)
+        reason = CODES[POLICY_VIOLATION].reason
+        self._end(POLICY_VIOLATION, why, reason, again, for_good=back_in is None)
+
     def _go_away(self, back_in: float) -> None:
         self.context.hub.release(self.reader)
         self._end(GOING_AWAY, "", "normal_closure", round(back_in * 1000))
@@ -358,18 +383,27 @@ class Stream(asyncio.Protocol):
 
     def _refuse(self, refused: RefusedError) -> None:
         again = UNSET if refused.retry_after is None else round(1000 * refused.retry_after)
-        self.context.audit.refused(self.address, refused, quote=False)
+        self.context.audit.refused(self.address, refused, quote=False, path="/api/stream")
         self._tell(error(refused))
         self._end(refused.code, refused.issue, CODES[refused.code].reason, again)
 
-    def _end(self, code: int, why: str, reason: Reason, again: int | UnsetType = UNSET) -> None:
+    def _end(
+        self,
+        code: int,
+        why: str,
+        reason: Reason,
+        again: int | UnsetType = UNSET,
+        *,
+        for_good: bool = False,
+    ) -> None:
         """Say that it ends, and close when that is read, or after a while."""
         if self._closing:
             return
         if code != GOING_AWAY:
             self.context.audit.closed(self.address, code, why)
         self.context.limiter.closed(self.address, code)
-        self._tell(Disconnected(reason=reason, reconnect_after_ms=again))
+        back = False if for_good else UNSET
+        self._tell(Disconnected(reason=reason, reconnect_after_ms=again, reconnect=back))
         self._closing = True
         self.context.catch_up.block(self.reader)
         self.context.watches.leave(self)

@@ -89,7 +89,7 @@ def hand_over(
     rest: bytes,
 ) -> None:
     """Let a WebSocket connection take over the transport; `rest` are its first bytes."""
-    connection = Connection(context, transport, websocket, request.address)
+    connection = Connection(context, transport, websocket, request.address, request.agent)
     transport.set_protocol(connection)
     query = request.query
     connection.open(query.get("message_types", ""), query.get("since", ""), request.credential)

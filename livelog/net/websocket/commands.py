@@ -28,11 +28,16 @@ from livelog.fanout.audience import Reader
 from livelog.fanout.watcher import Party
 from livelog.index.query import Subscription
 from livelog.net import queries
+from livelog.net.admin.asking import Asking
+from livelog.net.admin.table import carry_out
 from livelog.net.context import Context
+from livelog.net.identify import identify
 from livelog.net.websocket import visible
 from livelog.net.websocket.session import Session, authenticated
 from livelog.wire import validation
+from livelog.wire.admin import fields_of
 from livelog.wire.commands import (
+    Admin,
     Analyze,
     Authenticate,
     GetHistory,
@@ -67,6 +72,7 @@ class Caller(Party, Protocol):
 
     context: Context
     reader: Reader
+    id: str
     address: str
     session: Session
 
@@ -83,8 +89,10 @@ class Caller(Party, Protocol):
     def send_soon(self, event: Event) -> None:
         """Send an event together with others."""
 
-    def refuse(self, refused: RefusedError, request_id: RequestId | UnsetType) -> None:
-        """Send an `error`."""
+    def refuse(
+        self, refused: RefusedError, request_id: RequestId | UnsetType, command: str = ""
+    ) -> None:
+        """Send an `error`; `command` is for the audit log."""
 
 
 Reply = Event | Callable[[], Awaitable[Event | None]] | None
@@ -251,7 +259,7 @@ def publish(caller: Caller, command: Publish) -> Reply:
         [outcome] = outcomes
         if isinstance(outcome, RefusedError):
             refused = outcome.at("message") if outcome.field else outcome
-            caller.refuse(refused, command.request_id)
+            caller.refuse(refused, command.request_id, "publish")
             return
         caller.send_soon(Published(id=outcome.id, seq=outcome.seq, request_id=command.request_id))
 
@@ -305,9 +313,7 @@ def authenticate(caller: Caller, command: Authenticate) -> Reply:
 
 
 async def _identified(caller: Caller, credential: Credential) -> Authenticated:
-    auth = caller.context.auth
-    assert auth is not None
-    principal = await auth.check(credential)
+    principal = await identify(caller.context, credential)
     newest = await visible.newest(caller.context, principal)
     caller.identify(principal)
     caller.session.newest = newest
@@ -326,14 +332,23 @@ async def _end_forbidden(caller: Caller) -> None:
         caller.send(reply if isinstance(reply, Event) else await reply())
 
 
+def admin(caller: Caller, command: Admin, data: bytes) -> Reply:
+    """Carry out a command of an operator or a moderator."""
+    asking = Asking(caller.context, caller.principal, caller.address, caller.id)
+    return partial(carry_out, asking, command.command, fields_of(data))
+
+
 class Entry(NamedTuple):
     """How a command is carried out."""
 
-    handler: Callable[[Caller, Any], Reply]
+    handler: Callable[..., Reply]
+    """Takes the caller and the command."""
     counts: bool
     """Takes one of the commands a connection may send, besides one of its messages."""
     anybody: bool = False
     """May be sent before the principal is known."""
+    whole: bool = False
+    """The handler takes the text of the command, too, which has fields that the struct lacks."""
 
 
 COMMANDS: dict[type, Entry] = {
@@ -347,4 +362,5 @@ COMMANDS: dict[type, Entry] = {
     Ping: Entry(ping, counts=False, anybody=True),
     Publish: Entry(publish, counts=False),
     Authenticate: Entry(authenticate, counts=True, anybody=True),
+    Admin: Entry(admin, counts=False, whole=True),
 }

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from msgspec import UNSET, UnsetType
 from websockets.frames import Frame, Opcode
@@ -48,12 +49,14 @@ from livelog.net.websocket.keepalive import Due, Keepalive
 from livelog.wire import frames
 from livelog.wire.commands import RequestId
 from livelog.wire.events import Connected, Disconnected, Event, Gap, encoder, error
-from livelog.wire.ids import uuid7
+from livelog.wire.ids import made_at, uuid7
 
 _log = logging.getLogger(__name__)
 
 _PIECE_BYTES = 8192
 """Bytes that are parsed at once: at most 1365 frames, which take some milliseconds."""
+_LONGEST_REASON = 123
+"""Bytes of the reason in a close frame."""
 _LATE_FRAMES = 4096
 """Frames in one read after our close frame; a peer cannot know of the close while it sends them."""
 
@@ -61,9 +64,11 @@ _LATE_FRAMES = 4096
 class Connection(asyncio.Protocol):
     """A WebSocket after its handshake."""
 
+    kind = "websocket"
+
     __slots__ = (
-        "address", "asked_by_url", "closing", "context", "id", "inbox", "keepalive", "outbox",
-        "quota", "reader", "session", "task", "transport", "websocket",
+        "address", "agent", "asked_by_url", "closing", "context", "id", "inbox", "keepalive",
+        "outbox", "quota", "reader", "session", "task", "transport", "websocket",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +77,7 @@ class Connection(asyncio.Protocol):
         transport: asyncio.Transport,
         websocket: ServerProtocol,
         address: str,
+        agent: str = "",
     ) -> None:
         # For life.
         self.context = context
@@ -80,6 +86,7 @@ class Connection(asyncio.Protocol):
         self.reader = Reader(transport.write, self)
         self.id = f"conn_{uuid7(int(context.clock() * 1000))}"
         self.address = address
+        self.agent = agent
         # The session, and the subscription in the URL until its principal is known.
         self.session = session.begin(context)
         self.asked_by_url: tuple[str, str] | None = None
@@ -100,6 +107,8 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """Greet, check the credential, and subscribe if the URL asks for it."""
         self.context.limiter.upgraded(self, self.address)
+        if self.context.access is not None:
+            self.context.access.opened(self.address, self.id)
         # A write goes out at once, and what the kernel does not take is reported at once. Not 0,
         # at which TLS transports report every write.
         self.transport.set_write_buffer_limits(high=1, low=0)
@@ -127,6 +136,7 @@ class Connection(asyncio.Protocol):
         self.context.scheduler.drop(self)
         self.context.limiter.leave(self)
         self.context.watches.leave(self)
+        self._log_end()
         backpressure.forget(self)
         self.context.memory.bodies.drop(self)
         # Cycles keep this object until the collector comes by, which counts objects and not bytes;
@@ -136,6 +146,12 @@ class Connection(asyncio.Protocol):
         task, self.task = self.task, None
         if task is not None:
             task.cancel()
+
+    def _log_end(self) -> None:
+        if (access := self.context.access) is not None:
+            seconds = max(0.0, self.context.clock() - made_at(self.id))
+            user, code = self.principal.id, self.websocket.close_code
+            access.ended(self.address, self.id, user, code, seconds)
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -262,6 +278,7 @@ class Connection(asyncio.Protocol):
 
     def identify(self, principal: Principal) -> None:
         """Begin or renew the session. Raises `RefusedError`."""
+        self.context.limiter.blocked.check_user(principal.id)  # again: a moment has passed
         self.session.identify(principal, self.context.clock(), self.context.loop.time())
         self.set_timer()
 
@@ -298,9 +315,15 @@ class Connection(asyncio.Protocol):
         """Whether the send buffer is full."""
         return self.reader.blocked
 
-    def refuse(self, refused: RefusedError, request_id: RequestId | UnsetType = UNSET) -> None:
+    def refuse(
+        self,
+        refused: RefusedError,
+        request_id: RequestId | UnsetType = UNSET,
+        command: str = "",
+    ) -> None:
         """Send an `error`: the command was not carried out, the connection lives."""
-        self.context.audit.refused(self.address, refused, quote=False)
+        audit = self.context.audit
+        audit.refused(self.address, refused, quote=False, command=command, connection=self.id)
         self.send(error(refused, request_id))
 
     def _empty_outbox(self) -> None:
@@ -373,11 +396,17 @@ class Connection(asyncio.Protocol):
     # The close handshake.
 
     def close(
-        self, code: int, why: str, reason: Reason | None = None, again: int | UnsetType = UNSET
+        self,
+        code: int,
+        why: str,
+        reason: Reason | None = None,
+        again: int | UnsetType = UNSET,
+        *,
+        for_good: bool = False,
     ) -> None:
         """Send `disconnected` and a close frame, and give the peer a while to answer.
 
-        `again` is when to come back, in milliseconds.
+        `again` is when to come back, in milliseconds; `for_good` asks not to come back.
         """
         if self.closing:
             return
@@ -387,10 +416,19 @@ class Connection(asyncio.Protocol):
         if code != GOING_AWAY:
             self._report(code, why)
         self.context.limiter.closed(self.address, code)
-        self._begin_closing(reason or CODES[code].reason, again)
+        self._begin_closing(reason or CODES[code].reason, again, for_good=for_good)
         if self.websocket.state is State.OPEN:
-            self.websocket.send_close(code, why)
+            self.websocket.send_close(code, _fitting(why))
         self._pump()
+
+    def disconnect(self, why: str, back_in: float | None) -> None:
+        """Close, because a moderator says so.
+
+        The client is asked to come back in `back_in` seconds, or not to.
+        """
+        again = UNSET if back_in is None else round(back_in * 1000)
+        close = partial(self.close, again=again, for_good=back_in is None)
+        self._guarded(close, POLICY_VIOLATION, why)
 
     def shut_down(self, back_in: float = 0.0) -> None:
         """Hand over what is pending and close, because the server stops.
@@ -447,11 +485,14 @@ class Connection(asyncio.Protocol):
         self.refuse(RefusedError(code if code in CODES else PROTOCOL_ERROR, "", why))
         self._begin_closing("protocol_error")
 
-    def _begin_closing(self, reason: Reason, again: int | UnsetType = UNSET) -> None:
+    def _begin_closing(
+        self, reason: Reason, again: int | UnsetType = UNSET, *, for_good: bool = False
+    ) -> None:
         blocked = self.reader.blocked
         self.context.catch_up.block(self.reader)
         self.context.watches.leave(self)
-        self.send(Disconnected(reason=reason, reconnect_after_ms=again))
+        back = False if for_good else UNSET
+        self.send(Disconnected(reason=reason, reconnect_after_ms=again, reconnect=back))
         self.closing = True
         self.inbox = None
         if self.task is not None:
@@ -465,4 +506,9 @@ class Connection(asyncio.Protocol):
 
     def _report(self, code: int, why: str) -> None:
         """Write to the audit log that the connection ends, and why."""
-        self.context.audit.closed(self.address, code, why)
+        self.context.audit.closed(self.address, code, why, self.id)
+
+
+def _fitting(why: str) -> str:
+    """Shorten the reason of a close frame to what has room in it (RFC 6455 section 5.5)."""
+    return why.encode()[:_LONGEST_REASON].decode(errors="ignore")

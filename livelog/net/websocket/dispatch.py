@@ -13,17 +13,18 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from livelog.auth import credentials
 from livelog.errors import RATE_LIMIT_EXCEEDED, UNSUPPORTED_DATA, RefusedError, failure
+from livelog.net.blocks import BlockedError
 from livelog.net.limiter import ExhaustedError
 from livelog.net.quotas import ConnectionQuota, Scope
 from livelog.net.websocket.commands import COMMANDS, Caller, subscription
 from livelog.net.websocket.session import Session
 from livelog.wire import validation
 from livelog.wire.bom import without_bom
-from livelog.wire.commands import AnyCommand, RequestId, command_decoder, request_id_of
+from livelog.wire.commands import AnyCommand, action_of, command_decoder, request_id_of
 from livelog.wire.events import Event
 
 _log = logging.getLogger(__name__)
@@ -47,6 +48,9 @@ class Sender(Caller, Protocol):
     def close(self, code: int, why: str) -> None:
         """Begin the close handshake."""
 
+    def disconnect(self, why: str, back_in: float | None) -> None:
+        """Do the same to a client that may come back in so many seconds, or not at all."""
+
 
 def spend(sender: Sender, scope: Scope, data: bytes | bytearray | memoryview) -> bool:
     """Take one of `scope` from the limits; False when `data` is refused for it."""
@@ -56,7 +60,7 @@ def spend(sender: Sender, scope: Scope, data: bytes | bytearray | memoryview) ->
     try:
         warning = limiter.spend(scope, sender.address, sender.principal, sender.quota)
     except RefusedError as refused:
-        sender.refuse(refused, request_id_of(data))
+        sender.refuse(refused, request_id_of(data), action_of(data))
         return False
     except ExhaustedError as exhausted:
         sender.close(RATE_LIMIT_EXCEEDED, str(exhausted))
@@ -76,21 +80,22 @@ def message(sender: Sender, data: bytes, *, binary: bool) -> None:
     try:
         decoded = command_decoder.decode(data)
     except (ValueError, RecursionError) as error:
-        sender.refuse(validation.refusal(error, AnyCommand, data), request_id_of(data))
+        refused = validation.refusal(error, AnyCommand, data)
+        sender.refuse(refused, request_id_of(data), action_of(data))
     else:
         if not COMMANDS[type(decoded)].counts or spend(sender, "commands", data):
-            command(sender, decoded)
+            command(sender, decoded, data)
 
 
-def command(sender: Sender, command: AnyCommand) -> None:
-    """Carry out a command."""
+def command(sender: Sender, command: AnyCommand, data: bytes = b"") -> None:
+    """Carry out a command; `data` is its text."""
     entry = COMMANDS[type(command)]
     try:
         if not (sender.session.identified or entry.anybody):
             raise credentials.failed("authenticate first", field="action")
-        reply = entry.handler(sender, command)
+        reply = entry.handler(sender, command, *([data] if entry.whole else []))
     except RefusedError as refused:
-        _deny(sender, refused, command.request_id)
+        _deny(sender, refused, command)
     except Exception as error:
         _fail(sender, command, error)
     else:
@@ -117,7 +122,7 @@ async def _answer(
             event.request_id = command.request_id
             sender.send(event)
     except RefusedError as refused:
-        _deny(sender, refused, command.request_id)
+        _deny(sender, refused, command)
     except Exception as error:
         _fail(sender, command, error)
     finally:
@@ -126,14 +131,18 @@ async def _answer(
     sender.answered()
 
 
-def _deny(sender: Sender, refused: RefusedError, request_id: RequestId | UnsetType = UNSET) -> None:
+def _deny(sender: Sender, refused: RefusedError, command: AnyCommand) -> None:
     """Refuse a command; without a principal there is no second try."""
-    sender.refuse(refused, request_id)
-    if not sender.session.identified:
+    sender.refuse(refused, command.request_id, str(command.__struct_config__.tag))
+    if sender.session.identified:
+        return
+    if isinstance(refused, BlockedError):
+        sender.disconnect(refused.issue, refused.retry_after)
+    else:
         sender.close(refused.code, refused.issue)
 
 
 def _fail(sender: Sender, command: AnyCommand, error: Exception) -> None:
     """Log an internal error, and tell the client that there was one."""
     _log.exception("%s: %s failed", sender.id, type(command).__name__)
-    _deny(sender, failure(error), command.request_id)
+    _deny(sender, failure(error), command)

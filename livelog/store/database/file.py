@@ -17,6 +17,7 @@ import time
 from typing import NamedTuple
 
 from livelog.errors import ConfigError
+from livelog.store.database.acts import last_act
 from livelog.store.database.checksums import COLUMNS, StoredRow
 from livelog.store.database.connection import (
     MAGIC,
@@ -69,6 +70,19 @@ _MIGRATIONS = (
         time INTEGER NOT NULL,
         checksum INTEGER NOT NULL
     ) STRICT;
+    """,
+    """
+    CREATE TABLE act(
+        seq INTEGER PRIMARY KEY,
+        body TEXT NOT NULL,
+        checksum INTEGER NOT NULL,
+        scrubbed INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE TABLE redacted(
+        position INTEGER PRIMARY KEY,
+        act INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX redacted_by_act ON redacted(act);
     """,
 )
 VERSION = len(_MIGRATIONS)
@@ -259,6 +273,8 @@ def _migrate(connection: Connection) -> None:
     # A commit returns when it is on disk: what is acknowledged survives a power cut.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
+    # What is deleted or redacted does not stay in pages that are free.
+    connection.execute("PRAGMA secure_delete = 1")
     [[version]] = connection.execute("PRAGMA user_version")
     if version < VERSION:
         connection.execute("BEGIN IMMEDIATE")
@@ -284,7 +300,7 @@ def _contents(connection: Connection) -> Contents:
         f"SELECT {COLUMNS} FROM message ORDER BY position DESC LIMIT 1"
     ).fetchone()
     row = StoredRow(*newest) if newest else StoredRow(0, 0, b"", b"", None)
-    seq = row.likely_seq() or _indexed_seq(connection)
+    seq = max(row.likely_seq() or _indexed_seq(connection), last_act(connection))
     return Contents(state, max(seq, state.began, state.trimmed_upto), row.position)
 
 

@@ -21,6 +21,7 @@ from functools import cache
 from time import perf_counter
 
 from livelog.budget.memory import return_freed_memory
+from livelog.config import logs
 from livelog.store.database.file import index_path
 from livelog.store.reader.answers import NotIndexedError, StoredMessages
 from livelog.store.reader.calls import (
@@ -69,10 +70,9 @@ _BUSY_SECONDS = 1.0
 """Seconds after which a store that another program has locked may be read again."""
 
 
-def main(path: str) -> int:
-    """Answer calls until the server is gone; return the exit code."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("livelog").setLevel(logging.INFO)  # how far the index is
+def main(form: logs.Form, path: str) -> int:
+    """Answer calls until the server is gone; return the exit code. Log in the server's form."""
+    logs.configure(form)
     for number in SPARED:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SPARED)
@@ -217,4 +217,4 @@ def _log_once(issue: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(logs.parsed(sys.argv[1]), sys.argv[2]))

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from livelog.budget.owner import Owner
+from livelog.config import logs
 from livelog.errors import SERVER_ERROR, RefusedError
 from livelog.store.reader.calls import (
     BEAT,
@@ -334,8 +335,9 @@ class ReaderClient:
         # A group of its own would not do: a signal may come before the process has left ours.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SPARED)
         try:
+            form = (logs.form() or logs.Form()).argument
             return subprocess.Popen(
-                [sys.executable, "-m", "livelog.store.reader", self._path],
+                [sys.executable, "-m", "livelog.store.reader", form, self._path],
                 stdin=stdin.fileno(),
                 env={**os.environ, "PYTHONPATH": path},
             )

@@ -10,7 +10,8 @@ export type Command =
   | UnwatchCommand
   | PingCommand
   | PublishCommand
-  | AuthenticateCommand;
+  | AuthenticateCommand
+  | AdminCommand;
 
 export type ServerEvent =
   | ConnectedEvent
@@ -27,7 +28,9 @@ export type ServerEvent =
   | UnwatchedEvent
   | CountsEvent
   | GapEvent
+  | RedactedEvent
   | RateLimitEvent
+  | AdminResultEvent
   | ErrorEvent
   | DisconnectedEvent;
 
@@ -259,6 +262,13 @@ export interface AuthenticateCommand {
   api_key?: string;
 }
 
+/** Carry out a command of an operator or a moderator; its own fields stand beside it. */
+export interface AdminCommand {
+  action: "admin";
+  request_id?: string | number;
+  command: string;
+}
+
 /** The first event on every connection. */
 export interface ConnectedEvent {
   action: "connected";
@@ -433,6 +443,20 @@ export interface GapEvent {
   to: number;
 }
 
+/**
+ * The content of messages was taken away; forget it. Stubs stand in their place.
+ *
+ * It names all messages of the types that you subscribed to, also those that you never got, and up
+ * to 1000 at once. A connection that resumes behind a redaction is told of it again.
+ */
+export interface RedactedEvent {
+  action: "redacted";
+  request_id?: string | number;
+  seqs: number[];
+  reason?: string;
+  at: number;
+}
+
 /** A warning: use has reached 95 % of a limit. */
 export interface RateLimitEvent {
   action: "rate_limit";
@@ -442,6 +466,15 @@ export interface RateLimitEvent {
   limit: number;
   window_seconds: number;
   reset_in_seconds: number;
+}
+
+/** The answer to `admin`. */
+export interface AdminResultEvent {
+  action: "admin_result";
+  request_id?: string | number;
+  command: string;
+  result: Record<string, unknown>;
+  nodes?: Record<string, string>;
 }
 
 /** A command was refused; the connection stays open unless `disconnected` follows. */
@@ -459,6 +492,7 @@ export interface DisconnectedEvent {
   request_id?: string | number;
   reason: "connection_timeout" | "normal_closure" | "protocol_error" | "server_error";
   reconnect_after_ms?: number;
+  reconnect?: boolean;
 }
 
 /** A `UserMessage` with its place in the log. */

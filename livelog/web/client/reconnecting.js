@@ -108,6 +108,9 @@ export class ReconnectingConnection {
     if (this.#wasStable()) this.#backoff.reset();
     this.#drop(code);
     if (this.#on.final(code)) return this.stop(code, FINAL_CODES[code]);
+    if (disconnected?.reconnect === false) {
+      return this.stop(code, reason || "the server does not let this client come back");
+    }
     this.#addresses.leave();
     const elsewhere = this.#addresses.several && code === GOING_AWAY; // which is up
     // A server that names a short time again and again is not obeyed: the schedule goes on.

@@ -1,0 +1,171 @@
+"""`livelog admin`: commands of operators and moderators, over HTTP.
+
+The options of each command are made from the struct of its fields, so they cannot disagree with
+what the server takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from inspect import getdoc
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from livelog.cli import options
+from livelog.cli.exit import Failure, outcome, say
+from livelog.cli.format import print_json
+from livelog.cli.sanitize import sanitized
+from livelog.client.errors import Lost
+from livelog.client.httpreader import HttpReader
+from livelog.client.url import listed
+from livelog.errors import UnreachableError
+from livelog.wire import validation
+from livelog.wire.admin import ADMIN, AdminCommand
+from livelog.wire.events import AdminResult
+
+_EXAMPLES = """\
+  livelog admin connections --user-id u1
+  livelog admin disconnect --user-id u1 --reason 'please calm down' --no-reconnect
+  livelog admin connections --sort behind --json | jq .result
+
+The server needs authentication; the key or token needs the scope moderate or admin.
+Fields of a command: livelog admin COMMAND --help.
+"""
+_WIDEST = 40
+"""Characters of the widest column of a table."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out a command and return the exit code."""
+    given = make_parser(arguments[0]).parse_args(arguments[1:])
+    return outcome(lambda: _carry_out(given))
+
+
+def make_parser(name: str) -> options.Parser:
+    """Make the parser of `admin`, with one of each command in it."""
+    made = options.ClientParser(
+        prog=f"livelog {name}",
+        description="Carry out a command of an operator or a moderator.",
+        epilog=f"examples:\n{_EXAMPLES}",
+    )
+    actions = made.add_subparsers(required=True, metavar="COMMAND")
+    for command, shape in ADMIN.items():
+        summary = (getdoc(shape) or "").partition("\n")[0]
+        one: options.Parser = actions.add_parser(command, help=summary, description=summary)
+        options.add_url(one)
+        one.add_argument("--json", action="store_true", help="Print the answer as JSON.")
+        for field in _fields(shape):
+            _add_option(one, field)
+        one.set_defaults(command=command)
+    return made
+
+
+def _fields(shape: type[AdminCommand]) -> tuple[inspect.Field, ...]:
+    info = inspect.type_info(shape)
+    assert isinstance(info, inspect.StructType)
+    return info.fields
+
+
+def _add_option(parser: options.Parser, field: inspect.Field) -> None:
+    kind, help = _plain(field.type)
+    name = field.encode_name.replace("_", "-")
+    if isinstance(kind, inspect.BoolType):
+        default = field.default is True
+        flag = f"--no-{name}" if default else f"--{name}"
+        shown = f"Do not {help[0].lower()}{help[1:]}" if default else help
+        action = "store_false" if default else "store_true"
+        parser.add_argument(flag, dest=field.encode_name, action=action, help=shown)
+        return
+    parser.add_argument(
+        f"--{name}",
+        dest=field.encode_name,
+        type=_listed if isinstance(kind, inspect.ListType) else str,
+        default=argparse.SUPPRESS,
+        required=field.required,
+        metavar=name.rpartition("-")[2].upper(),
+        choices=kind.values if isinstance(kind, inspect.LiteralType) else None,
+        help=help.replace("%", "%%"),
+    )
+
+
+def _plain(kind: inspect.Type) -> tuple[inspect.Type, str]:
+    """Return a type without its description, and the description."""
+    if isinstance(kind, inspect.Metadata):
+        return kind.type, str((kind.extra_json_schema or {}).get("description", ""))
+    return kind, ""
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _carry_out(given: argparse.Namespace) -> int:
+    shape = ADMIN[given.command]
+    names = [field.encode_name for field in _fields(shape)]
+    fields = {name: vars(given)[name] for name in names if name in vars(given)}
+    try:
+        body = msgspec.json.encode(msgspec.convert(fields, shape, strict=False))
+    except msgspec.ValidationError as error:
+        raise validation.refusal(error, shape, fields) from None
+    answer = ask(given.url, given.token, given.command, body)
+    if given.json:
+        print_json(answer)
+        return 0
+    for line in _lines(answer.result):
+        print(line)
+    for node, state in answer.nodes.items():
+        if state != "ok":
+            say(f"{node}: {state}")
+    return 0
+
+
+def ask(url: str, token: str | None, command: str, body: bytes) -> AdminResult:
+    """Give a command to the first server of a list that answers. Raises `RefusedError`."""
+    missed: list[str] = []
+    for each in listed(url) or [url]:
+        reader = HttpReader(each, token)
+        try:
+            return msgspec.json.decode(reader.post(f"/api/admin/{command}", body), type=AdminResult)
+        except Lost as lost:
+            missed.append(f"{each}: {lost}")
+        except msgspec.DecodeError:
+            raise Failure("the answer is not that of a livelog server") from None
+        finally:
+            reader.close()
+    raise UnreachableError(f"cannot reach {'; '.join(missed)}")
+
+
+def _lines(result: Mapping[str, Any]) -> Iterator[str]:
+    """Return a result as text: its lists of objects as tables, all else one field a line."""
+    for name, value in result.items():
+        if isinstance(value, list) and all(isinstance(each, dict) for each in value):
+            yield from _table(value)
+        else:
+            yield f"{name}: {_cell(value)}"
+
+
+def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [names, *([_cut(_cell(row.get(name))) for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells if rows else []:
+        line = "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        yield line.rstrip()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return sanitized(text)
+
+
+def _cut(text: str) -> str:
+    encoding = sys.stdout.encoding or "ascii"
+    end = "…" if encoding.lower().startswith("utf") else "~"
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 1]}{end}"

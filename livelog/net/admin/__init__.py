@@ -1,0 +1,1 @@
+"""Commands of operators and moderators: one implementation, which all doors call."""

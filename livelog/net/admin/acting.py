@@ -1,0 +1,47 @@
+"""How a command becomes an act: given to the engine, and noted with who, when and why."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from livelog.errors import RefusedError
+from livelog.net.admin.asking import Asking
+from livelog.wire.acts import Act, Operate
+from livelog.wire.timestamps import timestamp
+
+_log = logging.getLogger(__name__)
+
+
+async def enact(asking: Asking, kind: type[Act], reason: str, **fields: Any) -> int:
+    """Have every server apply an act, and return its seq. Raises `RefusedError`."""
+    context = asking.context
+    at = timestamp(context.clock())
+    act = kind(by=asking.principal.id, at=at, reason=reason, **fields)
+    answered: asyncio.Future[int | RefusedError] = context.loop.create_future()
+
+    def done(outcome: int | RefusedError) -> None:
+        if not answered.done():  # the one who asked may have gone
+            answered.set_result(outcome)
+
+    context.ingest.act(act, done)
+    outcome = await answered
+    if isinstance(outcome, RefusedError):
+        raise outcome
+    return outcome
+
+
+async def note(asking: Asking, command: str, reason: str, detail: str = "") -> dict[str, Any]:
+    """Note what was done to this server, and return what the reply says of that.
+
+    When the disk is full, the log level can be set all the same; then nothing is noted but here.
+    """
+    node = asking.context.node()
+    try:
+        await enact(asking, Operate, reason, command=command, node=node, detail=detail)
+    except RefusedError as refused:
+        who = asking.principal.id or "the program"
+        _log.warning("%s by %s is not in the audit log: %s", command, who, refused)
+        return {"audited": False}
+    return {"audited": True}

@@ -1,0 +1,46 @@
+"""The one who gives an admin command, and the refusals that only these commands have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from livelog.auth.principal import PROGRAM, Principal
+from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, RefusedError
+from livelog.net.context import Context
+
+_NEEDS_A_KEY = (
+    "admin commands need authentication, and this server has none: `livelog keys create --api-keys"
+    " keys.json --owner NAME --scopes moderate` makes a key, `livelog serve --api-keys keys.json`"
+    " takes it"
+)
+
+
+class UnknownTargetError(RefusedError):
+    """A command for something that is not there."""
+
+    def __init__(self, field: str, issue: str) -> None:
+        super().__init__(PROTOCOL_ERROR, field, issue)
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A principal with an address, at one of the doors."""
+
+    context: Context
+    principal: Principal
+    address: str = ""
+    connection_id: str = ""
+    """Id of the WebSocket; empty at the other doors."""
+
+    @property
+    def is_program(self) -> bool:
+        """Whether it is the program that embeds the server, which may do everything."""
+        return self.principal is PROGRAM
+
+    def check_may(self, scope: str) -> None:
+        """Check that commands of a scope may be given. Raises `RefusedError`."""
+        if self.is_program:
+            return
+        if self.principal.open:
+            raise RefusedError(POLICY_VIOLATION, "command", _NEEDS_A_KEY)
+        self.principal.check_administers(scope)

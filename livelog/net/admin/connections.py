@@ -1,0 +1,112 @@
+"""`connections`: who is connected, with what, and how well each of them keeps up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from livelog.budget.slices import interleaved, long_step
+from livelog.net import queries
+from livelog.net.admin.asking import Asking
+from livelog.net.admin.targets import Open, found, target_of
+from livelog.net.context import Context
+from livelog.net.transport import tcp_figures
+from livelog.wire.admin import Connections
+from livelog.wire.timestamps import timestamp
+
+_STEP = 16
+"""Rows that are made in one step: a few tenths of a millisecond."""
+
+Json = dict[str, Any]
+
+
+async def connections(asking: Asking, command: Connections) -> Json:
+    """List a page of the open connections, and tell how many there are in all."""
+    owner = queries.owner(asking.principal, asking.address)
+    page = await interleaved(_page(asking.context, command), owner)
+    await long_step()  # to encode a thousand rows cannot be cut
+    return page
+
+
+def _page(context: Context, command: Connections) -> Generator[None, None, Json]:
+    target = target_of(user_id=command.user_id, address=command.address)
+    meant = yield from found(context, target)
+    if command.sort != "since":
+        meant = yield from _sorted(meant, _MEASURES[command.sort], context)
+    some = meant[command.offset : command.offset + command.limit]
+    rows: list[Json] = []
+    for start in range(0, len(some), _STEP):
+        rows += [_row(context, peer) for peer in some[start : start + _STEP]]
+        yield
+    return {
+        "connections": rows,
+        "total_count": len(meant),
+        "limit": command.limit,
+        "offset": command.offset,
+    }
+
+
+def _sorted(
+    peers: list[Open], measure: Callable[[Context, Open], float], context: Context
+) -> Generator[None, None, list[Open]]:
+    """Sort by a measure, the highest first, in steps."""
+    measured: list[tuple[float, int]] = []
+    for start in range(0, len(peers), _STEP):
+        some = enumerate(peers[start : start + _STEP], start)
+        measured += [(-measure(context, peer), place) for place, peer in some]
+        yield
+    measured.sort()
+    return [peers[place] for _, place in measured]
+
+
+def _row(context: Context, peer: Open) -> Json:
+    sent, round_trip = tcp_figures(peer.transport)
+    subscription = peer.reader.subscription
+    return {
+        "id": peer.id,
+        "kind": peer.kind,
+        "user_id": peer.principal.id,
+        "address": peer.address,
+        "client": peer.agent,
+        "since": timestamp(_since(peer)),
+        "node": context.node(),
+        "message_types": subscription.types,
+        "filters": subscription.filters,
+        "behind": _behind(context, peer),
+        "unsent_bytes": peer.transport.get_write_buffer_size(),
+        "bytes_sent": sent,
+        "round_trip_ms": round_trip,
+        "limits": _limits(context, peer),
+    }
+
+
+def _since(peer: Open) -> float:
+    """Return the Unix time of its handshake, which its id begins with (RFC 9562 section 5.7)."""
+    return int(peer.id.partition("_")[2].replace("-", "")[:12], 16) / 1000
+
+
+def _behind(context: Context, peer: Open) -> int:
+    """Return how many messages in memory are newer than those that it has been sent."""
+    return context.log.newer(context.hub.position(peer.reader))
+
+
+def _bytes_sent(context: Context, peer: Open) -> int:
+    return tcp_figures(peer.transport)[0] or 0
+
+
+def _limits(context: Context, peer: Open) -> Json:
+    if peer.quota is None:
+        return {}
+    now = context.loop.time()
+    buckets = {"messages": peer.quota.messages, "commands": peer.quota.commands}
+    return {
+        name: {"used": bucket.used(now), "limit": bucket.rate.limit}
+        for name, bucket in buckets.items()
+    }
+
+
+_MEASURES: dict[str, Callable[[Context, Open], float]] = {
+    "behind": _behind,
+    "bytes_sent": _bytes_sent,
+}
+"""Order → what it is by."""

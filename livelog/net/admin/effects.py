@@ -1,0 +1,97 @@
+"""The effects of acts on the clients of this server: connections are closed, blocks set and ended.
+
+Every server applies every act at the same place in the log. After a restart the blocks come back
+from the acts that the store has kept; nobody is connected then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Generator
+from ipaddress import ip_network
+from typing import Any
+
+from livelog.budget.slices import in_background
+from livelog.errors import RefusedError
+from livelog.net.admin.targets import Open, Target, found
+from livelog.net.blocks import Block as BlockInForce
+from livelog.net.blocks import Blocks
+from livelog.net.context import Context
+from livelog.wire.acts import Act, Block, Disconnect, Unblock
+
+_log = logging.getLogger(__name__)
+
+_STEP = 8
+"""Connections that are closed in one step."""
+
+
+class Effects:
+    """Applies acts to the clients of one server."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._closing: set[asyncio.Task[None]] = set()
+        context.log.on_act.append(self._apply)
+
+    def restore(self) -> None:
+        """Set the blocks that were in force before a restart."""
+        try:
+            kept = self._context.log.acts()
+        except RefusedError as refused:
+            _log.error("the blocks by moderators could not be read: %s", refused)
+            return
+        for _, act in reversed(kept):
+            _change(self._context.limiter.blocked, act)
+
+    def close(self) -> None:
+        """Stop what is under way."""
+        for task in self._closing:
+            task.cancel()
+
+    def _apply(self, seq: int, act: Act) -> None:
+        _change(self._context.limiter.blocked, act)
+        if isinstance(act, Disconnect | Block):
+            task = in_background(self._disconnecting(act), "disconnecting clients")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    def _disconnecting(self, act: Disconnect | Block) -> Generator[None, None, None]:
+        why, back_in = _END[type(act)](act, self._context.clock())
+        said = f"{why}: {act.reason}" if act.reason else why
+        meant: list[Open] = yield from found(self._context, target_of_act(act))
+        for start in range(0, len(meant), _STEP):
+            for peer in meant[start : start + _STEP]:
+                peer.disconnect(said, back_in)
+            yield
+
+
+def target_of_act(act: Disconnect | Block) -> Target:
+    """Return the connections that an act is about."""
+    network = ip_network(act.address) if act.address else None
+    connection_id = act.connection_id if isinstance(act, Disconnect) else ""
+    return Target(connection_id or None, act.user_id or None, network)
+
+
+def _change(blocked: Blocks, act: Act) -> None:
+    """Set or end a block, if it is an act of that kind."""
+    if isinstance(act, Block):
+        block = BlockInForce(act.user_id, act.address, act.until, act.reason, act.by, act.at)
+        blocked.add(block)
+    elif isinstance(act, Unblock):
+        blocked.remove(act.user_id, act.address)
+
+
+def _end_of_disconnect(act: Disconnect, now: float) -> tuple[str, float | None]:
+    return "disconnected by a moderator", act.back_in
+
+
+def _end_of_block(act: Block, now: float) -> tuple[str, float | None]:
+    return "blocked by a moderator", None if act.until is None else max(0.0, act.until - now)
+
+
+_END: dict[type, Callable[[Any, float], tuple[str, float | None]]] = {
+    Disconnect: _end_of_disconnect,
+    Block: _end_of_block,
+}
+"""Act → what its clients are told, and the seconds after which they may come back."""

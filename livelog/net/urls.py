@@ -1,0 +1,32 @@
+"""The addresses of a server, for those who are to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from livelog.config import Config
+from livelog.net.listeners import ALL_IPV4, ALL_IPV6, Endpoint
+from livelog.wire import WEBSOCKET_PATH
+
+
+def subscribers(config: Config, port: int) -> str:
+    """Return the address for subscribers, at the first host."""
+    if config.net.uds:
+        return f"ws+unix://{config.net.uds}:{WEBSOCKET_PATH}"
+    scheme = "wss" if config.tls.cert else "ws"
+    return f"{scheme}://{_in_url(config.net.hosts[0])}:{port}{WEBSOCKET_PATH}"
+
+
+def viewer(config: Config, endpoints: Sequence[Endpoint], port: int) -> str:
+    """Return the address of the viewer, for a browser on this machine; "" for a Unix socket."""
+    if config.net.uds:
+        return ""
+    scheme = "https" if config.tls.cert else "http"
+    # Not every browser opens the addresses that stand for all, and `*` none.
+    address = endpoints[0].address[0]
+    host = {ALL_IPV4: "127.0.0.1", ALL_IPV6: "::1"}.get(address, config.net.hosts[0])
+    return f"{scheme}://{_in_url(host)}:{port}/"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
