@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import pytest
 
 from livelog import RefusedError, connect
+from livelog.cli.width import cut, padded, width
 from livelog.client.decoding import Analysis
 from tests.support.command import done
 from tests.support.wire import House, Json, on_uvloop, serving, user
@@ -189,9 +190,37 @@ async def test_stats_prints_a_table_or_json() -> None:
         where = ["--where", "channel:trade", "--type", "user"]
         code, out, err = await done("stats", *url, *asked, *where, "--json")
         assert (code, err) == (0, "")
-        assert json.loads(out)["groups"] == [{"value": "trade", "count": 1}]
+        printed = json.loads(out)
+        assert printed["groups"] == [{"value": "trade", "count": 1}]
+        assert printed["total_count"] == 1
+        assert "total" not in printed
         code, out, err = await done("stats", *url, "--by", "chanel")
         assert (code, out) == (1, "")
         assert "did you mean channel?" in err
         code, out, err = await done("stats", *url, "--interval", "1x")
         assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+@on_uvloop
+async def test_stats_aligns_values_of_any_width() -> None:
+    names = ["general", "世界チャンネル", "한국어", "🐉 raid", "cafe\u0301", "界" * 30]
+    async with serving() as house:
+        for name in names:
+            house.append(user("hello", metadata={"channel": name}))
+        code, out, _ = await done("stats", "--url", house.server.url, "--by", "channel")
+    assert code == 0
+    values = [line[: line.index("  ")] for line in out.splitlines()]
+    assert f"{'界' * 19}…" in values
+    before = [line[: line.index("1")] for line in out.splitlines()]
+    assert {width(one) for one in before} == {39 + 2}
+
+
+def test_the_width_of_text_is_that_on_a_terminal() -> None:
+    assert [width(text) for text in ("", "abc", "世界", "é", "e\u0301", "🐉", "ﾊ", "ﾊﾞ")] == [
+        0, 3, 4, 1, 1, 2, 1, 2,
+    ]  # fmt: skip
+    assert padded("世", 4) == "世  "
+    assert padded("abcde", 4) == "abcde"
+    assert [cut("世界abc", columns) for columns in (7, 6, 5, 4, 3, 2)] == [
+        "世界abc", "世界a…", "世界…", "世…", "世…", "…",
+    ]  # fmt: skip

@@ -7,6 +7,7 @@ import asyncio
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,7 @@ from livelog.cli import options
 from livelog.cli.exit import outcome, say
 from livelog.cli.format import print_json, time_of
 from livelog.cli.sanitize import sanitized
+from livelog.cli.width import cut, padded, width
 from livelog.client.client import connect
 from livelog.client.decoding import Analysis
 from livelog.client.url import shown
@@ -30,7 +32,7 @@ _TIMEOUT = 30
 
 _BAR = 40
 _VALUE = 40
-"""Width of the longest bar, and of the longest value."""
+"""Columns of the longest bar, and of the longest value."""
 
 _NAMED = 3
 """Values that are named beside a stretch of time."""
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     def act() -> int:
         counts = asyncio.run(_fetch(given))
         if given.json:
-            print_json(counts)
+            print_json(_as_event(counts))
         else:
             for line in _table(counts, given):
                 print(line)
@@ -118,6 +120,12 @@ async def _fetch(given: argparse.Namespace) -> Analysis:
         raise TimeoutError(f"no answer from {shown(given.url)} in {_TIMEOUT} seconds") from None
 
 
+def _as_event(counts: Analysis) -> dict[str, Any]:
+    """Return the counts under the names that they have in the protocol."""
+    named = {each.name: getattr(counts, each.name) for each in fields(counts)}
+    return {"total_count": named.pop("total"), **named}
+
+
 def _table(counts: Analysis, given: argparse.Namespace) -> Iterator[str]:
     """Return the lines of the table: values first, then stretches of time."""
     if given.by is not None:
@@ -135,12 +143,12 @@ def _table(counts: Analysis, given: argparse.Namespace) -> Iterator[str]:
 
 def _bars(rows: list[tuple[str, int]]) -> Iterator[str]:
     """Return a line for each name and count, with a bar as long as the count is great."""
-    names = max((len(name) for name, _ in rows), default=0)
+    names = max((width(name) for name, _ in rows), default=0)
     most = max((count for _, count in rows), default=0)
     block = _block()
     for name, count in rows:
         bar = block * max(1, round(_BAR * count / most))
-        yield f"{name:<{names}}  {count:>{len(str(most))}}  {bar}"
+        yield f"{padded(name, names)}  {count:>{len(str(most))}}  {bar}"
 
 
 def _inside(bucket: Bucket, given: argparse.Namespace) -> str:
@@ -154,8 +162,7 @@ def _inside(bucket: Bucket, given: argparse.Namespace) -> str:
 
 
 def _cut(value: str) -> str:
-    text = sanitized(value)
-    return text if len(text) <= _VALUE else f"{text[: _VALUE - 1]}…"
+    return cut(sanitized(value), _VALUE)
 
 
 def _block() -> str:

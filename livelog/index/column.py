@@ -1,9 +1,10 @@
 """A column: the values of one field, in two forms in which they are counted.
 
 Each value has a number, and the list of its positions. To count the values of very many messages,
-each list is intersected with their positions, however many they are. Where many values are counted
-in many buckets, the number at each position is looked up instead; those are made of the lists when
-they are first needed. Most messages have one value, so the others stand in a table of their own.
+each list is intersected with their positions, however many they are. Where there are fewer, or many
+values are counted in many buckets, the number at each position is looked up instead; those are made
+of the lists when they are first needed. Most messages have one value, so the others stand in a
+table of their own.
 
 Work is done in steps: an iterator pauses after each item, which may be empty.
 """
@@ -12,9 +13,9 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import chain, islice, repeat
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pyroaring import BitMap
 
@@ -30,8 +31,16 @@ _NUMBERED = 64
 _PICKED = 1 << 13
 """Positions whose numbers are looked up in one step: about a millisecond."""
 
-_LOOK_UP = 2
-"""Positions whose numbers are looked up and counted in the time in which a list is intersected."""
+_FEW_LISTS = 64
+"""Lists up to which numbers are not made, however few messages or many buckets there are."""
+
+_LOOK_UP = 1
+"""Positions whose numbers are looked up and counted in the time in which a list is intersected with
+positions in one container that is an array; and about the time that the list takes by itself."""
+
+_DENSE, _DENSER = 4096, 8
+"""Positions from which on a container is a set of bits, and how many of those are intersected
+in the time in which it is done with one array."""
 
 _VALUE_BYTES = 300
 _CONTAINER_BYTES, _CONTAINED = 70, 1 << 16
@@ -100,12 +109,26 @@ class Column:
 
     def counted(self, among: BitMap) -> Iterator[list[tuple[int, int]]]:
         """Count the messages at some positions: yield numbers of values, each with its count."""
-        if not self.lists or (self.is_numbered and _LOOK_UP * len(self.lists) > len(among)):
+        if (yield from self._looked_up(among)):
             yield from self._counted_by_number(among)
             return
         for start in range(0, len(self.lists), _COUNTED):
             matches = map(among.intersection_cardinality, self.lists[start : start + _COUNTED])
             yield [(number, count) for number, count in enumerate(matches, start) if count]
+
+    def _looked_up(self, among: BitMap) -> Generator[Any, None, bool]:
+        """Tell whether to look up numbers for some positions, as `is_looked_up` does."""
+        containers = 1 + ((among.max() - among.min()) // _CONTAINED if among else 0)
+        is_dense = len(among) > _DENSE * containers
+        each = min(containers, 1 + len(self.having) // max(1, len(self.lists)))
+        effort = len(self.lists) * (1 + each // (_DENSER if is_dense else 1))
+        steps = self.is_looked_up(is_worth_it=_LOOK_UP * effort > len(among))
+        while True:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                return bool(stop.value)
+            yield []
 
     def _counted_by_number(self, among: BitMap) -> Iterator[list[tuple[int, int]]]:
         counts = Counter[int]()
@@ -113,6 +136,12 @@ class Column:
             self.count(some, counts)
             yield []
         yield from batched(counts.items())
+
+    def is_looked_up(self, *, is_worth_it: bool) -> Generator[None, None, bool]:
+        """Tell whether to look up numbers, and make them, in steps, if that is worth it."""
+        if is_worth_it and self.is_lasting and len(self.lists) > _FEW_LISTS:
+            yield from self.number()
+        return self.is_numbered and (is_worth_it or not self.lists)
 
     # The numbers.
 
@@ -148,23 +177,28 @@ class Column:
 
     def count(self, inside: BitMap, counts: Counter[int]) -> None:
         """Add up numbers of the values of the messages at some positions."""
-        counts.update(map(self.numbers.__getitem__, inside.shift(-self.first)))
+        counts.update(map(self.numbers.__getitem__, self._places(inside)))
         counts.update(self._further(inside))
         del counts[0]
 
     def collect(self, inside: BitMap, found: BitMap) -> None:
         """Add to `found` the numbers of the values of the messages at some positions."""
         begin, end = inside.min(), inside.max() + 1
-        if 2 * len(inside) > end - begin:
+        others = (BitMap(range(begin, end)) - inside) & self.having
+        if len(others) < len(inside):
             # Those of all positions are taken at once, but for the others, which are wiped out.
             numbers = self.numbers[begin - self.first : end - self.first]
-            others = (BitMap(range(begin, end)) - inside).shift(-begin)
-            deque(map(numbers.__setitem__, others, repeat(0)), maxlen=0)
+            places = others.shift(-begin).to_array()
+            deque(map(numbers.__setitem__, places, repeat(0)), maxlen=0)
         else:
-            numbers = array("I", map(self.numbers.__getitem__, inside.shift(-self.first)))
+            numbers = array("I", map(self.numbers.__getitem__, self._places(inside)))
         found.update(numbers)
         found.update(array("I", self._further(inside)))
         found.discard(0)
+
+    def _places(self, inside: BitMap) -> array[int]:
+        """Return the places in `numbers` of some positions."""
+        return (inside.shift(-self.first) if self.first else inside).to_array()
 
     def _further(self, inside: BitMap) -> Iterator[int]:
         several = inside & self._with_several

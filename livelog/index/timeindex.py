@@ -17,6 +17,8 @@ from pyroaring import BitMap
 
 from livelog.index.ordered import Ordered
 
+from livelog.index.runs import KeptRuns
+
 _GRAIN = 128
 """Strays that are dropped in one step."""
 
@@ -48,6 +50,8 @@ class TimeIndex:
         """Time and position of each stray, in one number."""
         self._stray_times: dict[int, int] = {}
         self._stray_positions = BitMap()
+        self.runs = KeptRuns()
+        """The runs of positions in buckets of time."""
 
     def __len__(self) -> int:
         return len(self._latest)
@@ -55,7 +59,8 @@ class TimeIndex:
     @property
     def memory(self) -> int:
         """Bytes of memory, nearly."""
-        return self._latest.itemsize * len(self._latest) + _STRAY_BYTES * len(self._stray_times)
+        each = self._latest.itemsize * len(self._latest) + _STRAY_BYTES * len(self._stray_times)
+        return each + self.runs.memory
 
     @classmethod
     def of(cls, times: array[int]) -> TimeIndex:
@@ -93,6 +98,10 @@ class TimeIndex:
         """Return the time of a position."""
         time = self._stray_times.get(position)
         return self._latest[position - self._first] if time is None else time
+
+    def latest(self, position: int) -> int:
+        """Return the latest time up to a position."""
+        return self._latest[position - self._first]
 
     def first_at(self, time: int, after: int) -> int:
         """Return the first position behind `after` with this time or a later one, strays aside."""

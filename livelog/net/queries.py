@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from functools import partial
-from itertools import chain
+from functools import lru_cache, partial
+from itertools import islice
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -33,6 +33,9 @@ from livelog.wire.messages import MessageType
 from livelog.wire.timestamps import FIRST_MOMENT, format_moment
 
 _ANCHORS: tuple[Anchor, ...] = ("before", "after", "around")
+
+_BUCKETS = 64
+"""Buckets of an answer that are made in one step."""
 
 _CELL_BYTES = 24
 """Bytes of a count in an analysis, besides the value."""
@@ -194,22 +197,29 @@ def _analysis(question: Question, query: Query, found: Answer) -> Generator[None
         event.distinct = found.distinct
     if question.interval:
         event.buckets = []
-        for stretch in found.stretches:
-            event.buckets.append(_bucket(question, stretch, shown))
+        remaining = iter(found.stretches)
+        while some := list(islice(remaining, _BUCKETS)):
+            event.buckets += [_bucket(question, stretch, shown) for stretch in some]
             yield
     return event
 
 
 def _bucket(question: Question, stretch: Stretch, shown: dict[str, str]) -> Bucket:
-    groups = stretch.groups
+    start, total, groups, distinct = stretch
     if question.spells:
         groups = {shown[value]: count for value, count in groups.items()}
     return Bucket(
-        start=format_moment(max(stretch.start, FIRST_MOMENT)),
-        count=stretch.total,
+        start=_start(start),
+        count=total,
         groups=groups if question.group_by else UNSET,
-        distinct=stretch.distinct if question.distinct else UNSET,
+        distinct=distinct if question.distinct else UNSET,
     )
+
+
+@lru_cache(maxsize=4096)
+def _start(moment: int) -> str:
+    """Return the start of a bucket; they are the same in many answers."""
+    return format_moment(max(moment, FIRST_MOMENT))
 
 
 def _where(query: Query) -> dict[str, Any]:
@@ -233,8 +243,10 @@ def _size(event: Reading) -> int:
     """Return the bytes of an answer, about."""
     if isinstance(event, Analysis):
         groups, buckets = event.groups or [], event.buckets or []
-        values = [*(one.value for one in groups), *chain(*(one.groups or () for one in buckets))]
-        return _CELL_BYTES * (len(values) + len(buckets)) + sum(map(len, values))
+        cells = [one.groups for one in buckets if one.groups]
+        count = len(groups) + len(buckets) + sum(map(len, cells))
+        size = sum(len(one.value) for one in groups) + sum(len("".join(one)) for one in cells)
+        return _CELL_BYTES * count + size
     return sum(map(len, event.messages if isinstance(event, History) else event.results))
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from livelog.index import column
-from livelog.index.analysis import cells, tally
+from livelog.index.analysis import tally
 from livelog.store.reader import storedcolumns
 
 Bounds = list[tuple[object, str, int]]
@@ -18,7 +18,7 @@ WAYS: dict[str, Bounds] = {
     "by list": [(tally, "FEW", 0)],
     "by number": [
         (tally, "FEW", 0),
-        (cells, "_FEW_LISTS", 0),
+        (column, "_FEW_LISTS", 0),
         (column, "_LOOK_UP", 1000),
         (column, "_PICKED", 3),
         (column, "_COUNTED", 2),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from itertools import islice
+from operator import itemgetter
 from typing import NamedTuple
 
 from livelog.errors import PROTOCOL_ERROR, RefusedError
@@ -59,10 +59,9 @@ def answer(tally: Tally) -> Steps[Answer]:
     _check_values(tally)
     _check_buckets(tally, len(shown))
     grouped, size = yield from _grouped(tally, shown)
-    distinct = Counter[int]()
-    if question.distinct and question.interval:
-        distinct = yield from _distinct(tally)
-    order = sorted(enumerate(tally.timeline.starts()), key=lambda one: one[1])
+    distinct = yield from _distinct(tally)
+    yield
+    stretches = map(Stretch, tally.timeline.starts(), tally.timeline.counts, grouped, distinct)
     is_grouped = question.distinct == question.group_by
     values = len(tally.groups if is_grouped else tally.distinct.values)
     return Answer(
@@ -71,7 +70,7 @@ def answer(tally: Tally) -> Steps[Answer]:
         sum(tally.groups.values()) - sum(count for _, count in shown),
         tally.missing,
         values if question.distinct else 0,
-        [Stretch(start, tally.timeline.counts[n], grouped[n], distinct[n]) for n, start in order],
+        sorted(stretches, key=itemgetter(0)),
         tally.spelled,
         size,
     )
@@ -101,20 +100,26 @@ def _grouped(tally: Tally, shown: list[tuple[str, int]]) -> Steps[tuple[list[dic
     size = _BUCKET_BYTES * len(grouped)
     for value, _ in shown:
         spread = tally.spreads.get(value, array("I"))
-        for number, count in zip(spread[::2], spread[1::2], strict=True):
-            grouped[number][value] = grouped[number].get(value, 0) + count
+        for counts, count in zip(map(grouped.__getitem__, spread[::2]), spread[1::2], strict=True):
+            counts[value] = counts.get(value, 0) + count
         size += (len(value.encode()) + _CELL_BYTES) * (1 + len(spread) // 2)
         yield
     return grouped, size
 
 
-def _distinct(tally: Tally) -> Steps[Counter[int]]:
+def _distinct(tally: Tally) -> Steps[list[int]]:
     """Return, by the number of the bucket, how many different values are in it."""
-    if tally.question.distinct != tally.question.group_by:
-        return Counter({number: len(values) for number, values in tally.distinct.buckets.items()})
-    found, remaining = Counter[int](), iter(tally.spreads.values())
+    found, question = [0] * len(tally.timeline.counts), tally.question
+    if not question.distinct:
+        return found
+    if question.distinct != question.group_by:
+        for number, values in tally.distinct.buckets.items():
+            found[number] = len(values)
+        return found
+    remaining = iter(tally.spreads.values())
     while some := list(islice(remaining, _SUMMED)):
         for spread in some:
-            found.update(set(spread[::2]))
+            for number in set(spread[::2]):
+                found[number] += 1
         yield
     return found

@@ -9,23 +9,22 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import compress
-from operator import sub
 
 from pyroaring import BitMap
 
 from livelog.index.column import Column, batched, picked
 from livelog.index.plan import Steps
 
-_FEW_LISTS = 64
-"""Lists up to which numbers are not made, however many buckets there are."""
-
-_LOOK_UP = 10
+_LOOK_UP = 2
 """Positions whose numbers are looked up in the time in which a list is counted in one bucket."""
 
-_SPREAD = 8
-"""Lists that are divided into buckets in one step."""
+_SOUGHT = 3
+"""Buckets in which a list is counted in the time in which the bucket of a position is sought."""
+
+_SPREAD = 2048
+"""Lists times buckets that are counted in one step: about half a millisecond."""
 
 Spread = tuple[int, "array[int]"]
 """Number of a value, and numbers of buckets, each followed by the matches with the value in it."""
@@ -37,8 +36,8 @@ class Cells:
     def __init__(self) -> None:
         self._numbers: list[int] = []
         self._firsts: list[int] = []
-        self._lasts: list[int] = []
-        """Numbers of the buckets that are runs, with their first and last positions."""
+        self._runs: list[BitMap] = []
+        """Numbers of the buckets that are runs, with their first positions, and all of them."""
         self._strays: dict[int, BitMap] = {}
         """Strays by the number of their bucket."""
         self._all_strays = BitMap()
@@ -46,11 +45,13 @@ class Cells:
     def __len__(self) -> int:
         return len(self._numbers) + len(self._strays)
 
-    def add_run(self, number: int, first: int, end: int) -> None:
-        """Add a bucket that has all positions from `first` to before `end`, but for strays."""
-        self._numbers.append(number)
-        self._firsts.append(first)
-        self._lasts.append(end - 1)
+    def add_runs(
+        self, numbers: Iterable[int], firsts: Iterable[int], runs: Iterable[BitMap]
+    ) -> None:
+        """Add buckets that have all positions of a run, but for strays; `firsts` are the first."""
+        self._numbers += numbers
+        self._firsts += firsts
+        self._runs += runs
 
     def add_strays(self, places: dict[int, list[int]]) -> None:
         """Add strays, by the number of their bucket."""
@@ -60,22 +61,19 @@ class Cells:
 
     def __iter__(self) -> Iterator[tuple[int, BitMap]]:
         """Iterate over numbers of buckets and their positions."""
-        for number, first, last in zip(self._numbers, self._firsts, self._lasts, strict=True):
-            run = BitMap(range(first, last + 1))
+        for number, run in zip(self._numbers, self._runs, strict=True):
             yield number, run - self._all_strays if self._strays else run
         yield from self._strays.items()
 
     def counted(self, places: BitMap) -> array[int]:
         """Return the numbers of the buckets with some of these matches, each with their count."""
         regular = places - self._all_strays if self._strays else places
-        if len(regular) < len(self._numbers):
+        if _SOUGHT * len(regular) < len(self._numbers):
             runs = Counter([bisect_right(self._firsts, place) - 1 for place in regular])
             numbers, counts = [self._numbers[run] for run in runs], list(runs.values())
         else:
-            ranks = list(map(regular.rank, self._lasts))
-            differences = list(map(sub, ranks, [0, *ranks]))
-            numbers = list(compress(self._numbers, differences))
-            counts = list(filter(None, differences))
+            shares = list(map(regular.intersection_cardinality, self._runs))
+            numbers, counts = list(compress(self._numbers, shares)), list(filter(None, shares))
         if len(regular) < len(places):
             shares = [inside.intersection_cardinality(places) for inside in self._strays.values()]
             numbers += compress(self._strays, shares)
@@ -87,17 +85,15 @@ class Cells:
 
 def is_by_number(column: Column, among: BitMap, cells: Cells) -> Steps[bool]:
     """Tell whether to count by number, and prepare to, in steps; otherwise it is done by list."""
-    lists = len(column.lists)
-    is_worth_it = _LOOK_UP * lists * len(cells) > len(among)
-    if column.is_lasting and lists > _FEW_LISTS and is_worth_it:
-        yield from column.number()
-    return column.is_numbered and (not lists or is_worth_it)
+    is_worth_it = _LOOK_UP * len(column.lists) * len(cells) > len(among)
+    return (yield from column.is_looked_up(is_worth_it=is_worth_it))
 
 
 def by_list(column: Column, among: BitMap, cells: Cells) -> Iterator[list[Spread]]:
     """Count matches by value and bucket, in steps; each value comes once."""
-    for start in range(0, len(column.lists), _SPREAD):
-        some = enumerate(column.lists[start : start + _SPREAD], start)
+    size = max(1, _SPREAD // max(1, len(cells)))
+    for start in range(0, len(column.lists), size):
+        some = enumerate(column.lists[start : start + size], start)
         shares = ((number, places & among) for number, places in some)
         yield [(number, cells.counted(inside)) for number, inside in shares if inside]
 

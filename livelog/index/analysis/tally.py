@@ -111,11 +111,13 @@ class Tally:
         without = among
         for column in columns if among else ():
             without = without - column.having
+            are_new = not self.groups  # as each value comes once in a column
             if self.is_spread:
                 yield from self._spread(column, among, cells)
             else:
                 for some in column.counted(among):
-                    self._add_groups([(column.values[number], count) for number, count in some])
+                    counted = [(column.values[number], count) for number, count in some]
+                    self._add_groups(counted, are_new=are_new)
                     yield
             if self.too_many:
                 return
@@ -123,23 +125,28 @@ class Tally:
 
     def _spread(self, column: Column, among: BitMap, cells: Cells) -> Steps[None]:
         """Count matches by value and bucket."""
+        are_new = not self.groups
         looked_up = yield from is_by_number(column, among, cells)
         for some in (by_number if looked_up else by_list)(column, among, cells):
             counted = [(column.values[number], counts) for number, counts in some]
-            self._add_groups([(value, sum(counts[1::2])) for value, counts in counted])
+            summed = [(value, sum(counts[1::2])) for value, counts in counted]
+            self._add_groups(summed, are_new=are_new)
             self._add_spreads(counted)
             yield
 
-    def _add_groups(self, counted: list[tuple[str, int]]) -> None:
+    def _add_groups(self, counted: list[tuple[str, int]], *, are_new: bool) -> None:
         """Add counts by value, unless there are too many values."""
         groups = self.groups
-        fresh = [value for value, _ in counted if value not in groups]
+        fresh = [value for value, _ in counted if are_new or value not in groups]
         if not self._has_room(fresh):
+            return
+        if are_new:
+            groups.update(counted)
             return
         for value, matches in counted:
             groups[value] = groups.get(value, 0) + matches
-            if value in self.newest:
-                del self.newest[value]
+        for value, _ in counted if self.newest else ():
+            self.newest.pop(value, None)
 
     def _add_spreads(self, counted: list[tuple[str, array[int]]]) -> None:
         for value, counts in counted if not self.too_many else ():
@@ -248,8 +255,10 @@ class Tally:
     def most(self) -> Steps[list[tuple[str, int]]]:
         """Return the values in the most messages and their counts, in steps."""
         best, remaining = list[tuple[str, int]](), iter(list(self.groups.items()))
+        least, limit = 0, self.question.limit
         while some := list(islice(remaining, _PACKED)):
-            best = nsmallest(self.question.limit, best + some, key=_in_order)
+            best = nsmallest(limit, best + [one for one in some if one[1] >= least], key=_in_order)
+            least = best[-1][1] if len(best) == limit else 0
             yield
         return best
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import compress, islice
 
 from pyroaring import BitMap
 
@@ -15,7 +15,11 @@ MAX_BUCKETS = 2000
 """Buckets in an answer."""
 
 _WALKED = 32
-"""Buckets that are made in one step."""
+_COUNTED = 512
+"""Buckets that are made in one step, and those that are only counted."""
+
+_SPARSE = 8
+"""Buckets that are counted in the time in which one is found."""
 
 _STRAYS = 64
 """Strays that are assigned to their buckets in one step."""
@@ -45,24 +49,57 @@ class Timeline:
             return cells
         strays = found & times.strays
         regular = found - strays
-        last = regular.max() if regular else -1
-        position, rank = (regular.min() if regular else 0), 0
-        while position <= last:
-            span, number = self._numbered(times.at(position))
-            behind = times.first_at(span.end, position)
-            before, rank = rank, regular.rank(behind - 1)
-            self.counts[number] += rank - before
-            cells.add_run(number, position, behind)
-            position = (
-                behind if behind > last or behind in regular else regular.next_set_bit(behind)
-            )
-            if number % _WALKED == 0:
-                yield
+        if regular:
+            are_many = self._are_many(regular, times)
+            yield from (self._count_all if are_many else self._walk)(regular, times, cells)
         remaining = iter(strays)
         while some := list(islice(remaining, _STRAYS)):
             cells.add_strays(self._divided(times, some))
             yield
         return cells
+
+    def _are_many(self, regular: BitMap, times: TimeIndex) -> bool:
+        """Tell whether to look into all buckets from the first match to the last."""
+        stretch = times.latest(regular.max()) - times.latest(regular.min())
+        return stretch // self.interval < min(MAX_BUCKETS, _SPARSE * len(regular))
+
+    def _count_all(self, regular: BitMap, times: TimeIndex, cells: Cells) -> Steps[None]:
+        """Count matches in all buckets from the first to the last."""
+        assert self._bucket
+        first, last = regular.min(), regular.max()
+        kind = self.interval, self._zone
+        runs = yield from times.runs.of(kind, self._bucket, times, range(first, last + 1))
+        within = runs.within(first, last)
+        for begin in range(within.start, within.stop, _COUNTED):
+            some = slice(begin, min(begin + _COUNTED, within.stop))
+            places = runs.places[some]
+            counts = list(map(regular.intersection_cardinality, places))
+            numbers = [
+                self.add(start, matches) if matches else 0
+                for start, matches in zip(runs.starts[some], counts, strict=True)
+            ]
+            cells.add_runs(
+                compress(numbers, counts),
+                compress(runs.firsts[some], counts),
+                compress(places, counts),
+            )
+            yield
+
+    def _walk(self, regular: BitMap, times: TimeIndex, cells: Cells) -> Steps[None]:
+        """Go from match to match, since most buckets have none."""
+        last = regular.max()
+        position, rank = regular.min(), 0
+        while position <= last:
+            span, number = self._numbered(times.latest(position))
+            behind = times.first_at(span.end, position)
+            before, rank = rank, regular.rank(behind - 1)
+            self.counts[number] += rank - before
+            cells.add_runs([number], [position], [BitMap(range(position, behind))])
+            position = (
+                behind if behind > last or behind in regular else regular.next_set_bit(behind)
+            )
+            if number % _WALKED == 0:
+                yield
 
     def _divided(self, times: TimeIndex, positions: list[int]) -> dict[int, list[int]]:
         """Divide strays into buckets."""
@@ -78,7 +115,8 @@ class Timeline:
 
     def add(self, time: int, matches: int) -> int:
         """Add matches to the bucket of a time; return its number."""
-        _, number = self._numbered(time)  # which may make the buckets longer
+        known = self._numbers.get(time)  # as it is nearly always, where times are starts
+        number = self._numbered(time)[1] if known is None else known  # may make the buckets longer
         self.counts[number] += matches
         return number
 
