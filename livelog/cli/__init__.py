@@ -24,6 +24,7 @@ usage: livelog [COMMAND] [options]
   keys       create, list and revoke API keys
   doctor     try a server from outside, and say what is wrong
   admin      list and disconnect clients, and the like, with a key
+  top        show how a server is and who is connected, redrawn as it goes
   config     check a file of settings, show those in force, write an example
   store      check a store, encrypt it or change its key; create keys
   engine     look at a log that many servers share, and heal it
@@ -32,7 +33,6 @@ examples:
   livelog --demo                                serve sample traffic
   livelog tail --type user,dm --filter channel=general
   livelog tail --url ws://logs.example.com --json | jq .content
-  livelog search 'ancient dragon' --type raid
   livelog stats --by channel --interval 1h
   livelog publish events.ndjson
 
@@ -49,6 +49,7 @@ COMMANDS = {
     "keys": "keys",
     "doctor": "doctor",
     "admin": "admin",
+    "top": "top",
     "config": "configuration",
     "store": "store",
     "engine": "engine",
