@@ -27,6 +27,7 @@ usage: livelog [COMMAND] [options]
   token       make tokens for development and tests
   doctor      try a server from outside, and say what is wrong
   admin       list and disconnect clients, block, redact, and the like
+  top         show how a server is and who is connected, redrawn as it goes
   config      check a file of settings, show those in force, write an example
   store       check a store, encrypt it or change its key; create keys
   engine      look at a log that many servers share, and heal it
@@ -52,6 +53,7 @@ COMMANDS = {
     "token": "token",
     "doctor": "doctor",
     "admin": "admin",
+    "top": "top",
     "config": "configuration",
     "store": "store",
     "engine": "engine",

@@ -25,26 +25,35 @@ class TcpFigures(NamedTuple):
     """Milliseconds, smoothed."""
 
 
-_TCP_INFO = getattr(socket, "TCP_INFO", None)
+_TCP_INFO = getattr(socket, "TCP_INFO", -1)
 _ROUND_TRIP, _ACKNOWLEDGED = 68, 120
 """Offsets of `tcpi_rtt` and `tcpi_bytes_acked` in the kernel's `struct tcp_info`, which only ever
 grows at its end."""
+_INFO_BYTES = _ACKNOWLEDGED + 8
+_microseconds, _bytes = struct.Struct("=I").unpack_from, struct.Struct("=Q").unpack_from
 
 
 def tcp_figures(transport: Any) -> TcpFigures:
     """Ask the kernel, so that nothing has to be counted while it is written."""
+    info = _tcp_info(transport)
+    if info is None:
+        return TcpFigures()
+    return TcpFigures(_bytes(info, _ACKNOWLEDGED)[0], _microseconds(info, _ROUND_TRIP)[0] / 1000)
+
+
+def bytes_received(transport: Any) -> int:
+    """Return the bytes that have reached the client, 0 where the kernel does not tell."""
+    info = _tcp_info(transport)
+    return 0 if info is None else int(_bytes(info, _ACKNOWLEDGED)[0])
+
+
+def _tcp_info(transport: Any) -> bytes | None:
     sock = transport.get_extra_info("socket")
-    if _TCP_INFO is None or sock is None or sock.family == socket.AF_UNIX:
-        return TcpFigures()
     try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _ACKNOWLEDGED + 8)
-    except OSError:  # it has gone
-        return TcpFigures()
-    if len(info) < _ACKNOWLEDGED + 8:  # an old kernel
-        return TcpFigures()
-    [microseconds] = struct.unpack_from("=I", info, _ROUND_TRIP)
-    [received] = struct.unpack_from("=Q", info, _ACKNOWLEDGED)
-    return TcpFigures(received, microseconds / 1000)
+        info: bytes = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _INFO_BYTES)
+    except (OSError, AttributeError):  # a Unix socket, another system, or the connection has gone
+        return None
+    return info if len(info) == _INFO_BYTES else None  # shorter of an old kernel
 
 
 def half_close(transport: asyncio.Transport) -> None:

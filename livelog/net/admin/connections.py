@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from heapq import merge
+from itertools import islice
 from typing import Any
 
 from livelog.budget.slices import interleaved, long_step
@@ -10,12 +12,15 @@ from livelog.net import queries
 from livelog.net.admin.asking import Asking
 from livelog.net.admin.targets import Open, found, target_of
 from livelog.net.context import Context
-from livelog.net.transport import tcp_figures
+from livelog.net.transport import bytes_received, tcp_figures
 from livelog.wire.admin import Connections
 from livelog.wire.timestamps import timestamp
 
 _STEP = 16
 """Rows that are made in one step: a few tenths of a millisecond."""
+
+_PART = 512
+"""Connections that are sorted in one step."""
 
 Json = dict[str, Any]
 
@@ -31,9 +36,10 @@ async def connections(asking: Asking, command: Connections) -> Json:
 def _page(context: Context, command: Connections) -> Generator[None, None, Json]:
     target = target_of(user_id=command.user_id, address=command.address)
     meant = yield from found(context, target)
+    end, first = command.offset + command.limit, meant
     if command.sort != "since":
-        meant = yield from _sorted(meant, _MEASURES[command.sort], context)
-    some = meant[command.offset : command.offset + command.limit]
+        first = yield from _first(meant, end, _MEASURES[command.sort], context)
+    some = first[command.offset : end]
     rows: list[Json] = []
     for start in range(0, len(some), _STEP):
         rows += [_row(context, peer) for peer in some[start : start + _STEP]]
@@ -46,17 +52,25 @@ def _page(context: Context, command: Connections) -> Generator[None, None, Json]
     }
 
 
-def _sorted(
-    peers: list[Open], measure: Callable[[Context, Open], float], context: Context
+def _first(
+    peers: list[Open], count: int, measure: Callable[[Context, Open], float], context: Context
 ) -> Generator[None, None, list[Open]]:
-    """Sort by a measure, the highest first, in steps."""
-    measured: list[tuple[float, int]] = []
+    """Find those with the highest measures, in steps: parts are sorted, then merged."""
+    parts: list[list[tuple[float, int]]] = [[]]
     for start in range(0, len(peers), _STEP):
         some = enumerate(peers[start : start + _STEP], start)
-        measured += [(-measure(context, peer), place) for place, peer in some]
+        parts[-1] += [(-measure(context, peer), place) for place, peer in some]
+        if len(parts[-1]) >= _PART:
+            parts[-1].sort()
+            parts.append([])
         yield
-    measured.sort()
-    return [peers[place] for _, place in measured]
+    parts[-1].sort()
+    merged = islice(merge(*parts), count)
+    first: list[Open] = []
+    while step := list(islice(merged, _STEP)):
+        first += [peers[place] for _, place in step]
+        yield
+    return first
 
 
 def _row(context: Context, peer: Open) -> Json:
@@ -91,7 +105,7 @@ def _behind(context: Context, peer: Open) -> int:
 
 
 def _bytes_sent(context: Context, peer: Open) -> int:
-    return tcp_figures(peer.transport)[0] or 0
+    return bytes_received(peer.transport)
 
 
 def _limits(context: Context, peer: Open) -> Json:
