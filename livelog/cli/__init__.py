@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from livelog.cli import early
 from livelog.cli.exit import WRONG_USAGE, printed, say
 from livelog.config.suggest import suggestion
 
@@ -24,6 +25,7 @@ usage: livelog [COMMAND] [options]
   keys       create, list and revoke API keys
   doctor     try a server from outside, and say what is wrong
   config     check a file of settings, show those in force, write an example
+  deploy     print files for systemd, containers, Kubernetes, nginx, Grafana
   store      check a store, encrypt it or change its key; create keys
   engine     look at a log that many servers share, and heal it
 
@@ -31,7 +33,6 @@ examples:
   livelog --demo                                serve sample traffic
   livelog tail --type user,dm --filter channel=general
   livelog tail --url ws://logs.example.com --json | jq .content
-  livelog history --limit 20 --filter user_id=user_1
   livelog search 'ancient dragon' --type raid
   livelog stats --by channel --interval 1h
   livelog publish events.ndjson
@@ -49,6 +50,7 @@ COMMANDS = {
     "keys": "keys",
     "doctor": "doctor",
     "config": "configuration",
+    "deploy": "deploy",
     "store": "store",
     "engine": "engine",
 }
@@ -67,5 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         meant = suggestion(first, COMMANDS) or f"; known are: {', '.join(COMMANDS)}"
         say(f"unknown command {first!r}{meant}")
         return WRONG_USAGE
+    if given[0] == "serve":
+        early.install()  # before the import below, which takes a while
     code: int = import_module(f"livelog.cli.{COMMANDS[given[0]]}").main(given)
     return code
