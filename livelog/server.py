@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -84,7 +84,8 @@ class Server(Administered):
     Use it as an async context manager, or call `start` and `close`; a server starts once. `clock`
     tells Unix time; `engine` makes the engine, which gives messages their order, in the place
     of the configured one; `worker` is the number of this process among those that share its port;
-    `reread` reads the settings again for `reload`.
+    `reread` reads the settings again for `reload`; `sockets` are listened on in the place of what
+    is configured, which must say where they are.
     `publish`, `publish_nowait`, `history`, `search` and `subscribe` raise
     `NotRunningError` before the start, after the end and from another thread; `url` and `port`
     raise it before the start.
@@ -98,6 +99,7 @@ class Server(Administered):
         engine: MakeEngine | None = None,
         worker: int = 0,
         reread: Reread | None = None,
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
         self.config = config or Config()
         super().__init__()
@@ -105,6 +107,7 @@ class Server(Administered):
         self._make_engine = engine
         self._worker = worker
         self._reread = reread
+        self._sockets = sockets
         self._port = 0
         self._engine: Engine
         self._store: Store
@@ -378,7 +381,13 @@ class Server(Administered):
                 return TlsDoor(self._context, self._certificate, plain)
             return plain()
 
-        return await listen(self.config.net, self._endpoints, door, shared=self._worker > 0)
+        return await listen(
+            self.config.net,
+            self._endpoints,
+            door,
+            shared=self._worker > 0,
+            sockets=self._sockets,
+        )
 
     @property
     def _addresses(self) -> list[str]:
