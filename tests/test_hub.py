@@ -601,7 +601,7 @@ def test_an_audience_that_cannot_take_a_message_reads_it_from_the_log(nth: int) 
             raise MemoryError
 
     [audience] = place.hub._audiences.values()
-    audience.seqs = Full(audience.seqs)
+    audience.seqs = audience.ends = Full(audience.seqs)
     for _ in range(nth):
         place.publish()
     place.hub._check()

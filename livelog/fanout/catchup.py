@@ -178,6 +178,9 @@ class CatchUp:
     def _write(self, reader: Reader, chunk: Chunk, before: bytes = b"") -> int:
         """Write a chunk behind the frames in `before`, and return their size in bytes."""
         parts = chunk.frames
+        if reader.batch:
+            found = (frame for part in parts for frame in frames.split(part))
+            parts = [unit for unit, _ in frames.batches(found)]
         if chunk.lost_upto:
             gap = reader.party.gap(reader.cursor, chunk)
             parts = [frames.text(encoder.encode(gap)), *parts]
