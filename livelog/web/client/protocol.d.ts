@@ -54,6 +54,7 @@ export interface SubscribeCommand {
   message_types: MessageType[];
   filters?: Filters;
   since?: number;
+  batch?: boolean;
 }
 
 /** Conditions on a message; a message matches when all given ones hold. */
@@ -266,6 +267,7 @@ export interface ConnectedEvent {
   connection_id: string;
   message: string;
   max_message_bytes?: number;
+  batch_ms?: number;
 }
 
 /** The connection is authenticated. */
@@ -297,6 +299,7 @@ export interface SubscribedEvent {
   message_types: MessageType[];
   filters?: Record<string, Filters>;
   where_ast?: Record<string, Record<string, unknown>>;
+  batch_ms?: number;
   seq: number;
 }
 
@@ -307,6 +310,7 @@ export interface UnsubscribedEvent {
   message_types: MessageType[];
   filters?: Record<string, Filters>;
   where_ast?: Record<string, Record<string, unknown>>;
+  batch_ms?: number;
   seq: number;
 }
 
