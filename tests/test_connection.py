@@ -30,6 +30,7 @@ async def test_connected_comes_first_and_exactly_as_the_api_says() -> None:
                 "action": "connected",
                 "message": "Successfully connected to live log",
                 "max_message_bytes": 65536,
+                "batch_ms": 25,
             }
 
 

@@ -1,4 +1,4 @@
-"""The tour and the recipes of `livelog/README.md`, run as a reader would run them."""
+"""The tour and the recipes of `livelog/client/README.md`, run as a reader would run them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.ports import free_port
 from tests.support.process import CLEAN, ROOT, Start, ended, ready
 from tests.support.wire import PATIENCE, on_uvloop, serving, soon, user
 
-PAGE = (ROOT / "livelog" / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "livelog" / "client" / "README.md").read_text(encoding="utf-8")
 OURS = "ws://localhost:8000/ws/live-log"
 EVENT = {"type": "system", "event": "error"}
 

@@ -28,6 +28,7 @@ from livelog.budget.slices import Slice
 from livelog.fanout import hub as hub_module
 from livelog.fanout import routing as routing_module
 from livelog.fanout.audience import Audience, Reader
+from livelog.fanout.batching import BatchedAudience
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.hub import Hub
 from livelog.index.plan import finish
@@ -39,9 +40,13 @@ from livelog.wire import frames
 from livelog.wire.commands import Filters
 from livelog.wire.messages import MessageType
 from livelog.wire.record import Record
+from tests.support.decoding import Decoder
+from tests.support.decoding import messages as messages_in
 from tests.support.party import Silent
 from tests.support.strategies import Json, record, split
 
+BATCHES = [0, 0, 25, 40]
+"""Milliseconds of a batch that clients ask for."""
 BOTH: dict[MessageType, Query] = {"user": EVERYTHING, "system": EVERYTHING}
 NOON = "2025-12-03T12:00:00Z"
 EVENING = "2025-12-03T20:00:00Z"
@@ -115,6 +120,7 @@ class Transport:
 
     def __init__(self, catch_up: CatchUp) -> None:
         self.catch_up = catch_up
+        self.decoder = Decoder()
         self.writes: list[bytes] = []
         self.room: int | None = None
         """Bytes it takes before it reports a full buffer."""
@@ -138,6 +144,10 @@ class Transport:
         self.writes.clear()
         return found
 
+    def read(self) -> list[bytes]:
+        """The payloads of these frames."""
+        return [self.decoder.payload(frame) for frame in self.take()]
+
 
 class Client:
     """A transport with what the model says must still arrive there."""
@@ -150,21 +160,24 @@ class Client:
         self.since = 0
         """Everything wanted up to here has arrived or has been told to be lost."""
         self.due: list[Record] = []
+        self.batch = 0
 
     def receive(self, window: Window) -> None:
         """Check what has arrived against what was due, item by item."""
-        for frame in self.transport.take():
-            if b'"action":"gap"' in frame:
-                gap = json.loads(frames.payload(frame))
+        for payload in self.transport.read():
+            if payload.startswith(b'{"action":"gap"'):
+                gap = json.loads(payload)
                 gone = max(window.evicted_upto, self.began)
                 assert self.since <= gap["from"] < gap["to"] <= gone
                 assert all(one.seq > gap["from"] for one in self.due), "not lost"
                 self.since = gap["to"]
                 self.due = [one for one in self.due if one.seq > gap["to"]]
-            else:
+                continue
+            assert payload.startswith(b"[") is bool(self.batch)
+            for message in messages_in(payload) if self.batch else [payload]:
                 assert self.due, "more than was asked for"
                 first = self.due.pop(0)
-                assert frame == first.frame, "not in order, not asked for, or not once"
+                assert message == first.payload, "not in order, not asked for, or not once"
                 self.since = first.seq
 
 
@@ -178,6 +191,8 @@ class HubAgainstAModel(RuleBasedStateMachine):
         self.present: list[Client] = []
         self.transports: list[Transport] = []
         self.in_round = False
+        self.timers: list[tuple[BatchedAudience, int]] = []
+        """Batches that are to be closed after a while."""
         self.matching = self.hub.matching()
 
     @initialize(
@@ -192,23 +207,33 @@ class HubAgainstAModel(RuleBasedStateMachine):
         self.window = Window(window, 1 << 30)
         self.log = Log(self.window, open_memory((began + 1.5) / 1e6), [self.hub])
         self.catch_up = CatchUp(self.log, self.hub)
+        self.hub.on_batch = lambda audience, number: self.timers.append((audience, number))
         self.publish([system()] * head)
 
-    @rule(target=clients, subscription=st.sampled_from(SUBSCRIPTIONS))
-    def arrive(self, subscription: Subscription) -> Client:
+    @rule(
+        target=clients,
+        subscription=st.sampled_from(SUBSCRIPTIONS),
+        batch=st.sampled_from(BATCHES),
+    )
+    def arrive(self, subscription: Subscription, batch: int) -> Client:
         client = Client(self.catch_up, self.began)
         self.present.append(client)
         self.transports.append(client.transport)
-        self.change(client, subscription)
+        self.change(client, subscription, batch)
         return client
 
-    @rule(client=clients, subscription=st.sampled_from([*SUBSCRIPTIONS, NOTHING]))
-    def change(self, client: Client, subscription: Subscription) -> None:
+    @rule(
+        client=clients,
+        subscription=st.sampled_from([*SUBSCRIPTIONS, NOTHING]),
+        batch=st.sampled_from(BATCHES),
+    )
+    def change(self, client: Client, subscription: Subscription, batch: int) -> None:
         """It holds from the head on for a live reader, from its place on for one behind."""
         live = client.reader.audience is not None or not client.subscription.parts
         place = self.hub._head_for(client.reader) if live else self.hub.position(client.reader)
-        assert self.catch_up.move(client.reader, subscription) == place
+        assert self.catch_up.move(client.reader, subscription, batch=batch) == place
         client.receive(self.window)
+        client.batch = batch
         if live:
             due = [one for one in client.due if one.seq <= place]
             assert not due, "what was asked for before the change comes before its answer"
@@ -247,6 +272,13 @@ class HubAgainstAModel(RuleBasedStateMachine):
             self.catch_up.step(Slice(60))
         self.in_round = self.hub.flush(size)
 
+    @rule(count=st.integers(1, 3))
+    def wait(self, count: int) -> None:
+        """The time of some batches is over, of which some were closed before."""
+        for timer in self.timers[:count]:
+            self.hub.close_batch(*timer)
+        del self.timers[:count]
+
     @rule(steps=st.integers(1, 5))
     def match(self, steps: int) -> None:
         """Messages are matched with filters on text in steps, one after the other."""
@@ -277,11 +309,16 @@ class HubAgainstAModel(RuleBasedStateMachine):
     def all_matched(self) -> bool:
         return self.hub.matched == self.hub.head
 
+    @property
+    def is_idle(self) -> bool:
+        return self.hub.idle and self.catch_up.idle and self.all_matched
+
     @precondition(lambda self: self.present)
     @rule()
     def settle(self) -> None:
-        while self.in_round or not (self.hub.idle and self.catch_up.idle and self.all_matched):
+        while self.timers or self.in_round or not self.is_idle:
             self.match(1)
+            self.wait(1)
             self.slice(2)
         for client in self.present:
             client.receive(self.window)
@@ -601,7 +638,7 @@ def test_an_audience_that_cannot_take_a_message_reads_it_from_the_log(nth: int) 
             raise MemoryError
 
     [audience] = place.hub._audiences.values()
-    audience.seqs = Full(audience.seqs)
+    audience.seqs = audience.ends = Full(audience.seqs)
     for _ in range(nth):
         place.publish()
     place.hub._check()

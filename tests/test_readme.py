@@ -41,6 +41,8 @@ README, PROTOCOL, PRODUCTION, COMMANDS, FIGURES, TESTS = PAGES = (
     "bench/README.md",
     "tests/README.md",
 )
+RECIPES = "livelog/client/README.md"
+"""The page whose examples `test_docs` runs."""
 TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
 LONGEST = 220
 """Lines of the README."""
@@ -100,9 +102,14 @@ def test_a_command_that_the_checks_run_is_found(begin: str) -> None:
     assert [line for line in lines if re.match(r"    \S.* && \S", line)]
 
 
-@pytest.mark.parametrize(
-    ("page", "link"), [(page, link) for page, text in TEXTS.items() for link in _LINK.findall(text)]
-)
+def links() -> Iterator[tuple[str, str]]:
+    """Yield each page with each link in it."""
+    for page in (*PAGES, RECIPES):
+        for link in _LINK.findall((ROOT / page).read_text(encoding="utf-8")):
+            yield page, link
+
+
+@pytest.mark.parametrize(("page", "link"), links())
 def test_a_link_leads_somewhere(page: str, link: str) -> None:
     path, _, anchor = link.partition("#")
     target = (ROOT / page).parent / path if path else ROOT / page
@@ -112,7 +119,7 @@ def test_a_link_leads_somewhere(page: str, link: str) -> None:
 
 
 def test_the_readme_leads_to_all_pages() -> None:
-    assert {*PAGES} - {README} <= {*_LINK.findall(TEXTS[README])}
+    assert {*PAGES, RECIPES} - {README} <= {*_LINK.findall(TEXTS[README])}
 
 
 def test_the_floor_plan_is_that_of_the_package() -> None:

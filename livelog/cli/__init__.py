@@ -37,8 +37,6 @@ usage: livelog [COMMAND] [options]
 
 examples:
   livelog --demo                                serve sample traffic
-  livelog tail --since 10m --type user,dm --filter channel=general
-  livelog search 'ancient dragon' --type raid
   livelog COMMAND --help                        the options of a command
 """
 

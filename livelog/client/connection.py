@@ -21,7 +21,7 @@ from livelog.client import errors
 from livelog.client.backoff import LONGEST, PAUSE, held
 from livelog.client.commands import Encoded, encoded
 from livelog.client.credentials import Credentials
-from livelog.client.decoding import decode
+from livelog.client.decoding import decode, decode_frame
 from livelog.client.errors import Loss, Lost
 from livelog.errors import (
     ABNORMAL_CLOSURE,
@@ -168,22 +168,11 @@ class Connection:
         """
         try:
             while True:
-                item = decode(await self._websocket.recv())
+                found = decode_frame(await self._websocket.recv())
                 self.received += 1
-                if item is None:
-                    continue
-                if isinstance(item, Error):
-                    self._note_limit(errors.refusal(item))
-                if isinstance(item, Message):
-                    yield item
-                elif isinstance(item, _REPLIES) and item.request_id is not UNSET:
-                    self._answered(item)
-                elif isinstance(item, Disconnected):
-                    self._disconnected = item
-                elif isinstance(item, Connected):
-                    self._connected(item)
-                else:
-                    yield item
+                for item in found:
+                    if isinstance(item, Message) or not self._keeps(item):
+                        yield item
         except ConnectionClosed as closed:
             loss = self._loss_of(closed)
             if loss.fatal is not None and loss.fatal.code == MESSAGE_TOO_BIG:
@@ -193,6 +182,20 @@ class Connection:
             self._end(loss)
         finally:
             self._end(_CLOSED)
+
+    def _keeps(self, event: AnyEvent) -> bool:
+        """Take an event that answers a request or is about the connection; False for others."""
+        if isinstance(event, Error):
+            self._note_limit(errors.refusal(event))
+        if isinstance(event, _REPLIES) and event.request_id is not UNSET:
+            self._answered(event)
+        elif isinstance(event, Disconnected):
+            self._disconnected = event
+        elif isinstance(event, Connected):
+            self._connected(event)
+        else:
+            return False
+        return True
 
     @property
     def loss(self) -> Loss:

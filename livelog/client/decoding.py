@@ -102,6 +102,8 @@ class _Kind(msgspec.Struct):
 _kind_decoder = msgspec.json.Decoder(_Kind)
 _message_decoder: msgspec.json.Decoder[Delivered] = msgspec.json.Decoder(Delivered)
 _stub_decoder: msgspec.json.Decoder[AnyStub] = msgspec.json.Decoder(AnyStub)
+_batch_decoder: msgspec.json.Decoder[list[Delivered]] = msgspec.json.Decoder(list[Delivered])
+_parts_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 _event_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
@@ -109,6 +111,32 @@ _ACTIONS = {kind.__struct_config__.tag for kind in get_args(AnyEvent)}
 _REASONS = [code.reason for code in CODES.values()]
 _UNREADABLE = (ValueError, RecursionError)
 LAST_SEQ = 2**53 - 1
+
+
+def decode_frame(data: str | bytes) -> list[Received | AnyEvent]:
+    """Decode a frame, with an array of messages or with one message or event.
+
+    What is to be passed over is left out.
+    """
+    if data[:1] not in ("[", b"["):
+        item = decode(data)
+        return [] if item is None else [item]
+    try:
+        messages = _batch_decoder.decode(data)
+    except _UNREADABLE:
+        return _separately(data)
+    return [one for one in messages if 0 <= one.seq <= LAST_SEQ]
+
+
+def _separately(data: str | bytes) -> list[Received | AnyEvent]:
+    """Decode the messages in an array, of which some are unknown or redacted."""
+    try:
+        parts = _parts_decoder.decode(data)
+    except _UNREADABLE as error:
+        _pass_over(str(error))
+        return []
+    items = [decode(bytes(part)) for part in parts]
+    return [item for item in items if item is not None]
 
 
 def decode(data: str | bytes) -> Received | AnyEvent | None:

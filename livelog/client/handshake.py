@@ -25,18 +25,19 @@ from livelog.client.connection import MAX_BYTES, Connection
 from livelog.client.credentials import Credentials
 from livelog.client.errors import Loss, Lost
 from livelog.client.proxies import Proxy, proxy_for, via
-from livelog.client.url import EXAMPLE, host, shown, unix_socket
+from livelog.client.url import EXAMPLE, host, shown, unix_socket, with_parameter
 from livelog.errors import ConfigError
 
 
 async def open_connection(
-    url: str, credentials: Credentials | None, hosts: Container[str]
+    url: str, credentials: Credentials | None, hosts: Container[str], *, batch: bool = False
 ) -> Connection:
     """Connect and authenticate. Raises `Lost` with the reason when that fails.
 
-    A redirect is followed to `hosts` only, since the next that is sent may be a token.
+    A redirect is followed to `hosts` only, since the next that is sent may be a token. With `batch`
+    messages come in arrays, from a server that knows them; others pass over the parameter.
     """
-    connection = await _connected(url, hosts)
+    connection = await _connected(with_parameter(url, "batch=1") if batch else url, hosts)
     if credentials is not None:
         try:
             await connection.authenticate(credentials)

@@ -85,6 +85,7 @@ class Link:
         watch: Watch,
         overflow: Callable[[Subscription], None] | None = None,
         *,
+        batch: bool = True,
         worked: bool = False,
     ) -> None:
         self._addresses = addresses
@@ -94,6 +95,7 @@ class Link:
         self._overflow = overflow
         self._backoff = Backoff(clock, len(addresses))
         self._task: asyncio.Task[None] | None = None
+        self._batch = batch
         self._worked = worked
         """Whether a connection has been open before, on this link or another."""
         # Over all connections.
@@ -160,7 +162,7 @@ class Link:
     async def _one_connection(self, url: str) -> Loss:
         try:
             hosts = self._addresses.hosts
-            connection = await open_connection(url, self._credentials, hosts)
+            connection = await open_connection(url, self._credentials, hosts, batch=self._batch)
         except Lost as lost:
             return lost.loss
         opened = self._clock.now()

@@ -27,6 +27,18 @@ def shown(urls: str) -> str:
     return ", ".join(url.partition("?")[0] for url in listed(urls))
 
 
+def with_parameter(url: str, parameter: str) -> str:
+    """Return an address with one more parameter.
+
+    >>> with_parameter("ws://a/ws/live-log?since=7", "batch=1")
+    'ws://a/ws/live-log?since=7&batch=1'
+    """
+    found = unix_socket(url)
+    if found is not None and "?" not in url:
+        url = f"{_UNIX}{found[0]}:{found[1]}"
+    return f"{url}{'&' if '?' in url else '?'}{parameter}"
+
+
 def host(url: str) -> str | None:
     """Return the name of the host; None for a Unix socket, and where there is none."""
     try:

@@ -4,12 +4,15 @@ A reader is a cursor into the log. An audience gathers the frames that some of i
 been sent yet; which of them a member gets is decided when it is written to. *Personal* frames, such
 as a reader's own direct messages, are kept for that member alone, and merged with the shared ones
 by seq when it is written to.
+
+What is written to members are *units*. Here each message is one; `batching` has audiences whose
+units are arrays of messages.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from livelog.budget.owner import Owner
@@ -47,6 +50,7 @@ class Reader:
     __slots__ = (
         "asked",
         "audience",
+        "batch",
         "blocked",
         "cursor",
         "party",
@@ -62,6 +66,9 @@ class Reader:
         self.asked = cursor
         """The last `since` that it gave itself."""
         self.subscription = NOTHING
+        self.batch = 0
+        """Milliseconds for which messages are gathered for it, to come in arrays; 0 for one by one.
+        """
         self.audience: Audience | None = None
         self.personal: tuple[Route, ...] = ()
         """Routes of the parts of its subscription that no audience shares, while it is live."""
@@ -72,7 +79,13 @@ class Reader:
 class Audience:
     """The live readers of one subscription, and the frames that some of them still lack."""
 
-    __slots__ = ("by_text", "frames", "members", "personal", "seqs", "subscription", "waiting")
+    __slots__ = (
+        "by_text", "ends", "frames", "mark", "members", "personal", "seqs", "subscription", "units",
+        "waiting",
+    )  # fmt: skip
+
+    batch = 0
+    """Milliseconds for which messages are gathered to be written in one array."""
 
     def __init__(self, subscription: Subscription, by_text: bool = False) -> None:
         self.subscription = subscription
@@ -82,42 +95,87 @@ class Audience:
         self.seqs: list[int] = []
         self.frames: list[bytes] = []
         """Gathered frames: `frames[i]` has the seq `seqs[i]`."""
+        self.ends = self.seqs
+        self.units = self.frames
+        """Frames as they are written: `units[i]` ends with the message of the seq `ends[i]`."""
         self.personal: dict[Reader, list[tuple[int, bytes]]] = {}
         """Frames gathered for one member only, with their seqs."""
+        # The round under way.
         self.waiting: Iterator[Reader] = iter(())
-        """Members not yet written to in the round under way."""
+        """Members not yet written to."""
+        self.mark = 0
+        """End of the last unit at its beginning: at its end every member has all up to here."""
 
     @property
     def pending(self) -> bool:
         """True while frames wait to be written to a member."""
-        return bool(self.seqs or self.personal)
+        return bool(self.ends or self.personal)
+
+    def begin(self) -> None:
+        """Start a round: all members are written to that lack a unit, or have personal frames."""
+        self.waiting = iter(tuple(self.members if self.ends else self.personal))
+        self.mark = self.ends[-1] if self.ends else 0
+
+    def end(self) -> None:
+        """End the round: drop what every member has been sent."""
+        self._drop(bisect_right(self.seqs, self.mark))
+
+    def _drop(self, count: int) -> None:
+        """Drop the first messages."""
+        del self.seqs[:count], self.frames[:count]
+
+    # What members lack.
+
+    def lacking(self, reader: Reader, joined: dict[int, tuple[bytes, int]]) -> tuple[bytes, int]:
+        """Return the units that `reader` lacks, and the number of messages in them.
+
+        Personal frames are taken out. `joined` keeps what is the same for all members at a cursor.
+        """
+        cursor = reader.cursor
+        if reader in self.personal:
+            number = self.lacked_by(reader)
+            return self.take_for(reader), number
+        if cursor not in joined:
+            joined[cursor] = self.after(cursor), self.lacked_by(reader)
+        return joined[cursor]
 
     def after(self, cursor: int) -> bytes:
-        """Join the frames that a member at `cursor` lacks, without personal ones."""
-        frames = self.frames[bisect_right(self.seqs, cursor) :]
-        return frames[0] if len(frames) == 1 else b"".join(frames)
+        """Join the units that a member at `cursor` lacks, without personal frames."""
+        units = self.units[bisect_right(self.ends, cursor) :]
+        return units[0] if len(units) == 1 else b"".join(units)
 
     def take_for(self, reader: Reader) -> bytes:
         """Join the frames that `reader` lacks, in order of seq, and take out its personal ones."""
+        return b"".join(self._merged(reader, len(self.seqs), self.personal.pop(reader, [])))
+
+    def take_all_for(self, reader: Reader) -> tuple[bytes, int]:
+        """Take out all that `reader` lacks, also what is not in a unit yet, and its number."""
+        number = self.lacked_by(reader)
+        return self.take_for(reader), number
+
+    def _merged(
+        self, reader: Reader, end: int, personal: Iterable[tuple[int, bytes]]
+    ) -> list[bytes]:
+        """Return the frames that `reader` lacks among the first ones, with its personal ones."""
         start = bisect_right(self.seqs, reader.cursor)
-        shared = zip(self.seqs[start:], self.frames[start:], strict=True)
-        return b"".join(frame for _, frame in sorted([*shared, *self.personal.pop(reader)]))
+        shared = zip(self.seqs[start:end], self.frames[start:end], strict=True)
+        return [frame for _, frame in sorted([*shared, *personal])]
 
     def lacked_by(self, reader: Reader) -> int:
-        """Return the number of frames that `reader` lacks."""
+        """Return the number of messages that `reader` lacks."""
         shared = len(self.seqs) - bisect_right(self.seqs, reader.cursor)
         return shared + len(self.personal.get(reader, ()))
 
     def first_for(self, reader: Reader) -> int | None:
-        """Return the seq of the first frame that `reader` lacks; None if it has all."""
+        """Return the seq of the first message that `reader` lacks; None if it has all."""
         waiting = bisect_right(self.seqs, reader.cursor)
         first = [seq for seq, _ in self.personal.get(reader, ())[:1]]
         return min([*self.seqs[waiting : waiting + 1], *first], default=None)
 
-    def drop(self, upto: int) -> None:
-        """Drop the frames up to this seq, which every member has been sent."""
-        handed = bisect_right(self.seqs, upto)
-        del self.seqs[:handed], self.frames[:handed]
+    def forget(self, reader: Reader) -> None:
+        """Drop a member, and its personal frames."""
+        self.members.discard(reader)
+        self.personal.pop(reader, None)
 
     def _check(self) -> None:
         """Assert that members and frames are in order."""
@@ -127,3 +185,4 @@ class Audience:
         assert all(waiting == sorted(waiting) for waiting in self.personal.values())
         assert self.seqs == sorted(set(self.seqs))
         assert len(self.seqs) == len(self.frames)
+        assert len(self.ends) == len(self.units)

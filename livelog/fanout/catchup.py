@@ -65,11 +65,18 @@ class CatchUp:
         """True while no reader is in the queue."""
         return not self._queue
 
-    def move(self, reader: Reader, subscription: Subscription, since: int | None = None) -> int:
+    def move(
+        self,
+        reader: Reader,
+        subscription: Subscription,
+        since: int | None = None,
+        batch: int | None = None,
+    ) -> int:
         """Change the subscription of `reader`; return the seq after which the change holds.
 
         The seq is the head for a live reader and the cursor for one that is behind. With `since`
-        the reader is moved to that seq, and gets what follows it, perhaps for the second time.
+        the reader is moved to that seq, and gets what follows it, perhaps for the second time. With
+        `batch` that is how many milliseconds messages are gathered for it from now on.
         """
         if since is None:
             self._hub.release(reader)
@@ -79,6 +86,7 @@ class CatchUp:
         self.drop(reader)
         place = reader.cursor
         reader.subscription = subscription
+        reader.batch = reader.batch if batch is None else batch
         self.add(reader)
         return place
 
@@ -179,6 +187,9 @@ class CatchUp:
     def _write(self, reader: Reader, chunk: Chunk, before: bytes = b"") -> int:
         """Write a chunk behind the frames in `before`, and return their size in bytes."""
         parts = chunk.frames
+        if reader.batch:
+            found = (frame for part in parts for frame in frames.split(part))
+            parts = [unit for unit, _ in frames.batches(found)]
         if chunk.lost_upto:
             gap = reader.party.gap(reader.cursor, chunk)
             parts = [frames.text(encoder.encode(gap)), *parts]

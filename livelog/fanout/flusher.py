@@ -12,6 +12,7 @@ import logging
 from time import perf_counter
 
 from livelog.budget.slices import Pace, Slice, in_background
+from livelog.fanout.batching import BatchedAudience
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.hub import Hub
 from livelog.fanout.pacing import Pacing
@@ -33,6 +34,7 @@ class Flusher:
         """Readers that are written to between two looks at the clock."""
         hub.on_work = catch_up.on_work = self._wake
         hub.on_unmatched = self._match
+        hub.on_batch = self._close_later
         self._matching: asyncio.Task[None] | None = None
         self._next: asyncio.Handle | None = None
         self._next_start = 0.0
@@ -45,6 +47,10 @@ class Flusher:
     def _match(self) -> None:
         """Match messages with filters on text, until all are."""
         self._matching = in_background(self._hub.matching(), "matching messages with filters")
+
+    def _close_later(self, audience: BatchedAudience, number: int) -> None:
+        """Close a batch that has begun, once its time is over."""
+        self._loop.call_later(audience.batch / 1000, self._hub.close_batch, audience, number)
 
     def _wake(self) -> None:
         """Schedule a round as soon as the pacing allows, unless one is scheduled or under way."""

@@ -17,15 +17,20 @@ published: it is queued for them, and `matching` takes one after the other out o
 small steps. Up to `matched` they have all that concerns them. When the queue grows too large, their
 readers are left to the catch-up, which reads the same from the log. So are the readers of an
 audience that fails: an exception is no matter of any other.
+
+Readers that get arrays of messages are in audiences of their own, see `batching`: there a message
+waits until its batch is closed, by its size or by the flusher's clock.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from typing import NamedTuple
 
 from livelog.budget.durations import Durations
 from livelog.fanout.audience import Audience, Reader
+from livelog.fanout.batching import BatchedAudience
 from livelog.fanout.redactions import frames_for
 from livelog.fanout.routing import Routing, split
 from livelog.index.query import Subscription
@@ -34,6 +39,15 @@ from livelog.wire.record import Record
 
 _MAX_UNMATCHED = 16 * 2**20
 """Bytes of messages that may wait for the audiences with filters on text."""
+
+
+class _Key(NamedTuple):
+    """Readers with the same share an audience."""
+
+    subscription: Subscription
+    by_text: bool
+    """A text decides about some deliveries."""
+    batch: int
 
 
 class Hub:
@@ -48,8 +62,9 @@ class Hub:
         """Callback for the flusher: there is work for `matching`."""
         self.on_behind: Callable[[Reader], object] = _ignored
         """Callback for the catch-up: a reader that was live has to read on from the log."""
-        self._audiences: dict[tuple[Subscription, bool], Audience] = {}
-        """By subscription, and whether a text decides about deliveries to the members."""
+        self.on_batch: Callable[[BatchedAudience, int], object] = _ignored
+        """Callback for the flusher: `close_batch` is to be called with this after a while."""
+        self._audiences: dict[_Key, Audience] = {}
         self._routing = Routing()
         """Tables of the audiences without filters on text."""
         self._dirty: set[Audience] = set()
@@ -74,8 +89,6 @@ class Hub:
         # The round under way.
         self._round: deque[Audience] = deque()
         """Audiences with members not yet written to."""
-        self._round_head = self._round_matched = 0
-        """`head` and `matched` at its beginning; at its end live readers have all up to here."""
 
     # Readers join and leave.
 
@@ -98,8 +111,8 @@ class Hub:
         """Make a reader live; its cursor must be at the head."""
         assert reader.cursor >= self.head
         shared, reader.personal = split(reader.subscription)
-        key = (shared, reader.subscription.needs_steps)
-        audience = self._audiences.get(key) or self._open(*key)
+        key = _Key(shared, reader.subscription.needs_steps, reader.batch)
+        audience = self._audiences.get(key) or self._open(key)
         audience.members.add(reader)
         reader.audience = audience
         self._routing_of(audience).enter(reader)
@@ -109,8 +122,7 @@ class Hub:
         reader.cursor = self.position(reader)
         audience, reader.audience = reader.audience, None
         if audience is not None:
-            audience.members.discard(reader)
-            audience.personal.pop(reader, None)
+            audience.forget(reader)
             self._routing_of(audience).leave(reader)
             if not audience.members:
                 self._close(audience)
@@ -120,7 +132,7 @@ class Hub:
         """Take a reader out of the live set, after writing the frames that wait for it."""
         audience, upto = reader.audience, self._head_for(reader)
         if audience is not None and self.position(reader) < upto:
-            data, number = _lacking(audience, reader, {})
+            data, number = audience.take_all_for(reader)
             self._count(1, data, number)
             reader.cursor = upto
             reader.write(data)
@@ -129,15 +141,14 @@ class Hub:
     def _routing_of(self, audience: Audience) -> Routing:
         return self._text_routing if audience.by_text else self._routing
 
-    def _open(self, subscription: Subscription, by_text: bool) -> Audience:
-        audience = Audience(subscription, by_text)
-        self._audiences[subscription, by_text] = audience
-        self._text_audiences += by_text
+    def _open(self, key: _Key) -> Audience:
+        audience = self._audiences[key] = _audience(key)
+        self._text_audiences += key.by_text
         self._routing_of(audience).add(audience)
         return audience
 
     def _close(self, audience: Audience) -> None:
-        del self._audiences[audience.subscription, audience.by_text]
+        del self._audiences[_key_of(audience)]
         self._text_audiences -= audience.by_text
         self._dirty.discard(audience)
         self._routing_of(audience).remove(audience)
@@ -208,16 +219,47 @@ class Hub:
         """Append `record` to audiences, and to what single readers get."""
         idle = not self._dirty
         for audience in audiences:
+            if isinstance(audience, BatchedAudience):
+                self._gather(audience, record)
+                continue
             audience.seqs.append(record.seq)
             audience.frames.append(record.frame)
             self._dirty.add(audience)
         for reader in readers:
-            if reader.audience is not None:
+            if isinstance(reader.audience, BatchedAudience):
+                self._gather(reader.audience, record, reader)
+            elif reader.audience is not None:
                 personal = reader.audience.personal.setdefault(reader, [])
                 personal.append((record.seq, record.frame))
                 self._dirty.add(reader.audience)
         if idle and self._dirty:
             self.on_work()
+
+    # Batches.
+
+    def _gather(
+        self, audience: BatchedAudience, record: Record, reader: Reader | None = None
+    ) -> None:
+        """Add `record` to the batch of an audience, for all members or for one."""
+        begun = audience.batches
+        if reader is None:
+            audience.gather(record)
+        else:
+            audience.gather_for(reader, record)
+        if audience.pending:
+            self._dirty.add(audience)
+        if audience.is_open and audience.batches != begun:
+            self.on_batch(audience, audience.batches)
+
+    def close_batch(self, audience: BatchedAudience, number: int) -> None:
+        """Close the batch with this number, if that is still open."""
+        if audience.members and audience.is_open and audience.batches == number:
+            audience.close()
+            idle = not self._dirty
+            if audience.pending:
+                self._dirty.add(audience)
+            if idle and self._dirty:
+                self.on_work()
 
     def _expelled(self, by_text: bool) -> list[Reader]:
         """Take all readers of audiences of one kind out of the live set, and return them."""
@@ -294,10 +336,8 @@ class Hub:
     def begin(self) -> None:
         """Start a round over all audiences with frames; the previous one must have ended."""
         assert not self._round
-        self._round_head, self._round_matched = self.head, self.matched
         for audience in self._dirty:
-            concerned = audience.members if audience.seqs else audience.personal
-            audience.waiting = iter(tuple(concerned))
+            audience.begin()
             self._round.append(audience)
 
     def flush(self, count: int) -> bool:
@@ -310,7 +350,7 @@ class Hub:
         """
         while self._round:
             audience = self._round[0]
-            upto = audience.seqs[-1] if audience.seqs else 0
+            upto = audience.ends[-1] if audience.ends else 0
             personal = audience.personal
             joined: dict[int, tuple[bytes, int]] = {}
             same, data, number, uncounted = -1, b"", 0, count
@@ -321,7 +361,7 @@ class Hub:
                         if cursor != same or reader in personal:
                             self._count(uncounted - count, data, number)
                             uncounted, same = count, -1 if reader in personal else cursor
-                            data, number = _lacking(audience, reader, joined)
+                            data, number = audience.lacking(reader, joined)
                         if cursor < upto:
                             reader.cursor = upto
                         # After the cursor is set: a full send buffer blocks the reader, which reads
@@ -341,15 +381,15 @@ class Hub:
         self.delivered_bytes += writes * len(data)
 
     def _end_round(self, audience: Audience) -> None:
-        audience.drop(self._round_matched if audience.by_text else self._round_head)
+        audience.end()
         if not audience.pending:
             self._dirty.discard(audience)
 
     def _check(self) -> None:
         """Assert that audiences and tables agree."""
-        for (subscription, by_text), audience in self._audiences.items():
-            assert (audience.subscription, audience.by_text) == (subscription, by_text)
-            assert by_text or not subscription.needs_steps
+        for key, audience in self._audiences.items():
+            assert _key_of(audience) == key
+            assert key.by_text or not key.subscription.needs_steps
             assert audience in self._dirty or not audience.pending
             audience._check()
         everyone = set(self._audiences.values())
@@ -365,22 +405,19 @@ class Hub:
         assert queued or self.matched == self.head
 
 
-def _lacking(
-    audience: Audience, reader: Reader, joined: dict[int, tuple[bytes, int]]
-) -> tuple[bytes, int]:
-    """Return the frames that `reader` lacks, and their number; `joined` has them by cursor."""
-    cursor = reader.cursor
-    if reader in audience.personal:
-        number = audience.lacked_by(reader)
-        return audience.take_for(reader), number
-    if cursor not in joined:
-        joined[cursor] = audience.after(cursor), audience.lacked_by(reader)
-    return joined[cursor]
-
-
 def _wants(reader: Reader, record: Record) -> bool:
     return reader.audience is not None and reader.subscription.wants(record)
 
 
-def _ignored(*_: Reader) -> None:
+def _audience(key: _Key) -> Audience:
+    if key.batch:
+        return BatchedAudience(key.subscription, key.by_text, key.batch)
+    return Audience(key.subscription, key.by_text)
+
+
+def _key_of(audience: Audience) -> _Key:
+    return _Key(audience.subscription, audience.by_text, audience.batch)
+
+
+def _ignored(*_: object) -> None:
     """Do nothing: the callback until a flusher sets its own."""

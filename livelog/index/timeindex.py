@@ -16,7 +16,6 @@ from operator import lt
 from pyroaring import BitMap
 
 from livelog.index.ordered import Ordered
-
 from livelog.index.runs import KeptRuns
 
 _GRAIN = 128

@@ -91,6 +91,8 @@ class Subscribe(Command, kw_only=True, tag="subscribe"):
     message_types: Types
     filters: Filters = Filters()
     since: Seq | UnsetType = UNSET
+    batch: bool | UnsetType = UNSET
+    """Whether messages come in arrays from now on, several in a frame; it holds for all types."""
 
 
 class Unsubscribe(Command, kw_only=True, tag="unsubscribe"):

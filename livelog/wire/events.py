@@ -30,6 +30,9 @@ class Connected(Event, kw_only=True, tag="connected"):
     max_message_bytes: int | UnsetType = UNSET
     """Bytes of the largest WebSocket message that the server takes; a larger one ends the
     connection (close code 1009)."""
+    batch_ms: int | UnsetType = UNSET
+    """Milliseconds for which messages are gathered into an array where `batch` is true; a server
+    without this field has no batches, and refuses a `subscribe` that asks for them."""
 
 
 class Authenticated(Event, kw_only=True, tag="authenticated"):
@@ -62,6 +65,9 @@ class Subscribed(Event, kw_only=True, tag="subscribed"):
     """Type → its filters, `where` as canonical text; types without filters are left out."""
     where_ast: dict[MessageType, dict[str, Any]] = {}
     """Type → the expression of `where` in JSON; types without one are left out."""
+    batch_ms: int | UnsetType = UNSET
+    """Milliseconds for which messages are gathered into an array; left out where each comes alone.
+    """
     seq: int
 
 

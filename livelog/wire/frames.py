@@ -11,6 +11,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 
+BATCH_MESSAGES = 256
+BATCH_BYTES = 32_000
+"""Most messages in one array, and most bytes of them, unless a single one is larger."""
+
 _FIN_TEXT = 0x81  # FIN bit and opcode 1
 # A length below 126 stands in the second byte; 126 and 127 say that 16 or 64 bits follow it.
 _LENGTH_16 = 126
@@ -42,6 +46,50 @@ def unframed(frames: Iterable[bytes]) -> list[bytes]:
     """Return the payload of each frame."""
     head = _HEAD_SIZE.get  # without a call of `payload` for each: a page has many
     return [frame[head(frame[1], 2) :] for frame in frames]
+
+
+def is_event(frame: bytes) -> bool:
+    """Return whether `frame` is that of an event; a message begins with its type."""
+    return frame.startswith(_EVENT, head_size(frame))
+
+
+_EVENT = b'{"action":"'
+
+
+def batches(frames: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Put messages, framed one by one, into arrays; yield their frames, and how many are in each.
+
+    An event among them stays alone, as a single object in its place.
+    """
+    gathered: list[bytes] = []
+    size = 0
+    for frame in frames:
+        alone = is_event(frame)
+        full = len(gathered) == BATCH_MESSAGES or size + len(frame) > BATCH_BYTES
+        if gathered and (alone or full):
+            yield _array(gathered), len(gathered)
+            gathered, size = [], 0
+        if alone:
+            yield frame, 1
+        else:
+            gathered.append(payload(frame))
+            size += len(frame)
+    if gathered:
+        yield _array(gathered), len(gathered)
+
+
+def _array(messages: list[bytes]) -> bytes:
+    return text(b"[%b]" % b",".join(messages))
+
+
+def split(data: bytes) -> Iterator[bytes]:
+    """Yield each frame in `data`, which is made of whole frames."""
+    begin = 0
+    for body in payloads(data):
+        end = begin + len(body)
+        end += 2 if len(body) < _LENGTH_16 else 4 if len(body) < 1 << 16 else 10
+        yield data[begin:end]
+        begin = end
 
 
 def payloads(data: bytes) -> Iterator[bytes]:

@@ -92,6 +92,7 @@ def hand_over(
     connection = Connection(context, transport, websocket, request.address, request.agent)
     transport.set_protocol(connection)
     query = request.query
-    connection.open(query.get("message_types", ""), query.get("since", ""), request.credential)
+    types, since, batch = (query.get(name, "") for name in ("message_types", "since", "batch"))
+    connection.open(types, since, request.credential, batch)
     if rest:
         connection.data_received(rest)

@@ -128,7 +128,28 @@ def _subscribe(caller: Caller, command: Subscribe) -> Event | Callable[[], Await
     added = queries.subscription(context.log, caller.principal, command, context.clock())
     if asked is not None:
         caller.reader.asked = asked
-    return _change(caller, Subscribed, caller.reader.subscription.with_types(added), since)
+    wanted = caller.reader.subscription.with_types(added)
+    return _change(caller, Subscribed, wanted, since, batch=_batch(caller.reader, command))
+
+
+BATCH_MS = 25
+"""Milliseconds for which messages are gathered, unless the URL says otherwise."""
+_MOST_BATCH_MS = 1000
+
+
+def _batch(reader: Reader, command: Subscribe) -> int:
+    """Return the milliseconds of a batch that hold after a command."""
+    if command.batch is UNSET:
+        return reader.batch
+    return (reader.batch or BATCH_MS) if command.batch else 0
+
+
+def batch_in_url(given: str) -> int:
+    """Return the milliseconds that `?batch=MS` asks for. Raises `RefusedError`."""
+    if not (_DIGITS.fullmatch(given) and 1 <= int(given) <= _MOST_BATCH_MS):
+        issue = f"{given!r} is invalid: must be 1, or milliseconds from 2 to {_MOST_BATCH_MS}"
+        raise RefusedError(PROTOCOL_ERROR, "batch", issue)
+    return BATCH_MS if int(given) == 1 else int(given)
 
 
 _REACH_SECONDS = 5.0
@@ -164,17 +185,23 @@ def unsubscribe(caller: Caller, command: Unsubscribe) -> Reply:
 
 
 def _change(
-    caller: Caller, event: type[Subscribed], wanted: Subscription, since: int | None = None
+    caller: Caller,
+    event: type[Subscribed],
+    wanted: Subscription,
+    since: int | None = None,
+    *,
+    batch: int | None = None,
 ) -> Event | Callable[[], Awaitable[Event]]:
     """Change the subscription, and tell the seq after which that holds."""
+    batch = caller.reader.batch if batch is None else batch
     if since is None and visible.is_looked_up(caller):
-        return lambda: _change_behind(caller, event, wanted)
-    place = caller.context.catch_up.move(caller.reader, wanted, since)
-    return _in_force(event, wanted, visible.at_most(caller, place))
+        return lambda: _change_behind(caller, event, wanted, batch)
+    place = caller.context.catch_up.move(caller.reader, wanted, since, batch)
+    return _in_force(event, wanted, batch, visible.at_most(caller, place))
 
 
 async def _change_behind(
-    caller: Caller, event: type[Subscribed], wanted: Subscription
+    caller: Caller, event: type[Subscribed], wanted: Subscription, batch: int
 ) -> Subscribed:
     """Do it for a reader that is behind: it stays where it is until the seq is known."""
     catch_up, reader = caller.context.catch_up, caller.reader
@@ -183,13 +210,17 @@ async def _change_behind(
     try:
         seq = await visible.look_up(caller, before)
     finally:
-        place = catch_up.move(reader, wanted)
-    return _in_force(event, wanted, seq if place == before else place)
+        place = catch_up.move(reader, wanted, batch=batch)
+    return _in_force(event, wanted, batch, seq if place == before else place)
 
 
-def _in_force(event: type[Subscribed], wanted: Subscription, seq: int) -> Subscribed:
+def _in_force(event: type[Subscribed], wanted: Subscription, batch: int, seq: int) -> Subscribed:
     return event(
-        message_types=wanted.types, filters=wanted.filters, where_ast=wanted.where, seq=seq
+        message_types=wanted.types,
+        filters=wanted.filters,
+        where_ast=wanted.where,
+        batch_ms=batch or UNSET,
+        seq=seq,
     )
 
 

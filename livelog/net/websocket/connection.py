@@ -4,10 +4,7 @@ Bytes that arrive go through `websockets`' Sans-I/O protocol, which knows framin
 close handshake; its frames go to the `inbox`, messages from there to `dispatch`; `backpressure`
 handles slow clients. Delivery does not pass here: the hub writes shared frames straight to the
 transport.
-
-Closing: `disconnected` and the close frame go out, then the peer has a while to answer, because
-closing the socket at once could reset data that is still in flight (RFC 6455 section 7.1.1).
-Whatever goes wrong, no exception leaves a callback.
+`closing` has the close handshake. Whatever goes wrong, no exception leaves a callback.
 """
 
 from __future__ import annotations
@@ -19,7 +16,6 @@ from functools import partial
 
 from msgspec import UNSET, UnsetType
 from websockets.frames import Frame, Opcode
-from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from livelog.auth import credentials
@@ -28,11 +24,8 @@ from livelog.auth.principal import Principal
 from livelog.budget.memory import SMALL_BYTES
 from livelog.budget.owner import Owner
 from livelog.errors import (
-    ABNORMAL_CLOSURE,
-    CODES,
     GOING_AWAY,
     POLICY_VIOLATION,
-    PROTOCOL_ERROR,
     SERVER_ERROR,
     Reason,
     RefusedError,
@@ -43,20 +36,18 @@ from livelog.index.paging import Chunk
 from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.transport import half_close
-from livelog.net.websocket import backpressure, dispatch, inbox, session, visible
+from livelog.net.websocket import backpressure, closing, commands, dispatch, inbox, session, visible
 from livelog.net.websocket.inbox import Inbox
 from livelog.net.websocket.keepalive import Due, Keepalive
 from livelog.wire import frames
 from livelog.wire.commands import RequestId
-from livelog.wire.events import Connected, Disconnected, Event, Gap, encoder, error
+from livelog.wire.events import Connected, Event, Gap, encoder, error
 from livelog.wire.ids import made_at, uuid7
 
 _log = logging.getLogger(__name__)
 
 _PIECE_BYTES = 8192
 """Bytes that are parsed at once: at most 1365 frames, which take some milliseconds."""
-_LONGEST_REASON = 123
-"""Bytes of the reason in a close frame."""
 _LATE_FRAMES = 4096
 """Frames in one read after our close frame; a peer cannot know of the close while it sends them."""
 
@@ -103,7 +94,11 @@ class Connection(asyncio.Protocol):
     # From the HTTP door's `open` to the transport's end.
 
     def open(
-        self, message_types: str = "", since: str = "", credential: Credential = credentials.NOTHING
+        self,
+        message_types: str = "",
+        since: str = "",
+        credential: Credential = credentials.NOTHING,
+        batch: str = "",
     ) -> None:
         """Greet, check the credential, and subscribe if the URL asks for it."""
         self.context.limiter.upgraded(self, self.address)
@@ -118,18 +113,24 @@ class Connection(asyncio.Protocol):
                 connection_id=self.id,
                 message="Successfully connected to live log",
                 max_message_bytes=self.context.config.net.max_frame_bytes,
+                batch_ms=commands.BATCH_MS,
             )
         )
+        if batch:
+            self._guarded(self._gather, batch)
         if message_types or since:
             self.asked_by_url = message_types, since
         if credential != credentials.NOTHING and not self.session.identified:
             dispatch.command(self, credential.command())
         self._guarded(dispatch.subscription_in_url, self)
 
+    def _gather(self, batch: str) -> None:
+        self.reader.batch = commands.batch_in_url(batch)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection: the transport has gone, one way or the other."""
         if self.leaving:
-            self._guarded(self._peer_has_waited)
+            self._guarded(closing.peer_has_waited, self)
         self.closing = True
         self.context.catch_up.block(self.reader)
         self.context.timers.drop(self)
@@ -204,17 +205,17 @@ class Connection(asyncio.Protocol):
         for frame in received:
             assert isinstance(frame, Frame)  # requests are parsed at the HTTP door
             if frame.opcode is Opcode.CLOSE:
-                self._peer_closes()
+                closing.peer_closes(self)
                 continue
             if frame.opcode is Opcode.PING:
                 self._answer_ping(frame)
             inbox.receive(self, frame)
         if self.websocket.parser_exc is not None and not self.closing:
-            self._protocol_failed(str(self.websocket.parser_exc))
+            closing.protocol_failed(self, str(self.websocket.parser_exc))
         if not self.closing:
             self._count_unfinished()
         if not self.leaving:
-            self._pump(only_the_end=was_closing)
+            self.pump(only_the_end=was_closing)
         return len(received)
 
     def _answer_ping(self, ping: Frame) -> None:
@@ -250,7 +251,7 @@ class Connection(asyncio.Protocol):
         self.task = None
         self._guarded(dispatch.subscription_in_url, self)
         if self.leaving:
-            self._guarded(self._peer_closes)
+            self._guarded(closing.peer_closes, self)
         elif inbox.is_holding(self):
             self.context.scheduler.wait(self)
 
@@ -331,7 +332,7 @@ class Connection(asyncio.Protocol):
             self.transport.write(b"".join(self.outbox))
         self.outbox.clear()
 
-    def _pump(self, *, only_the_end: bool = False) -> None:
+    def pump(self, *, only_the_end: bool = False) -> None:
         """Send what the protocol has to say by itself: pongs, close frames, the end.
 
         After our close frame only the end is left: pongs would pile up, since reading goes on.
@@ -369,7 +370,7 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
             return
         if self.leaving:
-            self._guarded(self._peer_has_waited)
+            self._guarded(closing.peer_has_waited, self)
             return
         self._review(now)
         if not self.closing:
@@ -382,7 +383,7 @@ class Connection(asyncio.Protocol):
         if due is Due.PING:
             self.keepalive.pinged = self.context.loop.time()
             self.websocket.send_ping(b"")
-            self._pump()
+            self.pump()
         elif due is not Due.NOTHING:
             self.close(POLICY_VIOLATION, due.value, "connection_timeout")
 
@@ -408,18 +409,7 @@ class Connection(asyncio.Protocol):
 
         `again` is when to come back, in milliseconds; `for_good` asks not to come back.
         """
-        if self.closing:
-            return
-        if self.leaving and self.task is not None:
-            self._peer_has_waited()
-            return
-        if code != GOING_AWAY:
-            self._report(code, why)
-        self.context.limiter.closed(self.address, code)
-        self._begin_closing(reason or CODES[code].reason, again, for_good=for_good)
-        if self.websocket.state is State.OPEN:
-            self.websocket.send_close(code, _fitting(why))
-        self._pump()
+        closing.close(self, code, why, reason, again, for_good=for_good)
 
     def disconnect(self, why: str, back_in: float | None) -> None:
         """Close, because a moderator says so.
@@ -446,69 +436,8 @@ class Connection(asyncio.Protocol):
         """Whether the peer has sent a close frame that is not answered yet."""
         return self.websocket.close_rcvd is not None and not self.closing
 
-    def _peer_closes(self) -> None:
-        """Answer a close frame, of the peer's own accord or as an answer to ours.
-
-        What came before it is carried out first; while that takes time, the answer waits.
-        """
-        inbox.finish(self)
-        if self.closing:
-            return
-        if self.task is None:
-            self._begin_closing("normal_closure")
-            self._pump()
-        else:
-            patience = self.context.config.net.close_timeout
-            self.context.timers.set(self, self.context.loop.time() + patience)
-            self.transport.resume_reading()  # to see whether the peer goes
-
-    def _peer_has_waited(self) -> None:
-        """Answer a close frame now, without the commands that take time."""
-        while self.task is not None and not self.closing:
-            self.task.cancel()
-            self.task = None
-            self._peer_closes()
-
     def fail_frame(self, code: int, why: str) -> None:
         """Close after a breach of RFC 6455 that `websockets` does not see."""
         self.websocket.fail(code, why)
-        self._protocol_failed(why)
-        self._pump()
-
-    def _protocol_failed(self, why: str) -> None:
-        """Close after a breach of RFC 6455; `websockets` has a close frame ready."""
-        sent = self.websocket.close_sent
-        code = sent.code if sent is not None else ABNORMAL_CLOSURE
-        self._report(code, why)
-        if code == PROTOCOL_ERROR:  # and not a message that is too big, or no UTF-8
-            self.context.limiter.failed(self.address)
-        self.refuse(RefusedError(code if code in CODES else PROTOCOL_ERROR, "", why))
-        self._begin_closing("protocol_error")
-
-    def _begin_closing(
-        self, reason: Reason, again: int | UnsetType = UNSET, *, for_good: bool = False
-    ) -> None:
-        blocked = self.reader.blocked
-        self.context.catch_up.block(self.reader)
-        self.context.watches.leave(self)
-        back = False if for_good else UNSET
-        self.send(Disconnected(reason=reason, reconnect_after_ms=again, reconnect=back))
-        self.closing = True
-        self.inbox = None
-        if self.task is not None:
-            self.task.cancel()
-        net = self.context.config.net
-        # A client that does not read can only be told when it reads again.
-        patience = net.stall_seconds if blocked else net.close_timeout
-        self.context.timers.set(self, self.context.loop.time() + patience)
-        if not self.transport.is_closing():
-            self.transport.resume_reading()  # to see the peer's close frame
-
-    def _report(self, code: int, why: str) -> None:
-        """Write to the audit log that the connection ends, and why."""
-        self.context.audit.closed(self.address, code, why, self.id)
-
-
-def _fitting(why: str) -> str:
-    """Shorten the reason of a close frame to what has room in it (RFC 6455 section 5.5)."""
-    return why.encode()[:_LONGEST_REASON].decode(errors="ignore")
+        closing.protocol_failed(self, why)
+        self.pump()

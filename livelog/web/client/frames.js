@@ -63,12 +63,13 @@ export function refused(field, issue) {
   return new LiveLogError(PROTOCOL_ERROR, words, { field, issue });
 }
 
-/** Return the object in a frame; null if there is none that this client can read. */
+/** Return the object in a frame, or the array of messages; null if there is none that this client
+ * can read. */
 export function decode(data) {
   if (typeof data !== "string") return null; // binary frames are not used
   try {
     const value = JSON.parse(data);
-    return value !== null && typeof value === "object" && !Array.isArray(value) ? value : null;
+    return value !== null && typeof value === "object" ? value : null;
   } catch {
     return null;
   }

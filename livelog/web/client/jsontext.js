@@ -17,6 +17,11 @@ export function elementsOf(text, name) {
   return [];
 }
 
+/** Return the elements of an array, each as it is written. */
+export function itemsOf(text) {
+  return partsOf(text, text.indexOf("["));
+}
+
 /** Return the texts of the values directly inside of the bracket at `at`; names count as values. */
 function partsOf(text, at) {
   const parts = [];

@@ -119,6 +119,9 @@ export interface Options {
   /** A token or an API key, or a function that returns one. The function is called for every
    * connection, and when a token is about to expire. */
   token?: string | (() => string | Promise<string>) | null;
+  /** Whether several messages may come in one frame, which costs less and delays them by up to 25
+   * milliseconds; true when left out. It makes no difference to listeners. */
+  batch?: boolean;
 }
 
 /** Messages to follow. */

@@ -24,7 +24,7 @@ import {
 import { SizeLimit, byteLength, refused, tooBig } from "./frames.js";
 import { messageId, requestIds } from "./ids.js";
 import { Pings } from "./pings.js";
-import { keepPage, keepText } from "./raw.js";
+import { keepBatch, keepPage, keepText } from "./raw.js";
 import { ReconnectingConnection } from "./reconnecting.js";
 import { RequestQueue } from "./requestqueue.js";
 import { Subscriptions } from "./subscriptions.js";
@@ -45,6 +45,7 @@ const DEFAULTS = {
   timeoutMs: 10_000,
   stableMs: 10_000,
   token: null,
+  batch: true,
 };
 
 export class LiveLog {
@@ -65,7 +66,7 @@ export class LiveLog {
     if (!all.WebSocket) throw new TypeError(NO_WEBSOCKET);
     this.#connection = this.#makeConnection(new Addresses(url, all.random), all);
     this.#authentication = new Authentication(all.token, this.#nextId);
-    this.#makeParts(all.clock);
+    this.#makeParts(all.clock, all.batch);
     this.#unwatch = watchBrowser({
       online: () => this.reconnect(),
       visible: () => this.#connection.check(),
@@ -161,14 +162,14 @@ export class LiveLog {
     });
   }
 
-  #makeParts(clock) {
+  #makeParts(clock, batch) {
     const send = (text) => this.#connection.send(text);
     const throttled = (seconds, action) => this.#emit("throttled", { seconds, action });
     this.#pings = new Pings(clock, this.#nextId, send);
     this.#commands = new RequestQueue(clock, this.#limit, send, throttled);
     this.#publishes = new RequestQueue(clock, this.#limit, send, throttled);
     this.#watches = this.#makeWatches(clock, send);
-    this.#subscriptions = new Subscriptions(clock, this.#limit, this.#nextId, {
+    this.#subscriptions = new Subscriptions(clock, this.#limit, this.#nextId, batch, {
       send,
       ping: () => this.#pings.ping(),
       emit: (name, detail) => this.#emit(name, detail),
@@ -214,13 +215,22 @@ export class LiveLog {
 
   // Events of the server.
 
-  /** Take an event or a message; those that are not known are passed over, for they are new. */
+  /** Take an event, a message or an array of messages; what is not known is passed over, for it is
+   * new. */
   #receive(event, text) {
+    if (Array.isArray(event)) return this.#receiveBatch(event, text);
     if (event.action === undefined) {
       keepText(event, text);
       return this.#subscriptions.deliver(event);
     }
     return this.#isRefused(event) || this.#handlers.get(event.action)?.(event, text);
+  }
+
+  #receiveBatch(messages, text) {
+    keepBatch(messages, text);
+    for (const message of messages) {
+      if (message instanceof Object && message.action === undefined) this.#subscriptions.deliver(message);
+    }
   }
 
   /** Reject the command that an event is a wrong answer to; return whether there is one. */
@@ -280,6 +290,7 @@ export class LiveLog {
 
   #connected(event) {
     this.#limit.learn(event);
+    this.#subscriptions.learn(event);
     if (!this.#authentication.needed) return this.#connection.accepted();
     const failed = ({ message }) => this.#connection.lost(ABNORMAL, `no token: ${message}`);
     return this.#authenticate(failed);

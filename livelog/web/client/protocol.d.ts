@@ -57,6 +57,7 @@ export interface SubscribeCommand {
   message_types: MessageType[];
   filters?: Filters;
   since?: number;
+  batch?: boolean;
 }
 
 /** Conditions on a message; a message matches when all given ones hold. */
@@ -276,6 +277,7 @@ export interface ConnectedEvent {
   connection_id: string;
   message: string;
   max_message_bytes?: number;
+  batch_ms?: number;
 }
 
 /** The connection is authenticated. */
@@ -307,6 +309,7 @@ export interface SubscribedEvent {
   message_types: MessageType[];
   filters?: Record<string, Filters>;
   where_ast?: Record<string, Record<string, unknown>>;
+  batch_ms?: number;
   seq: number;
 }
 
@@ -317,6 +320,7 @@ export interface UnsubscribedEvent {
   message_types: MessageType[];
   filters?: Record<string, Filters>;
   where_ast?: Record<string, Record<string, unknown>>;
+  batch_ms?: number;
   seq: number;
 }
 

@@ -1,6 +1,6 @@
 /* The text of each message as the server has sent it. A message as an object has lost something:
  * numbers beyond 2^53 are rounded, names that look like numbers are in another order. */
-import { elementsOf } from "./jsontext.js";
+import { elementsOf, itemsOf } from "./jsontext.js";
 
 const sources = new WeakMap(); // message → its text, or a function that returns it
 
@@ -18,9 +18,17 @@ export function keepText(message, text) {
 /** Note the text of a page, in which the messages are the array called `name`. It is taken apart
  * when one of them is asked for. */
 export function keepPage(messages, name, text) {
-  if (!Array.isArray(messages)) return;
+  if (Array.isArray(messages)) keepParts(messages, () => elementsOf(text, name));
+}
+
+/** Note the text of an array of messages. */
+export function keepBatch(messages, text) {
+  keepParts(messages, () => itemsOf(text));
+}
+
+function keepParts(messages, takeApart) {
   let raws = null;
-  const takenApart = () => (raws ??= elementsOf(text, name));
+  const takenApart = () => (raws ??= takeApart());
   messages.forEach((message, place) => {
     if (message instanceof Object) sources.set(message, () => takenApart()[place]);
   });

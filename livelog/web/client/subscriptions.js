@@ -23,6 +23,7 @@ export class Subscriptions {
   #clock;
   #limit;
   #nextId;
+  #batch;
   #on;
   #report;
 
@@ -32,6 +33,7 @@ export class Subscriptions {
 
   // True for one connection only.
   #open = false;
+  #batches = false; // the server knows them
   #inForce = new Map(); // type → its filters as JSON, as the server has confirmed them
   #resumeFrom = null; // `since` to be confirmed; until it is, messages are dropped
   #pending = null; // request id → command, for the commands without an answer
@@ -39,12 +41,13 @@ export class Subscriptions {
   #timer = 0; // until commands may go again after a rate limit
   #unwanted = 0; // timer, until types that nobody wants are unsubscribed
 
-  /** `limit` is a `SizeLimit`; `on`: handlers for send (a command's text), ping (returns a
+  /** `limit` is a `SizeLimit`; `batch`: whether several messages may come in a frame; `on`: handlers for send (a command's text), ping (returns a
    * promise), emit (an event's name and detail). */
-  constructor(clock, limit, nextId, on) {
+  constructor(clock, limit, nextId, batch, on) {
     this.#clock = clock;
     this.#limit = limit;
     this.#nextId = nextId;
+    this.#batch = batch;
     this.#on = on;
     this.#report = new ResumeReport(clock, on);
     this.#deadlines = new Deadlines(clock, (id, error) => this.refuse(id, error));
@@ -92,6 +95,11 @@ export class Subscriptions {
   }
 
   // The connection.
+
+  /** Note what a `connected` event says; an older server refuses commands that ask for batches. */
+  learn({ batch_ms: batch }) {
+    this.#batches = batch !== undefined;
+  }
 
   /** Resume on a new connection. */
   open() {
@@ -180,7 +188,8 @@ export class Subscriptions {
   }
 
   #commands() {
-    return subscriptionCommands(this.#wanted(), this.#inForce, this.#resumeFrom);
+    const batch = this.#batch && this.#batches;
+    return subscriptionCommands(this.#wanted(), this.#inForce, this.#resumeFrom, batch);
   }
 
   #unsubscribeLater() {
