@@ -17,13 +17,15 @@ from livelog.store.memory import open_memory
 from livelog.store.sqlite import open_sqlite
 from livelog.store.upkeep import Retention
 from livelog.wire import acts
-from livelog.wire.acts import Enacted, Redact
+from livelog.wire.acts import Enacted, Group, Redact
 from tests.support.disk import KEY
 from tests.support.wire import run, soon
 
 
 def redact(*seqs: int, reason: str = "") -> Redact:
-    return Redact(by="moderator", at="2025-12-03T12:00:00.000Z", reason=reason, seqs=seqs)
+    return Redact(
+        by="moderator", at="2025-12-03T12:00:00.000Z", reason=reason, groups=(Group("user", seqs),)
+    )
 
 
 def opened(path: Path, key: bytes) -> Store:
@@ -44,7 +46,7 @@ def test_an_act_is_json_with_its_kind_and_comes_back() -> None:
         "by": "moderator",
         "at": "2025-12-03T12:00:00.000Z",
         "reason": "spam",
-        "seqs": [1, 2],
+        "groups": [["user", [1, 2]]],
     }
     assert acts.decode(acts.encode(act)) == act
 
@@ -53,7 +55,7 @@ def test_a_kind_of_act_that_is_not_known_is_told_from_what_is_no_act() -> None:
     with pytest.raises(UnknownError, match="has an act that is not understood"):
         batch.control(ACT, b'{"act":"vote","by":"m","at":"2025-12-03T12:00:00Z"}')
     with pytest.raises(UnknownError):
-        batch.control(ACT, b'{"act":"redact","by":"m","at":"2025-12-03T12:00:00Z","seqs":"all"}')
+        batch.control(ACT, b'{"act":"redact","by":"m","at":"2025-12-03T12:00:00Z","groups":"all"}')
     with pytest.raises(MalformedError):
         batch.control(ACT, b"no JSON")
     assert batch.control(*batch.encode_control(redact(3))) == redact(3)

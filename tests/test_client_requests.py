@@ -15,7 +15,6 @@ from websockets.exceptions import ConnectionClosed
 from livelog import (
     Client,
     ConnectionEndedError,
-    Delivered,
     Filters,
     NotRunningError,
     RefusedError,
@@ -58,7 +57,7 @@ async def test_publishing_waits_for_the_acknowledgement() -> None:
         plain = await log.publish(user("two", id="mine"))
         again = await log.publish(user("two", id="mine"))
         assert (plain.id, plain.seq) == ("mine", again.seq)
-        received: Delivered = (await log.history()).messages[0]
+        received = (await log.history()).messages[0]
         assert (await log.publish(received)).seq == plain.seq
         assert house.context.log.head == plain.seq
         with pytest.raises(RefusedError, match="content") as caught:

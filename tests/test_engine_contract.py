@@ -25,7 +25,7 @@ from livelog.log.log import Log
 from livelog.log.window import Window
 from livelog.store.base import Bounds, Store
 from livelog.store.memory import MemoryJournal
-from livelog.wire.acts import Redact
+from livelog.wire.acts import Group, Redact
 from livelog.wire.record import Draft, Receipt, Record
 from tests.support.toyengine import (
     Make,
@@ -228,7 +228,8 @@ async def test_an_act_has_its_place_behind_what_has_been_answered(stage: Stage) 
     for count in (1, 2):
         await stage.insist(stage.draft(), stage.draft())
         enacted: asyncio.Future[int | RefusedError] = asyncio.get_running_loop().create_future()
-        stage.engine.act(Redact(by="m", at="2025-12-03T12:00:00Z", seqs=(1,)), enacted.set_result)
+        act = Redact(by="m", at="2025-12-03T12:00:00Z", groups=(Group("user", (1,)),))
+        stage.engine.act(act, enacted.set_result)
         seq = await soon(enacted)
         assert seq == stage.log.head > stage.delivered[-1].seq
         assert [one.seq for one in stage.log.acts(limit=1)] == [seq]

@@ -24,17 +24,18 @@ from livelog import (
 )
 from livelog.client.subscription import QUEUE
 from livelog.net.feed import HIGH_WATER
+from livelog.wire.stubs import Received
 from tests.support.identity import SECRET
 from tests.support.wire import SAMPLES, TYPES, House, on_uvloop, serving, soon, until, user
 
-Item = Delivered | Gap
+Item = Received | Gap
 
 
 async def take(messages: AsyncIterator[Item], count: int) -> list[Item]:
     return [await soon(anext(messages)) for _ in range(count)]
 
 
-def contents(items: list[Item] | list[Delivered]) -> list[str]:
+def contents(items: list[Item] | list[Received]) -> list[str]:
     return [item.content for item in items if isinstance(item, UserMessage)]
 
 
@@ -441,7 +442,7 @@ async def test_publishing_without_a_wait_raises_what_is_known_at_once() -> None:
 @pytest.mark.parametrize("form", [lambda message: message, msgspec.to_builtins])
 @on_uvloop
 async def test_a_message_that_was_received_can_be_sent_on(
-    form: Callable[[Delivered], Delivered | dict[str, Any]],
+    form: Callable[[Received], Received | dict[str, Any]],
 ) -> None:
     async with serving() as house, serving() as other:
         receipts = [await house.server.publish(sample) for sample in SAMPLES]
@@ -455,7 +456,7 @@ async def test_a_message_that_was_received_can_be_sent_on(
         assert [*map(without_seq, copies)] == [*map(without_seq, received)]
 
 
-def without_seq(message: Delivered) -> dict[str, Any]:
+def without_seq(message: Received) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(message)
     del fields["seq"]
     return fields

@@ -21,12 +21,12 @@ from livelog.log.log import Log
 from livelog.log.window import Window
 from livelog.store.base import Bounds, Store
 from livelog.store.memory import MemoryJournal
-from livelog.wire.acts import Redact
+from livelog.wire.acts import Group, Redact
 from livelog.wire.record import Draft, Receipt, Record
 from tests.support.sharedstream import SPAN, SharedStream
 from tests.support.wire import on_uvloop, soon, until, user
 
-REDACTION = Redact(by="m", at="2025-12-03T12:00:00Z", seqs=(1,))
+REDACTION = Redact(by="m", at="2025-12-03T12:00:00Z", groups=(Group("user", (1,)),))
 
 
 class FullableJournal(MemoryJournal):

@@ -16,7 +16,7 @@ import msgspec
 
 from livelog.cli.sanitize import sanitized
 from livelog.errors import RefusedError
-from livelog.wire.messages import Delivered
+from livelog.wire.stubs import Received, Stub
 from livelog.wire.timestamps import parse_moment
 
 STYLES = {
@@ -30,7 +30,7 @@ STYLES = {
 """Type → colour."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Printer = Callable[[Delivered], None]
+Printer = Callable[[Received], None]
 
 
 def printer(*, as_json: bool, with_seq: bool = False) -> Printer:
@@ -39,7 +39,7 @@ def printer(*, as_json: bool, with_seq: bool = False) -> Printer:
         return print_json
     coloured = _coloured() if sys.stdout.isatty() else None
 
-    def print_line(message: Delivered) -> None:
+    def print_line(message: Received) -> None:
         seq = f"{message.seq:<16}  " if with_seq else ""
         kind = str(message.__struct_config__.tag)
         parts = (f"{seq}{time_of(message.timestamp)}  ", f"{kind:<6}", f"  {text(message)}")
@@ -63,8 +63,10 @@ def print_json(item: object) -> None:
     sys.stdout.buffer.flush()
 
 
-def text(message: Delivered) -> str:
+def text(message: Received) -> str:
     """Return the text of a message, on one line and sanitized."""
+    if isinstance(message, Stub):
+        return sanitized(f"[redacted: {message.reason}]" if message.reason else "[redacted]")
     return sanitized(_TEXTS[str(message.__struct_config__.tag)](message))
 
 

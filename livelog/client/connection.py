@@ -47,7 +47,8 @@ from livelog.wire.events import (
     Unwatched,
     Watching,
 )
-from livelog.wire.messages import Delivered, Message
+from livelog.wire.messages import Message
+from livelog.wire.stubs import Received
 
 _CLOSED = Loss("the client has closed the connection")
 _AUTHENTICATION_SECONDS = 10
@@ -160,7 +161,7 @@ class Connection:
         except RefusedError as refused:  # the token cannot be written as JSON
             raise Lost(errors.final(str(refused))) from None
 
-    async def items(self) -> AsyncIterator[Delivered | AnyEvent]:
+    async def items(self) -> AsyncIterator[Received | AnyEvent]:
         """Yield messages, and events that answer no request, until the connection ends.
 
         What this version does not know is passed over: a newer server may send it.

@@ -34,11 +34,13 @@ from livelog.wire.events import (
     Unsubscribed,
 )
 from livelog.wire.messages import TYPES, Delivered, Message
+from livelog.wire.stubs import AnyStub, Received
 
 _log = logging.getLogger(__name__)
 
-Item = Delivered | Gap
-"""An item of a subscription: a message, or a gap where messages are gone."""
+Item = Received | Gap
+"""An item of a subscription: a message, the stub of one whose content was redacted, or a gap where
+messages are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Page:
     0
     """
 
-    messages: list[Delivered]
+    messages: list[Received]
     total: int
     """Number of matching messages on all pages."""
     offset: int
@@ -94,10 +96,12 @@ class Analysis:
 
 class _Kind(msgspec.Struct):
     action: str | UnsetType = UNSET
+    redacted: bool = False
 
 
 _kind_decoder = msgspec.json.Decoder(_Kind)
 _message_decoder: msgspec.json.Decoder[Delivered] = msgspec.json.Decoder(Delivered)
+_stub_decoder: msgspec.json.Decoder[AnyStub] = msgspec.json.Decoder(AnyStub)
 _event_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
 
 
@@ -107,12 +111,14 @@ _UNREADABLE = (ValueError, RecursionError)
 LAST_SEQ = 2**53 - 1
 
 
-def decode(data: str | bytes) -> Delivered | AnyEvent | None:
+def decode(data: str | bytes) -> Received | AnyEvent | None:
     """Decode a message or an event; return None for what is to be passed over."""
     try:
-        action = _kind_decoder.decode(data).action
+        kind = _kind_decoder.decode(data)
+        action = kind.action
         if action is UNSET:
-            message = _message_decoder.decode(data)
+            decoder = _stub_decoder if kind.redacted else _message_decoder
+            message = decoder.decode(data)
             return message if 0 <= message.seq <= LAST_SEQ else None
         return _placed(_event_decoder.decode(data)) if action in _ACTIONS else None
     except _UNREADABLE as error:
@@ -145,7 +151,7 @@ def analysis(answer: events.Analysis) -> Analysis:
     )
 
 
-def _loosely(data: str | bytes, error: Exception) -> Delivered | AnyEvent | None:
+def _loosely(data: str | bytes, error: Exception) -> Received | AnyEvent | None:
     """Decode as much as possible of what does not follow this version of the protocol."""
     plain: Any = None
     with suppress(*_UNREADABLE):

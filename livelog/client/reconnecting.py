@@ -41,10 +41,12 @@ from livelog.wire.events import (
     Error,
     Gap,
     Pong,
+    Redacted,
     TokenExpiring,
     Unwatched,
 )
-from livelog.wire.messages import Delivered, Message
+from livelog.wire.messages import Message
+from livelog.wire.stubs import Received
 
 _log = logging.getLogger(__name__)
 
@@ -207,12 +209,14 @@ class Link:
         self.wanted.begin()
         self._watch(Status(True))
 
-    async def _receive(self, item: Delivered | AnyEvent) -> None:
+    async def _receive(self, item: Received | AnyEvent) -> None:
         if isinstance(item, Message):
             for subscription in self.wanted.getting(item):
                 await self._put(subscription, item)
         elif isinstance(item, Gap):
             self.wanted.lose(item)
+        elif isinstance(item, Redacted):
+            self.wanted.redact(item)
         elif isinstance(item, Counts):
             self.wanted.count(item)
         elif isinstance(item, Unwatched):
@@ -223,7 +227,7 @@ class Link:
             # An error that answers no request comes before the end of the connection.
             _log.info("the server reports %s %s", item.error_message, item.details)
 
-    async def _put(self, subscription: Subscription, message: Delivered) -> None:
+    async def _put(self, subscription: Subscription, message: Received) -> None:
         if not subscription.full or await self._room(subscription):
             subscription.put(message)
 

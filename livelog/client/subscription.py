@@ -15,8 +15,8 @@ from livelog.client import commands
 from livelog.client.commands import Encoded
 from livelog.client.decoding import Item
 from livelog.client.stream import Stream
-from livelog.wire.events import Gap
-from livelog.wire.messages import Delivered
+from livelog.wire.events import Gap, Redacted
+from livelog.wire.stubs import Received, Stub, stub_for
 
 QUEUE = 500
 """Most messages that wait for a busy consumer."""
@@ -47,6 +47,9 @@ class Subscription(Stream[Item]):
         """Place in the log; None while it starts from now on."""
         self.resumed_by_user = since is not None
         """The user has given a place to start from."""
+        self.on_redacted: Callable[[Redacted], object] | None = None
+        """Callback: the content of messages was taken away; a program that has kept any of them
+        forgets it. Those that wait to be taken have become stubs."""
         self.in_force = False
         """The server has confirmed it, on the present connection."""
         self.resumes = False
@@ -67,7 +70,7 @@ class Subscription(Stream[Item]):
         self.in_force = self.resumes = True
         self._ready.set()
 
-    def put(self, message: Delivered) -> None:
+    def put(self, message: Received) -> None:
         """Queue a message of one of its types, unless it was queued before."""
         if self.seq is None or message.seq > self.seq:
             self.seq = message.seq
@@ -78,6 +81,15 @@ class Subscription(Stream[Item]):
         if self.seq is not None and gap.to > self.seq:
             self._put(Gap(from_=max(gap.from_, self.seq), to=gap.to))
             self.seq = gap.to
+
+    def redact(self, event: Redacted) -> None:
+        """Forget messages that have not been taken yet, and tell the program of all."""
+        gone = set(event.seqs)
+        for place, item in enumerate(self._items):
+            if not isinstance(item, (Gap, Stub)) and item.seq in gone:
+                self._items[place] = stub_for(item, event.reason)
+        if self.on_redacted is not None:
+            self.on_redacted(event)
 
     def advance(self, seq: int) -> None:
         """Note that all its messages up to `seq` have arrived."""

@@ -21,8 +21,8 @@ from livelog.client.livecounts import LiveCounts
 from livelog.client.requests import Requests
 from livelog.client.subscription import Subscription
 from livelog.errors import POLICY_VIOLATION, SERVER_ERROR, RefusedError
-from livelog.wire.events import AnyEvent, Counts, Gap, Subscribed, Unwatched, Watching
-from livelog.wire.messages import Delivered
+from livelog.wire.events import AnyEvent, Counts, Gap, Redacted, Subscribed, Unwatched, Watching
+from livelog.wire.stubs import Received
 
 _log = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ class Wanted:
         self._told_watches = set()
         self._changed.set()
 
-    def getting(self, message: Delivered) -> list[Subscription]:
+    def getting(self, message: Received) -> list[Subscription]:
         """Return the subscriptions that get a message."""
         tag = message.__struct_config__.tag
         return [wanted for wanted in self._in_force() if tag in wanted.types]
@@ -119,6 +119,11 @@ class Wanted:
         """Tell all subscriptions of a gap."""
         for subscription in self._in_force():
             subscription.lose(gap)
+
+    def redact(self, event: Redacted) -> None:
+        """Tell all subscriptions of messages whose content was taken away."""
+        for subscription in self._in_force():
+            subscription.redact(event)
 
     def advance(self, seq: int) -> None:
         """Note that everything up to `seq` has arrived."""

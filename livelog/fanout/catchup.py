@@ -19,6 +19,7 @@ from livelog.budget.slices import Slice
 from livelog.errors import RefusedError, failure
 from livelog.fanout.audience import Reader
 from livelog.fanout.hub import Hub
+from livelog.fanout.redactions import frames_for
 from livelog.index.paging import Chunk
 from livelog.index.query import Subscription
 from livelog.log.log import Log
@@ -181,12 +182,23 @@ class CatchUp:
         if chunk.lost_upto:
             gap = reader.party.gap(reader.cursor, chunk)
             parts = [frames.text(encoder.encode(gap)), *parts]
+        if chunk.act:
+            parts = [*parts, self._redacted(chunk.act, reader)]
         reader.cursor = chunk.cursor
         data = b"".join([before, *parts])
         self.written_bytes += len(data)
         if data:
             reader.write(data)
         return len(data)
+
+    def _redacted(self, seq: int, reader: Reader) -> bytes:
+        """Return the events of the redaction at a seq for a reader."""
+        try:
+            act = self._log.redaction(seq)
+        except RefusedError:  # the store cannot be read: the stubs are there in any case
+            _logger.exception("a reader could not be told of the redaction at %d", seq)
+            return b""
+        return b"" if act is None else frames_for(seq, act, reader.subscription)
 
     def _check(self) -> None:
         """Assert that each reader behind is in one place, and may be written to."""

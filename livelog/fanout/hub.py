@@ -26,9 +26,10 @@ from collections.abc import Callable, Generator, Iterable
 
 from livelog.budget.durations import Durations
 from livelog.fanout.audience import Audience, Reader
+from livelog.fanout.redactions import frames_for
 from livelog.fanout.routing import Routing, split
 from livelog.index.query import Subscription
-from livelog.wire.acts import Act
+from livelog.wire.acts import Act, Redact
 from livelog.wire.record import Record
 
 _MAX_UNMATCHED = 16 * 2**20
@@ -169,10 +170,37 @@ class Hub:
             raise failure
 
     def act(self, seq: int, act: Act) -> None:
-        """Go on behind an act, which has a place like a message."""
+        """Go on behind an act, which has a place like a message; tell readers of a redaction.
+
+        Readers for whom messages have still to be matched are left to the catch-up.
+        """
+        behind: list[Reader] = []
+        if isinstance(act, Redact):
+            behind += self._expelled(by_text=True) if self._unmatched else ()
+            for audience in list(self._audiences.values()):
+                self._tell(audience, seq, act)
         self.head = seq
         if not self._unmatched:
             self.matched = seq
+        for reader in behind:
+            self.on_behind(reader)
+
+    def _tell(self, audience: Audience, seq: int, act: Redact) -> None:
+        """Append the events of a redaction for an audience, and those for single members."""
+        idle, shared = not self._dirty, audience.subscription
+        frames = frames_for(seq, act, shared)
+        if frames:
+            audience.seqs.append(seq)
+            audience.frames.append(frames)
+            self._dirty.add(audience)
+        if any(shared.query(group.type) is None for group in act.groups):
+            for reader in audience.members:
+                own = reader.subscription.without(frozenset(shared.types))
+                if reader.personal and (frames := frames_for(seq, act, own)):
+                    audience.personal.setdefault(reader, []).append((seq, frames))
+                    self._dirty.add(audience)
+        if idle and self._dirty:
+            self.on_work()
 
     def _append(
         self, record: Record, audiences: Iterable[Audience], readers: Iterable[Reader]

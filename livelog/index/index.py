@@ -26,6 +26,7 @@ from livelog.index.paths import cut, long_key
 from livelog.index.plan import Sides, Steps, finish
 from livelog.index.positions import shifted
 from livelog.index.postings import Postings
+from livelog.index.terms import is_redacted
 from livelog.index.timeindex import TimeIndex
 from livelog.wire.commands import KEY_FILTERS
 from livelog.wire.messages import TYPES, MessageType
@@ -62,6 +63,8 @@ class Index:
         self._words = Postings(max_queued)
         self._times = TimeIndex(first)
         self._columns = Columns()
+        self.void = BitMap()
+        """Positions of stubs: the terms of what was there before may be in the lists."""
         self._recent: deque[tuple[str, ...] | None] = deque(maxlen=_RECENT)
         """Keys of the newest messages, None for one that has many."""
 
@@ -85,6 +88,8 @@ class Index:
         position = self.end
         self._types[record.type].add(position)
         keys: Collection[str] = record.keys
+        if is_redacted(record.keys):
+            self.void.add(position)
         if record.numbers and (left := self._numbers.add(record.numbers, position)):
             keys = {*keys, *(cut(path.partition(".")[0]) for path in left)}
         if len(keys) <= _GRAIN:  # nearly every message
@@ -183,7 +188,8 @@ class Index:
     def keys_at(self, position: int) -> tuple[str, ...] | None:
         """Return the keys of a message if it is one of the newest and has few, else None."""
         place = position - self.end
-        return self._recent[place] if place >= -len(self._recent) else None
+        known = place >= -len(self._recent) and position not in self.void
+        return self._recent[place] if known else None
 
     def beginning(self, part: str) -> Steps[Sides]:
         """Positions of the messages with a word that begins with `part`, in steps."""
@@ -229,6 +235,7 @@ class Index:
         fresh = Index()
         fresh.end = self.end - distance
         fresh._recent = self._recent
+        fresh.void = shifted(self.void, distance)
         fresh._types = {name: shifted(bitmap, distance) for name, bitmap in self._types.items()}
         fresh._keys = self._keys.renumbered(distance)
         fresh._numbers = self._numbers.renumbered(distance)
@@ -241,6 +248,7 @@ class Index:
         """Remove what has been forgotten from all structures, in steps; below `upto` if given."""
         start = self.start if upto is None else min(upto, self.start)
         self._columns.sweep(start)
+        self.void.remove_range(0, start)
         yield from self._times.sweep(start)
         for postings in self._types.values():
             postings.remove_range(0, start)

@@ -117,3 +117,5 @@ class Chunk:
     """Seq up to which the reader has been served once it has them."""
     lost_upto: int = field(default=0)
     """If not 0, messages after the old cursor and up to this seq are gone."""
+    act: int = field(default=0)
+    """If not 0, the reader is told of the redaction at this seq, behind the messages."""

@@ -24,7 +24,7 @@ from pyroaring import BitMap
 from livelog.index.column import Column
 from livelog.index.paths import behind
 from livelog.index.query import BEGINNING_OF_TIME, END_OF_TIME, Query
-from livelog.index.terms import UNINDEXED, mentions
+from livelog.index.terms import UNINDEXED, mentions, names_readers_only
 from livelog.index.text import Phrase as Words
 from livelog.index.timeindex import TimeIndex
 from livelog.index.where.expression import (
@@ -87,6 +87,10 @@ class Source(Protocol):
     def positions(self) -> range:
         """Positions of the messages that can be found now."""
 
+    @property
+    def void(self) -> BitMap:
+        """Positions of stubs, of whose terms only types, times and readers hold."""
+
     def of_type(self, name: MessageType) -> BitMap:
         """Positions of the messages of one type."""
 
@@ -137,13 +141,32 @@ def find(source: Source, query: Query, read: Read, within: range | None = None) 
         sure = yield from _verified(unsure, None, sure, read)
     if rest:
         sure = sure | (yield from _verified(unsure, query.test, rest, read))
-    return sure & BitMap(source.positions)
+    found = sure & BitMap(source.positions)
+    if source.void:
+        found = (found - source.void) | (yield from _stubs(source, query, read, within))
+    return found
+
+
+def _stubs(source: Source, query: Query, read: Read, within: range | None) -> Steps[BitMap]:
+    """Find the stubs that match."""
+    found = _possible_stubs(source, query, source.positions if within is None else within)
+    return found if query.test is None else (yield from _verified([], query.test, found, read))
+
+
+def _possible_stubs(source: Source, query: Query, within: range) -> BitMap:
+    """Find the stubs that match all of `query` but `where`: none has words, or keys but readers."""
+    if query.phrases or not names_readers_only(query.keys):
+        return BitMap()
+    return _select(source, query, within) & source.void
 
 
 def glance(source: Source, query: Query, within: range) -> Sides:
     """Find at once what can be told of the positions `within` without looking for words."""
     found = _select(source, query, within)
     sure, maybe = finish(_sides(source, query.where, found, words=False))
+    if source.void:
+        sure = sure - source.void
+        maybe = (maybe - source.void) | _possible_stubs(source, query, within)
     return Sides(BitMap(), maybe) if query.phrases else Sides(sure, maybe)
 
 

@@ -30,7 +30,9 @@ from livelog.index.paths import (
     place,
 )
 from livelog.index.text import Phrase, fold, folding, may_occur, occurs
+from livelog.wire import stubs
 from livelog.wire.messages import AnyMessage, MessageType, RaidMessage, decoder
+from livelog.wire.stubs import Stub
 
 MAX_DEPTH = 32
 """Maximum nesting of a free object."""
@@ -79,6 +81,9 @@ MAX_KEYS = 128
 
 _ONLY_ENTRIES = frozenset(KEY_FIELDS.values()) - {"user_id", "username"}
 """Entries of free objects, none of which is found under the name of another; see `found_as`."""
+
+REDACTED = "redacted="
+"""First key of a stub. No field has this name, so no filter finds it."""
 
 _ID_KEYS = frozenset(
     f"{name}="
@@ -193,6 +198,21 @@ def reader(user_id: str) -> str:
     return f"{_READER}{user_id}"
 
 
+def is_redacted(keys: Sequence[str]) -> bool:
+    """Tell whether keys are those of a stub."""
+    return keys[:1] == (REDACTED,)
+
+
+def names_readers_only(keys: Sequence[str]) -> bool:
+    """Tell whether keys ask for nothing but who may read."""
+    return all(key.startswith(_READER) for key in keys)
+
+
+def readers_in(keys: Sequence[str]) -> list[str]:
+    """Return the terms among `keys` that `reader` has made."""
+    return [key for key in keys if key.startswith(_READER)]
+
+
 def as_float(value: float) -> float:
     """Return the nearest finite float."""
     try:
@@ -221,6 +241,8 @@ def finding_terms(
     `max_values` values.
     """
     fields, found = _fields_of(type(message)), _Found()
+    if isinstance(message, Stub):
+        found.keys.append(REDACTED)
     text = yield from folding(_passages(message, max_values, found))
     for start, field in fields.filters:
         found.note_filter(start, getattr(message, field))
@@ -282,6 +304,9 @@ class _Fields(NamedTuple):
 @cache
 def _fields_of(message: type[AnyMessage]) -> _Fields:
     own, tag = message.__struct_fields__, message.__struct_config__.tag
+    if issubclass(message, Stub):
+        mine = [(_READER, "from_user_id"), (_READER, "to_user_id")] if tag == "dm" else []
+        return _Fields(filters=tuple(mine), others=(), text=(), free=())
     authors = [("author_id=", AUTHORS[tag])] if tag in AUTHORS else []
     readers = [(_READER, "from_user_id"), (_READER, "to_user_id")] if tag == "dm" else []
     apart = {*UNINDEXED, *FREE_FIELDS, *KEY_FIELDS.values(), "participants"}
@@ -408,6 +433,9 @@ def text_of_stored(message: AnyMessage) -> str:
 
 
 def message_in(payload: bytes) -> AnyMessage:
-    """Return the message in a record's payload, without its seq."""
+    """Return the message in a record's payload, without its seq; a stub is one without fields."""
+    if stubs.is_stub(payload):
+        stub: AnyMessage = stubs.decoder.decode(payload)
+        return stub
     message: AnyMessage = decoder.decode(payload[: payload.rindex(b',"seq":')] + b"}")
     return message

@@ -40,6 +40,12 @@ class Blocks:
         block, place = divmod(position - self._base, _SIZE)
         return self._blocks[block][place]
 
+    def replace(self, position: int, frame: bytes) -> None:
+        """Put a frame into the place of another."""
+        block, place = divmod(position - self._base, _SIZE)
+        frames = self._blocks[block]
+        self._blocks[block] = (*frames[:place], frame, *frames[place + 1 :])
+
     def picked(self, positions: Iterable[int]) -> list[bytes]:
         """Return the frames at some positions, in the order of these."""
         blocks, base = self._blocks, self._base  # without a call for each

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, defaultdict
+from bisect import bisect_right
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -39,9 +40,11 @@ from livelog.index.where.expression import And, Equals
 from livelog.log.pages import joined, reach, read_around_the_past
 from livelog.log.window import Window
 from livelog.store.base import Done, Store
-from livelog.wire.acts import MAX_KEPT, Act, Enacted
+from livelog.wire import frames
+from livelog.wire.acts import MAX_KEPT, Act, Enacted, Redact
 from livelog.wire.messages import MessageType
 from livelog.wire.record import Known, Origin, Record, seq_of
+from livelog.wire.stubs import cleaned
 
 _STORE_ASKED = 1.0
 """Seconds that the store has for what can be answered without it, if less exactly."""
@@ -52,6 +55,12 @@ _COUNTED_SECONDS = 10.0
 """Seconds that an analysis of what is in memory may take."""
 
 _FILLED_PER_REQUEST = 500
+
+_REDACTIONS = 64
+"""Redactions that are kept in memory for readers that catch up."""
+
+_IN_FLIGHT = 60.0
+"""Seconds after which an answer of the store is given up by all who wait for it."""
 
 _MAX_BACKLOG_BYTES = 16 * 2**20
 """Bytes of messages that may wait for the index before publishers are told to wait."""
@@ -106,6 +115,15 @@ class Log:
         """Records in the window, and acts, that nobody has been told of."""
         self.on_act: list[Callable[[int, Act], object]] = []
         """Callbacks: told of each act with its seq, in its order among the messages."""
+        kept = reversed(self._journal.acts(None, MAX_KEPT))
+        self._redactions = [one.seq for one in kept if isinstance(one.act, Redact)]
+        """Seqs of the redactions that are kept, rising."""
+        self._newest_redactions: OrderedDict[int, Redact] = OrderedDict()
+        """Those applied or asked for last, by seq."""
+        self._reasons: dict[int, str] = {}
+        """Seqs of messages redacted a moment ago: answers of the store may still have them."""
+        self._unfilled_acts: list[Redact] = []
+        """Redactions applied while the window is still to be filled."""
         self._broken = ""
         """The error that has left window and journal apart; empty without."""
         self.on_work: Callable[[], object] = _ignored
@@ -214,12 +232,50 @@ class Log:
             return
         self.head = seq
         self._unpublished.append(Enacted(seq, act))
+        if isinstance(act, Redact):
+            self._redact(seq, act)
+
+        def settled(refused: RefusedError | None) -> None:
+            if refused is None:
+                self._forget_in_flight(act)
+            receipt.settle(refused)
+
         try:
-            self._journal.enact(Enacted(seq, act), receipt.settle)
+            self._journal.enact(Enacted(seq, act), settled)
         except Exception as error:
             receipt.settle(self._break(error))
         self._publish()
         self._wake()
+
+    def _redact(self, seq: int, act: Redact) -> None:
+        """Put stubs in the place of messages, and note that readers have to be told."""
+        seqs = act.seqs
+        self._window.redact(seqs, act.reason)
+        self._reasons.update(dict.fromkeys(seqs, act.reason))
+        self._redactions.append(seq)
+        self._keep_redaction(seq, act)
+        if self._filling is not None:
+            self._unfilled_acts.append(act)
+
+    def _forget_in_flight(self, act: Act) -> None:
+        """Filter answers of the store no more, once all that were asked for before have come."""
+        if isinstance(act, Redact) and self._reader is not None:
+            loop, seqs = asyncio.get_running_loop(), act.seqs
+            loop.call_later(_IN_FLIGHT, lambda: [self._reasons.pop(seq, None) for seq in seqs])
+
+    def _clean(self, found: list[bytes]) -> list[bytes]:
+        """Filter frames, some of them joined, that were read while a redaction was applied."""
+        if not self._reasons:
+            return found
+        single = (frames.text(payload) for data in found for payload in frames.payloads(data))
+        return [cleaned(frame, self._reasons) for frame in single]
+
+    def _cleaned(self, page: Page) -> Page:
+        """Filter a page that was read while a redaction was applied."""
+        if not self._reasons:
+            return page
+        framed = self._clean([frames.text(payload) for payload in page.payloads])
+        return replace(page, payloads=frames.unframed(framed))
 
     def acts(self, before: int | None = None, limit: int = MAX_KEPT) -> list[Enacted]:
         """Return the newest acts with a seq below `before`, newest first, as far as they are kept.
@@ -320,6 +376,16 @@ class Log:
             return self._reader.lookup(id)
         return known
 
+    def find(self, id: str) -> Known | None:
+        """Return the newest message with this id, also one that only the store has.
+
+        Raises `RefusedError` when the store cannot be read.
+        """
+        known = self.lookup(id)
+        if known is None and self._reader is not None:
+            known = self._reader.lookup(id)
+        return known
+
     # Out.
 
     async def read(self, query: Query, span: Span, owner: Owner) -> Page:
@@ -333,7 +399,8 @@ class Log:
         upto = window.evicted_upto
         reader = self._reader if self._trimmed_upto < upto else None
         if reader is not None and span.anchor and span.seq <= upto:
-            return await read_around_the_past(reader, query, span, matches, upto, owner)
+            found = await read_around_the_past(reader, query, span, matches, upto, owner)
+            return self._cleaned(found)
         offset, limit = span.resolve(matches.newer)
         nearest = span.nearest(matches.newer, offset)
         newer = matches.frames(offset, limit)
@@ -352,6 +419,7 @@ class Log:
             if isinstance(error, RefusedError) and (error.retry_after is None or not in_window):
                 raise
             older = Page([], 0, offset, incomplete=True)
+        older = self._cleaned(older)
         left_out = count < limit and not left and older.total > rest.offset
         cut = older.truncated or left_out or len(newer) < count
         older = replace(older, offset=offset + places.start, truncated=cut)
@@ -435,11 +503,17 @@ class Log:
         The chunk ends early when `is_over` tells that the time is used up.
         """
         lost = self._lost_upto(cursor)
-        start = max(cursor, lost)
+        start, act = max(cursor, lost), self._next_redaction(cursor, lost)
+        if act and act <= start:  # it may concern what the reader has had before
+            return Chunk([], act, act=act)
         if start < self._window.evicted_upto:
             return None
-        chunk = self._window.after(start, wanted, max_bytes, is_over)
+        chunk = self._window.after(start, wanted, max_bytes, is_over, act)
         chunk.lost_upto = lost
+        if act:
+            if self._window.position_after(chunk.cursor) >= self._window.position_after(act):
+                chunk.cursor = chunk.act = act
+            return chunk
         if chunk.cursor >= self._window.newest:
             chunk.cursor = max(chunk.cursor, self.head)
         return chunk
@@ -457,9 +531,39 @@ class Log:
         # The window may have been filled while the reader waited to fetch.
         if self._reader is None or start >= upto:
             return Chunk([], start, lost)
+        act = self._next_redaction(cursor, lost)
+        upto = min(upto, act or upto)
         chunk = await self._reader.chunk(start, upto, wanted, max_bytes, owner)
+        ends = act if chunk.cursor == act else 0
         # A copy, as the store may share the chunk among readers.
-        return replace(chunk, lost_upto=max(lost, chunk.lost_upto))
+        found = self._clean(chunk.frames)
+        return replace(chunk, frames=found, lost_upto=max(lost, chunk.lost_upto), act=ends)
+
+    def _next_redaction(self, cursor: int, lost: int) -> int:
+        """Return the seq of the next redaction that a reader at `cursor` is to be told of, or 0.
+
+        One that has seen nothing yet, and is told that messages are lost, need not forget any.
+        """
+        place = bisect_right(self._redactions, cursor or lost)
+        return self._redactions[place] if place < len(self._redactions) else 0
+
+    def redaction(self, seq: int) -> Redact | None:
+        """Return the redaction with this seq, None if it is not kept any more.
+
+        Raises `RefusedError` when the store cannot be read.
+        """
+        known = self._newest_redactions.get(seq)
+        if known is None:
+            found = [one.act for one in self._journal.acts(seq + 1, 1) if one.seq == seq]
+            known = next((act for act in found if isinstance(act, Redact)), None)
+            if known is not None:
+                self._keep_redaction(seq, known)
+        return known
+
+    def _keep_redaction(self, seq: int, act: Redact) -> None:
+        self._newest_redactions[seq] = act
+        if len(self._newest_redactions) > _REDACTIONS:
+            self._newest_redactions.popitem(last=False)
 
     def out_of_reach(self, cursor: int) -> Chunk:
         """Return the chunk that tells a reader at `cursor` that it cannot have what is on disk."""
@@ -538,6 +642,7 @@ class Log:
                 live.evicted_upto = filled.evicted_upto  # there was nothing before
         finally:
             self._filling = None
+            self._unfilled_acts = []
 
     async def _overtake(self, live: Window, filled: Window, upto: int) -> None:
         """Add what has come since, and put `filled` in the place of `live`.
@@ -551,6 +656,9 @@ class Log:
         if live.evicted_upto == upto:
             filled.trim(self._trimmed_upto)
             filled.max_bytes = live.max_bytes
+            # What was read of the store may be older than they are.
+            for act in self._unfilled_acts:
+                filled.redact(act.seqs, act.reason)
             self._window = filled
 
     def _refill(self, filled: Window, records: list[Record]) -> Generator[None, None, None]:

@@ -14,7 +14,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -28,18 +28,22 @@ from livelog.index.analysis.tally import Tally
 from livelog.index.index import Index
 from livelog.index.paging import Chunk
 from livelog.index.query import Query, Subscription
-from livelog.index.terms import reader, terms
+from livelog.index.terms import message_in, reader, terms
 from livelog.index.where.matching import Test
 from livelog.log.blocks import Blocks
 from livelog.log.idtable import IdTable
 from livelog.wire import frames
-from livelog.wire.messages import MessageType, decoder
+from livelog.wire.messages import MessageType
 from livelog.wire.record import Known, Record, id_of
+from livelog.wire.stubs import is_stub, stub_of
 from livelog.wire.timestamps import parse_moment
 
 _SCANNED = 512
 """Messages that are looked up in one step for a reader that is behind: a tenth of a millisecond.
 Their text is read singly."""
+
+_STRIPPED = 16
+"""Redacted messages whose frames are replaced in one step: some tenths of a millisecond."""
 
 _COMPACT_AT = 4096
 """Evicted messages whose seqs are kept before they are cut off."""
@@ -67,8 +71,7 @@ _RENUMBER_AT = 1 << 31
 
 def _record(seq: int, frame: bytes) -> Record:
     """Make the record again that the log made of a message when it came in."""
-    payload = frames.payload(frame)
-    message: Any = decoder.decode(payload[: payload.rindex(b',"seq":')] + b"}")
+    message: Any = message_in(frames.payload(frame))
     time = parse_moment(message.timestamp, "timestamp")
     tag = message.__struct_config__.tag
     return Record(seq, message.id, tag, time, *terms(message), frame)
@@ -155,6 +158,8 @@ class Window:
         self._waiting_bytes = 0
         self._adding: Generator[None, None, None] | None = None
         """Steps that add the first of them, once it has been begun."""
+        self._doomed: dict[int, str] = {}
+        """Positions of redacted messages whose frames still have the content → the reason."""
         self.on_failure: Callable[[Exception], object] = _ignored
         """Callback: the index could not be added to, and is made anew."""
         self._failed_seq = 0
@@ -190,7 +195,7 @@ class Window:
     @property
     def has_work(self) -> bool:
         """Tell whether there is work on the index: messages wait for it, or it is swept."""
-        return bool(self._waiting or self._sweeping)
+        return bool(self._waiting or self._sweeping or self._doomed)
 
     # In.
 
@@ -303,6 +308,8 @@ class Window:
         self._base = start
 
     def _renumber(self) -> None:
+        while self._doomed:
+            self._strip_some()
         while self._waiting:
             self._add_some()
         self._held = Counter()  # analyses under way begin again
@@ -314,10 +321,44 @@ class Window:
         self._base = 0
         self._sweeping, self._unswept = None, 0
 
+    # Redaction.
+
+    def redact(self, seqs: Iterable[int], reason: str) -> None:
+        """Put stubs in the place of messages: no read returns the content from now on.
+
+        The frames follow in steps of `work`, or as they are read.
+        """
+        for seq in seqs:
+            position = self.position_after(seq - 1)
+            if position < self._frames.end and self._seqs[position - self._base] == seq:
+                self._doomed[position] = reason
+        self._index.void |= BitMap(self._doomed)
+
+    def _strip_some(self) -> None:
+        """Make stubs of the next redacted messages."""
+        for position in list(islice(self._doomed, _STRIPPED)):
+            self._strip(position)
+
+    def _strip(self, position: int) -> None:
+        """Make a stub of a message that has been redacted."""
+        reason = self._doomed.pop(position)
+        if position < self._frames.start or is_stub(self.payload(position)):
+            return
+        old = self._frames[position]
+        new = frames.text(stub_of(frames.payload(old), reason))
+        self._frames.replace(position, new)
+        self._bytes += len(new) - len(old)
+        place = position - self._index.end
+        if place >= 0:
+            self._waiting[place] = None  # to be decoded again
+            self._waiting_bytes += len(new) - len(old)
+
     # The index follows.
 
     def work(self) -> bool:
         """Make a step of the work on the index; return False when there is none."""
+        if self._doomed:
+            self._strip_some()
         if self._waiting:
             self._add_some()
         if self._sweeping is not None:
@@ -366,7 +407,8 @@ class Window:
         seq = self._seqs[failed - self._base]
         self._unindexable |= {seq} if self._failed_seq == seq else set()
         self._failed_seq = seq
-        self._index = Index(first=self._frames.start)
+        void, self._index = self._index.void, Index(first=self._frames.start)
+        self._index.void = void
         self._waiting = deque([None] * len(self))
         self._waiting_bytes = self._bytes
         self._adding = self._sweeping = None
@@ -406,8 +448,11 @@ class Window:
         wanted: Subscription,
         max_bytes: int,
         is_over: Callable[[], bool] = _never,
+        upto: int = 0,
     ) -> Chunk:
         """Return the wanted messages after `cursor`, up to about `max_bytes` of frames.
+
+        With `upto` none has a higher seq.
 
         It returns what it has when `is_over` tells that the time is used up, or when it finds that
         what follows has been evicted meanwhile; `cursor` of the chunk says how far it came.
@@ -415,9 +460,12 @@ class Window:
         found: list[bytes] = []
         cursor = max(cursor, self.evicted_upto)
         first = self.position_after(cursor)
-        while first < self._frames.end and max_bytes > 0 and self._reach(first, is_over):
-            reach = range(first, min(first + _SCANNED, self._index.end))
+        end = self.position_after(upto) if upto else self._frames.end
+        while first < end and max_bytes > 0 and self._reach(first, is_over):
+            reach = range(first, min(first + _SCANNED, self._index.end, end))
             positions, reach = self._wanted(wanted, reach, is_over)
+            for position in positions & BitMap(self._doomed) if self._doomed else ():
+                self._strip(position)
             some = self._frames.at(positions)
             sizes = list(accumulate(map(len, some)))
             fit = bisect_left(sizes, max_bytes) + 1
@@ -458,6 +506,9 @@ class Window:
 
     def find(self, query: Query) -> Generator[None, None, Matches]:
         """Find all messages that match `query`."""
+        while self._doomed:
+            self._strip_some()
+            yield
         index, indexed = self._index, self._index.end
         # What waits for the index comes first, and is not held on to: it may be large.
         found = BitMap()
@@ -488,6 +539,9 @@ class Window:
 
     def _count(self, found: BitMap, tally: Tally) -> Generator[None, None, None]:
         """Count matches, also those that are evicted meanwhile."""
+        while self._doomed:
+            self._strip_some()
+            yield
         index, indexed, held = self._index, self._index.end, self._held
         start, frame = self._frames.start, self._frames.kept()
 
@@ -580,10 +634,16 @@ class Window:
 
     def frames(self, positions: Iterable[int]) -> list[bytes]:
         """Return the frames of the messages at some positions, in the order of these."""
-        return self._frames.picked(positions)
+        chosen = list(positions)
+        for position in chosen if self._doomed else ():
+            if position in self._doomed:
+                self._strip(position)
+        return self._frames.picked(chosen)
 
     def payload(self, position: int) -> bytes:
         """Return the message at a position."""
+        if position in self._doomed:
+            self._strip(position)
         return frames.payload(self._frames[position])
 
     def _kept(self, position: int) -> bytes:

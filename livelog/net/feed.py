@@ -28,7 +28,7 @@ from livelog.index.query import NOTHING
 from livelog.index.query import Subscription as Queries
 from livelog.net.context import Context
 from livelog.wire import frames
-from livelog.wire.events import Counts, Error, Gap
+from livelog.wire.events import Counts, Error, Gap, Redacted
 from livelog.wire.messages import Message
 
 _logger = logging.getLogger(__name__)
@@ -136,11 +136,14 @@ class Feed:
         self._pass_on_all(self._payloads)  # the end of a write that is passed on slowly
         self._pass_on_all(self._take())
         chunk = self._log.read_after(cursor, self._wanted, CHUNK_BYTES)
-        if chunk is not None:
+        while chunk is not None:
             self._subscription.lose(Gap(from_=cursor, to=chunk.lost_upto))
             cursor = chunk.cursor
             for data in chunk.frames:
                 self._pass_on_all(frames.payloads(data))
+            if not chunk.act:
+                break
+            chunk = self._log.read_after(cursor, self._wanted, CHUNK_BYTES)
         if cursor < self._log.head:
             self._subscription.lose(Gap(from_=cursor, to=self._log.head))
 
@@ -154,5 +157,7 @@ class Feed:
             self._subscription.put(item)
         elif isinstance(item, Gap):
             self._subscription.lose(item)
+        elif isinstance(item, Redacted):
+            self._subscription.redact(item)
         elif isinstance(item, Error):  # a gap follows
             _logger.warning("a subscription could not read on: %s", item.details)

@@ -251,7 +251,9 @@ def _finish(source: Connection, target: Connection, damaged: int) -> Copied:
     target.execute("DELETE FROM message WHERE position <= ?", (state.deleted_upto,))
     write_state(target, state._replace(unchecked_upto=0))
     target.executemany("INSERT INTO arrival VALUES (?, ?, ?)", [*notes(source)])
-    target.executemany("INSERT INTO act VALUES (?, ?, ?)", source.execute("SELECT * FROM act"))
+    for table, marks in (("act", "?, ?, ?, ?"), ("redacted", "?, ?")):
+        rows = source.execute(f"SELECT * FROM {table}")
+        target.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
     target.execute("COMMIT")
     target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     [[last_seq]] = target.execute("SELECT coalesce(max(seq), 0) FROM message")

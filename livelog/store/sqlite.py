@@ -118,7 +118,13 @@ class SqliteJournal:
 
     def enact(self, enacted: Enacted, done: Done) -> None:
         """Put an act into the writer's queue."""
-        self._writer.enact(enacted, done)
+        self._reader.forget_chunks()  # those that are remembered, and those read meanwhile
+
+        def enacted_here(refused: RefusedError | None) -> None:
+            self._reader.forget_chunks()
+            done(refused)
+
+        self._writer.enact(enacted, enacted_here)
 
     def acts(self, before: int | None, limit: int) -> list[Enacted]:
         """Return the newest acts in the file with a seq below `before`."""
@@ -257,6 +263,10 @@ class SqliteReader:
         if chunk.cursor >= upto:  # more may follow by the time the next reader asks
             self._chunks.pop(key, None)
         return chunk
+
+    def forget_chunks(self) -> None:
+        """Answer what is asked from now on anew."""
+        self._chunks.clear()
 
     async def _next_chunk(self, call: ChunkCall, owner: Owner) -> Chunk:
         """Ask for a chunk. One that does not move its reader is an error.

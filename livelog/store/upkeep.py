@@ -24,8 +24,9 @@ from livelog.store.database.checksums import StoredRow, checksum, stored_rows
 from livelog.store.database.connection import Connection
 from livelog.store.database.file import Contents
 from livelog.store.database.place import Place
+from livelog.store.database.redaction import is_unscrubbed, note_scrubbed, redact
 from livelog.store.database.state import State, write_state
-from livelog.wire.acts import Enacted
+from livelog.wire.acts import Enacted, Redact
 from livelog.wire.seqclock import HOUR, SeqClock
 
 _log = logging.getLogger(__name__)
@@ -40,6 +41,9 @@ _ALIVE_EVERY = HOUR // 2
 
 _ALIVE_SECONDS = 1.0
 """Seconds between two while messages are: by them an older copy of the file is told from it."""
+
+_SCRUB_SECONDS = 0.1
+"""Seconds between two attempts to empty the write-ahead log of what was redacted."""
 
 _WAL_WAIT_SECONDS = 0.2
 """Seconds that the write-ahead log's readers are waited for."""
@@ -88,6 +92,8 @@ class Upkeep:
         self._alive_due = 0.0
         self._leftover = contents.trimmed_upto > 0
         """Rows that were given up may still be in the file."""
+        self._unscrubbed = is_unscrubbed(connection)
+        """Redacted text may still be in the write-ahead log."""
         self._check_due = 0.0
         self._wal_due = 0.0
         self._wal_is_large = False
@@ -102,6 +108,8 @@ class Upkeep:
         """Return the seconds until there is something to do."""
         if self._leftover:
             return 0.0
+        if self._unscrubbed:
+            return _SCRUB_SECONDS
         if self._state.unchecked_upto:
             return min(max(0.0, self._check_due - time.monotonic()), _TRIM_SECONDS)
         return _TRIM_SECONDS
@@ -115,6 +123,8 @@ class Upkeep:
             began = time.monotonic()
             self._fill_in()
             self._check_due = 2 * time.monotonic() - began  # at most half of the time
+        if self._unscrubbed:
+            self._scrub()
         self._bound_wal(file.WAL_KEPT_BYTES // 4 if idle else file.WAL_KEPT_BYTES)
 
     def begin(self, began: int, trimmed_upto: int) -> None:
@@ -125,7 +135,10 @@ class Upkeep:
         """Write an act."""
         with self._transaction():
             write_act(self._connection, enacted)
+            if isinstance(enacted.act, Redact):
+                redact(self._connection, enacted)
         self.last_seq = enacted.seq
+        self._unscrubbed = True
 
     def end(self) -> None:
         """Write what the next server has to know."""
@@ -154,6 +167,7 @@ class Upkeep:
             return False
         with self._transaction():
             self._connection.execute("DELETE FROM message WHERE position <= ?", (upto,))
+            self._connection.execute("DELETE FROM redacted WHERE position <= ?", (upto,))
             self._age.forget(self.trimmed_upto)
             self._write_state(self._state._replace(deleted_upto=upto))
         return True
@@ -237,21 +251,33 @@ class Upkeep:
         """Write back what the write-ahead log has, as far as its readers allow."""
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
-    def _bound_wal(self, bound: int) -> None:
-        """Write back and empty the write-ahead log if it is larger than `bound` bytes."""
-        size, now = self._place.wal_bytes(), time.monotonic()
-        if size <= bound or now < self._wal_due:
-            return
-        self._connection.execute(f"PRAGMA busy_timeout = {round(_WAL_WAIT_SECONDS * 1000)}")
+    def _scrub(self) -> None:
+        """Write back and empty the write-ahead log, unless somebody reads it: then again soon."""
+        if self._truncate_wal(0.0):
+            with self._transaction():
+                note_scrubbed(self._connection, self.last_seq)
+            self._unscrubbed = False
+
+    def _truncate_wal(self, wait: float) -> bool:
+        """Write back and empty the write-ahead log; return whether that was possible."""
+        self._connection.execute(f"PRAGMA busy_timeout = {round(wait * 1000)}")
         try:
             checkpoint = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             [[busy, _, _]] = checkpoint.fetchall()
         finally:
             self._connection.execute(f"PRAGMA busy_timeout = {round(file._BUSY_SECONDS * 1000)}")
         self._place.overwritten()  # it sees what the checkpoint has changed, and not later
+        return not busy
+
+    def _bound_wal(self, bound: int) -> None:
+        """Write back and empty the write-ahead log if it is larger than `bound` bytes."""
+        size, now = self._place.wal_bytes(), time.monotonic()
+        if size <= bound or now < self._wal_due:
+            return
+        busy = not self._truncate_wal(_WAL_WAIT_SECONDS)
         if busy:
             self._wal_due = now + _TRIM_SECONDS
-        large = bool(busy) and size > _WAL_LARGE_BYTES
+        large = busy and size > _WAL_LARGE_BYTES
         if large and not self._wal_is_large:
             issue = "the write-ahead log has %d MB: another program reads the store without a pause"
             _log.warning(issue, size >> 20)

@@ -24,6 +24,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from livelog.wire.messages import MessageType
+
 MAX_SEQS = 10_000
 """Messages that one act names at most."""
 
@@ -43,11 +45,30 @@ class _Act(
     reason: str = ""
 
 
-class Redact(_Act, frozen=True, kw_only=True):
-    """Take the content of messages away; a stub stays in the place of each."""
+class Group(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """Messages that concern the same readers."""
 
+    type: MessageType
     seqs: tuple[int, ...]
-    """Seqs of the messages, rising; at most `MAX_SEQS`. Those that are not there do not count."""
+    """Rising."""
+    readers: tuple[str, ...] = ()
+    """The ids of the two users of direct messages; empty for all other types."""
+
+
+class Redact(_Act, frozen=True, kw_only=True):
+    """Take the content of messages away; a stub stays in the place of each.
+
+    The messages were looked up once, when the act was made: all servers come to the same result,
+    and can tell readers of it without looking for messages that only a store has.
+    """
+
+    groups: tuple[Group, ...]
+    """At most `MAX_SEQS` messages in all. Those that are not there do not count."""
+
+    @property
+    def seqs(self) -> list[int]:
+        """The seqs of all messages, rising."""
+        return sorted(seq for group in self.groups for seq in group.seqs)
 
 
 class Disconnect(_Act, frozen=True, kw_only=True):

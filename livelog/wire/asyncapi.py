@@ -42,6 +42,7 @@ from livelog.wire.events import (
     Pong,
     Published,
     RateLimit,
+    Redacted,
     SearchResults,
     Subscribed,
     TokenExpiring,
@@ -67,7 +68,7 @@ _ANSWERS: dict[type, type] = {
     Admin: AdminResult,
 }
 """Command → event of its success; a refused command is answered with `error`."""
-_UNSOLICITED = (Connected, TokenExpiring, Counts, Gap, RateLimit, Disconnected)
+_UNSOLICITED = (Connected, TokenExpiring, Counts, Gap, Redacted, RateLimit, Disconnected)
 """Events that answer no command."""
 _PAGES = {History: "messages", SearchResults: "results"}
 """Event → its field of messages, which the struct declares as raw bytes."""

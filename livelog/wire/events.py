@@ -222,6 +222,25 @@ class Gap(Event, kw_only=True, tag="gap"):
     to: int
 
 
+class Redacted(Event, kw_only=True, tag="redacted"):
+    """The content of messages was taken away; forget it. Stubs stand in their place.
+
+    It names all messages of the types that you subscribed to, also those that you never got, and up
+    to 1000 at once. A connection that resumes behind a redaction is told of it again.
+
+    >>> event = Redacted(seqs=[1764763200000000], reason="spam", at=1764763260000000)
+    >>> event.reason
+    'spam'
+    """
+
+    seqs: list[int]
+    """Seqs of the messages, rising."""
+    reason: str = ""
+    """The reason that was given."""
+    at: int
+    """Place of the redaction in the log. It never moves your own place backwards."""
+
+
 class RateLimit(Event, kw_only=True, tag="rate_limit"):
     """A warning: use has reached 95 % of a limit."""
 
@@ -289,6 +308,7 @@ AnyEvent = (
     | Unwatched
     | Counts
     | Gap
+    | Redacted
     | RateLimit
     | AdminResult
     | Error

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from livelog import Delivered, Gap, UserMessage
+from livelog import Gap, UserMessage
 from livelog.client.backoff import Clock
 from livelog.client.reconnecting import HEARTBEAT
+from livelog.wire.stubs import Received
 from tests.support.wire import soon
 
-Item = Delivered | Gap
+Item = Received | Gap
 
 
 async def impatient_sleep(seconds: float) -> None:

@@ -183,9 +183,9 @@ def _looked_up(
     source: Lists, field: str, among: BitMap, newest: dict[str, int]
 ) -> Steps[tuple[dict[str, int], int]]:
     counts: dict[str, int] = {}
-    having = BitMap()
+    having, known = BitMap(), among - source.void
     for number, (value, positions) in enumerate(source.values(field) or ()):
-        found = positions & among
+        found = positions & known
         if found:
             counts[value] = len(found)
             newest[value] = found.max()

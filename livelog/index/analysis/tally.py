@@ -85,7 +85,8 @@ class Tally:
             found = yield from source.columns(field)
             if found is not None:
                 known[field] = found
-                unsure[field] = part.found & (yield from columns.unsure(source, field))
+                read_anyway = (yield from columns.unsure(source, field)) | source.void
+                unsure[field] = part.found & read_anyway
         read = BitMap.union(BitMap(), *unsure.values())
         if source is None and self.question.interval:
             read = part.found

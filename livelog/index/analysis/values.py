@@ -27,6 +27,7 @@ from livelog.index.where.fields import (
 from livelog.index.where.values import number_text
 from livelog.wire.commands import KEY_FILTERS
 from livelog.wire.messages import AnyMessage
+from livelog.wire.stubs import Stub
 from livelog.wire.timestamps import parse_moment
 
 _UNIQUE = ("id", "timestamp", "content")
@@ -68,6 +69,7 @@ class Values:
     """Read the values that a message has in one field."""
 
     def __init__(self, field: str) -> None:
+        self._field = field
         self._read = reader(field)
         self._text = str if compared_as_id(field) else normalized
         self._only_strings = field in KEY_FILTERS  # as those filters
@@ -88,6 +90,8 @@ class Values:
         return next((one for one in spelled if isinstance(one, str)), value)
 
     def _scalars(self, message: AnyMessage) -> Iterator[Any]:
+        if isinstance(message, Stub) and self._field != "type":
+            return iter(())
         kinds = str if self._only_strings else (str, int, float)
         return (value for value in self._read(message) if isinstance(value, kinds))
 

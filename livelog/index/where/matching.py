@@ -39,12 +39,16 @@ from livelog.index.where.values import moment_of
 from livelog.wire.commands import KEY_FILTERS
 from livelog.wire.messages import AnyMessage
 from livelog.wire.record import Record
+from livelog.wire.stubs import Stub
 from livelog.wire.timestamps import parse_moment
 
 Check = Callable[[Any], bool]
 Bounded = Callable[[int | float], bool]
 Asked = TypeVar("Asked")
 Made = TypeVar("Made")
+
+KEPT_FIELDS = ("type", "id", "timestamp")
+"""Fields of a stub that conditions see."""
 
 _COMPARE = {"gt": gt, "gte": ge, "lt": lt, "lte": le}
 
@@ -89,7 +93,8 @@ class Subject:
         """Return the values in a field, of which `read` is the reader."""
         found = self._values.get(field)
         if found is None:
-            found = self._values[field] = tuple(read(self.message))
+            hidden = isinstance(self.message, Stub) and field not in KEPT_FIELDS
+            found = self._values[field] = () if hidden else tuple(read(self.message))
         return found
 
     @_once

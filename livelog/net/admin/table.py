@@ -15,6 +15,7 @@ from livelog.net.admin.connections import connections
 from livelog.net.admin.disconnecting import block, blocks, disconnect, unblock
 from livelog.net.admin.operating import drain, log_level, reload
 from livelog.net.admin.records import announce, audit
+from livelog.net.admin.redacting import redact
 from livelog.wire import admin
 from livelog.wire.events import AdminResult
 
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Entry] = {
     "unblock": Entry(MODERATE, unblock),
     "blocks": Entry(MODERATE, blocks),
     "audit": Entry(MODERATE, audit),
+    "redact": Entry(MODERATE, redact),
     "announce": Entry(MODERATE, announce),
     "log-level": Entry(ADMIN, log_level),
     "drain": Entry(ADMIN, drain),

@@ -75,8 +75,14 @@ _MIGRATIONS = (
     CREATE TABLE act(
         seq INTEGER PRIMARY KEY,
         body TEXT NOT NULL,
-        checksum INTEGER NOT NULL
+        checksum INTEGER NOT NULL,
+        scrubbed INTEGER NOT NULL DEFAULT 0
     ) STRICT;
+    CREATE TABLE redacted(
+        position INTEGER PRIMARY KEY,
+        act INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX redacted_by_act ON redacted(act);
     """,
 )
 VERSION = len(_MIGRATIONS)
@@ -267,6 +273,8 @@ def _migrate(connection: Connection) -> None:
     # A commit returns when it is on disk: what is acknowledged survives a power cut.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
+    # What is deleted or redacted does not stay in pages that are free.
+    connection.execute("PRAGMA secure_delete = 1")
     [[version]] = connection.execute("PRAGMA user_version")
     if version < VERSION:
         connection.execute("BEGIN IMMEDIATE")

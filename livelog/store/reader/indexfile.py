@@ -74,6 +74,18 @@ def dropped_segments(connection: Connection) -> list[int]:
     return [id for [id] in ids]
 
 
+def clean_upto(connection: Connection) -> int:
+    """Return the seq of the newest act of whose redactions nothing is left; 0 at first."""
+    [[act]] = connection.execute("SELECT coalesce(max(act), 0) FROM clean")
+    return int(act)
+
+
+def note_clean(connection: Connection, upto: int) -> None:
+    """Note that nothing is left of what acts up to a seq have redacted."""
+    connection.execute("INSERT INTO clean VALUES (?)", (upto,))
+    connection.execute("DELETE FROM clean WHERE act < ?", (upto,))
+
+
 def _connect(path: str, name: str, key: bytes) -> Connection:
     connection = open_connection(path, key, _LOCK_SECONDS)
     try:
@@ -89,6 +101,8 @@ def _prepare(connection: Connection, name: str) -> None:
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA secure_delete = 1")
+    connection.execute("CREATE TABLE IF NOT EXISTS clean(act INTEGER NOT NULL) STRICT")
     connection.execute("CREATE TABLE IF NOT EXISTS owner(name TEXT, format INTEGER) STRICT")
     owner = connection.execute("SELECT name, format FROM owner").fetchone()
     if owner is None:

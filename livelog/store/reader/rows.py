@@ -15,15 +15,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
+from pyroaring import BitMap
+
 from livelog.errors import RefusedError
 from livelog.index.query import Query
-from livelog.index.terms import terms_of_stored
+from livelog.index.terms import message_in, terms_of_stored
 from livelog.index.text import may_occur
 from livelog.store.database.checksums import StoredRow, renew_snapshot, stored_rows
 from livelog.store.database.file import connect
+from livelog.store.database.redaction import redacted_positions
 from livelog.store.database.state import State, read_state
 from livelog.wire import frames
-from livelog.wire.messages import decoder
 from livelog.wire.record import Record
 from livelog.wire.timestamps import parse_moment
 
@@ -88,7 +90,7 @@ class Row(NamedTuple):
 
     def _record(self) -> Record:
         # Any: what is stored has an id and a timestamp, which the types leave open.
-        message: Any = decoder.decode(self.payload[: self.payload.rindex(b',"seq":')] + b"}")
+        message: Any = message_in(self.payload)
         time = parse_moment(message.timestamp, "timestamp")
         tag = message.__struct_config__.tag
         return Record(
@@ -109,6 +111,10 @@ class Rows:
         """Positions of the gaps, which are no messages."""
         with suppress(Unreadable):  # the index by id is damaged
             self._gaps = {int(position) for [position] in self._ask(_GAPS)}
+        self._void = BitMap()
+        self.redacted_upto = 0
+        """Seq of the newest act whose stubs are in `void`."""
+        self.refresh_void()
         self._damaged: dict[int, int] = {}
         """Position → seq of damaged messages."""
         self._scrubbed_from = self.last_position + 1
@@ -127,10 +133,28 @@ class Rows:
         """
         self._ask("BEGIN")
         try:
+            self.refresh_void()
             yield
         finally:
             with suppress(sqlite3.Error):  # it has been ended by an error
                 self._connection.execute("ROLLBACK")
+
+    def refresh_void(self) -> None:
+        """Note the stubs that have come since."""
+        for position, act in self.redacted_after(self.redacted_upto):
+            self._void.add(position)
+            self.redacted_upto = max(self.redacted_upto, act)
+
+    def redacted_after(self, act: int) -> list[tuple[int, int]]:
+        """Return the positions of stubs of the acts above a seq, each with the seq of its act."""
+        try:
+            return redacted_positions(self._connection, act)
+        except _ERRORS as error:
+            raise _unreadable(error) from error
+
+    def void(self, first: int, end: int) -> BitMap:
+        """Return the positions of stubs from `first` to before `end`, counted from `first`."""
+        return (self._void & BitMap(range(first, end))).shift(-first) if self._void else BitMap()
 
     @property
     def trimmed_upto(self) -> int:

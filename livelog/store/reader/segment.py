@@ -108,6 +108,8 @@ class Segment:
         self._connection = connection
         self._cache = cache
         self.id = id
+        self.void = BitMap()
+        """Positions of stubs, whose terms may be those of the messages that were there before."""
         self.first: int
         self.count: int
         self.last_seq: int

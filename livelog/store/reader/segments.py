@@ -34,7 +34,9 @@ from livelog.store.reader import segmentwriter
 from livelog.store.reader.cache import Cache
 from livelog.store.reader.calls import Progress
 from livelog.store.reader.indexfile import (
+    clean_upto,
     dropped_segments,
+    note_clean,
     open_index,
     passes,
     sealed_segments,
@@ -80,8 +82,19 @@ _PER_SECOND = 4000.0
 _REMEMBERED_SECONDS = 5.0
 """Seconds of work after which what has been measured counts half: messages differ in their cost."""
 
+_VACUUMED_BYTES = 64 << 20
+"""Size of a file up to which it is written anew after a redaction: some tenths of a second. In a
+larger one the place of what was deleted is overwritten, as `secure_delete` asks."""
+
+_LOOKED_SECONDS = 0.2
+"""Seconds between two looks for redactions while nobody asks anything."""
+
 _LOGGED_SECONDS = 10.0
 """Seconds between two lines in the log about an index that is far behind."""
+
+
+def _any_between(positions: list[int], first: int, end: int) -> bool:
+    return any(first <= position < end for position in positions)
 
 
 class Part(NamedTuple):
@@ -180,6 +193,12 @@ class Segments:
         """Ids of segments that calls read, and how many do."""
         first = self._sealed[-1].end if self._sealed else rows.first_position
         self._open = OpenEnd(first)
+        self._clean_upto = clean_upto(self._connection)
+        """Seq of the newest act of whose redactions nothing is left in the file."""
+        self._looked_at = 0.0
+        """Time at which redactions were looked for."""
+        self._made_upto: dict[int, int] = {}
+        """Segment → the newest act of whose redactions it has nothing, where it was made anew."""
         self._sealing: list[OpenEnd] = []
         self._job: Steps[None] | None = None
         self._failing = False
@@ -216,6 +235,10 @@ class Segments:
         """
         sealed = [one for one in self._sealed if one.first <= last and one.end > first]
         opened = [Part(one.first, one.end, one.index) for one in (*self._sealing, self._open)]
+        for one in sealed:
+            one.void = self._rows.void(one.first, one.end)
+        for end in (*self._sealing, self._open):
+            end.index.void = self._rows.void(end.first, end.end)
         pinned = [one.id for one in sealed]
         self._pinned.update(pinned)
         try:
@@ -318,6 +341,11 @@ class Segments:
     def _next_job(self) -> Steps[None] | None:
         if self._sealed and self._sealed[0].end <= self._rows.first_position:
             return self._drop_oldest()
+        if perf_counter() > self._looked_at + _LOOKED_SECONDS:
+            self._looked_at = perf_counter()
+            self._rows.refresh_void()
+        if self._rows.redacted_upto > self._clean_upto:
+            return self._clean()
         if self._sealing or self._is_full():
             return self._seal()
         unread = [id for id in self._dropped if not self._pinned[id]]
@@ -352,19 +380,92 @@ class Segments:
         if not self._sealing:
             self._sealing, self._open = [self._open], OpenEnd(self._open.end)
         [end] = self._sealing
-        origin = segmentwriter.Origin(
-            end.first, end.times.tobytes(), self._rows.seq_at(end.end - 1)
-        )
         self._connection.execute("BEGIN IMMEDIATE")
-        index = end.index
-        lists = chain(((KEY + key, found) for key, found in index.terms()), index.words())
-        id = yield from segmentwriter.write(
-            self._connection, origin, index.vocabulary(), lists, index.pieces()
-        )
+        id = yield from self._written(end)
         self._connection.execute("COMMIT")
         # Only after the commit: if it fails, the index in memory is the only one.
         self._sealed.append(Segment(self._connection, id, self._cache))
         self._sealing = []
+
+    def _written(self, end: OpenEnd) -> Steps[int]:
+        """Write an open end as a segment, within a transaction; return its id."""
+        last_seq, index = self._rows.seq_at(end.end - 1), end.index
+        origin = segmentwriter.Origin(end.first, end.times.tobytes(), last_seq)
+        lists = chain(((KEY + key, found) for key, found in index.terms()), index.words())
+        return (
+            yield from segmentwriter.write(
+                self._connection, origin, index.vocabulary(), lists, index.pieces()
+            )
+        )
+
+    def _clean(self) -> Steps[None]:
+        """Remove what was redacted from the file: make the segments anew that have any of it.
+
+        A segment that a call reads stays until the call has ended: then this is done again.
+        """
+        upto, void = self._rows.redacted_upto, self._rows.redacted_after(self._clean_upto)
+        self._reopen([position for position, _ in void])
+        for each in list(self._sealed):
+            known = self._made_upto.get(each.id, 0)
+            if _any_between([at for at, act in void if act > known], each.first, each.end):
+                yield from self._make_anew(each, upto)
+        if any(self._pinned[id] for id in self._dropped):
+            return
+        for id in list(self._dropped):
+            yield from self._delete(id)
+        if self._size <= _VACUUMED_BYTES:
+            self._connection.execute("VACUUM")
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        note_clean(self._connection, upto)
+        self._clean_upto = upto
+        self._made_upto = {}
+
+    @property
+    def _size(self) -> int:
+        """Bytes of the file."""
+        [[pages]] = self._connection.execute("PRAGMA page_count")
+        [[size]] = self._connection.execute("PRAGMA page_size")
+        return int(pages) * int(size)
+
+    def _reopen(self, void: list[int]) -> None:
+        """Begin the open end anew if it has any of these positions."""
+        first = min(one.first for one in (*self._sealing, self._open))
+        if _any_between(void, first, self._open.end):
+            self._open, self._sealing = OpenEnd(first), []
+
+    def _make_anew(self, segment: Segment, upto: int) -> Steps[None]:
+        """Replace a segment by others with the same messages, without what acts `upto` redacted."""
+        made: list[Segment] = []
+        end = OpenEnd(segment.first)
+        while end.end < segment.end:
+            rows = self._rows.after(end.end - 1, min(_INDEXED_PER_STEP, segment.end - end.end))
+            rows = [row for row in rows if row.position < segment.end]
+            if not rows:
+                break  # they have been trimmed
+            for row in rows:
+                if row.position != end.end:
+                    end = OpenEnd(row.position)
+                end.add(row.record())
+            yield
+            if end.bytes >= self._open_bytes or end.end >= segment.end:
+                made.append((yield from self._write_aside(end)))
+                end = OpenEnd(end.end)
+        self._connection.execute("BEGIN IMMEDIATE")
+        segmentwriter.exchange(self._connection, segment, made)
+        self._connection.execute("COMMIT")
+        at = self._sealed.index(segment)
+        self._sealed[at : at + 1] = made
+        self._dropped.append(segment.id)
+        self._made_upto |= {each.id: upto for each in made}
+
+    def _write_aside(self, end: OpenEnd) -> Steps[Segment]:
+        """Write a segment that counts as dropped for now."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        id = yield from self._written(end)
+        segment = Segment(self._connection, id, self._cache)
+        segmentwriter.drop(self._connection, segment)
+        self._connection.execute("COMMIT")
+        return segment
 
     def _merge(self, start: int, neighbours: list[Segment]) -> Steps[None]:
         self._connection.execute("BEGIN IMMEDIATE")

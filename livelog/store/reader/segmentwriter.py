@@ -240,6 +240,13 @@ def drop(connection: Connection, segment: Segment) -> None:
     connection.execute("UPDATE segment SET dropped = 1 WHERE id = ?", (segment.id,))
 
 
+def exchange(connection: Connection, old: Segment, made: Sequence[Segment]) -> None:
+    """Drop a segment, and take up those that were written aside in its place."""
+    drop(connection, old)
+    for each in made:
+        connection.execute("UPDATE segment SET dropped = 0 WHERE id = ?", (each.id,))
+
+
 def delete(connection: Connection, id: int) -> Steps[None]:
     """Delete a segment from the file, in steps, within a transaction that is committed in parts."""
     while _delete_some(connection, id):

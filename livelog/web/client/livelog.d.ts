@@ -59,6 +59,19 @@ export interface Gap {
   to: number | null;
 }
 
+/** In the place of a message whose content was taken away, on pages and to those who resume. */
+export interface Stub {
+  redacted: true;
+  type: MessageType;
+  id: string;
+  timestamp: string;
+  seq: number;
+  reason?: string;
+  /** Of direct messages. */
+  from_user_id?: string;
+  to_user_id?: string;
+}
+
 export interface Latency {
   latencyMs: number;
   seq: number;
@@ -68,6 +81,9 @@ export interface Latency {
 export interface Events {
   state: State;
   gap: Gap;
+  /** The content of messages was taken away: forget it. It names messages of the types that are
+   * followed, also those that never came, and may come again after a lost connection. */
+  redacted: { seqs: number[]; reason: string; at: number };
   /** Back after a lost connection, with the gaps that could not be filled. */
   resumed: { from: number; gaps: Gap[] };
   latency: Latency;

@@ -244,6 +244,7 @@ export class LiveLog {
     subscribed: (event) => this.#subscriptions.confirm(event),
     unsubscribed: (event) => this.#subscriptions.confirm(event),
     gap: ({ from, to }) => this.#subscriptions.gap({ from, to }),
+    redacted: ({ seqs, reason, at }) => this.#emit("redacted", { seqs, reason: reason ?? "", at }),
     watching: (event) => this.#watches.confirm(event),
     unwatched: (event) => this.#watches.ended(event),
     counts: (event) => this.#watches.deliver(event),

@@ -28,6 +28,7 @@ export type ServerEvent =
   | UnwatchedEvent
   | CountsEvent
   | GapEvent
+  | RedactedEvent
   | RateLimitEvent
   | AdminResultEvent
   | ErrorEvent
@@ -440,6 +441,20 @@ export interface GapEvent {
   request_id?: string | number;
   from: number;
   to: number;
+}
+
+/**
+ * The content of messages was taken away; forget it. Stubs stand in their place.
+ *
+ * It names all messages of the types that you subscribed to, also those that you never got, and up
+ * to 1000 at once. A connection that resumes behind a redaction is told of it again.
+ */
+export interface RedactedEvent {
+  action: "redacted";
+  request_id?: string | number;
+  seqs: number[];
+  reason?: string;
+  at: number;
 }
 
 /** A warning: use has reached 95 % of a limit. */

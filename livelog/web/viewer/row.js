@@ -10,8 +10,8 @@ import { highlighted } from "./highlight.js";
 export function drawRow(message, { marks, pictures, onFill }) {
   if (message.type === "gap") return drawGap(message, onFill);
   if (message.type === "day") return drawDay(message);
-  const { subject, summary, badges } = describe(exactly(message));
-  const row = element("div", `row ${message.type}`);
+  const { subject, summary, badges } = message.redacted ? redacted(message) : describe(exactly(message));
+  const row = element("div", `row ${message.type}${message.redacted ? " redacted" : ""}`);
   row.setAttribute("role", "option");
   row.id = `row-${message.seq}`;
   const time = element("time", "time", clock(message.timestamp));
@@ -24,6 +24,11 @@ export function drawRow(message, { marks, pictures, onFill }) {
   for (const { label, kind } of badges) shown.append(element("span", `badge ${kind}`, label));
   row.append(shown, marked("summary", summary, marks));
   return row;
+}
+
+/** A message whose content was taken away. */
+function redacted({ reason }) {
+  return { subject: "", summary: reason ? `redacted: ${reason}` : "redacted", badges: [] };
 }
 
 function drawGap({ seq }, onFill) {

@@ -42,6 +42,7 @@ export class Timeline {
   #subscription = null;
   #waiting = [];
   #abort = new AbortController();
+  #redacted = new Map(); // seq → reason: pages under way may still have the messages
 
   /** `changed()` is called after every change, `counted(message)` for each that arrives live. */
   constructor(live, pages, changed, counted = () => undefined) {
@@ -50,6 +51,7 @@ export class Timeline {
     this.#changed = changed;
     this.#counted = counted;
     live.on("gap", (gap) => this.#gap(gap));
+    live.on("redacted", (event) => this.#redact(event));
   }
 
   /** Show a view: load its first page, and follow from there on without a hole. */
@@ -81,7 +83,7 @@ export class Timeline {
   }
 
   #begin({ messages, newer, older }, head) {
-    this.rows = messages;
+    this.rows = this.#clean(messages);
     this.older = older;
     this.unseen = newer;
     this.complete = newer === 0;
@@ -107,6 +109,22 @@ export class Timeline {
     this.#waiting.push({ type: "gap", seq: to, from, to });
     if (!this.held) this.#release();
     this.#changed();
+  }
+
+  #redact({ seqs, reason }) {
+    for (const seq of seqs) this.#redacted.set(seq, reason);
+    this.rows = this.#clean(this.rows);
+    this.#waiting = this.#clean(this.#waiting);
+    this.#changed();
+  }
+
+  /** Messages, with a stub in the place of each that was redacted; the same array without any. */
+  #clean(messages) {
+    const reasons = this.#redacted;
+    const gone = ({ type, seq, redacted }) => type !== "gap" && !redacted && reasons.has(seq);
+    return messages.some(gone)
+      ? messages.map((message) => (gone(message) ? stubOf(message, reasons.get(message.seq)) : message))
+      : messages;
   }
 
   #dropWaiting() {
@@ -145,7 +163,7 @@ export class Timeline {
     const place = { before: this.rows[0].seq };
     await this.#load("older", async (signal) => {
       const { messages, older } = await this.#pages.fetch(this.#view, place, PAGE, signal);
-      this.rows.unshift(...messages);
+      this.rows.unshift(...this.#clean(messages));
       this.first -= messages.length;
       this.older = messages.length ? older : 0;
       this.#dropNewest();
@@ -159,7 +177,7 @@ export class Timeline {
       // From now on live messages wait again: they follow the last page.
       this.#waiting = [];
       const { messages, newer } = await this.#pages.fetch(this.#view, place, PAGE, signal);
-      this.rows.push(...messages);
+      this.rows.push(...this.#clean(messages));
       this.unseen = newer;
       this.complete = newer === 0;
       if (this.complete && !this.held) this.#release();
@@ -181,7 +199,7 @@ export class Timeline {
         after = page.messages.at(-1)?.seq;
       }
       const known = new Set(this.rows.map(({ seq, type }) => (type === "gap" ? 0 : seq)));
-      found = found.filter(({ seq }) => !known.has(seq));
+      found = this.#clean(found.filter(({ seq }) => !known.has(seq)));
       const place = this.rows.indexOf(gap);
       if (place >= 0) this.rows = this.rows.slice(0, place).concat(found, this.rows.slice(place + 1));
       this.#dropOldest();
@@ -245,4 +263,8 @@ export class Timeline {
   #last() {
     return this.rows.at(-1)?.seq ?? 0;
   }
+}
+
+function stubOf({ type, id, timestamp, seq }, reason) {
+  return { redacted: true, type, id, timestamp, seq, ...(reason && { reason }) };
 }

@@ -259,6 +259,10 @@ live.on("gap", ({ to }) => {
     notify("The server has begun a new log; this is its beginning.", "bad");
   }
 });
+live.on("redacted", ({ seqs }) => {
+  if (details.message && seqs.includes(details.message.seq)) details.close();
+  scroller.redraw();
+});
 live.on("token_expiring", ({ seconds }) => {
   const words = "Your token expires in a minute; you will be asked for another one then.";
   notify(words, "", seconds * 1000);

@@ -1,0 +1,99 @@
+"""Redaction in the file: stubs in the rows of messages, and the way to files without their text.
+
+A stub is written over its message: it is padded with white space to the same size, so that SQLite
+puts it into the same bytes and moves nothing, and the pages around it keep their content. (Where a
+long reason makes it larger, SQLite moves it, and overwrites the old place with zeros, as
+`secure_delete` asks.) Until the write-ahead log has been emptied the old pages are in it and in
+the file behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from livelog.store.database.checksums import StoredRow, checksum, stored_rows
+from livelog.store.database.connection import Connection
+from livelog.wire.acts import Enacted, Redact
+from livelog.wire.stubs import is_stub, stub_of
+
+_POSITIONS = """
+    SELECT position FROM message WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY position
+"""
+_SET = """
+    UPDATE message SET payload = value ->> 1, checksum = value ->> 2
+    FROM json_each(?) WHERE position = value ->> 0
+"""
+_NOTE = "INSERT OR REPLACE INTO redacted SELECT value, ? FROM json_each(?)"
+
+_ATTEMPTS = 64
+"""Paddings that are tried, lest the checksum change the size of the row; each does it by a half."""
+
+
+def redact(connection: Connection, enacted: Enacted) -> None:
+    """Put stubs into the rows of messages, as part of a transaction.
+
+    A damaged row loses its payload, whatever that was.
+    """
+    assert isinstance(enacted.act, Redact)
+    seqs = msgspec.json.encode(enacted.act.seqs)
+    positions = [row[0] for row in connection.execute(_POSITIONS, (seqs,)).fetchall()]
+    rows = stored_rows(connection, positions).values() if positions else []
+    stubs = list(_stubs(list(rows), enacted.act.reason))
+    connection.execute(_SET, (msgspec.json.encode(stubs),))
+    connection.execute(_NOTE, (enacted.seq, msgspec.json.encode(positions)))
+
+
+def _stubs(rows: list[StoredRow], reason: str) -> Iterator[tuple[int, str, int | None]]:
+    """Yield position, payload and checksum of what is to be written."""
+    for row in rows:
+        payload = row.payload or b""
+        if is_stub(payload):
+            continue
+        try:
+            stub = _padded(row, reason)
+        except ValueError:  # it is damaged, and stays so
+            yield row.position, " " * len(payload), None
+        else:
+            yield row.position, stub.decode(), _checksum(row, stub)
+
+
+def _padded(row: StoredRow, reason: str) -> bytes:
+    """Return the stub of a row's message, such that the row keeps its size if it can."""
+    payload = row.payload or b""
+    stub = stub_of(payload, reason)
+    size = _size(row.checksum or 0)
+    room = len(payload) - len(stub)
+    for number in range(_ATTEMPTS if room > 0 else 0):
+        tabs = "".join("\t" if digit == "1" else " " for digit in f"{number:b}")
+        padded = stub_of(payload, reason, tabs.rjust(room)[-room:].encode())
+        if _size(_checksum(row, padded)) == size:
+            return padded
+    return stub
+
+
+def _checksum(row: StoredRow, payload: bytes) -> int:
+    return checksum(row.position, row.seq or 0, row.id or b"", payload)
+
+
+def _size(number: int) -> int:
+    """Return the bytes that a checksum takes in a row."""
+    sizes = ((1 << 7, 1), (1 << 15, 2), (1 << 23, 3), (1 << 31, 4))
+    return next((size for bound, size in sizes if number < bound), 6)
+
+
+def is_unscrubbed(connection: Connection) -> bool:
+    """Tell whether the file may still have the text of a message that was redacted."""
+    return bool(connection.execute("SELECT 1 FROM act WHERE NOT scrubbed LIMIT 1").fetchall())
+
+
+def note_scrubbed(connection: Connection, upto: int) -> None:
+    """Note that nothing is left of what acts up to a seq have redacted."""
+    connection.execute("UPDATE act SET scrubbed = 1 WHERE seq <= ? AND NOT scrubbed", (upto,))
+
+
+def redacted_positions(connection: Connection, after: int) -> list[tuple[int, int]]:
+    """Return the positions of stubs, each with the seq of its act, of acts above a seq."""
+    found = connection.execute("SELECT position, act FROM redacted WHERE act > ?", (after,))
+    return [(int(position), int(act)) for position, act in found.fetchall()]

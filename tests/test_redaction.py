@@ -1,0 +1,226 @@
+"""Redaction on one server: the text is found by no query and in no file, and its place stays."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from livelog import Config, Server
+from livelog.errors import RefusedError
+from livelog.wire.acts import Group, Redact
+from livelog.wire.stubs import Stub
+from tests.support.disk import key_file
+from tests.support.wire import Json, on_uvloop, soon, until
+
+SECRET = "xyzzyplugh"
+"""A word that is in nothing but what is redacted."""
+
+NOW = "2026-01-01T12:00:00.000Z"
+
+
+@asynccontextmanager
+async def serving(store: Path | str, **settings: Any) -> AsyncIterator[Server]:
+    async with Server(Config(port=0, store=str(store), limits=False, **settings)) as server:
+        yield server
+
+
+async def enact(server: Server, act: Redact) -> int:
+    """Have an act applied; returns its seq."""
+    done: asyncio.Future[int | RefusedError] = asyncio.get_running_loop().create_future()
+    server._engine.act(act, done.set_result)
+    seq = await soon(done)
+    assert isinstance(seq, int), seq
+    return seq
+
+
+async def redact(server: Server, *seqs: int, type: Any = "user", readers: Any = ()) -> int:
+    group = Group(type, tuple(sorted(seqs)), readers)
+    return await enact(server, Redact(by="mod", at=NOW, reason="spam", groups=(group,)))
+
+
+def said(number: int, text: str = "hello", **more: Any) -> Json:
+    return {
+        "type": "user",
+        "id": f"m{number}",
+        "user_id": f"u{number % 3}",
+        "username": "Ann",
+        "content": f"{text} number{number}",
+        "timestamp": NOW,
+        "metadata": {"channel": f"c{number % 2}", "level": number},
+        **more,
+    }
+
+
+def secret(number: int) -> Json:
+    return said(
+        number,
+        SECRET,
+        user_id=f"user{SECRET}",
+        username=f"Name{SECRET}",
+        metadata={"channel": f"ch{SECRET}", "level": 987654321},
+    )
+
+
+async def published(server: Server, messages: list[Json]) -> list[int]:
+    return [one.seq for one in await asyncio.gather(*map(server.publish, messages))]
+
+
+QUERIES: list[Json] = [
+    {"text": SECRET},
+    {"text": f'"{SECRET} number"'},
+    {"user_id": f"user{SECRET}"},
+    {"username": f"Name{SECRET}"},
+    {"channel": f"ch{SECRET}"},
+    {"where": SECRET},
+    {"where": f"{SECRET[:4]}*"},
+    {"where": f"user_id:user{SECRET}"},
+    {"where": f"author_id:user{SECRET}"},
+    {"where": "metadata.level:987654321"},
+    {"where": "metadata.level:>=987654000"},
+    {"where": f"metadata.channel:ch{SECRET[:3]}*"},
+    {"where": f"content:{SECRET}"},
+]
+"""All that finds a secret message."""
+
+
+async def found_nowhere(server: Server) -> None:
+    """Nothing finds what was redacted, and nothing shows it."""
+    for filters in QUERIES:
+        page = await server.history(filters=filters)
+        assert (page.total, page.messages) == (0, []), filters
+        assert (await server.analyze(filters=filters)).total == 0, filters
+    for field in ("user_id", "username", "channel", "metadata.channel", "metadata.level"):
+        counted = await server.analyze(group_by=field, limit=100)
+        assert not [one for one in counted.groups if SECRET in one.value.lower()], field
+        assert not [one for one in counted.groups if one.value == "987654321"], field
+    page = await server.history(limit=1000)
+    assert SECRET not in repr(page).lower()
+    # Not even by what all messages of the type have.
+    everyone = await server.history(filters={"where": "username:*"}, limit=1000)
+    assert not any(isinstance(one, Stub) for one in everyone.messages)
+
+
+def files_with(folder: Path, text: str) -> list[str]:
+    """The files in which a text stands."""
+    sought = text.encode()
+    every = [path for path in folder.rglob("*") if path.is_file() and path.name.startswith("live")]
+    return [path.name for path in every if sought in path.read_bytes()]
+
+
+async def clean(folder: Path) -> None:
+    """Wait until the files are clean."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and files_with(folder, SECRET):  # noqa: ASYNC110 - of files
+        await asyncio.sleep(0.05)
+    assert files_with(folder, SECRET) == []
+
+
+@pytest.mark.parametrize("window", [3, 100_000], ids=["on disk", "in memory"])
+@on_uvloop
+async def test_what_is_redacted_is_found_by_no_query_and_its_place_stays(
+    tmp_path: Path, window: int
+) -> None:
+    async with serving(tmp_path / "live.db", window_messages=window) as server:
+        seqs = await published(server, [secret(n) if n % 10 == 5 else said(n) for n in range(100)])
+        assert (await server.history(filters={"text": SECRET})).total == 10
+        await redact(server, *seqs[5::10])
+        await found_nowhere(server)
+        page = await server.history(limit=100)
+        assert [one.seq for one in page.messages] == seqs[::-1]
+        stubs = [one for one in page.messages if isinstance(one, Stub)]
+        assert [one.id for one in stubs] == [f"m{n}" for n in range(95, 0, -10)]
+        assert {(one.reason, one.timestamp) for one in stubs} == {("spam", NOW)}
+        assert (await server.history(filters={"text": "hello"})).total == 90
+        # It counts by type and date.
+        assert (await server.history(filters={"type": "user"})).total == 100
+        assert (await server.history(filters={"date_to": NOW})).total == 100
+        by_type = await server.analyze(group_by="type")
+        assert [(one.value, one.count) for one in by_type.groups] == [("user", 100)]
+        assert (await server.analyze(group_by="user_id")).missing == 10
+        if window > 100:  # its id again is answered with its seq
+            assert (await server.publish(secret(95))).seq == seqs[95]
+            assert (await server.history(filters={"text": SECRET})).total == 0
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+@on_uvloop
+async def test_the_files_are_clean_soon_and_a_restart_changes_nothing(
+    tmp_path: Path, encrypted: bool
+) -> None:
+    settings: Json = {"window_messages": 50}
+    if encrypted:
+        settings["store_key_file"] = str(key_file(tmp_path / "key"))
+    async with serving(tmp_path / "live.db", **settings) as server:
+        seqs = await published(server, [secret(n) if n % 10 == 5 else said(n) for n in range(300)])
+        if not encrypted:
+            assert files_with(tmp_path, SECRET)
+        await server.search("hello")
+        await redact(server, *seqs[5::10])
+        await clean(tmp_path)
+        await found_nowhere(server)
+    assert files_with(tmp_path, SECRET) == []
+    async with serving(tmp_path / "live.db", **settings) as server:
+        await until(lambda: server._filling is not None and server._filling.done(), "the window")
+        await found_nowhere(server)
+        assert (await server.history(limit=1)).total == 300
+        assert (await server.search("hello")).total == 270
+        assert [one.act.reason for one in server._log.acts()] == ["spam"]
+
+
+@on_uvloop
+async def test_a_redaction_keeps_to_direct_messages_of_two(tmp_path: Path) -> None:
+    async with serving(tmp_path / "live.db", window_messages=2) as server:
+        dm = {
+            "type": "dm",
+            "from_user_id": "a",
+            "from_username": "A",
+            "to_user_id": "b",
+            "content": SECRET,
+        }
+        [seq, *_] = await published(server, [dm, *(said(n) for n in range(20))])
+        await redact(server, seq, type="dm", readers=("a", "b"))
+        for user, count in (("a", 1), ("b", 1), ("c", 0)):
+            page = await server.history(filters={"type": "dm"}, as_user=user)
+            assert page.total == count
+            assert SECRET not in repr(page)
+
+
+CHILD = """
+import asyncio, os, signal, sys
+from livelog import Config, Server
+from livelog.wire.acts import Group, Redact
+from tests.test_redaction import secret, said, published
+
+async def main():
+    config = Config(port=0, store=sys.argv[1], limits=False, window_messages=20)
+    async with Server(config) as server:
+        seqs = await published(server, [secret(n) if n % 7 == 3 else said(n) for n in range(200)])
+        group = Group("user", tuple(seqs[3::7]))
+        act = Redact(by="mod", at="2026-01-01T12:00:00Z", groups=(group,))
+        server._engine.act(act, lambda seq: os.kill(os.getpid(), signal.SIGKILL))
+        await asyncio.sleep(30)
+
+asyncio.run(main())
+"""
+
+
+@on_uvloop
+async def test_a_server_that_is_killed_before_it_has_scrubbed_goes_on_with_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "live.db"
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", CHILD, str(path))
+    assert await asyncio.wait_for(child.wait(), 60) == -signal.SIGKILL
+    assert files_with(tmp_path, SECRET)
+    async with serving(path, window_messages=20) as server:
+        await found_nowhere(server)
+        await clean(tmp_path)
+        assert (await server.search("hello")).total == 200 - 29
