@@ -46,6 +46,7 @@ class AdminCommand(Struct, kw_only=True, forbid_unknown_fields=True):
 class Connections(AdminCommand, kw_only=True):
     """List open WebSockets and streams."""
 
+    connection_id: ConnectionId | UnsetType = UNSET
     user_id: UserId | UnsetType = UNSET
     address: Address | UnsetType = UNSET
     node: NodeName | UnsetType = UNSET
