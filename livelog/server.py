@@ -39,6 +39,7 @@ from livelog.net import urls
 from livelog.net.access import AccessLog
 from livelog.net.addresses import Networks, is_loopback
 from livelog.net.admin.effects import Effects
+from livelog.net.admin.nodes import answering
 from livelog.net.admin.program import Administered
 from livelog.net.audit import Audit
 from livelog.net.context import Context
@@ -182,6 +183,7 @@ class Server(Administered):
             effects.restore()
             parts.callback(effects.close)
             self._engine.introduce(self._presence)
+            self._engine.answer_with(answering(self._context))
             self._engine.start(self._log)
             parts.push_async_callback(self._engine.close)
             await self._engine.ready(READY_SECONDS)

@@ -114,7 +114,7 @@ def test_what_the_server_refuses_is_invalid(wrong: Json) -> None:
 
 @on_uvloop
 async def test_what_a_server_sends_is_valid_and_looks_like_the_examples() -> None:
-    settings: Json = {"message_limit": 20, "command_limit": 20, "jwt_secret": SECRET}
+    settings: Json = {"message_limit": 21, "command_limit": 20, "jwt_secret": SECRET}
     async with serving(window_messages=6, **settings) as house:
         for sample in [user("this one is gone"), *SAMPLES]:
             house.append(sample)

@@ -226,6 +226,7 @@ async def test_an_error_names_what_would_have_been_allowed() -> None:
             "ping",
             "publish",
             "authenticate",
+            "admin",
         ]
         wrong_type = await client.ask("subscribe", message_types=["elf"])
         assert wrong_type["details"]["allowed"] == TYPES

@@ -19,8 +19,8 @@ PACKAGE = ROOT / "livelog"
 # fmt: off
 FLOORS = [
     "errors", "budget", "config", "wire", "client", "auth", "index", "store.database",
-    "store.reader", "store", "engine", "log", "fanout", "net", "net.websocket", "net.http",
-    "server", "cli", "__main__",
+    "store.reader", "store", "engine", "log", "fanout", "net", "net.admin", "net.websocket",
+    "net.http", "server", "cli", "__main__",
 ]
 """From bottom to top: each may import those before it, and itself."""
 

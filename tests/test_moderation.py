@@ -1,4 +1,4 @@
-"""What moderators do to clients: disconnect, block, announce; and the record of it."""
+"""Moderators and clients: disconnecting, blocking and announcing, and the record of it."""
 
 from __future__ import annotations
 

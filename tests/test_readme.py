@@ -27,6 +27,7 @@ from websockets.asyncio.client import connect
 import livelog
 from livelog import Config, Server, cli
 from livelog.net.http.errors import STATUSES
+from livelog.wire.admin import ADMIN
 from livelog.wire.commands import AnyCommand
 from livelog.wire.events import AnyEvent
 from livelog.wire.messages import AnyMessage
@@ -156,6 +157,7 @@ def test_a_command_from_the_pages_is_granted(command: str) -> None:
         "unwatch": "unwatched",
         "ping": "pong",
         "authenticate": "authenticated",
+        "admin": "error",  # because the server is open
     }
     assert asyncio.run(ask()) == expected[json.loads(command)["action"]]
 
@@ -273,7 +275,13 @@ def test_every_option_of_the_server_is_explained(capsys: pytest.CaptureFixture[s
 
 
 def test_every_option_that_is_named_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    own = [*cli.COMMANDS, "keys create", "store encrypt", "store rekey"]
+    own = [
+        *cli.COMMANDS,
+        *(f"admin {command}" for command in ADMIN),
+        "keys create",
+        "store encrypt",
+        "store rekey",
+    ]
     known = set().union(*(flags(capsys, *command.split()) for command in own))
     lines = [line for line in TEXTS[README].splitlines() if "livelog" in line]
     named = set(_FLAG.findall("\n".join([*lines, TEXTS[PROTOCOL], TEXTS[PRODUCTION]])))

@@ -17,7 +17,7 @@ The rules every engine keeps, and `tests/test_engine_contract.py` checks:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from livelog.errors import POLICY_VIOLATION, RefusedError
@@ -87,6 +87,15 @@ class Engine(Protocol):
 
     def introduce(self, present: Present) -> None:
         """Tell the others of this server; called once, before `start`."""
+
+    def answer_with(self, answer: Answer) -> None:
+        """Have the questions of other servers answered; called once, before `start`."""
+
+    async def ask(self, question: bytes, seconds: float) -> Mapping[str, bytes | None]:
+        """Ask the other servers that share the log, in JSON.
+
+        Returns by name what each answers in time; None of those that do not.
+        """
 
     @property
     def nodes(self) -> Sequence[Node] | None:
@@ -164,6 +173,9 @@ class Presence(NamedTuple):
     connections: int
     users: int
 
+
+Answer = Callable[[bytes], Awaitable[bytes]]
+"""Answers a question of another server; both are JSON."""
 
 Present = Callable[[], Presence | None]
 """Returns how this server is; None until its doors are open."""

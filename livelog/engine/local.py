@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from livelog.engine.base import ActDone, Done, Node, Outcome, Present, Sink, repeated
+from livelog.engine.base import ActDone, Answer, Done, Node, Outcome, Present, Sink, repeated
 from livelog.errors import GOING_AWAY, SERVER_ERROR, RefusedError
 from livelog.wire.acts import Act
 from livelog.wire.record import Draft, Known, Origin, Receipt, Record, place
@@ -101,6 +101,13 @@ class LocalEngine:
 
     def introduce(self, present: Present) -> None:
         """Do nothing: there are no others."""
+
+    def answer_with(self, answer: Answer) -> None:
+        """Do nothing: nobody asks."""
+
+    async def ask(self, question: bytes, seconds: float) -> Mapping[str, bytes | None]:
+        """Return nothing: there are no others."""
+        return {}
 
     @property
     def nodes(self) -> Sequence[Node] | None:

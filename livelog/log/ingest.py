@@ -165,6 +165,10 @@ class Ingest:
         """Work until there is room for `draft` of `owner` in the backlog, in steps."""
         return self._backlog.making_room(owner, len(draft.payload))
 
+    async def ask(self, question: bytes, seconds: float) -> Mapping[str, bytes | None]:
+        """Ask the other servers that share the log; return what each answers, None of silence."""
+        return await self._engine.ask(question, seconds)
+
     def act(self, act: Act, done: ActDone) -> None:
         """Give an act to the engine, which has every server apply it."""
         self._engine.act(act, done)

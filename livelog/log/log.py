@@ -376,6 +376,16 @@ class Log:
             return self._reader.lookup(id)
         return known
 
+    def find(self, id: str) -> Known | None:
+        """Return the newest message with this id, also one that only the store has.
+
+        Raises `RefusedError` when the store cannot be read.
+        """
+        known = self.lookup(id)
+        if known is None and self._reader is not None:
+            known = self._reader.lookup(id)
+        return known
+
     # Out.
 
     async def read(self, query: Query, span: Span, owner: Owner) -> Page:

@@ -46,6 +46,7 @@ class AdminCommand(Struct, kw_only=True, forbid_unknown_fields=True):
 class Connections(AdminCommand, kw_only=True):
     """List open WebSockets and streams."""
 
+    connection_id: ConnectionId | UnsetType = UNSET
     user_id: UserId | UnsetType = UNSET
     address: Address | UnsetType = UNSET
     node: NodeName | UnsetType = UNSET
@@ -121,6 +122,36 @@ class Announce(AdminCommand, kw_only=True):
     reason: Reason = ""
 
 
+class Redact(AdminCommand, kw_only=True):
+    """Take the content of messages away, for good."""
+
+    id: (
+        Annotated[str, Meta(min_length=1, max_length=128, description="Id of the message.")]
+        | UnsetType
+    ) = UNSET
+    seq: Annotated[int, Meta(ge=1, lt=2**53, description="Seq of the message.")] | UnsetType = UNSET
+    where: (
+        Annotated[
+            str,
+            Meta(min_length=1, max_length=2000, description="Expression that finds the messages."),
+        ]
+        | UnsetType
+    ) = UNSET
+    dry_run: Annotated[bool, Meta(description="Tell only how many messages are meant.")] = False
+    count: (
+        Annotated[int, Meta(ge=0, description="Number of messages, as the dry run told it.")]
+        | UnsetType
+    ) = UNSET
+    upto_seq: (
+        Annotated[
+            int,
+            Meta(ge=0, lt=2**53, description="Seq of the newest, as the dry run told it."),
+        ]
+        | UnsetType
+    ) = UNSET
+    reason: Reason = ""
+
+
 class LogLevel(AdminCommand, kw_only=True):
     """Set the least level of the lines that a server logs, until it stops."""
 
@@ -151,6 +182,7 @@ ADMIN: dict[str, type[AdminCommand]] = {
     "unblock": Unblock,
     "blocks": Blocks,
     "audit": Audit,
+    "redact": Redact,
     "announce": Announce,
     "log-level": LogLevel,
     "drain": Drain,

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from livelog.config.address import shared_log
-from livelog.engine.base import ActDone, Done, MakeEngine, Outcome, Present, Sink, repeated
+from livelog.engine.base import ActDone, Answer, Done, MakeEngine, Outcome, Present, Sink, repeated
 from livelog.engine.local import LocalEngine
 from livelog.engine.nats.engine import StreamEngine
 from livelog.engine.nats.jetstream import JetStream
@@ -137,6 +137,13 @@ class Node:
 
     def introduce(self, present: Present) -> None:
         """Do nothing."""
+
+    def answer_with(self, answer: Answer) -> None:
+        """Do nothing."""
+
+    async def ask(self, question: bytes, seconds: float) -> dict[str, bytes | None]:
+        """Return nothing: nodes of this broker do not know each other."""
+        return {}
 
     async def ready(self, seconds: float | None = None) -> None:
         """Return at once."""

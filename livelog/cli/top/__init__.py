@@ -60,7 +60,8 @@ def make_parser(name: str) -> options.Parser:
         "--sort",
         choices=ORDERS,
         default=ORDERS[0],
-        help="Order of the clients (default: those that are most behind first).",
+        metavar="ORDER",
+        help=f"Order of the clients: {', '.join(ORDERS)} (default: {ORDERS[0]}).",
     )
     parser.add_argument("--once", action="store_true", help="Print one frame and exit.")
     return parser

@@ -25,9 +25,8 @@ def frame(view: View, *, height: int | None) -> RenderableType:
     head = Text(f"livelog top  {sanitized(view.server)}", style="bold")
     if version := figures.values("info", "version"):
         head.append(f"  {sanitized(next(iter(version)))}")
-    if not look.samples or figures.value("state", state="ready"):
-        head.append(f"  {look.total} clients")
-    else:
+    head.append(f"  {look.total} clients")
+    if look.samples and not figures.value("state", state="ready"):
         head.append("  not ready", style="red")
     parts: list[RenderableType] = [head]
     parts += [Text(sanitized(issue), style="yellow") for issue in look.issues]

@@ -10,7 +10,7 @@ ORDERS = ("behind", "bytes_sent", "since")
 
 
 class Act(Enum):
-    """What a key asks for beyond the view itself."""
+    """A wish that a key stands for, beyond the view itself."""
 
     NOTHING = "nothing"
     QUIT = "quit"

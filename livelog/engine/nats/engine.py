@@ -16,11 +16,11 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from livelog.engine.base import ActDone, Done, Node, Outcome, Present, Sink
+from livelog.engine.base import ActDone, Answer, Done, Node, Outcome, Present, Sink
 from livelog.engine.nats import batch
 from livelog.engine.nats.batch import UnknownError
 from livelog.engine.nats.follower import ASKED_AGAIN, Follower
@@ -183,6 +183,14 @@ class StreamEngine:
     def introduce(self, present: Present) -> None:
         """Tell the other nodes of this one."""
         self._herald.present = present
+
+    def answer_with(self, answer: Answer) -> None:
+        """Have the questions of other nodes answered."""
+        self._herald.questions.answer = answer
+
+    async def ask(self, question: bytes, seconds: float) -> Mapping[str, bytes | None]:
+        """Ask the other nodes that were heard."""
+        return await self._herald.ask(question, seconds)
 
     @property
     def nodes(self) -> Sequence[Node]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from livelog.engine.base import Node, Present
 from livelog.engine.nats import batch
 from livelog.engine.nats.gossip import SAID_EVERY, Nodes, Word, encoded
+from livelog.engine.nats.questions import Questions
 from livelog.engine.nats.stream import AwayError, Stream
 
 _log = logging.getLogger(__name__)
@@ -47,14 +48,25 @@ class Herald:
         self._id = id
         self._health = health
         self._nodes = Nodes(id)
+        self.questions = Questions(id, stream.say)
         self._loop: asyncio.AbstractEventLoop
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to say, to hear and to tell."""
         self._loop = asyncio.get_running_loop()
-        self._stream.hear(lambda word: self._nodes.hear(word, self._loop.time()))
+        self._stream.hear(self._hear)
         self._tasks = [self._loop.create_task(main()) for main in (self._say, self._tell)]
+
+    def _hear(self, word: bytes) -> None:
+        if not self.questions.hear(word):
+            self._nodes.hear(word, self._loop.time())
+
+    async def ask(self, question: bytes, seconds: float) -> dict[str, bytes | None]:
+        """Return by name what the other nodes answer, None of those that do not in time."""
+        others = {node.id: node.name for node in self.nodes if node.id != self._id}
+        answers = await self.questions.ask(question, others, seconds)
+        return {name: answers.get(id) for id, name in others.items()}
 
     @property
     def nodes(self) -> list[Node]:
@@ -63,6 +75,7 @@ class Herald:
 
     async def close(self) -> None:
         """Say that this node leaves, and be silent."""
+        self.questions.close()
         for task in self._tasks:
             task.cancel()
         if self._tasks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from livelog.auth.principal import PROGRAM, Principal
 from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, RefusedError
@@ -31,6 +31,8 @@ class Asking:
     address: str = ""
     connection_id: str = ""
     """Id of the WebSocket; empty at the other doors."""
+    nodes: dict[str, str] = field(default_factory=dict)
+    """Other servers that were asked for this command, and whether they have answered."""
 
     @property
     def is_program(self) -> bool:

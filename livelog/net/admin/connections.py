@@ -1,4 +1,4 @@
-"""`connections`: who is connected, with what, and how well each of them keeps up."""
+"""The connections of this server: who has them, from where, and how well each keeps up."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from heapq import merge
 from itertools import islice
 from typing import Any
 
-from livelog.budget.slices import interleaved, long_step
-from livelog.net import queries
-from livelog.net.admin.asking import Asking
 from livelog.net.admin.targets import Open, found, target_of
 from livelog.net.context import Context
 from livelog.net.transport import bytes_received, tcp_figures
@@ -25,16 +22,11 @@ _PART = 512
 Json = dict[str, Any]
 
 
-async def connections(asking: Asking, command: Connections) -> Json:
-    """List a page of the open connections, and tell how many there are in all."""
-    owner = queries.owner(asking.principal, asking.address)
-    page = await interleaved(_page(asking.context, command), owner)
-    await long_step()  # to encode a thousand rows cannot be cut
-    return page
-
-
-def _page(context: Context, command: Connections) -> Generator[None, None, Json]:
-    target = target_of(user_id=command.user_id, address=command.address)
+def page(context: Context, command: Connections) -> Generator[None, None, Json]:
+    """List a page of the connections of this server, and count all that match, in steps."""
+    target = target_of(
+        connection_id=command.connection_id, user_id=command.user_id, address=command.address
+    )
     meant = yield from found(context, target)
     end, first = command.offset + command.limit, meant
     if command.sort != "since":

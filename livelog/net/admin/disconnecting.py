@@ -12,6 +12,7 @@ from livelog.errors import POLICY_VIOLATION, RefusedError
 from livelog.net import queries
 from livelog.net.admin.acting import enact
 from livelog.net.admin.asking import Asking, UnknownTargetError
+from livelog.net.admin.nodes import count_elsewhere
 from livelog.net.admin.targets import Target, check_spares, found, one_target
 from livelog.net.blocks import MOST
 from livelog.net.blocks import Block as BlockInForce
@@ -31,7 +32,7 @@ async def disconnect(asking: Asking, command: Disconnect) -> Json:
     }
     target = one_target(**fields)
     count = await _count(asking, target, force=command.force)
-    if not count and asking.context.ingest.nodes is None:
+    if not count and "no answer" not in asking.nodes.values():
         raise UnknownTargetError(_named(fields), "has no open connection")
     back_in = command.reconnect_after_seconds if command.reconnect else None
     await enact(asking, acts.Disconnect, command.reason, back_in=back_in, **_texts(target))
@@ -77,14 +78,15 @@ async def blocks(asking: Asking, command: Blocks) -> Json:
 
 
 async def _count(asking: Asking, target: Target, *, force: bool) -> int:
-    """Return how many connections are meant here. Raises `RefusedError` where that is a slip."""
+    """Return how many connections are meant. Raises `RefusedError` where that is a slip."""
 
     def counting() -> Generator[None, None, int]:
         if not force:
             yield from check_spares(asking, target)
         return len((yield from found(asking.context, target)))
 
-    return await interleaved(counting(), queries.owner(asking.principal, asking.address))
+    here = await interleaved(counting(), queries.owner(asking.principal, asking.address))
+    return here + await count_elsewhere(asking, {**_texts(target)})
 
 
 def _texts(target: Target) -> dict[str, str]:

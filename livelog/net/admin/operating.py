@@ -15,7 +15,8 @@ from msgspec import UNSET, UnsetType
 from livelog.config import logs
 from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, RefusedError
 from livelog.net.admin.acting import note
-from livelog.net.admin.asking import Asking, UnknownTargetError
+from livelog.net.admin.asking import Asking
+from livelog.net.admin.nodes import check_known, names
 from livelog.net.drain import drain as draining_of
 from livelog.wire.admin import Drain, LogLevel, Reload
 
@@ -58,15 +59,13 @@ async def reload(asking: Asking, command: Reload) -> Json:
 
 def _check_here(asking: Asking, node: str | UnsetType) -> None:
     """Check that a command is for this server. Raises `RefusedError`."""
-    here = asking.context.node()
-    names = sorted({here, *(each.name for each in asking.context.ingest.nodes or ())})
+    here, known = asking.context.node(), names(asking)
     if node is UNSET:
-        if len(names) > 1:
+        if len(known) > 1:
             issue = "required: several servers share the log"
-            raise RefusedError(PROTOCOL_ERROR, "node", issue, allowed=names)
-    elif node not in names:
-        issue = f"there is no server {node!r}; there is {', '.join(names)}"
-        raise UnknownTargetError("node", issue)
-    elif node != here:
+            raise RefusedError(PROTOCOL_ERROR, "node", issue, allowed=known)
+        return
+    check_known(asking, node)
+    if node != here:
         issue = f"is another server than this one, {here}: give the command there"
         raise RefusedError(PROTOCOL_ERROR, "node", issue)

@@ -31,8 +31,10 @@ async def audit(asking: Asking, command: Audit) -> Json:
 def _row(enacted: Enacted) -> Json:
     """Return an act; of a redaction how many messages it names."""
     fields: Json = msgspec.to_builtins(enacted.act)
-    seqs = fields.pop("seqs", None)
-    return {"seq": enacted.seq, **fields, **({} if seqs is None else {"messages": len(seqs)})}
+    if isinstance(enacted.act, acts.Redact):
+        del fields["groups"]
+        fields["messages"] = len(enacted.act.seqs)
+    return {"seq": enacted.seq, **fields}
 
 
 async def announce(asking: Asking, command: Announce) -> Json:

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 from livelog.auth.principal import ADMIN, MODERATE
 from livelog.net.admin.asking import Asking
-from livelog.net.admin.connections import connections
 from livelog.net.admin.disconnecting import block, blocks, disconnect, unblock
+from livelog.net.admin.listing import connections
 from livelog.net.admin.operating import drain, log_level, reload
 from livelog.net.admin.records import announce, audit
+from livelog.net.admin.redacting import redact
 from livelog.wire import admin
 from livelog.wire.events import AdminResult
 
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Entry] = {
     "unblock": Entry(MODERATE, unblock),
     "blocks": Entry(MODERATE, blocks),
     "audit": Entry(MODERATE, audit),
+    "redact": Entry(MODERATE, redact),
     "announce": Entry(MODERATE, announce),
     "log-level": Entry(ADMIN, log_level),
     "drain": Entry(ADMIN, drain),
@@ -49,4 +51,5 @@ async def carry_out(asking: Asking, command: str, fields: dict[str, Any]) -> Adm
     checked = admin.decode(command, fields)
     assert entry is not None  # or it would be unknown
     result = await entry.handler(asking, checked)
-    return AdminResult(command=command, result={**result}, nodes={asking.context.node(): "ok"})
+    nodes = {asking.context.node(): "ok", **asking.nodes}
+    return AdminResult(command=command, result={**result}, nodes=nodes)

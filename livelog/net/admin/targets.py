@@ -84,13 +84,18 @@ def target_of(
 
 def one_target(**fields: str | UnsetType) -> Target:
     """Return the target of a command that must name one, and no more. Raises `RefusedError`."""
+    named_once(**fields)
+    return target_of(**fields)
+
+
+def named_once(**fields: object) -> None:
+    """Check that exactly one of some fields is given. Raises `RefusedError`."""
     given = [name for name, value in fields.items() if value is not UNSET]
     if len(given) != 1:
         where, issue = (given[1], f"cannot be combined with {given[0]}") if given else (
             next(iter(fields)), f"required: one of {', '.join(fields)}"
         )  # fmt: skip
         raise RefusedError(PROTOCOL_ERROR, where, issue)
-    return target_of(**fields)
 
 
 def network_of(text: str) -> Network:
