@@ -141,7 +141,8 @@ def cluster(options: Options) -> int:
 
 def torture(options: Options) -> int:
     """Kill, stop, cut off and fill up brokers and nodes at random; check that all promises hold."""
-    from bench.torture import BrokenError, tortured
+    from bench.torture.promises import BrokenError
+    from bench.torture.run import tortured
 
     with TemporaryDirectory() as folder:
         try:

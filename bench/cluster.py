@@ -63,7 +63,7 @@ def nodes(count: int) -> Iterator[tuple[Brokers, list[Server]]]:
 
 @contextmanager
 def node(folder: Path, number: int, broker: Brokers, patience: float = 60) -> Iterator[Server]:
-    options = ("--store", str(folder / f"node{number}.db"), "--engine", broker.url())
+    options = ("--store", str(folder / f"node{number}.db"), "--engine", broker.url("bench"))
     with started("livelog", *options, cores=SERVER_CORES, patience=patience) as server:
         yield server
 
@@ -136,7 +136,7 @@ def leader_killed(launch: Launch, sizes: Sizes, rate: float = 1000) -> Figures:
     half = max(sizes.seconds, 8.0)
     work = Load(subscribers=10, sample=10, rate=rate, seconds=half + 15)
     with nodes(2) as (broker, (entry, server)):
-        first = asyncio.run(leader(broker.servers, STREAM))
+        first = asyncio.run(leader(broker.urls, STREAM))
         with loadprocess.running(work, replace(server, entry=entry.url)) as load:
             load.wait_for_stream()
             before = _asked_for_history(server.url, clock() + round(half * SECOND))
@@ -194,9 +194,9 @@ async def _filled(broker: Brokers, count: int) -> None:
 
     from livelog.engine.nats import batch
 
-    info = await asked(broker.servers, f"$JS.API.STREAM.INFO.{STREAM}")
+    info = await asked(broker.urls, f"$JS.API.STREAM.INFO.{STREAM}")
     base = info["config"]["metadata"]["livelog.base"]
-    client = await nats.connect(broker.servers)
+    client = await nats.connect(broker.urls)
     known = publishing.messages(PER_BATCH)
     for first in range(0, count, PER_BATCH):
         moment = {"timestamp": "2026-01-01T00:00:00.000Z"}

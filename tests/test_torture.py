@@ -12,7 +12,8 @@ import uvloop
 
 from bench.brokers import HOST, binary, brokers
 from bench.cuts import Cuts
-from bench.torture import FAULTS, Torture, tortured
+from bench.torture.faults import FAULTS, Faults
+from bench.torture.run import tortured
 from tests.support.wire import on_uvloop, soon
 
 SECONDS = 30
@@ -41,7 +42,7 @@ def test_two_faults_at_once_start_a_broker_once(tmp_path: Path) -> None:
 
 
 def test_every_fault_has_its_method() -> None:
-    assert all(callable(getattr(Torture, name)) for name in FAULTS)
+    assert all(callable(getattr(Faults, name)) for name in FAULTS)
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
