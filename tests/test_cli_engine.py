@@ -214,7 +214,7 @@ async def test_what_the_brokers_have_lost_is_restored_from_a_store(
                 await one.publish(user(id=f"a{number}"))
         broker.kill(0)
         shutil.copytree(folder, copy)
-        await asyncio.to_thread(broker.restart, 0)
+        await asyncio.to_thread(broker.start, 0)
         async with Server(config(0)) as one:
             for number in range(40):
                 await one.publish(user("x" * 40_000, id=f"b{number}"))
@@ -222,7 +222,7 @@ async def test_what_the_brokers_have_lost_is_restored_from_a_store(
         broker.kill(0)
         shutil.rmtree(folder / "n0")
         shutil.copytree(copy / "n0", folder / "n0")
-        await asyncio.to_thread(broker.restart, 0)
+        await asyncio.to_thread(broker.start, 0)
         code, said = await healed(capfdbinary, url, "--store", stores[1])
         assert (code, said) == (0, f"the stream has all that {stores[1]} has\n")
         code, said = await healed(capfdbinary, url, "--store", stores[0])

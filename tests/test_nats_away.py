@@ -230,7 +230,7 @@ async def test_a_broker_that_starts_after_the_server(tmp_path: Path) -> None:
         async with Server(Config(port=0, store=store, engine=url)) as server:
             assert "the broker is away: " in server.unready
             assert [message.id for message in (await server.history()).messages] == ["a"]
-            await asyncio.to_thread(broker.restart, 0)
+            await asyncio.to_thread(broker.start, 0)
             await soon(server.ready())
             assert server.unready == ""
             await server.publish(user(id="b"))
@@ -246,7 +246,7 @@ def test_the_command_says_that_it_is_open_and_later_that_it_is_ready(
         line = process.stdout.readline()
         assert line.startswith("livelog open on ws://127.0.0.1:")
         assert "not ready: the broker is away: " in line
-        broker.restart(0)
+        broker.start(0)
         ready(process)
         process.terminate()
         code, _, err = ended(process)

@@ -17,6 +17,7 @@ import nkeys  # type: ignore[import-untyped]  # ships no types
 import pytest
 from nats.aio.client import Client
 
+from bench.brokers import Brokers
 from livelog import Config, Server
 from livelog.config.address import shared_log
 from livelog.engine.base import MakeEngine
@@ -24,7 +25,7 @@ from livelog.engine.nats import extent, jetstream, settings
 from livelog.engine.nats.engine import StreamEngine
 from livelog.engine.nats.jetstream import JetStream
 from livelog.errors import ConfigError, RefusedError
-from tests.support.brokers import Brokers, brokers, fresh_url
+from tests.support.brokers import brokers, fresh_url
 from tests.support.tls import make_certificate
 from tests.support.wire import Http, Json, on_uvloop, serving, soon, until, user
 
@@ -133,12 +134,12 @@ async def test_a_stream_that_comes_back_without_its_end_stops_publishing_by_name
             await server.publish(user(id="a"))
             broker.kill(0)
             shutil.copytree(tmp_path / "n0", tmp_path / "copy")
-            await asyncio.to_thread(broker.restart, 0)
+            await asyncio.to_thread(broker.start, 0)
             await server.publish(user(id="b"))
             broker.kill(0)
             shutil.rmtree(tmp_path / "n0")
             (tmp_path / "copy").rename(tmp_path / "n0")
-            await asyncio.to_thread(broker.restart, 0)
+            await asyncio.to_thread(broker.start, 0)
             await soon(named(server, "the brokers have lost what they had acknowledged"))
             with pytest.raises(RefusedError, match="have lost"):
                 await server.publish(user(id="c"))
@@ -155,14 +156,14 @@ async def test_a_lower_max_payload_is_named_and_the_node_goes_on_when_it_is_mend
             await house.server.publish(user(id="a"))
             broker.kill(0)
             broker.edit(0, "max_payload: 1000000", "max_payload: 100000")
-            await asyncio.to_thread(broker.restart, 0)
+            await asyncio.to_thread(broker.start, 0)
             with pytest.raises(RefusedError, match="not acknowledged"):
                 await house.server.publish(user(id="b"))
             engine = house.context.log  # the log itself goes on to be read
             assert engine.lookup("a") is not None
             broker.kill(0)
             broker.edit(0, "max_payload: 100000", "max_payload: 1000000")
-            await asyncio.to_thread(broker.restart, 0)
+            await asyncio.to_thread(broker.start, 0)
             receipt = None
             while receipt is None:
                 try:

@@ -20,11 +20,12 @@ import nats
 import pytest
 import uvloop
 
+from bench.brokers import Brokers
 from livelog import Config, Server
 from livelog.engine.nats import settings
 from livelog.errors import RefusedError
 from livelog.log.log import Log
-from tests.support.brokers import Brokers, brokers
+from tests.support.brokers import brokers
 from tests.support.inside import Inside
 from tests.support.process import Start, port_of, ready
 from tests.support.wire import Client, Http, until, user
@@ -152,7 +153,7 @@ async def _live_through_it(start: Start, folder: Path, broker: Brokers) -> None:
         await until(lambda: len(acknowledged) > 2 * total / 5, "two fifths without the leader")
         cluster.kill(1)
         await until(lambda: len(acknowledged) > 3 * total / 5, "three fifths without a server")
-        await asyncio.to_thread(broker.restart, dead)
+        await asyncio.to_thread(broker.start, dead)
         await cluster.run(1)
         await publishing
         every = await asyncio.gather(*followers)
@@ -192,7 +193,7 @@ async def _live_without_brokers(broker: Brokers) -> None:
         await until(lambda: len(acknowledged) > MESSAGES / 2, "a quarter")
         broker.kill(0, 1, 2)
         assert len((await one.history(limit=10)).messages) == 10
-        await asyncio.to_thread(broker.restart, 0, 1, 2)
+        await asyncio.to_thread(broker.start, 0, 1, 2)
         await publishing
         places = sorted((seq, id) for id, seq in acknowledged.items())
         async with Server(config) as fresh:
@@ -221,7 +222,7 @@ async def _wait_for_agreement(broker: Brokers) -> None:
         publishing = asyncio.create_task(server.publish(user(id="b")))
         await asyncio.wait([publishing], timeout=3)
         assert not publishing.done()
-        await asyncio.to_thread(broker.restart, *others)
+        await asyncio.to_thread(broker.start, *others)
         second = None
         while second is None:
             with suppress(RefusedError):  # not acknowledged: again with the same id

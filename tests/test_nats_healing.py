@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.brokers import Brokers
 from livelog import Config, Server
 from livelog.engine.nats import extent
 from livelog.errors import RefusedError
-from tests.support.brokers import Brokers, brokers
+from tests.support.brokers import brokers
 from tests.support.wire import on_uvloop, soon, user
 from tests.test_cli_engine import Capture, healed, places
 from tests.test_nats_cases import health, named, node
@@ -38,14 +39,14 @@ class Disk:
         """Copy the files."""
         self._broker.kill(0)
         shutil.copytree(self._files, self._files.with_name(copy))
-        await asyncio.to_thread(self._broker.restart, 0)
+        await asyncio.to_thread(self._broker.start, 0)
 
     async def put_back(self, copy: str) -> None:
         """Put a copy in the place of the files."""
         self._broker.kill(0)
         shutil.rmtree(self._files)
         shutil.copytree(self._files.with_name(copy), self._files)
-        await asyncio.to_thread(self._broker.restart, 0)
+        await asyncio.to_thread(self._broker.start, 0)
 
 
 async def taken(server: Server, wanted: list[tuple[int, object]]) -> None:

@@ -122,7 +122,7 @@ async def test_the_broker_dies_and_comes_back(tmp_path: Path) -> None:
             broker.kill(0)
             waiting = [asyncio.create_task(s.publish(user(id=f"b{s.port}"))) for s in (one, other)]
             assert len((await other.history(limit=10)).messages) == 5
-            await asyncio.to_thread(broker.restart, 0)
+            await asyncio.to_thread(broker.start, 0)
             after = await soon(asyncio.gather(*waiting))
             again = await one.publish(user(id="a0"))
             assert again == before[0]
@@ -276,7 +276,7 @@ async def test_credentials_that_are_replaced_are_read_again(tmp_path: Path) -> N
             broker.kill(0)
             renewed, _ = nkey(tmp_path, 2)
             broker.edit(0, public, renewed)
-            await asyncio.to_thread(broker.restart, 0)
+            await asyncio.to_thread(broker.start, 0)
             second = await server.publish(user(id="b"))
             assert await soon(seen(server, 2)) == [(first.seq, "a"), (second.seq, "b")]
 
