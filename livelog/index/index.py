@@ -137,7 +137,7 @@ class Index:
         """Positions of the messages with a number at a path or one in it, in steps."""
         return self._numbers.below(path)
 
-    def between(self, first: int, last: int) -> BitMap:
+    def between(self, first: int, last: int) -> Steps[BitMap]:
         """Positions of the messages with a timestamp from `first` to `last`, both included."""
         return self._times.between(first, last)
 

@@ -97,7 +97,7 @@ class Source(Protocol):
     def of_key(self, key: str) -> BitMap:
         """Positions of the messages with a term made by `terms.key`."""
 
-    def between(self, first: int, last: int) -> BitMap:
+    def between(self, first: int, last: int) -> Steps[BitMap]:
         """Positions of the messages with a timestamp from `first` to `last`, both included."""
 
     def with_keys(self, first: str, stop: str) -> Steps[BitMap]:
@@ -129,7 +129,7 @@ class Source(Protocol):
 
 def find(source: Source, query: Query, read: Read, within: range | None = None) -> Steps[BitMap]:
     """Find the positions whose messages match `query`, of those `within` if it is given."""
-    found = _select(source, query, source.positions if within is None else within)
+    found = yield from _select(source, query, source.positions if within is None else within)
     for part in sorted({word for phrase in query.phrases for word in phrase}, key=len):
         if len(found) > _FEW:
             found &= yield from source.containing(part)
@@ -162,7 +162,7 @@ def _possible_stubs(source: Source, query: Query, within: range) -> BitMap:
 
 def glance(source: Source, query: Query, within: range) -> Sides:
     """Find at once what can be told of the positions `within` without looking for words."""
-    found = _select(source, query, within)
+    found = finish(_select(source, query, within))
     sure, maybe = finish(_sides(source, query.where, found, words=False))
     if source.void:
         sure = sure - source.void
@@ -170,7 +170,7 @@ def glance(source: Source, query: Query, within: range) -> Sides:
     return Sides(BitMap(), maybe) if query.phrases else Sides(sure, maybe)
 
 
-def _select(source: Source, query: Query, within: range) -> BitMap:
+def _select(source: Source, query: Query, within: range) -> Steps[BitMap]:
     """Find the positions `within` that match all of `query` but its text and `where`."""
     positions = source.positions
     found = BitMap(range(max(within.start, positions.start), min(within.stop, positions.stop)))
@@ -181,7 +181,7 @@ def _select(source: Source, query: Query, within: range) -> BitMap:
     if query.own is not None:
         found -= source.of_type("dm") - source.of_key(query.own)
     if query.date_from > BEGINNING_OF_TIME or query.date_to < END_OF_TIME:
-        found &= source.between(query.date_from, query.date_to)
+        found &= yield from source.between(query.date_from, query.date_to)
     return found
 
 
@@ -239,7 +239,7 @@ def _of_field(source: Source, leaf: FieldLeaf, within: BitMap, *, quick: bool) -
     reads = leaf.field in UNINDEXED or len(within) <= _FEW
     match leaf:
         case Range("timestamp"):
-            return _exactly(within & source.between(*times_of(leaf)))
+            return _exactly(within & (yield from source.between(*times_of(leaf))))
         case _ if leaf.field == "type":
             return _exactly(within & _of_types(source, types_named(leaf)))
         case Exists(field) if is_always_there(field):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Generator
-from itertools import accumulate, chain, compress, count, islice
+from itertools import accumulate, compress, count, islice
 from operator import lt
 
 from pyroaring import BitMap
@@ -20,6 +20,9 @@ from livelog.index.runs import KeptRuns
 
 _GRAIN = 128
 """Strays that are dropped in one step."""
+
+_LISTED = 2048
+"""Strays whose positions are listed in one step: some tenths of a millisecond."""
 
 _NEAR = 2048
 """Positions among which a later time is sought first."""
@@ -119,26 +122,38 @@ class TimeIndex:
             self._stray_positions.add(position)
         self._latest.append(max(time, latest))
 
-    def between(self, first: int, last: int) -> BitMap:
-        """Return the positions with a time from `first` to `last`, both included."""
+    def between(self, first: int, last: int) -> Generator[None, None, BitMap]:
+        """Return the positions with a time from `first` to `last`, both included, in steps.
+
+        Of positions that come or go in a pause some may be there and others not.
+        """
+        strays = yield from self._strays_between(_stray(first, 0), _stray(last + 1, 0))
         low, high = bisect_left(self._latest, first), bisect_right(self._latest, last)
         found = BitMap(range(self._first + low, self._first + max(low, high)))
-        if self._strays:
-            found -= self._stray_positions
-            found |= self._strays_between(first, last)
-        return found
+        return (found - self._stray_positions) | strays if self._strays else found
 
-    def _strays_between(self, first: int, last: int) -> BitMap:
-        """Return the strays within a range.
+    def _strays_between(self, low: int, high: int) -> Generator[None, None, BitMap]:
+        """Return the strays within a range, in steps.
 
         After one time that is far ahead all that follow are strays, so fewer are looked at: those
         inside of the range, or those outside.
         """
-        strays, low, high = self._strays, _stray(first, 0), _stray(last + 1, 0)
+        strays = self._strays
         if 2 * (strays.rank(high) - strays.rank(low)) <= len(strays):
-            return BitMap([stray & _POSITION for stray in strays.between(low, high)])
-        outside = chain(strays.between(-_BEYOND, low), strays.between(high, _BEYOND))
-        return self._stray_positions - BitMap([stray & _POSITION for stray in outside])
+            return (yield from self._listed(low, high))
+        outside = yield from self._listed(-_BEYOND, low)
+        outside |= yield from self._listed(high, _BEYOND)
+        return self._stray_positions - outside
+
+    def _listed(self, low: int, high: int) -> Generator[None, None, BitMap]:
+        """Return the strays from `low` to before `high`, in steps."""
+        found = BitMap()
+        # Anew after each pause, since there may be other strays then.
+        while some := list(islice(self._strays.between(low, high), _LISTED)):
+            found.update([stray & _POSITION for stray in some])
+            low = some[-1] + 1
+            yield
+        return found
 
     def skip(self, count: int) -> None:
         """Add some positions whose times do not matter, since they are forgotten already."""

@@ -216,14 +216,14 @@ class Segment:
         data = checksums.checked(self.id, f"{NUMBERS}{row.number}", found[0][0])
         return pieces.unpacked(row, data)
 
-    def between(self, first: int, last: int) -> BitMap:
+    def between(self, first: int, last: int) -> Steps[BitMap]:
         """Positions of the messages with a timestamp from `first` to `last`, both included."""
         # Most segments lie within a range or outside of it, and their times need not be read.
         if first <= self._earliest and self._latest <= last:
             return BitMap(self.positions)
         if last < self._earliest or first > self._latest:
             return BitMap()
-        return self.time_index.between(first, last)
+        return (yield from self.time_index.between(first, last))
 
     @property
     def time_index(self) -> TimeIndex:
