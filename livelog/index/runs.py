@@ -28,8 +28,9 @@ RUN_BYTES = 400
 class Times(Protocol):
     """Times by position, strays aside."""
 
-    first: int
-    """First position."""
+    @property
+    def first(self) -> int:
+        """First position."""
 
     def latest(self, position: int) -> int:
         """Return the latest time up to a position."""
