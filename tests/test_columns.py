@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
+from pyroaring import BitMap
 
 from livelog.index.analysis.answer import answer
 from livelog.index.analysis.calendar import SECOND
@@ -17,6 +19,7 @@ from livelog.index.column import Column
 from livelog.index.index import Index
 from livelog.index.plan import finish
 from livelog.index.query import EVERYTHING
+from livelog.wire.commands import KEY_FILTERS
 from livelog.wire.record import Record
 from tests.support.strategies import Json, messages
 from tests.support.ways import counted
@@ -104,6 +107,44 @@ def test_two_count_at_once_while_messages_come(field: str) -> None:
         assert shown == plainly(records[: shown["total"]], question)
         assert shown["total"] >= (300, 450)[number]
     window._check()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(messages.map(complete), min_size=1, max_size=6),
+    st.lists(messages.map(complete), min_size=1, max_size=6),
+    st.booleans(),
+)
+def test_new_messages_are_added_to_columns_without_a_look_at_all_keys(
+    some: list[Json], more: list[Json], numbered: bool
+) -> None:
+    index = index_of(recorded(some))
+    fields = [*KEY_FILTERS, "author_id"][-4:]
+    columns = {field: column_of(index, field) for field in fields}
+    for column in columns.values() if numbered else ():
+        assert not any(column.number())
+    for one in recorded([*some, *more])[len(some) :]:
+        assume(len(one.keys) <= 32)
+        index.add(one)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Index, "strings", None)
+        for field, column in columns.items():
+            assert column_of(index, field) is column
+            assert column.end == index.end
+            assert column.is_numbered is numbered
+    index._check()
+
+
+def test_an_empty_value_and_one_that_is_named_twice_are_told_apart() -> None:
+    column = Column()
+    column.append([["a"], []])
+    assert not any(column.number())
+    column.append([["", "a", ""], [], ["b", "b"]])
+    counts = Counter[int]()
+    column.count(BitMap(range(5)), counts)
+    assert {column.values[n]: count for n, count in counts.items()} == {"a": 2, "": 1, "b": 1}
+    assert list(column.having) == [0, 2, 4]
+    column._check()
 
 
 @settings(max_examples=100, deadline=None)

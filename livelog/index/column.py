@@ -107,6 +107,17 @@ class Column:
             self.lists[number] |= places
         self.having |= places
 
+    def append(self, messages: Iterable[list[str]]) -> None:
+        """Add the values of the next messages, with their numbers if all others have theirs."""
+        is_numbered = self.is_numbered
+        for values in messages:
+            for value in values:
+                self.add(value, BitMap([self.end]))
+            if is_numbered:
+                first, *others = dict.fromkeys(map(self._known.__getitem__, values)) or [0]
+                self.add_numbers(array("I", [first]), {self.end: others} if others else {})
+            self.end += 1
+
     def counted(self, among: BitMap) -> Iterator[list[tuple[int, int]]]:
         """Count the messages at some positions: yield numbers of values, each with its count."""
         if (yield from self._looked_up(among)):

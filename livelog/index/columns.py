@@ -21,6 +21,9 @@ from livelog.index.where.lookup import EXACT, cuts, names_of
 from livelog.index.where.values import is_number, number_text
 from livelog.wire.commands import KEY_FILTERS
 
+_APPENDED = 128
+"""Messages whose values are added in one step, where their keys are known."""
+
 _KEPT = 4
 """Columns that are kept for the next question."""
 
@@ -37,6 +40,9 @@ class Entries(Source, Protocol):
 
     def numbers(self, path: str, within: range) -> Iterator[list[tuple[float, BitMap]]]:
         """Yield the numbers at a path in the same way; each may come several times."""
+
+    def keys_at(self, position: int) -> tuple[str, ...] | None:
+        """Return the keys of a message if it is one of the newest and has few, else None."""
 
 
 def has_one_name(field: str) -> bool:
@@ -62,6 +68,10 @@ def extend(column: Column, source: Entries, field: str, end: int) -> Steps[None]
 
     Raises `TooManyValuesError`.
     """
+    if has_one_name(field):
+        yield from _append_newest(column, source, field, end)
+    if column.end >= end:
+        return
     within = range(column.end, end)
     for name, kept in _names(source, field):
         for some in source.strings(f"{name}=", within):
@@ -78,6 +88,21 @@ def extend(column: Column, source: Entries, field: str, end: int) -> Steps[None]
                 column.add(_text(number), places)
             yield
     column.end = max(column.end, end)
+
+
+def _append_newest(column: Column, source: Entries, field: str, end: int) -> Steps[None]:
+    """Extend a column by messages whose keys are still there as they came.
+
+    To look through the keys of all messages for those of a few takes longer than to count.
+    """
+    start = f"{field}="
+    while column.end < end:
+        newest = range(column.end, min(end, column.end + _APPENDED))
+        keys = list(map(source.keys_at, newest))
+        if column.end == column.first or None in keys:
+            return
+        column.append([key[len(start) :] for key in some if key.startswith(start)] for some in keys)
+        yield
 
 
 def having(source: Source, field: str, value: str) -> Steps[BitMap]:

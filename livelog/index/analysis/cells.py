@@ -17,8 +17,9 @@ from pyroaring import BitMap
 from livelog.index.column import Column, batched, picked
 from livelog.index.plan import Steps
 
-_LOOK_UP = 2
-"""Positions whose numbers are looked up in the time in which a list is counted in one bucket."""
+_LISTED, _LISTED_EACH = 100, 3
+"""Positions whose numbers are looked up in the time in which a list is divided into buckets: those
+for each list, and for each bucket."""
 
 _SOUGHT = 3
 """Buckets in which a list is counted in the time in which the bucket of a position is sought."""
@@ -85,8 +86,8 @@ class Cells:
 
 def is_by_number(column: Column, among: BitMap, cells: Cells) -> Steps[bool]:
     """Tell whether to count by number, and prepare to, in steps; otherwise it is done by list."""
-    is_worth_it = _LOOK_UP * len(column.lists) * len(cells) > len(among)
-    return (yield from column.is_looked_up(is_worth_it=is_worth_it))
+    effort = len(column.lists) * (_LISTED + _LISTED_EACH * len(cells))
+    return (yield from column.is_looked_up(is_worth_it=effort > len(among)))
 
 
 def by_list(column: Column, among: BitMap, cells: Cells) -> Iterator[list[Spread]]:
