@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +24,7 @@ from livelog.budget.slices import in_background
 from livelog.config import Config
 from livelog.engine.base import Engine, MakeEngine, Presence
 from livelog.engine.factory import engine_of
+from livelog.engine.users import Shared
 from livelog.errors import ConfigError, NotRunningError, RefusedError
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.flusher import Flusher
@@ -47,6 +48,7 @@ from livelog.net.http.internal import listen_internally
 from livelog.net.inprocess import NOT_RUNNING, InProcess
 from livelog.net.limiter import Limiter
 from livelog.net.listeners import Endpoint, Listener, listen, resolve
+from livelog.net.online import WhoIsOnline, unanswered
 from livelog.net.origins import Origins
 from livelog.net.reload import Reload, Reloaded, Reread
 from livelog.net.scheduler import Scheduler
@@ -317,6 +319,12 @@ class Server(InProcess):
         proxies, audit = Networks(config.net.trusted_proxies), Audit(loop.time)
         limiter = Limiter(config, proxies, loop.time, audit)
         origins = Origins(config.net.allowed_origins)
+        online = None
+        if self._auth is not None:
+            announce = self._announce if config.auth.announce_presence else None
+            online = WhoIsOnline(self._clock(), lambda: self._engine.nodes, announce)
+            if isinstance(self._engine, Shared):
+                self._engine.talk(online)
         return Context(
             config=config,
             loop=loop,
@@ -340,6 +348,7 @@ class Server(InProcess):
             worker=self._worker,
             auth=self._auth,
             access=AccessLog() if config.logs.access else None,
+            online=online,
         )
 
     @property
@@ -404,9 +413,13 @@ class Server(InProcess):
         name = self.config.cluster.node_name or f"{socket.gethostname()}:{door}"
         if self._worker:
             name = f"{name}-{self._worker}"
-        peers: Iterable[Any] = () if self._auth is None else websockets
-        users = {peer.principal.id for peer in peers}
-        return Presence(name, __version__, len(websockets), len(users))
+        online = self._context.online
+        users = 0 if online is None else online.roster.here
+        return Presence(name, __version__, len(websockets), users)
+
+    def _announce(self, message: dict[str, Any]) -> None:
+        """Publish a message of the server's own."""
+        self._publish(self._context, message, unanswered)
 
     def _turn_wheel(self) -> None:
         """Advance the timers of all connections, and come again."""
@@ -418,3 +431,5 @@ class Server(InProcess):
         for peer in context.timers.expired(now):
             peer.on_deadline(now)
         context.limiter.sweep()
+        if context.online is not None:
+            context.online.tick(self._clock())

@@ -274,7 +274,7 @@ def test_the_routes_that_are_open_to_anybody_tell_nothing_of_the_log() -> None:
         for path, methods in ROUTES.items()
         if not all(route.anybody for route in methods.values())
     }
-    api = ("messages", "history", "search", "analytics", "log", "stream")
+    api = ("messages", "history", "search", "analytics", "log", "presence", "stream")
     assert closed == {"/metrics", *(f"/api/{name}" for name in api)}
 
 

@@ -85,7 +85,15 @@ def test_an_admin_reads_direct_messages_as_themselves() -> None:
 
 def test_there_is_a_scope_to_read_and_to_publish_each_type() -> None:
     each = {f"{verb}:{kind}" for verb in ("read", "publish") for kind in TYPES}
-    assert {*SCOPES} == {"read", "publish", "publish:any", "metrics", "admin", "replicate"} | each
+    assert {*SCOPES} == {
+        "read",
+        "publish",
+        "publish:any",
+        "presence",
+        "metrics",
+        "admin",
+        "replicate",
+    } | each
     assert len(SCOPES) == len({*SCOPES})
 
 

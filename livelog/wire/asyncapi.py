@@ -20,6 +20,7 @@ from livelog.wire.commands import (
     Authenticate,
     GetHistory,
     Ping,
+    Presence,
     Publish,
     Search,
     Subscribe,
@@ -37,6 +38,8 @@ from livelog.wire.events import (
     Error,
     Gap,
     History,
+    Online,
+    OnlineChanged,
     Pong,
     Published,
     RateLimit,
@@ -59,12 +62,13 @@ _ANSWERS: dict[type, type] = {
     Analyze: Analysis,
     Watch: Watching,
     Unwatch: Unwatched,
+    Presence: Online,
     Ping: Pong,
     Publish: Published,
     Authenticate: Authenticated,
 }
 """Command → event of its success; a refused command is answered with `error`."""
-_UNSOLICITED = (Connected, TokenExpiring, Counts, Gap, RateLimit, Disconnected)
+_UNSOLICITED = (Connected, TokenExpiring, Counts, OnlineChanged, Gap, RateLimit, Disconnected)
 """Events that answer no command."""
 _PAGES = {History: "messages", SearchResults: "results"}
 """Event → its field of messages, which the struct declares as raw bytes."""

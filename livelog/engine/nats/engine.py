@@ -27,6 +27,7 @@ from livelog.engine.nats.follower import ASKED_AGAIN, Follower
 from livelog.engine.nats.herald import Health, Herald
 from livelog.engine.nats.outbox import Flight, Outbox
 from livelog.engine.nats.stream import AwayError, StoppedError, Stream
+from livelog.engine.users import Talk
 from livelog.errors import GOING_AWAY, SERVER_ERROR, RefusedError
 from livelog.wire.record import UNKNOWN, Draft, Origin
 
@@ -164,6 +165,10 @@ class StreamEngine:
     def introduce(self, present: Present) -> None:
         """Tell the other nodes of this one."""
         self._herald.present = present
+
+    def talk(self, talk: Talk) -> None:
+        """Pass on words about users."""
+        self._herald.talk = talk
 
     @property
     def nodes(self) -> Sequence[Node]:

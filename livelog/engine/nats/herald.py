@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from livelog.engine.base import Node, Present
 from livelog.engine.nats import batch
-from livelog.engine.nats.gossip import SAID_EVERY, Nodes, Word, encoded
+from livelog.engine.nats.gossip import SAID_EVERY, USERS, Nodes, Word, encoded
 from livelog.engine.nats.stream import AwayError, Stream
+from livelog.engine.users import Talk
 
 _log = logging.getLogger(__name__)
 
@@ -43,18 +44,29 @@ class Herald:
 
     def __init__(self, stream: Stream, id: str, health: Callable[[], Health]) -> None:
         self.present: Present = _absent
+        self.talk: Talk | None = None
         self._stream = stream
         self._id = id
         self._health = health
         self._nodes = Nodes(id)
         self._loop: asyncio.AbstractEventLoop
         self._tasks: list[asyncio.Task[None]] = []
+        self._there: set[str] = set()
+        """Ids of the nodes that were heard when this one spoke last."""
 
     def start(self) -> None:
         """Begin to say, to hear and to tell."""
         self._loop = asyncio.get_running_loop()
-        self._stream.hear(lambda word: self._nodes.hear(word, self._loop.time()))
+        self._stream.hear(self._hear)
         self._tasks = [self._loop.create_task(main()) for main in (self._say, self._tell)]
+
+    def _hear(self, word: bytes) -> None:
+        self._nodes.hear(word, self._loop.time())
+        if self.talk is not None and word.startswith(USERS) and not self._is_own(word):
+            self.talk.hear(word)
+
+    def _is_own(self, word: bytes) -> bool:
+        return word[len(USERS) :].startswith(b'["%b"' % self._id.encode())
 
     @property
     def nodes(self) -> list[Node]:
@@ -95,6 +107,15 @@ class Herald:
             leaving=leaving,
         )
         await self._stream.say(encoded(word))
+        if self.talk is not None and not leaving:
+            self._note_nodes(self.talk)
+            for about_users in self.talk.words(self._id):
+                await self._stream.say(about_users)
+
+    def _note_nodes(self, talk: Talk) -> None:
+        there = {node.id for node in self.nodes}
+        talk.among(self._id, there, bool(there - self._there))
+        self._there = there
 
     async def _tell(self) -> None:
         """Log how far this node is while it starts, and who comes and goes, and what is wrong."""

@@ -34,8 +34,9 @@ from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request, Response
 from livelog.net.http.stream import Follow, Stream
 from livelog.net.metrics import render
+from livelog.net.online import OPEN
 from livelog.wire import WEBSOCKET_PATH, asyncapi
-from livelog.wire.commands import Analyze, GetHistory, Search
+from livelog.wire.commands import Analyze, GetHistory, Presence, Search
 from livelog.wire.events import Event, encoder
 from livelog.wire.record import Draft, Receipt
 
@@ -206,6 +207,15 @@ async def analytics(context: Context, request: Request) -> Response:
     with _parameters():
         command = queries.command_of(Analyze, request.parameters)
         return await _page(context, request, queries.analyze, command)
+
+
+async def presence(context: Context, request: Request) -> Response:
+    """Return who is on line."""
+    context.limiter.spend("commands", request.address, request.principal)
+    if context.online is None:
+        raise RefusedError(POLICY_VIOLATION, "path", OPEN)
+    command = queries.command_of(Presence, request.parameters)
+    return _event(context.online.answer(request.principal, command))
 
 
 async def stream(context: Context, request: Request) -> Response | Stream:
@@ -412,6 +422,7 @@ ROUTES: Routes = {
     "/api/search": {"GET": Route(search)},
     "/api/log": {"GET": Route(whole_log)},
     "/api/analytics": {"GET": Route(analytics)},
+    "/api/presence": {"GET": Route(presence)},
     "/api/stream": {"GET": Route(stream)},
     **{path: {"GET": Route(asset, anybody=True)} for path in ASSETS},
 }

@@ -23,12 +23,13 @@ from livelog.auth.principal import Principal
 from livelog.budget import backlog
 from livelog.budget.slices import interleaved
 from livelog.engine.base import Outcome
-from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
+from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.fanout.watcher import Party
 from livelog.index.query import Subscription
 from livelog.net import queries
 from livelog.net.context import Context
+from livelog.net.online import OPEN
 from livelog.net.websocket import visible
 from livelog.net.websocket.session import Session, authenticated
 from livelog.wire import validation
@@ -37,6 +38,7 @@ from livelog.wire.commands import (
     Authenticate,
     GetHistory,
     Ping,
+    Presence,
     Publish,
     RequestId,
     Search,
@@ -227,6 +229,19 @@ def unwatch(caller: Caller, command: Unwatch) -> Reply:
     return Unwatched(id=command.id)
 
 
+def presence(caller: Caller, command: Presence) -> Reply:
+    """Tell who is on line; begin or end to tell of the changes."""
+    online = caller.context.online
+    if online is None:
+        raise RefusedError(POLICY_VIOLATION, "action", OPEN)
+    answer = online.answer(caller.principal, command)
+    if command.follow is True:
+        online.follow(caller)
+    elif command.follow is False:
+        online.unfollow(caller)
+    return answer
+
+
 def ping(caller: Caller, command: Ping) -> Reply:
     """Answer with the seq up to which the caller has everything."""
     context = caller.context
@@ -346,6 +361,7 @@ COMMANDS: dict[type, Entry] = {
     Analyze: Entry(analyze, counts=True),
     Watch: Entry(watch, counts=True),
     Unwatch: Entry(unwatch, counts=True),
+    Presence: Entry(presence, counts=True),
     Ping: Entry(ping, counts=False, anybody=True),
     Publish: Entry(publish, counts=False),
     Authenticate: Entry(authenticate, counts=True, anybody=True),
