@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +24,7 @@ from livelog.budget.slices import in_background
 from livelog.config import Config
 from livelog.engine.base import Engine, MakeEngine, Presence
 from livelog.engine.factory import engine_of
+from livelog.engine.users import Shared
 from livelog.errors import ConfigError, NotRunningError, RefusedError
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.flusher import Flusher
@@ -50,6 +51,7 @@ from livelog.net.http.internal import listen_internally
 from livelog.net.inprocess import NOT_RUNNING
 from livelog.net.limiter import Limiter
 from livelog.net.listeners import Endpoint, Listener, listen, resolve
+from livelog.net.online import WhoIsOnline, unanswered
 from livelog.net.origins import Origins
 from livelog.net.reload import Reload, Reloaded, Reread
 from livelog.net.scheduler import Scheduler
@@ -326,6 +328,12 @@ class Server(Administered):
         proxies, audit = Networks(config.net.trusted_proxies), Audit(loop.time)
         limiter = Limiter(config, proxies, loop.time, audit, self._clock)
         origins = Origins(config.net.allowed_origins)
+        online = None
+        if self._auth is not None:
+            announce = self._announce if config.auth.announce_presence else None
+            online = WhoIsOnline(self._clock(), lambda: self._engine.nodes, announce)
+            if isinstance(self._engine, Shared):
+                self._engine.talk(online)
         return Context(
             config=config,
             loop=loop,
@@ -350,6 +358,7 @@ class Server(Administered):
             worker=self._worker,
             auth=self._auth,
             access=AccessLog() if config.logs.access else None,
+            online=online,
         )
 
     @property
@@ -409,10 +418,13 @@ class Server(Administered):
         """Return how this server is, for those it shares its log with."""
         if self._state in ("new", "starting"):
             return None
-        websockets = self._context.limiter.connections.websockets
-        peers: Iterable[Any] = () if self._auth is None else websockets
-        users = {peer.principal.id for peer in peers}
-        return Presence(self._name(), __version__, len(websockets), len(users))
+        websockets, online = self._context.limiter.connections.websockets, self._context.online
+        users = 0 if online is None else online.roster.here
+        return Presence(self._name(), __version__, len(websockets), users)
+
+    def _announce(self, message: dict[str, Any]) -> None:
+        """Publish a message of the server's own."""
+        self._publish(self._context, message, unanswered)
 
     def _name(self) -> str:
         """Return the name of this server among those that share its log."""
@@ -430,3 +442,5 @@ class Server(Administered):
         for peer in context.timers.expired(now):
             peer.on_deadline(now)
         context.limiter.sweep()
+        if context.online is not None:
+            context.online.tick(self._clock())

@@ -149,15 +149,16 @@ def find(source: Source, query: Query, read: Read, within: range | None = None) 
 
 def _stubs(source: Source, query: Query, read: Read, within: range | None) -> Steps[BitMap]:
     """Find the stubs that match."""
-    found = _possible_stubs(source, query, source.positions if within is None else within)
+    within = source.positions if within is None else within
+    found = yield from _possible_stubs(source, query, within)
     return found if query.test is None else (yield from _verified([], query.test, found, read))
 
 
-def _possible_stubs(source: Source, query: Query, within: range) -> BitMap:
+def _possible_stubs(source: Source, query: Query, within: range) -> Steps[BitMap]:
     """Find the stubs that match all of `query` but `where`: none has words, or keys but readers."""
     if query.phrases or not names_readers_only(query.keys):
         return BitMap()
-    return _select(source, query, within) & source.void
+    return (yield from _select(source, query, within)) & source.void
 
 
 def glance(source: Source, query: Query, within: range) -> Sides:
@@ -166,7 +167,7 @@ def glance(source: Source, query: Query, within: range) -> Sides:
     sure, maybe = finish(_sides(source, query.where, found, words=False))
     if source.void:
         sure = sure - source.void
-        maybe = (maybe - source.void) | _possible_stubs(source, query, within)
+        maybe = (maybe - source.void) | finish(_possible_stubs(source, query, within))
     return Sides(BitMap(), maybe) if query.phrases else Sides(sure, maybe)
 
 

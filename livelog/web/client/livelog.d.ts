@@ -10,6 +10,8 @@ import type {
   HistoryEvent,
   Message,
   MessageType,
+  OnlineEvent,
+  PresenceCommand,
   PublishCommand,
   PublishedEvent,
   RateLimitEvent,
@@ -34,6 +36,10 @@ export type SearchPage = Omit<SearchCommand, Envelope | "query"> & { signal?: Ab
 /** The counts that are asked for. */
 export type Question = Omit<AnalyzeCommand, Envelope> & { signal?: AbortSignal };
 
+/** The users that are listed. */
+export type PresencePage = Omit<PresenceCommand, Envelope | "follow"> & { signal?: AbortSignal };
+
+export type Online = Omit<OnlineEvent, Envelope>;
 export type Analysis = Omit<AnalysisEvent, Envelope>;
 export type History = Omit<HistoryEvent, Envelope>;
 export type SearchResults = Omit<SearchResultsEvent, Envelope>;
@@ -183,6 +189,7 @@ export class LiveLog {
   history(page?: Page): Promise<History>;
   search(query: string | null, page?: SearchPage): Promise<SearchResults>;
   analyze(question?: Question): Promise<Analysis>;
+  presence(page?: PresencePage): Promise<Online>;
   publish(message: NewMessage, options?: { signal?: AbortSignal }): Promise<Receipt>;
   ping(): Promise<Latency>;
   reconnect(): void;

@@ -122,6 +122,11 @@ export class LiveLog {
     return this.#commands.ask({ action: "analyze", ...question }, this.#nextId(), signal);
   }
 
+  /** Ask who is on line: resolve to the `count` and, with the scope `presence`, a page of `users`. */
+  async presence({ signal, ...page } = {}) {
+    return this.#commands.ask({ action: "presence", ...page }, this.#nextId(), signal);
+  }
+
   /** Append a message; resolve to its `id` and `seq` once it is stored. */
   async publish(message, { signal } = {}) {
     if (message === null || typeof message !== "object") throw refused("message", "must be an object");
@@ -269,6 +274,7 @@ export class LiveLog {
       this.#settle(event);
     },
     analysis: (event) => this.#settle(event),
+    online: (event) => this.#settle(event),
     published: (event) => this.#settle(event),
     error: (event) => this.#error(event),
   }));

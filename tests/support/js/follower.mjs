@@ -68,6 +68,7 @@ const actions = {
   history: (page) => live.history(page),
   search: ({ query, ...page }) => live.search(query, page),
   analyze: (question) => live.analyze(question),
+  presence: (page) => live.presence(page),
   publish: ({ message }) => live.publish(message),
   nest({ depth }) {
     let metadata = {};
