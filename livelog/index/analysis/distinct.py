@@ -8,6 +8,7 @@ are; those of others are translated.
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Collection, Iterable
 from itertools import count, islice
 
@@ -108,17 +109,19 @@ class Distinct:
 
     def merge(self, packed: Iterable[bytes], buckets: dict[int, bytes]) -> Steps[None]:
         """Add what another process has found in buckets with these numbers, in steps."""
-        own: dict[int, int] = {}  # number there → number here
+        own = array("I")  # number there → number here
         for values in packed:
             some = _decoder.decode(values)
-            own.update(zip(some, self.numbered(some.values()), strict=False))
+            own.frombytes(bytes(own.itemsize * max(0, max(some, default=0) + 1 - len(own))))
+            deque(map(own.__setitem__, some, self.numbered(some.values())), maxlen=0)
             if self.are_too_many:
                 return
             yield
-        for bucket, numbers in buckets.items():
-            remaining = iter(BitMap.deserialize(numbers))
-            while part := list(islice(remaining, _MERGED)):
-                self._touch(bucket, BitMap([own[number] for number in part]))
+        for bucket, packed_numbers in buckets.items():
+            numbers = BitMap.deserialize(packed_numbers).to_array()
+            for start in range(0, len(numbers), _MERGED):
+                part = numbers[start : start + _MERGED]
+                self._touch(bucket, BitMap(array("I", map(own.__getitem__, part))))
                 yield
 
 
@@ -144,4 +147,4 @@ class _Numbers:
             return BitMap()
         if self._is_only:
             return numbers
-        return BitMap(array("I", map(self._of.__getitem__, numbers)))
+        return BitMap(array("I", map(self._of.__getitem__, numbers.to_array())))
