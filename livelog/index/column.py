@@ -196,16 +196,11 @@ class Column:
 
     def collect(self, inside: BitMap, found: BitMap) -> None:
         """Add to `found` the numbers of the values of the messages at some positions."""
-        begin, end = inside.min(), inside.max() + 1
-        others = (BitMap(range(begin, end)) - inside) & self.having
-        if len(others) < len(inside):
-            # Those of all positions are taken at once, but for the others, which are wiped out.
-            numbers = self.numbers[begin - self.first : end - self.first]
-            places = others.shift(-begin).to_array()
-            deque(map(numbers.__setitem__, places, repeat(0)), maxlen=0)
-        else:
-            numbers = array("I", map(self.numbers.__getitem__, self._places(inside)))
-        found.update(numbers)
+        others = (BitMap(range(inside.min(), inside.max() + 1)) - inside) & self.having
+        places = inside
+        if self.first:
+            places, others = inside.shift(-self.first), others.shift(-self.first)
+        found.update(taken(self.numbers, places, others))
         found.update(array("I", self._others(inside)))
         found.discard(0)
 
@@ -246,6 +241,21 @@ def enter(
             several.setdefault(place, []).append(number)
         else:
             numbers[place] = number
+
+
+def taken(numbers: array[int], places: BitMap, others: BitMap) -> array[int]:
+    """Return the numbers at some places, in any order and some of them more than once.
+
+    `others` are all other places between the first and the last, but for those of numbers that may
+    be among the result, too.
+    """
+    if len(others) >= len(places):
+        return array("I", map(numbers.__getitem__, places.to_array()))
+    # The numbers of all places are taken at once, and those of the others overwritten.
+    begin = places.min()
+    some = numbers[begin : places.max() + 1]
+    deque(map(some.__setitem__, others.shift(-begin).to_array(), repeat(some[0])), maxlen=0)
+    return some
 
 
 Item = TypeVar("Item")

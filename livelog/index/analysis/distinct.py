@@ -16,14 +16,11 @@ import msgspec
 from pyroaring import BitMap
 
 from livelog.index.analysis.cells import Cells, by_list, is_by_number
-from livelog.index.column import Column, picked
+from livelog.index.column import Column, picked, taken
 from livelog.index.plan import Steps
 
 VALUE_BYTES = 150
 """Memory of a value besides its text."""
-
-_MERGED = 4096
-"""Numbers of values that are translated in one step."""
 
 _PACKED = 500
 """Values that are packed in one step."""
@@ -118,11 +115,15 @@ class Distinct:
                 return
             yield
         for bucket, packed_numbers in buckets.items():
-            numbers = BitMap.deserialize(packed_numbers).to_array()
-            for start in range(0, len(numbers), _MERGED):
-                part = numbers[start : start + _MERGED]
-                self._touch(bucket, BitMap(array("I", map(own.__getitem__, part))))
+            for numbers in picked(BitMap.deserialize(packed_numbers)):
+                self._touch(bucket, _translated(own, numbers))
                 yield
+
+
+def _translated(table: array[int], numbers: BitMap) -> BitMap:
+    """Return what stands in a table at the places of some numbers."""
+    others = BitMap(range(numbers.min(), numbers.max() + 1)) - numbers
+    return BitMap(taken(table, numbers, others))
 
 
 class _Numbers:
@@ -132,7 +133,7 @@ class _Numbers:
         self._distinct, self._column = distinct, column
         self._is_only = not distinct.values
         self._known = BitMap()
-        self._of: dict[int, int] = {}
+        self._of = array("I", bytes(0 if self._is_only else 4 * len(column.values)))
 
     def translated(self, numbers: BitMap) -> BitMap:
         """Return the numbers among all; none if there is no room for new values."""
@@ -142,9 +143,9 @@ class _Numbers:
             self._distinct.take(self._column, fresh)
         elif fresh:
             values = [self._column.values[number] for number in fresh]
-            self._of.update(zip(fresh, self._distinct.numbered(values), strict=False))
+            deque(map(self._of.__setitem__, fresh, self._distinct.numbered(values)), maxlen=0)
         if self._distinct.are_too_many:
             return BitMap()
-        if self._is_only:
+        if self._is_only or not numbers:
             return numbers
-        return BitMap(array("I", map(self._of.__getitem__, numbers.to_array())))
+        return _translated(self._of, numbers)
