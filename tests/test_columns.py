@@ -135,6 +135,16 @@ def test_new_messages_are_added_to_columns_without_a_look_at_all_keys(
     index._check()
 
 
+def test_the_values_of_few_messages_are_looked_up_and_those_of_many_counted_by_list() -> None:
+    index = index_of(many(300))
+    column = column_of(index, "user_id")
+    for among, is_numbered in ((range(300), False), (range(100, 200), True), (range(300), True)):
+        expected = dict(enumerate(map(BitMap(among).intersection_cardinality, column.lists)))
+        found = [one for some in column.counted(BitMap(among)) for one in some]
+        assert column.is_numbered is is_numbered
+        assert dict(found) == {number: count for number, count in expected.items() if count}
+
+
 def test_an_empty_value_and_one_that_is_named_twice_are_told_apart() -> None:
     column = Column()
     column.append([["a"], []])

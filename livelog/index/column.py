@@ -12,9 +12,10 @@ Work is done in steps: an iterator pauses after each item, which may be empty.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
-from itertools import chain, islice, repeat
+from itertools import compress, islice, repeat
 from typing import Any, TypeVar
 
 from pyroaring import BitMap
@@ -42,12 +43,11 @@ _DENSE, _DENSER = 4096, 8
 """Positions from which on a container is a set of bits, and how many of those are intersected
 in the time in which it is done with one array."""
 
-_VALUE_BYTES = 300
+_VALUE_BYTES, _STORED_BYTES = 300, 100
 _CONTAINER_BYTES, _CONTAINED = 70, 1 << 16
 _POSITION_BYTES = 2
-_SEVERAL_BYTES = 250
-"""Memory of a value, of each container of its list, which is for so many positions, of a position
-in it, and of a message with several values."""
+"""Memory of a value, of one without a list, of each container of a list, which is for so many
+positions, and of a position in it."""
 
 
 class TooManyValuesError(Exception):
@@ -68,9 +68,9 @@ class Column:
         """Positions of the messages with a value."""
         self.numbers = array("I")
         """By position, from `first` on: the number of a value."""
-        self.several: dict[int, list[int]] = {}
-        """Position → the numbers of all further values of a message that has several."""
-        self._with_several = BitMap()
+        self._several, self._further = array("I"), array("I")
+        """Numbers of all further values of messages that have several, and before them, place by
+        place, the positions of these messages, which rise."""
         self._known: dict[str, int] = {}
 
     @classmethod
@@ -86,8 +86,9 @@ class Column:
     @property
     def memory(self) -> int:
         """Bytes of memory, nearly."""
-        each = _VALUE_BYTES * len(self.values) + _SEVERAL_BYTES * len(self.several)
-        return each + self._memory_of_lists + self.numbers.itemsize * len(self.numbers)
+        each = (_VALUE_BYTES if self.lists else _STORED_BYTES) * len(self.values)
+        numbers = self.numbers.itemsize * (len(self.numbers) + 2 * len(self._several))
+        return each + self._memory_of_lists + numbers
 
     @property
     def _memory_of_lists(self) -> int:
@@ -183,37 +184,35 @@ class Column:
     def add_numbers(self, numbers: array[int], several: dict[int, list[int]]) -> None:
         """Add the numbers of the next positions, and further ones of messages with several."""
         self.numbers += numbers
-        self.several.update(several)
-        self._with_several.update(several)
+        for position in sorted(several):
+            self._several.extend([position] * len(several[position]))
+            self._further.extend(several[position])
 
     def count(self, inside: BitMap, counts: Counter[int]) -> None:
         """Add up numbers of the values of the messages at some positions."""
         counts.update(map(self.numbers.__getitem__, self._places(inside)))
-        counts.update(self._further(inside))
+        counts.update(self._others(inside))
         del counts[0]
 
     def collect(self, inside: BitMap, found: BitMap) -> None:
         """Add to `found` the numbers of the values of the messages at some positions."""
-        begin, end = inside.min(), inside.max() + 1
-        others = (BitMap(range(begin, end)) - inside) & self.having
-        if len(others) < len(inside):
-            # Those of all positions are taken at once, but for the others, which are wiped out.
-            numbers = self.numbers[begin - self.first : end - self.first]
-            places = others.shift(-begin).to_array()
-            deque(map(numbers.__setitem__, places, repeat(0)), maxlen=0)
-        else:
-            numbers = array("I", map(self.numbers.__getitem__, self._places(inside)))
-        found.update(numbers)
-        found.update(array("I", self._further(inside)))
+        others = (BitMap(range(inside.min(), inside.max() + 1)) - inside) & self.having
+        places = inside
+        if self.first:
+            places, others = inside.shift(-self.first), others.shift(-self.first)
+        found.update(taken(self.numbers, places, others))
+        found.update(array("I", self._others(inside)))
         found.discard(0)
 
     def _places(self, inside: BitMap) -> array[int]:
         """Return the places in `numbers` of some positions."""
         return (inside.shift(-self.first) if self.first else inside).to_array()
 
-    def _further(self, inside: BitMap) -> Iterator[int]:
-        several = inside & self._with_several
-        return chain.from_iterable(map(self.several.__getitem__, several))
+    def _others(self, inside: BitMap) -> Iterator[int]:
+        """Iterate over the numbers of all further values of the messages at some positions."""
+        begin, end = inside.min(), inside.max() + 1
+        some = slice(bisect_left(self._several, begin), bisect_left(self._several, end))
+        return compress(self._further[some], map(inside.__contains__, self._several[some]))
 
     def _check(self) -> None:
         """Assert that the lists and the numbers agree."""
@@ -223,8 +222,12 @@ class Column:
             for number, places in enumerate(self.lists):
                 for position in places & BitMap(range(self.first, self.end)):
                     expected.setdefault(position, set()).add(number)
+            assert list(self._several) == sorted(self._several)
+            further: dict[int, list[int]] = {}
+            for position, number in zip(self._several, self._further, strict=True):
+                further.setdefault(position, []).append(number)
             for position, one in enumerate(self.numbers, self.first):
-                others = self.several.get(position, [])
+                others = further.get(position, [])
                 assert {one, *others} - {0} == expected.get(position, set())
                 assert len({one, *others}) == 1 + len(others)
 
@@ -238,6 +241,21 @@ def enter(
             several.setdefault(place, []).append(number)
         else:
             numbers[place] = number
+
+
+def taken(numbers: array[int], places: BitMap, others: BitMap) -> array[int]:
+    """Return the numbers at some places, in any order and some of them more than once.
+
+    `others` are all other places between the first and the last, but for those of numbers that may
+    be among the result, too.
+    """
+    if len(others) >= len(places):
+        return array("I", map(numbers.__getitem__, places.to_array()))
+    # The numbers of all places are taken at once, and those of the others overwritten.
+    begin = places.min()
+    some = numbers[begin : places.max() + 1]
+    deque(map(some.__setitem__, others.shift(-begin).to_array(), repeat(some[0])), maxlen=0)
+    return some
 
 
 Item = TypeVar("Item")

@@ -7,7 +7,7 @@ no key or number tells exactly: those are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
 from typing import Protocol
 
@@ -41,8 +41,9 @@ class Entries(Source, Protocol):
     def numbers(self, path: str, within: range) -> Iterator[list[tuple[float, BitMap]]]:
         """Yield the numbers at a path in the same way; each may come several times."""
 
-    def keys_at(self, position: int) -> tuple[str, ...] | None:
-        """Return the keys of a message if it is one of the newest and has few, else None."""
+
+KeysAt = Callable[[int], tuple[str, ...] | None]
+"""Return the keys of a message if it is one of the newest and has few, else None."""
 
 
 def has_one_name(field: str) -> bool:
@@ -68,10 +69,6 @@ def extend(column: Column, source: Entries, field: str, end: int) -> Steps[None]
 
     Raises `TooManyValuesError`.
     """
-    if has_one_name(field):
-        yield from _append_newest(column, source, field, end)
-    if column.end >= end:
-        return
     within = range(column.end, end)
     for name, kept in _names(source, field):
         for some in source.strings(f"{name}=", within):
@@ -90,16 +87,16 @@ def extend(column: Column, source: Entries, field: str, end: int) -> Steps[None]
     column.end = max(column.end, end)
 
 
-def _append_newest(column: Column, source: Entries, field: str, end: int) -> Steps[None]:
-    """Extend a column by messages whose keys are still there as they came.
+def _append_newest(column: Column, keys_at: KeysAt, field: str, end: int) -> Steps[None]:
+    """Extend a column, in steps, by messages whose keys are still there as they came.
 
     To look through the keys of all messages for those of a few takes longer than to count.
     """
     start = f"{field}="
-    while column.end < end:
+    while column.first < column.end < end:
         newest = range(column.end, min(end, column.end + _APPENDED))
-        keys = list(map(source.keys_at, newest))
-        if column.end == column.first or None in keys:
+        keys = [some for some in map(keys_at, newest) if some is not None]
+        if len(keys) < len(newest):
             return
         column.append([key[len(start) :] for key in some if key.startswith(start)] for some in keys)
         yield
@@ -154,13 +151,17 @@ class Columns:
         """Bytes of memory, nearly."""
         return sum(column.memory for column in self._kept.values())
 
-    def of(self, source: Entries, field: str, within: range) -> Steps[Iterable[Column] | None]:
+    def of(
+        self, source: Entries, field: str, within: range, keys_at: KeysAt | None = None
+    ) -> Steps[Iterable[Column] | None]:
         """Return the columns of a field, in steps: one, or several that pass.
 
         None if there are too many values and they have to be read.
         """
         column = self._kept.get(field) or Column(within.start)
         try:
+            if keys_at is not None and has_one_name(field):
+                yield from _append_newest(column, keys_at, field, within.stop)
             if column.end < within.stop:
                 yield from extend(column, source, field, within.stop)
         except TooManyValuesError:

@@ -157,7 +157,8 @@ class Index:
         """
         if field == "type":
             return [Column.of(self._types.items())]
-        return (yield from self._columns.of(self, field, range(self._times.first, self.end)))
+        within = range(self._times.first, self.end)
+        return (yield from self._columns.of(self, field, within, self.keys_at))
 
     def strings(self, start: str, within: range) -> Iterator[list[tuple[str, BitMap]]]:
         """Yield, in steps, what follows `start` in each key that begins so, and its positions

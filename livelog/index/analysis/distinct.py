@@ -8,6 +8,7 @@ are; those of others are translated.
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Collection, Iterable
 from itertools import count, islice
 
@@ -15,14 +16,11 @@ import msgspec
 from pyroaring import BitMap
 
 from livelog.index.analysis.cells import Cells, by_list, is_by_number
-from livelog.index.column import Column, picked
+from livelog.index.column import Column, picked, taken
 from livelog.index.plan import Steps
 
 VALUE_BYTES = 150
 """Memory of a value besides its text."""
-
-_MERGED = 4096
-"""Numbers of values that are translated in one step."""
 
 _PACKED = 500
 """Values that are packed in one step."""
@@ -108,18 +106,24 @@ class Distinct:
 
     def merge(self, packed: Iterable[bytes], buckets: dict[int, bytes]) -> Steps[None]:
         """Add what another process has found in buckets with these numbers, in steps."""
-        own: dict[int, int] = {}  # number there → number here
+        own = array("I")  # number there → number here
         for values in packed:
             some = _decoder.decode(values)
-            own.update(zip(some, self.numbered(some.values()), strict=False))
+            own.frombytes(bytes(own.itemsize * max(0, max(some, default=0) + 1 - len(own))))
+            deque(map(own.__setitem__, some, self.numbered(some.values())), maxlen=0)
             if self.are_too_many:
                 return
             yield
-        for bucket, numbers in buckets.items():
-            remaining = iter(BitMap.deserialize(numbers))
-            while part := list(islice(remaining, _MERGED)):
-                self._touch(bucket, BitMap([own[number] for number in part]))
+        for bucket, packed_numbers in buckets.items():
+            for numbers in picked(BitMap.deserialize(packed_numbers)):
+                self._touch(bucket, _translated(own, numbers))
                 yield
+
+
+def _translated(table: array[int], numbers: BitMap) -> BitMap:
+    """Return what stands in a table at the places of some numbers."""
+    others = BitMap(range(numbers.min(), numbers.max() + 1)) - numbers
+    return BitMap(taken(table, numbers, others))
 
 
 class _Numbers:
@@ -129,7 +133,7 @@ class _Numbers:
         self._distinct, self._column = distinct, column
         self._is_only = not distinct.values
         self._known = BitMap()
-        self._of: dict[int, int] = {}
+        self._of = array("I", bytes(0 if self._is_only else 4 * len(column.values)))
 
     def translated(self, numbers: BitMap) -> BitMap:
         """Return the numbers among all; none if there is no room for new values."""
@@ -139,9 +143,9 @@ class _Numbers:
             self._distinct.take(self._column, fresh)
         elif fresh:
             values = [self._column.values[number] for number in fresh]
-            self._of.update(zip(fresh, self._distinct.numbered(values), strict=False))
+            deque(map(self._of.__setitem__, fresh, self._distinct.numbered(values)), maxlen=0)
         if self._distinct.are_too_many:
             return BitMap()
-        if self._is_only:
+        if self._is_only or not numbers:
             return numbers
-        return BitMap(array("I", map(self._of.__getitem__, numbers)))
+        return _translated(self._of, numbers)
