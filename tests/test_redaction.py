@@ -18,9 +18,12 @@ import pytest
 from livelog import Config, Server
 from livelog.errors import RefusedError
 from livelog.wire.acts import Group, Redact
-from livelog.wire.stubs import Stub
+from livelog.wire.record import Receipt
+from livelog.wire.stubs import Stub, is_stub
 from tests.support.disk import key_file
+from tests.support.sharedstream import SharedStream
 from tests.support.wire import Json, on_uvloop, soon, until
+from tests.test_nats_engine import Node
 
 SECRET = "xyzzyplugh"
 """A word that is in nothing but what is redacted."""
@@ -305,3 +308,28 @@ async def test_a_disk_that_is_full_delays_the_scrubbing_and_no_more(
         upkeep.enact = enact_well
         await clean(tmp_path)
         assert [one.act for one in server._log.acts()] == [act]
+
+
+@on_uvloop
+async def test_nodes_that_share_a_log_redact_at_the_same_place() -> None:
+    shared = SharedStream(3, faults=0.2)
+    one, other = Node(shared), Node(shared)
+    try:
+        first = await one.sent("a")
+        await other.sent("b")
+        assert isinstance(first, Receipt)
+        done: asyncio.Future[int | RefusedError] = asyncio.get_running_loop().create_future()
+        group = Group("user", (first.seq,))
+        other.engine.act(Redact(by="mod", at=NOW, groups=(group,)), done.set_result)
+        at = await soon(done)
+        late = Node(shared)
+        for node in (one, other, late):
+            await until(lambda node=node: node.log.head >= at, "the act")  # type: ignore[misc]  # node is bound
+            known = node.log.lookup("a")
+            assert known is not None
+            assert is_stub(known.payload)
+            assert (await node.sent("a")) == first
+        await late.engine.close()
+    finally:
+        await one.engine.close()
+        await other.engine.close()
