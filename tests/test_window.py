@@ -221,7 +221,7 @@ def test_a_search_does_not_read_what_the_index_takes_meanwhile(
     """After a burst the index is filled while searches wait their turn."""
     window = filled(500)
     decoded = list[int]()
-    monkeypatch.setattr(window_module, "_record", lambda seq, frame: decoded.append(seq))
+    monkeypatch.setattr(kept, "_record", lambda seq, frame: decoded.append(seq))
     steps = window.find(EVERYTHING)
     next(steps)
     index_all(window)
