@@ -141,13 +141,18 @@ def cluster(options: Options) -> int:
 
 def torture(options: Options) -> int:
     """Kill, stop, cut off and fill up brokers and nodes at random; check that all promises hold."""
+    from bench.namespaces import missing
     from bench.torture.promises import BrokenError
     from bench.torture.run import tortured
 
+    if options.namespaces and (issue := missing()):
+        print(issue)
+        return 2
     with TemporaryDirectory() as folder:
         try:
             seconds = 60 * options.minutes
-            found = asyncio.run(tortured(Path(folder), seconds, options.seed))
+            how = {"namespaces": options.namespaces}
+            found = asyncio.run(tortured(Path(folder), seconds, options.seed, **how))
         except BrokenError as broken:
             print(f"BROKEN with --seed {options.seed}: {broken}")
             return 1
@@ -304,6 +309,9 @@ def parser() -> argparse.ArgumentParser:
             everything.add_argument("--quick", action="store_true", help="small loads")
     tortures = command(torture, "three brokers and three nodes under random faults")
     tortures.add_argument("--minutes", type=float, default=10)
+    tortures.add_argument(
+        "--namespaces", action="store_true", help="cut with network namespaces, which takes root"
+    )
     tortures.add_argument("--seed", type=int, default=0, help="of the faults and their order")
     tortures.add_argument("--out", help="also write it to this file")
     searches = command(search, "searches in memory, beside FTS5 and tantivy")

@@ -52,17 +52,35 @@ class BrokerError(Exception):
 
 
 class Ways(Protocol):
-    """Ways from one place to another that can be cut."""
+    """Ways from one place to another that can be cut; a place is the name of what runs there."""
 
-    def way(self, source: str, target: str, port: int) -> int:
-        """Return the port that leads from `source` to `target`, which listens on `port`."""
+    @property
+    def listens(self) -> str:
+        """Address on which everything is to listen."""
+
+    def way(self, source: str, target: str, port: int) -> str:
+        """Return the address by which `source` reaches `target`, which listens on `port`."""
+
+    def host(self, name: str) -> str:
+        """Return the host at which this process reaches a place."""
+
+    def within(self, name: str) -> list[str]:
+        """Return the beginning of a command that is to run at a place."""
 
 
 class Direct:
-    """Ways that cannot be cut."""
+    """Ways on loopback that cannot be cut."""
 
-    def way(self, source: str, target: str, port: int) -> int:
-        return port
+    listens = HOST
+
+    def way(self, source: str, target: str, port: int) -> str:
+        return f"{HOST}:{port}"
+
+    def host(self, name: str) -> str:
+        return HOST
+
+    def within(self, name: str) -> list[str]:
+        return []
 
 
 @cache
@@ -112,7 +130,7 @@ class Brokers:
         for number, port in enumerate(self._ports):
             text = _CONFIGURATION.format(
                 number=number,
-                host=HOST,
+                host=self._ways.listens,
                 port=port,
                 folder=self.store(number),
                 sync=sync,
@@ -129,12 +147,13 @@ class Brokers:
     def _cluster(self, number: int, routes: Sequence[int]) -> str:
         """Return the part of a configuration that names the other brokers."""
         listed = [
-            f"nats-route://{HOST}:{self._ways.way(f'n{number}', f'n{other}', route)}"
+            f"nats-route://{self._ways.way(f'n{number}', f'n{other}', route)}"
             for other, route in enumerate(routes)
             if other != number
         ]
         own, text = routes[number], ", ".join(listed)
-        return _CLUSTER.format(host=HOST, route=own, routes=text, nowhere=NOWHERE)
+        host = self._ways.listens
+        return _CLUSTER.format(host=host, route=own, routes=text, nowhere=NOWHERE)
 
     def _file(self, number: int) -> Path:
         return self.folder / f"n{number}.conf"
@@ -148,17 +167,16 @@ class Brokers:
 
         It leads by the ways from `source`, if that is given.
         """
-        ports = [
-            self._ways.way(source, f"n{number}", port) if source else port
-            for number, port in enumerate(self._ports)
-        ]
-        listed = [f"{HOST}:{port}" for port in (*ports[first:], *ports[:first])]
-        return f"nats://{','.join(listed)}/{name}"
+        listed = self.servers
+        if source:
+            ports = enumerate(self._ports)
+            listed = [self._ways.way(source, f"n{number}", port) for number, port in ports]
+        return f"nats://{','.join(listed[first:] + listed[:first])}/{name}"
 
     @property
     def servers(self) -> list[str]:
         """Host and port of each."""
-        return [f"{HOST}:{port}" for port in self._ports]
+        return [f"{self._ways.host(f'n{n}')}:{port}" for n, port in enumerate(self._ports)]
 
     @property
     def urls(self) -> list[str]:
@@ -178,7 +196,7 @@ class Brokers:
         if running and running.poll() is None:
             return
         with (self.folder / f"n{number}.log").open("ab") as log:
-            command = [binary(), "-c", str(self._file(number))]
+            command = [*self._ways.within(f"n{number}"), binary(), "-c", str(self._file(number))]
             self._processes[number] = subprocess.Popen(command, stdout=log, stderr=log)
 
     def kill(self, *numbers: int) -> None:
@@ -210,7 +228,8 @@ class Brokers:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                socket.create_connection((HOST, self._ports[number]), timeout=1).close()
+                host = self._ways.host(f"n{number}")
+                socket.create_connection((host, self._ports[number]), timeout=1).close()
                 return
             except OSError:
                 self._check(number, deadline)

@@ -33,6 +33,10 @@ IDLE_SETTLE = 3.0
 READY_SECONDS = 600
 PER_BATCH = 1000
 PROBE_INTERVAL = SECOND // 50
+ELECTING = 4
+"""Seconds in which the brokers have no leader yet: they take 5 to 7."""
+BURST = 6
+"""Seconds of messages that wait for it."""
 HISTORY = {"action": "get_history", "limit": 100}
 
 
@@ -144,12 +148,34 @@ def leader_killed(launch: Launch, sizes: Sizes, rate: float = 1000) -> Figures:
             after = _asked_for_history(server.url, clock() + 10 * SECOND)
             found = load.figures()
     then, now = Percentiles.of(before).p95, Percentiles.of(after).p95
+    away = Percentiles.of(after[: ELECTING * SECOND // PROBE_INTERVAL]).p95
     return found | {
         "seconds without delivery": found["max ms"] / 1000,
         "history p95 before ms": then,
+        "history p95 without leader ms": away,
         "history p95 after ms": now,
         "history p95 after / before": now / then,
+        "local history p95 beside a burst ms": _beside_a_burst(round(rate * BURST)),
     }
+
+
+def _beside_a_burst(count: int) -> float:
+    """Ask for history while two servers on one core, each alone, take many messages at once.
+
+    That many wait when the brokers have a leader again; here are neither brokers nor elections.
+    """
+    with alone() as server, alone() as other:
+        work = Publishing(count=count)
+        publishers = [
+            loadprocess.SPAWN.Process(target=publishing.by_ndjson, args=(each.url, work))
+            for each in (server, other)
+        ]
+        for each in publishers:
+            each.start()
+        taken = _asked_for_history(server.url, clock() + 10 * SECOND)
+        for each in publishers:
+            each.join()
+    return Percentiles.of(taken).p95
 
 
 def _asked_for_history(url: str, until: int) -> list[int]:

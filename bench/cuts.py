@@ -10,12 +10,12 @@ import asyncio
 import socket
 from contextlib import suppress
 
-from bench.brokers import HOST
+from bench.brokers import HOST, Direct
 
 CHUNK = 1 << 16
 
 
-class Cuts:
+class Cuts(Direct):
     """All ways, each by the names of its two ends."""
 
     def __init__(self) -> None:
@@ -23,13 +23,12 @@ class Cuts:
         self._whole: dict[frozenset[str], asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def way(self, source: str, target: str, port: int) -> int:
-        """Return the port that leads from `source` to `target`, which listens on `port`."""
+    def way(self, source: str, target: str, port: int) -> str:
+        """Return the address that leads from `source` to `target`, which listens on `port`."""
         ends = source, target
         if ends not in self._ports:
             self._ports[ends] = socket.create_server((HOST, 0)), port
-        found: int = self._ports[ends][0].getsockname()[1]
-        return found
+        return f"{HOST}:{self._ports[ends][0].getsockname()[1]}"
 
     async def open(self) -> None:
         """Let through what comes, on all ways that have been asked for."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,9 +14,10 @@ import uvloop
 
 from bench.brokers import HOST, binary, brokers
 from bench.cuts import Cuts
+from bench.namespaces import Namespaces, missing
 from bench.torture.faults import FAULTS, Faults
 from bench.torture.run import tortured
-from tests.support.wire import on_uvloop, soon
+from tests.support.wire import PATIENCE, on_uvloop, soon
 
 SECONDS = 30
 SEED = 13
@@ -56,15 +59,15 @@ async def test_a_way_that_is_cut_keeps_what_is_sent_until_it_is_whole() -> None:
     server = await asyncio.start_server(_echo, HOST, 0)
     port = server.sockets[0].getsockname()[1]
     cuts = Cuts()
-    ways = [cuts.way("a", name, port) for name in ("b", "c")]
+    ways = [cuts.way("a", name, port).split(":") for name in ("b", "c")]
     await cuts.open()
-    one, other = [await asyncio.open_connection(HOST, way) for way in ways]
+    one, other = [await asyncio.open_connection(*way) for way in ways]
     cuts.cut("b")
     for _, writer in (one, other):
         writer.write(b"hello")
     assert await soon(other[0].readexactly(5)) == b"hello"
     kept = asyncio.create_task(one[0].readexactly(5))
-    later = await asyncio.open_connection(HOST, ways[0])
+    later = await asyncio.open_connection(*ways[0])
     later[1].write(b"later")
     done, _ = await asyncio.wait([kept], timeout=0.05)
     assert not done
@@ -75,3 +78,53 @@ async def test_a_way_that_is_cut_keeps_what_is_sent_until_it_is_whole() -> None:
         writer.close()
     await cuts.close()
     server.close()
+
+
+ECHO = """
+import socketserver
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        while data := self.request.recv(100):
+            self.request.sendall(data)
+server = socketserver.ThreadingTCPServer(("0.0.0.0", 0), Echo)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"""
+SPOKEN = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[3])) as line:
+    line.sendall(b"hello")
+    assert line.recv(100) == b"hello"
+"""
+
+
+def _speaks(ways: Namespaces, source: str, port: int, patience: float) -> bool:
+    """Tell whether an echo comes back from `a` to another place."""
+    where = ways.way(source, "a", port).split(":")
+    command = [*ways.within(source), sys.executable, "-c", SPOKEN, *where, str(patience)]
+    return not subprocess.run(command, capture_output=True, check=False).returncode
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing() or "-")
+def test_the_kernel_loses_what_is_sent_between_namespaces_that_are_cut() -> None:
+    ways = Namespaces()
+    try:
+        command = [*ways.within("a"), sys.executable, "-c", ECHO]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as echo:
+            try:
+                assert echo.stdout is not None
+                port = int(echo.stdout.readline())
+                assert _speaks(ways, "b", port, PATIENCE)
+                ways.cut("b", "c")
+                assert not _speaks(ways, "b", port, 0.3)
+                with socket.create_connection((ways.host("a"), port), timeout=PATIENCE) as client:
+                    client.sendall(b"hello")
+                    assert client.recv(100) == b"hello"
+                ways.heal()
+                assert _speaks(ways, "b", port, PATIENCE)
+            finally:
+                echo.kill()
+    finally:
+        asyncio.run(ways.close())
+    left = subprocess.run(["ip", "link"], capture_output=True, text=True, check=True).stdout
+    assert ways._tag not in left

@@ -7,8 +7,9 @@ import signal
 import time
 from pathlib import Path
 
-from bench.brokers import Brokers, asked
+from bench.brokers import Brokers, Direct, asked
 from bench.cuts import Cuts
+from bench.namespaces import Namespaces
 from bench.torture.nodes import Node
 from bench.torture.promises import SETTLE_SECONDS, demand
 
@@ -17,28 +18,31 @@ NODES = 3
 
 
 class Cluster:
-    """Brokers and nodes, in an empty folder."""
+    """Brokers and nodes, in an empty folder; `cuts` are the ways between them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cuts: Cuts | Namespaces) -> None:
         self.folder = folder
-        self.cuts = Cuts()
+        self.cuts = cuts
         self.broker: Brokers
         self.nodes: list[Node] = []
 
     async def start(self) -> None:
         """Start everything, and wait until it is ready."""
         self.broker = await asyncio.to_thread(Brokers, self.folder, ways=self.cuts)
-        urls = [self.broker.url("torture", source=f"node{n}") for n in range(NODES)]
+        self.nodes += [self._node(number) for number in range(NODES)]
         await self.cuts.open()
-        self.nodes += [Node(n, self.folder, url) for n, url in enumerate(urls)]
         await asyncio.gather(*(node.start() for node in self.nodes))
 
     async def another(self) -> Node:
         """Start one node more, without an archive."""
-        node = Node(len(self.nodes), self.folder, self.broker.url("torture"))
+        node = Node(len(self.nodes), self.folder, self.broker.url("torture"), Direct())
         self.nodes.append(node)
         await node.start()
         return node
+
+    def _node(self, number: int) -> Node:
+        url = self.broker.url("torture", source=f"node{number}")
+        return Node(number, self.folder, url, self.cuts)
 
     async def close(self) -> None:
         for node in self.nodes:

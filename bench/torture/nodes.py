@@ -13,6 +13,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from bench.brokers import Ways
 from bench.server import TOP
 from bench.torture.promises import demand
 
@@ -39,8 +40,9 @@ def faked(seconds: int) -> dict[str, str]:
 class Node:
     """One node: a process, killed and started again on one archive."""
 
-    def __init__(self, number: int, folder: Path, url: str) -> None:
+    def __init__(self, number: int, folder: Path, url: str, ways: Ways) -> None:
         self.number = number
+        self._ways = ways
         self.store = folder / f"node{number}.db"
         self.address = ""
         self._said = folder / f"node{number}.log"
@@ -49,10 +51,12 @@ class Node:
 
     async def start(self, clock: int = 0) -> None:
         """Start it, with its clock off by some seconds, and wait until it is ready."""
-        options = ["--port", "0", "--no-limits", "--store", str(self.store), "--engine", self._url]
+        name = f"node{self.number}"
+        options = ["--host", self._ways.host(name), "--port", "0", "--no-limits"]
+        options += ["--store", str(self.store), "--engine", self._url, "--node-name", name]
         with self._said.open("a") as said:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - it does not block for long
-                [sys.executable, "-m", "livelog", *options],
+                [*self._ways.within(name), sys.executable, "-m", "livelog", *options],
                 cwd=TOP,
                 env={**os.environ, **faked(clock)},
                 stdout=subprocess.PIPE,

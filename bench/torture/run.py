@@ -17,6 +17,8 @@ from pathlib import Path
 
 import aiohttp
 
+from bench.cuts import Cuts
+from bench.namespaces import Namespaces
 from bench.report import Figures
 from bench.torture.checks import Checks
 from bench.torture.clients import PUBLISHERS, SUBSCRIBERS, Clients
@@ -81,11 +83,11 @@ class Torture:
 
 @asynccontextmanager
 async def _tortured(
-    folder: Path, dice: random.Random, say: Callable[[str], None]
+    folder: Path, dice: random.Random, say: Callable[[str], None], cuts: Cuts | Namespaces
 ) -> AsyncIterator[Torture]:
     patience = aiohttp.ClientTimeout(total=None, sock_connect=2, sock_read=ANSWER_SECONDS)
     async with aiohttp.ClientSession(timeout=patience) as http:
-        cluster = Cluster(folder)
+        cluster = Cluster(folder, cuts)
         torture = Torture(cluster, dice, http, say)
         try:
             await cluster.start()
@@ -95,10 +97,16 @@ async def _tortured(
 
 
 async def tortured(
-    folder: Path, seconds: float, seed: int, say: Callable[[str], None] = print
+    folder: Path,
+    seconds: float,
+    seed: int,
+    say: Callable[[str], None] = print,
+    *,
+    namespaces: bool = False,
 ) -> Figures:
     """Torture a cluster in an empty folder; return what has happened. Raises `BrokenError`."""
-    async with _tortured(folder, random.Random(seed), say) as torture:
+    cuts = Namespaces() if namespaces else Cuts()
+    async with _tortured(folder, random.Random(seed), say, cuts) as torture:
         try:
             await torture.run(seconds)
         except* BrokenError as broken:
