@@ -165,9 +165,9 @@ def _beside_a_burst(count: int) -> float:
     That many wait when the brokers have a leader again; here are neither brokers nor elections.
     """
     with alone() as server, alone() as other:
+        work = Publishing(count=count)
         publishers = [
             loadprocess.SPAWN.Process(target=publishing.by_ndjson, args=(each.url, work))
-            for work in (Publishing(count=count),)
             for each in (server, other)
         ]
         for each in publishers:

@@ -99,7 +99,7 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys
 
 
 def _speaks(ways: Namespaces, source: str, port: int, patience: float) -> bool:
-    """Whether an echo comes back from `a` to another place."""
+    """Tell whether an echo comes back from `a` to another place."""
     where = ways.way(source, "a", port).split(":")
     command = [*ways.within(source), sys.executable, "-c", SPOKEN, *where, str(patience)]
     return not subprocess.run(command, capture_output=True, check=False).returncode

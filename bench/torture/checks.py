@@ -14,7 +14,7 @@ from bench.torture.promises import SETTLE_SECONDS, Place, demand
 
 
 class Checks:
-    """What must hold after each fault, and at the end."""
+    """Checks of a cluster after each fault, and at the end."""
 
     def __init__(self, cluster: Cluster, clients: Clients) -> None:
         self._cluster = cluster
