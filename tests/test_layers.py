@@ -37,8 +37,8 @@ NARROW = {
 
 PURE = {
     "wire", "index", "log.window", "log.idtable", "fanout.audience", "fanout.batching",
-    "fanout.routing", "fanout.hub", "fanout.pacing", "fanout.required", "fanout.watcher",
-    "fanout.watches", "fanout.counting",
+    "fanout.compression", "fanout.sharing", "fanout.routing", "fanout.hub", "fanout.pacing",
+    "fanout.required", "fanout.watcher", "fanout.watches", "fanout.counting",
     "auth.principal", "net.tokenbucket", "net.timers",
     "net.http.errors", "net.http.message", "net.http.parser", "net.http.body", "net.http.state",
 }
