@@ -137,7 +137,7 @@ async def test_the_version_that_is_spoken_is_told_to_who_speaks_another() -> Non
 
 @on_each_loop
 async def test_no_extension_and_no_subprotocol_is_agreed_to() -> None:
-    async with serving() as house:
+    async with serving(compression="off") as house:
         http = await house.http()
         offers = {
             "Sec_WebSocket_Extensions": "permessage-deflate; client_max_window_bits",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest import mock
 
 import hypothesis.strategies as st
 import pytest
@@ -19,12 +20,15 @@ from hypothesis.stateful import (
     consumes,
     initialize,
     invariant,
+    multiple,
     precondition,
     rule,
 )
 
 from livelog.auth.principal import ANYBODY
 from livelog.budget.slices import Slice
+from livelog.fanout import batching as batching_module
+from livelog.fanout import compression as compression_module
 from livelog.fanout import hub as hub_module
 from livelog.fanout import routing as routing_module
 from livelog.fanout.audience import Audience, Reader
@@ -45,7 +49,7 @@ from tests.support.decoding import messages as messages_in
 from tests.support.party import Silent
 from tests.support.strategies import Json, record, split
 
-BATCHES = [0, 0, 25, 40]
+BATCHES = [0, 0, 25, 25, 40]
 """Milliseconds of a batch that clients ask for."""
 BOTH: dict[MessageType, Query] = {"user": EVERYTHING, "system": EVERYTHING}
 NOON = "2025-12-03T12:00:00Z"
@@ -64,6 +68,7 @@ SUBSCRIPTIONS = [
         only("system"),
         only("user", channel="general"),
         only("user", channel="trade", user_id="u1"),
+        only("user") | only("dm"),
         only("user", text="dragon"),
         only("user", text='"red dragon"', user_id="u2"),
         only("user", text="go"),
@@ -88,6 +93,18 @@ SUBSCRIPTIONS = [
 ]
 
 
+subscriptions = st.one_of(
+    st.sampled_from(SUBSCRIPTIONS),
+    st.sampled_from(
+        [
+            NOTHING.with_types(only("user") | only("dm")),
+            NOTHING.with_types(only("user", user_id="u1") | only("system")),
+        ]
+    ),
+)
+"""Half of them are of a few, so that readers often share an audience."""
+
+
 def user(user_id: str, channel: str, content: str, timestamp: str) -> Json:
     return {
         "type": "user",
@@ -96,6 +113,16 @@ def user(user_id: str, channel: str, content: str, timestamp: str) -> Json:
         "content": content,
         "timestamp": timestamp,
         "metadata": {"channel": channel},
+    }
+
+
+def dm(content: str) -> Json:
+    return {
+        "type": "dm",
+        "from_user_id": "u1",
+        "from_username": "Ann",
+        "to_user_id": "u2",
+        "content": content,
     }
 
 
@@ -112,6 +139,7 @@ messages = st.one_of(
         st.sampled_from([NOON, EVENING]),
     ),
     st.sampled_from(["info", "error"]).map(system),
+    st.sampled_from(["dragon", "go"]).map(dm),
 )
 
 
@@ -145,17 +173,26 @@ class Transport:
         return found
 
     def read(self) -> list[bytes]:
-        """The payloads of these frames."""
-        return [self.decoder.payload(frame) for frame in self.take()]
+        """The payloads of these frames; direct messages are not compressed."""
+        found = []
+        for frame in self.take():
+            before = self.decoder.compressed
+            found.append(self.decoder.payload(frame))
+            if self.decoder.compressed > before:
+                assert self.reader.deflates
+                assert b'"type":"dm"' not in found[-1]
+                assert b'"action"' not in found[-1]
+        return found
 
 
 class Client:
     """A transport with what the model says must still arrive there."""
 
-    def __init__(self, catch_up: CatchUp, began: int) -> None:
+    def __init__(self, catch_up: CatchUp, began: int, deflates: bool = False) -> None:
         self.began = began
         self.transport = Transport(catch_up)
         self.reader = self.transport.reader
+        self.reader.deflates = deflates
         self.subscription = NOTHING
         self.since = 0
         """Everything wanted up to here has arrived or has been told to be lost."""
@@ -196,11 +233,24 @@ class HubAgainstAModel(RuleBasedStateMachine):
         self.matching = self.hub.matching()
 
     @initialize(
+        target=clients,
+        crowd=st.integers(0, 4),
+        subscription=subscriptions,
+        batch=st.sampled_from(BATCHES),
         began=st.sampled_from([0, 5]),
         window=st.sampled_from([5, 12, 10_000]),
         head=st.integers(0, 3),
     )
-    def start(self, began: int, window: int, head: int) -> None:
+    def start(
+        self,
+        crowd: int,
+        subscription: Subscription,
+        batch: int,
+        began: int,
+        window: int,
+        head: int,
+    ) -> Any:
+        """Begin with some readers of one audience, that can inflate."""
         self.began = began
         self.hub = Hub(began)
         self.matching = self.hub.matching()
@@ -209,22 +259,31 @@ class HubAgainstAModel(RuleBasedStateMachine):
         self.catch_up = CatchUp(self.log, self.hub)
         self.hub.on_batch = lambda audience, number: self.timers.append((audience, number))
         self.publish([system()] * head)
+        each = [self.arrive(subscription, batch, deflates=True) for _ in range(crowd)]
+        return multiple(*each)
 
     @rule(
         target=clients,
-        subscription=st.sampled_from(SUBSCRIPTIONS),
+        subscription=subscriptions,
         batch=st.sampled_from(BATCHES),
+        deflates=st.sampled_from([True, True, False]),
     )
-    def arrive(self, subscription: Subscription, batch: int) -> Client:
-        client = Client(self.catch_up, self.began)
+    def arrive(self, subscription: Subscription, batch: int, deflates: bool) -> Client:
+        client = Client(self.catch_up, self.began, deflates)
         self.present.append(client)
         self.transports.append(client.transport)
         self.change(client, subscription, batch)
         return client
 
+    @rule(target=clients, client=clients)
+    def arrive_alike(self, client: Client) -> Client:
+        """One more that shares an audience."""
+        made: Client = self.arrive(client.subscription, client.batch, deflates=True)
+        return made
+
     @rule(
         client=clients,
-        subscription=st.sampled_from([*SUBSCRIPTIONS, NOTHING]),
+        subscription=subscriptions | st.just(NOTHING),
         batch=st.sampled_from(BATCHES),
     )
     def change(self, client: Client, subscription: Subscription, batch: int) -> None:
@@ -241,7 +300,7 @@ class HubAgainstAModel(RuleBasedStateMachine):
 
     @rule(
         client=clients,
-        subscription=st.sampled_from([*SUBSCRIPTIONS, NOTHING]),
+        subscription=subscriptions | st.just(NOTHING),
         back=st.integers(0, 15),
     )
     def resume(self, client: Client, subscription: Subscription, back: int) -> None:
@@ -271,6 +330,24 @@ class HubAgainstAModel(RuleBasedStateMachine):
             self.hub.begin()
             self.catch_up.step(Slice(60))
         self.in_round = self.hub.flush(size)
+
+    @precondition(lambda self: not self.in_round)
+    @rule()
+    def review(self) -> None:
+        """A second is over: audiences are chosen to be compressed, and members let in."""
+        self.hub.review()
+        streams = [one for one in self.hub._deflating if one.stream is not None]
+        assert len(streams) <= compression_module.MOST
+        assert all(one.size >= compression_module.FEWEST for one in streams)
+
+    @rule(batch=st.lists(messages, min_size=1, max_size=4))
+    def second(self, batch: list[Json]) -> None:
+        """Messages come, and a second is over after each of two rounds."""
+        for _ in range(2):
+            self.publish(batch)
+            self.settle()
+            self.review()
+        self.publish(batch)
 
     @rule(count=st.integers(1, 3))
     def wait(self, count: int) -> None:
@@ -355,7 +432,67 @@ class HubAgainstAModel(RuleBasedStateMachine):
 
 
 HubAgainstAModel.TestCase.settings = settings(max_examples=300, stateful_step_count=40)
-TestHubAgainstAModel = HubAgainstAModel.TestCase
+
+
+class TestHubAgainstAModel(HubAgainstAModel.TestCase):  # type: ignore[misc, valid-type]  # made later
+    def setUp(self) -> None:
+        """Take few of everything, so that bounds are reached."""
+        super().setUp()
+        for module, name, value in (
+            (compression_module, "MOST", 2),
+            (compression_module, "FEWEST", 1),
+            (batching_module, "BATCH_MESSAGES", 4),
+        ):
+            patch = mock.patch.object(module, name, value)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+
+def test_a_member_joins_a_stream_at_a_full_flush_and_reads_plain_until_then() -> None:
+    with mock.patch.object(compression_module, "FEWEST", 2):
+        place = Place(0)
+        early, late = (Client(place.catch_up, 0, deflates=True) for _ in range(2))
+        other = Client(place.catch_up, 0)
+        everything = NOTHING.with_types(BOTH)
+        for client in (early, other):
+            place.catch_up.move(client.reader, everything)
+        numbers = iter(range(1, 100))
+
+        def second(*, review: bool = True) -> None:
+            place.log.commit([record(system(), next(numbers))], lambda refused: None)
+            place.hub.begin()
+            while place.hub.flush(1):
+                pass
+            if review:
+                place.hub.review()
+            place.hub._check()
+
+        def compressed() -> list[int]:
+            for client in (early, late, other):
+                client.transport.read()
+            return [client.transport.decoder.compressed for client in (early, late, other)]
+
+        second()
+        second(review=False)
+        assert compressed() == [0, 0, 0], "one is too few"
+        place.catch_up.move(late.reader, everything)
+        second()
+        assert compressed() == [0, 0, 0]
+        second(review=False)
+        assert compressed() == [1, 1, 0]
+        place.catch_up.block(late.reader)
+        second(review=False)
+        place.catch_up.unblock(late.reader)
+        place.catch_up.step(Slice(60))
+        second(review=False)
+        assert compressed() == [3, 1, 0], "it reads plain after it has caught up"
+        second()
+        second(review=False)
+        assert compressed() == [5, 2, 0]
+        place.catch_up.block(late.reader)
+        second()
+        second(review=False)
+        assert compressed() == [6, 2, 0], "one is too few again"
 
 
 class Place:

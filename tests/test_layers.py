@@ -37,8 +37,9 @@ NARROW = {
 
 PURE = {
     "wire", "index", "log.kept", "log.window", "log.idtable", "fanout.audience",
-    "fanout.batching", "fanout.routing", "fanout.hub", "fanout.redactions", "fanout.pacing",
-    "fanout.required", "fanout.watcher", "fanout.watches", "fanout.counting",
+    "fanout.batching", "fanout.compression", "fanout.sharing", "fanout.routing", "fanout.hub",
+    "fanout.redactions", "fanout.pacing", "fanout.required", "fanout.watcher",
+    "fanout.watches", "fanout.counting",
     "auth.principal", "net.tokenbucket", "net.timers", "net.roster", "net.announcer",
     "net.http.errors", "net.http.message", "net.http.parser", "net.http.body", "net.http.state",
 }

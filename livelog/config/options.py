@@ -162,6 +162,15 @@ class Fanout(Struct, frozen=True, kw_only=True):
         float,
         option("Delivery latency that batching must stay below.", "SECONDS", gt=0, le=10),
     ] = 0.06
+    compression: Annotated[
+        str,
+        option(
+            "Compression of messages to WebSockets that offer it: shared (one stream for all"
+            " readers of the same) or off.",
+            "MODE",
+            pattern="^(off|shared)$",
+        ),
+    ] = "shared"
 
 
 class Logs(Struct, frozen=True, kw_only=True):

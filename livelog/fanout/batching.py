@@ -10,6 +10,7 @@ one with personal frames, which stand in the arrays where their seqs do.
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import groupby
 
 from livelog.fanout.audience import Audience, Reader
 from livelog.index.query import Subscription
@@ -22,8 +23,10 @@ class BatchedAudience(Audience):
 
     __slots__ = ("_batch_bytes", "_closed", "_personal_batch", "batch", "batches")
 
-    def __init__(self, subscription: Subscription, by_text: bool, milliseconds: int) -> None:
-        super().__init__(subscription, by_text)
+    def __init__(
+        self, subscription: Subscription, by_text: bool, milliseconds: int, deflates: bool = False
+    ) -> None:
+        super().__init__(subscription, by_text, deflates)
         self.batch = milliseconds
         self.ends = []
         self.units = []
@@ -63,10 +66,12 @@ class BatchedAudience(Audience):
 
     def close(self) -> None:
         """Close the batch: what is in it is to be written now."""
-        for unit, number in batches(self.frames[self._closed :]):
-            self._closed += number
-            self.units.append(unit)
-            self.ends.append(self.seqs[self._closed - 1])
+        waiting = zip(self.seqs[self._closed :], self.frames[self._closed :], strict=True)
+        for _, alike in groupby(waiting, key=lambda one: one[0] in self.private):
+            for unit, number in batches(frame for _, frame in alike):
+                self._closed += number
+                self.units.append(unit)
+                self.ends.append(self.seqs[self._closed - 1])
         self._batch_bytes = 0
         for reader, gathered in self._personal_batch.items():
             self.personal.setdefault(reader, []).extend(gathered)
@@ -74,31 +79,38 @@ class BatchedAudience(Audience):
 
     def _drop(self, count: int) -> None:
         units = bisect_right(self.ends, self.mark)
+        super()._drop(count)
         del self.ends[:units], self.units[:units]
         self._closed -= count
-        super()._drop(count)
+
+    def let_join(self, upto: int) -> None:
+        """Let members join the stream, behind a batch that is closed for it."""
+        if self.joining:
+            self.close()
+        super().let_join(upto)
 
     # What members lack.
 
-    def after(self, cursor: int) -> bytes:
-        """Join the units that a member at `cursor` lacks; of the first perhaps its rest."""
+    def _plain(self, cursor: int, end: int) -> list[bytes]:
+        """Return what a member at `cursor` lacks among the first units; perhaps the rest of one."""
         first = bisect_right(self.ends, cursor)
         began = bisect_right(self.seqs, self.ends[first - 1]) if first else 0
         start = bisect_right(self.seqs, cursor)
-        units = self.units[first:]
+        units = self.units[first:end]
         if units and start > began:
-            end = bisect_right(self.seqs, self.ends[first])
-            units[:1] = [unit for unit, _ in batches(self.frames[start:end])]
-        return units[0] if len(units) == 1 else b"".join(units)
+            stop = bisect_right(self.seqs, self.ends[first])
+            units[:1] = [unit for unit, _ in batches(self.frames[start:stop])]
+        return units
 
     def take_for(self, reader: Reader) -> bytes:
         """Join what `reader` lacks, in arrays of its own, and take out its personal frames."""
-        return _packed(self._merged(reader, self._closed, self.personal.pop(reader, [])))
+        closed = self.frames[: self._closed]
+        return _packed(self._merged(reader, closed, self.personal.pop(reader, [])))
 
     def take_all_for(self, reader: Reader) -> tuple[bytes, int]:
         """Take out all that `reader` lacks, also what is in the open batch, and its number."""
         personal = self.personal.pop(reader, []) + self._personal_batch.pop(reader, [])
-        found = self._merged(reader, len(self.seqs), personal)
+        found = self._merged(reader, self.frames, personal)
         return _packed(found), len(found)
 
     def lacked_by(self, reader: Reader) -> int:

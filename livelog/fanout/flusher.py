@@ -20,6 +20,10 @@ from livelog.fanout.pacing import Pacing
 _log = logging.getLogger(__name__)
 
 
+_REVIEW_SECONDS = 1.0
+"""Shortest time between two choices of what is compressed, at which readers can join."""
+
+
 class Flusher:
     """The driver of `hub` and `catch_up` on `loop`."""
 
@@ -38,6 +42,7 @@ class Flusher:
         self._matching: asyncio.Task[None] | None = None
         self._next: asyncio.Handle | None = None
         self._next_start = 0.0
+        self._next_review = 0.0
         self._waiting_since = 0.0
         """Time at which messages began to wait; of those that came in a round, its end. By a finer
         clock than the loop's, which counts in milliseconds."""
@@ -76,6 +81,9 @@ class Flusher:
 
     def _begin(self) -> None:
         self._started = self._loop.time()
+        if self._started >= self._next_review:
+            self._next_review = self._started + _REVIEW_SECONDS
+            self._review()
         self._hub.begin()
         try:
             self._catch_up.step(Slice())
@@ -84,6 +92,12 @@ class Flusher:
             _log.exception("a connection could not catch up")
         self._spent = self._loop.time() - self._started
         self._slice()
+
+    def _review(self) -> None:
+        try:
+            self._hub.review()
+        except Exception:
+            _log.exception("an audience could not be compressed")
 
     def _slice(self) -> None:
         started = self._loop.time()

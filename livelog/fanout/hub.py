@@ -26,28 +26,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from typing import NamedTuple
 
 from livelog.budget.durations import Durations
-from livelog.fanout.audience import Audience, Reader
+from livelog.fanout.audience import Audience, Place, Reader
 from livelog.fanout.batching import BatchedAudience
+from livelog.fanout.compression import choose
 from livelog.fanout.redactions import frames_for
 from livelog.fanout.routing import Routing, split
-from livelog.index.query import Subscription
+from livelog.fanout.sharing import Key, key_of, made
 from livelog.wire.acts import Act, Redact
 from livelog.wire.record import Record
 
 _MAX_UNMATCHED = 16 * 2**20
 """Bytes of messages that may wait for the audiences with filters on text."""
-
-
-class _Key(NamedTuple):
-    """Readers with the same share an audience."""
-
-    subscription: Subscription
-    by_text: bool
-    """A text decides about some deliveries."""
-    batch: int
 
 
 class Hub:
@@ -64,11 +55,13 @@ class Hub:
         """Callback for the catch-up: a reader that was live has to read on from the log."""
         self.on_batch: Callable[[BatchedAudience, int], object] = _ignored
         """Callback for the flusher: `close_batch` is to be called with this after a while."""
-        self._audiences: dict[_Key, Audience] = {}
+        self._audiences: dict[Key, Audience] = {}
         self._routing = Routing()
         """Tables of the audiences without filters on text."""
         self._dirty: set[Audience] = set()
         """Audiences with frames that some member lacks."""
+        self._deflating: set[Audience] = set()
+        """Audiences whose members can inflate."""
         # The audiences with filters on text, which lag.
         self.matched = head
         """Seq of the last message that was matched with the filters on text."""
@@ -111,9 +104,13 @@ class Hub:
         """Make a reader live; its cursor must be at the head."""
         assert reader.cursor >= self.head
         shared, reader.personal = split(reader.subscription)
-        key = _Key(shared, reader.subscription.needs_steps, reader.batch)
+        # One with a personal part reads arrays plain: they are its own.
+        deflates = reader.deflates and not (reader.batch and reader.personal)
+        key = Key(shared, reader.subscription.needs_steps, reader.batch, deflates)
         audience = self._audiences.get(key) or self._open(key)
         audience.members.add(reader)
+        if deflates:
+            audience.joining.add(reader)
         reader.audience = audience
         self._routing_of(audience).enter(reader)
 
@@ -141,16 +138,19 @@ class Hub:
     def _routing_of(self, audience: Audience) -> Routing:
         return self._text_routing if audience.by_text else self._routing
 
-    def _open(self, key: _Key) -> Audience:
-        audience = self._audiences[key] = _audience(key)
+    def _open(self, key: Key) -> Audience:
+        audience = self._audiences[key] = made(key)
         self._text_audiences += key.by_text
+        if key.deflates:
+            self._deflating.add(audience)
         self._routing_of(audience).add(audience)
         return audience
 
     def _close(self, audience: Audience) -> None:
-        del self._audiences[_key_of(audience)]
+        del self._audiences[key_of(audience)]
         self._text_audiences -= audience.by_text
         self._dirty.discard(audience)
+        self._deflating.discard(audience)
         self._routing_of(audience).remove(audience)
 
     # Messages are gathered and written.
@@ -218,7 +218,10 @@ class Hub:
     ) -> None:
         """Append `record` to audiences, and to what single readers get."""
         idle = not self._dirty
+        private = record.type == "dm"
         for audience in audiences:
+            if private and audience.deflates:
+                audience.private.add(record.seq)
             if isinstance(audience, BatchedAudience):
                 self._gather(audience, record)
                 continue
@@ -268,6 +271,21 @@ class Hub:
         for reader in readers:
             self.leave(reader)
         return readers
+
+    # Compression.
+
+    def review(self) -> None:
+        """Choose the audiences that are compressed, and let members join; call it once a second.
+
+        Between two rounds: all that has gathered is compressed for those who read the stream.
+        """
+        assert not self._round
+        choose(self._deflating)
+        for audience in self._deflating:
+            if audience.stream is not None:
+                audience.let_join(self.matched if audience.by_text else self.head)
+                if audience.pending:
+                    self._dirty.add(audience)
 
     # Filters on text.
 
@@ -350,18 +368,21 @@ class Hub:
         """
         while self._round:
             audience = self._round[0]
+            audience.compress()
             upto = audience.ends[-1] if audience.ends else 0
             personal = audience.personal
-            joined: dict[int, tuple[bytes, int]] = {}
-            same, data, number, uncounted = -1, b"", 0, count
+            joined: dict[Place, tuple[bytes, int]] = {}
+            same, form, data, number, uncounted = -1, None, b"", 0, count
             try:
                 for reader in audience.waiting:
                     cursor = reader.cursor
                     if (cursor < upto or reader in personal) and reader.audience is audience:
-                        if cursor != same or reader in personal:
+                        other = cursor != same or reader.compressed_from != form
+                        if other or reader in personal:
                             if uncounted != count:
                                 self._count(uncounted - count, data, number)
                             uncounted, same = count, -1 if reader in personal else cursor
+                            form = reader.compressed_from
                             data, number = audience.lacking(reader, joined)
                         if cursor < upto:
                             reader.cursor = upto
@@ -389,7 +410,7 @@ class Hub:
     def _check(self) -> None:
         """Assert that audiences and tables agree."""
         for key, audience in self._audiences.items():
-            assert _key_of(audience) == key
+            assert key_of(audience) == key
             assert key.by_text or not key.subscription.needs_steps
             assert audience in self._dirty or not audience.pending
             audience._check()
@@ -408,16 +429,6 @@ class Hub:
 
 def _wants(reader: Reader, record: Record) -> bool:
     return reader.audience is not None and reader.subscription.wants(record)
-
-
-def _audience(key: _Key) -> Audience:
-    if key.batch:
-        return BatchedAudience(key.subscription, key.by_text, key.batch)
-    return Audience(key.subscription, key.by_text)
-
-
-def _key_of(audience: Audience) -> _Key:
-    return _Key(audience.subscription, audience.by_text, audience.batch)
 
 
 def _ignored(*_: object) -> None:

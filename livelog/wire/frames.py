@@ -1,9 +1,9 @@
 """WebSocket text frames as a server sends them (RFC 6455 section 5.2).
 
-Frames from a server are not masked (section 5.1). These are not fragmented and use no extension
-either, so their bytes depend on the payload alone: a message is framed once, and all connections
-share the same bytes. Control frames, and all frames from clients, are left to the `websockets`
-library.
+Frames from a server are not masked (section 5.1). These are not fragmented, so their bytes depend
+on the payload alone: a message is framed once, and all connections share the same bytes. So are
+those that are compressed shared by the readers of one deflate stream (RFC 7692). Control frames,
+and all frames from clients, are left to the `websockets` library.
 """
 
 from __future__ import annotations
@@ -16,20 +16,26 @@ BATCH_BYTES = 32_000
 """Most messages in one array, and most bytes of them, unless a single one is larger."""
 
 _FIN_TEXT = 0x81  # FIN bit and opcode 1
+_FIN_RSV1_TEXT = 0xC1  # and the bit of a compressed message, RFC 7692 section 6
 # A length below 126 stands in the second byte; 126 and 127 say that 16 or 64 bits follow it.
 _LENGTH_16 = 126
 _LENGTH_64 = 127
 _HEAD_SIZE = {_LENGTH_16: 4, _LENGTH_64: 10}
 
 
-def text(payload: bytes) -> bytes:
+def text(payload: bytes, first: int = _FIN_TEXT) -> bytes:
     """Frame `payload`, which must be UTF-8."""
     length = len(payload)
     if length < _LENGTH_16:
-        return bytes((_FIN_TEXT, length)) + payload
+        return bytes((first, length)) + payload
     if length < 1 << 16:
-        return struct.pack("!BBH", _FIN_TEXT, _LENGTH_16, length) + payload
-    return struct.pack("!BBQ", _FIN_TEXT, _LENGTH_64, length) + payload
+        return struct.pack("!BBH", first, _LENGTH_16, length) + payload
+    return struct.pack("!BBQ", first, _LENGTH_64, length) + payload
+
+
+def compressed(payload: bytes) -> bytes:
+    """Frame a text that has been compressed by DEFLATE."""
+    return text(payload, _FIN_RSV1_TEXT)
 
 
 def head_size(frame: bytes) -> int:

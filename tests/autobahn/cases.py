@@ -1,13 +1,14 @@
-"""The cases of Autobahn's test suite 1 to 7, 9 and 10, as tables.
+"""The cases of Autobahn's test suite 1 to 7, 9, 10, 12 and 13, as tables.
 
 They are written anew from RFC 6455 and the suite's public descriptions, and have its numbers. A
 case is what a client sends, what it must get back, and who closes the connection. Sizes and counts
-of group 9 are smaller where a table says so, to bound the time.
+of groups 9, 12 and 13 are smaller where a table says so, to bound the time.
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -39,6 +40,10 @@ class Case:
     """Times that it is sent and answered."""
     answer: bytes | None = None
     """Payload of the server's close frame, where the client has sent one in `send`."""
+    offer: str = ""
+    """Extensions that the client offers (RFC 7692)."""
+    agreed: str = ""
+    """Those that the server has to agree to; with one, what is sent is compressed."""
     slow_pauses: int = 0
     """Pauses after which the server must have ended the connection; later is non-strict."""
 
@@ -299,10 +304,85 @@ def _fragmented_by_itself() -> Iterator[Case]:
     yield Case("10.1.1", tuple(fragments(*pieces)), ((TEXT, data),))
 
 
+_DEFLATE = "permessage-deflate"
+_SIZES = [(16 << power, 0) for power in (0, 2, 4, 6, 8, 9, 10, 11, 12, 13)] + [
+    *[(8192 << power, 256) for power in range(5)],
+    *[(131072, size) for size in (1024, 4096, 32768)],
+]
+"""Bytes of a message, and of its fragments if it has any."""
+_OFFERS = {
+    1: (_DEFLATE, f"{_DEFLATE}; client_no_context_takeover"),
+    2: (f"{_DEFLATE}; server_no_context_takeover", ""),
+    3: (f"{_DEFLATE}; server_max_window_bits=9", ""),
+    4: (
+        f"{_DEFLATE}; server_max_window_bits=15",
+        f"{_DEFLATE}; client_no_context_takeover; server_max_window_bits=15",
+    ),
+    5: (f"{_DEFLATE}; server_no_context_takeover; server_max_window_bits=9", ""),
+    6: (f"{_DEFLATE}; server_no_context_takeover; server_max_window_bits=15", ""),
+    7: (
+        f"{_DEFLATE}; server_no_context_takeover; server_max_window_bits=9,"
+        f" {_DEFLATE}; server_no_context_takeover, {_DEFLATE}",
+        f"{_DEFLATE}; client_no_context_takeover",
+    ),
+}
+"""Group of 13 → an offer, and what the server agrees to; what it declines goes on plain."""
+
+
+def _material() -> dict[int, tuple[int, bytes]]:
+    """Return the data of the groups of 12: opcode and bytes, as alike as those of the suite."""
+    json = b",".join(b'{"id":%d,"name":"player %d","level":40}' % (n, n * n) for n in range(5000))
+    noise = b"".join(struct.pack("!Q", n * 0x9E3779B97F4A7C15 % 2**64) for n in range(20000))
+    picture = bytes((n * n // 700 + noise[n] % 3) % 256 for n in range(140000))
+    poem = "Habe nun, ach! Philosophie, Juristerei und Medizin durchaus studiert … ".encode()
+    html = b"".join(b"<tr><td class=a>%d</td><td>%x</td></tr>" % (n, n * 77) for n in range(5000))
+    return {
+        1: (TEXT, json),
+        2: (BINARY, picture),
+        3: (TEXT, b"".join(b"%d %b" % (n, poem) for n in range(2000))),
+        4: (TEXT, html),
+        5: (BINARY, noise),
+    }
+
+
+def _compression() -> Iterator[Case]:
+    """The suite sends 1000 messages in each; here it is 4, each of them the same."""
+    material = _material()
+    for group, (opcode, data) in material.items():
+        yield from _sizes(f"12.{group}", opcode, data, *_OFFERS[1])
+    for group, (offer, agreed) in _OFFERS.items():
+        yield from _sizes(f"13.{group}", *material[1], offer, agreed)
+
+
+def _sizes(name: str, opcode: int, data: bytes, offer: str, agreed: str) -> Iterator[Case]:
+    for number, (size, fragment) in enumerate(_SIZES, 1):
+        message = data[:size]
+        if opcode == TEXT:
+            message = message.decode(errors="ignore").encode()
+        body = _deflated(message) if agreed else message
+        pieces = [
+            body[at : at + (fragment or len(body))]
+            for at in range(0, len(body), fragment or len(body))
+        ]
+        sent = fragments(*pieces, opcode=opcode)
+        if agreed:
+            sent[0] = bytes([sent[0][0] | 0x40]) + sent[0][1:]
+        expect = ((opcode, message),)
+        yield Case(
+            f"{name}.{number}", (b"".join(sent),), expect, rounds=4, offer=offer, agreed=agreed
+        )
+
+
+def _deflated(message: bytes) -> bytes:
+    """Compress a message by itself (RFC 7692 section 7.2.1)."""
+    deflater = zlib.compressobj(6, zlib.DEFLATED, -15)
+    return (deflater.compress(message) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
 def all_cases() -> Iterator[Case]:
     """Make every case."""
     for group in (
         *(_framing, _pings, _reserved_bits, _opcodes, _fragmentation, _utf8, _closing),
-        *(_performance, _fragmented_by_itself),
+        *(_performance, _fragmented_by_itself, _compression),
     ):
         yield from group()

@@ -3,8 +3,8 @@
     python -m tests.autobahn.echo [PORT]
 
 prints its URL and runs until it is terminated. It is livelog with two changes: a message is sent
-back in place of being carried out as a command, and no events are sent. There are no limits, and
-messages may have 16 MiB, the most that is allowed.
+back in place of being carried out as a command, compressed if that was agreed to, and no events
+are sent. There are no limits, and messages may have 16 MiB, the most that is allowed.
 """
 
 from __future__ import annotations
@@ -13,22 +13,39 @@ import asyncio
 import sys
 from typing import Any
 from unittest import mock
+from weakref import WeakKeyDictionary
 
 import uvloop
+from websockets.server import ServerProtocol
 
 from livelog import Config, Server
+from livelog.fanout.compression import Stream
 from livelog.net.websocket import dispatch
 from livelog.net.websocket.connection import Connection
 from livelog.wire import frames
 
-_BINARY = 0x82
-_TEXT = 0x81
+_TEXT_TO_BINARY = 0x03
+"""The bits in which their opcodes differ."""
+
+_streams: WeakKeyDictionary[ServerProtocol, Stream] = WeakKeyDictionary()
+"""The stream of each connection that agreed to compression: an audience of its own."""
 
 
 def _echo(connection: Any, data: bytes, *, binary: bool) -> None:
     framed = frames.text(data)
-    assert framed[0] == _TEXT
-    connection.transport.write(bytes((_BINARY,)) + framed[1:] if binary else framed)
+    if connection.reader.deflates:
+        framed = _compressed(connection, framed)
+    first = framed[0] ^ _TEXT_TO_BINARY if binary else framed[0]
+    connection.transport.write(bytes((first,)) + framed[1:])
+
+
+def _compressed(connection: Connection, unit: bytes) -> bytes:
+    stream = _streams.get(connection.websocket)
+    if stream is None:
+        stream = _streams[connection.websocket] = Stream(0)
+        stream.readers = 1
+    stream.add(unit, private=False)
+    return stream.frames.pop()
 
 
 def _send_nothing(connection: Connection, event: object) -> None:

@@ -11,10 +11,22 @@ from __future__ import annotations
 import asyncio
 import struct
 import sys
+import zlib
 from collections import Counter
 from urllib.parse import urlsplit
 
-from tests.autobahn.cases import CLOSE, CONTINUATION, PING, PONG, Case, Event, all_cases, close
+from tests.autobahn.cases import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    Case,
+    Event,
+    all_cases,
+    close,
+)
 
 OK, NON_STRICT, FAILED = "OK", "NON-STRICT", "FAILED"
 
@@ -22,7 +34,7 @@ _PATIENCE = 30.0
 """Seconds for one case."""
 _HANDSHAKE = (
     "GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"
 )
 _ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # RFC 6455 section 1.3
 
@@ -34,7 +46,10 @@ class _Broken(Exception):
 class _Connection:
     """One connection: events that came back, and how the server has closed."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, inflates: bool
+    ) -> None:
+        self.inflater = zlib.decompressobj(-15) if inflates else None
         self.reader = reader
         self.writer = writer
         self.events: list[Event] = []
@@ -71,12 +86,16 @@ class _Connection:
     async def _frame(self) -> tuple[int, bool, bytes]:
         first, second = await self.reader.readexactly(2)
         size = second & 0x7F
-        if first & 0x70 or second & 0x80:
+        compressed = first & 0x40 and first & 0x0F in (TEXT, BINARY) and first & 0x80
+        if first & (0x30 if compressed and self.inflater else 0x70) or second & 0x80:
             raise _Broken("a reserved bit, or a mask")
         if size >= 126:
             more = 2 if size == 126 else 8
             size = int.from_bytes(await self.reader.readexactly(more), "big")
-        return first & 0x0F, bool(first & 0x80), await self.reader.readexactly(size)
+        payload = await self.reader.readexactly(size)
+        if compressed and self.inflater:  # the server sends no fragments
+            payload = self.inflater.decompress(payload + b"\x00\x00\xff\xff")
+        return first & 0x0F, bool(first & 0x80), payload
 
 
 async def run(case: Case, url: str) -> tuple[str, str]:
@@ -86,12 +105,15 @@ async def run(case: Case, url: str) -> tuple[str, str]:
     assert at.port is not None
     reader, writer = await asyncio.open_connection(at.hostname, at.port, limit=2**20)
     try:
-        asked = _HANDSHAKE.format(path=at.path or "/", host=at.hostname, port=at.port)
+        more = f"Sec-WebSocket-Extensions: {case.offer}\r\n" if case.offer else ""
+        asked = _HANDSHAKE.format(path=at.path or "/", host=at.hostname, port=at.port, more=more)
         writer.write(asked.encode())
         head = await reader.readuntil(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 101 ") or _ACCEPT not in head:
             return FAILED, "no handshake"
-        connection = _Connection(reader, writer)
+        if (agreed := _agreed(head)) != case.agreed:
+            return FAILED, f"agreed to {agreed!r}"
+        connection = _Connection(reader, writer, inflates=bool(case.agreed))
         reading = asyncio.create_task(connection.read())
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -106,6 +128,15 @@ async def run(case: Case, url: str) -> tuple[str, str]:
         return verdict
     finally:
         writer.transport.abort()
+
+
+def _agreed(head: bytes) -> str:
+    """Return the extensions that the server has agreed to."""
+    lines = [line for line in head.decode().split("\r\n") if line.lower().startswith(_EXTENSIONS)]
+    return "".join(line.partition(": ")[2] for line in lines)
+
+
+_EXTENSIONS = "sec-websocket-extensions:"
 
 
 async def _talk(case: Case, connection: _Connection) -> tuple[str, str]:

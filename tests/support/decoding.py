@@ -27,8 +27,10 @@ class Decoder:
     def payload(self, frame: bytes) -> bytes:
         """Return the payload of a frame."""
         body = frames.payload(frame)
-        if not frame[0] & _RSV1:
-            return body
+        return self.inflate(body) if frame[0] & _RSV1 else body
+
+    def inflate(self, body: bytes) -> bytes:
+        """Return what a compressed message holds."""
         self.compressed += 1
         inflated = self._inflater.decompress(body + b"\x00\x00\xff\xff")
         assert not self._inflater.unconsumed_tail

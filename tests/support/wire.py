@@ -100,6 +100,8 @@ async def soon(awaitable: Awaitable[Any], what: str = "an answer") -> Any:
 # Frames.
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+COMPRESSED = 0x41
+"""A text that is compressed: with RSV1 (RFC 7692 section 6)."""
 MASK = b"\x37\xfa\x21\x3d"
 
 
@@ -153,7 +155,7 @@ def take_frame(data: bytearray) -> Frame | None:
     if len(data) < 2:
         return None
     assert not data[1] & 0x80, "a server must not mask"
-    assert not data[0] & 0x70, "no extension was negotiated"
+    assert not data[0] & 0x30, "no such extension was negotiated"
     size, begin = data[1] & 0x7F, 2
     if size >= 126:
         begin = {126: 4, 127: 10}[size]
@@ -162,7 +164,7 @@ def take_frame(data: bytearray) -> Frame | None:
         size = int.from_bytes(data[2:begin], "big")
     if len(data) < begin + size:
         return None
-    taken = Frame(data[0] & 0x0F, bytes(data[begin : begin + size]), bool(data[0] & 0x80))
+    taken = Frame(data[0] & 0x4F, bytes(data[begin : begin + size]), bool(data[0] & 0x80))
     del data[: begin + size]
     return taken
 

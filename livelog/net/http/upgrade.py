@@ -21,6 +21,7 @@ from livelog.errors import GOING_AWAY, RefusedError
 from livelog.net.context import Context
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request
+from livelog.net.websocket import deflate
 from livelog.net.websocket.connection import Connection
 from livelog.net.websocket.framing import ServerFraming
 from livelog.wire import WEBSOCKET_PATH
@@ -50,9 +51,11 @@ def check(context: Context, request: Request) -> None:
 def accept(context: Context, request: Request) -> tuple[ServerProtocol | None, bytes]:
     """Return the protocol of the new WebSocket, None if the handshake is invalid, and the answer.
 
-    No extension and no subprotocol is agreed to.
+    No subprotocol is agreed to, and no extension but compression, unless that is switched off.
     """
+    compresses = context.config.fanout.compression == "shared"
     websocket = ServerFraming(
+        extensions=deflate.SHARED if compresses else None,
         state=State.OPEN,  # it starts behind the handshake
         max_size=context.config.net.max_frame_bytes,
         logger=_log,

@@ -36,7 +36,16 @@ from livelog.index.paging import Chunk
 from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.transport import half_close
-from livelog.net.websocket import backpressure, closing, commands, dispatch, inbox, session, visible
+from livelog.net.websocket import (
+    backpressure,
+    closing,
+    commands,
+    deflate,
+    dispatch,
+    inbox,
+    session,
+    visible,
+)
 from livelog.net.websocket.inbox import Inbox
 from livelog.net.websocket.keepalive import Due, Keepalive
 from livelog.wire import frames
@@ -75,6 +84,7 @@ class Connection(asyncio.Protocol):
         self.transport = transport
         self.websocket = websocket
         self.reader = Reader(transport.write, self)
+        self.reader.deflates = bool(websocket.extensions)
         self.id = f"conn_{uuid7(int(context.clock() * 1000))}"
         self.address = address
         self.agent = agent
@@ -232,6 +242,7 @@ class Connection(asyncio.Protocol):
         """Count a message that is not whole yet; close if there is no room for it."""
         memory = self.context.memory
         size = len(self.websocket.reader.buffer) + inbox.unfinished(self)
+        size += deflate.held_bytes(self.websocket.extensions)
         if size <= SMALL_BYTES // 4 and not memory.bodies.size_of(self):
             return  # the usual case: not worth an entry
         try:
