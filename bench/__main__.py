@@ -1,5 +1,5 @@
 """The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | ask |
-log | memory | viewer | privacy | restart | attack | nginx | cluster | torture | pairs`.
+log | memory | viewer | privacy | restart | wire | attack | nginx | cluster | torture | pairs`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its
@@ -38,6 +38,7 @@ from bench.targets import (
     STALL_SECONDS,
     VERDICTS,
     VIEWER_ROWS,
+    WIRE_ROWS,
     Row,
     Target,
     cluster_rows,
@@ -133,6 +134,11 @@ def restart(options: Options) -> int:
 def nginx(options: Options) -> int:
     """Direct, through nginx, and through nginx with TLS: measured as by `table`."""
     return print_rows(NGINX_ROWS, options)
+
+
+def wire(options: Options) -> int:
+    """Bytes on the wire with compression and batches, and their cost: measured as by `table`."""
+    return print_rows(WIRE_ROWS, options)
 
 
 def attack(options: Options) -> int:
@@ -303,6 +309,7 @@ def parser() -> argparse.ArgumentParser:
         (memory, "passes of the garbage collector beside a full window"),
         (viewer, "frames and memory of the viewer's page"),
         (nginx, "what nginx in front costs, without TLS and with it"),
+        (wire, "bytes on the wire, with compression and batches"),
         (attack, "the fan-out under attack, and what a token costs"),
         (restart, "clients through a restart"),
         (privacy, "users with direct messages of their own, beside an open server"),

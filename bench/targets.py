@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import asking, attack, cluster, garbage, nginx, privacy, restart, walgrowth
+from bench import asking, attack, cluster, garbage, nginx, privacy, restart, walgrowth, wire
 from bench.load import Load
 from bench.measurements import (
     fanout,
@@ -281,6 +281,45 @@ NGINX_ROWS = (
             for way in ("nginx", "nginx and TLS")
             for figure, relation, bound in (("p95 ms", "<", 100), ("missing", "<=", 0))
         ),
+    ),
+)
+
+_SOUND = Target("missing or wrong", "<=", 0)
+WIRE_ROWS = (
+    Row(
+        "1000 readers x 100 msg/s",
+        partial(wire.compared, load=wire.Wire()),
+        (Target("ratio", ">=", 4), Target("core % more", "<=", 0), _SOUND),
+    ),
+    Row(
+        "the same, the corpus' text",
+        partial(wire.compared, load=wire.Wire(corpus=True)),
+        (_SOUND,),
+    ),
+    Row(
+        "1000 readers x 1000 msg/s in batches",
+        partial(wire.compared, load=wire.Wire(rate=1000, batch=1)),
+        (Target("ratio", ">=", 6), _SOUND),
+    ),
+    Row(
+        "100 audiences of 10 readers x 100 msg/s",
+        partial(wire.compared, load=wire.Wire(audiences=100)),
+        (Target("core % more", "<=", 10), _SOUND),
+    ),
+    Row(
+        "1000 readers x 4000 msg/s",
+        partial(wire.compared, load=wire.Wire(rate=4000)),
+        (Target("p95 ms", "<", 50), Target("p95 ms without", "<", 50), _SOUND),
+    ),
+    Row(
+        "idle connections that may be compressed",
+        partial(wire.idle, connections=4000),
+        (Target("KB each", "<=", 6),),
+    ),
+    Row(
+        "1000 readers join within a second at 500 msg/s",
+        partial(wire.joined, load=wire.Wire(readers=16, rate=500, seconds=4, joining=1000)),
+        (Target("p95 / without", "<=", 1.3), Target("ratio after 2 s", ">=", 4)),
     ),
 )
 

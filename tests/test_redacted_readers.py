@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,20 @@ from livelog.errors import RefusedError
 from livelog.wire.acts import Group, Redact
 from livelog.wire.events import Redacted
 from livelog.wire.stubs import Stub
-from tests.support.wire import Client, House, Json, on_uvloop, request, serving, soon, until, user
+from tests.support.decoding import Decoder
+from tests.support.wire import (
+    COMPRESSED,
+    Client,
+    House,
+    Json,
+    on_uvloop,
+    request,
+    serving,
+    soon,
+    until,
+    upgrade,
+    user,
+)
 
 NOW = "2026-01-01T12:00:00.000Z"
 
@@ -202,3 +216,50 @@ def take(event: Json, kept: dict[int, str], cursor: int) -> int:
         return cursor
     kept[event["seq"]] = event.get("content", "")
     return int(event["seq"])
+
+
+@pytest.mark.parametrize("batch", ["", "&batch=20"])
+@pytest.mark.parametrize("offer", ["permessage-deflate", "x-none"])
+@on_uvloop
+async def test_readers_of_a_shared_stream_are_told_in_order(offer: str, batch: str) -> None:
+    """The event goes plain and alone, between the arrays or compressed messages around it."""
+    async with serving(limits=False) as house:
+        clients = [await _reader(house, offer, f"?message_types=user{batch}") for _ in range(8)]
+        sent: list[int] = []
+        while not sent or (offer != "x-none" and _compressed(house) < 8):
+            sent += house.publish("the dragon " * 3)
+            await asyncio.sleep(0.01)
+        sent += house.publish("one", "two", "three")
+        at = await redact(house, users(*sent[-3:-1]), users(sent[0]))
+        last = house.publish("the last of the dragon")
+        for client in clients:
+            got = await _until_seq(client, last[0])
+            events = [item for item in got if "action" in item and item["action"] != "connected"]
+            [event] = [item for item in events if item["action"] != "subscribed"]
+            assert (event["action"], event["at"]) == ("redacted", at)
+            assert event["seqs"] == sorted([sent[0], *sent[-3:-1]])
+            assert [item["seq"] for item in got if "type" in item] == sent + last
+            assert got.index(event) == len(got) - 2
+
+
+async def _reader(house: House, offer: str, target: str) -> Client:
+    client = house.kept(await Client.connect(house.address))
+    await client.send(upgrade(f"/ws/live-log{target}", Sec_WebSocket_Extensions=offer))
+    await client.upto(b"\r\n\r\n")
+    return client
+
+
+def _compressed(house: House) -> int:
+    audiences = house.context.hub._audiences.values()
+    return sum(one.stream.readers for one in audiences if one.stream is not None)
+
+
+async def _until_seq(client: Client, seq: int) -> list[Json]:
+    """The messages and events up to a seq, whatever frames they came in."""
+    decoder, got = Decoder(), list[Json]()
+    while not got or got[-1].get("seq") != seq or "action" in got[-1]:
+        item = await client.frame()
+        squeezed = item.opcode == COMPRESSED
+        found = json.loads(decoder.inflate(item.payload) if squeezed else item.payload)
+        got += found if isinstance(found, list) else [found]
+    return got

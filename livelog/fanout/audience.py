@@ -121,8 +121,8 @@ class Audience:
         self.joining: set[Reader] = set()
         """Members that can inflate, and do not read the stream yet."""
         self.private: set[int] = set()
-        """Seqs of gathered messages that go plain in any case: direct messages, next to which
-        others could put what they choose, and see by the length whether it is alike."""
+        """Seqs of what goes plain in any case: events, and direct messages, next to which others
+        could put what they choose, and see by the length whether it is alike."""
         self.handed = 0
         """Messages that all members have been sent since this was set to 0."""
         # The round under way.
@@ -153,6 +153,19 @@ class Audience:
             self.private.difference_update(self.seqs[:count])
         self.handed += count
         del self.seqs[:count], self.frames[:count]
+
+    # Events.
+
+    def tell(self, seq: int, events: bytes) -> None:
+        """Add frames with events, which every member gets at this place, plain."""
+        self.seqs.append(seq)
+        self.frames.append(events)
+        if self.deflates:
+            self.private.add(seq)
+
+    def tell_one(self, reader: Reader, seq: int, events: bytes) -> None:
+        """Add frames with events for one member only."""
+        self.personal.setdefault(reader, []).append((seq, events))
 
     # Compression.
 

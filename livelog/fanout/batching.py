@@ -60,6 +60,17 @@ class BatchedAudience(Audience):
         self._begin_batch()
         self._personal_batch.setdefault(reader, []).append((record.seq, record.frame))
 
+    def tell(self, seq: int, events: bytes) -> None:
+        """Add frames with events behind the batch so far, which is closed."""
+        self.close()
+        super().tell(seq, events)
+        self.close()
+
+    def tell_one(self, reader: Reader, seq: int, events: bytes) -> None:
+        """Add frames with events for one member only, behind the batch so far."""
+        self.close()
+        super().tell_one(reader, seq, events)
+
     def _begin_batch(self) -> None:
         if not self.is_open:
             self.batches += 1

@@ -201,14 +201,13 @@ class Hub:
         idle, shared = not self._dirty, audience.subscription
         frames = frames_for(seq, act, shared)
         if frames:
-            audience.seqs.append(seq)
-            audience.frames.append(frames)
+            audience.tell(seq, frames)
             self._dirty.add(audience)
         if any(shared.query(group.type) is None for group in act.groups):
             for reader in audience.members:
                 own = reader.subscription.without(frozenset(shared.types))
                 if reader.personal and (frames := frames_for(seq, act, own)):
-                    audience.personal.setdefault(reader, []).append((seq, frames))
+                    audience.tell_one(reader, seq, frames)
                     self._dirty.add(audience)
         if idle and self._dirty:
             self.on_work()
