@@ -72,7 +72,6 @@ class WhoIsOnline:
         self._missed: set[Follower] = set()
         """Followers that were told less than there was, since they do not read."""
         self._next = 0.0
-        self._sorted: tuple[int, list[str]] = (-1, [])
         self._speaks = True
         """Whether this is the node that announces."""
 
@@ -96,11 +95,7 @@ class WhoIsOnline:
         return event
 
     def _page(self, offset: int, limit: int) -> list[OnlineUser]:
-        version, users = self._sorted
-        if version != self.roster.version:
-            users = sorted(self.roster)
-            self._sorted = self.roster.version, users
-        return [self._user(user) for user in users[offset : offset + limit]]
+        return [self._user(user) for user in self.roster.page(offset, limit)]
 
     def _user(self, user: str) -> OnlineUser:
         spell = self.roster.spell(user)

@@ -277,7 +277,7 @@ class Connection(asyncio.Protocol):
         """Begin or renew the session. Raises `RefusedError`."""
         context, is_new = self.context, not self.session.identified
         self.session.identify(principal, context.clock(), context.loop.time())
-        if is_new and context.online is not None and not self.closing:
+        if is_new and context.online is not None:
             context.online.enter(principal, context.clock())
         self.set_timer()
 
