@@ -64,6 +64,18 @@ def test_what_is_lost_is_said_again_in_turn() -> None:
     here._check()
 
 
+def test_what_could_not_be_said_stays_to_be_said() -> None:
+    here, there = Roster(), Roster()
+    for number in range(300):
+        there.enter(f"user-{number}", NOW)
+    words = there.words("aa")
+    for _ in range(10):
+        here.hear(next(words))
+    del words  # the broker is away
+    told(there, here)
+    assert sorted(here) == sorted(there)
+
+
 def test_a_node_that_is_new_is_told_everything_at_once() -> None:
     here, there = Roster(), Roster()
     for number in range(300):

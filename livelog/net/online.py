@@ -146,7 +146,8 @@ class WhoIsOnline:
 
     def tick(self, now: float) -> None:
         """Pass on what has changed, at most once a second."""
-        if now < self._next or not (self.roster.changes or self._announcer.waits):
+        too_soon = self._next - _EVERY <= now < self._next  # and the clock was not set back
+        if too_soon or not (self.roster.changes or self._announcer.waits):
             return
         self._next = now + _EVERY
         changes, self.roster.changes = self.roster.changes, {}

@@ -134,8 +134,8 @@ class Roster:
         turn = {(self._next + number) % SLOTS for number in range(_IN_TURN)}
         self._next = (self._next + _IN_TURN) % SLOTS
         due = self._unsaid | {slot for slot in turn if self._here[slot]}
-        self._unsaid = set()
         for slot in sorted(due):
+            self._unsaid.discard(slot)  # the rest stays, if this one cannot be said
             yield WORD + _encoder.encode((node, slot, self._here[slot]))
 
     def repeat(self) -> None:
