@@ -78,6 +78,15 @@ def test_who_is_on_line_before_a_node_began_is_no_news_but_goes_with_a_word() ->
     assert sorted(node.said(QUIET)) == [("user_left", "ann"), ("user_left", "bob")]
 
 
+def test_a_clock_that_is_set_back_holds_nobody_up() -> None:
+    node = Node()
+    node.roster.enter("ann", NOW)
+    assert node.said() == [("user_joined", "ann")]
+    node.roster.leave("ann")
+    assert node.said() == []
+    assert node.said(-3600) == [("user_left", "ann")]
+
+
 def test_two_nodes_make_the_same_id_and_each_time_on_line_another() -> None:
     nodes = Node(), Node()
     ids: list[str] = []

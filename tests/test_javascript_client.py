@@ -84,6 +84,15 @@ async def test_asks_who_is_on_line(node_modules: Path) -> None:
             told = await follower.call("presence", limit=5)
             assert told["count"] == 1
             assert [user["id"] for user in told["users"]] == ["u1"]
+            await follower.call("presence", follow=True)
+            other = await house.client(f"?token={token('u2')}")
+
+            def joined() -> list[str]:
+                changes = [each for each in follower.events if each["event"] == "online_changed"]
+                return [user["id"] for each in changes for user in each["joined"]]
+
+            await follower.until(lambda: "u2" in joined(), "the other user")
+            other.close()
     async with serving() as house, following(house.server.url, node_modules) as follower:
         refused = await follower.call("presence")
         assert refused["error"]["code"] == 1008

@@ -66,7 +66,7 @@ class Announcer:
 
     def _due(self, now: float) -> Iterator[Announcement]:
         for user, due in list(self._leaving.items()):
-            if due > now:
+            if now < due <= now + QUIET:  # beyond that the clock was set back
                 return
             del self._leaving[user]
             yield Announcement(user, "user_left", self._since.pop(user))

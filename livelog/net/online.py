@@ -72,7 +72,6 @@ class WhoIsOnline:
         self._missed: set[Follower] = set()
         """Followers that were told less than there was, since they do not read."""
         self._next = 0.0
-        self._sorted: tuple[int, list[str]] = (-1, [])
         self._speaks = True
         """Whether this is the node that announces."""
 
@@ -96,11 +95,7 @@ class WhoIsOnline:
         return event
 
     def _page(self, offset: int, limit: int) -> list[OnlineUser]:
-        version, users = self._sorted
-        if version != self.roster.version:
-            users = sorted(self.roster)
-            self._sorted = self.roster.version, users
-        return [self._user(user) for user in users[offset : offset + limit]]
+        return [self._user(user) for user in self.roster.page(offset, limit)]
 
     def _user(self, user: str) -> OnlineUser:
         spell = self.roster.spell(user)
@@ -151,7 +146,8 @@ class WhoIsOnline:
 
     def tick(self, now: float) -> None:
         """Pass on what has changed, at most once a second."""
-        if now < self._next or not (self.roster.changes or self._announcer.waits):
+        too_soon = self._next - _EVERY <= now < self._next  # and the clock was not set back
+        if too_soon or not (self.roster.changes or self._announcer.waits):
             return
         self._next = now + _EVERY
         changes, self.roster.changes = self.roster.changes, {}

@@ -14,6 +14,7 @@ from zlib import crc32
 
 import msgspec
 from msgspec import Meta
+from sortedcontainers import SortedList
 
 SLOTS = 256
 _IN_TURN = 8
@@ -61,31 +62,29 @@ class Roster:
     def __init__(self) -> None:
         self.changes: dict[str, bool] = {}
         """User → whether they are on line now, of those for whom that has changed."""
-        self.version = 0
-        """Rises with every change of what `spell` returns."""
+        self._users: SortedList[str] = SortedList()
+        """All that are on line, here or elsewhere."""
         self._here: list[dict[str, Spell]] = [{} for _ in range(SLOTS)]
         self._count_here = 0
         self._elsewhere: dict[str, dict[int, dict[str, Spell]]] = {}
         """Node → slot → users."""
         self._nodes_with: dict[str, int] = {}
         """User → number of other nodes where they are on line."""
-        self._both = 0
-        """Users that are on line here and elsewhere."""
         self._unsaid: set[int] = set()
         self._next = 0
 
     def __len__(self) -> int:
-        return self._count_here + len(self._nodes_with) - self._both
+        return len(self._users)
 
     def __contains__(self, user: str) -> bool:
         return user in self._here[_slot_of(user)] or user in self._nodes_with
 
     def __iter__(self) -> Iterator[str]:
-        for users in self._here:
-            yield from users
-        for user in self._nodes_with:
-            if user not in self._here[_slot_of(user)]:
-                yield user
+        return iter(self._users)
+
+    def page(self, offset: int, limit: int) -> list[str]:
+        """Return users in the order of their ids, at most `limit` from a place on."""
+        return [*self._users.islice(offset, offset + limit)]
 
     @property
     def here(self) -> int:
@@ -113,7 +112,6 @@ class Roster:
             self._come(user)
             users[user] = Spell(1, now)
             self._count_here += 1
-            self._both += user in self._nodes_with
         else:
             users[user] = Spell(known.connections + 1, known.since)
         self._note(slot)
@@ -128,7 +126,6 @@ class Roster:
         else:
             del users[user]
             self._count_here -= 1
-            self._both -= user in self._nodes_with
             self._go(user)
         self._note(slot)
 
@@ -137,8 +134,8 @@ class Roster:
         turn = {(self._next + number) % SLOTS for number in range(_IN_TURN)}
         self._next = (self._next + _IN_TURN) % SLOTS
         due = self._unsaid | {slot for slot in turn if self._here[slot]}
-        self._unsaid = set()
         for slot in sorted(due):
+            self._unsaid.discard(slot)  # the rest stays, if this one cannot be said
             yield WORD + _encoder.encode((node, slot, self._here[slot]))
 
     def repeat(self) -> None:
@@ -147,7 +144,6 @@ class Roster:
 
     def _note(self, slot: int) -> None:
         self._unsaid.add(slot)
-        self.version += 1
 
     # Other nodes.
 
@@ -166,26 +162,21 @@ class Roster:
             return
         self._replace(before, after)
         slots[said.slot] = after
-        self.version += 1
 
     def keep(self, nodes: Collection[str]) -> None:
         """Forget the users of all other nodes than these."""
         for node in [node for node in self._elsewhere if node not in nodes]:
             for users in self._elsewhere.pop(node).values():
                 self._replace(users, {})
-            self.version += 1
 
     def _replace(self, before: dict[str, Spell], after: dict[str, Spell]) -> None:
         for user in after.keys() - before.keys():
             self._come(user)
-            if user not in self._nodes_with:
-                self._both += user in self._here[_slot_of(user)]
             self._nodes_with[user] = self._nodes_with.get(user, 0) + 1
         for user in before.keys() - after.keys():
             self._nodes_with[user] -= 1
             if not self._nodes_with[user]:
                 del self._nodes_with[user]
-                self._both -= user in self._here[_slot_of(user)]
                 self._go(user)
 
     # Changes.
@@ -193,11 +184,13 @@ class Roster:
     def _come(self, user: str) -> None:
         """Note that a user comes, before that is so."""
         if user not in self:
+            self._users.add(user)
             self._change(user, online=True)
 
     def _go(self, user: str) -> None:
         """Note that a user has gone, once that is so."""
         if user not in self:
+            self._users.remove(user)
             self._change(user, online=False)
 
     def _change(self, user: str, *, online: bool) -> None:
@@ -214,5 +207,4 @@ class Roster:
         ]
         assert self._count_here == len(here) == len({*here})
         assert self._nodes_with == {user: elsewhere.count(user) for user in {*elsewhere}}
-        assert self._both == len({*here} & {*elsewhere})
-        assert len(self) == len({*here, *elsewhere}) == len([*self])
+        assert [*self] == sorted({*here, *elsewhere})

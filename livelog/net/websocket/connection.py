@@ -297,7 +297,7 @@ class Connection(asyncio.Protocol):
         self.context.limiter.blocked.check_user(principal.id)  # again: a moment has passed
         context, is_new = self.context, not self.session.identified
         self.session.identify(principal, context.clock(), context.loop.time())
-        if is_new and context.online is not None and not self.closing:
+        if is_new and context.online is not None:
             context.online.enter(principal, context.clock())
         self.set_timer()
 

@@ -122,7 +122,8 @@ export class LiveLog {
     return this.#commands.ask({ action: "analyze", ...question }, this.#nextId(), signal);
   }
 
-  /** Ask who is on line: resolve to the `count` and, with the scope `presence`, a page of `users`. */
+  /** Ask who is on line: resolve to the `count` and, with the scope `presence`, a page of `users`.
+   * `follow: true` makes `online_changed` events until the connection is lost. */
   async presence({ signal, ...page } = {}) {
     return this.#commands.ask({ action: "presence", ...page }, this.#nextId(), signal);
   }
@@ -275,6 +276,7 @@ export class LiveLog {
     },
     analysis: (event) => this.#settle(event),
     online: (event) => this.#settle(event),
+    online_changed: ({ action, ...change }) => this.#emit("online_changed", change),
     published: (event) => this.#settle(event),
     error: (event) => this.#error(event),
   }));
