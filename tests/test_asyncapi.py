@@ -55,7 +55,10 @@ def references(part: Any) -> list[str]:
 
 def check(item: Json) -> None:
     """Assert that a command, event or message is what the document says of it."""
-    message = DOCUMENT["components"]["messages"][item.get("action") or item["type"]]
+    if item.get("redacted") is True:
+        message = {"payload": DOCUMENT["components"]["schemas"]["Stub"]}
+    else:
+        message = DOCUMENT["components"]["messages"][item.get("action") or item["type"]]
     schema = {**message["payload"], "components": DOCUMENT["components"]}
     Draft202012Validator(schema).validate(item)
 
@@ -114,7 +117,7 @@ def test_what_the_server_refuses_is_invalid(wrong: Json) -> None:
 
 @on_uvloop
 async def test_what_a_server_sends_is_valid_and_looks_like_the_examples() -> None:
-    settings: Json = {"message_limit": 21, "command_limit": 20, "jwt_secret": SECRET}
+    settings: Json = {"message_limit": 22, "command_limit": 20, "jwt_secret": SECRET}
     async with serving(window_messages=6, **settings) as house:
         for sample in [user("this one is gone"), *SAMPLES]:
             house.append(sample)
@@ -126,7 +129,7 @@ async def test_what_a_server_sends_is_valid_and_looks_like_the_examples() -> Non
         assert tags(Delivered) == {item["type"] for item in got if "type" in item}
 
 
-UNASKED = {"connected", "token_expiring", "counts", "gap", "rate_limit", "disconnected"}
+UNASKED = {"redacted", "connected", "token_expiring", "counts", "gap", "rate_limit", "disconnected"}
 
 
 def answers(got: list[Json]) -> int:
@@ -148,13 +151,16 @@ async def conversation(house: House) -> list[Json]:
     awaited = ["token_expiring", "watching", "counts", *(sample["id"] for sample in SAMPLES)]
     while not {*awaited} <= {item.get("action") or item["id"] for item in got}:
         got.append(await client.event())
+    await client.tell("admin", command="redact", id=SAMPLES[0]["id"], reason="spam")
+    while "redacted" not in {item.get("action") for item in got}:
+        got.append(await client.event())
     again = {"message_types": ["user"], "filters": {"channel": "general"}}
     last = [{"action": "subscribe", **again}, {"action": "search", "query": "dragon"}]
     last += [{"action": "nonsense"}, *[{"action": "ping"}] * 10]
     for command in [*COMMANDS, *last]:
         await client.send(frame(json.dumps(command)))
     # A close frame ends commands that take time, so the answers come first.
-    while answers(got) < 2 + len(COMMANDS) + len(last):
+    while answers(got) < 3 + len(COMMANDS) + len(last):
         got.append(await client.event())
     await client.send(close_frame())
     while (taken := await client.frame()).opcode != CLOSE:

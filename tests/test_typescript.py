@@ -19,10 +19,11 @@ REGENERATE = "python -m tests.test_typescript"
 PROGRAM = """
 import {
   LiveLog, LiveLogError, TYPES,
-  type Command, type DeliveredRaid, type Message, type ServerEvent, type State,
+  type Command, type DeliveredRaid, type Message, type ServerEvent, type State, type Stub,
 } from "livelog";
 
-function words(message: Message): string {
+function words(message: Message | Stub): string {
+  if ("redacted" in message) return message.reason ?? "redacted";
   switch (message.type) {
     case "user": return message.content + message.user_id;
     case "system": return message.event satisfies string;

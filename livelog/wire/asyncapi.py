@@ -50,7 +50,7 @@ from livelog.wire.events import (
     Unwatched,
     Watching,
 )
-from livelog.wire.messages import Delivered
+from livelog.wire.messages import TYPES, Delivered
 
 Json = dict[str, Any]
 
@@ -72,6 +72,21 @@ _UNSOLICITED = (Connected, TokenExpiring, Counts, Gap, Redacted, RateLimit, Disc
 """Events that answer no command."""
 _PAGES = {History: "messages", SearchResults: "results"}
 """Event → its field of messages, which the struct declares as raw bytes."""
+
+_STUB: dict[str, Any] = {
+    "title": "Stub",
+    "description": "A message without its content, which was redacted.",
+    "type": "object",
+    "properties": {
+        "redacted": {"enum": [True]},
+        "type": {"enum": list(TYPES)},
+        **{name: {"type": "string"} for name in ("id", "timestamp", "reason")},
+        **{name: {"type": "string"} for name in ("from_user_id", "to_user_id")},
+        "seq": {"type": "integer"},
+    },
+    "required": ["redacted", "type", "id", "timestamp", "seq"],
+}
+"""Schema of a stub: it is delivered in the place of a message of any type."""
 
 _CHANNEL = "liveLog"
 _SCHEMAS = "#/components/schemas/"
@@ -153,7 +168,9 @@ def _schemas(structs: tuple[type, ...]) -> Json:
     for schema in schemas.values():
         if "description" in schema:  # the docstring, which ends with an example in Python
             schema["description"] = schema["description"].partition(">>> ")[0].rstrip()
+    schemas["Stub"] = _STUB
     delivered = [{"$ref": _SCHEMAS + kind.__name__} for kind in get_args(Delivered)]
+    delivered.append({"$ref": _SCHEMAS + "Stub"})
     for page, field in _PAGES.items():
         schemas[page.__name__]["properties"][field]["items"] = {"oneOf": delivered}
     for kind in get_args(Delivered):  # the server fills in every field before it delivers

@@ -116,7 +116,10 @@ class _Schemas:
 
     def _one_of(self, members: Iterable[str]) -> str:
         each = dict.fromkeys(members)  # once, in their order
-        return self._unions.get(frozenset(each), " | ".join(each))
+        for parts, union in self._unions.items():
+            if parts <= each.keys():
+                each = dict.fromkeys([union, *(one for one in each if one not in parts)])
+        return " | ".join(each)
 
     def _array(self, items: Json) -> str:
         item = self._type(items)

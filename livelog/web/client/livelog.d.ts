@@ -59,19 +59,6 @@ export interface Gap {
   to: number | null;
 }
 
-/** In the place of a message whose content was taken away, on pages and to those who resume. */
-export interface Stub {
-  redacted: true;
-  type: MessageType;
-  id: string;
-  timestamp: string;
-  seq: number;
-  reason?: string;
-  /** Of direct messages. */
-  from_user_id?: string;
-  to_user_id?: string;
-}
-
 export interface Latency {
   latencyMs: number;
   seq: number;

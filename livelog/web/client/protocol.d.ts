@@ -345,7 +345,7 @@ export interface PongEvent {
 export interface HistoryEvent {
   action: "history";
   request_id?: string | number;
-  messages: Message[];
+  messages: (Message | Stub)[];
   total_count: number;
   limit: number;
   offset: number;
@@ -361,7 +361,7 @@ export interface SearchResultsEvent {
   action: "search_results";
   request_id?: string | number;
   query?: string;
-  results: Message[];
+  results: (Message | Stub)[];
   count: number;
   limit: number;
   offset: number;
@@ -586,5 +586,17 @@ export interface DeliveredGuild {
     | "upgrade_complete"
     | "war_declared";
   event_data: Record<string, unknown>;
+  seq: number;
+}
+
+/** A message without its content, which was redacted. */
+export interface Stub {
+  redacted: true;
+  type: MessageType;
+  id: string;
+  timestamp: string;
+  reason?: string;
+  from_user_id?: string;
+  to_user_id?: string;
   seq: number;
 }
