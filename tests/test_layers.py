@@ -36,7 +36,8 @@ NARROW = {
 """Package → package below it → the only modules of it that it may import."""
 
 PURE = {
-    "wire", "index", "log.window", "log.idtable", "fanout.audience", "fanout.routing", "fanout.hub",
+    "wire", "index", "log.kept", "log.window", "log.idtable", "fanout.audience",
+    "fanout.routing", "fanout.hub", "fanout.redactions",
     "fanout.pacing", "fanout.required", "fanout.watcher", "fanout.watches", "fanout.counting",
     "auth.principal", "net.tokenbucket", "net.timers",
     "net.http.errors", "net.http.message", "net.http.parser", "net.http.body", "net.http.state",

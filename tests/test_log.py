@@ -19,6 +19,7 @@ from livelog.fanout.hub import Hub
 from livelog.fanout.pacing import Pacing
 from livelog.index.paging import Page, Span
 from livelog.index.query import EVERYTHING, NOTHING, compile_query
+from livelog.log import intake
 from livelog.log import log as log_module
 from livelog.log.idtable import IdTable
 from livelog.log.log import Log
@@ -287,7 +288,7 @@ def test_a_log_whose_index_is_far_behind_tells_publishers_to_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     place = Place()
-    monkeypatch.setattr(log_module, "_MAX_BACKLOG_BYTES", 1000)
+    monkeypatch.setattr(intake, "_MAX_BACKLOG_BYTES", 1000)
     place.commit(*range(1, 21))
     refused = place.log.refusal
     assert refused is not None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -16,9 +18,12 @@ import pytest
 from livelog import Config, Server
 from livelog.errors import RefusedError
 from livelog.wire.acts import Group, Redact
-from livelog.wire.stubs import Stub
+from livelog.wire.record import Receipt
+from livelog.wire.stubs import Stub, is_stub
 from tests.support.disk import key_file
+from tests.support.sharedstream import SharedStream
 from tests.support.wire import Json, on_uvloop, soon, until
+from tests.test_nats_engine import Node
 
 SECRET = "xyzzyplugh"
 """A word that is in nothing but what is redacted."""
@@ -92,7 +97,7 @@ QUERIES: list[Json] = [
 
 
 async def found_nowhere(server: Server) -> None:
-    """Nothing finds what was redacted, and nothing shows it."""
+    """Ask everything that could find or show what was redacted."""
     for filters in QUERIES:
         page = await server.history(filters=filters)
         assert (page.total, page.messages) == (0, []), filters
@@ -224,3 +229,107 @@ async def test_a_server_that_is_killed_before_it_has_scrubbed_goes_on_with_it(
         await found_nowhere(server)
         await clean(tmp_path)
         assert (await server.search("hello")).total == 200 - 29
+
+
+@pytest.mark.parametrize("seed", range(2))
+@on_uvloop
+async def test_whatever_happens_the_secret_is_found_nowhere_and_the_others_are_unharmed(
+    tmp_path: Path, seed: int
+) -> None:
+    """Publishing, redactions and restarts in any order."""
+    dice, number = random.Random(seed), 0
+    open_secrets: list[int] = []
+    others: dict[int, str] = {}
+    for _ in range(3):
+        async with serving(tmp_path / "live.db", window_messages=dice.choice([5, 60])) as server:
+            for _ in range(4):
+                batch = []
+                for _ in range(dice.randrange(1, 30)):
+                    batch.append(secret(number) if dice.random() < 0.3 else said(number))
+                    number += 1
+                seqs = await published(server, batch)
+                for seq, message in zip(seqs, batch, strict=True):
+                    if SECRET in message["content"]:
+                        open_secrets.append(seq)
+                    else:
+                        others[seq] = message["content"]
+                if dice.random() < 0.5:
+                    await redact(server, *open_secrets)
+                    open_secrets = []
+                    await found_nowhere(server)
+                    seen = await everything_resumed(server)
+                    assert SECRET not in repr(seen)
+                    assert {one.seq: one.content for one in seen if one.seq in others} == others
+                else:
+                    assert (await server.search(SECRET)).total == len(open_secrets)
+            assert (await server.search("hello", limit=1)).total == len(others)
+    async with serving(tmp_path / "live.db") as server:
+        await redact(server, *open_secrets)
+        await clean(tmp_path)
+        await found_nowhere(server)
+
+
+async def everything_resumed(server: Server) -> list[Any]:
+    """All messages as a reader gets them that begins at the beginning."""
+    found: list[Any] = []
+    total = (await server.history(limit=1)).total
+    async with server.subscribe(["user"], since=0) as stream:
+        async for item in stream:
+            found.append(item)
+            if len(found) >= total:
+                break
+    return found
+
+
+@on_uvloop
+async def test_a_disk_that_is_full_delays_the_scrubbing_and_no_more(
+    tmp_path: Path,
+) -> None:
+    """The act waits with what is to be written; memory answers already."""
+    async with serving(tmp_path / "live.db") as server:
+        seqs = await published(server, [secret(0), said(1)])
+        journal: Any = server._store.journal
+        upkeep = journal._writer._upkeep
+        enact_well = upkeep.enact
+
+        def full(enacted: Any) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        upkeep.enact = full
+        group = Group("user", (seqs[0],))
+        outcome: asyncio.Future[int | RefusedError] = asyncio.get_running_loop().create_future()
+        act = Redact(by="mod", at=NOW, reason="spam", groups=(group,))
+        server._engine.act(act, outcome.set_result)
+        refused = await soon(outcome)
+        assert isinstance(refused, RefusedError)
+        assert "delivered, but not stored yet" in refused.issue
+        await found_nowhere(server)
+        assert files_with(tmp_path, SECRET)
+        upkeep.enact = enact_well
+        await clean(tmp_path)
+        assert [one.act for one in server._log.acts()] == [act]
+
+
+@on_uvloop
+async def test_nodes_that_share_a_log_redact_at_the_same_place() -> None:
+    shared = SharedStream(3, faults=0.2)
+    one, other = Node(shared), Node(shared)
+    try:
+        first = await one.sent("a")
+        await other.sent("b")
+        assert isinstance(first, Receipt)
+        done: asyncio.Future[int | RefusedError] = asyncio.get_running_loop().create_future()
+        group = Group("user", (first.seq,))
+        other.engine.act(Redact(by="mod", at=NOW, groups=(group,)), done.set_result)
+        at = await soon(done)
+        late = Node(shared)
+        for node in (one, other, late):
+            await until(lambda node=node: node.log.head >= at, "the act")  # type: ignore[misc]  # node is bound
+            known = node.log.lookup("a")
+            assert known is not None
+            assert is_stub(known.payload)
+            assert (await node.sent("a")) == first
+        await late.engine.close()
+    finally:
+        await one.engine.close()
+        await other.engine.close()

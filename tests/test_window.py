@@ -16,7 +16,7 @@ from livelog.auth.principal import ANYBODY
 from livelog.index.index import Index
 from livelog.index.plan import Steps, finish
 from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
-from livelog.log import window as window_module
+from livelog.log import kept
 from livelog.log.window import Matches, Window
 from livelog.wire.commands import Filters
 from livelog.wire.messages import TYPES
@@ -383,7 +383,7 @@ class Failing(Index):
 
 @pytest.mark.parametrize("failures", [1, 2, 3])
 def test_an_index_that_fails_is_made_anew(failures: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window_module, "Index", Failing)
+    monkeypatch.setattr(kept, "Index", Failing)
     window = filled(200, kept=150)
     while window.work():
         pass

@@ -32,7 +32,7 @@ _PER_PAGE = 1000
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What an act has to know of a message."""
+    """The fields of a message that an act needs."""
 
     type: MessageType
     seq: int
