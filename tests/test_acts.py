@@ -18,6 +18,7 @@ from livelog.store.sqlite import open_sqlite
 from livelog.store.upkeep import Retention
 from livelog.wire import acts
 from livelog.wire.acts import Enacted, Group, Redact
+from livelog.wire.stubs import stub_of
 from tests.support.disk import KEY
 from tests.support.wire import run, soon
 
@@ -46,7 +47,7 @@ def test_an_act_is_json_with_its_kind_and_comes_back() -> None:
         "by": "moderator",
         "at": "2025-12-03T12:00:00.000Z",
         "reason": "spam",
-        "groups": [["user", [1, 2]]],
+        "groups": [["user", [1, 2], []]],
     }
     assert acts.decode(acts.encode(act)) == act
 
@@ -59,6 +60,13 @@ def test_a_kind_of_act_that_is_not_known_is_told_from_what_is_no_act() -> None:
     with pytest.raises(MalformedError):
         batch.control(ACT, b"no JSON")
     assert batch.control(*batch.encode_control(redact(3))) == redact(3)
+
+
+def test_a_stub_that_comes_again_with_a_healed_stream_is_understood() -> None:
+    whole = b'{"type":"user","id":"a","timestamp":"2026-01-01T12:00:00Z","user_id":"u","seq":7}'
+    _, payload = batch.unplaced(stub_of(whole, "spam"))
+    draft = batch.draft(payload)
+    assert (draft.id, draft.type, draft.text) == ("a", "user", "")
 
 
 def test_the_store_in_memory_pages_through_what_it_keeps() -> None:

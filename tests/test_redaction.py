@@ -168,8 +168,9 @@ async def test_the_files_are_clean_soon_and_a_restart_changes_nothing(
         if not encrypted:
             assert files_with(tmp_path, SECRET)
         await server.search("hello")
-        await redact(server, *seqs[5::10])
-        await clean(tmp_path)
+        at = await redact(server, *seqs[5::10])
+        await until(lambda: server._log.scrubbed_upto >= at, "clean files")
+        assert files_with(tmp_path, SECRET) == []
         await found_nowhere(server)
     assert files_with(tmp_path, SECRET) == []
     async with serving(tmp_path / "live.db", **settings) as server:

@@ -225,6 +225,11 @@ class Intake:
             loop, seqs = asyncio.get_running_loop(), act.seqs
             loop.call_later(_IN_FLIGHT, lambda: [self._reasons.pop(seq, None) for seq in seqs])
 
+    @property
+    def scrubbed_upto(self) -> int:
+        """Seq up to which nothing is left in the files of what acts have redacted."""
+        return self._journal.scrubbed_upto
+
     def acts(self, before: int | None = None, limit: int = MAX_KEPT) -> list[Enacted]:
         """Return the newest acts with a seq below `before`, newest first, as far as they are kept.
 

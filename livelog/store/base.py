@@ -50,6 +50,10 @@ class Journal(Protocol):
         Those that are not safe yet may be missing. Raises `RefusedError`.
         """
 
+    @property
+    def scrubbed_upto(self) -> int:
+        """Seq up to which nothing is left in the files of what acts have redacted."""
+
     def begin(self, began: int, gone_upto: int) -> None:
         """Note the extent of a log that is ordered elsewhere, before anything is appended.
 

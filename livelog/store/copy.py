@@ -20,6 +20,7 @@ from livelog.store.database.file import Contents, open_file
 from livelog.store.database.lock import Lock
 from livelog.store.database.state import write_state
 from livelog.wire.record import id_of, seq_of
+from livelog.wire.stubs import is_stub
 
 SUFFIX = "-copying"
 """Follows the name of a file that is not complete."""
@@ -75,6 +76,8 @@ def copy_log(get: Get, target: str, key: bytes) -> Copied:
                 break
             connection.execute("BEGIN")
             connection.executemany(_INSERT, rows)
+            stubs = [(row[0], source.began + 1) for row in rows if is_stub(row[3].encode())]
+            connection.executemany("INSERT INTO redacted VALUES (?, ?)", stubs)
             connection.execute("COMMIT")
             position, seq = rows[-1][0], rows[-1][1]
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -45,6 +45,11 @@ class MemoryJournal:
         kept = (one for one in reversed(self._acts) if before is None or one.seq < before)
         return list(islice(kept, limit))
 
+    @property
+    def scrubbed_upto(self) -> int:
+        """The highest seq there is: there are no files."""
+        return 2**53
+
     def begin(self, began: int, gone_upto: int) -> None:
         """Do nothing: what is not here is gone, whatever the extent of the log."""
 

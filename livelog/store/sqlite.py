@@ -23,7 +23,7 @@ from livelog.index.analysis.question import Counts, Question
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
 from livelog.store.base import Bounds, Done, Store
-from livelog.store.database.acts import read_acts
+from livelog.store.database.acts import last_act, read_acts
 from livelog.store.database.checksums import StoredRow, stored_rows
 from livelog.store.database.file import Contents, connect, follow, mark_loss, open_file
 from livelog.store.database.lock import Lock
@@ -33,6 +33,7 @@ from livelog.store.reader.calls import (
     MEMORY_BYTES,
     AnalyzeCall,
     ChunkCall,
+    CleanCall,
     DamageCall,
     PageCall,
     RecordsCall,
@@ -52,6 +53,9 @@ _SHARED_CHUNKS = 32
 
 _DAMAGE_SECONDS = 5.0
 """Seconds between two questions for damage."""
+
+_SCRUBBED_SECONDS = 0.5
+"""Seconds between two looks whether the files are clean."""
 
 _TRIES = 20
 """Times that records are asked for again which cannot be read now: they fill the window."""
@@ -100,6 +104,7 @@ def open_sqlite(
     call = asyncio.get_running_loop().call_soon_threadsafe
     seqs = SeqClock(last_seq, clock, time.monotonic)
     writer = Writer(connection, contents, retention, clock, seqs, call, trim, place)
+    reader.unscrubbed = lambda: writer.unscrubbed
     bounds = Bounds(contents.began, contents.trimmed_upto, last_seq)
     return Store(SqliteJournal(writer, reader, lock), reader, bounds)
 
@@ -122,6 +127,8 @@ class SqliteJournal:
 
         def enacted_here(refused: RefusedError | None) -> None:
             self._reader.forget_chunks()
+            if refused is None:
+                self._reader.enacted_upto = enacted.seq
             done(refused)
 
         self._writer.enact(enacted, enacted_here)
@@ -129,6 +136,11 @@ class SqliteJournal:
     def acts(self, before: int | None, limit: int) -> list[Enacted]:
         """Return the newest acts in the file with a seq below `before`."""
         return self._reader.acts(before, limit)
+
+    @property
+    def scrubbed_upto(self) -> int:
+        """Seq up to which nothing is left in the files of what acts have redacted."""
+        return self._reader.scrubbed_upto
 
     def begin(self, began: int, gone_upto: int) -> None:
         """Have the extent of the log written with the first records."""
@@ -171,6 +183,13 @@ class SqliteReader:
         self._process = ReaderClient(path, key, memory_bytes)
         self._chunks: OrderedDict[tuple[int, Subscription, int], SharedChunk] = OrderedDict()
         self._watching = asyncio.create_task(self._watch(impaired))
+        self.unscrubbed: Callable[[], bool] = lambda: True
+        """Callback: tells whether the file may still have what was redacted."""
+        self.enacted_upto = last_act(self._connection)
+        """Seq of the newest act in the file."""
+        self.scrubbed_upto = 0
+        """Seq up to which nothing is left in the files of what acts have redacted."""
+        self._scrubbing = asyncio.create_task(self._watch_scrubbing())
 
     def lookup(self, id: str) -> Known | None:
         """Return the newest message with this id. Raises `RefusedError` for a damaged one."""
@@ -216,6 +235,17 @@ class SqliteReader:
                 if count > known:
                     impaired(_damaged(count, seq))
                 known = count
+
+    async def _watch_scrubbing(self) -> None:
+        """Look whether the files are clean, as long as they may not be."""
+        while True:
+            await asyncio.sleep(_SCRUBBED_SECONDS)
+            upto = self.enacted_upto
+            if upto <= self.scrubbed_upto or self.unscrubbed():
+                continue
+            with suppress(RefusedError):  # asked again soon
+                if await self._process.ask(CleanCall(), bool, INTERNAL):
+                    self.scrubbed_upto = upto
 
     @property
     def impaired(self) -> str:
@@ -294,6 +324,7 @@ class SqliteReader:
     async def close(self) -> None:
         """End the reading process and let go of the file."""
         self._watching.cancel()
+        self._scrubbing.cancel()
         await self._process.close()
         self._connection.close()
 

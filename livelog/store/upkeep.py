@@ -92,7 +92,7 @@ class Upkeep:
         self._alive_due = 0.0
         self._leftover = contents.trimmed_upto > 0
         """Rows that were given up may still be in the file."""
-        self._unscrubbed = is_unscrubbed(connection)
+        self.unscrubbed = is_unscrubbed(connection)
         """Redacted text may still be in the write-ahead log."""
         self._check_due = 0.0
         self._wal_due = 0.0
@@ -108,7 +108,7 @@ class Upkeep:
         """Return the seconds until there is something to do."""
         if self._leftover:
             return 0.0
-        if self._unscrubbed:
+        if self.unscrubbed:
             return _SCRUB_SECONDS
         if self._state.unchecked_upto:
             return min(max(0.0, self._check_due - time.monotonic()), _TRIM_SECONDS)
@@ -123,7 +123,7 @@ class Upkeep:
             began = time.monotonic()
             self._fill_in()
             self._check_due = 2 * time.monotonic() - began  # at most half of the time
-        if self._unscrubbed:
+        if self.unscrubbed:
             self._scrub()
         self._bound_wal(file.WAL_KEPT_BYTES // 4 if idle else file.WAL_KEPT_BYTES)
 
@@ -138,7 +138,7 @@ class Upkeep:
             if isinstance(enacted.act, Redact):
                 redact(self._connection, enacted)
         self.last_seq = enacted.seq
-        self._unscrubbed = True
+        self.unscrubbed = True
 
     def end(self) -> None:
         """Write what the next server has to know."""
@@ -256,7 +256,7 @@ class Upkeep:
         if self._truncate_wal(0.0):
             with self._transaction():
                 note_scrubbed(self._connection, self.last_seq)
-            self._unscrubbed = False
+            self.unscrubbed = False
 
     def _truncate_wal(self, wait: float) -> bool:
         """Write back and empty the write-ahead log; return whether that was possible."""

@@ -146,6 +146,11 @@ class Writer:
         return None
 
     @property
+    def unscrubbed(self) -> bool:
+        """Whether the file may still have what was redacted."""
+        return self._upkeep.unscrubbed
+
+    @property
     def pending_bytes(self) -> int:
         """Bytes of frames that are not written yet."""
         return self._pending_bytes

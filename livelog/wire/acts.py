@@ -45,7 +45,7 @@ class _Act(
     reason: str = ""
 
 
-class Group(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+class Group(msgspec.Struct, frozen=True, array_like=True):
     """Messages that concern the same readers."""
 
     type: MessageType

@@ -26,7 +26,7 @@ class Stub(Message, kw_only=True, forbid_unknown_fields=False):
     redacted: Literal[True]
     reason: str = ""
     """The reason that was given for the redaction."""
-    seq: int
+    seq: int = 0
 
 
 class UserStub(Stub, kw_only=True, tag="user"):

@@ -15,7 +15,7 @@ import zstandard
 
 from livelog.errors import RefusedError
 from livelog.index.terms import terms
-from livelog.wire import acts
+from livelog.wire import acts, stubs
 from livelog.wire.acts import Act
 from livelog.wire.messages import AnyMessage, decoder
 from livelog.wire.record import Draft, author_of, id_of
@@ -196,7 +196,9 @@ def draft(payload: bytes) -> Draft:
     does not understand: it was checked by the node that took it.
     """
     try:
-        message: AnyMessage = decoder.decode(payload)
+        # A stub comes again when a stream is healed.
+        kind = stubs.decoder if stubs.is_stub(payload) else decoder
+        message: AnyMessage = kind.decode(payload)
         if not (isinstance(message.id, str) and isinstance(message.timestamp, str)):
             raise UnknownError("has a message without its id or timestamp")
         time = parse_moment(message.timestamp, "timestamp")

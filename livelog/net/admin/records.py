@@ -25,15 +25,19 @@ async def audit(asking: Asking, command: Audit) -> Json:
     """List the newest acts: who did what, when and why."""
     before = None if command.before is UNSET else command.before
     found = asking.context.log.acts(before, command.limit)
-    return {"acts": [_row(each) for each in found], "limit": command.limit}
+    return {
+        "acts": [_row(each, asking.context.log.scrubbed_upto) for each in found],
+        "limit": command.limit,
+    }
 
 
-def _row(enacted: Enacted) -> Json:
+def _row(enacted: Enacted, scrubbed_upto: int) -> Json:
     """Return an act; of a redaction how many messages it names."""
     fields: Json = msgspec.to_builtins(enacted.act)
     if isinstance(enacted.act, acts.Redact):
         del fields["groups"]
         fields["messages"] = len(enacted.act.seqs)
+        fields["scrubbed"] = enacted.seq <= scrubbed_upto
     return {"seq": enacted.seq, **fields}
 
 

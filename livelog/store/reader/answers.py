@@ -31,6 +31,7 @@ from livelog.store.reader.calls import (
     AnalyzeCall,
     Call,
     ChunkCall,
+    CleanCall,
     DamageCall,
     PageCall,
     Progress,
@@ -85,7 +86,7 @@ class NotIndexedError(Exception):
 
 
 Found = list[tuple[Part, BitMap]]
-Answer = Page | Counts | Chunk | list[Record] | Damage
+Answer = Page | Counts | Chunk | list[Record] | Damage | bool
 Wanted = tuple[tuple[MessageType, Query], ...]
 
 
@@ -125,6 +126,11 @@ class StoredMessages:
         """Return the damage found so far."""
         yield
         return self._rows.damage
+
+    def clean(self, call: CleanCall) -> Steps[bool]:
+        """Tell whether the index has nothing any more of what was redacted."""
+        yield
+        return self._segments.is_clean
 
     @property
     def progress(self) -> Progress:
@@ -478,6 +484,7 @@ def _newest(found: Found, skipped: int, wanted: int) -> list[int]:
 
 _ANSWERS: dict[type, Callable[[StoredMessages, Any], Steps[Any]]] = {
     DamageCall: StoredMessages.damage,
+    CleanCall: StoredMessages.clean,
     PageCall: StoredMessages.page,
     AnalyzeCall: StoredMessages.analyze,
     ChunkCall: StoredMessages.chunk,

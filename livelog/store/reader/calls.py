@@ -84,7 +84,11 @@ class DamageCall(Struct, frozen=True, tag="damage", array_like=True):
     """Ask for the damage that has been found so far: see `rows.Damage`."""
 
 
-Call = PageCall | AnalyzeCall | ChunkCall | RecordsCall | DamageCall
+class CleanCall(Struct, frozen=True, tag="clean", array_like=True):
+    """Ask whether the index has nothing any more of what was redacted."""
+
+
+Call = PageCall | AnalyzeCall | ChunkCall | RecordsCall | DamageCall | CleanCall
 
 
 class Opening(Struct, frozen=True, array_like=True):

@@ -217,6 +217,11 @@ class Segments:
         return self._open.end
 
     @property
+    def is_clean(self) -> bool:
+        """Whether the file has nothing of what was redacted, as far as that is known here."""
+        return self._rows.redacted_upto <= self._clean_upto
+
+    @property
     def progress(self) -> Progress:
         """Messages that are indexed, of those in the store."""
         first, last = self._rows.first_position, self._rows.last_position
