@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -24,6 +23,7 @@ from livelog.budget.slices import in_background
 from livelog.config import Config
 from livelog.engine.base import Engine, MakeEngine, Presence
 from livelog.engine.factory import engine_of
+from livelog.engine.users import Shared
 from livelog.errors import ConfigError, NotRunningError, RefusedError
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.flusher import Flusher
@@ -37,7 +37,7 @@ from livelog.log.newest import Newest
 from livelog.log.window import Window
 from livelog.net import urls
 from livelog.net.access import AccessLog
-from livelog.net.addresses import Networks, is_loopback
+from livelog.net.addresses import Networks
 from livelog.net.admin.effects import Effects
 from livelog.net.admin.nodes import answering
 from livelog.net.admin.program import Administered
@@ -45,15 +45,16 @@ from livelog.net.audit import Audit
 from livelog.net.context import Context
 from livelog.net.drain import disconnect, drain
 from livelog.net.hosts import hosts_of
-from livelog.net.http.connection import HttpConnection
+from livelog.net.http.doors import door
 from livelog.net.http.internal import listen_internally
 from livelog.net.inprocess import NOT_RUNNING
 from livelog.net.limiter import Limiter
 from livelog.net.listeners import Endpoint, Listener, listen, resolve
+from livelog.net.online import WhoIsOnline, unanswered
 from livelog.net.origins import Origins
 from livelog.net.reload import Reload, Reloaded, Reread
 from livelog.net.scheduler import Scheduler
-from livelog.net.tls import Certificate, TlsDoor, certificate_of
+from livelog.net.tls import Certificate, certificate_of
 from livelog.store.base import Store
 from livelog.store.factory import opened
 
@@ -85,7 +86,8 @@ class Server(Administered):
     Use it as an async context manager, or call `start` and `close`; a server starts once. `clock`
     tells Unix time; `engine` makes the engine, which gives messages their order, in the place
     of the configured one; `worker` is the number of this process among those that share its port;
-    `reread` reads the settings again for `reload`.
+    `reread` reads the settings again for `reload`; `sockets` are listened on in the place of what
+    is configured, which must say where they are.
     `publish`, `publish_nowait`, `history`, `search` and `subscribe` raise
     `NotRunningError` before the start, after the end and from another thread; `url` and `port`
     raise it before the start.
@@ -99,6 +101,7 @@ class Server(Administered):
         engine: MakeEngine | None = None,
         worker: int = 0,
         reread: Reread | None = None,
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
         self.config = config or Config()
         super().__init__()
@@ -106,6 +109,7 @@ class Server(Administered):
         self._make_engine = engine
         self._worker = worker
         self._reread = reread
+        self._sockets = sockets
         self._port = 0
         self._engine: Engine
         self._store: Store
@@ -190,7 +194,8 @@ class Server(Administered):
             self._listener = await self._listen()
             self._parts = parts.pop_all()
         self._port = self._listener.port
-        self._warn_if_open()
+        if self._auth is None:
+            urls.warn_if_open(self.config, self._addresses)
         self._turn_wheel()
         if self._store.reader is not None:
             self._filling = self._context.loop.create_task(self._fill())
@@ -290,7 +295,7 @@ class Server(Administered):
         last_seq = self._store.bounds.last_seq
         hub = Hub(last_seq)
         follows = 0 if self._store.reader is None else last_seq
-        window = Window(self._window_messages, config.storage.window_bytes, follows)
+        window = Window(config.storage.window, config.storage.window_bytes, follows)
         newest = Newest()
         log = self._log = Log(window, self._store, [hub, newest])
         log.on_act.append(hub.act)
@@ -336,13 +341,8 @@ class Server(Administered):
             worker=self._worker,
             auth=self._auth,
             access=AccessLog() if config.logs.access else None,
+            online=self._online(),
         )
-
-    @property
-    def _window_messages(self) -> int:
-        """Size of the window, which holds no message that the retention deletes."""
-        kept = self.config.storage.retention_messages
-        return min(self.config.storage.window_messages, kept or self.config.storage.window_messages)
 
     def _trim(self, upto: int) -> None:
         self._log.trim(upto)
@@ -361,44 +361,44 @@ class Server(Administered):
             _logger.error("%s", self._log.unfilled)
 
     async def _listen(self) -> Listener:
-        def plain() -> asyncio.Protocol:
-            return HttpConnection(self._context)
-
-        def door() -> asyncio.Protocol:
-            if self._certificate is not None:
-                return TlsDoor(self._context, self._certificate, plain)
-            return plain()
-
-        return await listen(self.config.net, self._endpoints, door, shared=self._worker > 0)
+        return await listen(
+            self.config.net,
+            self._endpoints,
+            door(self._context, self._certificate),
+            shared=self._worker > 0,
+            sockets=self._sockets,
+        )
 
     @property
     def _addresses(self) -> list[str]:
         """The addresses that are listened on."""
         return [endpoint.address[0] for endpoint in self._endpoints]
 
-    def _warn_if_open(self) -> None:
-        """Log that clients on other machines read and publish without authentication."""
-        if self._auth is not None or self.config.net.uds:
-            return
-        beyond = [address for address in self._addresses if not is_loopback(address)]
-        if beyond:
-            issue = "open: all clients that reach %s may read and publish everything"
-            _logger.warning(issue, ", ".join(beyond))
-
     def _presence(self) -> Presence | None:
         """Return how this server is, for those it shares its log with."""
         if self._state in ("new", "starting"):
             return None
-        websockets = self._context.limiter.connections.websockets
-        peers: Iterable[Any] = () if self._auth is None else websockets
-        users = {peer.principal.id for peer in peers}
-        return Presence(self._name(), __version__, len(websockets), len(users))
+        online, registry = self._context.online, self._context.limiter.connections
+        users = 0 if online is None else online.roster.here
+        return Presence(self._name(), __version__, len(registry.websockets), users)
 
     def _name(self) -> str:
         """Return the name of this server among those that share its log."""
-        door = os.path.basename(self.config.net.uds) or self._port
-        name = self.config.cluster.node_name or f"{socket.gethostname()}:{door}"
-        return f"{name}-{self._worker}" if self._worker else name
+        return urls.node_name(self.config, self._port, self._worker)
+
+    def _online(self) -> WhoIsOnline | None:
+        """Return the users' part, which an engine with other nodes passes words for."""
+        if self._auth is None:
+            return None
+        announce = self._announce if self.config.auth.announce_presence else None
+        online = WhoIsOnline(self._clock(), lambda: self._engine.nodes, announce)
+        if isinstance(self._engine, Shared):
+            self._engine.talk(online)
+        return online
+
+    def _announce(self, message: dict[str, Any]) -> None:
+        """Publish a message of the server's own."""
+        self._publish(self._context, message, unanswered)
 
     def _turn_wheel(self) -> None:
         """Advance the timers of all connections, and come again."""
@@ -410,3 +410,5 @@ class Server(Administered):
         for peer in context.timers.expired(now):
             peer.on_deadline(now)
         context.limiter.sweep()
+        if context.online is not None:
+            context.online.tick(self._clock())

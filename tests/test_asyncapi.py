@@ -117,7 +117,7 @@ def test_what_the_server_refuses_is_invalid(wrong: Json) -> None:
 
 @on_uvloop
 async def test_what_a_server_sends_is_valid_and_looks_like_the_examples() -> None:
-    settings: Json = {"message_limit": 22, "command_limit": 20, "jwt_secret": SECRET}
+    settings: Json = {"message_limit": 24, "command_limit": 24, "jwt_secret": SECRET}
     async with serving(window_messages=6, **settings) as house:
         for sample in [user("this one is gone"), *SAMPLES]:
             house.append(sample)
@@ -129,7 +129,16 @@ async def test_what_a_server_sends_is_valid_and_looks_like_the_examples() -> Non
         assert tags(Delivered) == {item["type"] for item in got if "type" in item}
 
 
-UNASKED = {"redacted", "connected", "token_expiring", "counts", "gap", "rate_limit", "disconnected"}
+UNASKED = {
+    "connected",
+    "online_changed",
+    "token_expiring",
+    "counts",
+    "gap",
+    "redacted",
+    "rate_limit",
+    "disconnected",
+}
 
 
 def answers(got: list[Json]) -> int:
@@ -148,7 +157,19 @@ async def conversation(house: House) -> list[Json]:
     await client.tell("subscribe", message_types=[sample["type"] for sample in SAMPLES], since=1)
     got: list[Json] = []
     await client.tell("watch", id="first")
-    awaited = ["token_expiring", "watching", "counts", *(sample["id"] for sample in SAMPLES)]
+    await client.tell("presence", follow=True)
+    while not got or got[-1].get("action") != "online":
+        got.append(await client.event())
+    other = await Client.connect(house.address)
+    await other.open()
+    await other.tell("authenticate", token=token("user_2", "read"))
+    awaited = [
+        "token_expiring",
+        "watching",
+        "counts",
+        "online_changed",
+        *(sample["id"] for sample in SAMPLES),
+    ]
     while not {*awaited} <= {item.get("action") or item["id"] for item in got}:
         got.append(await client.event())
     await client.tell("admin", command="redact", id=SAMPLES[0]["id"], reason="spam")
@@ -167,6 +188,7 @@ async def conversation(house: House) -> list[Json]:
         got.append(json.loads(taken.payload))
     await client.ended()
     client.close()
+    other.close()
     return got
 
 

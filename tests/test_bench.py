@@ -18,6 +18,7 @@ from bench.comparison import (
     comparison,
     lines,
 )
+from bench.counting import Counted, counting
 from bench.report import Figures
 from bench.server import Launch
 
@@ -103,6 +104,14 @@ def test_a_result_names_the_commit_and_changes_to_it(tmp_path: Path) -> None:
     assert report.commit(tmp_path) == commit
     source.write_text("changed")
     assert report.commit(tmp_path) == f"{commit} with changes"
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_counting_is_measured_on_messages_that_arrive(alike: bool) -> None:
+    figures = counting(Counted(readers=5, rounds=3, alike=alike))
+    assert figures["counts/delivery"] == (0.2 if alike else 1.0)
+    assert figures["CPU us/delivery"] > 0
+    assert figures["counting %"] >= 0
 
 
 def test_a_folder_without_git_has_no_commit(tmp_path: Path) -> None:

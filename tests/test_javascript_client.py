@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from tests.support.follower import CLIENT, Door, Follower, door, following
+from tests.support.identity import SECRET, token
 from tests.support.wire import Client, House, Json, on_uvloop, serving, soon, user
 
 pytestmark = pytest.mark.node
@@ -73,6 +74,28 @@ async def test_follows_publishes_asks_for_the_past_and_leaves(node_modules: Path
         await follower.call("close")
         assert (await follower.state("stopped"))["code"] == 1000
         await house.emptied()
+
+
+@on_uvloop
+async def test_asks_who_is_on_line(node_modules: Path) -> None:
+    async with serving(jwt_secret=SECRET) as house:
+        tokens = [token("u1", "presence")]
+        async with following(house.server.url, node_modules, tokens=tokens) as follower:
+            told = await follower.call("presence", limit=5)
+            assert told["count"] == 1
+            assert [user["id"] for user in told["users"]] == ["u1"]
+            await follower.call("presence", follow=True)
+            other = await house.client(f"?token={token('u2')}")
+
+            def joined() -> list[str]:
+                changes = [each for each in follower.events if each["event"] == "online_changed"]
+                return [user["id"] for each in changes for user in each["joined"]]
+
+            await follower.until(lambda: "u2" in joined(), "the other user")
+            other.close()
+    async with serving() as house, following(house.server.url, node_modules) as follower:
+        refused = await follower.call("presence")
+        assert refused["error"]["code"] == 1008
 
 
 @on_uvloop

@@ -39,7 +39,7 @@ PURE = {
     "wire", "index", "log.kept", "log.window", "log.idtable", "fanout.audience",
     "fanout.routing", "fanout.hub", "fanout.redactions",
     "fanout.pacing", "fanout.required", "fanout.watcher", "fanout.watches", "fanout.counting",
-    "auth.principal", "net.tokenbucket", "net.timers",
+    "auth.principal", "net.tokenbucket", "net.timers", "net.roster", "net.announcer",
     "net.http.errors", "net.http.message", "net.http.parser", "net.http.body", "net.http.state",
 }
 """Packages and modules without asyncio, clock or I/O; a `now` is passed in."""

@@ -85,8 +85,16 @@ def test_an_admin_reads_direct_messages_as_themselves() -> None:
 
 def test_there_is_a_scope_to_read_and_to_publish_each_type() -> None:
     each = {f"{verb}:{kind}" for verb in ("read", "publish") for kind in TYPES}
-    others = {"read", "publish", "publish:any", "moderate", "metrics", "admin", "replicate"}
-    assert {*SCOPES} == others | each
+    assert {*SCOPES} == {
+        "read",
+        "publish",
+        "publish:any",
+        "moderate",
+        "presence",
+        "metrics",
+        "admin",
+        "replicate",
+    } | each
     assert len(SCOPES) == len({*SCOPES})
 
 

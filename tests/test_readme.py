@@ -28,6 +28,7 @@ from livelog.wire.admin import ADMIN
 from livelog.wire.commands import AnyCommand
 from livelog.wire.events import AnyEvent
 from livelog.wire.messages import AnyMessage
+from tests.support.identity import SECRET, token
 from tests.support.process import ROOT, Start, ready
 from tests.support.wire import PATIENCE
 
@@ -127,8 +128,14 @@ def test_the_floor_plan_is_that_of_the_package() -> None:
 @pytest.mark.parametrize("command", blocks("json"))
 def test_a_command_from_the_pages_is_granted(command: str) -> None:
     async def ask() -> str:
-        async with Server(Config(port=0, store="memory")) as server, connect(server.url) as client:
+        # Where everything is public there are no users to be on line.
+        named = json.loads(command)["action"] == "presence"
+        config = Config(port=0, store="memory", **({"jwt_secret": SECRET} if named else {}))
+        query = f"?token={token('u1')}" if named else ""
+        async with Server(config) as server, connect(server.url + query) as client:
             await client.recv()  # connected
+            if named:
+                await client.recv()  # authenticated
             if json.loads(command)["action"] == "unwatch":
                 await client.send(command.replace("unwatch", "watch"))
                 await client.recv()
@@ -144,6 +151,7 @@ def test_a_command_from_the_pages_is_granted(command: str) -> None:
         "analyze": "analysis",
         "watch": "watching",
         "unwatch": "unwatched",
+        "presence": "online",
         "ping": "pong",
         "authenticate": "authenticated",
         "admin": "error",  # because the server is open

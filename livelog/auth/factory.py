@@ -73,7 +73,7 @@ async def _token_checks(
 
 def _refuse_additions(config: Config) -> None:
     """Refuse settings that have no effect: the operator meant to have authentication."""
-    for name in _ADDITIONS:
+    for name in (*_ADDITIONS, "announce_presence"):
         if getattr(config.auth, name):
             sources = ", ".join(map(flag, _KINDS))
             raise ConfigError(f"{flag(name)}: has an effect only with one of {sources}")

@@ -16,19 +16,22 @@ from livelog.errors import POLICY_VIOLATION, RefusedError
 from livelog.wire.messages import TYPES, AnyMessage, MessageType
 
 READ, PUBLISH, ANYONE = "read", "publish", "publish:any"
-MODERATE, METRICS, ADMIN, REPLICATE = "moderate", "metrics", "admin", "replicate"
+MODERATE, PRESENCE, METRICS = "moderate", "presence", "metrics"
+ADMIN, REPLICATE = "admin", "replicate"
 SCOPES: tuple[str, ...] = (
     *(READ, *(f"{READ}:{name}" for name in TYPES)),
     *(PUBLISH, *(f"{PUBLISH}:{name}" for name in TYPES)),
     ANYONE,
     MODERATE,
+    PRESENCE,
     METRICS,
     ADMIN,
     REPLICATE,
 )
 """`read` and `publish`, also for one type only; `publish:any` allows any author, `moderate` the
-commands of moderators, `metrics` to read those of the server; `admin` is all of these. `replicate`,
-for other servers, is the whole log as it is stored, and no part of `admin`."""
+commands of moderators, `presence` to see who is on line, `metrics` to read those of the server;
+`admin` is all of these. `replicate`, for other servers, is the whole log as it is stored, and no
+part of `admin`."""
 
 AUTHORS: dict[str, str] = {"user": "user_id", "dm": "from_user_id"}
 """Type of message → field of its author. Messages of the other types come from the game, not from a

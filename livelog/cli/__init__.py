@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from livelog.cli import early
 from livelog.cli.exit import WRONG_USAGE, printed, say
 from livelog.config.suggest import suggestion
 
@@ -26,6 +27,7 @@ usage: livelog [COMMAND] [options]
   admin      list and disconnect clients, and the like, with a key
   top        show how a server is and who is connected, redrawn as it goes
   config     check a file of settings, show those in force, write an example
+  deploy     print files for systemd, containers, Kubernetes, nginx, Grafana
   store      check a store, encrypt it or change its key; create keys
   engine     look at a log that many servers share, and heal it
 
@@ -33,7 +35,6 @@ examples:
   livelog --demo                                serve sample traffic
   livelog tail --type user,dm --filter channel=general
   livelog tail --url ws://logs.example.com --json | jq .content
-  livelog stats --by channel --interval 1h
   livelog publish events.ndjson
 
 Options of a command: livelog COMMAND --help. Version: livelog --version.
@@ -51,6 +52,7 @@ COMMANDS = {
     "admin": "admin",
     "top": "top",
     "config": "configuration",
+    "deploy": "deploy",
     "store": "store",
     "engine": "engine",
 }
@@ -69,5 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         meant = suggestion(first, COMMANDS) or f"; known are: {', '.join(COMMANDS)}"
         say(f"unknown command {first!r}{meant}")
         return WRONG_USAGE
+    if given[0] == "serve":
+        early.install()  # before the import below, which takes a while
     code: int = import_module(f"livelog.cli.{COMMANDS[given[0]]}").main(given)
     return code

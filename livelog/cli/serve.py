@@ -8,6 +8,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -24,6 +25,7 @@ from livelog.cli.options import Parser
 from livelog.config import OPTIONS, Config, environment, flag, load, logs
 from livelog.config.check import Option, written
 from livelog.errors import ConfigError, RefusedError
+from livelog.net.listeners import settings_of
 from livelog.net.reload import Reread
 from livelog.server import Server
 
@@ -53,8 +55,11 @@ def main(arguments: Sequence[str]) -> int:
     _allow_many_files()
     return_freed_memory()
 
+    sockets: list[socket.socket] = []
+
     def reread() -> Config:
-        return load(flags, os.environ, file)
+        config = load(flags, os.environ, file)
+        return config.replaced(**settings_of(sockets)) if sockets else config
 
     def work(config: Config, worker: workers.Worker | None = None) -> int:
         def again() -> Config:
@@ -62,12 +67,14 @@ def main(arguments: Sequence[str]) -> int:
             return new if worker is None else workers.config_of(new, worker.number, config.net.port)
 
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
-            runner.run(_serve(config, worker, again))
+            runner.run(_serve(config, worker, again, sockets))
         return 0
 
     def act() -> int:
         try:
+            sockets.extend(systemd.passed(os.environ))
             config = reread()
+            _check_passed(config, sockets)
         except ConfigError:
             logs.configure(logs.Form())
             raise
@@ -96,6 +103,11 @@ def _outcome(act: Callable[[], int], variables: Mapping[str, str]) -> int:
         return _complain(f"{error.strerror or error}{source}")
 
 
+def _check_passed(config: Config, sockets: Sequence[socket.socket]) -> None:
+    if sockets and config.cluster.workers > 1:
+        raise ConfigError("--workers: listen on a port of their own, and exclude LISTEN_FDS")
+
+
 def _allow_many_files() -> None:
     """Raise the limit of open files: each connection is one, and 1024 is a usual soft limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -117,7 +129,10 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 async def _serve(
-    config: Config, worker: workers.Worker | None = None, reread: Reread | None = None
+    config: Config,
+    worker: workers.Worker | None = None,
+    reread: Reread | None = None,
+    sockets: Sequence[socket.socket] = (),
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -134,7 +149,7 @@ async def _serve(
             server.hurry()
         stop.set()
 
-    server = Server(config, worker=worker.number if worker else 0, reread=reread)
+    server = Server(config, worker=worker.number if worker else 0, reread=reread, sockets=sockets)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, end)
     if worker is not None:

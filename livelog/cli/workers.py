@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
-from livelog.cli import systemd
+from livelog.cli import early, systemd
 from livelog.cli.exit import FAILED, WRONG_USAGE, say
 from livelog.config import Config, logs
 from livelog.config.live import with_live
@@ -236,6 +236,7 @@ class _Supervisor:
             signal.set_wakeup_fd(-1)
             for each in _SIGNALS:
                 signal.signal(each, signal.SIG_DFL)
+            early.install()
             self._held.close()
             for child in self._children.values():
                 child.channel.close()

@@ -20,6 +20,7 @@ from livelog.client.commands import FilterArgument
 from livelog.client.credentials import Token
 from livelog.client.decoding import Analysis, Item, Page
 from livelog.errors import NotRunningError
+from livelog.wire.events import Online
 from livelog.wire.messages import TYPES, Message
 from livelog.wire.record import Receipt
 
@@ -145,6 +146,10 @@ class SyncClient:
                 distinct=distinct,
             )
         )
+
+    def presence(self, *, limit: int = 100, offset: int = 0) -> Online:
+        """Return how many users are on line, as `Client.presence` does."""
+        return self._call(self._client.presence(limit=limit, offset=offset))
 
     def follow(
         self,

@@ -26,7 +26,7 @@ from livelog.client.reconnecting import Link, Status, Watch
 from livelog.client.subscription import Subscription
 from livelog.errors import NotRunningError
 from livelog.wire import events
-from livelog.wire.events import AnyEvent, History, Published, SearchResults
+from livelog.wire.events import AnyEvent, History, Online, Published, SearchResults
 from livelog.wire.ids import uuid7
 from livelog.wire.messages import PREFIXES, TYPES, Message
 from livelog.wire.record import Receipt
@@ -272,6 +272,18 @@ class Client:
         answer = await self._request(command)
         assert isinstance(answer, events.Analysis)
         return analysis(answer)
+
+    async def presence(self, *, limit: int = 100, offset: int = 0) -> Online:
+        """Return how many users are on line, and with the scope `presence` a page of them, by id.
+
+        Raises `RefusedError`, also where everything is public, as there are no users.
+
+            online = await log.presence()
+            print(online.count)
+        """
+        answer = await self._request(commands.presence(limit, offset))
+        assert isinstance(answer, Online)
+        return answer
 
     async def _request(self, command: Command) -> AnyEvent:
         self._check_running()

@@ -79,6 +79,11 @@ def watch(id: str, group_by: str, interval: int, filters: dict[str, Any]) -> Com
     return {"action": "watch", "id": id, **asked}
 
 
+def presence(limit: int, offset: int) -> Command:
+    """Build a `presence` for a page of users."""
+    return {"action": "presence", "limit": limit, "offset": offset}
+
+
 def names(types: Sequence[str] | str) -> Sequence[str]:
     """Return the message types as a sequence; one type may stand alone."""
     return [types] if isinstance(types, str) else types

@@ -86,6 +86,13 @@ class Auth(Struct, frozen=True, kw_only=True):
     api_keys: Annotated[
         str, option("File of API keys, made by `livelog keys`.", "FILE", filled=True)
     ] = ""
+    announce_presence: Annotated[
+        bool,
+        option(
+            "Publish user_joined and user_left when users connect and disconnect; of the servers"
+            " that share a log one does."
+        ),
+    ] = False
     auth_timeout: Annotated[
         float, option("Time a client has to authenticate.", "SECONDS", **SECONDS)
     ] = 5

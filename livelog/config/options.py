@@ -74,6 +74,11 @@ class Storage(Struct, frozen=True, kw_only=True):
             raise ConfigError(f"--memory-limit: {self.memory_limit} is not allowed: {allowed}")
 
     @property
+    def window(self) -> int:
+        """Size of the window in messages: none of them is one that the retention deletes."""
+        return min(self.window_messages, self.retention_messages or self.window_messages)
+
+    @property
     def memory_bytes(self) -> int:
         """The memory limit in bytes, also where it follows from the window's."""
         return self.memory_limit or self.window_bytes + _MEMORY_BESIDE_WINDOW

@@ -319,7 +319,8 @@ class Hub:
                     cursor = reader.cursor
                     if (cursor < upto or reader in personal) and reader.audience is audience:
                         if cursor != same or reader in personal:
-                            self._count(uncounted - count, data, number)
+                            if uncounted != count:
+                                self._count(uncounted - count, data, number)
                             uncounted, same = count, -1 if reader in personal else cursor
                             data, number = _lacking(audience, reader, joined)
                         if cursor < upto:

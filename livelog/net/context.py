@@ -23,6 +23,7 @@ from livelog.net.audit import Audit
 from livelog.net.draining import Draining
 from livelog.net.hosts import Hosts
 from livelog.net.limiter import Limiter
+from livelog.net.online import WhoIsOnline
 from livelog.net.origins import Origins
 from livelog.net.reload import Reload
 from livelog.net.scheduler import Scheduler
@@ -76,6 +77,8 @@ class Context:
     """Reads certificate, API keys and settings again; it is not there in parts of a server."""
     access: AccessLog | None = None
     """The access log; None without one."""
+    online: WhoIsOnline | None = None
+    """Who is on line; None where there are no users, since everything is public."""
     loop_lag: Durations = field(default_factory=Durations)
     """Times by which the loop has run a timer late."""
     timers: TimerWheel[Timed] = field(default_factory=lambda: TimerWheel())

@@ -106,16 +106,20 @@ async def listen(
     factory: Callable[[], asyncio.Protocol],
     *,
     shared: bool = False,
+    sockets: Sequence[socket.socket] = (),
 ) -> Listener:
     """Listen as the configuration says; `factory` makes the protocol of each connection.
 
-    A `shared` port is that of other workers as well.
+    A `shared` port is that of other workers as well. `sockets` that somebody else has bound are
+    listened on in the place of what is configured.
 
     Raises `ConfigError` for a path that is taken, `OSError` for an address that is, which it names;
     then nothing is listened on.
     """
     loop = asyncio.get_running_loop()
     await asyncio.sleep(0)  # opening the store has held up the loop
+    if sockets:
+        return Listener([await _serve(factory, sock) for sock in sockets])
     if net.uds:
         try:
             sock = _unix_socket(net.uds, int(net.uds_mode, 8))
@@ -133,6 +137,40 @@ async def listen(
         _close(bound)
         raise _failed(_shown(host, net.port), error) from None
     return Listener(servers)
+
+
+async def _serve(factory: Callable[[], asyncio.Protocol], sock: socket.socket) -> asyncio.Server:
+    """Listen on a socket that somebody else has bound."""
+    loop = asyncio.get_running_loop()
+    sock.setblocking(False)
+    if sock.family == socket.AF_UNIX:
+        return await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+    return await loop.create_server(factory, sock=sock, backlog=_BACKLOG)
+
+
+def settings_of(sockets: Sequence[socket.socket]) -> dict[str, Any]:
+    """Return the settings that say where these sockets listen. Raises `ConfigError`.
+
+    They must be streams: one at a path, or several with the same port.
+    """
+    families = {sock.family for sock in sockets}
+    if any(sock.type != socket.SOCK_STREAM for sock in sockets) or not families <= _FAMILIES:
+        raise ConfigError("LISTEN_FDS: the sockets must be streams of TCP or at a path")
+    if socket.AF_UNIX in families:
+        path = sockets[0].getsockname()
+        if len(sockets) > 1 or not isinstance(path, str) or not path:
+            raise ConfigError(
+                "LISTEN_FDS: a socket at a path must be the only one, and have a name"
+            )
+        return {"uds": path}
+    names = [sock.getsockname() for sock in sockets]
+    if len({port for _, port, *_ in names}) > 1:
+        raise ConfigError("LISTEN_FDS: the sockets must all have the same port")
+    return {"uds": "", "host": [host for host, *_ in names], "port": names[0][1]}
+
+
+_FAMILIES = {socket.AF_INET, socket.AF_INET6, socket.AF_UNIX}
 
 
 def _bound(

@@ -40,6 +40,11 @@ def _connections(context: Context) -> Figures:
     return {"websocket": len(registry.websockets), "http": len(registry.waiting)}
 
 
+def _users(context: Context) -> Figures:
+    """Return the number of users; there are none where everything is public."""
+    return {} if context.online is None else {(): context.online.roster.here}
+
+
 def _state(context: Context) -> Figures:
     running = not context.ending.is_set()
     impaired = context.ingest.impaired or context.log.impaired
@@ -77,6 +82,8 @@ METRICS = (
            lambda context: context.log.head),
     Metric("gauge", "connections", "Open connections.",
            _connections, ("kind",)),
+    Metric("gauge", "users", "Users that are on line at this server.",
+           _users),
     Metric("gauge", "audiences", "Different subscriptions of live readers.",
            lambda context: context.hub.audiences),
     Metric("gauge", "readers_behind", "Readers that read on from the log, and are not live yet.",

@@ -245,15 +245,16 @@ def _next_offset(page: Page) -> int | UnsetType:
 def command_of(shape: type[Asked], parameters: list[tuple[str, str]]) -> Asked:
     """Make the command that the parameters of a URL stand for.
 
-    Parameters that are not fields of the command are filters; `type` may be repeated or list
-    several. Raises `RefusedError`.
+    Parameters that are not fields of the command are filters, where it has some; `type` may be
+    repeated or list several. Raises `RefusedError`.
     """
-    own: set[str] = set(shape.__struct_fields__) - {"filters", "request_id"}
+    own: set[str] = set(shape.__struct_fields__) - {"filters", "request_id", "follow"}
+    known = Filters.__struct_fields__ if "filters" in shape.__struct_fields__ else ()
     fields: dict[str, Any] = {"action": shape.__struct_config__.tag}
     filters: dict[str, Any] = {}
     for name, value in parameters:
-        if name not in own and name not in Filters.__struct_fields__:
-            allowed = [*sorted(own), *Filters.__struct_fields__]
+        if name not in own and name not in known:
+            allowed = [*sorted(own), *known]
             raise RefusedError(PROTOCOL_ERROR, name, "unknown parameter", allowed=allowed)
         place = fields if name in own else filters
         if name == "type":
@@ -262,7 +263,7 @@ def command_of(shape: type[Asked], parameters: list[tuple[str, str]]) -> Asked:
             raise RefusedError(PROTOCOL_ERROR, name, "is given more than once")
         else:
             place[name] = value
-    data = {**fields, "filters": filters}
+    data = {**fields, "filters": filters} if known else fields
     try:
         return msgspec.convert(data, shape, strict=False)
     except ValueError as error:

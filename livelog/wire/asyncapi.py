@@ -21,6 +21,7 @@ from livelog.wire.commands import (
     Authenticate,
     GetHistory,
     Ping,
+    Presence,
     Publish,
     Search,
     Subscribe,
@@ -39,6 +40,8 @@ from livelog.wire.events import (
     Error,
     Gap,
     History,
+    Online,
+    OnlineChanged,
     Pong,
     Published,
     RateLimit,
@@ -62,13 +65,23 @@ _ANSWERS: dict[type, type] = {
     Analyze: Analysis,
     Watch: Watching,
     Unwatch: Unwatched,
+    Presence: Online,
     Ping: Pong,
     Publish: Published,
     Authenticate: Authenticated,
     Admin: AdminResult,
 }
 """Command → event of its success; a refused command is answered with `error`."""
-_UNSOLICITED = (Connected, TokenExpiring, Counts, Gap, Redacted, RateLimit, Disconnected)
+_UNSOLICITED = (
+    Connected,
+    TokenExpiring,
+    Counts,
+    OnlineChanged,
+    Gap,
+    Redacted,
+    RateLimit,
+    Disconnected,
+)
 """Events that answer no command."""
 _PAGES = {History: "messages", SearchResults: "results"}
 """Event → its field of messages, which the struct declares as raw bytes."""

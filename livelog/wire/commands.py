@@ -160,6 +160,16 @@ class Unwatch(Command, kw_only=True, tag="unwatch"):
     id: WatchId
 
 
+class Presence(Command, kw_only=True, tag="presence"):
+    """Ask how many users are on line, and with the scope `presence` who; or for the changes."""
+
+    limit: Limit = 100
+    """Number of users that are listed, by their id."""
+    offset: Offset = 0
+    follow: bool | UnsetType = UNSET
+    """True: `online_changed` is sent from now on; false: no more."""
+
+
 class Ping(Command, kw_only=True, tag="ping"):
     """Ask for a `pong`."""
 
@@ -192,6 +202,7 @@ AnyCommand = (
     | Analyze
     | Watch
     | Unwatch
+    | Presence
     | Ping
     | Publish
     | Authenticate

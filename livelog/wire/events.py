@@ -210,6 +210,40 @@ class Counts(Event, kw_only=True, tag="counts"):
     """Messages that were evicted from memory before they were counted are missing."""
 
 
+class OnlineUser(Struct, kw_only=True):
+    """A user that is on line."""
+
+    id: str
+    connections: int
+    """WebSockets and streams, at all servers of the log."""
+    since: str
+    """Time from which on there was always one."""
+
+
+class Online(Event, kw_only=True, tag="online"):
+    """The answer to `presence`: users with a connection, at all servers of the log."""
+
+    count: int
+    users: list[OnlineUser] | UnsetType = UNSET
+    """Users by id, from `offset` on; only for those with the scope `presence`."""
+    offset: int | UnsetType = UNSET
+    age_seconds: float | UnsetType = UNSET
+    """Age of what the other servers of the log have said, if there are some."""
+
+
+class OnlineChanged(Event, kw_only=True, tag="online_changed"):
+    """Users have come or gone; at most once a second."""
+
+    count: int
+    """Number of users that are on line now."""
+    joined: list[OnlineUser] | UnsetType = UNSET
+    """Users that have come; only for those with the scope `presence`."""
+    left: list[str] | UnsetType = UNSET
+    """Ids of users that have gone."""
+    incomplete: bool | UnsetType = UNSET
+    """True if not all are named, as more than 1000 changed or you did not read: ask again."""
+
+
 class Gap(Event, kw_only=True, tag="gap"):
     """Messages after `from` and up to `to` are no longer stored; later ones follow.
 
@@ -307,6 +341,8 @@ AnyEvent = (
     | Watching
     | Unwatched
     | Counts
+    | Online
+    | OnlineChanged
     | Gap
     | Redacted
     | RateLimit

@@ -27,6 +27,7 @@ from livelog.engine.nats.follower import ASKED_AGAIN, Follower
 from livelog.engine.nats.herald import Health, Herald
 from livelog.engine.nats.outbox import ActFlight, Flight, Outbox
 from livelog.engine.nats.stream import AwayError, StoppedError, Stream
+from livelog.engine.users import Talk
 from livelog.errors import GOING_AWAY, SERVER_ERROR, RefusedError
 from livelog.wire.acts import Act
 from livelog.wire.record import UNKNOWN, Draft, Origin
@@ -182,6 +183,10 @@ class StreamEngine:
     async def ask(self, question: bytes, seconds: float) -> Mapping[str, bytes | None]:
         """Ask the other nodes that were heard."""
         return await self._herald.ask(question, seconds)
+
+    def talk(self, talk: Talk) -> None:
+        """Pass on words about users."""
+        self._herald.talk = talk
 
     @property
     def nodes(self) -> Sequence[Node]:

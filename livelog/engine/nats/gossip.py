@@ -22,6 +22,9 @@ SAID_EVERY = 2.0
 GONE_SECONDS = 10.0
 """Seconds of silence after which a node is gone."""
 
+USERS = b"U"
+"""Begins a word about users, which stands for itself (`Herald`); others are JSON objects."""
+
 _MAX_BYTES = 8192
 _MAX_NODES = 512
 _MAX_ISSUE = 1024
@@ -89,7 +92,9 @@ class Nodes:
         return len(self._heard)
 
     def hear(self, body: bytes, now: float) -> None:
-        """Take a word."""
+        """Take a word; one about users is for others."""
+        if body.startswith(USERS):
+            return
         if len(body) > _MAX_BYTES:
             self._tell("a word of a node is too long, and passed over")
             return

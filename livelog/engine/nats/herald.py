@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 from livelog.engine.base import Node, Present
 from livelog.engine.nats import batch
-from livelog.engine.nats.gossip import SAID_EVERY, Nodes, Word, encoded
+from livelog.engine.nats.gossip import SAID_EVERY, USERS, Nodes, Word, encoded
 from livelog.engine.nats.questions import Questions
 from livelog.engine.nats.stream import AwayError, Stream
+from livelog.engine.users import Talk
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Herald:
 
     def __init__(self, stream: Stream, id: str, health: Callable[[], Health]) -> None:
         self.present: Present = _absent
+        self.talk: Talk | None = None
         self._stream = stream
         self._id = id
         self._health = health
@@ -51,6 +53,8 @@ class Herald:
         self.questions = Questions(id, stream.say)
         self._loop: asyncio.AbstractEventLoop
         self._tasks: list[asyncio.Task[None]] = []
+        self._there: set[str] = set()
+        """Ids of the nodes that were heard when this one spoke last."""
 
     def start(self) -> None:
         """Begin to say, to hear and to tell."""
@@ -59,8 +63,14 @@ class Herald:
         self._tasks = [self._loop.create_task(main()) for main in (self._say, self._tell)]
 
     def _hear(self, word: bytes) -> None:
-        if not self.questions.hear(word):
-            self._nodes.hear(word, self._loop.time())
+        if self.questions.hear(word):
+            return
+        self._nodes.hear(word, self._loop.time())
+        if self.talk is not None and word.startswith(USERS) and not self._is_own(word):
+            self.talk.hear(word)
+
+    def _is_own(self, word: bytes) -> bool:
+        return word[len(USERS) :].startswith(b'["%b"' % self._id.encode())
 
     async def ask(self, question: bytes, seconds: float) -> dict[str, bytes | None]:
         """Return by name what the other nodes answer, None of those that do not in time."""
@@ -108,6 +118,15 @@ class Herald:
             leaving=leaving,
         )
         await self._stream.say(encoded(word))
+        if self.talk is not None and not leaving:
+            self._note_nodes(self.talk)
+            for about_users in self.talk.words(self._id):
+                await self._stream.say(about_users)
+
+    def _note_nodes(self, talk: Talk) -> None:
+        there = {node.id for node in self.nodes}
+        talk.among(self._id, there, bool(there - self._there))
+        self._there = there
 
     async def _tell(self) -> None:
         """Log how far this node is while it starts, and who comes and goes, and what is wrong."""

@@ -34,9 +34,10 @@ from livelog.net.http.publishing import publish
 from livelog.net.http.stream import Follow, Stream
 from livelog.net.identify import identify
 from livelog.net.metrics import render
+from livelog.net.online import OPEN
 from livelog.wire import WEBSOCKET_PATH, asyncapi
 from livelog.wire.admin import fields_of_body
-from livelog.wire.commands import Analyze, GetHistory, Search
+from livelog.wire.commands import Analyze, GetHistory, Presence, Search
 from livelog.wire.events import Event, encoder
 
 
@@ -202,6 +203,15 @@ async def analytics(context: Context, request: Request) -> Response:
         return await _page(context, request, queries.analyze, command)
 
 
+async def presence(context: Context, request: Request) -> Response:
+    """Return who is on line."""
+    context.limiter.spend("commands", request.address, request.principal)
+    if context.online is None:
+        raise RefusedError(POLICY_VIOLATION, "path", OPEN)
+    command = queries.command_of(Presence, request.parameters)
+    return _event(context.online.answer(request.principal, command))
+
+
 async def stream(context: Context, request: Request) -> Response | Stream:
     """Return live messages, or live counts of them, without an end."""
     context.limiter.spend("commands", request.address, request.principal)
@@ -312,6 +322,7 @@ ROUTES: Routes = {
     "/api/search": {"GET": Route(search)},
     "/api/log": {"GET": Route(whole_log)},
     "/api/analytics": {"GET": Route(analytics)},
+    "/api/presence": {"GET": Route(presence)},
     "/api/stream": {"GET": Route(stream)},
     **{f"{ADMIN_PATH}{command}": {"POST": Route(admin)} for command in COMMANDS},
     **{path: {"GET": Route(asset, anybody=True)} for path in ASSETS},

@@ -221,6 +221,8 @@ class Stream(asyncio.Protocol):
         self.session.identify(
             self.session.principal, self.context.clock(), self.context.loop.time()
         )
+        if self.context.online is not None:
+            self.context.online.enter(self.session.principal, self.context.clock())
         self._put(head)
         self._guarded(self._start)
         self._set_timer()
@@ -318,6 +320,8 @@ class Stream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the stream."""
         self._closing = True
+        if self.context.online is not None:
+            self.context.online.leave(self.session.principal)
         self.context.catch_up.block(self.reader)
         self.context.watches.leave(self)
         self.context.timers.drop(self)

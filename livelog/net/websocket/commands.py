@@ -23,7 +23,7 @@ from livelog.auth.principal import Principal
 from livelog.budget import backlog
 from livelog.budget.slices import interleaved
 from livelog.engine.base import Outcome
-from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
+from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.fanout.watcher import Party
 from livelog.index.query import Subscription
@@ -32,6 +32,7 @@ from livelog.net.admin.asking import Asking
 from livelog.net.admin.table import carry_out
 from livelog.net.context import Context
 from livelog.net.identify import identify
+from livelog.net.online import OPEN
 from livelog.net.websocket import visible
 from livelog.net.websocket.session import Session, authenticated
 from livelog.wire import validation
@@ -42,6 +43,7 @@ from livelog.wire.commands import (
     Authenticate,
     GetHistory,
     Ping,
+    Presence,
     Publish,
     RequestId,
     Search,
@@ -233,6 +235,19 @@ def unwatch(caller: Caller, command: Unwatch) -> Reply:
     return Unwatched(id=command.id)
 
 
+def presence(caller: Caller, command: Presence) -> Reply:
+    """Tell who is on line; begin or end to tell of the changes."""
+    online = caller.context.online
+    if online is None:
+        raise RefusedError(POLICY_VIOLATION, "action", OPEN)
+    answer = online.answer(caller.principal, command)
+    if command.follow is True:
+        online.follow(caller)
+    elif command.follow is False:
+        online.unfollow(caller)
+    return answer
+
+
 def ping(caller: Caller, command: Ping) -> Reply:
     """Answer with the seq up to which the caller has everything."""
     context = caller.context
@@ -359,6 +374,7 @@ COMMANDS: dict[type, Entry] = {
     Analyze: Entry(analyze, counts=True),
     Watch: Entry(watch, counts=True),
     Unwatch: Entry(unwatch, counts=True),
+    Presence: Entry(presence, counts=True),
     Ping: Entry(ping, counts=False, anybody=True),
     Publish: Entry(publish, counts=False),
     Authenticate: Entry(authenticate, counts=True, anybody=True),

@@ -131,6 +131,10 @@ class Connection(asyncio.Protocol):
         if self.leaving:
             self._guarded(self._peer_has_waited)
         self.closing = True
+        if self.context.online is not None:
+            self.context.online.unfollow(self)
+            if self.session.identified:
+                self.context.online.leave(self.principal)
         self.context.catch_up.block(self.reader)
         self.context.timers.drop(self)
         self.context.scheduler.drop(self)
@@ -278,8 +282,11 @@ class Connection(asyncio.Protocol):
 
     def identify(self, principal: Principal) -> None:
         """Begin or renew the session. Raises `RefusedError`."""
-        self.context.limiter.blocked.check_user(principal.id)  # again: a moment has passed
-        self.session.identify(principal, self.context.clock(), self.context.loop.time())
+        context, is_new = self.context, not self.session.identified
+        context.limiter.blocked.check_user(principal.id)  # again: a moment has passed
+        self.session.identify(principal, context.clock(), context.loop.time())
+        if is_new and context.online is not None:
+            context.online.enter(principal, context.clock())
         self.set_timer()
 
     def _review(self, now: float) -> None:

@@ -11,6 +11,7 @@ const ANSWERS = {
   unwatch: ["unwatched", () => true],
   subscribe: ["subscribed", ({ seq }) => isSeq(seq)],
   unsubscribe: ["unsubscribed", ({ seq }) => isSeq(seq)],
+  presence: ["online", ({ count }) => Number.isInteger(count)],
   ping: ["pong", () => true],
 };
 /** All events that answer commands; others tell of the connection, even with a request's id. */

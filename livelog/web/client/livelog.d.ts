@@ -10,6 +10,9 @@ import type {
   HistoryEvent,
   Message,
   MessageType,
+  OnlineChangedEvent,
+  OnlineEvent,
+  PresenceCommand,
   PublishCommand,
   PublishedEvent,
   RateLimitEvent,
@@ -34,6 +37,10 @@ export type SearchPage = Omit<SearchCommand, Envelope | "query"> & { signal?: Ab
 /** The counts that are asked for. */
 export type Question = Omit<AnalyzeCommand, Envelope> & { signal?: AbortSignal };
 
+/** The users that are listed; `follow` makes or ends `online_changed` events on this connection. */
+export type PresencePage = Omit<PresenceCommand, Envelope> & { signal?: AbortSignal };
+
+export type Online = Omit<OnlineEvent, Envelope>;
 export type Analysis = Omit<AnalysisEvent, Envelope>;
 export type History = Omit<HistoryEvent, Envelope>;
 export type SearchResults = Omit<SearchResultsEvent, Envelope>;
@@ -77,6 +84,8 @@ export interface Events {
   /** A limit was reached; the command goes out after `seconds`. */
   throttled: { seconds: number; action: string };
   rate_limit: RateLimitEvent;
+  /** Users have come or gone. Follow again after a reconnect: on `connected` of `state`. */
+  online_changed: Omit<OnlineChangedEvent, Envelope>;
   /** The token was accepted; `expires` is missing when it holds for good. */
   authenticated: Omit<AuthenticatedEvent, Envelope>;
   /** The token expires in so many seconds; with a function as `token` it is renewed by itself. */
@@ -167,6 +176,7 @@ export class LiveLog {
   history(page?: Page): Promise<History>;
   search(query: string | null, page?: SearchPage): Promise<SearchResults>;
   analyze(question?: Question): Promise<Analysis>;
+  presence(page?: PresencePage): Promise<Online>;
   publish(message: NewMessage, options?: { signal?: AbortSignal }): Promise<Receipt>;
   ping(): Promise<Latency>;
   reconnect(): void;

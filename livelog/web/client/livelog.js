@@ -121,6 +121,12 @@ export class LiveLog {
     return this.#commands.ask({ action: "analyze", ...question }, this.#nextId(), signal);
   }
 
+  /** Ask who is on line: resolve to the `count` and, with the scope `presence`, a page of `users`.
+   * `follow: true` makes `online_changed` events until the connection is lost. */
+  async presence({ signal, ...page } = {}) {
+    return this.#commands.ask({ action: "presence", ...page }, this.#nextId(), signal);
+  }
+
   /** Append a message; resolve to its `id` and `seq` once it is stored. */
   async publish(message, { signal } = {}) {
     if (message === null || typeof message !== "object") throw refused("message", "must be an object");
@@ -259,6 +265,8 @@ export class LiveLog {
       this.#settle(event);
     },
     analysis: (event) => this.#settle(event),
+    online: (event) => this.#settle(event),
+    online_changed: ({ action, ...change }) => this.#emit("online_changed", change),
     published: (event) => this.#settle(event),
     error: (event) => this.#error(event),
   }));

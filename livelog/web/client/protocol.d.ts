@@ -8,6 +8,7 @@ export type Command =
   | AnalyzeCommand
   | WatchCommand
   | UnwatchCommand
+  | PresenceCommand
   | PingCommand
   | PublishCommand
   | AuthenticateCommand
@@ -27,6 +28,8 @@ export type ServerEvent =
   | WatchingEvent
   | UnwatchedEvent
   | CountsEvent
+  | OnlineEvent
+  | OnlineChangedEvent
   | GapEvent
   | RedactedEvent
   | RateLimitEvent
@@ -143,6 +146,15 @@ export interface UnwatchCommand {
   action: "unwatch";
   request_id?: string | number;
   id: string;
+}
+
+/** Ask how many users are on line, and with the scope `presence` who; or for the changes. */
+export interface PresenceCommand {
+  action: "presence";
+  request_id?: string | number;
+  limit?: number;
+  offset?: number;
+  follow?: boolean;
 }
 
 /** Ask for a `pong`. */
@@ -432,6 +444,33 @@ export interface CountsEvent {
   counts: Record<string, number>;
   others?: number;
   missing?: number;
+  incomplete?: boolean;
+}
+
+/** The answer to `presence`: users with a connection, at all servers of the log. */
+export interface OnlineEvent {
+  action: "online";
+  request_id?: string | number;
+  count: number;
+  users?: OnlineUser[];
+  offset?: number;
+  age_seconds?: number;
+}
+
+/** A user that is on line. */
+export interface OnlineUser {
+  id: string;
+  connections: number;
+  since: string;
+}
+
+/** Users have come or gone; at most once a second. */
+export interface OnlineChangedEvent {
+  action: "online_changed";
+  request_id?: string | number;
+  count: number;
+  joined?: OnlineUser[];
+  left?: string[];
   incomplete?: boolean;
 }
 

@@ -41,7 +41,7 @@ if (tokens) options.token = async () => tokens.shift();
 if (random !== undefined) options.random = () => random;
 
 const live = new LiveLog(url, { WebSocket, ...options });
-for (const name of ["state", "gap", "resumed", "throttled", "authenticated", "error"]) {
+for (const name of ["state", "gap", "resumed", "throttled", "authenticated", "online_changed", "error"]) {
   live.on(name, (detail) => say(name, name === "error" ? failure(detail) : detail));
 }
 say("state", live.state);
@@ -68,6 +68,7 @@ const actions = {
   history: (page) => live.history(page),
   search: ({ query, ...page }) => live.search(query, page),
   analyze: (question) => live.analyze(question),
+  presence: (page) => live.presence(page),
   publish: ({ message }) => live.publish(message),
   nest({ depth }) {
     let metadata = {};
