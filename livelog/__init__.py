@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     )
     from livelog.server import Server
     from livelog.wire.commands import Filters
-    from livelog.wire.events import Counts, Gap
+    from livelog.wire.events import AdminResult, Counts, Gap
     from livelog.wire.messages import (
         Delivered,
         DirectMessage,
@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from livelog.wire.record import Receipt
 
 _HOMES = {
+    "AdminResult": "livelog.wire.events",
     "Analysis": "livelog.client.decoding",
     "Client": "livelog.client.client",
     "Config": "livelog.config",
@@ -117,6 +118,7 @@ _HOMES = {
 """Public name → module that it is loaded from."""
 
 __all__ = [
+    "AdminResult",
     "Analysis",
     "Client",
     "Config",

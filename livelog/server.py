@@ -43,7 +43,7 @@ from livelog.net.admin.nodes import answering
 from livelog.net.admin.program import Administered
 from livelog.net.audit import Audit
 from livelog.net.context import Context
-from livelog.net.drain import drain
+from livelog.net.drain import disconnect, drain
 from livelog.net.hosts import hosts_of
 from livelog.net.http.doors import door
 from livelog.net.http.internal import listen_internally
@@ -222,7 +222,7 @@ class Server(Administered):
             self._context.draining.stop()
             await drain(self._context, self._hurried)
             self._listener.close()
-            await self._disconnect()
+            await disconnect(self._context)
         finally:
             self._state = "closed"
             self._listener.close()  # again, because the drain may have been cut short
@@ -233,17 +233,6 @@ class Server(Administered):
                 if task is not None:
                     task.cancel()
             await self._parts.aclose()
-
-    async def _disconnect(self) -> None:
-        """Wait for the close handshakes up to `close_timeout`, then cut the connections."""
-        loop, connections = self._context.loop, self._context.limiter.connections
-        deadline = loop.time() + self.config.net.close_timeout
-        # Polled, because an event for this moment would cost every connection at every other one.
-        while connections and loop.time() < deadline:  # noqa: ASYNC110 - see above
-            await asyncio.sleep(0.01)
-        for peer in list(connections):
-            peer.abort()
-        await asyncio.sleep(0)  # lets the transports report that they have gone
 
     @property
     def unready(self) -> str:

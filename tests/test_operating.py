@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 
 from livelog.auth import keyfile
+from livelog.engine.base import ActDone
+from livelog.engine.local import LocalEngine
+from livelog.errors import SERVER_ERROR, RefusedError
+from livelog.wire.acts import Act
 from tests.support.identity import SECRET, api_key
 from tests.support.moderating import AUTH, at_each_outer_door, entered, give
 from tests.support.wire import on_uvloop, serving, until, upgrade
@@ -93,3 +97,32 @@ async def test_another_server_or_an_unknown_one_is_not_commanded_from_here() -> 
         assert answer["details"]["issue"] == "there is no server 'two'; there is one"
         answer = await give(house, "http", "drain", "admin", node="one", undo=True)
         assert answer["status"] == 200
+
+
+class Full(LocalEngine):
+    """An engine that takes no acts, as when the disk is full."""
+
+    def act(self, act: Act, done: ActDone) -> None:
+        """Refuse it."""
+        done(RefusedError(SERVER_ERROR, "", "the disk is full", retry_after=1))
+
+
+@on_uvloop
+async def test_a_server_that_cannot_note_acts_is_operated_all_the_same(kept_level: None) -> None:
+    said = "log-level by ops is not in the audit log: the disk is full"
+    async with serving(**AUTH, engine=Full, faults=[said]) as house:
+        answer = await give(house, "http", "log-level", "admin", who="ops", level="warning")
+        assert answer["result"] == {"level": "warning", "audited": False}
+        assert logging.getLogger("livelog").level == logging.WARNING
+
+
+@on_uvloop
+async def test_a_block_that_cannot_be_noted_is_refused_and_not_set() -> None:
+    async with serving(**AUTH, engine=Full) as house:
+        client = await entered(house, "ann")
+        for command in ("block", "disconnect"):
+            answer = await give(house, "http", command, user_id="ann")
+            assert answer["status"] == 503
+            assert answer["details"]["issue"] == "the disk is full"
+        assert not len(house.context.limiter.blocked)
+        assert await client.everything() == []

@@ -23,7 +23,7 @@ from msgspec import Struct
 from livelog.config.logs import fields
 from livelog.errors import CODES, RefusedError
 from livelog.net.tokenbucket import Rate, TokenBucket
-from livelog.wire import commands, messages
+from livelog.wire import admin, commands, messages
 
 log = logging.getLogger("livelog.audit")
 
@@ -45,7 +45,7 @@ _WORDS = {
 _FIELDS = _WORDS.union(
     *(
         each.__struct_encode_fields__
-        for module in (commands, messages)
+        for module in (admin, commands, messages)
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, Struct)
     )

@@ -84,6 +84,18 @@ async def drain(context: Context, hurried: asyncio.Event) -> None:
         peer.shut_down(0)
 
 
+async def disconnect(context: Context) -> None:
+    """Wait for the close handshakes up to `close_timeout`, then cut the connections."""
+    loop, connections = context.loop, context.limiter.connections
+    deadline = loop.time() + context.config.net.close_timeout
+    # Polled, because an event for this moment would cost every connection at every other one.
+    while connections and loop.time() < deadline:  # noqa: ASYNC110 - see above
+        await asyncio.sleep(0.01)
+    for peer in list(connections):
+        peer.abort()
+    await asyncio.sleep(0)  # lets the transports report that they have gone
+
+
 async def _pause(hurried: asyncio.Event) -> None:
     try:
         async with asyncio.timeout(_SLICE):

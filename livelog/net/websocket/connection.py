@@ -294,8 +294,8 @@ class Connection(asyncio.Protocol):
 
     def identify(self, principal: Principal) -> None:
         """Begin or renew the session. Raises `RefusedError`."""
-        self.context.limiter.blocked.check_user(principal.id)  # again: a moment has passed
         context, is_new = self.context, not self.session.identified
+        context.limiter.blocked.check_user(principal.id)  # again: a moment has passed
         self.session.identify(principal, context.clock(), context.loop.time())
         if is_new and context.online is not None:
             context.online.enter(principal, context.clock())
