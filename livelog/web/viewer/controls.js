@@ -4,7 +4,7 @@
  * a word typed letter by letter is one change.
  */
 import { TYPES } from "../client/livelog.js";
-import { element } from "./row.js";
+import { element } from "./element.js";
 import { EVERYTHING, FIELDS, countFilters } from "./view.js";
 
 const TYPING_MS = 350;
@@ -75,7 +75,21 @@ export class Controls {
     rate.title = "messages per second";
     label.append(box, element("span", "name", type), rate);
     this.#types.set(type, { box, rate });
-    this.#parts.types.append(label);
+    const place = element("span", "type-box");
+    place.append(label, this.#only(type));
+    this.#parts.types.append(place);
+  }
+
+  /** The button that leaves one type, or all again if it is the only one. */
+  #only(type) {
+    const button = element("button", "only", "only");
+    button.type = "button";
+    button.setAttribute("aria-label", `Only ${type}`);
+    button.addEventListener("click", () => {
+      const isOnly = this.#view.types.length === 1 && this.#view.types[0] === type;
+      this.#changed({ ...this.#view, types: isOnly ? TYPES : [type], at: null });
+    });
+    return button;
   }
 
   #addField(name) {

@@ -3,7 +3,7 @@
  *
  * Times are those that the senders named, not in the order of the log; so a day may come again.
  */
-import { dayOf } from "./format.js";
+import { dayOf } from "./time.js";
 
 export class Lines {
   #timeline;

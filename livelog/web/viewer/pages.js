@@ -28,6 +28,13 @@ export class Pages {
     };
   }
 
+  /** Count the messages of a view; `asked` are parameters of the analytics. */
+  async analyze(view, asked, signal) {
+    const parameters = new URLSearchParams({ type: view.types.join(), ...filtersOf(view), ...asked });
+    const [answer] = await get(`./api/analytics?${parameters}`, signal);
+    return answer;
+  }
+
   /** The seq of the newest message; with authentication, of the newest one that may be read. */
   async head(signal) {
     const [health] = await get("./healthz", signal);

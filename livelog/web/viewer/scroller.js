@@ -6,7 +6,7 @@
  * it draws eight times a second, and half as often when each time more comes than can be read: the
  * page stays idle.
  */
-import { element } from "./row.js";
+import { element } from "./element.js";
 
 const MARGIN = 8; // rows drawn beyond the edges
 const FOLLOW_MS = 125;
@@ -152,7 +152,7 @@ export class Scroller {
 
   #clicked({ target }) {
     const row = target.closest(".row");
-    if (!row || target.closest("button")) return;
+    if (!row || target.closest("button, .handle")) return;
     const found = [...this.#drawn].find(([, drawn]) => drawn === row);
     if (found && found[0].type !== "gap") this.select(found[0]); // day rows are no `.row`
   }

@@ -3,11 +3,15 @@
  * It uses the client and the public protocol only. There is one `view`; changing it changes the
  * address, the controls and the timeline together, in `showView`.
  */
+import { Chips } from "./chips.js";
 import { ConnectionStatus } from "./connectionstatus.js";
 import { Controls } from "./controls.js";
+import { Counts } from "./counts.js";
 import { count } from "./format.js";
 import { Details } from "./details.js";
 import { copy, download, ndjson } from "./export.js";
+import { Fault } from "./fault.js";
+import { Menu } from "./handles.js";
 import { marksOf } from "./highlight.js";
 import { Lines } from "./lines.js";
 import { Login, token } from "./login.js";
@@ -19,7 +23,7 @@ import { Publisher } from "./publisher.js";
 import { Rates } from "./rates.js";
 import { Scroller } from "./scroller.js";
 import { Timeline } from "./timeline.js";
-import { EVERYTHING, fromAddress, toAddress, wordsOf } from "./view.js";
+import { EVERYTHING, fromAddress, narrowed, toAddress, wordsOf } from "./view.js";
 
 const NOTICE_MS = 8000;
 
@@ -31,13 +35,16 @@ let paused = false;
 let noticeTimer = 0;
 
 const rates = new Rates(part("rates"), (figures) => controls.showRates(figures));
-const timeline = new Timeline(live, new Pages(), changed, (message) => rates.count(message));
+const pages = new Pages();
+const timeline = new Timeline(live, pages, changed, (message) => rates.count(message));
 const lines = new Lines(timeline);
 const details = new Details(
   {
     panel: part("details"),
     title: part("title"),
+    values: part("values"),
     json: part("json"),
+    raw: part("raw"),
     close: part("close"),
     context: part("context"),
     copy: part("copy-one"),
@@ -82,6 +89,20 @@ const login = new Login(live, {
   reason: part("login-reason"),
   token: part("token"),
 });
+const counts = new Counts(pages, {
+  panel: part("counts"),
+  title: part("counts-title"),
+  values: part("counts-values"),
+  state: part("counts-state"),
+  close: part("counts-close"),
+});
+const chips = new Chips(part("chips"), (next) => showView(next));
+const fault = new Fault(part("search"), part("fault"));
+new Menu(part("menu"), document.querySelector("main"), {
+  include: (wanted) => showView(narrowed(view, wanted), "pushState"),
+  count: (field) => counts.open(view, field),
+  copy: (text) => copyText(text, "Copied."),
+});
 new ConnectionStatus(live, {
   text: part("connection"),
   reconnect: part("reconnect"),
@@ -101,6 +122,8 @@ function open() {
   document.title = view.text ? `${view.text} · livelog` : "livelog";
   setPaused(false);
   controls.show(view);
+  chips.show(view);
+  counts.refresh(view);
   details.close();
   if (view.at === null) scroller.toEnd();
   else scroller.show(view.at);
@@ -154,11 +177,14 @@ function showTotal() {
   const empty = part("empty");
   const total = rows.length + older + timeline.unseen;
   const words = loading === "opening" ? "loading …" : count(total, "message");
-  part("total").textContent = failure ? `could not load: ${failure.message}` : words;
+  const isPlaced = fault.show(failure, view.text); // then it is told once, at its place
+  const problem = failure && (isPlaced ? "could not load" : `could not load: ${failure.message}`);
+  part("total").textContent = problem ?? words;
   if (failure) login.refused(failure.code);
   empty.hidden = rows.length > 0;
   if (rows.length) return;
-  if (failure) empty.textContent = `Could not load: ${failure.message}`;
+  if (isPlaced) empty.textContent = "The expression has a fault.";
+  else if (failure) empty.textContent = `Could not load: ${failure.message}`;
   else if (loading) empty.textContent = "Loading …";
   else if (toAddress(view)) empty.textContent = "No message matches yet. New ones appear here.";
   else empty.textContent = "There is no message yet. New ones appear here.";
@@ -199,10 +225,14 @@ async function toNewest() {
   } else showView({ ...view, at: null });
 }
 
-async function copyOut(messages) {
+function copyOut(messages) {
+  return copyText(ndjson(messages), `${count(messages.length, "message")} copied.`);
+}
+
+async function copyText(text, done) {
   try {
-    await copy(ndjson(messages));
-    notify(`${count(messages.length, "message")} copied.`);
+    await copy(text);
+    notify(done);
   } catch (error) {
     notify(`Not copied: ${error.message}`, "bad");
   }
@@ -234,6 +264,7 @@ listenToKeys({
   f: () => controls.toggleFilters(),
   n: () => publisher.open(),
   c: () => showContext(details.message),
+  Enter: () => details.enter(),
   j: () => scroller.step(1),
   k: () => scroller.step(-1),
   ArrowDown: () => scroller.step(1),
@@ -242,7 +273,7 @@ listenToKeys({
   PageDown: () => scroller.page(1),
   End: toNewest,
   Home: () => scroller.toStart(),
-  Escape: () => part("close").click(),
+  Escape: () => part(details.message ? "close" : "counts-close").click(),
 });
 
 live.on("throttled", ({ seconds, action }) => {
