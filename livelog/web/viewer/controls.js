@@ -4,6 +4,7 @@
  * a word typed letter by letter is one change.
  */
 import { TYPES } from "../client/livelog.js";
+import { atWallTime, wallTime } from "./time.js";
 import { element } from "./element.js";
 import { EVERYTHING, FIELDS, countFilters } from "./view.js";
 
@@ -136,13 +137,11 @@ export class Controls {
   }
 }
 
-/** The value of a `datetime-local` field: local time without a zone. */
+/** The value of a `datetime-local` field. */
 function localOf(iso) {
-  if (!iso) return "";
-  const date = new Date(iso);
-  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+  return iso ? wallTime(new Date(iso)).slice(0, 19) : "";
 }
 
 function momentOf(local) {
-  return local ? new Date(local).toISOString() : "";
+  return (local && atWallTime(local)?.toISOString()) || "";
 }

@@ -20,7 +20,7 @@ export class Details {
     });
     parts.context.addEventListener("click", () => on.context(this.message));
     parts.copy.addEventListener("click", () => on.copy(this.message));
-    parts.raw.addEventListener("click", () => this.showRaw(parts.json.hidden));
+    parts.raw.addEventListener("click", () => on.raw(parts.json.hidden));
   }
 
   /** Show the JSON instead of the values, or the other way round. */

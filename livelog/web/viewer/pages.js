@@ -35,6 +35,12 @@ export class Pages {
     return answer;
   }
 
+  /** The seq of the newest message of a view up to a moment; null without one. */
+  async seqAt(view, moment, signal) {
+    const found = await this.fetch({ ...view, to: moment, at: null }, {}, 1, signal);
+    return found.messages[0]?.seq ?? null;
+  }
+
   /** The seq of the newest message; with authentication, of the newest one that may be read. */
   async head(signal) {
     const [health] = await get("./healthz", signal);

@@ -8,16 +8,16 @@ import { exactly } from "./exact.js";
 import { describe } from "./format.js";
 import { asHandle } from "./handles.js";
 import { highlighted } from "./highlight.js";
-import { clock, dayName, moment } from "./time.js";
+import { ago, clock, dayName, moment } from "./time.js";
 
-export function drawRow(message, { marks, pictures, onFill }) {
+export function drawRow(message, { marks, pictures, relative, onFill }) {
   if (message.type === "gap") return drawGap(message, onFill);
   if (message.type === "day") return drawDay(message);
   const { subject, about, summary, badges } = describe(exactly(message));
   const row = element("div", `row ${message.type}`);
   row.setAttribute("role", "option");
   row.id = `row-${message.seq}`;
-  const time = element("time", "time", clock(message.timestamp));
+  const time = element("time", "time", timeOf(message.timestamp, relative));
   time.dateTime = message.timestamp;
   time.title = moment(message.timestamp);
   const type = handle(element("span", "type", message.type), ["type", message.type]);
@@ -30,6 +30,18 @@ export function drawRow(message, { marks, pictures, onFill }) {
   }
   row.append(shown, marked("summary", summary, marks));
   return row;
+}
+
+/** Write the times of all rows again that say how long ago something is. */
+export function refreshTimes(rows) {
+  for (const time of rows.querySelectorAll(".row .time")) {
+    const words = ago(time.dateTime, Date.now());
+    if (time.textContent !== words) time.textContent = words;
+  }
+}
+
+function timeOf(timestamp, relative) {
+  return relative ? ago(timestamp, Date.now()) : clock(timestamp);
 }
 
 function drawGap({ seq }, onFill) {

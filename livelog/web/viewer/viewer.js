@@ -3,6 +3,7 @@
  * It uses the client and the public protocol only. There is one `view`; changing it changes the
  * address, the controls and the timeline together, in `showView`.
  */
+import { applyLook } from "./appearance.js";
 import { Chips } from "./chips.js";
 import { ConnectionStatus } from "./connectionstatus.js";
 import { Controls } from "./controls.js";
@@ -12,27 +13,33 @@ import { Details } from "./details.js";
 import { copy, download, ndjson } from "./export.js";
 import { Fault } from "./fault.js";
 import { Menu } from "./handles.js";
+import { Figures } from "./figures.js";
 import { marksOf } from "./highlight.js";
 import { Lines } from "./lines.js";
 import { Login, token } from "./login.js";
+import { Notice } from "./notice.js";
 import { Pages } from "./pages.js";
 import { listenToKeys } from "./shortcuts.js";
-import { drawRow } from "./row.js";
+import { drawRow, refreshTimes } from "./row.js";
 import { LiveLog } from "../client/livelog.js";
 import { Publisher } from "./publisher.js";
 import { Rates } from "./rates.js";
 import { Scroller } from "./scroller.js";
+import { Selecting } from "./selecting.js";
+import { Settings } from "./settings.js";
+import { atWallTime, useUtc, zone } from "./time.js";
 import { Timeline } from "./timeline.js";
+import { tellTroubles } from "./troubles.js";
 import { EVERYTHING, fromAddress, narrowed, toAddress, wordsOf } from "./view.js";
 
-const NOTICE_MS = 8000;
+const TIMES_MS = 5000; // between two looks at how long ago the rows are
 
 const part = (id) => document.getElementById(id);
 const live = new LiveLog(undefined, { heartbeatMs: 5000, token: token() });
-const shown = { marks: null, pictures: false };
+const shown = { marks: null, pictures: false, relative: false };
 let view = fromAddress(location.search);
 let paused = false;
-let noticeTimer = 0;
+const notice = new Notice(part("notice"));
 
 const rates = new Rates(part("rates"), (figures) => controls.showRates(figures));
 const pages = new Pages();
@@ -52,16 +59,25 @@ const details = new Details(
   {
     context: showContext,
     copy: (message) => copyOut([message]),
+    raw: (raw) => settings.set("raw", raw),
     closed: () => scroller.release(),
   },
 );
 const scroller = new Scroller(part("rows"), lines, draw, {
   moved,
   drawn,
+  keeps: (row) => selecting.has(row),
   selected: (message) => details.show(message, shown.marks),
   nearTop: () => timeline.failure === null && timeline.loadOlder(),
   nearBottom: () => !paused && timeline.failure === null && timeline.loadNewer(),
 });
+const selecting = new Selecting(part("rows"), moved);
+const figures = new Figures(timeline, {
+  total: part("total"),
+  empty: part("empty"),
+  unseen: part("unseen"),
+});
+const settings = new Settings(part("settings"), changeLook);
 const controls = new Controls(
   {
     form: part("controls"),
@@ -141,7 +157,7 @@ function draw(message) {
 async function fill(gap) {
   const found = await timeline.fill(gap);
   const none = "The server does not have them any more.";
-  if (!timeline.failure) notify(found ? `${count(found, "message")} loaded.` : none);
+  if (!timeline.failure) notice.show(found ? `${count(found, "message")} loaded.` : none);
   scroller.redraw();
 }
 
@@ -159,47 +175,59 @@ function drawn() {
 }
 
 function moved() {
-  timeline.hold(paused || !scroller.following);
+  timeline.hold(isAway());
   showUnseen();
 }
 
+/** Whether the newest messages are not in sight, or may not move. */
+function isAway() {
+  return paused || !scroller.following || selecting.active;
+}
+
 function showUnseen() {
-  const { unseen } = timeline;
-  const button = part("unseen");
-  const away = paused || !scroller.following;
-  button.hidden = !(unseen && away);
-  const words = `${unseen.toLocaleString("en")} new ↓`;
-  if (!button.hidden && button.textContent !== words) button.textContent = words;
+  figures.showUnseen(isAway());
 }
 
 function showTotal() {
-  const { rows, older, loading, failure } = timeline;
-  const empty = part("empty");
-  const total = rows.length + older + timeline.unseen;
-  const words = loading === "opening" ? "loading …" : count(total, "message");
+  const { failure } = timeline;
   const isPlaced = fault.show(failure, view.text); // then it is told once, at its place
-  const problem = failure && (isPlaced ? "could not load" : `could not load: ${failure.message}`);
-  part("total").textContent = problem ?? words;
+  figures.showTotal(view, isPlaced);
   if (failure) login.refused(failure.code);
-  empty.hidden = rows.length > 0;
-  if (rows.length) return;
-  if (isPlaced) empty.textContent = "The expression has a fault.";
-  else if (failure) empty.textContent = `Could not load: ${failure.message}`;
-  else if (loading) empty.textContent = "Loading …";
-  else if (toAddress(view)) empty.textContent = "No message matches yet. New ones appear here.";
-  else empty.textContent = "There is no message yet. New ones appear here.";
 }
 
-function notify(words, kind = "", ms = NOTICE_MS) {
-  const notice = part("notice");
-  clearTimeout(noticeTimer);
-  notice.textContent = words;
-  notice.dataset.kind = kind;
-  notice.hidden = false;
-  noticeTimer = setTimeout(() => {
-    notice.hidden = true;
-  }, ms);
+// The look.
+
+function applySettings(values) {
+  applyLook(values);
+  useUtc(values.zone === "utc");
+  shown.relative = values.times === "ago";
+  details.showRaw(values.raw);
+  showZone();
+  scroller.measure();
 }
+
+function changeLook(values) {
+  applySettings(values);
+  lines.reset();
+  scroller.redraw();
+  controls.show(view);
+  chips.show(view);
+  if (details.message) details.show(details.message, shown.marks);
+}
+
+function showZone() {
+  const isUtc = settings.values.zone === "utc";
+  part("zone").textContent = isUtc ? "UTC" : `local · ${zone(new Date())}`;
+  part("zone").title = `Times are ${isUtc ? "in UTC" : "local"}; click to change (z)`;
+}
+
+function changeZone() {
+  settings.set("zone", settings.values.zone === "utc" ? "local" : "utc");
+}
+
+setInterval(() => {
+  if (shown.relative && !document.hidden && !selecting.active) refreshTimes(part("rows"));
+}, TIMES_MS);
 
 // Actions.
 
@@ -207,7 +235,7 @@ function setPaused(next) {
   paused = next;
   part("pause").setAttribute("aria-pressed", String(paused));
   part("pause").textContent = paused ? "Go on" : "Pause";
-  timeline.hold(paused || !scroller.following);
+  timeline.hold(isAway());
 }
 
 async function pause() {
@@ -229,12 +257,25 @@ function copyOut(messages) {
   return copyText(ndjson(messages), `${count(messages.length, "message")} copied.`);
 }
 
+/** Show the messages of a time among the others of the view. */
+async function goTo() {
+  const moment = atWallTime(part("goto").value);
+  if (!moment) return notice.show("Give a day and a time to go to.", "bad");
+  try {
+    const at = await pages.seqAt(view, moment.toISOString());
+    if (at === null) notice.show("There is no message up to this time.");
+    else showView({ ...view, at }, "pushState");
+  } catch (error) {
+    notice.show(`Could not look for this time: ${error.message}`, "bad");
+  }
+}
+
 async function copyText(text, done) {
   try {
     await copy(text);
-    notify(done);
+    notice.show(done);
   } catch (error) {
-    notify(`Not copied: ${error.message}`, "bad");
+    notice.show(`Not copied: ${error.message}`, "bad");
   }
 }
 
@@ -251,6 +292,9 @@ const clicks = {
   copy: () => copyOut(timeline.rows),
   download: () => download(ndjson(timeline.rows)),
   pictures: togglePictures,
+  display: () => part("settings-dialog").showModal(),
+  zone: changeZone,
+  go: goTo,
   help: () => part("shortcuts").showModal(),
   unseen: toNewest,
   "publisher-close": () => part("publisher").close(),
@@ -261,6 +305,7 @@ listenToKeys({
   "/": () => part("search").select(),
   "?": () => part("shortcuts").showModal(),
   p: pause,
+  z: changeZone,
   f: () => controls.toggleFilters(),
   n: () => publisher.open(),
   c: () => showContext(details.message),
@@ -276,25 +321,7 @@ listenToKeys({
   Escape: () => part(details.message ? "close" : "counts-close").click(),
 });
 
-live.on("throttled", ({ seconds, action }) => {
-  const wait = Math.max(1, Math.ceil(seconds));
-  const effect = action === "publish" ? "The message goes out" : "Live messages of this view begin";
-  const words = `The server allows only so many commands a minute. ${effect} in ${wait} s.`;
-  notify(words, "", wait * 1000);
-});
-live.on("gap", ({ to }) => {
-  if (to !== null) notify("Some messages could not be resumed; a row shows where.", "bad");
-  else {
-    // Its seqs do not continue those that are shown, so nothing can be joined to them.
-    open();
-    notify("The server has begun a new log; this is its beginning.", "bad");
-  }
-});
-live.on("token_expiring", ({ seconds }) => {
-  const words = "Your token expires in a minute; you will be asked for another one then.";
-  notify(words, "", seconds * 1000);
-});
-live.on("error", (error) => notify(`${error.code}: ${error.message}`, "bad"));
+tellTroubles(live, notice, open);
 live.on("state", ({ name }) => {
   // A page that could not be loaded while the server was away is loaded now.
   if (name !== "connected" || !timeline.failure) return;
@@ -306,4 +333,11 @@ addEventListener("popstate", () => {
   open();
 });
 
+part("goto").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  event.preventDefault(); // it is no condition of the view
+  goTo();
+});
+
+applySettings(settings.values);
 open();
