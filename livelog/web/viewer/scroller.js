@@ -129,6 +129,13 @@ export class Scroller {
     this.#scrolled();
   }
 
+  /** The first and the last row in sight that are messages; undefined without any. */
+  get inSight() {
+    const { begin, end } = this.#range();
+    const rows = this.#timeline.rows.slice(begin, end).filter(({ type }) => type !== "gap");
+    return [rows[0], rows.at(-1)];
+  }
+
   #follow(following) {
     if (following === this.following) return;
     this.following = following;

@@ -9,6 +9,7 @@ const CHOICES = {
   zone: ["local", "utc"],
   times: ["clock", "ago"],
   raw: [false, true],
+  histogram: [false, true],
 };
 
 /** Return choices that are complete and known, from anything that was kept. */

@@ -3,7 +3,6 @@
  * It uses the client and the public protocol only. There is one `view`; changing it changes the
  * address, the controls and the timeline together, in `showView`.
  */
-import { applyLook } from "./appearance.js";
 import { Chips } from "./chips.js";
 import { ConnectionStatus } from "./connectionstatus.js";
 import { Controls } from "./controls.js";
@@ -12,38 +11,37 @@ import { count } from "./format.js";
 import { Details } from "./details.js";
 import { copy, download, ndjson } from "./export.js";
 import { Fault } from "./fault.js";
+import { Histogram } from "./histogram.js";
 import { Menu } from "./handles.js";
 import { Figures } from "./figures.js";
 import { marksOf } from "./highlight.js";
 import { Lines } from "./lines.js";
 import { Login, token } from "./login.js";
+import { Look } from "./look.js";
 import { Notice } from "./notice.js";
 import { Pages } from "./pages.js";
 import { listenToKeys } from "./shortcuts.js";
-import { drawRow, refreshTimes } from "./row.js";
+import { drawRow } from "./row.js";
 import { LiveLog } from "../client/livelog.js";
 import { Publisher } from "./publisher.js";
 import { Rates } from "./rates.js";
 import { Scroller } from "./scroller.js";
 import { Selecting } from "./selecting.js";
-import { Settings } from "./settings.js";
-import { atWallTime, useUtc, zone } from "./time.js";
+import { atWallTime } from "./time.js";
 import { Timeline } from "./timeline.js";
 import { tellTroubles } from "./troubles.js";
 import { EVERYTHING, fromAddress, narrowed, toAddress, wordsOf } from "./view.js";
 
-const TIMES_MS = 5000; // between two looks at how long ago the rows are
-
 const part = (id) => document.getElementById(id);
 const live = new LiveLog(undefined, { heartbeatMs: 5000, token: token() });
-const shown = { marks: null, pictures: false, relative: false };
+const shown = { marks: null, pictures: false };
 let view = fromAddress(location.search);
 let paused = false;
 const notice = new Notice(part("notice"));
 
 const rates = new Rates(part("rates"), (figures) => controls.showRates(figures));
 const pages = new Pages();
-const timeline = new Timeline(live, pages, changed, (message) => rates.count(message));
+const timeline = new Timeline(live, pages, changed, counted);
 const lines = new Lines(timeline);
 const details = new Details(
   {
@@ -59,7 +57,7 @@ const details = new Details(
   {
     context: showContext,
     copy: (message) => copyOut([message]),
-    raw: (raw) => settings.set("raw", raw),
+    raw: (raw) => look.set("raw", raw),
     closed: () => scroller.release(),
   },
 );
@@ -77,7 +75,21 @@ const figures = new Figures(timeline, {
   empty: part("empty"),
   unseen: part("unseen"),
 });
-const settings = new Settings(part("settings"), changeLook);
+const histogram = new Histogram(
+  pages,
+  { panel: part("histogram"), canvas: part("bars"), label: part("bars-label") },
+  (from, to) => showView({ ...view, from, to, at: null }, "pushState"),
+);
+const look = new Look(
+  {
+    form: part("settings"),
+    rows: part("rows"),
+    zone: part("zone"),
+    histogram: part("times"),
+  },
+  changeLook,
+  () => selecting.active,
+);
 const controls = new Controls(
   {
     form: part("controls"),
@@ -140,6 +152,7 @@ function open() {
   controls.show(view);
   chips.show(view);
   counts.refresh(view);
+  if (look.values.histogram) histogram.open(view);
   details.close();
   if (view.at === null) scroller.toEnd();
   else scroller.show(view.at);
@@ -151,7 +164,7 @@ function showContext(message) {
 }
 
 function draw(message) {
-  return drawRow(message, { ...shown, onFill: () => fill(message) });
+  return drawRow(message, { ...shown, relative: look.isRelative, onFill: () => fill(message) });
 }
 
 async function fill(gap) {
@@ -159,6 +172,11 @@ async function fill(gap) {
   const none = "The server does not have them any more.";
   if (!timeline.failure) notice.show(found ? `${count(found, "message")} loaded.` : none);
   scroller.redraw();
+}
+
+function counted(message) {
+  rates.count(message);
+  histogram.count(message);
 }
 
 function changed() {
@@ -172,6 +190,7 @@ function changed() {
 function drawn() {
   showUnseen();
   showTotal();
+  if (look.values.histogram) histogram.place(...scroller.inSight);
 }
 
 function moved() {
@@ -197,37 +216,21 @@ function showTotal() {
 
 // The look.
 
-function applySettings(values) {
-  applyLook(values);
-  useUtc(values.zone === "utc");
-  shown.relative = values.times === "ago";
-  details.showRaw(values.raw);
-  showZone();
-  scroller.measure();
-}
-
-function changeLook(values) {
-  applySettings(values);
+function changeLook() {
   lines.reset();
+  scroller.measure();
   scroller.redraw();
   controls.show(view);
   chips.show(view);
+  details.showRaw(look.values.raw);
   if (details.message) details.show(details.message, shown.marks);
 }
 
-function showZone() {
-  const isUtc = settings.values.zone === "utc";
-  part("zone").textContent = isUtc ? "UTC" : `local · ${zone(new Date())}`;
-  part("zone").title = `Times are ${isUtc ? "in UTC" : "local"}; click to change (z)`;
+function toggleHistogram() {
+  look.set("histogram", !look.values.histogram);
+  if (look.values.histogram) histogram.open(view);
+  else histogram.close();
 }
-
-function changeZone() {
-  settings.set("zone", settings.values.zone === "utc" ? "local" : "utc");
-}
-
-setInterval(() => {
-  if (shown.relative && !document.hidden && !selecting.active) refreshTimes(part("rows"));
-}, TIMES_MS);
 
 // Actions.
 
@@ -293,7 +296,8 @@ const clicks = {
   download: () => download(ndjson(timeline.rows)),
   pictures: togglePictures,
   display: () => part("settings-dialog").showModal(),
-  zone: changeZone,
+  times: toggleHistogram,
+  zone: () => look.changeZone(),
   go: goTo,
   help: () => part("shortcuts").showModal(),
   unseen: toNewest,
@@ -305,7 +309,8 @@ listenToKeys({
   "/": () => part("search").select(),
   "?": () => part("shortcuts").showModal(),
   p: pause,
-  z: changeZone,
+  h: toggleHistogram,
+  z: () => look.changeZone(),
   f: () => controls.toggleFilters(),
   n: () => publisher.open(),
   c: () => showContext(details.message),
@@ -339,5 +344,6 @@ part("goto").addEventListener("keydown", (event) => {
   goTo();
 });
 
-applySettings(settings.values);
+details.showRaw(look.values.raw);
+scroller.measure();
 open();
