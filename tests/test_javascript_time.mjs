@@ -3,8 +3,11 @@ import assert from "node:assert/strict";
 import test, { afterEach } from "node:test";
 import { Lines } from "../livelog/web/viewer/lines.js";
 import { chosen } from "../livelog/web/viewer/settings.js";
+import { viewsIn, withView } from "../livelog/web/viewer/savedviews.js";
 import { store, stored } from "../livelog/web/viewer/stored.js";
 import { ago, atWallTime, clock, dayName, dayOf, moment, useUtc, wallTime, zone } from "../livelog/web/viewer/time.js";
+
+import { EVERYTHING, fromAddress } from "../livelog/web/viewer/view.js";
 
 process.env.TZ = "America/New_York";
 afterEach(() => useUtc(false));
@@ -77,3 +80,18 @@ for (const [words, storage] of [
     assert.equal(stored("settings"), undefined);
   });
 }
+
+test("saved views are known by their name, and only views are imported", () => {
+  const view = { ...EVERYTHING, text: "red", fields: { channel: "x" } };
+  let views = withView([], " mine ", view);
+  assert.deepEqual(views, [{ name: "mine", address: "?q=red&channel=x" }]);
+  assert.deepEqual(fromAddress(views[0].address), view);
+  views = withView(withView(views, "all", EVERYTHING), "mine", EVERYTHING);
+  assert.deepEqual(views, [{ name: "all", address: "" }, { name: "mine", address: "" }]);
+  assert.equal(withView(views, "  ", view), views);
+  const foreign = [null, 7, { name: "x" }, { name: "evil", address: "javascript:alert(1)?q=a&evil=1" }];
+  assert.deepEqual(viewsIn(foreign), [{ name: "evil", address: "" }]);
+  for (const none of [undefined, null, {}, "x"]) assert.deepEqual(viewsIn(none), []);
+  const many = Array.from({ length: 150 }, (_, name) => ({ name: String(name), address: "" }));
+  assert.equal(viewsIn(many).length, 100);
+});

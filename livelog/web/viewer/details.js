@@ -11,7 +11,7 @@ export class Details {
 
   #parts;
 
-  /** `parts`: panel, title, values, json, and the buttons close, context, copy, raw. */
+  /** `parts`: panel, title, values, json, and the buttons close, context, copy, link, raw. */
   constructor(parts, on) {
     this.#parts = parts;
     parts.close.addEventListener("click", () => {
@@ -20,6 +20,7 @@ export class Details {
     });
     parts.context.addEventListener("click", () => on.context(this.message));
     parts.copy.addEventListener("click", () => on.copy(this.message));
+    parts.link.addEventListener("click", () => on.link(this.message));
     parts.raw.addEventListener("click", () => on.raw(parts.json.hidden));
   }
 

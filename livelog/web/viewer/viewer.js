@@ -3,13 +3,14 @@
  * It uses the client and the public protocol only. There is one `view`; changing it changes the
  * address, the controls and the timeline together, in `showView`.
  */
+import { Attention } from "./attention.js";
 import { Chips } from "./chips.js";
 import { ConnectionStatus } from "./connectionstatus.js";
 import { Controls } from "./controls.js";
 import { Counts } from "./counts.js";
 import { count } from "./format.js";
 import { Details } from "./details.js";
-import { copy, download, ndjson } from "./export.js";
+import { Copying, download, ndjson } from "./export.js";
 import { Fault } from "./fault.js";
 import { Histogram } from "./histogram.js";
 import { Menu } from "./handles.js";
@@ -23,8 +24,10 @@ import { Pages } from "./pages.js";
 import { listenToKeys } from "./shortcuts.js";
 import { drawRow } from "./row.js";
 import { LiveLog } from "../client/livelog.js";
+import { part, parts } from "./parts.js";
 import { Publisher } from "./publisher.js";
 import { Rates } from "./rates.js";
+import { SavedViews } from "./savedviews.js";
 import { Scroller } from "./scroller.js";
 import { Selecting } from "./selecting.js";
 import { atWallTime } from "./time.js";
@@ -32,35 +35,25 @@ import { Timeline } from "./timeline.js";
 import { tellTroubles } from "./troubles.js";
 import { EVERYTHING, fromAddress, narrowed, toAddress, wordsOf } from "./view.js";
 
-const part = (id) => document.getElementById(id);
 const live = new LiveLog(undefined, { heartbeatMs: 5000, token: token() });
 const shown = { marks: null, pictures: false };
 let view = fromAddress(location.search);
 let paused = false;
 const notice = new Notice(part("notice"));
+const copying = new Copying(notice);
+const attention = new Attention(part("notify"), notice);
 
 const rates = new Rates(part("rates"), (figures) => controls.showRates(figures));
 const pages = new Pages();
 const timeline = new Timeline(live, pages, changed, counted);
 const lines = new Lines(timeline);
-const details = new Details(
-  {
-    panel: part("details"),
-    title: part("title"),
-    values: part("values"),
-    json: part("json"),
-    raw: part("raw"),
-    close: part("close"),
-    context: part("context"),
-    copy: part("copy-one"),
-  },
-  {
-    context: showContext,
-    copy: (message) => copyOut([message]),
-    raw: (raw) => look.set("raw", raw),
-    closed: () => scroller.release(),
-  },
-);
+const details = new Details(parts.details, {
+  context: showContext,
+  copy: (message) => copying.messages([message]),
+  link: (message) => copying.text(linkTo(message), "Link copied."),
+  raw: (raw) => look.set("raw", raw),
+  closed: () => scroller.release(),
+});
 const scroller = new Scroller(part("rows"), lines, draw, {
   moved,
   drawn,
@@ -70,72 +63,29 @@ const scroller = new Scroller(part("rows"), lines, draw, {
   nearBottom: () => !paused && timeline.failure === null && timeline.loadNewer(),
 });
 const selecting = new Selecting(part("rows"), moved);
-const figures = new Figures(timeline, {
-  total: part("total"),
-  empty: part("empty"),
-  unseen: part("unseen"),
+const figures = new Figures(timeline, parts.figures);
+const histogram = new Histogram(pages, parts.histogram, (from, to) => {
+  showView({ ...view, from, to, at: null }, "pushState");
 });
-const histogram = new Histogram(
-  pages,
-  { panel: part("histogram"), canvas: part("bars"), label: part("bars-label") },
-  (from, to) => showView({ ...view, from, to, at: null }, "pushState"),
-);
-const look = new Look(
-  {
-    form: part("settings"),
-    rows: part("rows"),
-    zone: part("zone"),
-    histogram: part("times"),
-  },
-  changeLook,
-  () => selecting.active,
-);
-const controls = new Controls(
-  {
-    form: part("controls"),
-    search: part("search"),
-    types: part("types"),
-    fields: part("fields"),
-    from: part("from"),
-    to: part("to"),
-    filters: part("filters"),
-    more: part("more"),
-    clear: part("clear"),
-  },
-  (next) => showView(next),
-);
-const publisher = new Publisher(live, {
-  dialog: part("publisher"),
-  form: part("message"),
-  type: part("type"),
-  fields: part("message-fields"),
-  answer: part("answer"),
+const look = new Look(parts.look, changeLook, () => selecting.active);
+const controls = new Controls(parts.controls, (next) => showView(next));
+const publisher = new Publisher(live, parts.publisher);
+const savedViews = new SavedViews(parts.views, {
+  current: () => view,
+  open: (next) => showView(next, "pushState"),
+  save: (text) => download(text, "livelog-views", "json"),
+  say: (words, kind) => notice.show(words, kind),
 });
-const login = new Login(live, {
-  dialog: part("login"),
-  form: part("login-form"),
-  reason: part("login-reason"),
-  token: part("token"),
-});
-const counts = new Counts(pages, {
-  panel: part("counts"),
-  title: part("counts-title"),
-  values: part("counts-values"),
-  state: part("counts-state"),
-  close: part("counts-close"),
-});
+const login = new Login(live, parts.login);
+const counts = new Counts(pages, parts.counts);
 const chips = new Chips(part("chips"), (next) => showView(next));
 const fault = new Fault(part("search"), part("fault"));
 new Menu(part("menu"), document.querySelector("main"), {
   include: (wanted) => showView(narrowed(view, wanted), "pushState"),
   count: (field) => counts.open(view, field),
-  copy: (text) => copyText(text, "Copied."),
+  copy: (text) => copying.text(text, "Copied."),
 });
-new ConnectionStatus(live, {
-  text: part("connection"),
-  reconnect: part("reconnect"),
-  light: part("light"),
-});
+new ConnectionStatus(live, parts.connection);
 
 // The view.
 
@@ -147,7 +97,7 @@ function showView(next, remember = "replaceState") {
 
 function open() {
   shown.marks = marksOf(wordsOf(view));
-  document.title = view.text ? `${view.text} · livelog` : "livelog";
+  attention.name(view.text ? `${view.text} · livelog` : "livelog");
   setPaused(false);
   controls.show(view);
   chips.show(view);
@@ -161,6 +111,11 @@ function open() {
 
 function showContext(message) {
   if (message) showView({ ...EVERYTHING, at: message.seq }, "pushState");
+}
+
+/** The address of a message in this view. */
+function linkTo({ seq }) {
+  return `${location.origin}${location.pathname}${toAddress({ ...view, at: seq })}`;
 }
 
 function draw(message) {
@@ -177,6 +132,7 @@ async function fill(gap) {
 function counted(message) {
   rates.count(message);
   histogram.count(message);
+  attention.count(message);
 }
 
 function changed() {
@@ -205,6 +161,7 @@ function isAway() {
 
 function showUnseen() {
   figures.showUnseen(isAway());
+  attention.unseen(isAway() ? timeline.unseen : 0);
 }
 
 function showTotal() {
@@ -256,10 +213,6 @@ async function toNewest() {
   } else showView({ ...view, at: null });
 }
 
-function copyOut(messages) {
-  return copyText(ndjson(messages), `${count(messages.length, "message")} copied.`);
-}
-
 /** Show the messages of a time among the others of the view. */
 async function goTo() {
   const moment = atWallTime(part("goto").value);
@@ -273,15 +226,6 @@ async function goTo() {
   }
 }
 
-async function copyText(text, done) {
-  try {
-    await copy(text);
-    notice.show(done);
-  } catch (error) {
-    notice.show(`Not copied: ${error.message}`, "bad");
-  }
-}
-
 function togglePictures() {
   shown.pictures = !shown.pictures;
   part("pictures").setAttribute("aria-pressed", String(shown.pictures));
@@ -292,11 +236,13 @@ function togglePictures() {
 const clicks = {
   pause,
   publish: () => publisher.open(),
-  copy: () => copyOut(timeline.rows),
+  copy: () => copying.messages(timeline.rows),
   download: () => download(ndjson(timeline.rows)),
   pictures: togglePictures,
   display: () => part("settings-dialog").showModal(),
   times: toggleHistogram,
+  views: () => savedViews.open(),
+  "views-close": () => part("views-dialog").close(),
   zone: () => look.changeZone(),
   go: goTo,
   help: () => part("shortcuts").showModal(),
@@ -312,6 +258,7 @@ listenToKeys({
   h: toggleHistogram,
   z: () => look.changeZone(),
   f: () => controls.toggleFilters(),
+  v: () => savedViews.open(),
   n: () => publisher.open(),
   c: () => showContext(details.message),
   Enter: () => details.enter(),
