@@ -224,3 +224,33 @@ def test_only_leaves_one_type_and_again_all(host: Host, look: Look) -> None:
     choose(viewer, "Not this")
     viewer.until("document.querySelectorAll('.row').length === 5")
     assert not viewer.page.locator(".toggle.dm input").is_checked()
+
+
+@browsing
+def test_fields_and_known_values_are_suggested(host: Host, look: Look) -> None:
+    for channel in ("general", "the pit", "trade"):
+        host.publish(user(channel, metadata={"channel": channel, "my level": 4}))
+    viewer = look(host)
+    viewer.until_row("trade")
+    press = viewer.page.keyboard.press
+    search = viewer.page.locator("#search")
+    options = viewer.page.locator("#suggestions li")
+    search.press_sequentially("-chan")
+    viewer.until("document.querySelectorAll('#suggestions li').length === 1")
+    press("ArrowDown")
+    assert search.get_attribute("aria-activedescendant") == "suggestion-0"
+    press("Enter")
+    assert search.input_value() == "-channel:"
+    viewer.until("document.querySelectorAll('#suggestions li').length === 3")
+    assert sorted(options.all_inner_texts()) == ['"the pit"', "general", "trade"]
+    search.press_sequentially("t")
+    viewer.until("document.querySelectorAll('#suggestions li').length === 2")
+    options.filter(has_text="pit").click()
+    assert search.input_value() == '-channel:"the pit"'
+    viewer.until("document.querySelectorAll('.row').length === 2")
+    search.press_sequentially(" metadata.")
+    viewer.until("document.querySelectorAll('#suggestions li').length === 2")
+    assert sorted(options.all_inner_texts()) == ['metadata."my level":', "metadata.channel:"]
+    press("Escape")
+    assert viewer.page.locator("#suggestions").is_hidden()
+    assert viewer.page.evaluate("document.activeElement.id") == "search"

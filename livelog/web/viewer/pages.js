@@ -35,6 +35,12 @@ export class Pages {
     return answer;
   }
 
+  /** The values of a field in all that may be read, those in the most messages first. */
+  async values(field, limit) {
+    const [{ groups }] = await get(`./api/analytics?${new URLSearchParams({ group_by: field, limit })}`);
+    return groups.map(({ value }) => value);
+  }
+
   /** The seq of the newest message of a view up to a moment; null without one. */
   async seqAt(view, moment, signal) {
     const found = await this.fetch({ ...view, to: moment, at: null }, {}, 1, signal);

@@ -32,8 +32,12 @@ import { Scroller } from "./scroller.js";
 import { Selecting } from "./selecting.js";
 import { atWallTime } from "./time.js";
 import { Timeline } from "./timeline.js";
+import { Suggestions } from "./suggestions.js";
 import { tellTroubles } from "./troubles.js";
+import { valuesOf } from "./values.js";
 import { EVERYTHING, fromAddress, narrowed, toAddress, wordsOf } from "./view.js";
+
+const LOOKED_AT = 100; // newest rows of which the fields are suggested
 
 const live = new LiveLog(undefined, { heartbeatMs: 5000, token: token() });
 const shown = { marks: null, pictures: false };
@@ -85,6 +89,10 @@ new Menu(part("menu"), document.querySelector("main"), {
   count: (field) => counts.open(view, field),
   copy: (text) => copying.text(text, "Copied."),
 });
+new Suggestions(part("search"), part("suggestions"), {
+  fields: () => timeline.rows.slice(-LOOKED_AT).flatMap(fieldsOf),
+  values: (field, limit) => pages.values(field, limit),
+});
 new ConnectionStatus(live, parts.connection);
 
 // The view.
@@ -116,6 +124,11 @@ function showContext(message) {
 /** The address of a message in this view. */
 function linkTo({ seq }) {
   return `${location.origin}${location.pathname}${toAddress({ ...view, at: seq })}`;
+}
+
+/** The fields that a row has; a gap has none. */
+function fieldsOf(row) {
+  return row.type === "gap" ? [] : valuesOf(row).flatMap(({ field }) => field ?? []);
 }
 
 function draw(message) {
