@@ -11,6 +11,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from livelog.store.reader import client
+from tests.support.browser import browser as browser
+from tests.support.browser import host as host
+from tests.support.browser import look as look
 from tests.support.follower import find_node_modules, npm_install
 from tests.support.keeping import each_kind as each_kind
 from tests.support.keeping import no_idle_look as no_idle_look

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { LiveLog } from "../livelog/web/client/livelog.js";
-import { clock, dayName, dayOf, moment } from "../livelog/web/viewer/format.js";
+import { clock, dayName, dayOf, moment } from "../livelog/web/viewer/time.js";
 import { Lines } from "../livelog/web/viewer/lines.js";
 import { Pages } from "../livelog/web/viewer/pages.js";
 import { Timeline } from "../livelog/web/viewer/timeline.js";

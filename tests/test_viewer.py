@@ -7,57 +7,21 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.browser import Host, Viewer, chromium, hosting
+from tests.support.browser import Host, Look, Viewer, hosting
 from tests.support.follower import NODE
 from tests.support.wire import SAMPLES, Json, user
 
 pytestmark = pytest.mark.browser
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Route
+    from playwright.sync_api import Route
 
 VIEWER_MODULES = Path(__file__).parent.parent / "livelog/web/viewer"
-Look = Callable[..., Viewer]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests; each has its own profile in it."""
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    """A server without limits that keeps messages in memory only."""
-    with hosting("--store", "memory", "--no-limits") as host:
-        yield host
-
-
-@pytest.fixture
-def look(browser: Browser) -> Iterator[Look]:
-    """Opens the viewer; at the end nothing may have gone wrong in it."""
-    with ExitStack() as stack:
-        viewers = []
-
-        def open_viewer(host: Host, address: str = "", **settings: Any) -> Viewer:
-            settings.setdefault("viewport", {"width": 1280, "height": 720})
-            context = browser.new_context(**settings)
-            stack.callback(context.close)
-            viewer = Viewer(context.new_page())
-            viewers.append(viewer)
-            viewer.open(host.url + address)
-            return viewer
-
-        yield open_viewer
-        assert [fault for viewer in viewers for fault in viewer.faults] == []
 
 
 def test_all_six_types_appear_live_each_with_time_who_what_and_badges(
@@ -478,7 +442,7 @@ def test_text_from_messages_is_never_markup(host: Host, look: Look) -> None:
     viewer.until("document.querySelectorAll('.row').length === 6")
     viewer.page.locator("#pictures").click()
     for place in range(6):
-        viewer.page.locator(".row").nth(place).click()
+        viewer.page.locator(".row .summary").nth(place).click()
         viewer.until("!document.getElementById('details').hidden")
     inside = "document.querySelectorAll('main img, main script, main b').length"
     assert viewer.page.evaluate(inside) == 0

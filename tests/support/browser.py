@@ -12,8 +12,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -178,3 +178,39 @@ class Viewer:
         """Turn the wheel over the rows."""
         self.page.locator("#rows").hover()
         self.page.mouse.wheel(0, pixels)
+
+
+Look = Callable[..., Viewer]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests; each has its own profile in it."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """A server without limits that keeps messages in memory only."""
+    with hosting("--store", "memory", "--no-limits") as host:
+        yield host
+
+
+@pytest.fixture
+def look(browser: Browser) -> Iterator[Look]:
+    """Opens the viewer; at the end nothing may have gone wrong in it."""
+    with ExitStack() as stack:
+        viewers = []
+
+        def open_viewer(host: Host, address: str = "", **settings: Any) -> Viewer:
+            settings.setdefault("viewport", {"width": 1280, "height": 720})
+            context = browser.new_context(**settings)
+            stack.callback(context.close)
+            viewer = Viewer(context.new_page())
+            viewers.append(viewer)
+            viewer.open(host.url + address)
+            return viewer
+
+        yield open_viewer
+        assert [fault for viewer in viewers for fault in viewer.faults] == []

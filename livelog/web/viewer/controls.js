@@ -4,7 +4,8 @@
  * a word typed letter by letter is one change.
  */
 import { TYPES } from "../client/livelog.js";
-import { element } from "./row.js";
+import { atWallTime, wallTime } from "./time.js";
+import { element } from "./element.js";
 import { EVERYTHING, FIELDS, countFilters } from "./view.js";
 
 const TYPING_MS = 350;
@@ -75,7 +76,21 @@ export class Controls {
     rate.title = "messages per second";
     label.append(box, element("span", "name", type), rate);
     this.#types.set(type, { box, rate });
-    this.#parts.types.append(label);
+    const place = element("span", "type-box");
+    place.append(label, this.#only(type));
+    this.#parts.types.append(place);
+  }
+
+  /** The button that leaves one type, or all again if it is the only one. */
+  #only(type) {
+    const button = element("button", "only", "only");
+    button.type = "button";
+    button.setAttribute("aria-label", `Only ${type}`);
+    button.addEventListener("click", () => {
+      const isOnly = this.#view.types.length === 1 && this.#view.types[0] === type;
+      this.#changed({ ...this.#view, types: isOnly ? TYPES : [type], at: null });
+    });
+    return button;
   }
 
   #addField(name) {
@@ -122,13 +137,11 @@ export class Controls {
   }
 }
 
-/** The value of a `datetime-local` field: local time without a zone. */
+/** The value of a `datetime-local` field. */
 function localOf(iso) {
-  if (!iso) return "";
-  const date = new Date(iso);
-  return new Date(date.getTime() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+  return iso ? wallTime(new Date(iso)).slice(0, 19) : "";
 }
 
 function momentOf(local) {
-  return local ? new Date(local).toISOString() : "";
+  return (local && atWallTime(local)?.toISOString()) || "";
 }

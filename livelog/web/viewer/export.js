@@ -1,12 +1,13 @@
 /* Export of messages as NDJSON, to the clipboard or into a file: each as it was delivered. */
 import { textOf } from "./exact.js";
+import { count } from "./format.js";
 
 export function ndjson(rows) {
   const messages = rows.filter(({ type }) => type !== "gap");
   return messages.map((message) => `${textOf(message)}\n`).join("");
 }
 
-export async function copy(text) {
+async function copy(text) {
   if (navigator.clipboard) {
     await navigator.clipboard.writeText(text);
     return;
@@ -22,10 +23,32 @@ export async function copy(text) {
   if (!copied) throw new Error("the browser does not let this page copy");
 }
 
-export function download(text) {
+/** Copies texts, and tells its reader. */
+export class Copying {
+  #notice;
+
+  constructor(notice) {
+    this.#notice = notice;
+  }
+
+  messages(messages) {
+    return this.text(ndjson(messages), `${count(messages.length, "message")} copied.`);
+  }
+
+  async text(text, done) {
+    try {
+      await copy(text);
+      this.#notice.show(done);
+    } catch (error) {
+      this.#notice.show(`Not copied: ${error.message}`, "bad");
+    }
+  }
+}
+
+export function download(text, name = "livelog", kind = "ndjson") {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "application/x-ndjson" }));
-  link.download = `livelog-${new Date().toISOString().replace(/[:.]/g, "-")}.ndjson`;
+  link.href = URL.createObjectURL(new Blob([text], { type: kind === "json" ? "application/json" : "application/x-ndjson" }));
+  link.download = `${name}-${new Date().toISOString().replace(/[:.]/g, "-")}.${kind}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

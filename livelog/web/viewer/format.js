@@ -1,4 +1,4 @@
-/* Texts of the page: a message in one row (subject, summary, badges), times, counts.
+/* Texts of the page: a message in one row (subject, summary, badges), counts.
  *
  * The rule: plain strings only, whatever the message holds; markup is made elsewhere.
  */
@@ -7,29 +7,34 @@ const SEVERITIES = { info: "calm", warning: "warn", error: "bad", critical: "wor
 const STATUSES = { preparing: "calm", in_progress: "busy", wipe: "bad", victory: "good" };
 const DIFFICULTIES = { normal: "calm", heroic: "busy", hard: "busy", mythic: "rare" };
 
-const LEAP_SECOND = /(:\d\d):60(?:\.\d+)?/;
-
 const MAX_LENGTH = 400; // characters of a text in a row; the details show all of it
 
-/** Type → the parts of its row. */
+/** Type → the parts of its row; `about` is the field and value that its subject is. */
 const DESCRIPTIONS = {
   user: ({ username, content, user_badge: badge, metadata = {} }) => ({
     subject: username,
+    about: ["username", username],
     summary: content,
-    badges: [badge && [badge, "rare"], metadata.channel && [`#${text(metadata.channel)}`, "calm"]],
+    badges: [
+      badge && [badge, "rare", "user_badge", badge],
+      metadata.channel && [`#${text(metadata.channel)}`, "calm", "channel", metadata.channel],
+    ],
   }),
   system: ({ event, severity, data = {} }) => ({
     subject: text(data.username ?? "server"),
+    about: ["username", data.username],
     summary: `${words(event)} ${facts(data, ["username"])}`,
-    badges: [[severity, SEVERITIES[severity]]],
+    badges: [[severity, SEVERITIES[severity], "severity", severity]],
   }),
   dm: ({ from_username: from, to_user_id: to, content, read }) => ({
     subject: `${from} → ${to}`,
+    about: ["from_username", from],
     summary: content,
-    badges: [!read && ["unread", "calm"]],
+    badges: [!read && ["unread", "calm", "read", read]],
   }),
   raid: (raid) => ({
     subject: raid.raid_name,
+    about: ["raid_name", raid.raid_name],
     summary: [
       raid.boss_name,
       raid.participants?.length ? count(raid.participants.length, "player") : "",
@@ -38,36 +43,49 @@ const DESCRIPTIONS = {
       .filter(Boolean)
       .join(" · "),
     badges: [
-      [raid.difficulty, DIFFICULTIES[raid.difficulty] ?? "calm"],
-      [words(raid.status), STATUSES[raid.status]],
-      raid.health_percentage != null && [`${raid.health_percentage} %`, health(raid)],
+      [raid.difficulty, DIFFICULTIES[raid.difficulty] ?? "calm", "difficulty", raid.difficulty],
+      [words(raid.status), STATUSES[raid.status], "status", raid.status],
+      raid.health_percentage != null && [
+        `${raid.health_percentage} %`,
+        health(raid),
+        "health_percentage",
+        raid.health_percentage,
+      ],
     ],
   }),
   party: ({ leader_name: leader, member_count: members, event, event_data: data = {} }) => ({
     subject: leader,
+    about: ["leader_name", leader],
     summary: `${words(event)} ${facts(data)}`,
-    badges: [[count(members, "member"), "calm"]],
+    badges: [[count(members, "member"), "calm", "member_count", members]],
   }),
   guild: ({ guild_name: guild, guild_level: level, event, event_data: data = {} }) => ({
     subject: guild,
+    about: ["guild_name", guild],
     summary: `${words(event)} ${facts(data)}`,
-    badges: [[`level ${level}`, "calm"]],
+    badges: [[`level ${level}`, "calm", "guild_level", level]],
   }),
 };
 
-/** Return the texts of a message's row: `{ subject, summary, badges }`. A message that is not as
- * its type says, or of a type that is new, is shown with all its fields. */
+/** Return the texts of a message's row: `{ subject, about, summary, badges }`, where `about`, also of
+ * a badge, is `[field, value]` or undefined. A message that is not as its type says, or of a type
+ * that is new, is shown with all its fields. */
 export function describe(message) {
-  const { subject, summary, badges } = describedByType(message) ?? {
+  const { subject, about, summary, badges } = describedByType(message) ?? {
     subject: message.type,
     summary: facts(message, ["type", "id", "seq", "timestamp"]),
     badges: [],
   };
   return {
     subject: short(text(subject)),
+    about,
     summary: short(text(summary)),
-    badges: badges.filter(Boolean).map(([label, kind = "calm"]) => ({ label: short(label), kind })),
+    badges: badges.filter(Boolean).map(badge),
   };
+}
+
+function badge([label, kind = "calm", ...about]) {
+  return { label: short(label), kind, about: about.length ? about : undefined };
 }
 
 function describedByType(message) {
@@ -76,62 +94,6 @@ function describedByType(message) {
   } catch {
     return null;
   }
-}
-
-/** The time that a text names. A leap second, for which `Date` has none, is the end of its minute. */
-export function dateOf(timestamp) {
-  return new Date(typeof timestamp === "string" ? timestamp.replace(LEAP_SECOND, "$1:59.999") : NaN);
-}
-
-/** The local time of day, to the millisecond. */
-export function clock(timestamp) {
-  const date = dateOf(timestamp);
-  if (Number.isNaN(date.getTime())) return text(timestamp);
-  const two = (number) => String(number).padStart(2, "0");
-  const time = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":");
-  return `${time}.${String(date.getMilliseconds()).padStart(3, "0")}`;
-}
-
-/** The local day and time, with its zone. */
-export function moment(timestamp) {
-  const date = dateOf(timestamp);
-  if (Number.isNaN(date.getTime())) return text(timestamp);
-  return `${date.toLocaleString()} ${zone(date)}`;
-}
-
-/** The local day in words, with the zone that holds on it. */
-export function dayName(timestamp) {
-  const date = dateOf(timestamp);
-  if (Number.isNaN(date.getTime())) return "Day unknown";
-  return `${date.toLocaleDateString("en", { dateStyle: "full" })} · ${zone(date)}`;
-}
-
-const days = new Map(); // minute in UTC → its local day; many messages share a minute
-const MAX_DAYS = 10_000;
-
-/** Return a text that is the same for all times of a local day, as long as the zone is the same, and
- * "" for what is no time. */
-export function dayOf(timestamp) {
-  if (!/Z$/.test(timestamp)) return localDay(timestamp);
-  const minute = timestamp.slice(0, 16);
-  if (!days.has(minute)) {
-    if (days.size >= MAX_DAYS) days.clear();
-    days.set(minute, localDay(timestamp));
-  }
-  return days.get(minute);
-}
-
-function localDay(timestamp) {
-  const date = dateOf(timestamp);
-  return Number.isNaN(date.getTime()) ? "" : `${date.toDateString()} ${zone(date)}`;
-}
-
-/** The offset from UTC that holds at this moment here. */
-function zone(date) {
-  const minutes = -date.getTimezoneOffset();
-  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
-  const two = (number) => String(number).padStart(2, "0");
-  return minutes ? `UTC${minutes < 0 ? "−" : "+"}${two(hours)}:${two(rest)}` : "UTC";
 }
 
 export function words(name) {

@@ -1,9 +1,8 @@
-/* The lines of the list: the rows of the timeline, and a day row wherever the day changes, in local
- * time. It stands before the list in place of the timeline.
+/* The lines of the list: the rows of the timeline, and a day row wherever the day changes. It stands before the list in place of the timeline.
  *
  * Times are those that the senders named, not in the order of the log; so a day may come again.
  */
-import { dayOf } from "./format.js";
+import { dayOf } from "./time.js";
 
 export class Lines {
   #timeline;
@@ -23,6 +22,12 @@ export class Lines {
 
   /** The timeline has changed. */
   update() {
+    this.#stale = true;
+  }
+
+  /** Days begin at another time. */
+  reset() {
+    this.#ends = [];
     this.#stale = true;
   }
 

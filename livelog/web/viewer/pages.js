@@ -28,6 +28,25 @@ export class Pages {
     };
   }
 
+  /** Count the messages of a view; `asked` are parameters of the analytics. */
+  async analyze(view, asked, signal) {
+    const parameters = new URLSearchParams({ type: view.types.join(), ...filtersOf(view), ...asked });
+    const [answer] = await get(`./api/analytics?${parameters}`, signal);
+    return answer;
+  }
+
+  /** The values of a field in all that may be read, those in the most messages first. */
+  async values(field, limit) {
+    const [{ groups }] = await get(`./api/analytics?${new URLSearchParams({ group_by: field, limit })}`);
+    return groups.map(({ value }) => value);
+  }
+
+  /** The seq of the newest message of a view up to a moment; null without one. */
+  async seqAt(view, moment, signal) {
+    const found = await this.fetch({ ...view, to: moment, at: null }, {}, 1, signal);
+    return found.messages[0]?.seq ?? null;
+  }
+
   /** The seq of the newest message; with authentication, of the newest one that may be read. */
   async head(signal) {
     const [health] = await get("./healthz", signal);

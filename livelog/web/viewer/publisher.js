@@ -2,7 +2,7 @@
  * them, and its answer is shown as it is.
  */
 import { unsendable } from "./exact.js";
-import { element } from "./row.js";
+import { element } from "./element.js";
 
 const JSON_FIELDS = new Set(["metadata", "data", "event_data", "participants"]);
 const NUMBERS = new Set(["member_count", "guild_level", "health_percentage", "duration_seconds"]);

@@ -3,25 +3,32 @@
  * Names and contents stand in <bdi>, so that letters that change the direction of writing have no
  * effect outside of it.
  */
+import { element } from "./element.js";
 import { exactly } from "./exact.js";
-import { clock, dayName, describe, moment } from "./format.js";
+import { describe } from "./format.js";
+import { asHandle } from "./handles.js";
 import { highlighted } from "./highlight.js";
+import { ago, clock, dayName, moment } from "./time.js";
 
-export function drawRow(message, { marks, pictures, onFill }) {
+export function drawRow(message, { marks, pictures, relative, onFill }) {
   if (message.type === "gap") return drawGap(message, onFill);
   if (message.type === "day") return drawDay(message);
-  const { subject, summary, badges } = message.redacted ? redacted(message) : describe(exactly(message));
+  const words = message.redacted ? redacted(message) : describe(exactly(message));
+  const { subject, about, summary, badges } = words;
   const row = element("div", `row ${message.type}${message.redacted ? " redacted" : ""}`);
   row.setAttribute("role", "option");
   row.id = `row-${message.seq}`;
-  const time = element("time", "time", clock(message.timestamp));
+  const time = element("time", "time", timeOf(message.timestamp, relative));
   time.dateTime = message.timestamp;
   time.title = moment(message.timestamp);
-  row.append(time, element("span", "type", message.type));
+  const type = handle(element("span", "type", message.type), ["type", message.type]);
+  row.append(time, type);
   if (pictures) row.append(picture(message.user_avatar));
-  row.append(marked("subject", subject, marks));
+  row.append(named(subject, marks, about));
   const shown = element("span", "badges");
-  for (const { label, kind } of badges) shown.append(element("span", `badge ${kind}`, label));
+  for (const { label, kind, about: value } of badges) {
+    shown.append(handle(element("span", `badge ${kind}`, label), value));
+  }
   row.append(shown, marked("summary", summary, marks));
   return row;
 }
@@ -29,6 +36,18 @@ export function drawRow(message, { marks, pictures, onFill }) {
 /** A message whose content was taken away. */
 function redacted({ reason }) {
   return { subject: "", summary: reason ? `redacted: ${reason}` : "redacted", badges: [] };
+}
+
+/** Write the times of all rows again that say how long ago something is. */
+export function refreshTimes(rows) {
+  for (const time of rows.querySelectorAll(".row .time")) {
+    const words = ago(time.dateTime, Date.now());
+    if (time.textContent !== words) time.textContent = words;
+  }
+}
+
+function timeOf(timestamp, relative) {
+  return relative ? ago(timestamp, Date.now()) : clock(timestamp);
 }
 
 function drawGap({ seq }, onFill) {
@@ -71,16 +90,25 @@ function picture(address) {
   return frame;
 }
 
+/** The subject; its text alone is the handle, not the place around it. */
+function named(subject, marks, about) {
+  const text = element("span");
+  text.append(...highlighted(subject, marks));
+  const place = element("bdi", "subject");
+  place.append(handle(text, about));
+  return place;
+}
+
+/** Make an element the handle of a field's value, `[field, value]`; undefined without one. For a
+ * finger it would be too small: there a tap opens the message, with all of its values. */
+function handle(made, about) {
+  if (!about || about[1] === undefined || matchMedia("(pointer: coarse)").matches) return made;
+  const [field, value] = about;
+  return asHandle(made, { field, json: JSON.stringify(value) });
+}
+
 function marked(name, content, marks) {
   const place = element("bdi", name);
   place.append(...highlighted(content, marks));
   return place;
 }
-
-export function element(tag, name = "", content = "") {
-  const made = document.createElement(tag);
-  if (name) made.className = name;
-  if (content) made.textContent = content;
-  return made;
-}
-

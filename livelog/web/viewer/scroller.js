@@ -6,7 +6,7 @@
  * it draws eight times a second, and half as often when each time more comes than can be read: the
  * page stays idle.
  */
-import { element } from "./row.js";
+import { element } from "./element.js";
 
 const MARGIN = 8; // rows drawn beyond the edges
 const FOLLOW_MS = 125;
@@ -38,7 +38,8 @@ export class Scroller {
   #interval = FOLLOW_MS; // between two drawings
   #end = 0; // number of the row after the last
 
-  /** `timeline`: the `Lines` of the list; `draw(message)` makes a row; `on`: handlers for moved, drawn, selected, nearTop, nearBottom. */
+  /** `timeline`: the `Lines` of the list; `draw(message)` makes a row; `on`: handlers for moved, drawn, selected, nearTop, nearBottom,
+   * and keeps: whether a row that is out of sight has to stay in the document. */
   constructor(box, timeline, draw, on) {
     this.#box = box;
     this.#timeline = timeline;
@@ -53,7 +54,7 @@ export class Scroller {
     };
     for (const input of INPUTS) box.addEventListener(input, touched, { passive: true });
     box.addEventListener("click", (event) => this.#clicked(event));
-    new ResizeObserver(() => this.#resized()).observe(box);
+    new ResizeObserver(() => this.measure()).observe(box);
   }
 
   /** The timeline has changed. */
@@ -128,6 +129,13 @@ export class Scroller {
     this.#scrolled();
   }
 
+  /** The first and the last row in sight that are messages; undefined without any. */
+  get inSight() {
+    const { begin, end } = this.#range();
+    const rows = this.#timeline.rows.slice(begin, end).filter(({ type }) => type !== "gap");
+    return [rows[0], rows.at(-1)];
+  }
+
   #follow(following) {
     if (following === this.following) return;
     this.following = following;
@@ -152,7 +160,7 @@ export class Scroller {
 
   #clicked({ target }) {
     const row = target.closest(".row");
-    if (!row || target.closest("button")) return;
+    if (!row || target.closest("button, .handle") || !getSelection().isCollapsed) return;
     const found = [...this.#drawn].find(([, drawn]) => drawn === row);
     if (found && found[0].type !== "gap") this.select(found[0]); // day rows are no `.row`
   }
@@ -167,7 +175,8 @@ export class Scroller {
     else if (!atEnd && performance.now() - this.#touched < INPUT_MS) this.#follow(false);
   }
 
-  #resized() {
+  /** The box has another size, or its rows another height. */
+  measure() {
     this.#boxHeight = this.#box.clientHeight;
     const height = parseFloat(getComputedStyle(this.#box).getPropertyValue("--row-height"));
     if (height && height !== this.#height) {
@@ -243,12 +252,14 @@ export class Scroller {
       wanted.set(rows[place], place);
     }
     for (const [message, row] of this.#drawn) {
-      if (wanted.has(message)) continue;
+      if (wanted.has(message) || this.#on.keeps(row)) continue;
       row.remove();
       this.#drawn.delete(message);
     }
+    let last = null;
     for (const [message, place] of wanted) {
-      const row = this.#drawn.get(message) ?? this.#add(message);
+      const row = this.#drawn.get(message) ?? this.#add(message, last);
+      last = row;
       row.style.transform = `translateY(${place * this.#height}px)`;
       if (message.type !== "day") this.#number(row, place);
     }
@@ -260,11 +271,13 @@ export class Scroller {
     row.setAttribute("aria-setsize", String(of));
   }
 
-  #add(message) {
+  /** Rows are in the document in their order, so that text is selected in it. */
+  #add(message, last) {
     const row = this.#draw(message);
     if (message.type !== "day") row.setAttribute("aria-selected", String(message === this.selected));
     this.#drawn.set(message, row);
-    this.#sheet.append(row);
+    if (last) last.after(row);
+    else this.#sheet.prepend(row);
     return row;
   }
 

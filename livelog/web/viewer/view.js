@@ -4,7 +4,8 @@
  * it, so that a view can be bookmarked and shared. Other parameters of an address are ignored.
  */
 import { TYPES } from "../client/livelog.js";
-import { dateOf } from "./format.js";
+import { including } from "./expression.js";
+import { dateOf } from "./time.js";
 
 /** The filters that compare one field with one value. */
 export const FIELDS = [
@@ -57,16 +58,29 @@ const EXPRESSION =
 const NO_WORDS =
   /(?<![^\s(])(?:(?:-|NOT\s+|[\p{L}_](?:[^\s:"()]|"[^"]*")*:(?![:/]))(?:[^\s()"]|"[^"]*"?|\([^)]*\)?)+|(?:AND|OR)(?!\S))/gu;
 
+/** Whether a search is an expression, not words alone. */
+export function isExpression(text) {
+  return EXPRESSION.test(text);
+}
+
 /** The words of a search that are marked in what it finds. */
 export function wordsOf({ text }) {
-  return EXPRESSION.test(text) ? text.replace(NO_WORDS, " ") : text;
+  return isExpression(text) ? text.replace(NO_WORDS, " ") : text;
 }
 
 /** The conditions besides the types, as the protocol names them. */
 export function filtersOf({ text, fields, from, to }) {
-  const words = EXPRESSION.test(text) ? { where: text } : { text };
+  const words = isExpression(text) ? { where: text } : { text };
   const filters = { ...fields, ...words, date_from: from, date_to: to };
   return Object.fromEntries(Object.entries(filters).filter(([, value]) => value !== ""));
+}
+
+/** Return a view with one condition more; a type alone is one of the types, as the boxes show it. */
+export function narrowed(view, wanted) {
+  const [, not, type] = /^(-?)type:(\w+)$/.exec(wanted) ?? [];
+  if (!TYPES.includes(type)) return { ...view, text: including(view.text, wanted), at: null };
+  const others = view.types.filter((one) => one !== type);
+  return { ...view, types: not ? (others.length ? others : TYPES) : [type], at: null };
 }
 
 /** Count the conditions besides types and words. */

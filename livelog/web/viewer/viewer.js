@@ -3,90 +3,97 @@
  * It uses the client and the public protocol only. There is one `view`; changing it changes the
  * address, the controls and the timeline together, in `showView`.
  */
+import { Attention } from "./attention.js";
+import { Chips } from "./chips.js";
 import { ConnectionStatus } from "./connectionstatus.js";
 import { Controls } from "./controls.js";
+import { Counts } from "./counts.js";
 import { count } from "./format.js";
 import { Details } from "./details.js";
-import { copy, download, ndjson } from "./export.js";
+import { Copying, download, ndjson } from "./export.js";
+import { Fault } from "./fault.js";
+import { Histogram } from "./histogram.js";
+import { Menu } from "./handles.js";
+import { Figures } from "./figures.js";
 import { marksOf } from "./highlight.js";
 import { Lines } from "./lines.js";
 import { Login, token } from "./login.js";
+import { Look } from "./look.js";
+import { Notice } from "./notice.js";
 import { Pages } from "./pages.js";
 import { listenToKeys } from "./shortcuts.js";
 import { drawRow } from "./row.js";
 import { LiveLog } from "../client/livelog.js";
+import { part, parts } from "./parts.js";
 import { Publisher } from "./publisher.js";
 import { Rates } from "./rates.js";
+import { SavedViews } from "./savedviews.js";
 import { Scroller } from "./scroller.js";
+import { Selecting } from "./selecting.js";
+import { atWallTime } from "./time.js";
 import { Timeline } from "./timeline.js";
-import { EVERYTHING, fromAddress, toAddress, wordsOf } from "./view.js";
+import { Suggestions } from "./suggestions.js";
+import { tellTroubles } from "./troubles.js";
+import { valuesOf } from "./values.js";
+import { EVERYTHING, fromAddress, narrowed, toAddress, wordsOf } from "./view.js";
 
-const NOTICE_MS = 8000;
+const LOOKED_AT = 100; // newest rows of which the fields are suggested
 
-const part = (id) => document.getElementById(id);
 const live = new LiveLog(undefined, { heartbeatMs: 5000, token: token() });
 const shown = { marks: null, pictures: false };
 let view = fromAddress(location.search);
 let paused = false;
-let noticeTimer = 0;
+const notice = new Notice(part("notice"));
+const copying = new Copying(notice);
+const attention = new Attention(part("notify"), notice);
 
 const rates = new Rates(part("rates"), (figures) => controls.showRates(figures));
-const timeline = new Timeline(live, new Pages(), changed, (message) => rates.count(message));
+const pages = new Pages();
+const timeline = new Timeline(live, pages, changed, counted);
 const lines = new Lines(timeline);
-const details = new Details(
-  {
-    panel: part("details"),
-    title: part("title"),
-    json: part("json"),
-    close: part("close"),
-    context: part("context"),
-    copy: part("copy-one"),
-  },
-  {
-    context: showContext,
-    copy: (message) => copyOut([message]),
-    closed: () => scroller.release(),
-  },
-);
+const details = new Details(parts.details, {
+  context: showContext,
+  copy: (message) => copying.messages([message]),
+  link: (message) => copying.text(linkTo(message), "Link copied."),
+  raw: (raw) => look.set("raw", raw),
+  closed: () => scroller.release(),
+});
 const scroller = new Scroller(part("rows"), lines, draw, {
   moved,
   drawn,
+  keeps: (row) => selecting.has(row),
   selected: (message) => details.show(message, shown.marks),
   nearTop: () => timeline.failure === null && timeline.loadOlder(),
   nearBottom: () => !paused && timeline.failure === null && timeline.loadNewer(),
 });
-const controls = new Controls(
-  {
-    form: part("controls"),
-    search: part("search"),
-    types: part("types"),
-    fields: part("fields"),
-    from: part("from"),
-    to: part("to"),
-    filters: part("filters"),
-    more: part("more"),
-    clear: part("clear"),
-  },
-  (next) => showView(next),
-);
-const publisher = new Publisher(live, {
-  dialog: part("publisher"),
-  form: part("message"),
-  type: part("type"),
-  fields: part("message-fields"),
-  answer: part("answer"),
+const selecting = new Selecting(part("rows"), moved);
+const figures = new Figures(timeline, parts.figures);
+const histogram = new Histogram(pages, parts.histogram, (from, to) => {
+  showView({ ...view, from, to, at: null }, "pushState");
 });
-const login = new Login(live, {
-  dialog: part("login"),
-  form: part("login-form"),
-  reason: part("login-reason"),
-  token: part("token"),
+const look = new Look(parts.look, changeLook, () => selecting.active);
+const controls = new Controls(parts.controls, (next) => showView(next));
+const publisher = new Publisher(live, parts.publisher);
+const savedViews = new SavedViews(parts.views, {
+  current: () => view,
+  open: (next) => showView(next, "pushState"),
+  save: (text) => download(text, "livelog-views", "json"),
+  say: (words, kind) => notice.show(words, kind),
 });
-new ConnectionStatus(live, {
-  text: part("connection"),
-  reconnect: part("reconnect"),
-  light: part("light"),
+const login = new Login(live, parts.login);
+const counts = new Counts(pages, parts.counts);
+const chips = new Chips(part("chips"), (next) => showView(next));
+const fault = new Fault(part("search"), part("fault"));
+new Menu(part("menu"), document.querySelector("main"), {
+  include: (wanted) => showView(narrowed(view, wanted), "pushState"),
+  count: (field) => counts.open(view, field),
+  copy: (text) => copying.text(text, "Copied."),
 });
+new Suggestions(part("search"), part("suggestions"), {
+  fields: () => timeline.rows.slice(-LOOKED_AT).flatMap(fieldsOf),
+  values: (field, limit) => pages.values(field, limit),
+});
+new ConnectionStatus(live, parts.connection);
 
 // The view.
 
@@ -98,9 +105,12 @@ function showView(next, remember = "replaceState") {
 
 function open() {
   shown.marks = marksOf(wordsOf(view));
-  document.title = view.text ? `${view.text} · livelog` : "livelog";
+  attention.name(view.text ? `${view.text} · livelog` : "livelog");
   setPaused(false);
   controls.show(view);
+  chips.show(view);
+  counts.refresh(view);
+  if (look.values.histogram) histogram.open(view);
   details.close();
   if (view.at === null) scroller.toEnd();
   else scroller.show(view.at);
@@ -111,15 +121,31 @@ function showContext(message) {
   if (message) showView({ ...EVERYTHING, at: message.seq }, "pushState");
 }
 
+/** The address of a message in this view. */
+function linkTo({ seq }) {
+  return `${location.origin}${location.pathname}${toAddress({ ...view, at: seq })}`;
+}
+
+/** The fields that a row has; a gap has none. */
+function fieldsOf(row) {
+  return row.type === "gap" ? [] : valuesOf(row).flatMap(({ field }) => field ?? []);
+}
+
 function draw(message) {
-  return drawRow(message, { ...shown, onFill: () => fill(message) });
+  return drawRow(message, { ...shown, relative: look.isRelative, onFill: () => fill(message) });
 }
 
 async function fill(gap) {
   const found = await timeline.fill(gap);
   const none = "The server does not have them any more.";
-  if (!timeline.failure) notify(found ? `${count(found, "message")} loaded.` : none);
+  if (!timeline.failure) notice.show(found ? `${count(found, "message")} loaded.` : none);
   scroller.redraw();
+}
+
+function counted(message) {
+  rates.count(message);
+  histogram.count(message);
+  attention.count(message);
 }
 
 function changed() {
@@ -133,46 +159,47 @@ function changed() {
 function drawn() {
   showUnseen();
   showTotal();
+  if (look.values.histogram) histogram.place(...scroller.inSight);
 }
 
 function moved() {
-  timeline.hold(paused || !scroller.following);
+  timeline.hold(isAway());
   showUnseen();
 }
 
+/** Whether the newest messages are not in sight, or may not move. */
+function isAway() {
+  return paused || !scroller.following || selecting.active;
+}
+
 function showUnseen() {
-  const { unseen } = timeline;
-  const button = part("unseen");
-  const away = paused || !scroller.following;
-  button.hidden = !(unseen && away);
-  const words = `${unseen.toLocaleString("en")} new ↓`;
-  if (!button.hidden && button.textContent !== words) button.textContent = words;
+  figures.showUnseen(isAway());
+  attention.unseen(isAway() ? timeline.unseen : 0);
 }
 
 function showTotal() {
-  const { rows, older, loading, failure } = timeline;
-  const empty = part("empty");
-  const total = rows.length + older + timeline.unseen;
-  const words = loading === "opening" ? "loading …" : count(total, "message");
-  part("total").textContent = failure ? `could not load: ${failure.message}` : words;
+  const { failure } = timeline;
+  const isPlaced = fault.show(failure, view.text); // then it is told once, at its place
+  figures.showTotal(view, isPlaced);
   if (failure) login.refused(failure.code);
-  empty.hidden = rows.length > 0;
-  if (rows.length) return;
-  if (failure) empty.textContent = `Could not load: ${failure.message}`;
-  else if (loading) empty.textContent = "Loading …";
-  else if (toAddress(view)) empty.textContent = "No message matches yet. New ones appear here.";
-  else empty.textContent = "There is no message yet. New ones appear here.";
 }
 
-function notify(words, kind = "", ms = NOTICE_MS) {
-  const notice = part("notice");
-  clearTimeout(noticeTimer);
-  notice.textContent = words;
-  notice.dataset.kind = kind;
-  notice.hidden = false;
-  noticeTimer = setTimeout(() => {
-    notice.hidden = true;
-  }, ms);
+// The look.
+
+function changeLook() {
+  lines.reset();
+  scroller.measure();
+  scroller.redraw();
+  controls.show(view);
+  chips.show(view);
+  details.showRaw(look.values.raw);
+  if (details.message) details.show(details.message, shown.marks);
+}
+
+function toggleHistogram() {
+  look.set("histogram", !look.values.histogram);
+  if (look.values.histogram) histogram.open(view);
+  else histogram.close();
 }
 
 // Actions.
@@ -181,7 +208,7 @@ function setPaused(next) {
   paused = next;
   part("pause").setAttribute("aria-pressed", String(paused));
   part("pause").textContent = paused ? "Go on" : "Pause";
-  timeline.hold(paused || !scroller.following);
+  timeline.hold(isAway());
 }
 
 async function pause() {
@@ -199,12 +226,16 @@ async function toNewest() {
   } else showView({ ...view, at: null });
 }
 
-async function copyOut(messages) {
+/** Show the messages of a time among the others of the view. */
+async function goTo() {
+  const moment = atWallTime(part("goto").value);
+  if (!moment) return notice.show("Give a day and a time to go to.", "bad");
   try {
-    await copy(ndjson(messages));
-    notify(`${count(messages.length, "message")} copied.`);
+    const at = await pages.seqAt(view, moment.toISOString());
+    if (at === null) notice.show("There is no message up to this time.");
+    else showView({ ...view, at }, "pushState");
   } catch (error) {
-    notify(`Not copied: ${error.message}`, "bad");
+    notice.show(`Could not look for this time: ${error.message}`, "bad");
   }
 }
 
@@ -218,9 +249,15 @@ function togglePictures() {
 const clicks = {
   pause,
   publish: () => publisher.open(),
-  copy: () => copyOut(timeline.rows),
+  copy: () => copying.messages(timeline.rows),
   download: () => download(ndjson(timeline.rows)),
   pictures: togglePictures,
+  display: () => part("settings-dialog").showModal(),
+  times: toggleHistogram,
+  views: () => savedViews.open(),
+  "views-close": () => part("views-dialog").close(),
+  zone: () => look.changeZone(),
+  go: goTo,
   help: () => part("shortcuts").showModal(),
   unseen: toNewest,
   "publisher-close": () => part("publisher").close(),
@@ -231,9 +268,13 @@ listenToKeys({
   "/": () => part("search").select(),
   "?": () => part("shortcuts").showModal(),
   p: pause,
+  h: toggleHistogram,
+  z: () => look.changeZone(),
   f: () => controls.toggleFilters(),
+  v: () => savedViews.open(),
   n: () => publisher.open(),
   c: () => showContext(details.message),
+  Enter: () => details.enter(),
   j: () => scroller.step(1),
   k: () => scroller.step(-1),
   ArrowDown: () => scroller.step(1),
@@ -242,32 +283,14 @@ listenToKeys({
   PageDown: () => scroller.page(1),
   End: toNewest,
   Home: () => scroller.toStart(),
-  Escape: () => part("close").click(),
+  Escape: () => part(details.message ? "close" : "counts-close").click(),
 });
 
-live.on("throttled", ({ seconds, action }) => {
-  const wait = Math.max(1, Math.ceil(seconds));
-  const effect = action === "publish" ? "The message goes out" : "Live messages of this view begin";
-  const words = `The server allows only so many commands a minute. ${effect} in ${wait} s.`;
-  notify(words, "", wait * 1000);
-});
-live.on("gap", ({ to }) => {
-  if (to !== null) notify("Some messages could not be resumed; a row shows where.", "bad");
-  else {
-    // Its seqs do not continue those that are shown, so nothing can be joined to them.
-    open();
-    notify("The server has begun a new log; this is its beginning.", "bad");
-  }
-});
+tellTroubles(live, notice, open);
 live.on("redacted", ({ seqs }) => {
   if (details.message && seqs.includes(details.message.seq)) details.close();
   scroller.redraw();
 });
-live.on("token_expiring", ({ seconds }) => {
-  const words = "Your token expires in a minute; you will be asked for another one then.";
-  notify(words, "", seconds * 1000);
-});
-live.on("error", (error) => notify(`${error.code}: ${error.message}`, "bad"));
 live.on("state", ({ name }) => {
   // A page that could not be loaded while the server was away is loaded now.
   if (name !== "connected" || !timeline.failure) return;
@@ -279,4 +302,12 @@ addEventListener("popstate", () => {
   open();
 });
 
+part("goto").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  event.preventDefault(); // it is no condition of the view
+  goTo();
+});
+
+details.showRaw(look.values.raw);
+scroller.measure();
 open();

@@ -1,0 +1,43 @@
+/* Figures and words beside the rows: how many match, how many are new, why there is none. */
+import { count } from "./format.js";
+import { toAddress } from "./view.js";
+
+export class Figures {
+  #timeline;
+  #parts;
+
+  /** `parts`: total, empty, unseen. */
+  constructor(timeline, parts) {
+    this.#timeline = timeline;
+    this.#parts = parts;
+  }
+
+  /** Show how many are new, while the newest are not in sight. */
+  showUnseen(away) {
+    const { unseen } = this.#timeline;
+    const button = this.#parts.unseen;
+    button.hidden = !(unseen && away);
+    const words = `${unseen.toLocaleString("en")} new ↓`;
+    if (!button.hidden && button.textContent !== words) button.textContent = words;
+  }
+
+  /** Show how many match, or the failure; `isPlaced` says that it is told at another place. */
+  showTotal(view, isPlaced) {
+    const { rows, older, loading, unseen, failure } = this.#timeline;
+    const { total, empty } = this.#parts;
+    const words = loading === "opening" ? "loading …" : count(rows.length + older + unseen, "message");
+    const problem = failure && (isPlaced ? "could not load" : `could not load: ${failure.message}`);
+    total.textContent = problem ?? words;
+    empty.hidden = rows.length > 0;
+    if (!rows.length) empty.textContent = this.#whyEmpty(view, isPlaced);
+  }
+
+  #whyEmpty(view, isPlaced) {
+    const { loading, failure } = this.#timeline;
+    if (isPlaced) return "The expression has a fault.";
+    if (failure) return `Could not load: ${failure.message}`;
+    if (loading) return "Loading …";
+    if (toAddress(view)) return "No message matches yet. New ones appear here.";
+    return "There is no message yet. New ones appear here.";
+  }
+}

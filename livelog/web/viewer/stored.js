@@ -1,0 +1,23 @@
+/* Values that the browser keeps for this page. Storage that is full, forbidden or damaged is no
+ * fault: then a value lasts as long as the page. */
+
+const PREFIX = "livelog.";
+
+/** Return a value that was kept; undefined without one. */
+export function stored(name) {
+  try {
+    return JSON.parse(localStorage.getItem(PREFIX + name)) ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Keep a value; return whether it is kept beyond this page. */
+export function store(name, value) {
+  try {
+    localStorage.setItem(PREFIX + name, JSON.stringify(value));
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,25 @@
+/* Troubles that the client reports, told to the reader. */
+
+/** Tell of the troubles of `live` by `notice`; `open()` opens the view anew. */
+export function tellTroubles(live, notice, open) {
+  live.on("throttled", ({ seconds, action }) => {
+    const wait = Math.max(1, Math.ceil(seconds));
+    const effect =
+      action === "publish" ? "The message goes out" : "Live messages of this view begin";
+    const words = `The server allows only so many commands a minute. ${effect} in ${wait} s.`;
+    notice.show(words, "", wait * 1000);
+  });
+  live.on("gap", ({ to }) => {
+    if (to !== null) notice.show("Some messages could not be resumed; a row shows where.", "bad");
+    else {
+      // Its seqs do not continue those that are shown, so nothing can be joined to them.
+      open();
+      notice.show("The server has begun a new log; this is its beginning.", "bad");
+    }
+  });
+  live.on("token_expiring", ({ seconds }) => {
+    const words = "Your token expires in a minute; you will be asked for another one then.";
+    notice.show(words, "", seconds * 1000);
+  });
+  live.on("error", (error) => notice.show(`${error.code}: ${error.message}`, "bad"));
+}

@@ -1,0 +1,87 @@
+"""The rules of axe, a checker of accessibility, on the states of the viewer, in a real Chromium."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.browser import Host, Look, Viewer
+from tests.support.follower import npm_install
+from tests.support.wire import SAMPLES, user
+
+pytestmark = [pytest.mark.browser, pytest.mark.node]
+
+RULES = """async () => {
+  const { violations } = await axe.run(document, { resultTypes: ['violations'] });
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
+}"""
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The checker's source."""
+    place: Path = npm_install(tmp_path_factory.mktemp("axe"), "axe-core@4")
+    return (place / "node_modules/axe-core/axe.min.js").read_text()
+
+
+def press(*keys: str) -> Callable[[Viewer], None]:
+    """Make a state by pressing keys."""
+
+    def act(viewer: Viewer) -> None:
+        for key in keys:
+            viewer.page.keyboard.press(key)
+
+    return act
+
+
+def click(*selectors: str) -> Callable[[Viewer], None]:
+    """Make a state by clicks."""
+
+    def act(viewer: Viewer) -> None:
+        for selector in selectors:
+            viewer.page.locator(selector).first.click()
+
+    return act
+
+
+STATES: dict[str, Callable[[Viewer], None]] = {
+    "rows": press(),
+    "a message": press("k"),
+    "its JSON": click(".row .summary", "#raw"),
+    "the menu of a value": click(".row .summary", "#values .handle"),
+    "counts": click(".row .summary", "#values .handle", "#menu button:nth-of-type(3)", "#close"),
+    "suggestions": lambda viewer: viewer.page.locator("#search").press_sequentially(" cha"),
+    "filters": press("f"),
+    "histogram": press("h"),
+    "display": click("#display"),
+    "views": press("v"),
+    "publisher": press("n"),
+    "shortcuts": press("?"),
+    "a pause": press("p"),
+}
+DESK = {"viewport": {"width": 1280, "height": 720}}
+PHONE = {"viewport": {"width": 390, "height": 740}, "is_mobile": True, "has_touch": True}
+KINDS: dict[str, dict[str, object]] = {
+    "light": {**DESK, "color_scheme": "light"},
+    "dark": {**DESK, "color_scheme": "dark"},
+    "phone": {**PHONE, "color_scheme": "light"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_rule_of_accessibility_is_violated(host: Host, look: Look, axe: str, kind: str) -> None:
+    host.publish(*SAMPLES, user("see https://a.test/", metadata={"level": 4}))
+    found = {}
+    for name, reach in STATES.items():
+        viewer = look(host, "?q=-channel:none", **KINDS[kind])
+        viewer.until_row("conquest complete")
+        reach(viewer)
+        viewer.page.wait_for_timeout(100)
+        viewer.page.evaluate(axe)
+        violations = viewer.page.evaluate(RULES)
+        if violations:
+            found[name] = violations
+        viewer.page.context.close()
+    assert found == {}
