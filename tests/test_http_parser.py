@@ -178,6 +178,15 @@ def test_a_body_of_exactly_the_largest_size_is_taken() -> None:
     assert isinstance(done, RequestComplete)
 
 
+def test_a_failure_to_keep_a_request_is_not_the_clients() -> None:
+    class Full(RequestParser):
+        def on_body(self, body: bytes) -> None:
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        Full(100).feed(request("POST", "/api/messages", body=b"x" * 10))
+
+
 def test_a_closed_parser_takes_nothing() -> None:
     parser = RequestParser(MAX_BODY)
     parser.close()

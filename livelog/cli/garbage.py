@@ -19,8 +19,12 @@ import gc
 import resource
 import time
 
-_YOUNG = 10_000
-"""New objects, less those that have gone, after which the youngest are looked at."""
+_YOUNG = 1000
+"""New objects, less those that have gone, after which the youngest are looked at.
+
+One may be a tuple of dozens of messages, each of which is visited once: with 10,000 of them a pass
+held the loop for 58 milliseconds.
+"""
 
 _MIDDLE = 20
 _FULL = 1_000_000

@@ -95,12 +95,17 @@ class RequestParser:
         self._repeating = False  # a head whose offer is passed over is fed again
 
     def feed(self, data: bytes) -> list[Event]:
-        """Take the next bytes; return what they complete."""
+        """Take the next bytes; return what they complete.
+
+        Raises `MemoryError` where there is no memory for them, which is no fault of the client.
+        """
         if self._syntax is None or self._ended:
             return []
         self._head_ended = self.stage == "body"
         try:
             self._parse(memoryview(data))
+        except httptools.HttpParserCallbackError as error:
+            raise (error.__context__ or error) from None  # no fault of the request
         except httptools.HttpParserError as error:
             self._end(Malformed(self.request, self._fault(error)))
         self._bound_unfinished(len(data))
