@@ -37,8 +37,9 @@ from livelog.store.reader.calls import (
     Progress,
     RecordsCall,
 )
+from livelog.store.reader.openend import Part
 from livelog.store.reader.rows import DAMAGED, Damage, Row, Rows
-from livelog.store.reader.segments import Part, Segments
+from livelog.store.reader.segments import Segments
 from livelog.wire import frames
 from livelog.wire.messages import TYPES, MessageType
 from livelog.wire.record import Record

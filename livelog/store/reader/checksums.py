@@ -32,8 +32,13 @@ def sealed(id: int, place: str, data: bytes) -> bytes:
     return _CHECK.pack(zlib.crc32(data, zlib.crc32(place.encode(), id))) + data
 
 
-def checked(id: int, place: str, blob: bytes) -> bytes:
-    """Return the data behind a checksum. Raises `sqlite3.DatabaseError` if it is not that."""
+def checked(id: int, place: str, blob: object) -> bytes:
+    """Return the data behind a checksum. Raises `sqlite3.DatabaseError` if it is not that.
+
+    A damaged value may be of any type, in the column of a strict table, too.
+    """
+    if not isinstance(blob, bytes):
+        raise damaged(id, place)
     data = blob[_CHECK.size :]
     if blob[: _CHECK.size] != _CHECK.pack(zlib.crc32(data, zlib.crc32(place.encode(), id))):
         raise damaged(id, place)

@@ -17,18 +17,15 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, pairwise
 from time import perf_counter, thread_time
-from typing import NamedTuple
 
 from pyroaring import BitMap
 
-from livelog.index.index import Index
-from livelog.index.plan import Source, Steps, find
+from livelog.index.plan import Steps, find
 from livelog.index.query import Query
 from livelog.store.reader import segmentwriter
 from livelog.store.reader.cache import Cache
@@ -41,9 +38,10 @@ from livelog.store.reader.indexfile import (
     passes,
     sealed_segments,
 )
+from livelog.store.reader.openend import OpenEnd, Part
+from livelog.store.reader.pace import Pace
 from livelog.store.reader.rows import Rows
 from livelog.store.reader.segment import KEY, Segment
-from livelog.wire.record import Record
 
 _log = logging.getLogger(__name__)
 
@@ -52,10 +50,6 @@ SEALED_AT = 8192
 
 _BULK = 16
 """Times as many messages are sealed together while more than that are waiting to be indexed."""
-
-_WORD_BYTES = 500
-_KEY_BYTES = 400
-"""Memory that a distinct word or key takes in the open end, with its list."""
 
 _OPEN_SHARE = 5
 _OPEN_BULK_SHARE = 2
@@ -67,20 +61,11 @@ nothing is merged, for what is cached, for the joined lists of a merge and for t
 vocabularies that are merged: as a set they take ten times as much. A merge does not run while the
 open end is full."""
 
-_MAX_QUEUED = 1_000_000
-"""All words of the open end stay queued: it is sealed before n-grams would pay."""
-
 _MERGED_AT_ONCE = 4
 _LARGEST = SEALED_AT * _MERGED_AT_ONCE**4
 _INDEXED_PER_STEP = 64
 _STEP_SECONDS = 0.01
 """Messages that are indexed between two pauses, and time after which fewer are."""
-
-_PER_SECOND = 4000.0
-"""Messages that are indexed in a second, as long as that has not been measured."""
-
-_REMEMBERED_SECONDS = 5.0
-"""Seconds of work after which what has been measured counts half: messages differ in their cost."""
 
 _VACUUMED_BYTES = 64 << 20
 """Size of a file up to which it is written anew after a redaction: some tenths of a second. In a
@@ -89,90 +74,9 @@ larger one the place of what was deleted is overwritten, as `secure_delete` asks
 _LOOKED_SECONDS = 0.2
 """Seconds between two looks for redactions while nobody asks anything."""
 
-_LOGGED_SECONDS = 10.0
-"""Seconds between two lines in the log about an index that is far behind."""
-
 
 def _any_between(positions: list[int], first: int, end: int) -> bool:
     return any(first <= position < end for position in positions)
-
-
-class Part(NamedTuple):
-    """A run of positions, from `first` up to, not including, `end`, that is indexed together."""
-
-    first: int
-    end: int
-    source: Source | None
-    """The index of its messages; positions in it count from 0. None where none is used."""
-
-    def within(self, first: int, last: int) -> range:
-        """Return its positions from `first` to `last`, counted from its beginning."""
-        return range(max(0, first - self.first), max(0, min(self.end, last + 1) - self.first))
-
-
-class OpenEnd:
-    """The newest part, in memory."""
-
-    def __init__(self, first: int) -> None:
-        self.first = first
-        self.index = Index(_MAX_QUEUED)
-        self.times = array("q")
-        self._characters = 0
-
-    @property
-    def end(self) -> int:
-        """Position behind the last message."""
-        return self.first + len(self.index)
-
-    @property
-    def bytes(self) -> int:
-        """Memory that it takes, about."""
-        words = _WORD_BYTES * len(self.index.vocabulary())
-        fields = _KEY_BYTES * self.index.keys + self.index.memory_of_numbers
-        # A position takes four bytes, and a word at least as many characters with its space.
-        return words + fields + self._characters
-
-    def add(self, record: Record) -> None:
-        """Index the message at `end`."""
-        self.index.add(record)
-        self.times.append(record.time)
-        self._characters += len(record.text)
-
-
-class Pace:
-    """The rate at which messages are indexed, for estimates and for the log."""
-
-    def __init__(self) -> None:
-        self._began = self._logged = perf_counter()
-        self._seconds = self._indexed = 0.0
-        self.behind = False
-
-    def note(self, count: int, seconds: float) -> None:
-        """Note that `count` messages took this time, sealing and merging included."""
-        self._indexed += count
-        self._seconds += seconds
-        if self._seconds > _REMEMBERED_SECONDS:
-            self._indexed, self._seconds = self._indexed / 2, self._seconds / 2
-
-    @property
-    def per_second(self) -> float:
-        """Messages in a second of work."""
-        if self._seconds < _REMEMBERED_SECONDS / 4:
-            return _PER_SECOND
-        return max(1.0, self._indexed) / self._seconds
-
-    def log(self, path: str, missing: int, progress: Callable[[], Progress]) -> None:
-        """Log from time to time how far an index is that is far behind, and when it is made."""
-        now = perf_counter()
-        if missing > _BULK * SEALED_AT and not self.behind:
-            self.behind, self._began = True, now
-        elif self.behind and not missing:
-            self.behind = False
-            _log.info("the index %s is made, in %.0f s", path, now - self._began)
-        if self.behind and now > self._logged + _LOGGED_SECONDS:
-            self._logged, found = now, progress()
-            share = found.indexed / found.count
-            _log.info("the index %s is being made: %.0f %% are indexed", path, 100 * share)
 
 
 class Segments:
@@ -205,7 +109,7 @@ class Segments:
         """The last job has failed; meanwhile messages are indexed in memory, as far as it goes."""
         self._is_caught_up = False
         """All messages have been indexed since the last job: only then are segments merged."""
-        self._pace = Pace()
+        self._pace = Pace(_BULK * SEALED_AT)
 
     def close(self) -> None:
         """Close the file; an unfinished job is rolled back and done again by the next process."""
