@@ -84,7 +84,10 @@ Run = Callable[[Config, Worker], int]
 
 
 def supervise(
-    config: Config, run: Run, announce: Callable[[str], None], reread: Callable[[], Config]
+    config: Config,
+    run: Run,
+    announce: Callable[[str], None],
+    reread: Callable[[], Config] | None = None,
 ) -> int:
     """Run the workers until a signal, and return the exit code.
 
@@ -97,7 +100,7 @@ def supervise(
             held.enter_context(sock)
             port = sock.getsockname()[1]
         configs = {number: config_of(config, number, port) for number in _numbers(config)}
-        with _Supervisor(configs, run, announce, reread, held) as supervisor:
+        with _Supervisor(configs, run, announce, reread or (lambda: config), held) as supervisor:
             return supervisor.watch()
 
 
