@@ -147,7 +147,7 @@ def test_the_settings_in_a_file_are_such_as_the_server_takes(name: str) -> None:
     found = variables(filled(name, {}))
     assert all(each.removeprefix("LIVELOG_").lower() in OPTIONS for each in found)
     given = load({}, found).given
-    assert given["store" if name != "compose" else "drain_seconds"]
+    assert given["store" if name != "compose" else "api_keys"]
 
 
 def test_the_container_starts_the_server_and_asks_a_path_that_there_is() -> None:

@@ -223,6 +223,7 @@ async def test_an_error_names_what_would_have_been_allowed() -> None:
             "analyze",
             "watch",
             "unwatch",
+            "presence",
             "ping",
             "publish",
             "authenticate",

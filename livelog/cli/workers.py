@@ -96,7 +96,10 @@ _FIGURES_DELAY = 1.0
 
 
 def supervise(
-    config: Config, run: Run, announce: Callable[[str], None], reread: Callable[[], Config]
+    config: Config,
+    run: Run,
+    announce: Callable[[str], None],
+    reread: Callable[[], Config] | None = None,
 ) -> int:
     """Run the workers until a signal, and return the exit code.
 
@@ -110,7 +113,8 @@ def supervise(
             port = sock.getsockname()[1]
         configs = {number: config_of(config, number, port) for number in _numbers(config)}
         answer = _figures(config, configs, held) if config.net.metrics_port else None
-        with _Supervisor(configs, run, announce, reread, held, answer) as supervisor:
+        again = reread or (lambda: config)
+        with _Supervisor(configs, run, announce, again, held, answer) as supervisor:
             return supervisor.watch()
 
 
