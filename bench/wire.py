@@ -1,4 +1,4 @@
-"""What goes over the wire, and what it costs: shared compression and batches, beside plain frames.
+"""Bytes on the wire and their cost: shared compression and batches, beside plain frames.
 
 Readers connect as a browser does, with an offer of `permessage-deflate`, to a server with
 `--compression off` and to one with `shared`, one after the other. All count the bytes that come; a

@@ -250,7 +250,7 @@ async def test_too_few_readers_and_those_who_did_not_offer_it_read_plain() -> No
 @on_uvloop
 @pytest.mark.parametrize("batch", ["", "&batch=5"])
 async def test_direct_messages_leave_no_trace_in_the_stream(batch: str) -> None:
-    """What follows one has the same length, whether it is alike or not."""
+    """The length of a message behind one is the same, whether that is alike or not."""
     secret = "the treasure lies beneath the old oak behind the mill"
     sizes = []
     for content in (secret, "Q" * len(secret)):

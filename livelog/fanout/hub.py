@@ -221,7 +221,8 @@ class Hub:
         for audience in audiences:
             if private and audience.deflates:
                 audience.private.add(record.seq)
-            if isinstance(audience, BatchedAudience):
+            if audience.batch:  # its class tells the same, but asking for that takes longer
+                assert isinstance(audience, BatchedAudience)
                 self._gather(audience, record)
                 continue
             audience.seqs.append(record.seq)
@@ -369,18 +370,18 @@ class Hub:
             audience = self._round[0]
             audience.compress()
             upto = audience.ends[-1] if audience.ends else 0
-            personal = audience.personal
+            personal, streams = audience.personal, audience.stream is not None
             joined: dict[Place, tuple[bytes, int]] = {}
             same, form, data, number, uncounted = -1, None, b"", 0, count
             try:
                 for reader in audience.waiting:
                     cursor = reader.cursor
-                    if (cursor < upto or reader in personal) and reader.audience is audience:
-                        other = cursor != same or reader.compressed_from != form
-                        if other or reader in personal:
+                    own = personal and reader in personal
+                    if (cursor < upto or own) and reader.audience is audience:
+                        if cursor != same or own or (streams and reader.compressed_from != form):
                             if uncounted != count:
                                 self._count(uncounted - count, data, number)
-                            uncounted, same = count, -1 if reader in personal else cursor
+                            uncounted, same = count, -1 if own else cursor
                             form = reader.compressed_from
                             data, number = audience.lacking(reader, joined)
                         if cursor < upto:
