@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { chipsOf } from "../livelog/web/viewer/chips.js";
-import { condition, conditionsOf, excluding, fieldOf, including, negation, opposing } from "../livelog/web/viewer/expression.js";
+import { condition, conditionsOf, excluding, fieldOf, including, isCounted, negation, opposing } from "../livelog/web/viewer/expression.js";
 import { splitAt } from "../livelog/web/viewer/fault.js";
 import { linksIn, shownOf, valuesOf } from "../livelog/web/viewer/values.js";
 import { EVERYTHING, narrowed } from "../livelog/web/viewer/view.js";
@@ -38,6 +38,13 @@ test("a path is a field if expressions have a name for it", () => {
   assert.equal(fieldOf(["metadata", "level"]), "metadata.level");
   assert.equal(fieldOf(["metadata", "my level", 'a"b']), 'metadata."my level"."a\\"b"');
   assert.equal(fieldOf(["participants", 0, "user_id"]), "participants.user_id");
+});
+
+test("messages are counted by fields that exist and do not differ in each message", () => {
+  const counted = ["channel", "Channel", "metadata.level", 'metadata."my level".x', "participants.user_id"];
+  const uncounted = ["chanel", "content", "id", "timestamp", "metadata", "meta.x", "metadata.", "metadata..x", "channel.x"];
+  assert.deepEqual(counted.filter((field) => !isCounted(field)), []);
+  assert.deepEqual(uncounted.filter(isCounted), []);
 });
 
 for (const [text, conditions] of [

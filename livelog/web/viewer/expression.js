@@ -28,6 +28,18 @@ export function fieldOf(path) {
   return [root, ...rest.map((name) => (BARE_NAME.test(name) ? name : quoted(name)))].join(".");
 }
 
+const NAME = /^[\p{L}_][\p{L}\p{N}_-]*(?:\.(?:[\p{L}_][\p{L}\p{N}_-]*|"(?:[^"\\]|\\.)*"))*$/u;
+const UNCOUNTED = ["id", "timestamp", "content"];
+
+/** Whether messages can be counted by the values of a field: whether there is such a field, and its
+ * values are not as many as messages. */
+export function isCounted(field) {
+  const [root] = field.toLowerCase().split(".");
+  if (!NAME.test(field)) return false;
+  if (field.includes(".")) return ROOTS.includes(root);
+  return NAMES.includes(root) && !UNCOUNTED.includes(root);
+}
+
 /** Return the condition that a field has a value, which is given as JSON; null if it cannot be
  * written. */
 export function condition(field, json) {

@@ -3,7 +3,7 @@
  * A handle is `{ field, json }`; `field` is null where expressions have no name for it. In a row a
  * handle is for pointers, as a row is one thing for the keyboard; in the panels it has the focus.
  */
-import { condition, negation } from "./expression.js";
+import { condition, isCounted, negation } from "./expression.js";
 import { element } from "./element.js";
 import { shownOf } from "./values.js";
 
@@ -57,7 +57,7 @@ export class Menu {
     const add = (words, act) => items.push(this.#item(words, act));
     if (wanted) add("Only this", () => this.#on.include(wanted));
     if (wanted) add("Not this", () => this.#on.include(negation(wanted)));
-    if (field) add(`Count by ${field}`, () => this.#on.count(field));
+    if (field && isCounted(field)) add(`Count by ${field}`, () => this.#on.count(field));
     add("Copy", () => this.#on.copy(shown));
     return items;
   }

@@ -3,6 +3,7 @@
  */
 import { fieldsFor, valuesFor, wordAt } from "./completion.js";
 import { element } from "./element.js";
+import { isCounted } from "./expression.js";
 
 const TYPING_MS = 200;
 const KNOWN_MS = 60_000; // how long values that were counted are taken for known
@@ -50,6 +51,7 @@ export class Suggestions {
 
   async #textsFor({ field, prefix }) {
     if (!field) return fieldsFor(prefix, this.#on.fields());
+    if (!isCounted(field)) return [];
     return valuesFor(field, prefix, await this.#valuesOf(field));
   }
 
