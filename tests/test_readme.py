@@ -111,7 +111,7 @@ def links() -> Iterator[tuple[str, str]]:
             yield page, link
 
 
-@pytest.mark.parametrize(("page", "link"), links())
+@pytest.mark.parametrize(("page", "link"), list(links()))
 def test_a_link_leads_somewhere(page: str, link: str) -> None:
     path, _, anchor = link.partition("#")
     target = (ROOT / page).parent / path if path else ROOT / page
