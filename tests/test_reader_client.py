@@ -263,7 +263,7 @@ with open(f"{path}-starts", "a") as starts:
     starts.write("start ")
 segments.SEALED_AT = 100
 segmentwriter.write = write
-sys.exit(__main__.main(path))
+sys.exit(__main__.main(__main__.logs.parsed(sys.argv[-2]), path))
 """
 """The reading process on a disk that damages each index when it is written."""
 
@@ -337,7 +337,7 @@ import sys
 from livelog.store.reader import __main__, answers
 
 answers._SCANNED_PER_PAGE = answers._SCANNED_PER_CHUNK = 2048
-sys.exit(__main__.main(sys.argv[-1]))
+sys.exit(__main__.main(__main__.logs.parsed(sys.argv[-2]), sys.argv[-1]))
 """
 """The reading process, with more in the open end of its index than it reads one by one."""
 
