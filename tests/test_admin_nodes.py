@@ -70,7 +70,7 @@ async def test_connections_of_all_servers_are_listed_and_merged() -> None:
 @on_uvloop
 async def test_a_server_that_does_not_answer_is_named_and_holds_nobody_up() -> None:
     async with two() as (one, two_):
-        engine: Any = two_.inside.context.ingest._engine
+        engine: Any = two_.inside.engine
         engine.answer_with(_never)
         await entered(one, "ann")
         answer = await give(one, "http", "connections")

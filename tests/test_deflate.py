@@ -173,16 +173,10 @@ async def test_an_unfinished_compressed_message_is_counted() -> None:
         await until(lambda: not bodies.total, "it to be forgotten")
 
 
-def reading(house: House) -> int:
-    """Number of connections that read a shared stream."""
-    audiences = house.context.hub._audiences.values()
-    return sum(one.stream.readers for one in audiences if one.stream is not None)
-
-
 async def all_reading(house: House, count: int, sent: list[str]) -> None:
     """Publish until so many connections have joined a stream."""
     async with asyncio.timeout(10):
-        while reading(house) < count:
+        while house.inside.reading_compressed < count:
             publish(house, sent)
             await asyncio.sleep(0.01)
 
@@ -237,7 +231,7 @@ async def test_too_few_readers_and_those_who_did_not_offer_it_read_plain() -> No
         for _ in range(3):
             publish(house, sent)
             await asyncio.sleep(1.1)
-        assert reading(house) == 0
+        assert house.inside.reading_compressed == 0
         for client in few + plain:
             got: list[str] = []
             while len(got) < len(sent):

@@ -36,7 +36,7 @@ NOW = "2026-01-01T12:00:00.000Z"
 async def redact(house: House, *groups: Group, reason: str = "spam") -> int:
     done: asyncio.Future[int | RefusedError] = asyncio.get_running_loop().create_future()
     act = Redact(by="mod", at=NOW, reason=reason, groups=groups)
-    house.server._engine.act(act, done.set_result)
+    house.inside.engine.act(act, done.set_result)
     seq = await soon(done)
     assert isinstance(seq, int), seq
     return seq
@@ -114,7 +114,7 @@ async def test_a_reader_that_resumes_is_told_what_it_missed_in_order(
     where: Json = {} if kind == "memory" else {"store": str(tmp_path / "live.db")}
     async with serving(limits=False, window_messages=5, **where) as house:
         if kind == "memory":
-            house.context.log._window.max_messages = 1000
+            house.inside.window.max_messages = 1000
         seqs = await published(house, *(user(f"number {n}") for n in range(20)))
         first = await redact(house, users(*seqs[:3]), reason="one")
         more = await published(house, *(user(f"more {n}") for n in range(20)))
@@ -226,7 +226,7 @@ async def test_readers_of_a_shared_stream_are_told_in_order(offer: str, batch: s
     async with serving(limits=False) as house:
         clients = [await _reader(house, offer, f"?message_types=user{batch}") for _ in range(8)]
         sent: list[int] = []
-        while not sent or (offer != "x-none" and _compressed(house) < 8):
+        while not sent or (offer != "x-none" and house.inside.reading_compressed < 8):
             sent += house.publish("the dragon " * 3)
             await asyncio.sleep(0.01)
         sent += house.publish("one", "two", "three")
@@ -247,11 +247,6 @@ async def _reader(house: House, offer: str, target: str) -> Client:
     await client.send(upgrade(f"/ws/live-log{target}", Sec_WebSocket_Extensions=offer))
     await client.upto(b"\r\n\r\n")
     return client
-
-
-def _compressed(house: House) -> int:
-    audiences = house.context.hub._audiences.values()
-    return sum(one.stream.readers for one in audiences if one.stream is not None)
 
 
 async def _until_seq(client: Client, seq: int) -> list[Json]:

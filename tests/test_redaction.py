@@ -21,6 +21,7 @@ from livelog.wire.acts import Group, Redact
 from livelog.wire.record import Receipt
 from livelog.wire.stubs import Stub, is_stub
 from tests.support.disk import key_file
+from tests.support.inside import Inside
 from tests.support.sharedstream import SharedStream
 from tests.support.wire import Json, on_uvloop, soon, until
 from tests.test_nats_engine import Node
@@ -40,7 +41,7 @@ async def serving(store: Path | str, **settings: Any) -> AsyncIterator[Server]:
 async def enact(server: Server, act: Redact) -> int:
     """Have an act applied; returns its seq."""
     done: asyncio.Future[int | RefusedError] = asyncio.get_running_loop().create_future()
-    server._engine.act(act, done.set_result)
+    Inside(server).engine.act(act, done.set_result)
     seq = await soon(done)
     assert isinstance(seq, int), seq
     return seq
@@ -169,16 +170,18 @@ async def test_the_files_are_clean_soon_and_a_restart_changes_nothing(
             assert files_with(tmp_path, SECRET)
         await server.search("hello")
         at = await redact(server, *seqs[5::10])
-        await until(lambda: server._log.scrubbed_upto >= at, "clean files")
+        await until(lambda: Inside(server).log.scrubbed_upto >= at, "clean files")
         assert files_with(tmp_path, SECRET) == []
         await found_nowhere(server)
     assert files_with(tmp_path, SECRET) == []
     async with serving(tmp_path / "live.db", **settings) as server:
-        await until(lambda: server._filling is not None and server._filling.done(), "the window")
+        await until(
+            lambda: (filling := Inside(server).filling) is not None and filling.done(), "the window"
+        )
         await found_nowhere(server)
         assert (await server.history(limit=1)).total == 300
         assert (await server.search("hello")).total == 270
-        assert [one.act.reason for one in server._log.acts()] == ["spam"]
+        assert [one.act.reason for one in Inside(server).log.acts()] == ["spam"]
 
 
 @on_uvloop
@@ -203,6 +206,7 @@ CHILD = """
 import asyncio, os, signal, sys
 from livelog import Config, Server
 from livelog.wire.acts import Group, Redact
+from tests.support.inside import Inside
 from tests.test_redaction import secret, said, published
 
 async def main():
@@ -211,7 +215,7 @@ async def main():
         seqs = await published(server, [secret(n) if n % 7 == 3 else said(n) for n in range(200)])
         group = Group("user", tuple(seqs[3::7]))
         act = Redact(by="mod", at="2026-01-01T12:00:00Z", groups=(group,))
-        server._engine.act(act, lambda seq: os.kill(os.getpid(), signal.SIGKILL))
+        Inside(server).engine.act(act, lambda seq: os.kill(os.getpid(), signal.SIGKILL))
         await asyncio.sleep(30)
 
 asyncio.run(main())
@@ -289,7 +293,7 @@ async def test_a_disk_that_is_full_delays_the_scrubbing_and_no_more(
     """The act waits with what is to be written; memory answers already."""
     async with serving(tmp_path / "live.db") as server:
         seqs = await published(server, [secret(0), said(1)])
-        journal: Any = server._store.journal
+        journal: Any = Inside(server).store.journal
         upkeep = journal._writer._upkeep
         enact_well = upkeep.enact
 
@@ -300,7 +304,7 @@ async def test_a_disk_that_is_full_delays_the_scrubbing_and_no_more(
         group = Group("user", (seqs[0],))
         outcome: asyncio.Future[int | RefusedError] = asyncio.get_running_loop().create_future()
         act = Redact(by="mod", at=NOW, reason="spam", groups=(group,))
-        server._engine.act(act, outcome.set_result)
+        Inside(server).engine.act(act, outcome.set_result)
         refused = await soon(outcome)
         assert isinstance(refused, RefusedError)
         assert "delivered, but not stored yet" in refused.issue
@@ -308,7 +312,7 @@ async def test_a_disk_that_is_full_delays_the_scrubbing_and_no_more(
         assert files_with(tmp_path, SECRET)
         upkeep.enact = enact_well
         await clean(tmp_path)
-        assert [one.act for one in server._log.acts()] == [act]
+        assert [one.act for one in Inside(server).log.acts()] == [act]
 
 
 @on_uvloop

@@ -9,6 +9,7 @@ from typing import Any
 from livelog import Server, Subscription
 from livelog.fanout.audience import Audience
 from livelog.fanout.watcher import Watcher
+from livelog.log.log import Log
 from livelog.log.window import Window
 from livelog.net.context import Context
 from livelog.net.feed import Feed
@@ -30,6 +31,22 @@ class Inside:
     def store(self) -> Store:
         """Its store."""
         return self._server._store
+
+    @property
+    def engine(self) -> Any:
+        """Its engine, which tests see as the kind that they have given it."""
+        return self._server._engine
+
+    @property
+    def log(self) -> Log:
+        """Its log."""
+        return self._server._log
+
+    @property
+    def reading_compressed(self) -> int:
+        """Number of connections that read a shared deflate stream."""
+        audiences = self.context.hub._audiences.values()
+        return sum(one.stream.readers for one in audiences if one.stream is not None)
 
     @property
     def filling(self) -> asyncio.Task[None] | None:
