@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import json
 import os
@@ -97,6 +98,13 @@ async def test_an_export_that_was_killed_goes_on(
         code, _, err = await done("export", str(file), "--url", house.server.url, "--type", "user")
         assert code == 1
         assert "another selection" in err
+        async with serving() as other:
+            code, _, err = await done("export", str(file), "--url", other.server.url)
+            assert (code, "another server" in err) == (1, True)
+        with part.open("ab") as writing:
+            fcntl.flock(writing, fcntl.LOCK_EX)
+            code, _, err = await done("export", str(file), "--url", house.server.url)
+            assert (code, "another export is writing" in err) == (1, True)
         code, _, err = await done("export", str(file), "--url", house.server.url)
         assert code == 0
         assert "going on behind" in err
