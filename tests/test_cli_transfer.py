@@ -138,6 +138,18 @@ async def test_an_import_that_was_refused_goes_on_behind_what_is_acknowledged(
 
 
 @on_uvloop
+async def test_an_import_reads_from_where_nothing_can_be_written(tmp_path: Path) -> None:
+    file = tmp_path / "some.ndjson"
+    file.write_text(ndjson(*(user(f"{n} {'x' * 900}") for n in range(600))))
+    (tmp_path / "some.ndjson.imported.new").mkdir()  # root may write to any folder
+    async with serving() as house:
+        code, _, err = await done("import", str(file), "--url", house.server.url)
+        assert code == 0
+        assert err.count("cannot write") == 1
+        assert len(await _stored(house)) == 600
+
+
+@on_uvloop
 async def test_an_import_leaves_out_the_places_of_redacted_messages(tmp_path: Path) -> None:
     file = tmp_path / "some.ndjson"
     file.write_text(ndjson(user("hello"), {"type": "user", "id": "m1", "seq": 5, "redacted": True}))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -86,6 +86,7 @@ class _Place:
     def __init__(self, path: Path, url: str) -> None:
         self.path = path
         self._file = path.with_name(f"{path.name}.imported")
+        self._keeps = True
         self._now = Checkpoint(url, 0, path.stat().st_size if path.exists() else 0)
         try:
             found = msgspec.json.decode(self._file.read_bytes(), type=Checkpoint)
@@ -105,12 +106,22 @@ class _Place:
         return self._now.lines
 
     def note(self, lines: int) -> None:
-        """Keep that so many lines are acknowledged."""
+        """Keep that so many lines are acknowledged, if it can be kept."""
         self._now = msgspec.structs.replace(self._now, lines=lines)
         fresh = self._file.with_name(f"{self._file.name}.new")
-        fresh.write_bytes(msgspec.json.encode(self._now))
-        fresh.replace(self._file)
+        if not self._keeps:
+            return
+        try:
+            fresh.write_bytes(msgspec.json.encode(self._now))
+            fresh.replace(self._file)
+        except OSError as error:  # the file may be on a disk that can only be read
+            self._keeps = False
+            say(
+                f"cannot write {self._file}: {(error.strerror or str(error)).lower()}; an import that"
+                " is interrupted will begin anew, and deliver nothing twice"
+            )
 
     def forget(self) -> None:
         """Take note that everything is in the log."""
-        self._file.unlink(missing_ok=True)
+        with suppress(OSError):  # said by `note`
+            self._file.unlink(missing_ok=True)
