@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import signal
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,20 @@ def test_a_file_that_is_cut_or_damaged_is_called_so(tmp_path: Path, ending: str)
     path.write_bytes(whole + b"\0\1\2\3\4\5\6\7\10\11\12\13")
     with pytest.raises(Failure, match="damaged"):
         list(contents(path, 5000))
+
+
+def test_a_bomb_is_expanded_piece_by_piece(tmp_path: Path) -> None:
+    made = zstandard.ZstdCompressor().compressobj()
+    pieces = [made.compress(bytes(2**22)) for _ in range(32)]
+    path = tmp_path / "bomb.zst"
+    path.write_bytes(b"".join([*pieces, made.flush()]))
+    assert path.stat().st_size < 16 * 2**10
+    tracemalloc.start()
+    try:
+        assert sum(map(len, contents(path, 2**18))) == 2**27
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
 
 
 def test_contents_come_in_pieces_of_one_size(tmp_path: Path) -> None:
