@@ -242,7 +242,7 @@ def test_the_name_of_the_file_is_no_setting() -> None:
 def test_a_file_that_is_nested_too_deeply_is_named(tmp_path: Path) -> None:
     file = tmp_path / "deep.toml"
     file.write_text("port = " + "[" * 5000)
-    with pytest.raises(ConfigError, match="deep.toml: is nested too deeply"):
+    with pytest.raises(ConfigError, match=r"deep\.toml: is nested too deeply"):
         load({}, {}, str(file))
 
 

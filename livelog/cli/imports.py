@@ -116,10 +116,8 @@ class _Place:
             fresh.replace(self._file)
         except OSError as error:  # the file may be on a disk that can only be read
             self._keeps = False
-            say(
-                f"cannot write {self._file}: {(error.strerror or str(error)).lower()}; an import that"
-                " is interrupted will begin anew, and deliver nothing twice"
-            )
+            why = (error.strerror or str(error)).lower()
+            say(f"cannot write {self._file}: {why}; if interrupted, the import begins anew")
 
     def forget(self) -> None:
         """Take note that everything is in the log."""
