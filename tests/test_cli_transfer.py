@@ -77,6 +77,12 @@ async def test_an_export_selects(tmp_path: Path) -> None:
             code, out, _ = await done("export", "-", "--url", house.server.url, *flags)
             assert code == 0
             assert [json.loads(line)["seq"] for line in out.splitlines()] == expected, flags
+        twice = ("--since", "2025-12-03", "--filter", "date_from=2025-12-04")
+        code, _, err = await done("export", "-", "--url", house.server.url, *twice)
+        assert (code, "--since with a time and the filter date_from" in err) == (1, True)
+        missing = str(tmp_path / "missing" / "file.gz")
+        code, _, err = await done("export", missing, "--url", house.server.url)
+        assert (code, missing in err) == (1, True)
 
 
 @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
@@ -131,6 +137,11 @@ async def test_an_import_that_was_refused_goes_on_behind_what_is_acknowledged(
         assert "line 501" in err
         published = len(await _stored(house))
         assert published == 500
+        given = file.stat()
+        os.utime(file, ns=(given.st_atime_ns, given.st_mtime_ns + 1))
+        code, _, err = await done("import", str(file), "--url", house.server.url)
+        assert (code, "about another server or file" in err) == (1, True)
+        os.utime(file, ns=(given.st_atime_ns, given.st_mtime_ns))
         code, _, err = await done("import", str(file), "--url", house.server.url, "--keep-going")
         assert code == 1
         assert "going on behind line" in err

@@ -39,7 +39,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Address of the server, without the query."""
     lines: int = 0
     bytes: int = 0
-    """Size of the file, by which another file of the same name is told."""
+    modified: int = 0
+    """Size of the file and when it was written, by which another file of the same name is told."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -87,18 +88,21 @@ class _Place:
         self.path = path
         self._file = path.with_name(f"{path.name}.imported")
         self._keeps = True
-        self._now = Checkpoint(url, 0, path.stat().st_size if path.exists() else 0)
+        found = path.stat() if path.exists() else None
+        self._now = Checkpoint(url)
+        if found is not None:
+            self._now = Checkpoint(url, 0, found.st_size, found.st_mtime_ns)
         try:
-            found = msgspec.json.decode(self._file.read_bytes(), type=Checkpoint)
+            kept = msgspec.json.decode(self._file.read_bytes(), type=Checkpoint)
         except FileNotFoundError:
-            found = self._now
+            kept = self._now
         except ValueError:
             raise Failure(f"{self._file} is damaged; remove it to begin anew") from None
-        if (found.url, found.bytes) != (self._now.url, self._now.bytes):
+        if msgspec.structs.replace(kept, lines=0) != self._now:
             raise Failure(f"{self._file} is about another server or file; remove it to begin anew")
-        self._now = found
-        if found.lines:
-            say(f"going on behind line {found.lines}")
+        self._now = kept
+        if kept.lines:
+            say(f"going on behind line {kept.lines}")
 
     @property
     def lines(self) -> int:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from livelog.cli.exit import Failure
 from livelog.cli.moments import Place, rfc3339
 from livelog.client.client import Client
 from livelog.client.decoding import Item, Page
@@ -29,13 +30,19 @@ class Selection:
     filters: dict[str, Any] = field(default_factory=dict)
 
     def within(self, since: Place | None, until: Place | None) -> Selection:
-        """Return the selection of those that are not before a moment nor after another."""
+        """Return the selection of those that are not before a moment nor after another.
+
+        Raises `Failure` when a filter says the same.
+        """
         bounds = {"date_from": since, "date_to": until}
         moments = {
             name: rfc3339(moment)
             for name, moment in bounds.items()
             if moment is not None and not isinstance(moment, int)
         }
+        for name in moments.keys() & self.filters.keys():
+            option = "--since" if name == "date_from" else "--until"
+            raise Failure(f"{option} with a time and the filter {name} exclude each other")
         return replace(self, filters={**self.filters, **moments})
 
     @property
