@@ -17,7 +17,7 @@ from livelog.client.client import Client
 from livelog.client.decoding import Item, Page
 from livelog.client.pages import whole
 from livelog.client.subscription import Subscription
-from livelog.wire.events import Gap
+from livelog.wire.events import Gap, Redacted
 from livelog.wire.messages import TYPES
 
 
@@ -82,7 +82,15 @@ async def stored(
     if begin is None or not page.messages or page.messages[0].seq <= begin:
         return
     end = page.messages[0].seq
-    async with selection.subscription(log, begin) as items:
+    items = selection.subscription(log, begin)
+
+    def end_behind_a_redaction(event: Redacted) -> None:
+        """End here if the last message may not come: its stub matches no filter any more."""
+        if end in event.seqs:
+            items.close()  # behind what waits to be taken: the event comes after all of that
+
+    items.on_redacted = end_behind_a_redaction
+    async with items:
         async for item in items:
             at = item.to if isinstance(item, Gap) else item.seq
             if at <= end or isinstance(item, Gap):
