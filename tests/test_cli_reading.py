@@ -1,4 +1,4 @@
-"""What is stored of a selection, from its beginning to its end, while it changes."""
+"""Readings of what is stored, from the beginning to the end, while it changes."""
 
 from __future__ import annotations
 
