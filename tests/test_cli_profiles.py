@@ -43,6 +43,9 @@ def test_the_server_is_found_in_a_variable_or_a_profile(start: Start, tmp_path: 
         ("[prod", "profiles.toml"),
         ('[prod]\ntoken = "hunter2"\ntoken_file = "x"', "both set"),
         ('[prod]\ntoken_file = "missing"', "missing"),
+        ('[prod]\ntoken_file = "~nobody-has-this-name/x"', "~nobody-has-this-name/x"),
+        ("a = " + "[" * 5000, "nested too deeply"),
+        ('\ufeff[prot]\nurl = "ws://h"', "did you mean 'prot'"),
         ('[prod]\ntoken = "hunter2 with spaces"', "in the profile prod"),
     ],
 )
@@ -64,6 +67,23 @@ def test_the_token_of_a_profile_is_used(start: Start, tmp_path: Path) -> None:
     here = write(tmp_path, f'[a]\nurl = "{url}"\ntoken_file = "{tmp_path}/anna.token"')
     assert ended(start("history", "--url", url))[0] == 1
     assert ended(start("history", "--profile", "a", **here))[0] == 0
+    assert ended(start("history", LIVELOG_PROFILE="a", **here))[0] == 0
+    assert ended(start("history", "--url", url, LIVELOG_PROFILE="a", **here))[0] == 0
+
+
+def test_the_token_of_the_usual_profile_goes_to_no_other_server(
+    start: Start, tmp_path: Path
+) -> None:
+    keys = str(tmp_path / "keys.json")
+    create = ("keys", "create", "--api-keys", keys, "--owner", "anna", "--scopes", "read")
+    _, key, _ = ended(start(*create))
+    url = ready(start("--port", "0", "--api-keys", keys))
+    here = write(tmp_path, f'[a]\nurl = "ws://127.0.0.1:9"\ntoken = "{key.strip()}"')
+    here["LIVELOG_PROFILE"] = "a"
+    for flags, variables in [(["--url", url], {}), ([], {"LIVELOG_URL": url})]:
+        code, _, err = ended(start("history", *flags, **here, **variables))
+        assert (code, "authenticate" in err or "authentication" in err) == (1, True), err
+    assert ended(start("history", "--profile", "a", "--url", url, **here))[0] == 0
 
 
 def test_a_server_is_trusted_by_the_authorities_of_a_file(start: Start, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import json
 import os
 import signal
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,12 @@ async def test_an_export_selects(tmp_path: Path) -> None:
             code, out, _ = await done("export", "-", "--url", house.server.url, *flags)
             assert code == 0
             assert [json.loads(line)["seq"] for line in out.splitlines()] == expected, flags
+        twice = ("--since", "2025-12-03", "--filter", "date_from=2025-12-04")
+        code, _, err = await done("export", "-", "--url", house.server.url, *twice)
+        assert (code, "--since with a time and the filter date_from" in err) == (1, True)
+        missing = str(tmp_path / "missing" / "file.gz")
+        code, _, err = await done("export", missing, "--url", house.server.url)
+        assert (code, missing in err) == (1, True)
 
 
 @pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
@@ -97,6 +105,13 @@ async def test_an_export_that_was_killed_goes_on(
         code, _, err = await done("export", str(file), "--url", house.server.url, "--type", "user")
         assert code == 1
         assert "another selection" in err
+        async with serving() as other:
+            code, _, err = await done("export", str(file), "--url", other.server.url)
+            assert (code, "another server" in err) == (1, True)
+        with part.open("ab") as writing:
+            fcntl.flock(writing, fcntl.LOCK_EX)
+            code, _, err = await done("export", str(file), "--url", house.server.url)
+            assert (code, "another export is writing" in err) == (1, True)
         code, _, err = await done("export", str(file), "--url", house.server.url)
         assert code == 0
         assert "going on behind" in err
@@ -122,11 +137,28 @@ async def test_an_import_that_was_refused_goes_on_behind_what_is_acknowledged(
         assert "line 501" in err
         published = len(await _stored(house))
         assert published == 500
+        given = file.stat()
+        os.utime(file, ns=(given.st_atime_ns, given.st_mtime_ns + 1))
+        code, _, err = await done("import", str(file), "--url", house.server.url)
+        assert (code, "about another server or file" in err) == (1, True)
+        os.utime(file, ns=(given.st_atime_ns, given.st_mtime_ns))
         code, _, err = await done("import", str(file), "--url", house.server.url, "--keep-going")
         assert code == 1
         assert "going on behind line" in err
         assert len(await _stored(house)) == 600
         assert not (tmp_path / "some.ndjson.imported").exists()
+
+
+@on_uvloop
+async def test_an_import_reads_from_where_nothing_can_be_written(tmp_path: Path) -> None:
+    file = tmp_path / "some.ndjson"
+    file.write_text(ndjson(*(user(f"{n} {'x' * 900}") for n in range(600))))
+    (tmp_path / "some.ndjson.imported.new").mkdir()  # root may write to any folder
+    async with serving() as house:
+        code, _, err = await done("import", str(file), "--url", house.server.url)
+        assert code == 0
+        assert err.count("cannot write") == 1
+        assert len(await _stored(house)) == 600
 
 
 @on_uvloop
@@ -152,6 +184,20 @@ def test_a_file_that_is_cut_or_damaged_is_called_so(tmp_path: Path, ending: str)
     path.write_bytes(whole + b"\0\1\2\3\4\5\6\7\10\11\12\13")
     with pytest.raises(Failure, match="damaged"):
         list(contents(path, 5000))
+
+
+def test_a_bomb_is_expanded_piece_by_piece(tmp_path: Path) -> None:
+    made = zstandard.ZstdCompressor().compressobj()
+    pieces = [made.compress(bytes(2**22)) for _ in range(32)]
+    path = tmp_path / "bomb.zst"
+    path.write_bytes(b"".join([*pieces, made.flush()]))
+    assert path.stat().st_size < 16 * 2**10
+    tracemalloc.start()
+    try:
+        assert sum(map(len, contents(path, 2**18))) == 2**27
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
 
 
 def test_contents_come_in_pieces_of_one_size(tmp_path: Path) -> None:

@@ -239,6 +239,13 @@ def test_the_name_of_the_file_is_no_setting() -> None:
     assert load({}, {"LIVELOG_CONFIG": "live.toml", "PORT": "1"}) == Config()
 
 
+def test_a_file_that_is_nested_too_deeply_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "deep.toml"
+    file.write_text("port = " + "[" * 5000)
+    with pytest.raises(ConfigError, match=r"deep\.toml: is nested too deeply"):
+        load({}, {}, str(file))
+
+
 def test_a_file_that_is_not_text_or_no_file_is_named(tmp_path: Path) -> None:
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"host = '\xff'")

@@ -6,11 +6,14 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 from contextlib import ExitStack, closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from livelog import connect
+from livelog.cli.figures import Workers
 from livelog.net.totals import Totals
 from tests.support.brokers import fresh_url
 from tests.support.ports import free_port
@@ -41,6 +44,29 @@ def merged(totals: Totals, pages: dict[int, str]) -> Figures:
         for family in totals.merge(pages)
         for sample in family.samples
     }
+
+
+class _Overloaded(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(503)
+        self.end_headers()
+        self.wfile.write(b'{"action":"error","error_code":1011}')
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_a_worker_that_refuses_does_not_hide_the_others() -> None:
+    with HTTPServer(("127.0.0.1", 0), _Overloaded) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            answer = Workers({1: ("127.0.0.1", server.server_port)}).metrics("")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert answer.status == 200
+    assert b'livelog_worker_up{worker="1"} 0.0' in answer.body
 
 
 def test_counts_are_added_up_and_gauges_told_apart() -> None:

@@ -14,8 +14,9 @@ from typing import Any, Protocol, cast
 from livelog.cli.exit import Failure
 from livelog.errors import installing
 
-_READ = 16 * 2**10
-"""Bytes of one read: what they expand to, at most a thousand times as much, is in memory."""
+_READ = 512
+"""Bytes of one read: what they expand to is in memory. That is at most a thousand times as much
+with gzip; with zstd, of which four bytes can stand for a block of 128 KiB, 16 MiB."""
 
 
 class Compressor(Protocol):

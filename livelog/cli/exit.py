@@ -69,7 +69,8 @@ def outcome(act: Callable[[], int], *, prints: bool = True) -> int:
         return _failed(str(failure))
     except OSError as error:
         _discard_output()
-        return _failed(f"reading or writing failed: {(error.strerror or str(error)).lower()}")
+        file = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        return _failed(f"reading or writing failed: {file}{(error.strerror or str(error)).lower()}")
     return code
 
 

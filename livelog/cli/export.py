@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import fcntl
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from livelog.cli.moments import place
 from livelog.cli.progress import progress
 from livelog.cli.reading import Selection, stored
 from livelog.client.client import Client, connect
+from livelog.client.url import shown
 from livelog.wire.events import Gap
 
 _EXAMPLES = """\
@@ -43,7 +45,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """The place up to which a file is whole."""
 
     selection: str
-    """The options that select messages: others belong to another file."""
+    """The server and the options that select messages: others belong to another file."""
     seq: int | None = None
     """Seq of the last message in it."""
     bytes: int = 0
@@ -103,8 +105,9 @@ def _export(given: argparse.Namespace) -> int:
 
 
 def _selection(given: argparse.Namespace) -> str:
-    """Return what tells one selection from another, as it was given."""
-    return repr((options.types(given.type), options.filters(given), given.since, given.until))
+    """Return what tells one selection from another, as it was given; seqs are those of one log."""
+    chosen = (options.types(given.type), options.filters(given), given.since, given.until)
+    return repr((shown(given.url), *chosen))
 
 
 async def _fetch(given: argparse.Namespace, target: _Target, stack: ExitStack) -> None:
@@ -163,22 +166,39 @@ class _File(_Target):
     """A file with its checkpoint. Raises `Failure` when it exists, and `OSError`."""
 
     def __init__(self, path: Path, selection: str) -> None:
-        if path.exists():
-            raise Failure(f"{path} exists; remove it, or give another name")
         self._path = path
+        self._check_is_new()
         self._part = path.with_name(f"{path.name}.part")
         self._checkpoint = path.with_name(f"{path.name}.checkpoint")
         self._begin = compressor(path.name)
         self._compressor = self._begin()
         self._unsaved = 0
         self._selection = selection
-        found = self._found()
+        self._file: BinaryIO = self._part.open("ab")  # which leaves it as it is, for now
+        try:
+            found = self._go_on()
+        except BaseException:
+            self.close()
+            raise
         self.seq, self.messages = found.seq, found.messages
-        self._file: BinaryIO = self._part.open("r+b" if found.bytes else "wb")
-        self._file.truncate(found.bytes)  # what comes behind was never acknowledged as whole
-        self._file.seek(found.bytes)
         if found.messages:
             say(f"going on behind {found.messages} messages of {self._part}")
+
+    def _check_is_new(self) -> None:
+        if self._path.exists():
+            raise Failure(f"{self._path} exists; remove it, or give another name")
+
+    def _go_on(self) -> Checkpoint:
+        """Cut the file where an earlier export of the same ended, and return that place."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failure(f"another export is writing {self._part}") from None
+        self._check_is_new()  # again: the other may have come to its end just now
+        found = self._found()
+        self._file.truncate(found.bytes)  # what comes behind was never acknowledged as whole
+        self._file.seek(found.bytes)
+        return found
 
     def write(self, seq: int, line: bytes) -> None:
         self._file.write(self._compressor.compress(line))
@@ -213,10 +233,10 @@ class _File(_Target):
             raise Failure(f"{self._checkpoint} is damaged; remove it to begin anew") from None
         if found.selection != self._selection:
             raise Failure(
-                f"{self._part} holds another selection of messages; remove {self._checkpoint} to"
-                " begin anew, or give the same options"
+                f"{self._part} holds another selection of messages, or is of another server; remove"
+                f" {self._checkpoint} to begin anew, or give the same options"
             )
-        if not self._part.exists() or self._part.stat().st_size < found.bytes:
+        if not 0 <= found.bytes <= self._part.stat().st_size:
             raise Failure(f"{self._part} is shorter than it was; remove {self._checkpoint}")
         return found
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
@@ -64,7 +65,12 @@ class Workers:
 
         with self._lock:  # or an older page could come behind a newer one
             found = self._ask("/metrics")
-            pages = {number: answer.body.decode() for number, answer in found.items()}
+            # One that is overloaded refuses with 503, which is an answer about its health only.
+            pages = {
+                number: answer.body.decode()
+                for number, answer in found.items()
+                if answer.status == HTTPStatus.OK
+            }
             families = self._totals.merge(pages)
         registry = CollectorRegistry(auto_describe=False)
         registry.register(Merged())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -39,7 +39,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """Address of the server, without the query."""
     lines: int = 0
     bytes: int = 0
-    """Size of the file, by which another file of the same name is told."""
+    modified: int = 0
+    """Size of the file and when it was written, by which another file of the same name is told."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -86,18 +87,22 @@ class _Place:
     def __init__(self, path: Path, url: str) -> None:
         self.path = path
         self._file = path.with_name(f"{path.name}.imported")
-        self._now = Checkpoint(url, 0, path.stat().st_size if path.exists() else 0)
+        self._keeps = True
+        found = path.stat() if path.exists() else None
+        self._now = Checkpoint(url)
+        if found is not None:
+            self._now = Checkpoint(url, 0, found.st_size, found.st_mtime_ns)
         try:
-            found = msgspec.json.decode(self._file.read_bytes(), type=Checkpoint)
+            kept = msgspec.json.decode(self._file.read_bytes(), type=Checkpoint)
         except FileNotFoundError:
-            found = self._now
+            kept = self._now
         except ValueError:
             raise Failure(f"{self._file} is damaged; remove it to begin anew") from None
-        if (found.url, found.bytes) != (self._now.url, self._now.bytes):
+        if msgspec.structs.replace(kept, lines=0) != self._now:
             raise Failure(f"{self._file} is about another server or file; remove it to begin anew")
-        self._now = found
-        if found.lines:
-            say(f"going on behind line {found.lines}")
+        self._now = kept
+        if kept.lines:
+            say(f"going on behind line {kept.lines}")
 
     @property
     def lines(self) -> int:
@@ -105,12 +110,20 @@ class _Place:
         return self._now.lines
 
     def note(self, lines: int) -> None:
-        """Keep that so many lines are acknowledged."""
+        """Keep that so many lines are acknowledged, if it can be kept."""
         self._now = msgspec.structs.replace(self._now, lines=lines)
         fresh = self._file.with_name(f"{self._file.name}.new")
-        fresh.write_bytes(msgspec.json.encode(self._now))
-        fresh.replace(self._file)
+        if not self._keeps:
+            return
+        try:
+            fresh.write_bytes(msgspec.json.encode(self._now))
+            fresh.replace(self._file)
+        except OSError as error:  # the file may be on a disk that can only be read
+            self._keeps = False
+            why = (error.strerror or str(error)).lower()
+            say(f"cannot write {self._file}: {why}; if interrupted, the import begins anew")
 
     def forget(self) -> None:
         """Take note that everything is in the log."""
-        self._file.unlink(missing_ok=True)
+        with suppress(OSError):  # said by `note`
+            self._file.unlink(missing_ok=True)

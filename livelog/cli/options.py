@@ -155,6 +155,8 @@ def _complete(given: argparse.Namespace) -> None:
     if given.url is None:
         variable = os.environ.get(environment.URL, "").strip()
         given.url = _urls(chosen.url or variable or usual.url or DEFAULT_URL)
+    if usual.url is not None and given.url != _urls(usual.url):
+        usual = Profile()  # its token is for its own server, and no other may see it
     if given.token is None:
         given.token = chosen.token or _token_of_environment() or usual.token
     if cacert := given.cacert or chosen.cacert or usual.cacert:

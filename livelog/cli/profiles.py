@@ -35,7 +35,7 @@ class Profile(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 def path(environment: Mapping[str, str]) -> Path:
     """Return the path of the file of profiles."""
     folder = environment.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(folder).expanduser() / "livelog" / "profiles.toml"
+    return Path(_expanded(folder)) / "livelog" / "profiles.toml"
 
 
 def named(name: str, environment: Mapping[str, str]) -> Profile:
@@ -51,17 +51,29 @@ def named(name: str, environment: Mapping[str, str]) -> Profile:
         raise ConfigError(f"{file}: profile {name}: {error}") from None
     if profile.token is not None and profile.token_file is not None:
         raise ConfigError(f"{file}: profile {name}: token and token_file are both set")
+    if profile.cacert is not None:
+        profile = msgspec.structs.replace(profile, cacert=_expanded(profile.cacert))
     if profile.token_file is None:
         return profile
-    secret = secret_in(f"{file}: profile {name}", str(Path(profile.token_file).expanduser()))
+    secret = secret_in(f"{file}: profile {name}", _expanded(profile.token_file))
     return msgspec.structs.replace(profile, token=secret)
+
+
+def _expanded(file: str) -> str:
+    """Put the home folder in the place of a tilde; a user who has none is left as it is."""
+    try:
+        return str(Path(file).expanduser())
+    except RuntimeError:
+        return file
 
 
 def _read(file: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{file}: does not exist; profiles stand in it") from None
     except (OSError, ValueError) as error:
         issue = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigError(f"{file}: {issue}") from None
+    except RecursionError:
+        raise ConfigError(f"{file}: is nested too deeply") from None

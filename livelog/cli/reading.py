@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from livelog.cli.exit import Failure
 from livelog.cli.moments import Place, rfc3339
 from livelog.client.client import Client
 from livelog.client.decoding import Item, Page
 from livelog.client.pages import whole
 from livelog.client.subscription import Subscription
-from livelog.wire.events import Gap
+from livelog.wire.events import Gap, Redacted
 from livelog.wire.messages import TYPES
 
 
@@ -29,13 +30,19 @@ class Selection:
     filters: dict[str, Any] = field(default_factory=dict)
 
     def within(self, since: Place | None, until: Place | None) -> Selection:
-        """Return the selection of those that are not before a moment nor after another."""
+        """Return the selection of those that are not before a moment nor after another.
+
+        Raises `Failure` when a filter says the same.
+        """
         bounds = {"date_from": since, "date_to": until}
         moments = {
             name: rfc3339(moment)
             for name, moment in bounds.items()
             if moment is not None and not isinstance(moment, int)
         }
+        for name in moments.keys() & self.filters.keys():
+            option = "--since" if name == "date_from" else "--until"
+            raise Failure(f"{option} with a time and the filter {name} exclude each other")
         return replace(self, filters={**self.filters, **moments})
 
     @property
@@ -75,7 +82,15 @@ async def stored(
     if begin is None or not page.messages or page.messages[0].seq <= begin:
         return
     end = page.messages[0].seq
-    async with selection.subscription(log, begin) as items:
+    items = selection.subscription(log, begin)
+
+    def end_behind_a_redaction(event: Redacted) -> None:
+        """End here if the last message may not come: its stub matches no filter any more."""
+        if end in event.seqs:
+            items.close()  # behind what waits to be taken: the event comes after all of that
+
+    items.on_redacted = end_behind_a_redaction
+    async with items:
         async for item in items:
             at = item.to if isinstance(item, Gap) else item.seq
             if at <= end or isinstance(item, Gap):

@@ -39,6 +39,8 @@ def read_file(file: str) -> dict[str, Any]:
         found = tomllib.loads(Path(file).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"--config {file}: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"--config {file}: is nested too deeply") from None
     for name in found:
         check_name(name, OPTIONS, f"--config {file}: ")
     return found
