@@ -244,6 +244,37 @@ async def test_a_block_holds_without_limits_and_of_one_address_too() -> None:
 
 
 @on_uvloop
+async def test_a_network_of_ipv4_mapped_addresses_is_that_of_ipv4() -> None:
+    async with serving(**AUTH) as house:
+        for network in ("::ffff:127.0.0.0/104", "::ffff:0:0/96"):
+            answer = await give(house, "http", "block", address=network)
+            assert "with `force`" in answer["details"]["issue"]
+        answer = await give(house, "http", "block", address="::ffff:127.0.1.0/120", force=True)
+        assert answer["result"]["address"] == "127.0.1.0/24"
+        assert await greeted(house, ANN) == 403
+        assert await greeted(house, BOB) == 101
+        await give(house, "http", "unblock", address="127.0.1.0/24")
+        assert await greeted(house, ANN) == 101
+        answer = await give(house, "http", "block", address="fe80::%eth0/64")
+        assert answer["details"]["field"] == "address"
+
+
+@on_uvloop
+async def test_blocks_that_have_ended_leave_room_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("livelog.net.admin.disconnecting.MOST", 2)
+    async with serving(**AUTH) as house:
+        for user in ("ann", "bob"):
+            await give(house, "program", "block", user_id=user, duration_seconds=1e-6)
+        answer = await give(house, "program", "block", user_id="eve")
+        assert answer["result"]["user_id"] == "eve"
+        await give(house, "program", "block", user_id="ann")
+        answer = await give(house, "program", "block", user_id="joe")
+        assert "there are 2 blocks already" in answer["details"]["issue"]
+
+
+@on_uvloop
 async def test_a_block_ends_by_itself() -> None:
     now = 1_764_763_200.0
     moment = [now]
