@@ -27,6 +27,7 @@ from livelog.log.window import Window
 from livelog.store.base import Bounds, Done, Store, StoreReader
 from livelog.store.memory import MemoryJournal, open_memory
 from livelog.wire import frames
+from livelog.wire.acts import Announce, Enacted
 from livelog.wire.commands import Filters
 from livelog.wire.record import Record
 from tests.support.party import Silent
@@ -52,6 +53,12 @@ class LateJournal(MemoryJournal):
     def append(self, records: Sequence[Record], done: Done) -> None:
         self.kept += records
         self.waiting.append(done)
+
+    def enact(self, enacted: Enacted, done: Done) -> None:
+        def written(refused: RefusedError | None) -> None:
+            super(LateJournal, self).enact(enacted, done)
+
+        self.waiting.append(written)
 
 
 class Place:
@@ -334,3 +341,19 @@ async def test_a_page_that_needs_only_the_window_does_not_wait_long_for_the_stor
     log.commit(records(11, 12, 13), lambda refused: None)
     page = await log.read(EVERYTHING, Span(2), INTERNAL)
     assert (len(page.payloads), page.total, page.incomplete) == (2, 3, True)
+
+
+def test_acts_are_told_of_before_they_are_written() -> None:
+    journal = LateJournal()
+    log = Place(journal).log
+    for seq in (3, 5, 8):
+        act = Announce(by="mod", at="2026-01-01T12:00:00.000Z", message=seq - 1, severity="info")
+        log.apply(seq, act, lambda refused: None)
+    journal.waiting[0](None)
+    assert [each.seq for each in log.acts()] == [8, 5, 3]
+    assert [each.seq for each in log.acts(8, 1)] == [5]
+    assert [each.seq for each in log.acts(5)] == [3]
+    for written in journal.waiting[1:]:
+        written(None)
+    assert [each.seq for each in log.acts()] == [8, 5, 3]
+    assert not log._unwritten
