@@ -85,7 +85,7 @@ class Intake:
         self._unwritten: dict[int, Enacted] = {}
         """Acts that the journal may not have yet, by seq, rising."""
         self._reasons: dict[int, str] = {}
-        """Seqs of messages redacted a moment ago: answers of the store may still have them."""
+        """Seqs of messages redacted a moment ago: pages under way may still have them."""
         self._unfilled_acts: list[Redact] = []
         """Redactions applied while the window is still to be filled."""
         self._broken = ""
@@ -224,8 +224,8 @@ class Intake:
             self._unfilled_acts.append(act)
 
     def _forget_in_flight(self, act: Act) -> None:
-        """Filter answers of the store no more, once all that were asked for before have come."""
-        if isinstance(act, Redact) and self._reader is not None:
+        """Filter pages no more, once all that were asked for before have come."""
+        if isinstance(act, Redact):
             loop, seqs = asyncio.get_running_loop(), act.seqs
             loop.call_later(_IN_FLIGHT, lambda: [self._reasons.pop(seq, None) for seq in seqs])
 
