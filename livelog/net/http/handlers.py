@@ -71,7 +71,9 @@ async def answer(context: Context, request: Request, routes: Routes) -> Response
 
 async def _identify(context: Context, request: Request) -> Principal:
     """Return the principal of the credential. Raises `RefusedError` without a good one."""
-    return await identify(context, request.credential)
+    principal = await identify(context, request.credential)
+    context.limiter.blocked.check_address(request.address)  # again: the body may have taken long
+    return principal
 
 
 async def upgrade_required(context: Context, request: Request) -> Response:
