@@ -127,7 +127,7 @@ async def test_what_is_redacted_meanwhile_is_not_in_it(
         await publish(house, *(f"m{number}" for number in range(5)))
 
         async def redact_some() -> None:
-            """Of what has been copied, and of what comes too late for that."""
+            """Redact what has been copied, and what comes too late for that."""
             await publish(house, *(f"late-{number}" for number in range(5)))
             for id in ("m3", "late-1", "late-2"):
                 await house.server.admin("redact", id=id)
