@@ -34,6 +34,7 @@ def test_a_unix_socket_is_trusted_by_its_name() -> None:
     assert Networks(networks("unix")).trusts("")
     assert not Networks(networks("unix")).trusts("127.0.0.1")
     assert not Networks(networks("")).trusts("")
+    assert Networks(networks("::ffff:10.0.0.0/104")).trusts("10.1.2.3")
     assert Networks(networks("unix"))
     assert Networks(networks("::1"))
     assert not Networks(networks(" , "))

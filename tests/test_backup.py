@@ -118,6 +118,40 @@ async def test_what_came_after_the_backup_is_told_as_a_gap(tmp_path: Path, key: 
 
 
 @on_uvloop
+async def test_what_is_redacted_meanwhile_is_not_in_it(
+    tmp_path: Path, key: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, loop = backup._copy, asyncio.get_running_loop()
+    target, again = str(tmp_path / "backup.db"), settings(tmp_path, key, "again.db")
+    async with serving(**settings(tmp_path, key)) as house:
+        await publish(house, *(f"m{number}" for number in range(5)))
+
+        async def redact_some() -> None:
+            """Redact what has been copied, and what comes too late for that."""
+            await publish(house, *(f"late-{number}" for number in range(5)))
+            for id in ("m3", "late-1", "late-2"):
+                await house.server.admin("redact", id=id)
+
+        def slow(source: Connection, target: Connection) -> int:
+            damaged = copy(source, target)
+            asyncio.run_coroutine_threadsafe(redact_some(), loop).result()
+            return damaged
+
+        monkeypatch.setattr(backup, "_copy", slow)
+        done = await asyncio.to_thread(back_up, str(tmp_path / "live.db"), target, key)
+        assert done.messages == 5
+    assert f"{SECRET} m3".encode() not in Path(target).read_bytes()  # noqa: ASYNC240 - nobody waits
+    restore(target, str(tmp_path / "again.db"), key, time.time())
+    async with serving(**again) as house:
+        texts = [getattr(each, "content", None) for each in await everything(house.server)]
+        assert texts == [None if n == 3 else f"{SECRET} m{n}" for n in range(5)]
+        await publish(house, "new-0", "new-1", "new-2")
+    async with serving(**again) as house:  # from disk
+        found = await house.server.history(filters={"text": "dragon"})
+        assert found.total == 7
+
+
+@on_uvloop
 async def test_rows_without_a_checksum_have_one_in_the_backup(tmp_path: Path, key: bytes) -> None:
     live, copy = str(tmp_path / "live.db"), str(tmp_path / "copy.db")
     async with serving(**settings(tmp_path, key)) as house:

@@ -13,6 +13,7 @@ from livelog.client.httpreader import HttpReader
 from livelog.errors import ConfigError
 from livelog.store import copy
 from livelog.store.copy import SUFFIX, copy_log
+from livelog.wire.stubs import Stub
 from tests.support.identity import SECRET, token
 from tests.support.sharedstream import SharedStream
 from tests.support.wire import House, on_uvloop, serving, user
@@ -94,7 +95,7 @@ async def test_a_copy_that_was_interrupted_goes_on_from_there(
             await asyncio.to_thread(copy_log, get, new, b"")
         assert len(rows(new + SUFFIX)) == 6
         found = await asyncio.to_thread(copy_log, get, new, b"")
-        assert (found.messages, pages) == (10, 7)
+        assert (found.messages, pages) == (10, 8)
         with pytest.raises(ConfigError, match="exists"):
             copy_log(get, new, b"")
         reader.close()
@@ -107,6 +108,50 @@ async def test_a_copy_that_was_interrupted_goes_on_from_there(
         with pytest.raises(ConfigError, match="is the copy of another log"):
             await asyncio.to_thread(copy_log, reader.get, str(tmp_path / "x.db"), b"")
         reader.close()
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+@on_uvloop
+async def test_what_is_redacted_meanwhile_is_not_in_the_copy_and_blocks_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: bool
+) -> None:
+    monkeypatch.setattr(copy, "_LIMIT", 3)
+    loop, shared = asyncio.get_running_loop(), SharedStream()
+    old, new = str(tmp_path / "old.db"), str(tmp_path / "new.db")
+    async with serving(engine=on(shared), store=old) as house:
+        for id in "abcdefgh":
+            await published(house, id)
+        reader, pages = HttpReader(house.server.url), 0
+
+        async def go_on() -> None:
+            """Redact what has been copied; a message with a seq above that is copied, too."""
+            await house.server.admin("block", user_id="eve")
+            await house.server.admin("redact", id="b", reason="spam")
+            await published(house, "i")
+
+        def get(path: str) -> bytes:
+            nonlocal pages
+            pages += 1
+            if pages == 3:
+                asyncio.run_coroutine_threadsafe(go_on(), loop).result()
+                if interrupted:
+                    raise InterruptedError
+            return reader.get(path)
+
+        if interrupted:
+            with pytest.raises(InterruptedError):
+                await asyncio.to_thread(copy_log, get, new, b"")
+        found = await asyncio.to_thread(copy_log, get, new, b"")
+        assert found.messages == 9
+        reader.close()
+        async with serving(engine=on(shared), store=new) as other:
+            [stub] = [each for each in (await other.server.history()).messages if each.id == "b"]
+            assert isinstance(stub, Stub)
+            answer = await other.server.admin("blocks")
+            assert [row["user_id"] for row in answer.result["blocks"]] == ["eve"]
+            kept = [(await each.server.admin("audit")).result["acts"] for each in (house, other)]
+            assert [row["seq"] for row in kept[0]] == [row["seq"] for row in kept[1]]
+    assert await asyncio.to_thread(main, ["store", "check", new]) == 0
 
 
 @on_uvloop
@@ -136,6 +181,15 @@ async def test_a_copy_has_everybodys_messages_and_needs_the_scope_for_that(
         for scope in ("read", "admin"):
             code, said = await copied(capsys, house, new, "--token", token("u", scope=scope))
             assert (code, "the scope replicate is missing" in said) == (1, True)
+        http = await house.http()
+        bearer = f"Bearer {token('u', scope='admin')}"
+        answer = await http.ask("GET", "/api/log/acts?before=9", Authorization=bearer)
+        assert (answer.status, answer.json["details"]["scope"]) == (403, "replicate")
+        bearer = f"Bearer {token('u', scope='replicate')}"
+        for query in ("", "?before=-1", "?before=x", "?before=1&limit=2"):
+            answer = await http.ask("GET", f"/api/log/acts{query}", Authorization=bearer)
+            assert (answer.status, answer.json["details"]["field"]) == (400, "before"), query
+        http.close()
         code, _ = await copied(capsys, house, new, "--token", token("node", scope="replicate"))
         assert code == 0
     assert rows(new) == rows(old)

@@ -27,11 +27,13 @@ from livelog.log.window import Window
 from livelog.store.base import Bounds, Done, Store, StoreReader
 from livelog.store.memory import MemoryJournal, open_memory
 from livelog.wire import frames
+from livelog.wire.acts import Announce, Enacted, Group, Redact
 from livelog.wire.commands import Filters
 from livelog.wire.record import Record
+from livelog.wire.stubs import is_stub
 from tests.support.party import Silent
 from tests.support.strategies import record, split
-from tests.support.wire import on_each_loop, until, user
+from tests.support.wire import on_each_loop, on_uvloop, until, user
 
 SYSTEM = NOTHING.with_types({"system": EVERYTHING})
 
@@ -52,6 +54,12 @@ class LateJournal(MemoryJournal):
     def append(self, records: Sequence[Record], done: Done) -> None:
         self.kept += records
         self.waiting.append(done)
+
+    def enact(self, enacted: Enacted, done: Done) -> None:
+        def written(refused: RefusedError | None) -> None:
+            super(LateJournal, self).enact(enacted, done)
+
+        self.waiting.append(written)
 
 
 class Place:
@@ -334,3 +342,48 @@ async def test_a_page_that_needs_only_the_window_does_not_wait_long_for_the_stor
     log.commit(records(11, 12, 13), lambda refused: None)
     page = await log.read(EVERYTHING, Span(2), INTERNAL)
     assert (len(page.payloads), page.total, page.incomplete) == (2, 3, True)
+
+
+def test_acts_are_told_of_before_they_are_written() -> None:
+    journal = LateJournal()
+    log = Place(journal).log
+    for seq in (3, 5, 8):
+        act = Announce(by="mod", at="2026-01-01T12:00:00.000Z", message=seq - 1, severity="info")
+        log.apply(seq, act, lambda refused: None)
+    journal.waiting[0](None)
+    assert [each.seq for each in log.acts()] == [8, 5, 3]
+    assert [each.seq for each in log.acts(8, 1)] == [5]
+    assert [each.seq for each in log.acts(5)] == [3]
+    for written in journal.waiting[1:]:
+        written(None)
+    assert [each.seq for each in log.acts()] == [8, 5, 3]
+    assert not log._unwritten
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@on_uvloop
+async def test_a_page_under_way_has_no_text_that_is_redacted_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, stored: bool
+) -> None:
+    act = Redact(by="mod", at="2026-01-01T12:00:00.000Z", groups=(Group("system", (2, 12)),))
+    old = [frames.payload(each.frame) for each in records(3, 2, 1)]
+
+    def redact() -> None:
+        log.apply(20, act, lambda refused: None)
+
+    class Slow:
+        async def page(self, *asked: object, **more: object) -> Page:
+            redact()
+            return Page(old, 3, 0)
+
+    async def turn() -> None:
+        redact()
+
+    slow = cast(StoreReader, Slow()) if stored else None
+    monkeypatch.setattr("livelog.log.pages.SMALL_BYTES", 10**9 if stored else 0)
+    monkeypatch.setattr("livelog.log.pages.long_step", turn)
+    log = Log(Window(100, 10**9, follows=10), Store(MemoryJournal(), slow, Bounds(10)), [])
+    log.commit(records(11, 12, 13), lambda refused: None)
+    page = await log.read(EVERYTHING, Span(9), INTERNAL)
+    stubs = [is_stub(payload) for payload in page.payloads]
+    assert stubs == [False, True, False, False, True, False][: 6 if stored else 3]

@@ -18,7 +18,17 @@ from livelog.net.blocks import Block, BlockedError, Blocks
 from tests.support.clock import Clock
 from tests.support.identity import token
 from tests.support.moderating import AUTH, OUTSIDE, at_each_outer_door, entered, give
-from tests.support.wire import Client, House, Json, on_each_loop, on_uvloop, serving, until, upgrade
+from tests.support.wire import (
+    Client,
+    House,
+    Json,
+    on_each_loop,
+    on_uvloop,
+    serving,
+    until,
+    upgrade,
+    user,
+)
 
 ANN, BOB = "127.0.1.1", "127.0.2.1"
 
@@ -241,6 +251,54 @@ async def test_a_block_holds_without_limits_and_of_one_address_too() -> None:
         assert await greeted(house, "127.0.1.4") == 101
         [row] = (await give(house, "http", "blocks"))["result"]["blocks"]
         assert (row["address"], row["by"], row["until"]) == ("127.0.1.3", "mod", None)
+
+
+@on_uvloop
+async def test_a_request_whose_body_comes_after_the_block_is_refused() -> None:
+    async with serving(**AUTH) as house:
+        http, body = await house.http(source=ANN), json.dumps(user(user_id="ann")).encode()
+        head = (
+            "POST /api/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            f"Authorization: Bearer {token('ann')}\r\nContent-Length: {len(body)}\r\n"
+        )
+        await http.send(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert b" 100 " in await http.upto(b"\r\n\r\n")
+        await give(house, "program", "block", address=ANN, force=True)
+        head_seq = house.context.log.head
+        await http.send(body)
+        assert b" 403 " in await http.upto(b"\r\n\r\n")
+        assert house.context.log.head == head_seq
+
+
+@on_uvloop
+async def test_a_network_of_ipv4_mapped_addresses_is_that_of_ipv4() -> None:
+    async with serving(**AUTH) as house:
+        for network in ("::ffff:127.0.0.0/104", "::ffff:0:0/96"):
+            answer = await give(house, "http", "block", address=network)
+            assert "with `force`" in answer["details"]["issue"]
+        answer = await give(house, "http", "block", address="::ffff:127.0.1.0/120", force=True)
+        assert answer["result"]["address"] == "127.0.1.0/24"
+        assert await greeted(house, ANN) == 403
+        assert await greeted(house, BOB) == 101
+        await give(house, "http", "unblock", address="127.0.1.0/24")
+        assert await greeted(house, ANN) == 101
+        answer = await give(house, "http", "block", address="fe80::%eth0/64")
+        assert answer["details"]["field"] == "address"
+
+
+@on_uvloop
+async def test_blocks_that_have_ended_leave_room_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("livelog.net.admin.disconnecting.MOST", 2)
+    async with serving(**AUTH) as house:
+        for user in ("ann", "bob"):
+            await give(house, "program", "block", user_id=user, duration_seconds=1e-6)
+        answer = await give(house, "program", "block", user_id="eve")
+        assert answer["result"]["user_id"] == "eve"
+        await give(house, "program", "block", user_id="ann")
+        answer = await give(house, "program", "block", user_id="joe")
+        assert "there are 2 blocks already" in answer["details"]["issue"]
 
 
 @on_uvloop

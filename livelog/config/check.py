@@ -28,6 +28,9 @@ _SIZE = re.compile(r"([0-9]{1,19}|[0-9]{1,12}\.[0-9]{1,6}(?= ?[a-z]))(?: ?([kmgt
 _UNITS = "kmgt"
 
 
+_MAPPED = IPv6Network("::ffff:0:0/96")
+
+
 class NetworkList(NamedTuple):
     """A list like `10.0.0.0/8, ::1, unix`, read."""
 
@@ -230,8 +233,19 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """Return a network of IPv4-mapped addresses (RFC 4291 section 2.5.5.2) as one of IPv4.
+
+    Clients' addresses are written so, whichever way they came.
+    """
+    if isinstance(network, IPv4Network) or not network.subnet_of(_MAPPED):
+        return network
+    bits = int(network.network_address) & (2**32 - 1)
+    return IPv4Network((bits, network.prefixlen - _MAPPED.prefixlen))
+
+
 def _network(name: str) -> IPv4Network | IPv6Network:
     try:
-        return ip_network(name)
+        return unmapped(ip_network(name))
     except ValueError as error:
         raise ValueError(f"{error}; allowed are networks such as 10.0.0.0/8, and unix") from None

@@ -82,8 +82,10 @@ class Intake:
         """Seqs of the redactions that are kept, rising."""
         self._newest_redactions: OrderedDict[int, Redact] = OrderedDict()
         """Those applied or asked for last, by seq."""
+        self._unwritten: dict[int, Enacted] = {}
+        """Acts that the journal may not have yet, by seq, rising."""
         self._reasons: dict[int, str] = {}
-        """Seqs of messages redacted a moment ago: answers of the store may still have them."""
+        """Seqs of messages redacted a moment ago: pages under way may still have them."""
         self._unfilled_acts: list[Redact] = []
         """Redactions applied while the window is still to be filled."""
         self._broken = ""
@@ -193,17 +195,19 @@ class Intake:
             receipt.settle(self.refusal)
             return
         self.head = seq
-        self._unpublished.append(Enacted(seq, act))
+        self._unwritten[seq] = enacted = Enacted(seq, act)
+        self._unpublished.append(enacted)
         if isinstance(act, Redact):
             self._redact(seq, act)
 
         def settled(refused: RefusedError | None) -> None:
+            self._unwritten.pop(seq, None)
             if refused is None:
                 self._forget_in_flight(act)
             receipt.settle(refused)
 
         try:
-            self._journal.enact(Enacted(seq, act), settled)
+            self._journal.enact(enacted, settled)
         except Exception as error:
             receipt.settle(self._break(error))
         self._publish()
@@ -220,8 +224,8 @@ class Intake:
             self._unfilled_acts.append(act)
 
     def _forget_in_flight(self, act: Act) -> None:
-        """Filter answers of the store no more, once all that were asked for before have come."""
-        if isinstance(act, Redact) and self._reader is not None:
+        """Filter pages no more, once all that were asked for before have come."""
+        if isinstance(act, Redact):
             loop, seqs = asyncio.get_running_loop(), act.seqs
             loop.call_later(_IN_FLIGHT, lambda: [self._reasons.pop(seq, None) for seq in seqs])
 
@@ -233,10 +237,12 @@ class Intake:
     def acts(self, before: int | None = None, limit: int = MAX_KEPT) -> list[Enacted]:
         """Return the newest acts with a seq below `before`, newest first, as far as they are kept.
 
-        Those that were applied a moment ago may be missing. Raises `RefusedError` when the store
-        cannot be read.
+        Raises `RefusedError` when the store cannot be read.
         """
-        return self._journal.acts(before, limit)
+        kept = {each.seq: each for each in self._journal.acts(before, limit)}
+        fresh = (each for each in self._unwritten.values() if before is None or each.seq < before)
+        kept |= {each.seq: each for each in fresh}
+        return sorted(kept.values(), reverse=True, key=lambda each: each.seq)[:limit]
 
     def _append(self, records: Sequence[Record]) -> RefusedError | None:
         """Append all of `records` to what is in memory, or none and return why."""

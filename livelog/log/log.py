@@ -89,7 +89,9 @@ class Log(Intake):
         nearest = span.nearest(matches.newer, offset)
         newer = matches.frames(offset, limit)
         if reader is None:
-            return await joined(newer, Page([], 0, offset), nearest, matches.total, span.max_bytes)
+            none = Page([], 0, offset)
+            found = await joined(newer, none, nearest, matches.total, span.max_bytes)
+            return self._cleaned(found)
         # What does not fit is not asked for, only counted, and not held on to meanwhile.
         count, places = len(newer), reach(newer, limit, nearest, span.max_bytes)
         newer = newer[places.start : places.stop]
@@ -103,11 +105,13 @@ class Log(Intake):
             if isinstance(error, RefusedError) and (error.retry_after is None or not in_window):
                 raise
             older = Page([], 0, offset, incomplete=True)
-        older = self._cleaned(older)
         left_out = count < limit and not left and older.total > rest.offset
         cut = older.truncated or left_out or len(newer) < count
         older = replace(older, offset=offset + places.start, truncated=cut)
-        return await joined(newer, older, nearest - places.start, matches.total, span.max_bytes)
+        nearest -= places.start
+        # Of both parts: the frames of the window were there before the store was asked.
+        found = await joined(newer, older, nearest, matches.total, span.max_bytes)
+        return self._cleaned(found)
 
     async def analyze(
         self, query: Query, question: Question, owner: Owner, max_bytes: int = PAGE_BYTES

@@ -2,9 +2,9 @@
 
 A backup copies the messages by position, in short read transactions: between two of them the server
 can write back and empty its write-ahead log, so that grows no further than usual. Messages are
-never changed, and deleted at the old end only; so the copy is the log as it was at the last
-message copied. It is encrypted as the store is, and every message is held against its checksum on
-the way.
+deleted at the old end only, and those that are redacted meanwhile are copied again; so the copy is
+the log as it was at the last message copied. It is encrypted as the store is, and every message is
+held against its checksum on the way.
 
 What was acknowledged after the backup is lost when it is restored. A restored store has a *gap*
 behind its last message: a row that is no message, at a seq above all that were given out by then.
@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from livelog.errors import ConfigError
 from livelog.store.age import notes
+from livelog.store.database.acts import last_act
 from livelog.store.database.checksums import StoredRow, checksum, stored_rows
 from livelog.store.database.connection import Connection, create_private
 from livelog.store.database.file import (
@@ -35,6 +36,7 @@ from livelog.store.database.file import (
     refuse_damaged_wal,
 )
 from livelog.store.database.lock import in_use
+from livelog.store.database.redaction import redacted_positions
 from livelog.store.database.state import read_state, write_state
 from livelog.wire.seqclock import LATEST_BEGIN
 
@@ -47,6 +49,8 @@ _INSERT = """
     VALUES (?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?)
 """
 _LAST_POSITION = "SELECT coalesce(max(position), 0) FROM message"
+_REPLACE = "UPDATE message SET payload = CAST(? AS TEXT), checksum = ? WHERE position = ?"
+_NOT_COPIED = f"DELETE FROM redacted WHERE position > ({_LAST_POSITION})"
 
 
 class Copied(NamedTuple):
@@ -73,8 +77,9 @@ def back_up(path: str, target: str, key: bytes) -> Copied:
         connection, _ = open_file(partial, key)
         with closing(connection):
             connection.execute("PRAGMA synchronous = OFF")  # synced once, at the end
+            known = last_act(source)
             damaged = _copy(source, connection)
-            return _finish(source, connection, damaged)
+            return _finish(source, connection, damaged, known)
 
 
 def restore(backup: str, path: str, key: bytes, now: float) -> Copied:
@@ -244,20 +249,38 @@ def _checked(row: StoredRow) -> StoredRow:
     return row._replace(checksum=crc)
 
 
-def _finish(source: Connection, target: Connection, damaged: int) -> Copied:
-    """Write the state; delete what the store has deleted meanwhile."""
-    state = read_state(source)
-    target.execute("BEGIN")
-    target.execute("DELETE FROM message WHERE position <= ?", (state.deleted_upto,))
-    write_state(target, state._replace(unchecked_upto=0))
-    target.executemany("INSERT INTO arrival VALUES (?, ?, ?)", [*notes(source)])
-    for table, marks in (("act", "?, ?, ?, ?"), ("redacted", "?, ?")):
-        rows = source.execute(f"SELECT * FROM {table}")
-        target.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
-    target.execute("COMMIT")
+def _finish(source: Connection, target: Connection, damaged: int, known: int) -> Copied:
+    """Write the state; delete and redact what the store has deleted and redacted meanwhile.
+
+    `known` is the seq of the newest act when the copy began.
+    """
+    source.execute("BEGIN")  # acts and what they redacted are of one moment
+    try:
+        state = read_state(source)
+        target.execute("BEGIN")
+        target.execute("DELETE FROM message WHERE position <= ?", (state.deleted_upto,))
+        write_state(target, state._replace(unchecked_upto=0))
+        target.executemany("INSERT INTO arrival VALUES (?, ?, ?)", [*notes(source)])
+        for table, marks in (("act", "?, ?, ?, ?"), ("redacted", "?, ?")):
+            rows = source.execute(f"SELECT * FROM {table}")
+            target.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+        target.execute(_NOT_COPIED)
+        _copy_stubs(source, target, known)
+        target.execute("COMMIT")
+    finally:
+        source.execute("COMMIT")
     target.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     [[last_seq]] = target.execute("SELECT coalesce(max(seq), 0) FROM message")
     return Copied(_count(target), last_seq, damaged)
+
+
+def _copy_stubs(source: Connection, target: Connection, known: int) -> None:
+    """Copy again what acts above the seq `known` have redacted, of the messages that are there."""
+    redacted = sorted({position for position, _ in redacted_positions(source, known)})
+    for start in range(0, len(redacted), _COPIED_AT_ONCE):
+        rows = stored_rows(source, redacted[start : start + _COPIED_AT_ONCE]).values()
+        again = [(row.payload, row.checksum, row.position) for row in rows]
+        target.executemany(_REPLACE, again)
 
 
 def _count(connection: Connection) -> int:

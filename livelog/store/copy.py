@@ -2,6 +2,7 @@
 
 A new node of a shared log has only what the stream still keeps; the copy gives it what was before.
 The file has another name until it is complete, and a copy that was interrupted goes on from there.
+The acts come last: what they have redacted may have been copied before.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from typing import NamedTuple
 import msgspec
 
 from livelog.errors import ConfigError
+from livelog.store.database.acts import last_act, write_act
 from livelog.store.database.checksums import checksum
 from livelog.store.database.connection import Connection
 from livelog.store.database.file import Contents, open_file
 from livelog.store.database.lock import Lock
+from livelog.store.database.redaction import redact
 from livelog.store.database.state import write_state
+from livelog.wire.acts import Enacted, Redact
 from livelog.wire.record import id_of, seq_of
 from livelog.wire.stubs import is_stub
 
@@ -28,6 +32,7 @@ SUFFIX = "-copying"
 _INSERT = "INSERT INTO message(position, seq, id, payload, checksum) VALUES (?, ?, ?, ?, ?)"
 
 _PATH = "/api/log"
+_ACTS_PATH = f"{_PATH}/acts"
 _LIMIT = 1000
 
 Get = Callable[[str], bytes]
@@ -43,9 +48,12 @@ class _Part(msgspec.Struct):
     """The extent of the log there, and some of its messages."""
 
     head_seq: int
+    """Seq of the newest message or act."""
     began: int
     trimmed_upto: int
     page: _Page
+    act_seq: int = 0
+    """Seq of the newest act; 0 from a server that knows none."""
 
 
 class Copied(NamedTuple):
@@ -80,9 +88,39 @@ def copy_log(get: Get, target: str, key: bytes) -> Copied:
             connection.executemany("INSERT INTO redacted VALUES (?, ?)", stubs)
             connection.execute("COMMIT")
             position, seq = rows[-1][0], rows[-1][1]
+        _copy_acts(get, connection, max(seq, source.head_seq))
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     os.rename(partial, target)
     return Copied(position, seq)
+
+
+def _copy_acts(get: Get, connection: Connection, upto: int) -> None:
+    """Copy the acts up to a seq, up to which all messages are there, and apply redactions.
+
+    What comes later the new server gets from the shared log.
+    """
+    known, before = last_act(connection), upto + 1
+    if _asked(get, upto, 1).act_seq <= known:
+        return
+    connection.execute("BEGIN")
+    while True:
+        some = _acts(get(f"{_ACTS_PATH}?before={before}"))
+        fresh = [each for each in some if known < each.seq < before]
+        for enacted in fresh:
+            write_act(connection, enacted)
+            if isinstance(enacted.act, Redact):
+                redact(connection, enacted)
+        if not fresh:
+            break
+        before = fresh[-1].seq
+    connection.execute("COMMIT")
+
+
+def _acts(answer: bytes) -> list[Enacted]:
+    try:
+        return msgspec.json.decode(answer, type=list[Enacted])
+    except ValueError as error:
+        raise ConfigError(f"the server's answer is not understood: {error}") from None
 
 
 def _asked(get: Get, after: int, limit: int) -> _Part:

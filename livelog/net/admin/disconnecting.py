@@ -45,6 +45,8 @@ async def block(asking: Asking, command: Block) -> Json:
     target = one_target(user_id=command.user_id, address=command.address)
     count = await _count(asking, target, force=command.force)
     if len(context.limiter.blocked) >= MOST:
+        context.limiter.blocked.sweep()
+    if len(context.limiter.blocked) >= MOST:
         raise RefusedError(POLICY_VIOLATION, "", f"there are {MOST} blocks already")
     seconds = command.duration_seconds
     until = None if seconds is UNSET else context.clock() + seconds

@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 from msgspec import UNSET, UnsetType
 
 from livelog.auth.principal import Principal
+from livelog.config.check import unmapped
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.fanout.audience import Reader
 from livelog.net.addresses import Address, parse
@@ -101,7 +102,11 @@ def named_once(**fields: object) -> None:
 def network_of(text: str) -> Network:
     """Return the network, of a single address one of its own. Raises `RefusedError`."""
     try:
-        return ip_network(text if "/" in text else parse(text), strict=False)
+        if "/" not in text:
+            return ip_network(parse(text))
+        if "%" in text:
+            raise ValueError("the zone of an address is known to its own machine only")
+        return unmapped(ip_network(text, strict=False))
     except ValueError:
         issue = f"{text!r} is invalid: must be an address or a network, such as 192.0.2.0/24"
         raise RefusedError(PROTOCOL_ERROR, "address", issue) from None

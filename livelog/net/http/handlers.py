@@ -9,6 +9,7 @@ Handlers take the whole request and return the whole response; what they cannot 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -20,7 +21,13 @@ from livelog.auth.principal import ADMIN, METRICS, PROGRAM, Principal
 from livelog.budget.owner import Owner
 from livelog.budget.slices import interleaved
 from livelog.engine.base import Node
-from livelog.errors import MESSAGE_TOO_BIG, POLICY_VIOLATION, RefusedError, installing
+from livelog.errors import (
+    MESSAGE_TOO_BIG,
+    POLICY_VIOLATION,
+    PROTOCOL_ERROR,
+    RefusedError,
+    installing,
+)
 from livelog.net import queries
 from livelog.net.addresses import is_loopback
 from livelog.net.admin.asking import Asking, UnknownTargetError
@@ -64,7 +71,9 @@ async def answer(context: Context, request: Request, routes: Routes) -> Response
 
 async def _identify(context: Context, request: Request) -> Principal:
     """Return the principal of the credential. Raises `RefusedError` without a good one."""
-    return await identify(context, request.credential)
+    principal = await identify(context, request.credential)
+    context.limiter.blocked.check_address(request.address)  # again: the body may have taken long
+    return principal
 
 
 async def upgrade_required(context: Context, request: Request) -> Response:
@@ -232,7 +241,26 @@ async def whole_log(context: Context, request: Request) -> Response:
         command = queries.command_of(GetHistory, request.parameters)
         page = (await _page(context, request, queries.history, command, PROGRAM)).body
     kept = {"began": extent[0], "trimmed_upto": extent[1], "head_seq": context.log.head}
+    kept["act_seq"] = next((newest.seq for newest in context.log.acts(limit=1)), 0)
     return Response(b'%b,"page":%b}' % (msgspec.json.encode(kept)[:-1], page))
+
+
+async def acts(context: Context, request: Request) -> Response:
+    """Return some acts, the newest first, for the store of another server."""
+    request.principal.check_replicates()
+    context.limiter.spend("commands", request.address, request.principal)
+    match request.parameters:
+        case [("before", digits)] if _SEQ.fullmatch(digits):
+            context.memory.reserve_answer(request, _owner(request))
+            found = context.log.acts(int(digits), _ACTS)
+            return _held(context, request, _owner(request), Response(msgspec.json.encode(found)))
+    raise RefusedError(PROTOCOL_ERROR, "before", "required: a seq, and nothing else")
+
+
+_ACTS = 32
+"""Acts in one answer: some milliseconds, also if each names as many messages as it can."""
+
+_SEQ = re.compile("[0-9]{1,16}")
 
 
 async def _page(
@@ -321,6 +349,7 @@ ROUTES: Routes = {
     "/api/history": {"GET": Route(history)},
     "/api/search": {"GET": Route(search)},
     "/api/log": {"GET": Route(whole_log)},
+    "/api/log/acts": {"GET": Route(acts)},
     "/api/analytics": {"GET": Route(analytics)},
     "/api/presence": {"GET": Route(presence)},
     "/api/stream": {"GET": Route(stream)},

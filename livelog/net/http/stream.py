@@ -139,6 +139,8 @@ class Stream(asyncio.Protocol):
         if self.context.ending.is_set():
             raise RefusedError(GOING_AWAY, "", "the server is shutting down", retry_after=5.0)
         self.context.limiter.check_upgrade(self.address)
+        # Also what the head was checked for: the credential may have taken a while.
+        self.context.limiter.blocked.check_address(self.address)
         self.context.limiter.blocked.check_user(self.session.principal.id)
 
     def _prepare_messages(self, command: Follow, last_id: str) -> None:
