@@ -128,9 +128,11 @@ ACTIONS = [
     "analyze",
     "watch",
     "unwatch",
+    "presence",
     "ping",
     "publish",
     "authenticate",
+    "admin",
 ]
 TYPES = ["user", "system", "dm", "raid", "party", "guild"]
 
