@@ -37,6 +37,7 @@ export class Scroller {
   #drawnAt = 0;
   #interval = FOLLOW_MS; // between two drawings
   #end = 0; // number of the row after the last
+  #stale = false; // the rows that are drawn are to be drawn again
 
   /** `timeline`: the `Lines` of the list; `draw(message)` makes a row; `on`: handlers for moved, drawn, selected, nearTop, nearBottom,
    * and keeps: whether a row that is out of sight has to stay in the document. */
@@ -67,11 +68,18 @@ export class Scroller {
     }, Math.max(0, wait));
   }
 
-  /** Draw all rows again. */
+  /** Draw all rows again, with the next frame: until then the list keeps those that it has, unless
+   * the page is hidden, where no frame comes. */
   redraw() {
+    this.#stale = true;
+    if (document.hidden) this.#drop();
+    this.#soon();
+  }
+
+  #drop() {
     this.#sheet.replaceChildren();
     this.#drawn.clear();
-    this.#soon();
+    this.#stale = false;
   }
 
   toEnd() {
@@ -243,6 +251,7 @@ export class Scroller {
   }
 
   #fill() {
+    if (this.#stale) this.#drop();
     const { rows } = this.#timeline;
     const { begin, end } = this.#range();
     this.#sheet.style.height = `${rows.length * this.#height}px`;
