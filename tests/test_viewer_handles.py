@@ -153,7 +153,7 @@ def test_the_keyboard_reaches_every_value_of_a_message(host: Host, look: Look) -
     press("k")
     press("Enter")
     assert viewer.page.evaluate("document.activeElement.textContent") == "user"
-    viewer.page.locator("#values .handle", has_text="50").focus()
+    viewer.page.get_by_role("button", name="50", exact=True).focus()
     press("Enter")
     assert viewer.text("#menu .value") == 'metadata."my level": 50'
     press("End")
