@@ -13,8 +13,9 @@ from tests.support.wire import SAMPLES, user
 
 pytestmark = [pytest.mark.browser, pytest.mark.node]
 
-RULES = """async () => {
-  const { violations } = await axe.run(document, { resultTypes: ['violations'] });
+RULES = """async (only) => {
+  const options = { resultTypes: ['violations'], ...(only && { runOnly: only }) };
+  const { violations } = await axe.run(document, options);
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
 }"""
 
@@ -80,7 +81,8 @@ def test_no_rule_of_accessibility_is_violated(host: Host, look: Look, axe: str, 
         reach(viewer)
         viewer.page.wait_for_timeout(100)
         viewer.page.evaluate(axe)
-        violations = viewer.page.evaluate(RULES)
+        # In the dark the colours alone are others.
+        violations = viewer.page.evaluate(RULES, ["color-contrast"] if kind == "dark" else None)
         if violations:
             found[name] = violations
         viewer.page.context.close()
