@@ -24,7 +24,9 @@ from tests.support.process import start as start
 
 settings.register_profile("livelog", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("brief", settings.get_profile("livelog"), max_examples=25)
-settings.load_profile("livelog")
+settings.register_profile("checks", settings.get_profile("livelog"), max_examples=40)
+# Before a change lands there are twenty minutes for all tests; by hand there is time for more.
+settings.load_profile("checks" if os.environ.get("CI") else "livelog")
 
 # A shell starts a command in the background with SIGINT ignored, and its children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -209,7 +209,7 @@ def agree(sources: list[Json], asked: list[Question], limit: int, offset: int) -
             disks.disk.close()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(messages.map(complete), min_size=1, max_size=12),
     st.lists(st.tuples(filters, askers), min_size=1, max_size=4),
@@ -222,7 +222,7 @@ def test_all_sources_find_what_a_plain_loop_finds(
     agree(sources, asked, limit, offset)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(with_values(messages).map(complete), min_size=1, max_size=12),
     st.lists(st.tuples(st.just(Filters()) | filters, findable, askers), min_size=1, max_size=3),
