@@ -12,6 +12,7 @@ import asyncio
 import fcntl
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -136,27 +137,34 @@ async def _progress(
     return advance
 
 
-class _Target:
+class _Target(ABC):
     """Where messages are written to, and how many."""
 
     seq: int | None = None
     messages = 0
 
+    @abstractmethod
     def write(self, seq: int, line: bytes) -> None:
         """Write a message."""
-        raise NotImplementedError
 
+    @abstractmethod
     def interrupted(self) -> None:
         """Keep what is there, to go on from it."""
 
+    @abstractmethod
     def finish(self) -> None:
         """Take note that everything is there."""
 
 
 class _Stdout(_Target):
+    """The standard output, which cannot be gone on with."""
+
     def write(self, seq: int, line: bytes) -> None:
         sys.stdout.buffer.write(line)
         self.messages += 1
+
+    def interrupted(self) -> None:
+        """Do nothing: the next export begins anew."""
 
     def finish(self) -> None:
         sys.stdout.buffer.flush()
