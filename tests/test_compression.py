@@ -27,7 +27,7 @@ class Crowd:
 
     def open_stream(self) -> None:
         """Begin to compress."""
-        self.stream = Stream(0)
+        self.stream = Stream(self.size, 0)
 
     def close_stream(self) -> None:
         """End it."""
@@ -105,7 +105,7 @@ def test_a_private_unit_goes_plain_and_leaves_the_stream_as_it_is() -> None:
     secret, other = frames.text(b'{"type":"dm"}' * 9), frames.text(b'{"type":"user"}' * 9)
     lengths = []
     for units in ([other, other], [other, secret, other]):
-        stream = Stream(0)
+        stream = Stream(FEWEST, 0)
         stream.readers = 1
         for unit in units:
             stream.add(unit, unit is secret)
@@ -114,9 +114,22 @@ def test_a_private_unit_goes_plain_and_leaves_the_stream_as_it_is() -> None:
     assert lengths[0] == lengths[1]
 
 
+def test_a_large_audience_is_compressed_harder() -> None:
+    units = [frames.text(f'{{"place":"{n * n} of {n % 7}"}}'.encode() * 9) for n in range(99)]
+    sizes = []
+    for members in (FEWEST, 1000):
+        stream = Stream(members, 0)
+        stream.readers = 1
+        for unit in units:
+            stream.add(unit, private=False)
+        assert Decoder().payloads(b"".join(stream.frames)) == [frames.payload(one) for one in units]
+        sizes.append(sum(map(len, stream.frames)))
+    assert sizes[0] > sizes[1]
+
+
 def test_a_stream_without_readers_compresses_nothing() -> None:
     audience = Audience(NOTHING, deflates=True)
-    audience.stream = Stream(0)
+    audience.stream = Stream(FEWEST, 0)
     audience.seqs.append(1)
     audience.frames.append(frames.text(b"{}"))
     with mock.patch.object(compression.Stream, "_compressed", side_effect=AssertionError):

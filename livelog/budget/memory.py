@@ -29,8 +29,10 @@ BODY_COPIES = 4
 _M_MMAP_THRESHOLD = -3
 """A parameter of mallopt(3), from malloc.h."""
 
-_MAPPED_BYTES = 32 * 2**10
-"""Bytes from which on a block is mapped by itself, and unmapped when it is freed."""
+_MAPPED_BYTES = 40 * 2**10
+"""Bytes from which on a block is mapped by itself, and unmapped when it is freed.
+
+Above the 32 KiB that zlib takes twice for each message that it compresses, however short."""
 
 
 def return_freed_memory() -> None:

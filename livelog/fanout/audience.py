@@ -191,7 +191,7 @@ class Audience:
 
     def open_stream(self) -> None:
         """Begin to compress; members read it once they have joined."""
-        self.stream = Stream(len(self.units))
+        self.stream = Stream(len(self.members), len(self.units))
 
     def close_stream(self) -> None:
         """Write to all members plain from now on."""

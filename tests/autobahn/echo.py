@@ -42,7 +42,7 @@ def _echo(connection: Any, data: bytes, *, binary: bool) -> None:
 def _compressed(connection: Connection, unit: bytes) -> bytes:
     stream = _streams.get(connection.websocket)
     if stream is None:
-        stream = _streams[connection.websocket] = Stream(0)
+        stream = _streams[connection.websocket] = Stream(members=1, skipped=0)
         stream.readers = 1
     stream.add(unit, private=False)
     return stream.frames.pop()
