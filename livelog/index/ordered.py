@@ -44,13 +44,20 @@ class Ordered(Generic[Item]):
 
     def add(self, item: Item) -> None:
         """Add an item that is not there yet."""
-        if not self._blocks:
-            self._replace(0, 0, (item,))
-        else:
-            at = min(bisect_left(self._lasts, item), len(self._lasts) - 1)
-            block = self._blocks[at]
-            place = bisect_left(block, item)
-            self._replace(at, at + 1, (*block[:place], item, *block[place:]))
+        lasts = self._lasts
+        at = bisect_left(lasts, item)
+        if at == len(lasts):  # it becomes the last one
+            if not at:
+                self._blocks.append(())
+                lasts.append(item)
+            at = len(lasts) - 1
+            lasts[at] = item
+        block = self._blocks[at]
+        place = bisect_left(block, item)
+        # Faster than an unpacked tuple, which is made by way of a list.
+        grown = self._blocks[at] = block[:place] + (item,) + block[place:]  # noqa: RUF005
+        if len(grown) >= _FULL:
+            self._replace(at, at + 1, grown)
         self._count += 1
 
     def remove(self, item: Item) -> None:
