@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from collections.abc import Sequence
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 from pyroaring import BitMap
 
+from livelog.index.analysis.cells import Cells
+from livelog.index.analysis.distinct import Distinct
 from livelog.index.analysis.question import Question
+from livelog.index.column import Column
+from livelog.index.plan import finish
 from livelog.index.query import EVERYTHING
-from livelog.store.reader.storedcolumns import FEW, MOST, Columns, column_of
+from livelog.store.reader.storedcolumns import FEW, MOST, Columns, Numbering, StoredColumn
 from tests.support.disk import Disk
 from tests.test_analysis import counted_on, recorded, said
 
@@ -42,7 +48,7 @@ def test_fields_with_few_values_and_with_too_many_have_no_column() -> None:
 
 def test_more_values_than_two_bytes_can_number() -> None:
     count = (1 << 16) + 100
-    column = column_of(stored(users(count), count)["user_id"])
+    column = Numbering().column_of(stored(users(count), count)["user_id"])
     assert len(column.values) == count + 1
     counts = Counter[int]()
     column.count(BitMap([0, 65_540, 65_541]), counts)
@@ -53,6 +59,60 @@ def test_more_values_than_two_bytes_can_number() -> None:
     numbers = BitMap()
     column.collect(BitMap([65_540]), numbers)
     assert [column.values[number] for number in numbers] == ["u065539", "u065540"]
+
+
+def of_users(numbering: Numbering, numbers: range) -> StoredColumn:
+    """Return the column of a segment with one message of each of these users."""
+    keys = [(f"user_id=u{n:06}", BitMap([n - numbers.start])) for n in numbers]
+    return numbering.column_of(stored(keys, len(numbers))["user_id"])
+
+
+def different(columns: Sequence[Column]) -> Distinct:
+    """Find the different values of columns, whose parts lie in two buckets each."""
+    found = Distinct(1 << 30)
+    for column in columns:
+        half = column.end // 2
+        cells = Cells()
+        cells.add_runs([0, 1], [0, half], [BitMap(range(half)), BitMap(range(half, column.end))])
+        finish(found.add(column, BitMap(range(column.end)), cells))
+    return found
+
+
+def test_columns_of_several_segments_share_the_numbers_of_their_values() -> None:
+    numbering = Numbering()
+    first, second = (of_users(numbering, range(start, start + 200)) for start in (0, 100))
+    assert first.values is second.values
+    assert len(first.values) == 1 + 300
+    assert second.memory < first.memory
+    both = BitMap()
+    for column in (first, second):
+        column.collect(BitMap(range(200)), both)
+    assert sorted(first.values[number] for number in both) == [f"u{n:06}" for n in range(300)]
+
+
+def test_a_numbering_that_is_full_begins_anew_and_leaves_its_columns_as_they_are() -> None:
+    numbering = Numbering()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("livelog.store.reader.storedcolumns.MOST", 200)
+        first, second, third = (of_users(numbering, range(n, n + 199)) for n in (0, 100, 299))
+    assert first.values is second.values is not third.values
+    assert third.values[1] == "u000299"
+    found = different([first, second, third])
+    assert set(found.values) == {f"u{n:06}" for n in range(498)}
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_kept_and_translated_numbers_name_the_same_values(order: tuple[int, ...]) -> None:
+    numbering, other = Numbering(), Numbering()
+    starts = ((numbering, 0), (numbering, 100), (other, 150))
+    made = [(of_users(one, range(at, at + 200)), at) for one, at in starts]
+    chosen = [made[place] for place in order]
+    found = different([column for column, _ in chosen])
+    named = {number: value for value, number in found.values.items()}
+    assert len(named) == len(found.values) == 350
+    for bucket in (0, 1):
+        expected = {f"u{at + 100 * bucket + n:06}" for _, at in chosen for n in range(100)}
+        assert {named[number] for number in found.buckets[bucket]} == expected
 
 
 def test_a_damaged_column_is_noticed(tmp_path: Path) -> None:

@@ -43,11 +43,11 @@ _DENSE, _DENSER = 4096, 8
 """Positions from which on a container is a set of bits, and how many of those are intersected
 in the time in which it is done with one array."""
 
-_VALUE_BYTES, _STORED_BYTES = 300, 100
+_VALUE_BYTES = 300
 _CONTAINER_BYTES, _CONTAINED = 70, 1 << 16
 _POSITION_BYTES = 2
-"""Memory of a value, of one without a list, of each container of a list, which is for so many
-positions, and of a position in it."""
+"""Memory of a value, of each container of a list, which is for so many positions, and of a position
+in it."""
 
 
 class TooManyValuesError(Exception):
@@ -62,8 +62,8 @@ class Column:
         self.values = [""]
         """By number; 0 is that of no value."""
         self.lists = [BitMap()]
-        """Positions of each value, which may have others behind `end`; empty for a stored column,
-        which has numbers alone."""
+        """Positions of each value, which may have others behind `end`; without any in a column that
+        has numbers alone."""
         self.having = BitMap()
         """Positions of the messages with a value."""
         self.numbers = array("I")
@@ -86,15 +86,15 @@ class Column:
     @property
     def memory(self) -> int:
         """Bytes of memory, nearly."""
-        each = (_VALUE_BYTES if self.lists else _STORED_BYTES) * len(self.values)
-        numbers = self.numbers.itemsize * (len(self.numbers) + 2 * len(self._several))
-        return each + self._memory_of_lists + numbers
+        places = len(self.having)
+        containers = len(self.values) * (1 + (self.end - self.first) // _CONTAINED)
+        lists = _POSITION_BYTES * places + _CONTAINER_BYTES * min(places, containers)
+        return _VALUE_BYTES * len(self.values) + lists + self.memory_of_numbers
 
     @property
-    def _memory_of_lists(self) -> int:
-        places = len(self.having) if self.lists else 0
-        containers = len(self.values) * (1 + (self.end - self.first) // _CONTAINED)
-        return _POSITION_BYTES * places + _CONTAINER_BYTES * min(places, containers)
+    def memory_of_numbers(self) -> int:
+        """Bytes of memory of the numbers."""
+        return self.numbers.itemsize * (len(self.numbers) + 2 * len(self._several))
 
     def add(self, value: str, places: BitMap) -> None:
         """Add positions of a value, which become the column's own."""

@@ -1,8 +1,8 @@
 """The different values of a field, in all matches and in each bucket.
 
 Each has a number, and a bucket is the bitmap of those that occur in it. The values of the first
-column keep the numbers that they have there, so that the bitmaps of its buckets are taken as they
-are; those of others are translated.
+column, and of all that number theirs as it does, keep the numbers that they have there, so that the
+bitmaps of their buckets are taken as they are; those of others are translated.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ class Distinct:
         """Value → its number."""
         self.buckets: dict[int, BitMap] = {}
         """Number of a bucket → numbers of the values that occur in it."""
+        self.kept = BitMap()
+        """Numbers that are those of a column."""
+        self._kept_values: list[str] | None = None
+        """The values of that column; None when none keeps its numbers any more."""
         self._free = 0
         """All numbers lie below."""
         self._room = room
@@ -74,13 +78,21 @@ class Distinct:
         """Return the numbers of values, which new ones are given; empty if there is no room."""
         fresh = [value for value in values if value not in self.values]
         if self._has_room(fresh):
+            if fresh:
+                self._kept_values = None
             self.values.update(zip(fresh, count(self._free)))
             self._free += len(fresh)
             return [self.values[value] for value in values]
         return []
 
+    def keeps(self, column: Column) -> bool:
+        """Tell whether the values of a column keep the numbers that they have there."""
+        if not self.values:
+            self._kept_values = column.values
+        return column.values is self._kept_values
+
     def take(self, column: Column, numbers: BitMap) -> None:
-        """Note more values of the only column so far, which keep their numbers."""
+        """Note more values of a column, which keep their numbers."""
         values = [column.values[number] for number in numbers]
         if self._has_room(values):
             self.values.update(zip(values, numbers, strict=True))
@@ -131,21 +143,21 @@ class _Numbers:
 
     def __init__(self, distinct: Distinct, column: Column) -> None:
         self._distinct, self._column = distinct, column
-        self._is_only = not distinct.values
-        self._known = BitMap()
-        self._of = array("I", bytes(0 if self._is_only else 4 * len(column.values)))
+        self._keeps = distinct.keeps(column)
+        self._known = distinct.kept if self._keeps else BitMap()
+        self._of = array("I", bytes(0 if self._keeps else 4 * len(column.values)))
 
     def translated(self, numbers: BitMap) -> BitMap:
         """Return the numbers among all; none if there is no room for new values."""
         fresh = numbers - self._known
         self._known |= fresh
-        if fresh and self._is_only:
+        if fresh and self._keeps:
             self._distinct.take(self._column, fresh)
         elif fresh:
             values = [self._column.values[number] for number in fresh]
             deque(map(self._of.__setitem__, fresh, self._distinct.numbered(values)), maxlen=0)
         if self._distinct.are_too_many:
             return BitMap()
-        if self._is_only or not numbers:
+        if self._keeps or not numbers:
             return numbers
         return _translated(self._of, numbers)

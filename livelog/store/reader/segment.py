@@ -32,7 +32,7 @@ from livelog.store.database.connection import Connection, Rows
 from livelog.store.reader import checksums, pieces
 from livelog.store.reader.cache import Cache
 from livelog.store.reader.pieces import Directory, Row
-from livelog.store.reader.storedcolumns import column_of
+from livelog.store.reader.storedcolumns import Numbering, StoredColumn
 from livelog.wire.messages import TYPES, MessageType
 
 SCHEMA = """
@@ -95,6 +95,9 @@ _TERMS_PER_QUERY = 500
 
 _ROW_BYTES, _PATH_BYTES = 120, 300
 """Memory of a row and a path in the directory of numbers."""
+
+_NUMBERING_BYTES = 1000
+"""Memory of a numbering without its values, which are counted with the columns."""
 
 _HEADER = "first, count, earliest, latest, last_seq, lists, characters, checksum"
 
@@ -282,14 +285,16 @@ class Segment:
         made = Columns()  # not kept: of the fields without a column, most have few values
         return (yield from made.of(self, field, self.positions))
 
-    def _stored_column(self, field: str) -> Column | None:
-        cached: Column | None = self._cache.get((self.id, "column", field))
+    def _stored_column(self, field: str) -> StoredColumn | None:
+        # First, so that it is used as often as any column that has its numbers.
+        numbering = self._cache.made(("numbering", field), Numbering, lambda _: _NUMBERING_BYTES)
+        cached: StoredColumn | None = self._cache.get((self.id, "column", field))
         if cached is not None:
             return cached
         found = self._connection.execute(_COLUMN, (self.id, field)).fetchall()
         if not found:
             return None
-        column = column_of(checksums.checked(self.id, f"column {field}", found[0][0]))
+        column = numbering.column_of(checksums.checked(self.id, f"column {field}", found[0][0]))
         return self._cache.put((self.id, "column", field), column, column.memory)
 
     def strings(self, start: str, within: range) -> Iterator[list[tuple[str, BitMap]]]:

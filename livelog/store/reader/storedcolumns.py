@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from itertools import count
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +23,8 @@ FEW = 64
 MOST = 100_000
 """Values up to which it has one; more take too much memory."""
 
+_VALUE_BYTES = 200
+"""Memory of a value and its number."""
 
 _NUMBERED = 1 << 16
 """Values that two bytes can number, with that of no value."""
@@ -43,15 +46,53 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Stored)
 
 
-def column_of(data: bytes) -> Column:
-    """Return a column that was stored."""
-    stored, column = _decoder.decode(data), Column()
-    column.values, column.lists = stored.values, []
-    column.having = BitMap.deserialize(stored.having)
-    numbers = array("I", array(stored.width, stored.numbers))
-    column.end = len(numbers)
-    column.add_numbers(numbers, stored.several)
-    return column
+class StoredColumn(Column):
+    """A column of one segment, which has numbers alone; its values are those of a `Numbering`."""
+
+    def __init__(self, numbering: list[str], fresh: int) -> None:
+        super().__init__()
+        self.values, self.lists = numbering, []
+        self._fresh = fresh
+        """Values that were numbered for this column."""
+
+    @property
+    def memory(self) -> int:
+        """Bytes of memory, nearly, with the values that no column had before."""
+        return _VALUE_BYTES * self._fresh + self.memory_of_numbers + len(self.having) // 8
+
+
+class Numbering:
+    """The numbers of the values of one field, the same in the columns of many segments.
+
+    So nothing has to be translated where the values of several segments are joined, and each value
+    is in memory once, however many segments have it.
+    """
+
+    def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
+        self._values = [""]
+        """By number; columns that have been made keep theirs."""
+        self._numbers = {"": 0}
+
+    def column_of(self, data: bytes) -> StoredColumn:
+        """Return a column that was stored."""
+        stored = _decoder.decode(data)
+        if len(self._values) + len(stored.values) > 2 * MOST:
+            self._begin()
+        known = self._numbers
+        fresh = [value for value in stored.values if value not in known]
+        known.update(zip(fresh, count(len(known))))
+        self._values += fresh
+        number_of = [*map(known.__getitem__, stored.values)]
+        column = StoredColumn(self._values, len(fresh))
+        column.having = BitMap.deserialize(stored.having)
+        local = array(stored.width, stored.numbers)
+        column.end = len(local)
+        several = {at: [number_of[one] for one in those] for at, those in stored.several.items()}
+        column.add_numbers(array("I", map(number_of.__getitem__, local)), several)
+        return column
 
 
 class Columns:
