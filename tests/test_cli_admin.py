@@ -59,7 +59,7 @@ async def test_on_a_terminal_it_asks_and_does_what_is_agreed_to(typed: str) -> N
         house.publish("gold", "more gold", "silver")
         with terminal(typed) as stdin:
             code, out, err = await redact(house, stdin)
-        assert (code, "redact 2 messages, for good? [y/N]" in err) == (0, True)
+        assert (code, "messages that match: 2; redact them for good? [y/N]" in err) == (0, True)
         assert "redacted: 2" in out
         assert await found(house) == 0
 

@@ -149,7 +149,8 @@ def _seen(given: argparse.Namespace, fields: Mapping[str, Any]) -> dict[str, Any
     dry = _body(ADMIN["redact"], {"where": fields["where"], "dry_run": True})
     seen = ask(given.url, given.token, given.command, dry).result
     if seen["count"] and not given.yes:
-        print(f"redact {seen['count']} messages, for good? [y/N] ", end="", file=sys.stderr)
+        question = f"messages that match: {seen['count']}; redact them for good? [y/N] "
+        print(question, end="", file=sys.stderr)
         sys.stderr.flush()
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise Failure("nothing was redacted")

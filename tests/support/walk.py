@@ -59,7 +59,7 @@ next_server() {{
 }}
 until_ready() {{
     for _ in $(seq {tenths}); do
-        if grep -q '^livelog ready' "$1"; then return; fi
+        if grep -qs '^livelog ready' "$1"; then return; fi
         sleep 0.1
     done
     cat "$1" >&2
