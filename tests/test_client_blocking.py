@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,7 +20,8 @@ from livelog import (
 )
 from livelog.client.blocking import SyncClient
 from tests.support.ports import free_port
-from tests.support.wire import PATIENCE, House, on_uvloop, serving, user
+from tests.support.process import ROOT
+from tests.support.wire import PATIENCE, House, on_uvloop, serving, soon, user
 
 Result = TypeVar("Result")
 
@@ -138,7 +140,6 @@ def test_outside_of_its_block_it_is_not_running() -> None:
     log = sync_connect("ws://127.0.0.1:1/ws/live-log")
     with pytest.raises(NotRunningError, match="with sync_connect"):
         log.history()
-    log._loop.close()
 
 
 def test_nobody_there_is_told_and_leaves_nothing() -> None:
@@ -163,3 +164,58 @@ async def test_a_forked_process_is_told_to_connect_anew(monkeypatch: pytest.Monk
             assert log.history().total == 0
 
         await in_thread(act, house)
+
+
+@on_uvloop
+async def test_one_that_is_opened_lasts_and_may_be_opened_again() -> None:
+    async with serving() as house:
+        url = house.server.url
+
+        def act() -> None:
+            log = sync_connect(url)
+            assert log.open() is log
+            threads = threading.active_count()
+            log.open().publish(user("one"))
+            assert threading.active_count() == threads
+            log.close()
+            with pytest.raises(NotRunningError, match="`open`"):
+                log.history()
+            assert log.open().history().total == 1
+            log.close()
+
+        await asyncio.to_thread(act)
+
+
+FORKING = """
+import os, sys, threading
+from livelog import sync_connect
+
+log = sync_connect(sys.argv[1], timeout=20)
+message = {"type": "user", "user_id": "u1", "username": "Ann"}
+log.open().publish({**message, "content": "parent"})
+log._lock.acquire()  # as a thread may at this moment
+child = os.fork()
+if not child:
+    log.open().publish({**message, "content": "child"})
+    os._exit(0)
+log._lock.release()
+assert os.waitpid(child, 0)[1] == 0
+log.open().publish({**message, "content": "parent again"})
+log.close()
+"""
+
+
+@on_uvloop
+async def test_a_forked_process_connects_anew_and_leaves_its_parent_alone() -> None:
+    async with serving() as house:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", FORKING, house.server.url, cwd=ROOT
+        )
+        try:
+            assert await soon(process.wait(), "the end of parent and child") == 0
+        finally:
+            if process.returncode is None:
+                process.kill()
+        page = await house.server.history()
+        contents = [one.content for one in page.messages if isinstance(one, UserMessage)]
+        assert contents == ["parent again", "child", "parent"]

@@ -143,6 +143,16 @@ def test_a_secret_is_trimmed_with_a_warning_that_does_not_show_it(
         assert SECRET not in record.getMessage()
 
 
+@pytest.mark.parametrize(("ending", "warnings"), [("\n", 0), ("\r\n", 0), ("\n\n", 1), (" \n", 1)])
+def test_the_line_end_of_a_file_is_worth_no_warning(
+    ending: str, warnings: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "secret").write_bytes(f"{SECRET}{ending}".encode())
+    named = {"LIVELOG_JWT_SECRET_FILE": str(tmp_path / "secret")}
+    assert load({}, named) == Config(jwt_secret=SECRET)
+    assert len(caplog.records) == warnings
+
+
 @pytest.mark.parametrize("wrong", [f"{SECRET}\n", f" {SECRET}", f"{SECRET}\r\n"])
 def test_a_secret_from_elsewhere_has_no_space_around_it(wrong: str) -> None:
     with pytest.raises(

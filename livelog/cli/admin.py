@@ -32,6 +32,7 @@ _EXAMPLES = """\
   livelog admin connections --user-id u1
   livelog admin disconnect --user-id u1 --reason 'please calm down' --no-reconnect
   livelog admin connections --sort behind --json | jq .result
+  livelog admin redact --where 'gold -channel:trade' --reason spam
 
 The server needs authentication; the key or token needs the scope moderate or admin.
 Fields of a command: livelog admin COMMAND --help.
@@ -61,6 +62,12 @@ def make_parser(name: str) -> options.Parser:
         one.add_argument("--json", action="store_true", help="Print the answer as JSON.")
         for field in _fields(shape):
             _add_option(one, field)
+        if command == "redact":
+            one.add_argument(
+                "--yes",
+                action="store_true",
+                help="Redact what --where finds without a question.",
+            )
         one.set_defaults(command=command)
     return made
 
@@ -108,11 +115,9 @@ def _carry_out(given: argparse.Namespace) -> int:
     shape = ADMIN[given.command]
     names = [field.encode_name for field in _fields(shape)]
     fields = {name: vars(given)[name] for name in names if name in vars(given)}
-    try:
-        body = msgspec.json.encode(msgspec.convert(fields, shape, strict=False))
-    except msgspec.ValidationError as error:
-        raise validation.refusal(error, shape, fields) from None
-    answer = ask(given.url, given.token, given.command, body)
+    if _must_be_seen(given, fields):
+        fields |= _seen(given, fields)
+    answer = ask(given.url, given.token, given.command, _body(shape, fields))
     if given.json:
         print_json(answer)
         return 0
@@ -122,6 +127,34 @@ def _carry_out(given: argparse.Namespace) -> int:
         if state != "ok":
             say(f"{node}: {state}")
     return 0
+
+
+def _body(shape: type[AdminCommand], fields: Mapping[str, Any]) -> bytes:
+    """Return the fields as JSON. Raises `RefusedError`."""
+    try:
+        return msgspec.json.encode(msgspec.convert(fields, shape, strict=False))
+    except msgspec.ValidationError as error:
+        raise validation.refusal(error, shape, {**fields}) from None
+
+
+def _must_be_seen(given: argparse.Namespace, fields: Mapping[str, Any]) -> bool:
+    """Return whether to make the dry run that goes before a redaction by an expression."""
+    if given.command != "redact" or "where" not in fields or fields["dry_run"]:
+        return False
+    return "count" not in fields and (given.yes or sys.stdin.isatty())
+
+
+def _seen(given: argparse.Namespace, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a dry run tells, once its reader agrees. Raises `Failure` otherwise."""
+    dry = _body(ADMIN["redact"], {"where": fields["where"], "dry_run": True})
+    seen = ask(given.url, given.token, given.command, dry).result
+    if seen["count"] and not given.yes:
+        question = f"messages that match: {seen['count']}; redact them for good? [y/N] "
+        print(question, end="", file=sys.stderr)
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise Failure("nothing was redacted")
+    return {"count": seen["count"], "upto_seq": seen["upto_seq"]}
 
 
 def ask(url: str, token: str | None, command: str, body: bytes) -> AdminResult:

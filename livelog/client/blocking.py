@@ -14,6 +14,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
 from livelog.client.client import connect
 from livelog.client.commands import FilterArgument
@@ -26,8 +27,8 @@ from livelog.wire.record import Receipt
 
 Result = TypeVar("Result")
 
-_CLOSED = "the client is not connected: use it in `with sync_connect(…) as log`"
-_FORKED = "the client was connected in another process; connect one after the fork"
+_CLOSED = "the client is not connected: use it in `with sync_connect(…) as log`, or call `open`"
+_FORKED = "the client was connected in another process; call `open` after the fork"
 
 
 def sync_connect(url: str, *, token: Token | None = None, timeout: float | None = 30) -> SyncClient:
@@ -50,21 +51,45 @@ class SyncClient:
             for message in log.follow(["user"]):
                 print(message)
 
-    All threads of a process may use it at the same time. A process that forks has to connect anew
-    in each child.
+    All threads of a process may use it at the same time. In programs that serve for long, such as
+    web applications, make one for the module and call `open` before each use.
     """
 
     def __init__(self, url: str, token: Token | None, timeout: float | None) -> None:
+        self._url, self._token, self._timeout = url, token, timeout
         self._client = connect(url, token=token)
-        self._timeout = timeout
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run_loop, name="livelog", daemon=True)
-        self._ended = asyncio.Event()
-        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop
+        self._thread: threading.Thread
+        self._ended: asyncio.Event
         self._process = 0
         """Id of the process that it is connected in; 0 while it is not."""
+        self._renew_locks()
+        _clients.add(self)
 
-    def __enter__(self) -> Self:
+    def _renew_locks(self) -> None:
+        self._lock = threading.Lock()
+        self._opening = threading.Lock()
+
+    def open(self) -> Self:
+        """Connect, unless that has been done in this process; return the client.
+
+        A process that was forked connects anew. Raises `UnreachableError`.
+
+            log = sync_connect("ws://localhost:8000/ws/live-log")
+
+            def view(request):
+                log.open().publish({"type": "system", "event": "raid_started"})
+        """
+        with self._opening:
+            if self._process != os.getpid():
+                self._connect()
+        return self
+
+    def _connect(self) -> None:
+        self._client = connect(self._url, token=self._token)
+        self._loop = asyncio.new_event_loop()
+        self._ended = asyncio.Event()
+        self._thread = threading.Thread(target=self._run_loop, name="livelog", daemon=True)
         self._thread.start()
         self._process = os.getpid()
         try:
@@ -72,7 +97,9 @@ class SyncClient:
         except BaseException:
             self._stop()
             raise
-        return self
+
+    def __enter__(self) -> Self:
+        return self.open()
 
     def __exit__(
         self,
@@ -202,6 +229,24 @@ class SyncClient:
             self._process = 0  # no call can come behind the end
             self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join()
+
+
+_clients: WeakSet[SyncClient] = WeakSet()
+_left: list[object] = []
+"""Loops of the process that this one was forked from. They share their files with it, so they are
+kept here: to be closed would disturb them there."""
+
+
+def _after_fork() -> None:
+    """Make clients usable in a child: a thread that it does not have may have held their locks."""
+    for client in _clients:
+        if client._process:
+            _left.append((client._loop, client._client))
+        client._renew_locks()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 async def _next(items: AsyncIterator[Item]) -> Item | None:

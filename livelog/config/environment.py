@@ -119,7 +119,8 @@ def secret_in(variable: str, file: str) -> str:
         raise ConfigError(f"{variable}: {path}: {issue}") from None
     if len(content) > _MAX_FILE_BYTES:
         raise ConfigError(f"{variable}: {path}: is larger than {_MAX_FILE_BYTES} bytes")
-    return _secret(f"{variable}: {path}", text)
+    # The line end that editors and shells put behind the last line is worth no warning.
+    return _secret(f"{variable}: {path}", text.removesuffix("\n").removesuffix("\r"))
 
 
 def _secret(where: str, text: str) -> str:

@@ -254,19 +254,25 @@ def _next_offset(page: Page) -> int | UnsetType:
     return page.offset + len(page.payloads) if page.truncated else UNSET
 
 
+def parameters_of(shape: type[Command]) -> tuple[list[str], list[str]]:
+    """Return the parameters of a URL that stands for a command: its own fields, and filters."""
+    fields = shape.__struct_fields__
+    own = sorted({*fields} - {"filters", "request_id", "follow"})
+    return own, [*Filters.__struct_fields__] if "filters" in fields else []
+
+
 def command_of(shape: type[Asked], parameters: list[tuple[str, str]]) -> Asked:
     """Make the command that the parameters of a URL stand for.
 
     Parameters that are not fields of the command are filters, where it has some; `type` may be
     repeated or list several. Raises `RefusedError`.
     """
-    own: set[str] = set(shape.__struct_fields__) - {"filters", "request_id", "follow"}
-    known = Filters.__struct_fields__ if "filters" in shape.__struct_fields__ else ()
+    own, known = parameters_of(shape)
     fields: dict[str, Any] = {"action": shape.__struct_config__.tag}
     filters: dict[str, Any] = {}
     for name, value in parameters:
         if name not in own and name not in known:
-            allowed = [*sorted(own), *known]
+            allowed = [*own, *known]
             raise RefusedError(PROTOCOL_ERROR, name, "unknown parameter", allowed=allowed)
         place = fields if name in own else filters
         if name == "type":

@@ -8,6 +8,7 @@ requires: the server receives commands and sends messages and events.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from inspect import getdoc
 from typing import Any, get_args
@@ -96,7 +97,7 @@ _STUB: dict[str, Any] = {
 """Schema of a stub: it is delivered in the place of a message of any type."""
 
 _CHANNEL = "liveLog"
-_SCHEMAS = "#/components/schemas/"
+SCHEMAS = "#/components/schemas/"
 
 
 @cache
@@ -129,7 +130,7 @@ def document(path: str, version: str) -> bytes:
             "operations": _operations(),
             "components": {
                 "messages": {_name(kind): _message(kind) for kind in structs},
-                "schemas": _schemas(structs),
+                "schemas": schemas_of(structs),
             },
         }
     )
@@ -161,7 +162,7 @@ def _message(kind: type) -> Json:
         "name": _name(kind),
         "title": kind.__name__,
         "summary": (getdoc(kind) or "").partition("\n")[0],
-        "payload": {"$ref": _SCHEMAS + kind.__name__},
+        "payload": {"$ref": SCHEMAS + kind.__name__},
     }
 
 
@@ -170,14 +171,18 @@ def _name(kind: Any) -> str:
     return str(kind.__struct_config__.tag)
 
 
-def _schemas(structs: tuple[type, ...]) -> Json:
-    _, schemas = msgspec.json.schema_components(structs, ref_template=_SCHEMAS + "{name}")
+def schemas_of(structs: Sequence[Any]) -> Json:
+    """Return the schemas of structs, and of those in them, by name.
+
+    The structs must be those of pages and of delivered messages at least.
+    """
+    _, schemas = msgspec.json.schema_components(structs, ref_template=SCHEMAS + "{name}")
     for schema in schemas.values():
         if "description" in schema:  # the docstring, which ends with an example in Python
             schema["description"] = schema["description"].partition(">>> ")[0].rstrip()
     schemas["Stub"] = _STUB
-    delivered = [{"$ref": _SCHEMAS + kind.__name__} for kind in get_args(Delivered)]
-    delivered.append({"$ref": _SCHEMAS + "Stub"})
+    delivered = [{"$ref": SCHEMAS + kind.__name__} for kind in get_args(Delivered)]
+    delivered.append({"$ref": SCHEMAS + "Stub"})
     for page, field in _PAGES.items():
         schemas[page.__name__]["properties"][field]["items"] = {"oneOf": delivered}
     for kind in get_args(Delivered):  # the server fills in every field before it delivers

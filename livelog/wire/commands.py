@@ -50,9 +50,11 @@ class Filters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     """
 
     type: MessageType | Types | UnsetType = UNSET
+    """One type or several."""
     user_id: Value | UnsetType = UNSET
     """A user the message involves: author, sender, recipient, participant, leader or member."""
     username: Value | UnsetType = UNSET
+    """A user the message involves, by name."""
     channel: Value | UnsetType = UNSET
     server: Value | UnsetType = UNSET
     event: Value | UnsetType = UNSET
@@ -105,7 +107,9 @@ class GetHistory(Command, kw_only=True, tag="get_history"):
     """Ask for a page of past messages, newest first: from `offset` on, or next to a seq."""
 
     limit: Limit = 100
+    """Number of messages on the page."""
     offset: Offset = 0
+    """Number of newer messages that match, before the first of the page."""
     before: Seq | UnsetType = UNSET
     """A seq: the page holds the newest messages older than it."""
     after: Seq | UnsetType = UNSET
@@ -122,8 +126,11 @@ class Search(Command, kw_only=True, tag="search"):
     """
 
     query: Text | UnsetType = UNSET
+    """Words that must all occur; words in double quotes must stand side by side."""
     limit: Limit = 100
+    """Number of messages on the page."""
     offset: Offset = 0
+    """Number of newer messages that match, before the first of the page."""
     filters: Filters = Filters()
 
 
@@ -168,6 +175,7 @@ class Presence(Command, kw_only=True, tag="presence"):
     limit: Limit = 100
     """Number of users that are listed, by their id."""
     offset: Offset = 0
+    """Number of users to pass over."""
     follow: bool | UnsetType = UNSET
     """True: `online_changed` is sent from now on; false: no more."""
 

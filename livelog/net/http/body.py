@@ -28,10 +28,10 @@ def messages(request: Request, max_bytes: int) -> Iterator[tuple[Place, bytes] |
     Raises `RefusedError`, also for a text that cannot be that of a message of `max_bytes`.
     """
     kind = request.header("content-type").partition(";")[0].strip().lower()
-    split = _KINDS.get(kind)
+    split = KINDS.get(kind)
     if split is None:
         issue = "not a kind of body that is taken"
-        raise RefusedError(UNSUPPORTED_DATA, "content-type", issue, allowed=[*_KINDS])
+        raise RefusedError(UNSUPPORTED_DATA, "content-type", issue, allowed=[*KINDS])
     return split(request.body, _LONGEST_ESCAPE * max_bytes)
 
 
@@ -69,16 +69,16 @@ def _coding(request: Request) -> str | None:
     codings = [name for name in map(str.strip, named) if name not in ("", "identity")]
     if not codings:
         return None
-    if len(codings) > 1 or codings[0] not in _CODINGS:
+    if len(codings) > 1 or codings[0] not in CODINGS:
         raise HttpRefusedError(
             415,  # with the header of RFC 9110 section 15.5.16
             "content-encoding",
             "not a coding that is taken",
             code=UNSUPPORTED_DATA,
-            headers={"Accept-Encoding": ", ".join(_CODINGS)},
-            allowed=[*_CODINGS, "identity"],
+            headers={"Accept-Encoding": ", ".join(CODINGS)},
+            allowed=[*CODINGS, "identity"],
         )
-    return _CODINGS[codings[0]]
+    return CODINGS[codings[0]]
 
 
 def _window_bits(coding: str, packed: memoryview) -> int:
@@ -134,7 +134,7 @@ _STEP = 64 * 1024
 _MAX_MEMBERS = 1000
 """Gzip streams in a row (RFC 1952 section 2.2): each costs time, however little is in it."""
 
-_CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
+CODINGS = {"gzip": "gzip", "x-gzip": "gzip", "deflate": "deflate"}
 """Names of codings (RFC 9110 section 8.4.1) → what they are."""
 
 _LONGEST_ESCAPE = 6
@@ -143,7 +143,7 @@ _LONGEST_ESCAPE = 6
 _SPACE = re.compile(rb"[ \t\r\n]{1,65536}")
 """Blank lines and the like; a body may have millions of them, which are passed over in steps."""
 
-_KINDS: dict[str, Callable[[Body, int], Iterator[tuple[Place, bytes] | None]]] = {
+KINDS: dict[str, Callable[[Body, int], Iterator[tuple[Place, bytes] | None]]] = {
     "application/json": _from_json,
     "application/x-ndjson": _from_lines,
     "application/ndjson": _from_lines,

@@ -9,6 +9,7 @@ Handlers take the whole request and return the whole response; what they cannot 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from livelog.net.addresses import is_loopback
 from livelog.net.admin.asking import Asking, UnknownTargetError
 from livelog.net.admin.table import COMMANDS, carry_out
 from livelog.net.context import Context
+from livelog.net.http import openapi
 from livelog.net.http.assets import ASSETS, HEADERS
 from livelog.net.http.body import unpack
 from livelog.net.http.errors import HttpRefusedError
@@ -185,6 +187,20 @@ async def asyncapi_document(context: Context, request: Request) -> Response:
     owner = _owner(request)
     context.memory.reserve_answer(request, owner)
     document = asyncapi.document(WEBSOCKET_PATH, context.version)
+    return _held(context, request, owner, Response(document))
+
+
+async def openapi_document(context: Context, request: Request) -> Response:
+    """Return these routes as an OpenAPI document."""
+    owner = _owner(request)
+    context.memory.reserve_answer(request, owner)
+    routes = tuple(
+        (path, method, route.anybody)
+        for path, methods in ROUTES.items()
+        for method, route in methods.items()
+    )
+    # It takes tens of milliseconds, once: deliveries go on meanwhile.
+    document = await asyncio.to_thread(openapi.document, context.version, routes)
     return _held(context, request, owner, Response(document))
 
 
@@ -345,6 +361,7 @@ ROUTES: Routes = {
     "/readyz": {"GET": Route(readiness, anybody=True)},
     "/metrics": {"GET": Route(metrics)},
     "/asyncapi.json": {"GET": Route(asyncapi_document, anybody=True)},
+    "/openapi.json": {"GET": Route(openapi_document, anybody=True)},
     "/api/messages": {"POST": Route(publish)},
     "/api/history": {"GET": Route(history)},
     "/api/search": {"GET": Route(search)},

@@ -55,8 +55,11 @@ class Follow(Command, kw_only=True, tag="stream"):
     """The parameters of a stream."""
 
     since: Seq | UnsetType = UNSET
+    """Begin after this seq; 0 stands for everything stored."""
     watch: Field | UnsetType = UNSET
+    """Send `counts` by the values of this field instead of messages."""
     interval: Tick = 1
+    """Seconds between two `counts`."""
     filters: Filters = Filters()
 
 
