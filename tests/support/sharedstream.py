@@ -35,6 +35,8 @@ class SharedStream:
         self.first = 1
         self.last = 0
         self.rebases: tuple[Rebase, ...] = ()
+        self.max_age = 0
+        """Microseconds after which entries would go; 0 if they would not."""
         self.views: list[View] = []
 
     def view(self) -> View:
@@ -83,7 +85,8 @@ class SharedStream:
         if self.first > 1:
             old = self.entries[0].time + SPAN if self.entries else 0
             certain = next((e.number for e in self.entries if e.time >= old), self.last + 1)
-        return Bounds(self.base, SPAN, self.first, self.last, certain, self.rebases)
+        bounds = Bounds(self.base, SPAN, self.first, self.last, certain, self.rebases)
+        return bounds._replace(max_age=self.max_age, now=self.now)
 
 
 class View:

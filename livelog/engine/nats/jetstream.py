@@ -173,7 +173,7 @@ class JetStream:
         """Return what the broker says of the stream. Raises `ConfigError` if it does not fit."""
         if issue := settings.unfit(self._name, answer["config"]):
             raise self.broker.wrong(f"the stream {self._stream} is not one of livelog's: {issue}")
-        return settings.bounds_of(answer["config"], answer["state"])
+        return settings.bounds_of(answer)
 
     async def _certain(self, answer: Any, bounds: Bounds) -> int:
         """Return the number of the first entry a span behind the oldest, if some have gone."""

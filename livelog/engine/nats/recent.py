@@ -21,19 +21,19 @@ async def recent(stream: Stream, insist: Insist, bounds: Bounds, done: int) -> A
     """Yield the entries of the last span up to the one numbered `done`, oldest first."""
     if not bounds.first <= done <= bounds.last:
         return
-    [newest, *_] = await insist(lambda: _existing(stream, done))
+    [newest, *_] = await insist(lambda: existing(stream, done))
     since = newest.time - bounds.span
     number = await insist(lambda: stream.number_at(since))
     while number <= done:
         start = number
-        entries = await insist(lambda: _existing(stream, start))  # noqa: B023 - at once
+        entries = await insist(lambda: existing(stream, start))  # noqa: B023 - at once
         for entry in entries:
             if entry.number <= done:
                 yield entry
         number = entries[-1].number + 1
 
 
-async def _existing(stream: Stream, number: int) -> Sequence[Entry]:
+async def existing(stream: Stream, number: int) -> Sequence[Entry]:
     """Read the entries from a number on, of which there are some. Raises `AwayError`."""
     entries, _ = await stream.read(number - 1)
     if not entries:

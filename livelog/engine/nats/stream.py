@@ -64,6 +64,10 @@ class Bounds(NamedTuple):
     """Seq of the newest message of a single server whose log goes on here; 0 without."""
     began: int = 0
     """The seqs of that server's log are above; 0 where it is `base`."""
+    max_age: int = 0
+    """Microseconds after which entries go; 0 if they do not."""
+    now: int = 0
+    """Microseconds since 1970, by the broker's clock, when it was asked; 0 if it did not tell."""
 
     @property
     def origin(self) -> Origin:
