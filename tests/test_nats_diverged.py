@@ -79,15 +79,18 @@ async def test_a_shorter_stream_is_told_with_what_to_do(
         await soon(named(server, "have lost what they had acknowledged; run `livelog engine heal`"))
 
 
+@pytest.mark.parametrize("deleted", [[3], [4], [1, 2, 3, 4]], ids=["one", "the newest", "all"])
 @on_uvloop
-async def test_what_an_operator_has_deleted_is_no_other_stream(tmp_path: Path) -> None:
+async def test_what_an_operator_has_deleted_is_no_other_stream(
+    tmp_path: Path, deleted: list[int]
+) -> None:
     url, store = fresh_url(), str(tmp_path / "node.db")
     mine = await filled(url, store, *"abcd")
     async with connected(shared_log(url), "") as operator:
-        answer = await operator.stream.broker.request(
-            f"$JS.API.STREAM.MSG.DELETE.LIVELOG_{operator.name}", b'{"seq":3}'
-        )
-        assert answer["success"]
+        subject = f"$JS.API.STREAM.MSG.DELETE.LIVELOG_{operator.name}"
+        for number in deleted:
+            answer = await operator.stream.broker.request(subject, b'{"seq":%d}' % number)
+            assert answer["success"]
     async with Server(Config(port=0, store=store, engine=url)) as server:
         receipt = await server.publish(user(id="e"))
         assert await places(server) == [*mine, (receipt.seq, "e")]

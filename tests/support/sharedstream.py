@@ -135,6 +135,12 @@ class View:
             found = found[: self.shared.dice.randrange(len(found))]
         return [entry._replace(previous=entry.number - 1) for entry in found[:7]], len(found) > 7
 
+    async def newest(self, known: int) -> int:
+        await self._pause(majority=True)
+        if self.shared.last < known:
+            raise AwayError("it is not there yet")
+        return self.shared.entries[-1].number if self.shared.entries else 0
+
     async def number_at(self, time: int) -> int:
         await self._pause()
         found = (entry.number for entry in self.shared.entries if entry.time >= time)

@@ -21,7 +21,7 @@ COMPARED = 16
 """Messages, and acts, that are compared at most; each may need a read of the stream of its own."""
 
 Read = Callable[[int], Awaitable[Sequence[Entry]]]
-"""Reads the next entries from a number on, of which there are some."""
+"""Reads the next entries from a number on; there are none only if all of them were deleted."""
 
 
 class Stored(Protocol):
@@ -42,7 +42,7 @@ async def disagreement(read: Read, bounds: Bounds, mine: Stored) -> int:
     for number in sorted(wanted):
         if number > read_upto:
             entries = {entry.number: entry for entry in await read(number)}
-            read_upto = max(entries)
+            read_upto = max(entries, default=number)
         entry = entries.get(number)
         if entry is None:  # an operator has deleted it
             continue

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from livelog.engine.nats.places import Places, Rebase
+from livelog.engine.nats.recent import existing
 from livelog.engine.nats.stream import AwayError, Bounds, Entry, LostError, StoppedError, Stream
 
 NEW_STORE = (
@@ -91,9 +92,9 @@ class Extent:
         mine = self._newest
         if mine is None:
             return
-        entries, _ = await self._stream.read(mine.number - 1)
-        if not entries:
-            raise AwayError("the broker does not have yet what this node has")
+        entries = await existing(self._stream, mine.number)
+        if not entries:  # an operator has deleted it
+            return
         found = entries[0]
         if found.number == mine.number and found.id != mine.id:
             raise StoppedError(

@@ -16,6 +16,7 @@ from typing import TypeVar
 from livelog.budget.slices import interleaved
 from livelog.engine.base import Outcome, Sink
 from livelog.engine.nats import batch
+from livelog.engine.nats.absence import LACKS_ACTS, Absence
 from livelog.engine.nats.agreement import disagreement
 from livelog.engine.nats.arrivals import Arrivals
 from livelog.engine.nats.extent import NEW_STORE, Extent
@@ -40,11 +41,8 @@ _LAGGARD_SECONDS = 0.02
 _LIVE_SECONDS = 0.01
 """Seconds that an entry has to come live, when it is known to exist."""
 
-_LACKS_ACTS = (
-    "this node was away for so long that the stream may lack redactions and blocks of that time:"
-    " another server repeats them; without any, run `livelog engine heal` with the store of the"
-    " server that was away least, and start it again"
-)
+_VAIN = 10
+"""Reads in vain after which the leader is asked whether there is nothing any more."""
 
 _FULL_SECONDS = 0.02
 """Seconds between two looks whether this node can take more."""
@@ -80,6 +78,8 @@ class Follower:
         # The place.
         self._order: Order | None = None
         self._arrivals = Arrivals(0)
+        self._vain = 0
+        """Reads in a row that have found nothing."""
         self._waited_for = 0
         """The newest entry that was given a moment to come live."""
         self._taken = 0
@@ -95,10 +95,7 @@ class Follower:
         self._doubts = asyncio.Event()
         """Set when entries may be missing that nothing tells of."""
         self._extent = Extent(stream)
-        self._absent_upto = 0
-        """Seq up to which messages have passed without this node; it may lack acts, too."""
-        self._joined_at = 0
-        """The same, if this node has nothing of before."""
+        self._absence: Absence
         self._makeshift = False
         """No majority answers: to read what any broker has is all that can be done."""
         # How it goes.
@@ -131,8 +128,8 @@ class Follower:
             return ""
         if not self._joined.is_set():
             return f"the broker is away: {self.unanswered or 'it is being asked'}"
-        if self._lacks_acts and not self._arrivals.behind:
-            return _LACKS_ACTS
+        if self._absence.lacks_acts and not self._arrivals.behind:
+            return LACKS_ACTS
         done, last = self._arrivals.done - self._first, self._arrivals.last - self._first
         percent = 100 * done // max(1, last)
         return f"catching up with the log: {self._taken} messages taken, {percent} %"
@@ -178,7 +175,7 @@ class Follower:
                 f" {NEW_STORE}"
             )
         await self._compare(bounds)
-        self._note_absence(bounds)
+        self._absence = Absence(self._sink, bounds)
         self._first = order.places.place_of(self._sink.head)
         self._arrivals = Arrivals(self._first)
         self._stream.listen(self._came, self._doubt)
@@ -198,7 +195,7 @@ class Follower:
                 await asyncio.sleep(random.uniform(*ASKED_AGAIN))
             else:
                 self._note_level()
-                if not self._lacks_acts:
+                if not self._absence.lacks_acts:
                     self._level.set()
                 await self._woken.wait()
 
@@ -232,24 +229,6 @@ class Follower:
                 f" what the brokers had lost; {NEW_STORE}"
             )
 
-    # Acts that were made while this node was away, and have gone out of the stream since.
-
-    def _note_absence(self, bounds: Bounds) -> None:
-        """Note up to where acts may be lacking; behind that they come from the stream."""
-        lost = self._sink.lost_upto
-        self._absent_upto = lost if lost > bounds.base and bounds.max_age else 0
-        joins = bounds.first > 1 and self._sink.head == bounds.gone_upto
-        self._joined_at = self._sink.head if joins else 0
-
-    @property
-    def _lacks_acts(self) -> bool:
-        return self._acts_upto < self._absent_upto
-
-    @property
-    def _acts_upto(self) -> int:
-        """Seq up to which acts have been repeated."""
-        return 0 if self._sink.renewal is None else self._sink.renewal.upto
-
     @property
     def taken_upto(self) -> int:
         """The highest seq that the newest entry taken can have."""
@@ -259,8 +238,8 @@ class Follower:
     @property
     def has_all_acts(self) -> bool:
         """Tell whether this node knows of all acts that last, and of the stream as it is."""
-        known = self._acts_upto >= max(self._absent_upto, self._joined_at)
-        return known and self._level.is_set() and not self._extent.unchecked
+        followed = self._level.is_set() and not self._extent.unchecked
+        return followed and self._absence.knows_all_acts
 
     async def watch(self) -> None:
         """Ask how far the stream is, in doubt: after silence, or when entries may be missing.
@@ -341,13 +320,23 @@ class Follower:
     async def _read(self, order: Order) -> bool:
         """Read and take the next entries; return whether there were any. Raises `AwayError`."""
         entries, _ = await self._stream.read(self._arrivals.done)
+        self._vain = 0 if entries else self._vain + 1
         for entry in entries:
             done = self._arrivals.done
             if entry.number > done:
                 if entry.number > done + 1:
                     await self._look_into_hole(done + 1, entry.number)
                 await self._take(order, entry)
-        return bool(entries)
+        return bool(entries) or await self._ends_in_hole()
+
+    async def _ends_in_hole(self) -> bool:
+        """Pass the last entries that are known of if they are gone. Raises `AwayError`."""
+        done, last = self._arrivals.done, self._arrivals.last
+        if last == done or self._vain % _VAIN or await self._stream.newest(last) > done:
+            return False
+        await self._look_into_hole(done + 1, last + 1)
+        self._arrivals.take(last)
+        return True
 
     async def _look_into_hole(self, start: int, end: int) -> None:
         """Tell entries that an operator has deleted from those that were too old to be kept."""

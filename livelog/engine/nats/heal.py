@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from heapq import merge
 from itertools import takewhile
 from typing import Any, NamedTuple, Protocol
@@ -25,6 +26,7 @@ from livelog.engine.nats import batch, settings
 from livelog.engine.nats.agreement import disagreement
 from livelog.engine.nats.operator import Operator, connected
 from livelog.engine.nats.places import Rebase
+from livelog.engine.nats.recent import existing
 from livelog.engine.nats.renewing import id_of, pages, renewals
 from livelog.engine.nats.stream import AwayError, Entry
 from livelog.errors import ConfigError, RefusedError
@@ -174,7 +176,7 @@ class _Healing:
         """
 
         async def read(number: int) -> Sequence[Entry]:
-            return (await self._read(number - 1))[0]
+            return await self._insisted(lambda: existing(self._operator.stream, number))
 
         seq = await disagreement(read, self._bounds, self._archive)
         if seq:
@@ -252,6 +254,14 @@ class _Healing:
                 return [*entries], more
             await asyncio.sleep(_PAUSE_SECONDS)
         raise AwayError("the brokers do not tell what is in the stream")
+
+    async def _insisted(self, ask: Callable[[], Awaitable[Sequence[Entry]]]) -> Sequence[Entry]:
+        """Ask again while a broker lags that is asked."""
+        for _ in range(_TRIES):
+            with suppress(AwayError):
+                return await ask()
+            await asyncio.sleep(_PAUSE_SECONDS)
+        return await ask()
 
     async def _append(self, id: str, format: str, body: bytes, behind: int | None = None) -> None:
         """Append an entry, again under its id until it is known to be there."""

@@ -192,6 +192,19 @@ class JetStream:
         except ConfigError as error:
             raise StoppedError(str(error)) from None
 
+    async def newest(self, known: int) -> int:
+        """Ask the leader for the newest entry that is there."""
+        answer = await self._asked("INFO", {"deleted_details": True})
+        if code_of(answer):
+            raise AwayError(f"the stream: {issue_of(answer)}")
+        state = answer["state"]
+        deleted, number = set(state.get("deleted") or ()), int(state["last_seq"])
+        if number < known:
+            raise AwayError("the broker does not have yet what others have")
+        while number in deleted:
+            number -= 1
+        return number if number >= state["first_seq"] else 0
+
     async def append(self, id: str, format: str, body: bytes, behind: int | None = None) -> int:
         """Publish an entry, and wait for the acknowledgement; at one place only, if it is given."""
         base = "" if self._opened is None else str(self._opened.base)

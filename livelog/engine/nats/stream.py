@@ -135,6 +135,13 @@ class Stream(Protocol):
         As far as the broker that is asked has them; that may be fewer than others have.
         """
 
+    async def newest(self, known: int) -> int:
+        """Return the number of the newest entry that is there; 0 if there is none.
+
+        It is below `known`, that of an entry which was appended, if that and all behind it were
+        deleted. Raises `AwayError` when the broker does not know of that entry yet.
+        """
+
     async def number_at(self, time: int) -> int:
         """Return the number of the first entry at a time or later, one above the last without."""
 
