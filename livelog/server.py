@@ -380,7 +380,8 @@ class Server(Administered):
             return None
         online, registry = self._context.online, self._context.limiter.connections
         users = 0 if online is None else online.roster.here
-        return Presence(self._name(), __version__, len(registry.websockets), users)
+        clients, keeps_from = len(registry.websockets), self._log.keeps_from
+        return Presence(self._name(), __version__, clients, users, keeps_from)
 
     def _name(self) -> str:
         """Return the name of this server among those that share its log."""

@@ -62,6 +62,18 @@ def test_a_kind_of_act_that_is_not_known_is_told_from_what_is_no_act() -> None:
     assert batch.control(*batch.encode_control(redact(3))) == redact(3)
 
 
+def test_an_act_that_comes_again_or_is_restored_is_understood_or_stops_the_server() -> None:
+    again = acts.Enacted(7, redact(3)).repetition
+    renewal = batch.Renewal(upto=9, part=0, last=True, acts=(again,))
+    for record in (renewal, Enacted(7, redact(3))):
+        format, body = batch.encode_control(record)
+        assert batch.control(format, body) == record
+        with pytest.raises(UnknownError, match="has an act that is not understood"):
+            batch.control(format, body.replace(b'"redact"', b'"vote"'))
+        with pytest.raises(MalformedError):
+            batch.control(format, b"no JSON")
+
+
 def test_a_stub_that_comes_again_with_a_healed_stream_is_understood() -> None:
     whole = b'{"type":"user","id":"a","timestamp":"2026-01-01T12:00:00Z","user_id":"u","seq":7}'
     _, payload = batch.unplaced(stub_of(whole, "spam"))

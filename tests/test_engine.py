@@ -15,7 +15,7 @@ from livelog.engine import local
 from livelog.engine.base import Committed, Outcome
 from livelog.engine.local import LocalEngine
 from livelog.errors import GOING_AWAY, POLICY_VIOLATION, SERVER_ERROR, RefusedError
-from livelog.wire.acts import Act
+from livelog.wire.acts import Act, Enacted
 from livelog.wire.record import Draft, Known, Origin, Receipt, Record
 from livelog.wire.seqclock import AHEAD
 
@@ -67,6 +67,19 @@ class Sink:
         if self.unreadable is not None:
             raise self.unreadable
         return self.known.get(id)
+
+    # What an engine asks that orders elsewhere.
+    renewal = None
+    lost_upto = 0
+
+    def stored(self, upto: int, limit: int) -> list[tuple[int, str]]:
+        return []
+
+    def acts(self, before: int | None, limit: int) -> list[Enacted]:
+        return []
+
+    def has_act(self, first_seq: int) -> bool:
+        return False
 
 
 def draft(id: str, author: str = "u1", named: bool = True) -> Draft:

@@ -540,8 +540,12 @@ async def test_a_deleted_entry_is_passed_and_one_that_was_too_old_is_not() -> No
         for id in "abcdef":
             await writer.sent(id)
         shared.drop(2)
+        shared.drop(6)
         async with nodes(shared) as [late]:
-            await until(lambda: len(late.delivered) == 5, "all but one")
+            await until(lambda: len(late.delivered) == 4, "all but two")
+            await soon(late.engine.ready())
+            assert late.engine.unready == ""
+            assert isinstance(await late.sent("g"), Receipt)
         shared.expire(4)
         async with nodes(shared) as [later]:
             await until(lambda: later.engine.impaired, "the end")

@@ -11,6 +11,7 @@ from livelog.engine.base import Outcome
 from livelog.engine.nats import batch
 from livelog.engine.nats.order import Order, Placed
 from livelog.errors import POLICY_VIOLATION, RefusedError
+from livelog.wire.acts import Block
 from livelog.wire.record import Draft, Receipt
 
 BASE, SPAN = 10**15, 100
@@ -107,3 +108,51 @@ def test_what_is_too_old_takes_no_memory() -> None:
         placed(order, number, number * SPAN, [(f"m{number}", "u1"), (f"m{number}", "u1")])
         order._repeats._check()
         assert len(order._repeats) == 1
+
+
+# Acts that come again.
+
+
+def again(upto: int, part: int, *, last: bool, count: int = 2) -> batch.Renewal:
+    some = (Block(by="m", at="2026-01-01T12:00:00.000Z", user_id=f"u{n}") for n in range(count))
+    return batch.Renewal(upto, part, last, tuple(some))
+
+
+def kinds(order: Order, number: int, renewal: batch.Renewal) -> list[tuple[int, str]]:
+    """Seq and kind of the acts that an entry gives places to."""
+    found = order.renew(number, 10**15, renewal)
+    return [(each.seq - batch.seq_of(BASE, number), type(each.act).__name__) for each in found]
+
+
+def test_the_note_of_a_repetition_is_placed_behind_its_last_part() -> None:
+    order = Order(BASE, SPAN)
+    acts = [(0, "Block"), (1, "Block")]
+    assert kinds(order, 1, again(5, 0, last=True)) == [*acts, (2, "Renewed")]
+    assert kinds(order, 2, again(6, 0, last=False)) == acts
+    assert kinds(order, 3, again(7, 0, last=False)) == acts  # another node does the same
+    assert kinds(order, 4, again(6, 1, last=False)) == acts
+    assert kinds(order, 5, again(7, 1, last=True)) == [*acts, (2, "Renewed")]
+    assert kinds(order, 6, again(6, 2, last=True, count=0)) == [(0, "Renewed")]
+
+
+def test_a_repetition_that_lacks_a_part_is_not_noted() -> None:
+    order = Order(BASE, SPAN)
+    acts = [(0, "Block"), (1, "Block")]
+    assert kinds(order, 1, again(5, 0, last=False)) == acts
+    assert kinds(order, 2, again(5, 2, last=True)) == acts
+    assert kinds(order, 3, again(6, 1, last=True)) == acts
+    assert kinds(order, 4, again(6, 0, last=False)) == acts
+    assert kinds(order, 5, again(6, 1, last=True)) == [*acts, (2, "Renewed")]
+
+
+def test_a_node_that_starts_between_two_parts_notes_the_repetition_as_well() -> None:
+    order = Order(BASE, SPAN)
+    order.recall_control(1, 1000, again(5, 0, last=False))
+    assert kinds(order, 2, again(5, 1, last=True))[-1] == (2, "Renewed")
+
+
+def test_repetitions_that_are_never_ended_take_no_memory() -> None:
+    order = Order(BASE, SPAN)
+    for upto in range(100):
+        kinds(order, upto + 1, again(upto, 0, last=False))
+    assert len(order._renewing) < 10

@@ -43,6 +43,7 @@ def test_seqs_rise_and_lead_back_to_their_places(steps: list[tuple[int, int]]) -
         before = end
         if number not in records:
             assert places.place_of(first) == places.place_of(end) == number
+            assert places.number_of(first) == places.number_of(end) == number
         assert Places(BASE, rebases).seq_of(number, 7) == places.seq_of(number, 7)
 
 
@@ -50,6 +51,7 @@ def test_a_head_in_what_was_lost_leads_to_the_entry_before_the_rebase() -> None:
     places = Places(BASE, [Rebase(5, BASE + 2**30, BASE + 90 * MAX_MESSAGES)])
     for lost in (6, 40, 90):
         assert places.place_of(batch.seq_of(BASE, lost)) == 4
+        assert places.number_of(batch.seq_of(BASE, lost)) == 0
     assert places.place_of(batch.seq_of(BASE, 3)) == 3
     assert places.place_of(BASE - 1) == 0
     assert places.place_of(places.seq_of(6)) == 6

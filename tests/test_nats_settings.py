@@ -21,13 +21,14 @@ def config(**changes: Any) -> dict[str, Any]:
 
 def test_what_is_asked_for_fits() -> None:
     assert settings.unfit("prod", config()) == ""
-    bounds = settings.bounds_of(config(), {"first_seq": 0, "last_seq": 0})
-    assert bounds == Bounds(1_764_763_200_500_000, 900_000_000, first=1, last=0)
+    bounds = settings.bounds_of({"config": config(), "state": {"first_seq": 0, "last_seq": 0}})
+    begun = Bounds(1_764_763_200_500_000, 900_000_000, first=1, last=0)
+    assert bounds == begun._replace(max_age=7 * 86_400_000_000)
 
 
 def test_seqs_stay_exact_in_javascript_if_the_clock_is_centuries_off() -> None:
     made = settings.wanted("prod", 1e12, 1)
-    bounds = settings.bounds_of(made, {"first_seq": 0, "last_seq": 0})
+    bounds = settings.bounds_of({"config": made, "state": {"first_seq": 0, "last_seq": 0}})
     assert seq_of(bounds.base, 2**40) < 2**53
 
 
@@ -108,6 +109,8 @@ def test_rebases_are_read_as_they_are_written() -> None:
     rebases = (Rebase(5, 2**40, 2**30), Rebase(9, 2**41, 7))
     metadata = {**config()["metadata"], "livelog.rebased": settings.metadata_of(rebases)}
     assert settings.unfit("prod", config(metadata=metadata)) == ""
-    bounds = settings.bounds_of(config(metadata=metadata), {"first_seq": 2, "last_seq": 12})
+    bounds = settings.bounds_of(
+        {"config": config(metadata=metadata), "state": {"first_seq": 2, "last_seq": 12}}
+    )
     assert (bounds.rebases, bounds.first, bounds.last) == (rebases, 2, 12)
     assert bounds.end == seq_of(2**41, 12, 1023)

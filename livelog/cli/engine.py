@@ -81,10 +81,14 @@ def _heal(given: argparse.Namespace) -> int:
             raise Failure(f"{error}; run it again, it goes on where it was") from None
     if archive.damaged:
         say(f"{archive.damaged} messages in {given.store} are damaged, and were passed over")
-    if not healed.messages:
+    if healed.repeated is not None:
+        print(f"{healed.repeated} redactions and blocks were repeated, for servers that were away")
+    if not healed.last:
         print(f"the stream has all that {given.store} has")
         return 0
-    print(f"{healed.messages} messages were restored, from seq {healed.first} to {healed.last}")
+    acts = f" and {healed.acts} acts of moderators" if healed.acts else ""
+    what = f"{healed.messages} messages{acts}"
+    print(f"{what} were restored, from seq {healed.first} to {healed.last}")
     print("start the server of this store again; the others go on by themselves")
     return 0
 

@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from livelog.errors import POLICY_VIOLATION, RefusedError
-from livelog.wire.acts import Act
+from livelog.wire.acts import Act, Enacted, Renewed
 from livelog.wire.record import Draft, Known, Origin, Receipt, Record, author_of
 from livelog.wire.stubs import is_stub
 
@@ -85,6 +85,13 @@ class Engine(Protocol):
     def lag(self) -> float | None:
         """Seconds for which the log may have been ahead of this server; None if it is here."""
 
+    @property
+    def kept_seconds(self) -> float | None:
+        """Seconds for which what is placed can be read where the order is made; None if here.
+
+        That is so for what is redacted, too; infinite if there is no end.
+        """
+
     def introduce(self, present: Present) -> None:
         """Tell the others of this server; called once, before `start`."""
 
@@ -142,6 +149,30 @@ class Sink(Protocol):
         Raises `RefusedError` when the store cannot be read.
         """
 
+    def stored(self, upto: int, limit: int) -> Sequence[tuple[int, str]]:
+        """Return seq and id of the newest messages on disk with a seq of at most `upto`.
+
+        The newest comes first; damaged ones are left out, and without a disk there are none.
+        Raises `RefusedError` when the store cannot be read.
+        """
+
+    def acts(self, before: int | None, limit: int) -> Sequence[Enacted]:
+        """Return the newest acts with a seq below `before`, newest first.
+
+        Raises `RefusedError` when the store cannot be read.
+        """
+
+    def has_act(self, first_seq: int) -> bool:
+        """Tell whether the act that was placed first at a seq has been applied."""
+
+    @property
+    def renewal(self) -> Renewed | None:
+        """The last note that acts have been repeated; None without."""
+
+    @property
+    def lost_upto(self) -> int:
+        """Seq up to which the store lacked, when it was opened, what nobody has any more; or 0."""
+
 
 class Node(NamedTuple):
     """A server that shares the log, as it was heard last."""
@@ -163,6 +194,8 @@ class Node(NamedTuple):
     """The reason why it is not well; empty if it is."""
     age: float
     """Seconds since it was heard."""
+    keeps_from: int
+    """The messages that it keeps have seqs above; 2**53 - 1 if it has not said so."""
 
 
 class Presence(NamedTuple):
@@ -172,6 +205,8 @@ class Presence(NamedTuple):
     version: str
     connections: int
     users: int
+    keeps_from: int
+    """The messages that it keeps have seqs above."""
 
 
 Answer = Callable[[bytes], Awaitable[bytes]]

@@ -99,6 +99,11 @@ class LocalEngine:
         """None: the log is nowhere else."""
         return None
 
+    @property
+    def kept_seconds(self) -> float | None:
+        """None: the log is nowhere else."""
+        return None
+
     def introduce(self, present: Present) -> None:
         """Do nothing: there are no others."""
 

@@ -143,6 +143,11 @@ class Ingest:
         return self._engine.lag
 
     @property
+    def kept_seconds(self) -> float | None:
+        """Seconds for which a message stays where a shared log is ordered; None if it is here."""
+        return self._engine.kept_seconds
+
+    @property
     def unready(self) -> str:
         """The reason why clients should go to another server; empty without."""
         return self._engine.unready

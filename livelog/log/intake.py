@@ -18,7 +18,7 @@ from livelog.budget.durations import Durations
 from livelog.errors import SERVER_ERROR, ConfigError, RefusedError
 from livelog.log.window import Window
 from livelog.store.base import Done, Store
-from livelog.wire.acts import MAX_KEPT, Act, Enacted, Redact
+from livelog.wire.acts import MAX_KEPT, Act, Enacted, Redact, Renewed
 from livelog.wire.record import Known, Origin, Record
 
 _logger = logging.getLogger(__name__)
@@ -77,9 +77,15 @@ class Intake:
         """Records in the window, and acts, that nobody has been told of."""
         self.on_act: list[Callable[[int, Act], object]] = []
         """Callbacks: told of each act with its seq, in its order among the messages."""
-        kept = reversed(self._journal.acts(None, MAX_KEPT))
+        kept = self._journal.acts(None, MAX_KEPT)[::-1]
         self._redactions = [one.seq for one in kept if isinstance(one.act, Redact)]
         """Seqs of the redactions that are kept, rising."""
+        self._applied = {one.first_seq for one in kept}
+        """Seqs at which acts were placed first that have been applied here."""
+        self.renewal = next((e.act for e in kept[::-1] if isinstance(e.act, Renewed)), None)
+        """The last note that acts have been repeated in a shared log; None without."""
+        self.lost_upto = store.bounds.lost_upto
+        """Seq up to which the store lacked, when it was opened, what nobody has any more; or 0."""
         self._newest_redactions: OrderedDict[int, Redact] = OrderedDict()
         """Those applied or asked for last, by seq."""
         self._unwritten: dict[int, Enacted] = {}
@@ -197,8 +203,11 @@ class Intake:
         self.head = seq
         self._unwritten[seq] = enacted = Enacted(seq, act)
         self._unpublished.append(enacted)
+        self._applied.add(enacted.first_seq)
         if isinstance(act, Redact):
             self._redact(seq, act)
+        elif isinstance(act, Renewed):
+            self.renewal = act
 
         def settled(refused: RefusedError | None) -> None:
             self._unwritten.pop(seq, None)
@@ -243,6 +252,23 @@ class Intake:
         fresh = (each for each in self._unwritten.values() if before is None or each.seq < before)
         kept |= {each.seq: each for each in fresh}
         return sorted(kept.values(), reverse=True, key=lambda each: each.seq)[:limit]
+
+    def has_act(self, first_seq: int) -> bool:
+        """Tell whether the act that was placed first at a seq has been applied."""
+        return first_seq in self._applied
+
+    def stored(self, upto: int, limit: int) -> Sequence[tuple[int, str]]:
+        """Return seq and id of the newest messages on disk up to a seq, newest first.
+
+        Raises `RefusedError` when the store cannot be read.
+        """
+        return [] if self._reader is None else self._reader.stored(upto, limit)
+
+    @property
+    def keeps_from(self) -> int:
+        """The messages that are kept have seqs above."""
+        evicted_upto = self._window.evicted_upto if self._reader is None else 0
+        return max(self._began, self._trimmed_upto, evicted_upto)
 
     def _append(self, records: Sequence[Record]) -> RefusedError | None:
         """Append all of `records` to what is in memory, or none and return why."""

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from livelog.errors import ConfigError
+from livelog.store.database.acts import read_acts
 from livelog.store.database.checksums import stored_rows
 from livelog.store.database.connection import Connection
 from livelog.store.database.file import Contents, open_file
 from livelog.store.database.lock import Lock
+from livelog.store.database.newest import newest_ids
+from livelog.wire.acts import Enacted
 
 _READ_AT_ONCE = 500
 
@@ -32,13 +35,21 @@ class Archive:
 
     @property
     def last_seq(self) -> int:
-        """Seq of the newest message."""
+        """Seq of the newest message or act."""
         return self._contents.last_seq
 
     @property
     def alive(self) -> int:
         """Highest seq that may have been given out here."""
         return max(self._contents.state.alive, self.last_seq)
+
+    def stored(self, upto: int, limit: int) -> list[tuple[int, str]]:
+        """Return seq and id of the newest messages up to a seq, newest first."""
+        return newest_ids(self._connection, upto, limit, self._contents.state.unchecked_upto)
+
+    def acts(self, before: int | None, limit: int) -> list[Enacted]:
+        """Return the newest acts with a seq below `before`, newest first."""
+        return read_acts(self._connection, before, limit)
 
     def after(self, seq: int) -> Iterator[tuple[int, bytes]]:
         """Yield seq and payload of the messages behind a seq."""

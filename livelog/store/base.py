@@ -30,6 +30,8 @@ class Bounds(NamedTuple):
     """Messages up to this seq have been given up to keep within the retention."""
     last_seq: int = 0
     """New seqs are above: none given out before is higher, not even one lost in a crash."""
+    lost_upto: int = 0
+    """Seq up to which a log that is ordered elsewhere lacks what can be had no more; 0 without."""
 
 
 class Journal(Protocol):
@@ -80,6 +82,9 @@ class StoreReader(Protocol):
 
     def lookup(self, id: str) -> Known | None:
         """Return the newest message with this id."""
+
+    def stored(self, upto: int, limit: int) -> Sequence[tuple[int, str]]:
+        """Return seq and id of the newest messages up to a seq, newest first."""
 
     def start_of_newest(self, count: int) -> int:
         """Return the seq of the message before the `count` newest ones, 0 without more."""

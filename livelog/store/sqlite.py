@@ -27,6 +27,7 @@ from livelog.store.database.acts import last_act, read_acts
 from livelog.store.database.checksums import StoredRow, stored_rows
 from livelog.store.database.file import Contents, connect, follow, mark_loss, open_file
 from livelog.store.database.lock import Lock
+from livelog.store.database.newest import last_gap, newest_ids
 from livelog.store.database.place import Place
 from livelog.store.database.state import read_state
 from livelog.store.reader.calls import (
@@ -85,9 +86,10 @@ def open_sqlite(
     try:
         connection, contents = open_file(path, key)
         place = Place(name, lock.descriptor, connection, key)
+        lost_upto = 0
         if origin is not None:
             contents = follow(connection, contents, origin, name)
-            last_seq = contents.last_seq
+            last_seq, lost_upto = contents.last_seq, last_gap(connection)
         else:
             last_seq = resumed(max(contents.last_seq, contents.state.alive), clock())
             if contents.wal_fault is not None:
@@ -105,7 +107,7 @@ def open_sqlite(
     seqs = SeqClock(last_seq, clock, time.monotonic)
     writer = Writer(connection, contents, retention, clock, seqs, call, trim, place)
     reader.unscrubbed = lambda: writer.unscrubbed
-    bounds = Bounds(contents.began, contents.trimmed_upto, last_seq)
+    bounds = Bounds(contents.began, contents.trimmed_upto, last_seq, lost_upto)
     return Store(SqliteJournal(writer, reader, lock), reader, bounds)
 
 
@@ -206,6 +208,12 @@ class SqliteReader:
         """Return the newest acts with a seq below `before`, newest first."""
         with _readable(self._path):
             return read_acts(self._connection, before, limit)
+
+    def stored(self, upto: int, limit: int) -> Sequence[tuple[int, str]]:
+        """Return seq and id of the newest messages up to a seq, newest first."""
+        with _readable(self._path):
+            unchecked_upto = read_state(self._connection).unchecked_upto
+            return newest_ids(self._connection, upto, limit, unchecked_upto)
 
     def start_of_newest(self, count: int) -> int:
         """Return the seq of the message before the `count` newest ones, 0 without more."""

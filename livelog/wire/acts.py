@@ -20,6 +20,7 @@ all servers that share a log know it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -43,6 +44,8 @@ class _Act(
     at: str
     """Time of the act, RFC 3339."""
     reason: str = ""
+    first_seq: int = 0
+    """Seq at which it was placed first; 0 unless this is its repetition in a shared log."""
 
 
 class Group(msgspec.Struct, frozen=True, array_like=True):
@@ -113,7 +116,13 @@ class Operate(_Act, frozen=True, kw_only=True):
     detail: str = ""
 
 
-Act = Redact | Disconnect | Block | Unblock | Announce | Operate
+class Renewed(_Act, frozen=True, kw_only=True):
+    """A note of a shared log: all acts that last, up to a seq, have been repeated before it."""
+
+    upto: int
+
+
+Act = Redact | Disconnect | Block | Unblock | Announce | Operate | Renewed
 """Every kind of act; one more is one more alternative."""
 
 
@@ -122,6 +131,41 @@ class Enacted(NamedTuple):
 
     seq: int
     act: Act
+
+    @property
+    def first_seq(self) -> int:
+        """The seq at which the act was placed first, which tells it from all others."""
+        return self.act.first_seq or self.seq
+
+    @property
+    def repetition(self) -> Act:
+        """The act, to be placed once more."""
+        return msgspec.structs.replace(self.act, first_seq=self.first_seq)
+
+
+def lasting(acts: Iterable[Enacted], now: float) -> list[Enacted]:
+    """Return the acts that a server has to know whenever it joins, in their first order.
+
+    These are redactions, and the last word about each user and network that was ever blocked: a
+    server may know an earlier one. A block that has ended at `now`, Unix time, ends by itself, but
+    an earlier one may not.
+    """
+    redactions: list[Enacted] = []
+    blocks: dict[tuple[str, str], Enacted] = {}
+    for enacted in sorted(acts, key=lambda each: each.first_seq):
+        act = enacted.act
+        if isinstance(act, Redact):
+            redactions.append(enacted)
+        elif isinstance(act, Block | Unblock):
+            target = act.user_id, act.address
+            if target in blocks or not _has_ended(act, now):
+                blocks[target] = enacted
+    return sorted([*redactions, *blocks.values()], key=lambda each: each.first_seq)
+
+
+def _has_ended(act: Block | Unblock, now: float) -> bool:
+    """Tell whether nobody is kept out by an act."""
+    return isinstance(act, Unblock) or (act.until is not None and act.until <= now)
 
 
 _decoder = msgspec.json.Decoder(Act)

@@ -35,6 +35,8 @@ class SharedStream:
         self.first = 1
         self.last = 0
         self.rebases: tuple[Rebase, ...] = ()
+        self.max_age = 0
+        """Microseconds after which entries would go; 0 if they would not."""
         self.views: list[View] = []
 
     def view(self) -> View:
@@ -83,7 +85,8 @@ class SharedStream:
         if self.first > 1:
             old = self.entries[0].time + SPAN if self.entries else 0
             certain = next((e.number for e in self.entries if e.time >= old), self.last + 1)
-        return Bounds(self.base, SPAN, self.first, self.last, certain, self.rebases)
+        bounds = Bounds(self.base, SPAN, self.first, self.last, certain, self.rebases)
+        return bounds._replace(max_age=self.max_age, now=self.now)
 
 
 class View:
@@ -131,6 +134,12 @@ class View:
         if found and self.shared.unlucky():  # a replica that lags
             found = found[: self.shared.dice.randrange(len(found))]
         return [entry._replace(previous=entry.number - 1) for entry in found[:7]], len(found) > 7
+
+    async def newest(self, known: int) -> int:
+        await self._pause(majority=True)
+        if self.shared.last < known:
+            raise AwayError("it is not there yet")
+        return self.shared.entries[-1].number if self.shared.entries else 0
 
     async def number_at(self, time: int) -> int:
         await self._pause()

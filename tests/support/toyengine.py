@@ -168,6 +168,7 @@ class Node:
         return _gone() if self._closed else self._broker.away or self.sink.refusal
 
     lag = None
+    kept_seconds = None
     nodes = None
     impaired = ""
     unready = ""

@@ -16,10 +16,10 @@ import zstandard
 from livelog.errors import RefusedError
 from livelog.index.terms import terms
 from livelog.wire import acts, stubs
-from livelog.wire.acts import Act
+from livelog.wire.acts import Act, Enacted
 from livelog.wire.messages import AnyMessage, decoder
 from livelog.wire.record import Draft, author_of, id_of
-from livelog.wire.timestamps import parse_moment
+from livelog.wire.timestamps import parse_moment, timestamp
 
 PLAIN = "ndjson/1"
 COMPRESSED = "ndjson+zstd/1"
@@ -51,19 +51,52 @@ class Rebased(msgspec.Struct, frozen=True):
     until: int
 
 
-Control = Rebased | Act
-"""An entry that has no messages, and is applied by every node at its place."""
+class Renewal(msgspec.Struct, frozen=True):
+    """A control record: acts that last, once more. Those up to `upto` are in one or several."""
+
+    upto: int
+    part: int
+    """Number of this one among them, from 0 on."""
+    last: bool
+    """None of them follows."""
+    acts: tuple[Act, ...]
+    """Repetitions, fewer than `MAX_MESSAGES`."""
+
+    def enacted(self, first_seq: int, time: int) -> list[Enacted]:
+        """Return the acts at their places: those, and behind the last of all the note of it.
+
+        The entry has its seqs from `first_seq` on; `time` is its own, in microseconds.
+        """
+        note = acts.Renewed(by="", at=timestamp(time / 1_000_000), upto=self.upto)
+        every = [*self.acts, note] if self.last else self.acts
+        return [Enacted(first_seq + index, act) for index, act in enumerate(every)]
+
+
+Control = Rebased | Act | Renewal | Enacted
+"""An entry that has no messages, and is applied by every node at its place.
+
+An act with a seq is one that the stream had lost, with the seq that it had.
+"""
 
 REBASE = "rebase/1"
 ACT = "act/1"
+RENEWAL = "acts-again/1"
+RESTORED_ACT = "restored-act/1"
 
 CONTROLS: dict[str, Callable[[bytes], Control]] = {
     REBASE: msgspec.json.Decoder(Rebased).decode,
     ACT: acts.decode,
+    RENEWAL: msgspec.json.Decoder(Renewal).decode,
+    RESTORED_ACT: msgspec.json.Decoder(Enacted).decode,
 }
 """Format → the function that decodes a control record of that format."""
 
-FORMATS = {PLAIN, COMPRESSED, RESTORED, *CONTROLS}
+_OF_ACTS = {ACT, RENEWAL, RESTORED_ACT}
+
+BATCHES = {PLAIN, COMPRESSED}
+"""The formats of messages that get their seqs from their place."""
+
+FORMATS = {*BATCHES, RESTORED, *CONTROLS}
 """The formats that this version reads."""
 
 
@@ -105,7 +138,8 @@ def encode(payloads: Sequence[bytes]) -> tuple[str, bytes]:
 
 def encode_control(record: Control) -> tuple[str, bytes]:
     """Return the format and the body of a control record."""
-    return REBASE if isinstance(record, Rebased) else ACT, msgspec.json.encode(record)
+    named = {Rebased: REBASE, Renewal: RENEWAL, Enacted: RESTORED_ACT}
+    return named.get(type(record), ACT), msgspec.json.encode(record)
 
 
 def control(format: str, body: bytes) -> Control | None:
@@ -120,7 +154,7 @@ def control(format: str, body: bytes) -> Control | None:
     try:
         return decoded(body)
     except msgspec.ValidationError as error:
-        if format == ACT:
+        if format in _OF_ACTS:
             raise UnknownError(f"has an act that is not understood: {error}") from None
         raise MalformedError(f"is no control record: {error}") from None
     except (ValueError, RecursionError) as error:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from livelog.engine.nats.batch import UnknownError
 from livelog.engine.nats.follower import ASKED_AGAIN, Follower
 from livelog.engine.nats.herald import Health, Herald
 from livelog.engine.nats.outbox import ActFlight, Flight, Outbox
+from livelog.engine.nats.renewing import Renewing
 from livelog.engine.nats.stream import AwayError, Bounds, LostError, StoppedError, Stream
 from livelog.engine.users import Talk
 from livelog.errors import GOING_AWAY, SERVER_ERROR, RefusedError
@@ -130,7 +132,8 @@ class StreamEngine:
     def _run(self, *, late: bool = False) -> None:
         follower = self._follower
         follower.start(self._sink, late=late)
-        mains = (follower.follow, follower.watch, self._publish, self._expire)
+        renewing = Renewing(self._stream, self._sink, follower, self._herald.all_read)
+        mains = (follower.follow, follower.watch, self._publish, self._expire, renewing.run)
         self._tasks = [self._loop.create_task(self._guarded(main)) for main in mains]
 
     async def ready(self, seconds: float | None = None) -> None:
@@ -180,6 +183,12 @@ class StreamEngine:
         """Seconds for which this node may not have had all there is."""
         lag = self._follower.lag
         return lag if self._stopped or lag > 2 * self._silence else 0.0
+
+    @property
+    def kept_seconds(self) -> float:
+        """Seconds for which the stream keeps its entries; infinite if it has not told yet."""
+        bounds = self._follower.bounds
+        return bounds.max_age / 1_000_000 if bounds and bounds.max_age else math.inf
 
     def introduce(self, present: Present) -> None:
         """Tell the other nodes of this one."""

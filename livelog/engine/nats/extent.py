@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from livelog.engine.nats.places import Places, Rebase
+from livelog.engine.nats.recent import existing
 from livelog.engine.nats.stream import AwayError, Bounds, Entry, LostError, StoppedError, Stream
+
+NEW_STORE = (
+    "use a new store, such as `livelog store copy` makes of another server's; what only this one"
+    " has stays in the old file"
+)
+
+_HEAL = "run `livelog engine heal` with the store of the server that has most"
 
 _LOST_SECONDS = 10.0
 """Seconds for which a stream may seem shorter than it was: a broker that starts may be reading."""
@@ -50,7 +58,9 @@ class Extent:
             self.unchecked = True
             issue = f"the stream ends at batch {bounds.last}, and this node has {done}"
             if now > self._shorter_since + _LOST_SECONDS:
-                raise LostError(f"{issue}: the brokers have lost what they had acknowledged")
+                raise LostError(
+                    f"{issue}: the brokers have lost what they had acknowledged; {_HEAL}"
+                )
             raise AwayError(issue)
         if self.unchecked:
             await self._compare()
@@ -74,7 +84,7 @@ class Extent:
     async def _asked(self, places: Places) -> Bounds:
         bounds = await self._stream.bounds()
         if bounds.base != places.base:
-            raise StoppedError("the stream has been deleted and made anew; use a new store")
+            raise StoppedError(f"the stream has been deleted and made anew; {NEW_STORE}")
         return bounds
 
     async def _compare(self) -> None:
@@ -82,14 +92,14 @@ class Extent:
         mine = self._newest
         if mine is None:
             return
-        entries, _ = await self._stream.read(mine.number - 1)
-        if not entries:
-            raise AwayError("the broker does not have yet what this node has")
+        entries = await existing(self._stream, mine.number)
+        if not entries:  # an operator has deleted it
+            return
         found = entries[0]
         if found.number == mine.number and found.id != mine.id:
             raise StoppedError(
                 f"the stream has another batch {mine.number} than this node: it went on without"
-                " what the brokers had lost; use a new store"
+                f" what the brokers had lost; {NEW_STORE}"
             )
 
 

@@ -9,20 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
 from livelog.budget.slices import interleaved
 from livelog.engine.base import Outcome, Sink
 from livelog.engine.nats import batch
+from livelog.engine.nats.absence import LACKS_ACTS, Absence
+from livelog.engine.nats.agreement import disagreement
 from livelog.engine.nats.arrivals import Arrivals
-from livelog.engine.nats.batch import MalformedError, Rebased, UnknownError
-from livelog.engine.nats.extent import Extent
-from livelog.engine.nats.order import Order, Placed
-from livelog.engine.nats.recent import recent
+from livelog.engine.nats.extent import NEW_STORE, Extent
+from livelog.engine.nats.order import Order
+from livelog.engine.nats.placing import placed, recalled
+from livelog.engine.nats.recent import existing, recent
 from livelog.engine.nats.stream import AwayError, Bounds, Entry, StoppedError, Stream
 from livelog.errors import ConfigError, RefusedError
+from livelog.wire.acts import Enacted
 from livelog.wire.record import Draft
 
 _log = logging.getLogger(__name__)
@@ -37,6 +40,9 @@ _LAGGARD_SECONDS = 0.02
 
 _LIVE_SECONDS = 0.01
 """Seconds that an entry has to come live, when it is known to exist."""
+
+_VAIN = 10
+"""Reads in vain after which the leader is asked whether there is nothing any more."""
 
 _FULL_SECONDS = 0.02
 """Seconds between two looks whether this node can take more."""
@@ -64,13 +70,16 @@ class Follower:
         self._silence = silence
         self._drafts = drafts
         self._tell = tell
-        self._bounds = bounds
+        self.bounds = bounds
+        """The extent of the stream as it was told last; None before."""
         self._sink: Sink
         self._late = False
         self._loop: asyncio.AbstractEventLoop
         # The place.
         self._order: Order | None = None
         self._arrivals = Arrivals(0)
+        self._vain = 0
+        """Reads in a row that have found nothing."""
         self._waited_for = 0
         """The newest entry that was given a moment to come live."""
         self._taken = 0
@@ -86,6 +95,7 @@ class Follower:
         self._doubts = asyncio.Event()
         """Set when entries may be missing that nothing tells of."""
         self._extent = Extent(stream)
+        self._absence: Absence
         self._makeshift = False
         """No majority answers: to read what any broker has is all that can be done."""
         # How it goes.
@@ -118,6 +128,8 @@ class Follower:
             return ""
         if not self._joined.is_set():
             return f"the broker is away: {self.unanswered or 'it is being asked'}"
+        if self._absence.lacks_acts and not self._arrivals.behind:
+            return LACKS_ACTS
         done, last = self._arrivals.done - self._first, self._arrivals.last - self._first
         percent = 100 * done // max(1, last)
         return f"catching up with the log: {self._taken} messages taken, {percent} %"
@@ -152,16 +164,18 @@ class Follower:
 
     async def follow(self) -> None:
         """Take all there is and all that comes. Raises `StoppedError` and `UnknownError`."""
-        bounds = self._bounds
+        bounds = self.bounds
         if bounds is None:
-            bounds = await self._insist(self._opened)
+            bounds = self.bounds = await self._insist(self._opened)
         self._begin(bounds)
         order = Order(bounds.base, bounds.span, bounds.rebases)
         if order.places.strays(self._sink.head):
             raise StoppedError(
                 "this node has messages that the brokers had lost and that were not restored;"
-                " use a new store"
+                f" {NEW_STORE}"
             )
+        await self._compare(bounds)
+        self._absence = Absence(self._sink, bounds)
         self._first = order.places.place_of(self._sink.head)
         self._arrivals = Arrivals(self._first)
         self._stream.listen(self._came, self._doubt)
@@ -181,7 +195,8 @@ class Follower:
                 await asyncio.sleep(random.uniform(*ASKED_AGAIN))
             else:
                 self._note_level()
-                self._level.set()
+                if not self._absence.lacks_acts:
+                    self._level.set()
                 await self._woken.wait()
 
     async def _opened(self) -> Bounds:
@@ -200,6 +215,31 @@ class Follower:
                 self._sink.begin(bounds.origin)
         except ConfigError as error:
             raise StoppedError(str(error)) from None
+
+    async def _compare(self, bounds: Bounds) -> None:
+        """Raise `StoppedError` if this node's store has something else than the stream."""
+
+        async def read(number: int) -> Sequence[Entry]:
+            return await self._insist(lambda: existing(self._stream, number))
+
+        seq = await disagreement(read, bounds, self._sink)
+        if seq:
+            raise StoppedError(
+                f"the stream has something else than this node at seq {seq}: it went on without"
+                f" what the brokers had lost; {NEW_STORE}"
+            )
+
+    @property
+    def taken_upto(self) -> int:
+        """The highest seq that the newest entry taken can have."""
+        assert self._order is not None
+        return self._order.places.seq_of(self._arrivals.done, batch.MAX_MESSAGES - 1)
+
+    @property
+    def has_all_acts(self) -> bool:
+        """Tell whether this node knows of all acts that last, and of the stream as it is."""
+        followed = self._level.is_set() and not self._extent.unchecked
+        return followed and self._absence.knows_all_acts
 
     async def watch(self) -> None:
         """Ask how far the stream is, in doubt: after silence, or when entries may be missing.
@@ -241,6 +281,7 @@ class Follower:
     async def _check(self, order: Order) -> None:
         """Ask how far the stream is. Raises `AwayError` and `StoppedError`."""
         now = await self._extent.check(order.places, self._arrivals.done, self._loop.time())
+        self.bounds = now
         self.unanswered = ""
         self._heard_at = self._loop.time()
         self._arrivals.hear(now.last)
@@ -279,13 +320,23 @@ class Follower:
     async def _read(self, order: Order) -> bool:
         """Read and take the next entries; return whether there were any. Raises `AwayError`."""
         entries, _ = await self._stream.read(self._arrivals.done)
+        self._vain = 0 if entries else self._vain + 1
         for entry in entries:
             done = self._arrivals.done
             if entry.number > done:
                 if entry.number > done + 1:
                     await self._look_into_hole(done + 1, entry.number)
                 await self._take(order, entry)
-        return bool(entries)
+        return bool(entries) or await self._ends_in_hole()
+
+    async def _ends_in_hole(self) -> bool:
+        """Pass the last entries that are known of if they are gone. Raises `AwayError`."""
+        done, last = self._arrivals.done, self._arrivals.last
+        if last == done or self._vain % _VAIN or await self._stream.newest(last) > done:
+            return False
+        await self._look_into_hole(done + 1, last + 1)
+        self._arrivals.take(last)
+        return True
 
     async def _look_into_hole(self, start: int, end: int) -> None:
         """Tell entries that an operator has deleted from those that were too old to be kept."""
@@ -302,7 +353,7 @@ class Follower:
             await asyncio.sleep(_FULL_SECONDS)
         if entry.base != order.base:
             self._doubts.set()
-        records, outcomes, act = await interleaved(_placed(order, entry, self._drafts(entry.id)))
+        records, outcomes, acts = await interleaved(placed(order, entry, self._drafts(entry.id)))
         if entry.format == batch.RESTORED:
             head = self._sink.head
             records = [record for record in records if record.seq > head]
@@ -311,90 +362,28 @@ class Follower:
             if not records or self._sink.head >= records[-1].seq:
                 break
             await asyncio.sleep(_FULL_SECONDS)
-        # One that an earlier process has applied does not come again: it is the head, or below.
-        while act is not None and self._sink.head < act.seq:
-            self._sink.apply(*act, _ignore)
-            if self._sink.head < act.seq:
-                await asyncio.sleep(_FULL_SECONDS)
+        for enacted in acts:
+            await self._apply(enacted)
         self._taken += len(records)
         self._arrivals.take(entry.number)
         self._extent.take(entry)
         self._tell(entry.id, outcomes)
 
+    async def _apply(self, enacted: Enacted) -> None:
+        """Apply an act, unless it is the repetition of one that was applied here."""
+        if enacted.act.first_seq and self._sink.has_act(enacted.first_seq):
+            return
+        # One that an earlier process has applied does not come again: it is the head, or below.
+        while self._sink.head < enacted.seq:
+            self._sink.apply(*enacted, _ignore)
+            if self._sink.head < enacted.seq:
+                await asyncio.sleep(_FULL_SECONDS)
+
     async def _recall(self, order: Order, bounds: Bounds) -> None:
         """Read the ids of the last span again, which an earlier process has placed."""
         done = self._arrivals.done
         async for entry in recent(self._stream, self._insist, bounds, done):
-            await interleaved(_recalled(order, entry))
-
-
-def _placed(
-    order: Order, entry: Entry, mine: Sequence[Draft] | None
-) -> Generator[None, None, Placed]:
-    """Place an entry in steps; what this node has sent itself need not be decoded.
-
-    An entry that is no batch takes its seqs, and nothing else. Raises `UnknownError`.
-    """
-    if mine is not None:
-        return (yield from order.place(entry.number, entry.time, mine))
-    try:
-        return (yield from _foreign(order, entry))
-    except MalformedError as error:
-        _log.warning("entry %d of the stream is passed over: it %s", entry.number, error)
-        return (yield from order.place(entry.number, entry.time, []))
-    except UnknownError as error:
-        raise UnknownError(_unknown(entry, error)) from None
-
-
-def _foreign(order: Order, entry: Entry) -> Generator[None, None, Placed]:
-    """Place an entry of another node, in steps. Raises `MalformedError` and `UnknownError`."""
-    payloads = _payloads(order, entry)
-    record = batch.control(entry.format, entry.body)
-    if isinstance(record, Rebased):
-        order.rebase(entry.number, record)
-        return Placed([], [])
-    if record is not None:
-        return order.enact(entry.number, record)
-    if entry.format == batch.RESTORED:
-        restored: list[tuple[int, Draft]] = []
-        for seq, payload in map(batch.unplaced, payloads):
-            restored.append((seq, batch.draft(payload)))
-            yield
-        return Placed((yield from order.restore(entry.time, restored)), [])
-    drafts: list[Draft] = []
-    for payload in payloads:
-        drafts.append(batch.draft(payload))
-        yield
-    return (yield from order.place(entry.number, entry.time, drafts))
-
-
-def _recalled(order: Order, entry: Entry) -> Generator[None, None, None]:
-    """Note the ids of an entry, as `_placed` has done."""
-    with suppress(MalformedError, UnknownError):
-        payloads = _payloads(order, entry)
-        record = batch.control(entry.format, entry.body)
-        if isinstance(record, Rebased):
-            order.rebase(entry.number, record)
-        elif record is not None:
-            pass  # an act has no ids
-        elif entry.format == batch.RESTORED:
-            order.recall_restored(entry.time, [batch.unplaced(payload) for payload in payloads])
-        else:
-            yield from order.recall(entry.number, entry.time, payloads)
-
-
-def _payloads(order: Order, entry: Entry) -> list[bytes]:
-    """Return the messages of an entry; a control record has none.
-
-    Raises `MalformedError` and `UnknownError`.
-    """
-    if entry.base != order.base:
-        raise MalformedError("is not of this log")
-    return [] if entry.format in batch.CONTROLS else batch.decode(entry.format, entry.body)
-
-
-def _unknown(entry: Entry, error: UnknownError) -> str:
-    return f"entry {entry.number} of the stream {error}; this livelog is too old for the log"
+            await interleaved(recalled(order, entry))
 
 
 def _ignore(refused: RefusedError | None) -> None:

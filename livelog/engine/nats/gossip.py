@@ -51,6 +51,8 @@ class Word(msgspec.Struct, frozen=True):
     users: _Count
     issue: Annotated[str, Meta(max_length=_MAX_ISSUE, pattern=_TEXT)] = ""
     """The reason why it is not well, empty if it is."""
+    keeps_from: _Count = 2**53 - 1
+    """The messages that it keeps have seqs above."""
     leaving: bool = False
     """It says so with its last word."""
 
@@ -169,6 +171,7 @@ def _node(heard: _Heard, now: float) -> Node:
         users=word.users,
         issue=word.issue,
         age=round(max(0.0, now - heard.last), 3),
+        keeps_from=word.keeps_from,
     )
 
 

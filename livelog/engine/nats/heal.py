@@ -1,9 +1,9 @@
 """The healing of a stream that has lost its end: brokers had acknowledged what they did not keep.
 
 A node's archive has it still. A rebase is appended, behind which seqs go on above all that were
-given, and then the messages that were lost, with the seqs that they had. Nodes place nothing else
-until all of them are there, so a healing that was cut short has to be run again, and goes on where
-it was.
+given, and then the messages and acts that were lost, with the seqs that they had. Nodes place
+nothing else until all of them are there, so a healing that was cut short has to be run again, and
+goes on where it was.
 
 What was begun stands in the stream's metadata, for nodes that start need to know of every rebase:
 first the intent, then, once the record is in the stream, the rebase.
@@ -13,21 +13,27 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from heapq import merge
+from itertools import takewhile
 from typing import Any, NamedTuple, Protocol
+
+from msgspec.structs import replace
 
 from livelog.config.address import SharedLog
 from livelog.engine.nats import batch, settings
+from livelog.engine.nats.agreement import disagreement
 from livelog.engine.nats.operator import Operator, connected
 from livelog.engine.nats.places import Rebase
-from livelog.engine.nats.stream import AwayError, Bounds, Entry
+from livelog.engine.nats.recent import existing
+from livelog.engine.nats.renewing import id_of, pages, renewals
+from livelog.engine.nats.stream import AwayError, Entry
 from livelog.errors import ConfigError, RefusedError
+from livelog.wire.acts import Enacted, Renewed
 
 _ROOM = 2**30
 """Seqs that are left free, for nodes may have more than this archive: a million batches."""
-
-_COMPARED = 50
-"""Entries at the end of the stream that are compared with the archive."""
 
 _TRIES, _PAUSE_SECONDS = 40, 0.25
 
@@ -43,16 +49,33 @@ class Archive(Protocol):
     def began(self) -> int:
         """The seqs of the log are above."""
 
+    @property
+    def last_seq(self) -> int:
+        """Seq of the newest message or act."""
+
     def after(self, seq: int) -> Iterator[tuple[int, bytes]]:
         """Yield seq and payload of the messages behind a seq."""
 
+    def stored(self, upto: int, limit: int) -> Sequence[tuple[int, str]]:
+        """Return seq and id of the newest messages up to a seq, newest first."""
+
+    def acts(self, before: int | None, limit: int) -> Sequence[Enacted]:
+        """Return the newest acts with a seq below `before`, newest first."""
+
+
+Lost = tuple[int, bytes] | Enacted
+"""A message or an act that the stream has lost, with its seq."""
+
 
 class Healed(NamedTuple):
-    """Number of messages that were restored, and their lowest and highest seq; 0 without any."""
+    """Number of messages and acts that were restored, and their lowest and highest seq."""
 
-    messages: int
-    first: int
-    last: int
+    messages: int = 0
+    acts: int = 0
+    first: int = 0
+    last: int = 0
+    repeated: int | None = None
+    """Acts that were repeated since the stream has lost its beginning; None if it has not."""
 
 
 async def heal(log: SharedLog, creds: str, archive: Archive) -> Healed:
@@ -68,7 +91,8 @@ async def heal(log: SharedLog, creds: str, archive: Archive) -> Healed:
         healing.check(await operator.nodes())
         await operator.stream.open()
         rebase = await healing.rebased()
-        return Healed(0, 0, 0) if rebase is None else await healing.restore(rebase)
+        healed = Healed() if rebase is None else await healing.restore(rebase)
+        return healed._replace(repeated=await healing.repeat())
 
 
 class _Healing:
@@ -79,12 +103,20 @@ class _Healing:
         self._archive = archive
         self._config: dict[str, Any] = info["config"]
         self._bounds = operator.bounds(info)
+        self._repeatable = False
+        """All nodes that were heard understand the repetition of acts."""
 
     def check(self, nodes: list[Any]) -> None:
         """Raise `ConfigError` for another log, and for nodes that have more than the store."""
         if self._archive.began != self._bounds.origin.began:
             raise ConfigError("the store has another log than the stream")
         last = max(self._last(), self._bounds.end)
+        self._repeatable = all(batch.RENEWAL in node.formats for node in nodes)
+        lacking = [node.name for node in nodes if batch.RESTORED_ACT not in node.formats]
+        if lacking and _acts_behind(self._archive, self._bounds.end):
+            raise ConfigError(
+                f"these nodes are too old to have acts restored: {', '.join(lacking)}"
+            )
         ahead = [node for node in nodes if node.seq > last]
         if ahead:
             names = ", ".join(node.name for node in ahead)
@@ -98,6 +130,7 @@ class _Healing:
         """Return the rebase behind which something is to be restored; None without any."""
         if (intent := _numbers(self._config, _INTENT)) is not None:
             await self._finish(intent)
+        await self._compare()
         known = self._bounds.rebases[-1:]
         for rebase in known:
             if await self._restored_upto(rebase) < rebase.until:
@@ -110,7 +143,6 @@ class _Healing:
         until = self._last()
         if not until:
             return None
-        await self._compare()
         number = bounds.last + 1
         base = until + _ROOM - (number + 1) * batch.MAX_MESSAGES
         rebase = Rebase(number, base, until)
@@ -122,7 +154,7 @@ class _Healing:
 
     def _last(self) -> int:
         """Return the highest seq of the archive above the stream's end; 0 without any."""
-        return max((seq for seq, _ in self._archive.after(self._bounds.end)), default=0)
+        return max((seq for seq, _ in _behind(self._archive, self._bounds.end)), default=0)
 
     async def _finish(self, rebase: Rebase) -> None:
         """Note a rebase in the metadata, if its record is in the stream."""
@@ -138,44 +170,56 @@ class _Healing:
         self._bounds = self._bounds._replace(rebases=rebases)
 
     async def _compare(self) -> None:
-        """Raise `ConfigError` where the stream has other messages than the archive.
+        """Raise `ConfigError` where the stream has something else than the archive.
 
         Nodes that lacked what was lost have gone on, and used its seqs.
         """
-        bounds = self._bounds
-        places, start = bounds.places, max(bounds.first, bounds.last - _COMPARED)
-        ids: dict[int, str] = {}
-        more = bounds.last >= start
-        after = start - 1
-        while more:
-            entries, more = await self._read(after)
-            for entry in entries:
-                ids.update(_ids(bounds, entry))
-                after = entry.number
-            more = more and after < bounds.last
-        for seq, payload in self._archive.after(places.seq_of(start) - 1):
-            if seq > bounds.end:
-                return
-            if ids.get(seq) != batch.named(payload)[0]:
-                raise ConfigError(
-                    f"the stream has other messages than the store, from seq {seq} or before: it"
-                    " went on without what was lost, and cannot be healed with this store"
-                )
+
+        async def read(number: int) -> Sequence[Entry]:
+            return await self._insisted(lambda: existing(self._operator.stream, number))
+
+        seq = await disagreement(read, self._bounds, self._archive)
+        if seq:
+            raise ConfigError(
+                f"the stream has other messages than the store, from seq {seq} or before: it"
+                " went on without what was lost, and cannot be healed with this store"
+            )
 
     async def restore(self, rebase: Rebase) -> Healed:
         """Append what is missing behind a rebase."""
         upto = await self._restored_upto(rebase)
-        count = first = 0
-        for chunk in _chunks(self._archive.after(upto), rebase.until):
-            body = batch.encode_restored([payload for _, payload in chunk])
-            await self._append(f"restored-{rebase.number}-{chunk[0][0]}", *body)
-            first, upto, count = first or chunk[0][0], chunk[-1][0], count + len(chunk)
+        count = acts = first = 0
+        for chunk in _chunks(_behind(self._archive, upto), rebase.until):
+            await self._append(f"restored-{rebase.number}-{chunk[0][0]}", *_encoded(chunk))
+            first, upto = first or chunk[0][0], chunk[-1][0]
+            if isinstance(chunk[0], Enacted):
+                acts += 1
+            else:
+                count += len(chunk)
         if upto != rebase.until:
             raise ConfigError(
-                f"the store does not have the message at seq {rebase.until}; go on with the store"
+                f"the store does not have what is at seq {rebase.until}; go on with the store"
                 " with which the healing was begun"
             )
-        return Healed(count, first, upto)
+        return Healed(count, acts, first, upto)
+
+    async def repeat(self) -> int | None:
+        """Append the acts that last once more, if the stream lacks some, or a repetition was lost.
+
+        Nodes that were away wait for that; it is for the operator to say that none is missing here.
+        """
+        bounds = self._bounds
+        found = [enacted for some in pages(self._archive) for enacted in some]
+        was_repeated = any(isinstance(enacted.act, Renewed) for enacted in found)
+        if (bounds.first <= 1 and not was_repeated) or not self._repeatable:
+            return None
+        upto, count = self._archive.last_seq, 0
+        if number := bounds.places.number_of(upto):
+            upto = bounds.places.seq_of(number, batch.MAX_MESSAGES - 1)
+        for renewal in renewals(found, upto, bounds.now):
+            await self._append(id_of(renewal), *batch.encode_control(renewal))
+            count += len(renewal.acts)
+        return count
 
     async def _restored_upto(self, rebase: Rebase) -> int:
         """Return the seq up to which messages have been restored behind a rebase."""
@@ -189,6 +233,10 @@ class _Healing:
                 after = entry.number
                 if entry.format == batch.RESTORED:
                     upto = batch.unplaced(batch.decode(entry.format, entry.body)[-1])[0]
+                elif entry.format == batch.RESTORED_ACT:
+                    restored = batch.control(entry.format, entry.body)
+                    assert isinstance(restored, Enacted)
+                    upto = restored.seq
         return upto
 
     async def _note(self, changes: dict[str, str]) -> None:
@@ -207,6 +255,14 @@ class _Healing:
             await asyncio.sleep(_PAUSE_SECONDS)
         raise AwayError("the brokers do not tell what is in the stream")
 
+    async def _insisted(self, ask: Callable[[], Awaitable[Sequence[Entry]]]) -> Sequence[Entry]:
+        """Ask again while a broker lags that is asked."""
+        for _ in range(_TRIES):
+            with suppress(AwayError):
+                return await ask()
+            await asyncio.sleep(_PAUSE_SECONDS)
+        return await ask()
+
     async def _append(self, id: str, format: str, body: bytes, behind: int | None = None) -> None:
         """Append an entry, again under its id until it is known to be there."""
         for tried in range(_TRIES):
@@ -222,31 +278,53 @@ class _Healing:
                 return
 
 
-def _ids(bounds: Bounds, entry: Entry) -> dict[int, str]:
-    """Return the ids of the messages of an entry, by seq."""
-    if entry.base != bounds.base or entry.format not in batch.FORMATS - {*batch.CONTROLS}:
-        return {}
-    payloads = batch.decode(entry.format, entry.body)
-    if entry.format == batch.RESTORED:
-        placed = [batch.unplaced(payload) for payload in payloads]
-        return {seq: batch.named(payload)[0] for seq, payload in placed}
-    first = bounds.places.seq_of(entry.number)
-    return {first + index: batch.named(payload)[0] for index, payload in enumerate(payloads)}
+def _acts_behind(archive: Archive, seq: int) -> list[Enacted]:
+    """Return the acts of an archive behind a seq, in their order.
 
-
-def _chunks(messages: Iterator[tuple[int, bytes]], until: int) -> Iterator[list[tuple[int, bytes]]]:
-    """Yield the messages up to a seq, as many at once as fit into an entry."""
-    chunk: list[tuple[int, bytes]] = []
-    for seq, payload in messages:
-        if seq > until:
+    What a note tells of a repetition does not hold any more: it may be lost, too.
+    """
+    found: list[Enacted] = []
+    for some in pages(archive):
+        found += [_void(enacted) for enacted in some if enacted.seq > seq]
+        if some[-1].seq <= seq:
             break
-        sizes = [len(payload) for _, payload in [*chunk, (seq, payload)]]
+    return found[::-1]
+
+
+def _void(enacted: Enacted) -> Enacted:
+    seq, act = enacted
+    return Enacted(seq, replace(act, upto=0) if isinstance(act, Renewed) else act)
+
+
+def _behind(archive: Archive, seq: int) -> Iterator[Lost]:
+    """Yield the messages and acts of an archive behind a seq, in their order."""
+    return merge(archive.after(seq), _acts_behind(archive, seq), key=lambda each: each[0])
+
+
+def _chunks(lost: Iterator[Lost], until: int) -> Iterator[list[Lost]]:
+    """Yield what has seqs up to one, as much at once as fits into an entry; an act goes alone."""
+    chunk: list[tuple[int, bytes]] = []
+    for each in takewhile(lambda each: each[0] <= until, lost):
+        if isinstance(each, Enacted):
+            if chunk:
+                yield [*chunk]
+                chunk = []
+            yield [each]
+            continue
+        sizes = [len(payload) for _, payload in [*chunk, each]]
         if batch.fitting(sizes) < len(sizes):
-            yield chunk
+            yield [*chunk]
             chunk = []
-        chunk.append((seq, payload))
+        chunk.append(each)
     if chunk:
-        yield chunk
+        yield [*chunk]
+
+
+def _encoded(chunk: Sequence[Lost]) -> tuple[str, bytes]:
+    """Return the format and the body of an entry that restores a chunk."""
+    if isinstance(enacted := chunk[0], Enacted):
+        return batch.encode_control(enacted)
+    return batch.encode_restored([what for _, what in chunk if isinstance(what, bytes)])
 
 
 def _numbers(config: dict[str, Any], key: str) -> Rebase | None:

@@ -83,6 +83,11 @@ class Herald:
         """The nodes that were heard, this one included."""
         return self._nodes.nodes(self._loop.time())
 
+    def all_read(self, format: str) -> bool:
+        """Tell whether all nodes that are heard read a format; False while none is."""
+        nodes = self.nodes
+        return bool(nodes) and all(format in node.formats for node in nodes)
+
     async def close(self) -> None:
         """Say that this node leaves, and be silent."""
         self.questions.close()
@@ -114,6 +119,7 @@ class Herald:
             lag=health.lag,
             connections=present.connections,
             users=present.users,
+            keeps_from=present.keeps_from,
             issue=health.issue,
             leaving=leaving,
         )

@@ -173,7 +173,7 @@ class JetStream:
         """Return what the broker says of the stream. Raises `ConfigError` if it does not fit."""
         if issue := settings.unfit(self._name, answer["config"]):
             raise self.broker.wrong(f"the stream {self._stream} is not one of livelog's: {issue}")
-        return settings.bounds_of(answer["config"], answer["state"])
+        return settings.bounds_of(answer)
 
     async def _certain(self, answer: Any, bounds: Bounds) -> int:
         """Return the number of the first entry a span behind the oldest, if some have gone."""
@@ -191,6 +191,19 @@ class JetStream:
             return self._read_bounds(answer)
         except ConfigError as error:
             raise StoppedError(str(error)) from None
+
+    async def newest(self, known: int) -> int:
+        """Ask the leader for the newest entry that is there."""
+        answer = await self._asked("INFO", {"deleted_details": True})
+        if code_of(answer):
+            raise AwayError(f"the stream: {issue_of(answer)}")
+        state = answer["state"]
+        deleted, number = set(state.get("deleted") or ()), int(state["last_seq"])
+        if number < known:
+            raise AwayError("the broker does not have yet what others have")
+        while number in deleted:
+            number -= 1
+        return number if number >= state["first_seq"] else 0
 
     async def append(self, id: str, format: str, body: bytes, behind: int | None = None) -> int:
         """Publish an entry, and wait for the acknowledgement; at one place only, if it is given."""

@@ -51,7 +51,7 @@ class Operator:
         """Return the bounds of a stream. Raises `ConfigError` for one that is not livelog's."""
         if issue := settings.unfit(self.name, info["config"]):
             raise self.stream.broker.wrong(f"the stream is not one of livelog's: {issue}")
-        return settings.bounds_of(info["config"], info["state"])
+        return settings.bounds_of(info)
 
     async def ask(self, what: str, body: Mapping[str, Any] | None = None) -> Any:
         """Ask for something about the stream; the answer may be an error."""

@@ -22,6 +22,9 @@ from livelog.errors import POLICY_VIOLATION, SERVER_ERROR, RefusedError
 from livelog.wire.acts import Act, Enacted
 from livelog.wire.record import Draft, Receipt, Record, place
 
+_RENEWING = 8
+"""Repetitions of acts that may be under way: one, unless several nodes repeat at once."""
+
 
 class Placed(NamedTuple):
     """The result of placing a batch."""
@@ -29,7 +32,7 @@ class Placed(NamedTuple):
     records: list[Record]
     outcomes: list[Outcome]
     """One per message, for the node that has published the batch; one for an act."""
-    act: Enacted | None = None
+    acts: Sequence[Enacted] = ()
 
 
 class Order:
@@ -41,6 +44,8 @@ class Order:
         self._repeats = Repeats(span)
         self._restoring: tuple[int, int] | None = None
         """Seqs up to which messages have been restored, and up to which they are to be."""
+        self._renewing: dict[int, int] = {}
+        """Seq up to which acts are being repeated → parts of that which have come."""
 
     @property
     def healing(self) -> bool:
@@ -71,7 +76,20 @@ class Order:
         if self.healing:
             return Placed([], [_healing(id="")])
         seq = self.places.seq_of(number)
-        return Placed([], [Receipt("", seq)], Enacted(seq, act))
+        return Placed([], [Receipt("", seq)], [Enacted(seq, act)])
+
+    def renew(self, number: int, time: int, renewal: batch.Renewal) -> list[Enacted]:
+        """Place repetitions of acts; the note that all have come is left out if some have not."""
+        if self.healing:
+            return []
+        parts = self._renewing.pop(renewal.upto, 0) if renewal.part else 0
+        whole = parts == renewal.part
+        if whole and not renewal.last:
+            self._renewing[renewal.upto] = parts + 1
+            while len(self._renewing) > _RENEWING:
+                del self._renewing[min(self._renewing)]
+        found = renewal.enacted(self.places.seq_of(number), time)
+        return found if whole or not renewal.last else found[:-1]
 
     def rebase(self, number: int, record: batch.Rebased) -> None:
         """Go on with another base behind the entry `number`. Raises `MalformedError`."""
@@ -92,6 +110,11 @@ class Order:
             records.append(place(draft, seq))
             yield
         return records
+
+    def restore_act(self, enacted: Enacted) -> Placed:
+        """Place an act at the seq that it had. Raises `MalformedError`."""
+        self._note_restored([enacted.seq])
+        return Placed([], [], [enacted])
 
     def _note_restored(self, seqs: Sequence[int]) -> None:
         if self._restoring is None:
@@ -119,6 +142,15 @@ class Order:
             yield
         for index, (id, author) in enumerate(named):
             self._repeats.meet(id, First(self.places.seq_of(number, index), author))
+
+    def recall_control(self, number: int, time: int, record: batch.Control) -> None:
+        """Note a control record that an earlier process has applied. Raises `MalformedError`."""
+        if isinstance(record, batch.Rebased):
+            self.rebase(number, record)
+        elif isinstance(record, batch.Renewal):
+            self.renew(number, time, record)
+        elif isinstance(record, Enacted):
+            self.restore_act(record)
 
     def recall_restored(self, time: int, placed: Sequence[tuple[int, bytes]]) -> None:
         """Note the ids of messages that an earlier process has restored."""

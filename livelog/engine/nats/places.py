@@ -61,6 +61,19 @@ class Places:
         """Return the base of the entry with this number."""
         return next(piece.base for piece in reversed(self._pieces) if piece.number < max(1, number))
 
+    def number_of(self, seq: int) -> int:
+        """Return the number of the entry that has given a seq; 0 if none of the stream has.
+
+        What was lost and restored has its seq from an entry that is not there any more.
+        """
+        end: int | None = None
+        for piece in reversed(self._pieces):
+            number = batch.place_of(piece.base, seq)
+            if number > piece.number:
+                return number if end is None or number < end else 0
+            end = piece.number
+        return 0
+
     def place_of(self, seq: int) -> int:
         """Return the number of the entry up to which a log with this head has taken the stream.
 

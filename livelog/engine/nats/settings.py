@@ -10,6 +10,7 @@ from livelog.engine.nats import batch
 from livelog.engine.nats.places import Rebase
 from livelog.engine.nats.stream import Bounds
 from livelog.wire.seqclock import LATEST_BEGIN
+from livelog.wire.timestamps import parse_moment
 
 VERSION = "1"
 """Of the rules by which a stream becomes a log."""
@@ -120,8 +121,9 @@ def unfit(name: str, config: Mapping[str, Any]) -> str:
     return ""
 
 
-def bounds_of(config: Mapping[str, Any], state: Mapping[str, Any]) -> Bounds:
+def bounds_of(info: Mapping[str, Any]) -> Bounds:
     """Return the bounds of a stream that fits, from what the broker tells of it."""
+    config, state, moment = info["config"], info["state"], info.get("ts")
     first = max(1, state["first_seq"])
     return Bounds(
         base=int(_metadata(config, "base")),
@@ -132,6 +134,8 @@ def bounds_of(config: Mapping[str, Any], state: Mapping[str, Any]) -> Bounds:
         rebases=_rebases(_metadata(config, "rebased")),
         imported=int(_metadata(config, "imported") or 0),
         began=int(_metadata(config, "began") or 0),
+        max_age=config.get("max_age", 0) // 1000,
+        now=parse_moment(moment, "ts") if moment else 0,
     )
 
 

@@ -147,5 +147,5 @@ def _notes(info: Any, stream: StreamState, nodes: list[Node]) -> Iterator[str]:
     for node in nodes:
         if lacking := sorted(batch.FORMATS - set(node.formats)):
             yield f"node {node.name} does not read {', '.join(lacking)}: it would stop there"
-    if rebases := len(settings.bounds_of(info["config"], info["state"]).rebases):
+    if rebases := len(settings.bounds_of(info).rebases):
         yield f"the log was healed {rebases} times"

@@ -64,6 +64,10 @@ class Bounds(NamedTuple):
     """Seq of the newest message of a single server whose log goes on here; 0 without."""
     began: int = 0
     """The seqs of that server's log are above; 0 where it is `base`."""
+    max_age: int = 0
+    """Microseconds after which entries go; 0 if they do not."""
+    now: int = 0
+    """Microseconds since 1970, by the broker's clock, when it was asked; 0 if it did not tell."""
 
     @property
     def origin(self) -> Origin:
@@ -129,6 +133,13 @@ class Stream(Protocol):
         """Return the next entries behind a number, and whether there are more.
 
         As far as the broker that is asked has them; that may be fewer than others have.
+        """
+
+    async def newest(self, known: int) -> int:
+        """Return the number of the newest entry that is there; 0 if there is none.
+
+        It is below `known`, that of an entry which was appended, if that and all behind it were
+        deleted. Raises `AwayError` when the broker does not know of that entry yet.
         """
 
     async def number_at(self, time: int) -> int:

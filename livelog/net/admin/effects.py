@@ -18,7 +18,7 @@ from livelog.net.admin.targets import Open, Target, found
 from livelog.net.blocks import Block as BlockInForce
 from livelog.net.blocks import Blocks
 from livelog.net.context import Context
-from livelog.wire.acts import Act, Block, Disconnect, Unblock
+from livelog.wire.acts import Act, Block, Disconnect, Enacted, Unblock
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ class Effects:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._closing: set[asyncio.Task[None]] = set()
+        self._settled: dict[tuple[str, str], int] = {}
+        """User and network → seq of the last word about its block, where that was given first."""
         context.log.on_act.append(self._apply)
 
     def restore(self) -> None:
@@ -41,8 +43,8 @@ class Effects:
         except RefusedError as refused:
             _log.error("the blocks by moderators could not be read: %s", refused)
             return
-        for _, act in reversed(kept):
-            _change(self._context.limiter.blocked, act)
+        for enacted in reversed(kept):
+            self._change(enacted)
 
     def close(self) -> None:
         """Stop what is under way."""
@@ -50,11 +52,25 @@ class Effects:
             task.cancel()
 
     def _apply(self, seq: int, act: Act) -> None:
-        _change(self._context.limiter.blocked, act)
-        if isinstance(act, Disconnect | Block):
+        if self._change(Enacted(seq, act)) and isinstance(act, Disconnect | Block):
             task = in_background(self._disconnecting(act), "disconnecting clients")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+    def _change(self, enacted: Enacted) -> bool:
+        """Set or end a block, if that is the act; False for a word that has been replaced.
+
+        Where several servers share a log, acts come again behind later ones.
+        """
+        act = enacted.act
+        if not isinstance(act, Block | Unblock):
+            return True
+        target = act.user_id, act.address
+        if enacted.first_seq < self._settled.get(target, 0):
+            return False
+        self._settled[target] = enacted.first_seq
+        _change(self._context.limiter.blocked, act)
+        return True
 
     def _disconnecting(self, act: Disconnect | Block) -> Generator[None, None, None]:
         why, back_in = _END[type(act)](act, self._context.clock())
@@ -73,12 +89,11 @@ def target_of_act(act: Disconnect | Block) -> Target:
     return Target(connection_id or None, act.user_id or None, network)
 
 
-def _change(blocked: Blocks, act: Act) -> None:
-    """Set or end a block, if it is an act of that kind."""
+def _change(blocked: Blocks, act: Block | Unblock) -> None:
     if isinstance(act, Block):
         block = BlockInForce(act.user_id, act.address, act.until, act.reason, act.by, act.at)
         blocked.add(block)
-    elif isinstance(act, Unblock):
+    else:
         blocked.remove(act.user_id, act.address)
 
 

@@ -43,6 +43,13 @@ def names(asking: Asking) -> list[str]:
     return sorted({asking.context.node(), *(each.name for each in nodes)})
 
 
+def keeping_more(asking: Asking) -> list[str]:
+    """Return the names of servers that keep older messages than this one, as they have said."""
+    mine = asking.context.log.keeps_from
+    nodes = asking.context.ingest.nodes or ()
+    return sorted({each.name for each in nodes if each.keeps_from < mine} - {asking.context.node()})
+
+
 def check_known(asking: Asking, node: str) -> None:
     """Raise `UnknownTargetError` unless there is a server of this name."""
     known = names(asking)

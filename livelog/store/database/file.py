@@ -333,10 +333,12 @@ def follow(connection: Connection, contents: Contents, origin: Origin, name: str
     connection.execute("PRAGMA synchronous = NORMAL")
     contents = _without_gap(connection, contents)
     state = contents.state
+    # One that has acts alone has begun, too.
+    empty = not contents.last_position and not last_act(connection)
     if origin == UNKNOWN:
         blank = state._replace(began=0, trimmed_upto=0)
-        return contents if contents.last_position else Contents(blank, 0, 0)
-    if not contents.last_position:
+        return Contents(blank, 0, 0) if empty else contents
+    if empty:
         gone = origin.gone_upto if origin.joins_from else 0
         state = state._replace(began=origin.began, trimmed_upto=gone)
         write_state(connection, state)
