@@ -11,20 +11,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from operator import attrgetter
 from typing import Protocol
 
 from livelog.budget.durations import Durations
 from livelog.errors import SERVER_ERROR, ConfigError, RefusedError
 from livelog.log.window import Window
 from livelog.store.base import Done, Store
-from livelog.wire.acts import MAX_KEPT, Act, Enacted, Redact
+from livelog.wire.acts import MAX_KEPT, Act, Brief, Enacted, Redact, brief
 from livelog.wire.record import Known, Origin, Record
 
 _logger = logging.getLogger(__name__)
 
 _REDACTIONS = 64
 """Redactions that are kept in memory for readers that catch up."""
+
+_READ_AT_ONCE = 2
+"""Acts that are read from the store together, each of up to two hundred kilobytes."""
+
+_seq = attrgetter("seq")
 
 _IN_FLIGHT = 60.0
 """Seconds after which an answer of the store is given up by all who wait for it."""
@@ -77,8 +83,7 @@ class Intake:
         """Records in the window, and acts, that nobody has been told of."""
         self.on_act: list[Callable[[int, Act], object]] = []
         """Callbacks: told of each act with its seq, in its order among the messages."""
-        kept = reversed(self._journal.acts(None, MAX_KEPT))
-        self._redactions = [one.seq for one in kept if isinstance(one.act, Redact)]
+        self._redactions: list[int] = []
         """Seqs of the redactions that are kept, rising."""
         self._newest_redactions: OrderedDict[int, Redact] = OrderedDict()
         """Those applied or asked for last, by seq."""
@@ -88,6 +93,8 @@ class Intake:
         """Seqs of messages redacted a moment ago: pages under way may still have them."""
         self._unfilled_acts: list[Redact] = []
         """Redactions applied while the window is still to be filled."""
+        self._redactions += [one.seq for one in self.briefs() if isinstance(one.act, Redact)]
+        self._redactions.reverse()
         self._broken = ""
         """The error that has left window and journal apart; empty without."""
         self.on_work: Callable[[], object] = _ignored
@@ -240,9 +247,27 @@ class Intake:
         Raises `RefusedError` when the store cannot be read.
         """
         kept = {each.seq: each for each in self._journal.acts(before, limit)}
-        fresh = (each for each in self._unwritten.values() if before is None or each.seq < before)
-        kept |= {each.seq: each for each in fresh}
-        return sorted(kept.values(), reverse=True, key=lambda each: each.seq)[:limit]
+        kept |= {each.seq: each for each in self._fresh(before)}
+        return sorted(kept.values(), reverse=True, key=_seq)[:limit]
+
+    def briefs(self, before: int | None = None) -> Iterator[Brief]:
+        """Yield the same acts without the messages that they name, each in less than a millisecond.
+
+        Acts that come meanwhile are left out. Raises `RefusedError` when the store cannot be read.
+        """
+        while True:
+            kept = {each.seq: each for each in self._journal.briefs(before, _READ_AT_ONCE)}
+            kept |= {each.seq: brief(each) for each in self._fresh(before)}
+            if not kept:
+                return
+            for each in sorted(kept.values(), reverse=True, key=_seq)[:_READ_AT_ONCE]:
+                before = each.seq
+                yield each
+
+    def _fresh(self, before: int | None) -> list[Enacted]:
+        """Return the acts that the journal may not have yet, of those with a seq below `before`."""
+        unwritten = self._unwritten.values()
+        return [each for each in unwritten if before is None or each.seq < before]
 
     def _append(self, records: Sequence[Record]) -> RefusedError | None:
         """Append all of `records` to what is in memory, or none and return why."""

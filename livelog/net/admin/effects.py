@@ -37,11 +37,12 @@ class Effects:
     def restore(self) -> None:
         """Set the blocks that were in force before a restart."""
         try:
-            kept = self._context.log.acts()
+            briefs = self._context.log.briefs()
+            kept = [one.act for one in briefs if isinstance(one.act, Block | Unblock)]
         except RefusedError as refused:
             _log.error("the blocks by moderators could not be read: %s", refused)
             return
-        for _, act in reversed(kept):
+        for act in reversed(kept):
             _change(self._context.limiter.blocked, act)
 
     def close(self) -> None:
@@ -63,6 +64,16 @@ class Effects:
         for start in range(0, len(meant), _STEP):
             for peer in meant[start : start + _STEP]:
                 peer.disconnect(said, back_in)
+            yield
+        if isinstance(act, Block):
+            yield from self._turning_out()
+
+    def _turning_out(self) -> Generator[None, None, None]:
+        """End what is under way for clients that are blocked now, in steps."""
+        asking = list(self._context.limiter.connections.waiting)
+        for start in range(0, len(asking), _STEP):
+            for peer in asking[start : start + _STEP]:
+                peer.turn_out()
             yield
 
 
