@@ -20,6 +20,7 @@ import pytest
 
 from livelog import NotRunningError, RefusedError, cli, connect, sync_connect
 from tests.support.browser import chromium
+from tests.support.identity import SECRET, token
 from tests.support.ports import free_port
 from tests.support.process import CLEAN, ROOT, Start, ended, ready
 from tests.support.wire import PATIENCE, on_uvloop, serving, soon, user
@@ -63,7 +64,7 @@ def test_the_tour_is_walked(start: Start) -> None:
     assert ended(start("publish", "--url", url), line)[0] == 0
 
 
-@pytest.mark.parametrize("containing", ["asyncio.run(main())", "with sync_connect", "LogHandler("])
+@pytest.mark.parametrize("containing", ["log.subscribe(", "with sync_connect", "LogHandler("])
 def test_a_python_recipe_runs(start: Start, containing: str) -> None:
     url = ready(start("--port", "0"))
     script = example("python", containing).replace(OURS, url)
@@ -74,8 +75,19 @@ def test_a_python_recipe_runs(start: Start, containing: str) -> None:
     with sync_connect(url) as log:
         page = log.history(filters={"type": "system"})
     assert page.total == 1
-    if containing == "asyncio.run(main())":
+    if containing == "log.subscribe(":
         assert done.stdout == "raid_started\n"
+
+
+def test_the_recipe_of_presence_runs(start: Start) -> None:
+    url = ready(start("--port", "0", "--store", "memory", LIVELOG_JWT_SECRET=SECRET))
+    script = example("python", "watch_presence").replace(OURS, url)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT, env={**CLEAN, "LIVELOG_TOKEN": token("ann", "presence")},
+        capture_output=True, text=True, timeout=PATIENCE, check=True,
+    )  # fmt: skip
+    assert done.stdout == "1 users are on line\nann\n"
 
 
 def test_the_application_publishes_from_both_kinds_of_routes(tmp_path: Path) -> None:
