@@ -51,7 +51,7 @@ class Journal(Protocol):
         """
 
     def briefs(self, before: int | None, limit: int) -> list[Brief]:
-        """Return the same acts without the messages that they name, in a fraction of the time."""
+        """Return the same acts without the messages that they name: they take little memory."""
 
     @property
     def scrubbed_upto(self) -> int:

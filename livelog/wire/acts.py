@@ -180,7 +180,7 @@ def brief(enacted: Enacted) -> Brief:
 
 
 def decode_brief(seq: int, body: bytes) -> Brief:
-    """Return the same of an act that is JSON, in a fraction of the time that `decode` takes.
+    """Return the same of an act that is JSON, without making a number of each seq.
 
     Raises the same errors.
     """
