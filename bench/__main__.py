@@ -1,5 +1,6 @@
 """The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | ask |
-log | memory | viewer | privacy | restart | wire | attack | nginx | cluster | torture | pairs`.
+log | memory | viewer | privacy | restart | redact | wire | attack | nginx | cluster | torture |
+pairs`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its
@@ -30,6 +31,7 @@ from bench.targets import (
     MEMORY_ROWS,
     NGINX_ROWS,
     PRIVACY_ROWS,
+    REDACT_ROWS,
     RESTART_ROWS,
     ROWS,
     SEARCHES,
@@ -129,6 +131,11 @@ def privacy(options: Options) -> int:
 def restart(options: Options) -> int:
     """Clients that reconnect after a restart: measured as by `table`."""
     return print_rows(RESTART_ROWS, options)
+
+
+def redact(options: Options) -> int:
+    """Commands of moderators on a large log and among many clients: measured as by `table`."""
+    return print_rows(REDACT_ROWS, options)
 
 
 def nginx(options: Options) -> int:
@@ -312,6 +319,7 @@ def parser() -> argparse.ArgumentParser:
         (wire, "bytes on the wire, with compression and batches"),
         (attack, "the fan-out under attack, and what a token costs"),
         (restart, "clients through a restart"),
+        (redact, "redacting, listing clients, and the memory of presence"),
         (privacy, "users with direct messages of their own, beside an open server"),
         (cluster, "several nodes on one log, and what brokers' faults cost"),
     ):

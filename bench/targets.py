@@ -10,7 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import asking, attack, cluster, garbage, nginx, privacy, restart, walgrowth, wire
+from bench import (
+    asking,
+    attack,
+    cluster,
+    garbage,
+    nginx,
+    privacy,
+    redacting,
+    restart,
+    walgrowth,
+    wire,
+)
 from bench.load import Load
 from bench.measurements import (
     fanout,
@@ -334,6 +345,35 @@ RESTART_ROWS = (
             Target("not back", "<=", 0),
             Target("peak / mean", "<=", 1.5),
         ),
+    ),
+)
+
+REDACT_ROWS = (
+    Row(
+        "10,000 of 1 M messages are redacted beside 1000 x 50 msg/s",
+        partial(redacting.redacted, work=redacting.Redaction()),
+        (
+            Target("found no more s", "<", 1),
+            Target("scrubbed s", "<", 10),
+            Target("files with the word", "<=", 0),
+            Target("delivery p95 ms", "<", 100),
+            Target("missing", "<=", 0),
+        ),
+    ),
+    Row(
+        "10,000 connections are listed",
+        partial(redacting.connections_listed, connections=10_000),
+        (
+            Target("since p95 ms", "<", 50),
+            Target("behind p95 ms", "<", 50),
+            Target("bytes_sent p95 ms", "<", 50),
+            Target("bytes_sent ping p99 ms", "<=", 5),
+        ),
+    ),
+    Row(
+        "presence of 10,000 users",
+        lambda launch: redacting.presence_memory(10_000),
+        (Target("bytes per user", "<=", 300),),
     ),
 )
 

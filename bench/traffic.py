@@ -75,7 +75,7 @@ def calibrated(publisher: Client, listener: Client, size: int) -> Traffic:
     """Return traffic whose messages are delivered in `size` bytes, whatever the server adds."""
     publisher.sock.sendall(Traffic(TRIAL_TEXT, 1).frame(0, MARKER_DUE))
     envelope = len(listener.read_until(STAMP)) - TRIAL_TEXT
-    publisher.read()  # the acknowledgement
+    publisher.read_until(b'"published"')
     if size <= envelope:
         raise SystemExit(f"--size {size}: the message without its text takes {envelope} bytes")
     return Traffic(size - envelope)

@@ -36,7 +36,7 @@ def address(url: str) -> tuple[str, int]:
 
 def listening(url: str) -> str:
     """Return the URL that subscribes at once to what the load publishes."""
-    return f"{url}?message_types=user"
+    return f"{url}{'&' if '?' in url else '?'}message_types=user"
 
 
 def upgrade(url: str) -> bytes:

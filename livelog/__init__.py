@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from livelog.client.decoding import Analysis, Page
     from livelog.client.livecounts import LiveCounts
     from livelog.client.loghandler import LogHandler
+    from livelog.client.presencechanges import PresenceChanges
     from livelog.client.reconnecting import Status
     from livelog.client.subscription import Subscription
     from livelog.config import Config
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
     )
     from livelog.server import Server
     from livelog.wire.commands import Filters
-    from livelog.wire.events import AdminResult, Counts, Gap
+    from livelog.wire.events import AdminResult, Counts, Gap, Online, OnlineChanged
     from livelog.wire.messages import (
         Delivered,
         DirectMessage,
@@ -99,9 +100,12 @@ _HOMES = {
     "LivelogError": "livelog.errors",
     "LogHandler": "livelog.client.loghandler",
     "NotRunningError": "livelog.errors",
+    "Online": "livelog.wire.events",
+    "OnlineChanged": "livelog.wire.events",
     "Page": "livelog.client.decoding",
     "Participant": "livelog.wire.messages",
     "PartyMessage": "livelog.wire.messages",
+    "PresenceChanges": "livelog.client.presencechanges",
     "RaidMessage": "livelog.wire.messages",
     "Receipt": "livelog.wire.record",
     "RefusedError": "livelog.errors",
@@ -134,9 +138,12 @@ __all__ = [
     "LivelogError",
     "LogHandler",
     "NotRunningError",
+    "Online",
+    "OnlineChanged",
     "Page",
     "Participant",
     "PartyMessage",
+    "PresenceChanges",
     "RaidMessage",
     "Receipt",
     "RefusedError",

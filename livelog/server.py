@@ -103,8 +103,9 @@ class Server(Administered):
         reread: Reread | None = None,
         sockets: Sequence[socket.socket] = (),
     ) -> None:
-        self.config = config or Config()
         super().__init__()
+        self._config = config or Config()
+        """The settings at the start; those in force belong to what reloads them."""
         self._clock = clock
         self._make_engine = engine
         self._worker = worker
@@ -257,9 +258,13 @@ class Server(Administered):
         """
         if self._state != "running" or self._context.reload is None:
             return Reloaded()
-        report = self._context.reload()
-        self.config = self._context.reload.config
-        return report
+        return self._context.reload()
+
+    @property
+    def config(self) -> Config:
+        """The settings in force, also after a reload by an admin command or a signal."""
+        reload = self._context.reload if self._state in ("running", "closed") else None
+        return self._config if reload is None else reload.config
 
     @property
     def url(self) -> str:

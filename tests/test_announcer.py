@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pytest
 
-from livelog.net.announcer import QUIET, Announcer
+from livelog.net.announcer import MESSAGES, QUIET, SINGLY, TOGETHER, Announcer
 from livelog.net.roster import Roster
 from livelog.wire.messages import AnyMessage
 
@@ -27,7 +28,15 @@ class Node:
         """Announcements after so many seconds more."""
         self.now += seconds
         changes, self.roster.changes = self.roster.changes, {}
-        return [(a.event, a.user) for a in self.announcer.take(changes, self.roster, self.now)]
+        found = self.announcer.take(changes, self.roster, self.now)
+        return [(each.event, user) for each in found for user in each.users]
+
+    def messages(self, seconds: float = 0.0) -> list[dict[str, Any]]:
+        """The messages of these announcements."""
+        self.now += seconds
+        changes, self.roster.changes = self.roster.changes, {}
+        found = self.announcer.take(changes, self.roster, self.now)
+        return [each.message(len(self.roster)) for each in found]
 
 
 def test_somebody_who_comes_is_announced_once_and_goes_after_ten_seconds() -> None:
@@ -110,6 +119,78 @@ def test_it_is_a_message_as_the_contract_has_it(user: str) -> None:
     assert message["data"] == {"user_id": user, "username": user, "count_online": 245}
     assert (message["event"], message["severity"]) == ("user_joined", "info")
     msgspec.convert(message, AnyMessage)
+
+
+# A network fails, and thousands go at once.
+
+
+def test_thousands_who_go_and_come_at_once_make_few_messages_and_all_are_named() -> None:
+    node, users = Node(), [f"user-{number:04}" for number in range(5000)]
+    told = {"user_joined": list[str](), "user_left": list[str]()}
+    for user in users:
+        node.roster.enter(user, NOW)
+    joined = [node.messages(1) for _ in range(4)]
+    assert [len(each) for each in joined] == [20, 20, 10, 0]
+    for user in users:
+        node.roster.leave(user)
+    assert node.messages() == []
+    left = [node.messages(QUIET), *(node.messages(1) for _ in range(3))]
+    assert [len(each) for each in left] == [20, 20, 10, 0]
+    assert not node.announcer.waits
+    for message in [message for messages in joined + left for message in messages]:
+        told[message["event"]] += message["data"]["user_ids"]
+        assert message["data"]["count"] == len(message["data"]["user_ids"]) == TOGETHER
+        assert message["data"]["count_online"] == (5000 if message["event"] == "user_joined" else 0)
+        msgspec.convert(message, AnyMessage)
+    assert told == {"user_joined": users, "user_left": users}
+
+
+def test_who_is_back_while_the_word_waits_has_never_been_away() -> None:
+    node, users = Node(), [f"user-{number}" for number in range(3 * MESSAGES * TOGETHER)]
+    for user in users:
+        node.roster.enter(user, NOW)
+    while node.announcer.waits or node.roster.changes:
+        node.said(1)
+    for user in users:
+        node.roster.leave(user)
+    node.said()
+    gone = [user for _, user in node.said(QUIET)]
+    assert gone == users[: MESSAGES * TOGETHER]
+    for user in users:
+        node.roster.enter(user, node.now)
+    back = [node.said(1) for _ in range(3)]
+    assert [each for told in back for each in told] == [("user_joined", user) for user in gone]
+    for user in users:
+        node.roster.leave(user)
+    for user in users[:100]:
+        node.roster.enter(user, node.now)
+        node.roster.leave(user)
+    node.said(1)
+    assert len([each for _ in range(20) for each in node.said(1)]) == len(users)
+
+
+def test_who_comes_and_goes_before_it_is_told_is_not_told_of() -> None:
+    node, users = Node(), [f"user-{number}" for number in range(MESSAGES * TOGETHER + 50)]
+    for user in users:
+        node.roster.enter(user, NOW)
+    assert len(node.said(1)) == MESSAGES * TOGETHER
+    for user in users[-50:]:
+        node.roster.leave(user)
+    assert node.said(1) == []
+    assert node.said(3 * QUIET) == []
+    assert not node.announcer.waits
+
+
+def test_few_have_a_message_each_and_long_ids_are_spread_over_several() -> None:
+    node, users = Node(), [f"{'ä' * 250}{number:03}" for number in range(SINGLY + 30)]
+    for user in users[:SINGLY]:
+        node.roster.enter(user, NOW)
+    assert [each["data"]["user_id"] for each in node.messages(1)] == users[:SINGLY]
+    for user in users:
+        node.roster.enter(f"{user}x", node.now)
+    several = node.messages(1)
+    assert sum(each["data"]["count"] for each in several) == len(users)
+    assert all(len(msgspec.json.encode(each)) < 10_000 for each in several)
 
 
 @pytest.mark.parametrize("seed", range(20))

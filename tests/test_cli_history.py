@@ -40,6 +40,9 @@ async def test_history_and_search_show_pages() -> None:
         code, out, err = await done("search", "unicorn", *url)
         assert (code, out, err) == (0, "", "livelog: no messages on this page; 0 messages match\n")
 
+        code, _, err = await done("search", "--where", "dragon or unicorn", *url)
+        assert (code, "'or' is a word here; the operator is OR" in err) == (0, True)
+
         where = ["--where", "dragon (7 OR 8) -type:raid", "--json"]
         for command in (["history"], ["search"], ["search", "dragon"]):
             code, out, err = await done(*command, *url, *where)

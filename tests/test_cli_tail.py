@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from argparse import ArgumentTypeError
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -242,6 +242,22 @@ def test_times_without_a_zone_are_local(monkeypatch: pytest.MonkeyPatch) -> None
         time.tzset()
     assert isinstance(found, datetime)
     assert moments.rfc3339(found) == "2025-12-03T09:00:00Z"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "CET-1", "EST5"])
+@pytest.mark.parametrize(("text", "year"), [("0001-01-01", 1), ("9999-12-31T23:59", 9999)])
+def test_the_first_and_the_last_day_are_places_wherever_one_is(
+    monkeypatch: pytest.MonkeyPatch, zone: str, text: str, year: int
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        found = moments.place(text)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert isinstance(found, datetime)
+    assert (found.year, found.tzinfo) == (year, UTC)
 
 
 @on_uvloop

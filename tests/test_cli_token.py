@@ -46,6 +46,8 @@ def test_a_token_signed_with_a_key_opens_a_server(start: Start, tmp_path: Path) 
     [
         (["--scopes", "rewd"], "'rewd'"),
         (["--hours", "0"], "--hours"),
+        (["--hours", "abc"], "'abc' is invalid: must be a number above 0, up to 8760 (a year)"),
+        (["--hours", "nan"], "'nan' is invalid: must be a number"),
         (["--secret", "missing.txt"], "missing.txt"),
     ],
 )

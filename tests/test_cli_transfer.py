@@ -124,6 +124,16 @@ async def test_an_export_that_was_killed_goes_on(
 
 
 @on_uvloop
+async def test_an_export_does_not_take_the_place_of_a_link_to_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "all.ndjson"
+    file.symlink_to(tmp_path / "elsewhere" / "all.ndjson")
+    async with serving() as house:
+        code, _, err = await done("export", str(file), "--url", house.server.url)
+    assert (code, "is a symbolic link to a file that does not exist" in err) == (1, True)
+    assert (names(tmp_path), file.is_symlink()) == ([file.name], True)
+
+
+@on_uvloop
 async def test_an_import_that_was_refused_goes_on_behind_what_is_acknowledged(
     tmp_path: Path,
 ) -> None:

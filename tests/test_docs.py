@@ -25,6 +25,7 @@ from livelog import NotRunningError, RefusedError, cli, connect, sync_connect
 from livelog.config import OPTIONS
 from tests.support import walk
 from tests.support.browser import chromium
+from tests.support.identity import SECRET, token
 from tests.support.ports import free_port
 from tests.support.process import CLEAN, ROOT, Start, ready
 from tests.support.wire import PATIENCE, on_uvloop, serving, soon, user
@@ -201,6 +202,17 @@ def test_a_python_recipe_runs(start: Start, containing: str) -> None:
     with sync_connect(url) as log:
         page = log.history(filters={"type": "system"})
     assert page.total == 1
+
+
+def test_the_recipe_of_presence_runs(start: Start) -> None:
+    url = ready(start("--port", "0", "--store", "memory", LIVELOG_JWT_SECRET=SECRET))
+    script = example("python", "watch_presence").replace(OURS, url)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT, env={**CLEAN, "LIVELOG_TOKEN": token("ann", "presence")},
+        capture_output=True, text=True, timeout=PATIENCE, check=True,
+    )  # fmt: skip
+    assert done.stdout == "1 users are on line\nann\n"
 
 
 def test_the_application_publishes_from_both_kinds_of_routes(tmp_path: Path) -> None:

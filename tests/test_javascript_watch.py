@@ -104,3 +104,52 @@ async def test_a_new_token_that_does_not_allow_it_ends_it(node_modules: Path) ->
         [error] = await follower.until(lambda: follower.said("error"), "an end")
         assert error["code"] == 1008
         assert not len(house.context.watches)
+
+
+# Presence.
+
+
+def users(change: Json) -> list[str]:
+    """The users that a state or a change names as on line."""
+    named: list[Json] = change.get("users") or change.get("joined") or []
+    return [user["id"] for user in named]
+
+
+@on_uvloop
+async def test_presence_is_followed_over_a_reconnect_until_it_is_stopped(
+    node_modules: Path,
+) -> None:
+    tokens = [token("ann", "presence")] * 3
+    async with (
+        serving(limits=False, jwt_secret=SECRET) as house,
+        door(house.server.port) as proxy,
+        following(proxy.url, node_modules, stableMs=0, tokens=tokens) as follower,
+    ):
+        online = house.context.online
+        assert online is not None
+        assert await follower.call("watchPresence", name="who", limit=5) is None
+        [first] = follower.said("presence")
+        assert (first["change"]["count"], users(first["change"])) == (1, ["ann"])
+        bob = await house.client(f"?token={token('bob')}")
+        await follower.until(
+            lambda: "bob" in users(follower.said("presence")[-1]["change"]), "bob comes"
+        )
+        proxy.cut()
+        await follower.until(
+            lambda: users(follower.said("presence")[-1]["change"]) == ["ann", "bob"], "all again"
+        )
+        bob.close()
+        await follower.until(
+            lambda: "bob" in follower.said("presence")[-1]["change"].get("left", []), "bob goes"
+        )
+        await follower.call("stop", name="who")
+        await until(lambda: not online._followers, "nobody follows")
+
+
+@on_uvloop
+async def test_presence_that_is_refused_ends_with_the_server_s_words(node_modules: Path) -> None:
+    async with serving() as house, following(house.server.url, node_modules) as follower:
+        refused = await follower.call("watchPresence", name="who")
+        assert refused["error"]["code"] == 1008
+        assert "there are no users" in refused["error"]["message"]
+        assert follower.said("presence") == []

@@ -147,6 +147,9 @@ class Silent:
         self.gone = not self.busy
         return self.gone
 
+    def turn_out(self) -> None:
+        raise AssertionError("the limiter turns nobody out")
+
     def shut_down(self, back_in: float) -> None:
         raise AssertionError("the limiter shuts nothing down")
 

@@ -64,6 +64,9 @@ class Socket:
     def give_way(self) -> bool:
         return not self.busy
 
+    def turn_out(self) -> None:
+        raise AssertionError("the limiter turns nobody out")
+
     def shut_down(self, back_in: float) -> None:
         raise AssertionError("the limiter shuts nothing down")
 

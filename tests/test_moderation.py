@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livelog.errors import RefusedError
+from livelog.index.plan import finish
 from livelog.net.blocks import Block, BlockedError, Blocks
 from tests.support.clock import Clock
 from tests.support.identity import token
@@ -394,7 +395,9 @@ def test_a_block_holds_exactly_its_network_while_it_lasts(steps: list[Any]) -> N
         clock.now += passes
         blocks._check()
         in_force = {each for each, end in ends.items() if end > clock()}
-        assert {block.address for block in blocks} == in_force
+        listed, count = finish(blocks.page(0, 1000))
+        assert {block.address for block in listed} == in_force
+        assert count == len(in_force)
         for version, addresses in ADDRESSES.items():
             networks = [net for net in map(ip_network, in_force) if net.version == version]
             for address in addresses:
@@ -425,7 +428,8 @@ async def test_an_announcement_reaches_all_as_a_message(door: str) -> None:
         message = await client.event()
         assert message["event"] == "server_maintenance"
         assert (message["severity"], message["data"]) == ("warning", {"message": "restart at 3"})
-        assert answer["result"] == {"id": message["id"], "seq": message["seq"]}
+        told = {"id": message["id"], "seq": message["seq"], "audited": True}
+        assert answer["result"] == told
         [act] = (await give(house, "http", "audit"))["result"]["acts"]
         assert (act["act"], act["by"], act["reason"]) == ("announce", "mod", "patch")
         assert (act["message"], act["severity"]) == (message["seq"], "warning")

@@ -117,6 +117,20 @@ async def test_a_server_that_cannot_note_acts_is_operated_all_the_same(kept_leve
 
 
 @on_uvloop
+async def test_an_announcement_that_cannot_be_noted_has_gone_out_and_the_reply_says_so() -> None:
+    said = "announce by ops is not in the audit log: the disk is full"
+    async with serving(**AUTH, engine=Full, faults=[said]) as house:
+        client = await entered(house, "ann")
+        await client.ask("subscribe", message_types=["system"])
+        answer = await give(house, "http", "announce", who="ops", text="restart at 3")
+        message = await client.event()
+        assert message["data"] == {"message": "restart at 3"}
+        assert answer["result"] == {
+            "id": message["id"], "seq": message["seq"], "audited": False,
+        }  # fmt: skip
+
+
+@on_uvloop
 async def test_a_block_that_cannot_be_noted_is_refused_and_not_set() -> None:
     async with serving(**AUTH, engine=Full) as house:
         client = await entered(house, "ann")

@@ -235,6 +235,32 @@ async def test_joins_and_leaves_are_published_and_a_reconnect_is_not() -> None:
         assert found["total_count"] == 3
 
 
+@on_uvloop
+async def test_an_outage_of_thousands_makes_few_messages() -> None:
+    clock = Clock(1_764_763_200.0)
+    async with serving(clock=clock, announce_presence=True, **AUTH) as house:
+        clock.now += 2 * QUIET
+        online = online_of(house)
+        for number in range(5000):
+            online.roster.enter(f"user-{number}", clock.now)
+        for _ in range(5):
+            clock.now += 1
+            online.tick(clock.now)
+        for number in range(5000):
+            online.roster.leave(f"user-{number}")
+        for _ in range(15):
+            clock.now += 1
+            online.tick(clock.now)
+        page = await house.server.history(limit=1000)
+        named = {"user_joined": set[str](), "user_left": set[str]()}
+        for message in page.messages:
+            assert isinstance(message, SystemMessage)
+            assert message.data is not None
+            named[message.event].update(message.data["user_ids"])
+        assert page.total == 100
+        assert all(len(each) == 5000 for each in named.values())
+
+
 # Over several servers.
 
 

@@ -114,6 +114,19 @@ async def test_a_wrong_command_is_refused_and_changes_nothing(
 
 
 @on_uvloop
+async def test_a_dry_run_that_finds_nothing_says_what_may_be_meant() -> None:
+    async with serving(**AUTH) as house:
+        await filled(house)
+        dry = await told(house, where="rush or hello", dry_run=True)
+        assert (dry["count"], dry["hint"]) == (
+            0, "'or' is a word here; the operator is OR, in capitals",
+        )  # fmt: skip
+        for where in ("nothing", '"rush or" hello'):
+            assert await told(house, where=where, dry_run=True) == {"count": 0, "upto_seq": 0}
+        assert (await told(house, where="rush OR hello", dry_run=True))["count"] == 2
+
+
+@on_uvloop
 async def test_two_moderators_at_once_do_not_redact_twice() -> None:
     async with serving(**AUTH) as house:
         await filled(house)

@@ -112,6 +112,20 @@ async def test_a_limit_holds_for_connections_that_are_open() -> None:
 
 
 @on_uvloop
+async def test_the_settings_in_force_are_known_whoever_has_reloaded_them() -> None:
+    sources = Sources(command_limit=2)
+
+    async def act(house: House) -> None:
+        sources.settings["command_limit"] = 50
+        answer = await house.server.admin("reload")
+        assert answer.result["changed"] == {"command_limit": {"before": "2", "after": "50"}}
+        assert house.server.config.limits.command_limit == 50
+        assert house.server.reload() == Reloaded()
+
+    await running(sources, act, "reloaded command_limit")
+
+
+@on_uvloop
 async def test_origins_hold_for_the_next_request() -> None:
     sources = Sources()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,24 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import invariant, rule
 
 from livelog.auth.principal import ANYBODY
+from livelog.index.numbers import Piece
 from livelog.index.paging import Page, Span
 from livelog.index.plan import finish
 from livelog.index.query import EVERYTHING, NOTHING, Query, compile_query
+from livelog.index.terms import is_redacted
 from livelog.store.database.connection import Connection, Rows
 from livelog.store.reader import answers, indexfile, segments
 from livelog.store.reader.answers import NotIndexedError, StoredMessages
 from livelog.store.reader.calls import PageCall, Progress
 from livelog.store.reader.indexfile import DAMAGES, FORMAT
+from livelog.store.reader.openend import OpenEnd
+from livelog.store.reader.rows import Row
+from livelog.store.reader.segment import KEY as KEY_SIGN
+from livelog.store.reader.segment import Segment
 from livelog.store.reader.segments import Segments
+from livelog.wire import frames
 from livelog.wire.commands import Filters
+from livelog.wire.stubs import stub_of
 from tests.support.disk import KEY, Disk
 from tests.support.keeping import sample
 from tests.support.segments import SAMPLE, DiskMachine, queries, small_segments
@@ -36,6 +45,26 @@ from tests.support.strategies import record, split
 __all__ = ["small_segments"]  # a fixture
 
 each_key = pytest.mark.parametrize("key", [b"", KEY], ids=["plain", "encrypted"])
+
+
+def pairs_of(pieces: Iterable[tuple[str, Piece]]) -> dict[str, list[tuple[float, int]]]:
+    """Values and positions by path."""
+    found: dict[str, list[tuple[float, int]]] = {}
+    for path, piece in pieces:
+        found.setdefault(path, []).extend(piece.pairs())
+    return {path: sorted(pairs) for path, pairs in found.items()}
+
+
+def is_as_if_made_now(segment: Segment, disk: Disk) -> None:
+    """Compare a segment with the index of its messages as they are now."""
+    end = OpenEnd(segment.first)
+    for row in disk.reader._rows.after(segment.first - 1, segment.count):
+        end.add(row.record())
+    lists = {KEY_SIGN + key: found for key, found in end.index.terms()}
+    assert dict(segment.postings(0)) == lists | dict(end.index.words())
+    stored = ((path, piece) for path in segment.paths() for piece in segment.pieces(path))
+    assert pairs_of(stored) == pairs_of(end.index.pieces())
+    assert segment.times() == end.times.tobytes()
 
 
 class SegmentsAgainstAList(DiskMachine):
@@ -51,6 +80,21 @@ class SegmentsAgainstAList(DiskMachine):
         self.disk.settle()
         assert not self.segments._sealing
         assert len(self.segments._open.index) < 4
+        assert self.segments.is_clean
+        for segment in self.segments._sealed:
+            if segment.first >= self.disk.reader._rows.first_position:
+                is_as_if_made_now(segment, self.disk)
+
+    @rule(places=st.sets(st.integers(0, 200), max_size=6), reason=st.sampled_from(["", "a" * 50]))
+    def redact(self, places: set[int], reason: str) -> None:
+        """Redact some messages, perhaps again."""
+        chosen = {place % len(self.kept) for place in places} if self.kept else set()
+        self.last += 1
+        self.disk.redact([self.kept[place].seq for place in chosen], self.last, reason)
+        for place in chosen:
+            one = self.kept[place]
+            stub = stub_of(frames.payload(one.frame), reason)
+            self.kept[place] = one if is_redacted(one.keys) else Row(0, one.seq, stub).record()
 
     @rule(steps=st.integers(1, 60))
     def fail(self, steps: int) -> None:
@@ -96,6 +140,55 @@ def test_segments_are_merged_so_that_few_are_left(tmp_path: Path, key: bytes) ->
     assert max(counts) > 50
     assert len(counts) < 12
     assert disk.page(compile_query(ANYBODY, Filters(text="dragon")), 200, Span(1, 150)).total == 200
+    disk.close()
+
+
+@each_key
+def test_a_segment_without_what_was_redacted_is_as_if_it_were_indexed_again(
+    tmp_path: Path, key: bytes
+) -> None:
+    disk, words = Disk(tmp_path / "live.db", key), ["dragon", "drag", "agony", "gold"]
+    disk.write(
+        [
+            record(
+                {
+                    **SAMPLE,
+                    "data": {
+                        "note": f"{words[seq % 4]} secret{'' if seq % 10 else seq}",
+                        "level": 7 if seq % 3 else seq,
+                        "depth": 50 + seq % 2,
+                        "user_id": f"u{seq % 100 if seq % 10 else seq}",
+                    },
+                },
+                seq,
+            )
+            for seq in range(1, 301)
+        ]
+    )
+    disk.settle()
+    assert any(True for one in disk.reader._segments._sealed for _ in one.joined())
+    gone = range(10, 301, 10)
+    disk.redact(gone, 301)
+    disk.settle()
+    sealed = disk.reader._segments._sealed
+    assert sum(one.count for one in sealed) > 290
+    for segment in sealed:
+        segment._check()
+        is_as_if_made_now(segment, disk)
+    query = compile_query(ANYBODY, Filters(text="secret"))
+    assert disk.page(query, 301, Span(1)).total == 270
+    query = compile_query(ANYBODY, Filters(where="data.depth:>=50"), now=0.0)
+    assert disk.page(query, 301, Span(1)).total == 270
+    disk.reopen()
+    assert disk.page(query, 301, Span(1)).total == 270
+    # Of all of its messages.
+    disk.redact(range(1, 301), 302)
+    disk.settle()
+    for segment in disk.reader._segments._sealed:
+        segment._check()
+        is_as_if_made_now(segment, disk)
+        assert not segment.words()
+        assert not segment.paths()
     disk.close()
 
 

@@ -195,6 +195,9 @@ class _File(_Target):
     def _check_is_new(self) -> None:
         if self._path.exists():
             raise Failure(f"{self._path} exists; remove it, or give another name")
+        if self._path.is_symlink():  # the rename at the end would take its place
+            issue = "is a symbolic link to a file that does not exist; remove it, or name that file"
+            raise Failure(f"{self._path} {issue}")
 
     def _go_on(self) -> Checkpoint:
         """Cut the file where an earlier export of the same ended, and return that place."""

@@ -14,6 +14,7 @@ from livelog.client.client import connect
 from livelog.client.decoding import Page
 from livelog.client.pages import whole
 from livelog.client.url import shown
+from livelog.index.where.lexer import hint_for_nothing
 
 _HISTORY_EXAMPLES = """\
   livelog history --limit 20
@@ -54,6 +55,8 @@ def main(arguments: Sequence[str]) -> int:
             show(message)
         if not given.json or page.truncated or page.incomplete:
             say(_place(page))
+        if not page.total and (hint := hint_for_nothing(given.where or "")):
+            say(hint)
         return 0
 
     return outcome(act)

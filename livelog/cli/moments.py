@@ -33,12 +33,20 @@ def place(text: str, now: datetime | None = None) -> Place:
     try:
         if ago := _AGO.fullmatch(text):
             return (now or datetime.now(UTC)) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        return datetime.fromisoformat(text).astimezone(UTC)
+        return _in_utc(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         raise ArgumentTypeError(
             f"{text!r} is invalid: must be a seq, such as 10m or 2h for so long ago, or such as"
             " 2025-12-03 or 2025-12-03T10:00"
         ) from None
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Return the same moment in UTC, or the nearest that there is at the ends of the calendar."""
+    try:
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return moment.replace(tzinfo=UTC)
 
 
 def rfc3339(moment: datetime) -> str:

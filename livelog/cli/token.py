@@ -30,6 +30,8 @@ examples:
   livelog token make --user anna --scopes read --key anna.pem --hours 1
 """
 _SECRET_BYTES = 32
+_YEAR = 24 * 365
+"""Hours."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -91,9 +93,13 @@ def _add_make(make: Parser) -> None:
 
 
 def _hours(text: str) -> float:
-    hours = float(text)
-    if not 0 < hours <= 24 * 365:
-        raise argparse.ArgumentTypeError(f"{text!r} is invalid: must be above 0, up to a year")
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours <= _YEAR:
+        issue = f"{text!r} is invalid: must be a number above 0, up to {_YEAR} (a year)"
+        raise argparse.ArgumentTypeError(issue)
     return hours
 
 

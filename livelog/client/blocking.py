@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from types import TracebackType
@@ -20,8 +20,9 @@ from livelog.client.client import connect
 from livelog.client.commands import FilterArgument
 from livelog.client.credentials import Token
 from livelog.client.decoding import Analysis, Item, Page
+from livelog.client.stream import Stream
 from livelog.errors import NotRunningError
-from livelog.wire.events import Online
+from livelog.wire.events import Online, OnlineChanged
 from livelog.wire.messages import TYPES, Message
 from livelog.wire.record import Receipt
 
@@ -189,9 +190,20 @@ class SyncClient:
 
         It waits for the next one without a time-out, and ends when the client is closed.
         """
+        return self._iterate(lambda: self._client.subscribe(types, filters=filters, since=since))
 
-        async def begin() -> AsyncIterator[Item]:
-            return aiter(self._client.subscribe(types, filters=filters, since=since))
+    def watch_presence(self, *, limit: int = 100) -> Iterator[Online | OnlineChanged]:
+        """Iterate over the users on line as they come and go, as with `Client.watch_presence`.
+
+        It waits for the next item without a time-out, and ends when the client is closed.
+        """
+        return self._iterate(lambda: self._client.watch_presence(limit=limit))
+
+    def _iterate(self, make: Callable[[], Stream[Result]]) -> Iterator[Result]:
+        """Iterate over a stream that is made in the loop of the client."""
+
+        async def begin() -> AsyncIterator[Result]:
+            return aiter(make())
 
         items = self._call(begin())
         try:
@@ -249,9 +261,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-async def _next(items: AsyncIterator[Item]) -> Item | None:
+async def _next(items: AsyncIterator[Result]) -> Result | None:
     return await anext(items, None)
 
 
-async def _close(items: AsyncIterator[Item]) -> None:
+async def _close(items: AsyncIterator[Result]) -> None:
     await items.aclose()  # type: ignore[attr-defined]  # it is a generator

@@ -22,6 +22,7 @@ from livelog.client.commands import Command, FilterArgument
 from livelog.client.credentials import Credentials, Token
 from livelog.client.decoding import Analysis, Page, analysis, page
 from livelog.client.livecounts import LiveCounts
+from livelog.client.presencechanges import PresenceChanges
 from livelog.client.reconnecting import Link, Status, Watch
 from livelog.client.subscription import Subscription
 from livelog.errors import NotRunningError
@@ -293,6 +294,24 @@ class Client:
         answer = await self._request(commands.presence(limit, offset))
         assert isinstance(answer, Online)
         return answer
+
+    def watch_presence(self, *, limit: int = 100) -> PresenceChanges:
+        """Return the users on line as they come and go.
+
+        Iterate over it: first comes an `Online`, as `presence` returns it with up to `limit` users,
+        and then, at most once a second, an `OnlineChanged`: the `count`, and with the scope
+        `presence` the users that have `joined` and `left`. After a lost connection comes an
+        `Online` again. Where `incomplete` is true not all are named: ask `presence` then.
+
+            async for item in log.watch_presence():
+                print(item.count)
+        """
+        self._check_running()
+        return PresenceChanges(limit, self._begin_presence, self._shared.wanted.unfollow)
+
+    def _begin_presence(self, changes: PresenceChanges) -> None:
+        self._check_running()
+        self._shared.wanted.follow(changes)
 
     async def _request(self, command: Command) -> AnyEvent:
         self._check_running()

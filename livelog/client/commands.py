@@ -79,9 +79,10 @@ def watch(id: str, group_by: str, interval: int, filters: dict[str, Any]) -> Com
     return {"action": "watch", "id": id, **asked}
 
 
-def presence(limit: int, offset: int) -> Command:
-    """Build a `presence` for a page of users."""
-    return {"action": "presence", "limit": limit, "offset": offset}
+def presence(limit: int, offset: int, *, follow: bool | None = None) -> Command:
+    """Build a `presence` for a page of users, which may begin or end to tell of changes."""
+    page = {"action": "presence", "limit": limit, "offset": offset}
+    return page if follow is None else {**page, "follow": follow}
 
 
 def names(types: Sequence[str] | str) -> Sequence[str]:

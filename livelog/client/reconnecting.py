@@ -40,6 +40,7 @@ from livelog.wire.events import (
     Counts,
     Error,
     Gap,
+    OnlineChanged,
     Pong,
     Redacted,
     TokenExpiring,
@@ -223,6 +224,8 @@ class Link:
             self.wanted.count(item)
         elif isinstance(item, Unwatched):
             self.wanted.unwatched(item)
+        elif isinstance(item, OnlineChanged):
+            self.wanted.online_changed(item)
         elif isinstance(item, TokenExpiring):
             self._expiring.set()
         elif isinstance(item, Error):

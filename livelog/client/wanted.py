@@ -1,4 +1,4 @@
-"""The wishes of a link: subscriptions and watches, put in force again on each connection.
+"""The wishes of a link: subscriptions, watches, presence; put in force again on each connection.
 
 A subscription gets messages only after the server has confirmed it on this connection: messages
 before that belong to other subscriptions. Subscribing with `since` moves the whole connection
@@ -14,14 +14,25 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from livelog.client.backoff import Clock, held
-from livelog.client.commands import encoded
+from livelog.client.commands import encoded, presence
 from livelog.client.connection import Connection
 from livelog.client.errors import Lost
 from livelog.client.livecounts import LiveCounts
+from livelog.client.presencechanges import PresenceChanges
 from livelog.client.requests import Requests
 from livelog.client.subscription import Subscription
 from livelog.errors import POLICY_VIOLATION, SERVER_ERROR, RefusedError
-from livelog.wire.events import AnyEvent, Counts, Gap, Redacted, Subscribed, Unwatched, Watching
+from livelog.wire.events import (
+    AnyEvent,
+    Counts,
+    Gap,
+    Online,
+    OnlineChanged,
+    Redacted,
+    Subscribed,
+    Unwatched,
+    Watching,
+)
 from livelog.wire.stubs import Received
 
 _log = logging.getLogger(__name__)
@@ -33,8 +44,11 @@ SHARED_BY = 6
 """Most subscriptions on one link; each costs a command to resume, and a minute has ten."""
 
 
+_UNFOLLOW = encoded(presence(1, 0, follow=False))
+
+
 class Wanted:
-    """The subscriptions and watches of one link, over all its connections."""
+    """The subscriptions, watches and those of presence of one link, over all its connections."""
 
     def __init__(self, clock: Clock, requests: Requests) -> None:
         self._clock = clock
@@ -42,10 +56,12 @@ class Wanted:
         self.subscriptions: list[Subscription] = []
         self.watches: dict[str, LiveCounts] = {}
         """By id."""
-        self._changed = asyncio.Event()  # subscriptions or watches have come or gone
+        self.presences: list[PresenceChanges] = []
+        self._changed = asyncio.Event()  # any of them have come or gone
         # Of the present connection.
         self._told: set[str] = set()  # types that the server was told to send
         self._told_watches: set[str] = set()  # ids of watches
+        self._follows = False  # the server tells of presence
 
     # For the client.
 
@@ -93,6 +109,20 @@ class Wanted:
         self.watches.pop(counts.id, None)
         self._changed.set()
 
+    def follow(self, changes: PresenceChanges) -> None:
+        """Follow who is on line as soon as possible, and go on with it."""
+        if self._requests.failure is not None:
+            changes.end(self._requests.failure)
+            return
+        self.presences.append(changes)
+        self._changed.set()
+
+    def unfollow(self, changes: PresenceChanges) -> None:
+        """Stop following who is on line."""
+        with suppress(ValueError):  # it was refused, or the link has ended
+            self.presences.remove(changes)
+        self._changed.set()
+
     # For the link.
 
     def end(self, failure: Exception | None) -> None:
@@ -101,6 +131,7 @@ class Wanted:
             stream.end(failure)
         self.subscriptions.clear()
         self.watches.clear()
+        self.presences.clear()
 
     def begin(self) -> None:
         """Note that there is a new connection, on which none is in force."""
@@ -108,6 +139,7 @@ class Wanted:
             stream.in_force = False
         self._told = set()
         self._told_watches = set()
+        self._follows = False
         self._changed.set()
 
     def getting(self, message: Received) -> list[Subscription]:
@@ -142,8 +174,13 @@ class Wanted:
             issue = "the new token does not allow what it asks for"
             self.watches.pop(event.id).end(RefusedError(POLICY_VIOLATION, "filters", issue))
 
-    def _streams(self) -> list[Subscription | LiveCounts]:
-        return [*self.subscriptions, *self.watches.values()]
+    def online_changed(self, changed: OnlineChanged) -> None:
+        """Tell all that follow it who has come or gone."""
+        for changes in self.presences:
+            changes.put(changed)
+
+    def _streams(self) -> list[Subscription | LiveCounts | PresenceChanges]:
+        return [*self.subscriptions, *self.watches.values(), *self.presences]
 
     def _in_force(self) -> list[Subscription]:
         return [wanted for wanted in self.subscriptions if wanted.in_force]
@@ -158,6 +195,7 @@ class Wanted:
                 while waiting := [each for each in self.subscriptions if not each.in_force]:
                     await self._subscribe(connection, waiting[0])
                 await self._keep_watching(connection)
+                await self._keep_following(connection)
 
     async def _unsubscribe(self, connection: Connection) -> None:
         surplus = self._told - {name for wanted in self.subscriptions for name in wanted.types}
@@ -213,6 +251,31 @@ class Wanted:
             else:
                 self.watches.pop(counts.id, None)
                 counts.end(refused)
+
+    # Presence.
+
+    async def _keep_following(self, connection: Connection) -> None:
+        while waiting := [each for each in self.presences if not each.in_force]:
+            await self._follow_with(connection, waiting[0])
+        if self._follows and not self.presences:
+            self._follows = False
+            with suppress(RefusedError):  # then it tells of what nobody listens to
+                await self._requests.ask(connection, _UNFOLLOW)
+
+    async def _follow_with(self, connection: Connection, changes: PresenceChanges) -> None:
+        def arrived(answer: AnyEvent) -> None:
+            assert isinstance(answer, Online)
+            changes.confirm(answer)
+
+        try:
+            await self._requests.ask(connection, changes.command(), arrived)
+            self._follows = True
+        except RefusedError as refused:
+            if refused.code == SERVER_ERROR:  # nothing is wrong with the question
+                await self._again(refused, "presence is not followed")
+            else:
+                self.unfollow(changes)
+                changes.end(refused)
 
 
 def _confirms(wanted: Subscription) -> Callable[[AnyEvent], None]:

@@ -11,20 +11,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from operator import attrgetter
 from typing import Protocol
 
 from livelog.budget.durations import Durations
 from livelog.errors import SERVER_ERROR, ConfigError, RefusedError
 from livelog.log.window import Window
 from livelog.store.base import Done, Store
-from livelog.wire.acts import MAX_KEPT, Act, Enacted, Redact, Renewed
+from livelog.wire.acts import MAX_KEPT, Act, Brief, Enacted, Redact, Renewed, brief
 from livelog.wire.record import Known, Origin, Record
 
 _logger = logging.getLogger(__name__)
 
 _REDACTIONS = 64
 """Redactions that are kept in memory for readers that catch up."""
+
+_READ_AT_ONCE = 2
+"""Acts that are read from the store together, each of up to two hundred kilobytes."""
+
+_seq = attrgetter("seq")
 
 _IN_FLIGHT = 60.0
 """Seconds after which an answer of the store is given up by all who wait for it."""
@@ -77,12 +83,11 @@ class Intake:
         """Records in the window, and acts, that nobody has been told of."""
         self.on_act: list[Callable[[int, Act], object]] = []
         """Callbacks: told of each act with its seq, in its order among the messages."""
-        kept = self._journal.acts(None, MAX_KEPT)[::-1]
-        self._redactions = [one.seq for one in kept if isinstance(one.act, Redact)]
+        self._redactions: list[int] = []
         """Seqs of the redactions that are kept, rising."""
-        self._applied = {one.first_seq for one in kept}
+        self._applied = set[int]()
         """Seqs at which acts were placed first that have been applied here."""
-        self.renewal = next((e.act for e in kept[::-1] if isinstance(e.act, Renewed)), None)
+        self.renewal: Renewed | None = None
         """The last note that acts have been repeated in a shared log; None without."""
         self.lost_upto = store.bounds.lost_upto
         """Seq up to which the store lacked, when it was opened, what nobody has any more; or 0."""
@@ -94,6 +99,8 @@ class Intake:
         """Seqs of messages redacted a moment ago: pages under way may still have them."""
         self._unfilled_acts: list[Redact] = []
         """Redactions applied while the window is still to be filled."""
+        for one in [*self.briefs()][::-1]:
+            self._note_kept(one)
         self._broken = ""
         """The error that has left window and journal apart; empty without."""
         self.on_work: Callable[[], object] = _ignored
@@ -249,9 +256,35 @@ class Intake:
         Raises `RefusedError` when the store cannot be read.
         """
         kept = {each.seq: each for each in self._journal.acts(before, limit)}
-        fresh = (each for each in self._unwritten.values() if before is None or each.seq < before)
-        kept |= {each.seq: each for each in fresh}
-        return sorted(kept.values(), reverse=True, key=lambda each: each.seq)[:limit]
+        kept |= {each.seq: each for each in self._fresh(before)}
+        return sorted(kept.values(), reverse=True, key=_seq)[:limit]
+
+    def briefs(self, before: int | None = None) -> Iterator[Brief]:
+        """Yield the same acts without the messages that they name, each in less than a millisecond.
+
+        Acts that come meanwhile are left out. Raises `RefusedError` when the store cannot be read.
+        """
+        while True:
+            kept = {each.seq: each for each in self._journal.briefs(before, _READ_AT_ONCE)}
+            kept |= {each.seq: brief(each) for each in self._fresh(before)}
+            if not kept:
+                return
+            for each in sorted(kept.values(), reverse=True, key=_seq)[:_READ_AT_ONCE]:
+                before = each.seq
+                yield each
+
+    def _fresh(self, before: int | None) -> list[Enacted]:
+        """Return the acts that the journal may not have yet, of those with a seq below `before`."""
+        unwritten = self._unwritten.values()
+        return [each for each in unwritten if before is None or each.seq < before]
+
+    def _note_kept(self, kept: Brief) -> None:
+        """Note an act that was applied before a restart; they come in their order."""
+        self._applied.add(kept.first_seq)
+        if isinstance(kept.act, Redact):
+            self._redactions.append(kept.seq)
+        elif isinstance(kept.act, Renewed):
+            self.renewal = kept.act
 
     def has_act(self, first_seq: int) -> bool:
         """Tell whether the act that was placed first at a seq has been applied."""

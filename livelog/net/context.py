@@ -44,6 +44,7 @@ class Context:
     """Built once by the server, handed to every connection."""
 
     config: Config
+    """The settings at the start. What can be changed later is kept by the parts that it is of."""
     loop: asyncio.AbstractEventLoop
     log: Log
     hub: Hub

@@ -193,7 +193,8 @@ class WhoIsOnline:
 
 def _name(principal: Principal) -> str:
     """Return the id as it can be said to others: an identity provider may give strange ones."""
-    return principal.id[:_LONGEST].encode(errors="replace").decode()
+    name = principal.id[:_LONGEST]
+    return name if name.isascii() else name.encode(errors="replace").decode()
 
 
 def _may_list(principal: Principal) -> bool:

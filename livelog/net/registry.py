@@ -34,6 +34,9 @@ class Waiting(Peer, Protocol):
     def give_way(self) -> bool:
         """Close, in favour of a new connection; False while a request is being answered."""
 
+    def turn_out(self) -> None:
+        """Refuse what is under way, if its client has been blocked by a moderator meanwhile."""
+
 
 AnyPeer = TypeVar("AnyPeer", bound=Peer)
 

@@ -164,6 +164,9 @@ class TlsDoor(asyncio.Protocol):
         self.transport.abort()
         return True
 
+    def turn_out(self) -> None:
+        """Do nothing: no request is under way."""
+
     async def _shake_hands(self) -> None:
         config = self.context.config
         # Before it first waits, `start_tls` pauses reading, sets its wrapper as the protocol, and

@@ -14,7 +14,7 @@ from livelog.errors import RefusedError
 from livelog.index.analysis.question import Counts, Question
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
-from livelog.wire.acts import Enacted
+from livelog.wire.acts import Brief, Enacted
 from livelog.wire.record import Known, Record
 
 Done = Callable[[RefusedError | None], None]
@@ -51,6 +51,9 @@ class Journal(Protocol):
 
         Those that are not safe yet may be missing. Raises `RefusedError`.
         """
+
+    def briefs(self, before: int | None, limit: int) -> list[Brief]:
+        """Return the same acts without the messages that they name: they take little memory."""
 
     @property
     def scrubbed_upto(self) -> int:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import islice
+from operator import attrgetter
 
 from livelog.errors import RefusedError
 from livelog.store.base import Bounds, Done, Store
-from livelog.wire.acts import MAX_KEPT, Enacted
+from livelog.wire.acts import MAX_KEPT, Brief, Enacted, brief
 from livelog.wire.record import Origin, Record
 from livelog.wire.seqclock import LATEST_BEGIN
+
+_seq = attrgetter("seq")
 
 
 def open_memory(now: float = 0.0, origin: Origin | None = None) -> Store:
@@ -29,7 +31,7 @@ class MemoryJournal:
     """Holds all records safe at once, since the window has them. Acts are kept here."""
 
     def __init__(self) -> None:
-        self._acts: deque[Enacted] = deque(maxlen=MAX_KEPT)
+        self._acts: list[Enacted] = []
 
     def append(self, records: Sequence[Record], done: Done) -> None:
         """Answer at once."""
@@ -38,12 +40,18 @@ class MemoryJournal:
     def enact(self, enacted: Enacted, done: Done) -> None:
         """Keep an act, as long as the process lives."""
         self._acts.append(enacted)
+        if len(self._acts) > MAX_KEPT:
+            del self._acts[0]
         done(None)
 
     def acts(self, before: int | None, limit: int) -> list[Enacted]:
         """Return the newest acts with a seq below `before`."""
-        kept = (one for one in reversed(self._acts) if before is None or one.seq < before)
-        return list(islice(kept, limit))
+        end = len(self._acts) if before is None else bisect_left(self._acts, before, key=_seq)
+        return self._acts[max(0, end - limit) : end][::-1]
+
+    def briefs(self, before: int | None, limit: int) -> list[Brief]:
+        """Return the same acts without the messages that they name."""
+        return [brief(one) for one in self.acts(before, limit)]
 
     @property
     def scrubbed_upto(self) -> int:

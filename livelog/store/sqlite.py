@@ -23,7 +23,7 @@ from livelog.index.analysis.question import Counts, Question
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.query import Query, Subscription
 from livelog.store.base import Bounds, Done, Store
-from livelog.store.database.acts import last_act, read_acts
+from livelog.store.database.acts import last_act, read_acts, read_briefs
 from livelog.store.database.checksums import StoredRow, stored_rows
 from livelog.store.database.file import Contents, connect, follow, mark_loss, open_file
 from livelog.store.database.lock import Lock
@@ -43,7 +43,7 @@ from livelog.store.reader.client import ReaderClient
 from livelog.store.reader.rows import Damage
 from livelog.store.upkeep import Retention
 from livelog.store.writer import Writer
-from livelog.wire.acts import Enacted
+from livelog.wire.acts import Brief, Enacted
 from livelog.wire.record import Known, Origin, Record
 from livelog.wire.seqclock import SeqClock, resumed
 
@@ -139,6 +139,10 @@ class SqliteJournal:
         """Return the newest acts in the file with a seq below `before`."""
         return self._reader.acts(before, limit)
 
+    def briefs(self, before: int | None, limit: int) -> list[Brief]:
+        """Return the same acts without the messages that they name."""
+        return self._reader.briefs(before, limit)
+
     @property
     def scrubbed_upto(self) -> int:
         """Seq up to which nothing is left in the files of what acts have redacted."""
@@ -214,6 +218,11 @@ class SqliteReader:
         with _readable(self._path):
             unchecked_upto = read_state(self._connection).unchecked_upto
             return newest_ids(self._connection, upto, limit, unchecked_upto)
+
+    def briefs(self, before: int | None, limit: int) -> list[Brief]:
+        """Return the same acts without the messages that they name."""
+        with _readable(self._path):
+            return read_briefs(self._connection, before, limit)
 
     def start_of_newest(self, count: int) -> int:
         """Return the seq of the message before the `count` newest ones, 0 without more."""

@@ -183,3 +183,64 @@ def decode(body: bytes) -> Act:
     `msgspec.DecodeError` for what is no JSON.
     """
     return _decoder.decode(body)
+
+
+# Acts without the messages that they name, of which there may be thousands.
+
+
+class Brief(NamedTuple):
+    """An act at its place in the log, and how many messages it names; its groups are empty."""
+
+    seq: int
+    act: Act
+    messages: int | None = None
+    """None for a kind of act that names none."""
+
+    @property
+    def first_seq(self) -> int:
+        """The seq at which the act was placed first, which tells it from all others."""
+        return self.act.first_seq or self.seq
+
+
+class _Named(msgspec.Struct, array_like=True):
+    """The part of a `Group` that is counted."""
+
+    type: msgspec.Raw
+    seqs: msgspec.Raw
+
+
+class _Naming(msgspec.Struct):
+    """The part of an act that names messages."""
+
+    groups: msgspec.Raw = msgspec.Raw()
+
+
+_naming_decoder = msgspec.json.Decoder(_Naming)
+_named_decoder = msgspec.json.Decoder(list[_Named])
+
+
+def brief(enacted: Enacted) -> Brief:
+    """Return an act without the messages that it names."""
+    groups: tuple[Group, ...] | None = getattr(enacted.act, "groups", None)
+    if groups is None:
+        return Brief(*enacted)
+    act = msgspec.structs.replace(enacted.act, groups=())
+    return Brief(enacted.seq, act, sum(len(group.seqs) for group in groups))
+
+
+def decode_brief(seq: int, body: bytes) -> Brief:
+    """Return the same of an act that is JSON, without making a number of each seq.
+
+    Raises the same errors.
+    """
+    text = bytes(_naming_decoder.decode(body).groups)
+    if not text:
+        return Brief(seq, decode(body))
+    # It stands in no string before: there its quotes would be escaped.
+    act = decode(body.replace(text, b"[]", 1))
+    return Brief(seq, act, sum(_count(bytes(each.seqs)) for each in _named_decoder.decode(text)))
+
+
+def _count(array: bytes) -> int:
+    """Return the number of elements of a JSON array of numbers."""
+    return array.count(b",") + 1 if array.strip(b"[] \t\r\n") else 0

@@ -227,7 +227,11 @@ class OnlineUser(Struct, kw_only=True):
 
 
 class Online(Event, kw_only=True, tag="online"):
-    """The answer to `presence`: users with a connection, at all servers of the log."""
+    """The answer to `presence`: users with a connection, at all servers of the log.
+
+    >>> Online(count=245).count
+    245
+    """
 
     count: int
     users: list[OnlineUser] | UnsetType = UNSET
@@ -238,7 +242,11 @@ class Online(Event, kw_only=True, tag="online"):
 
 
 class OnlineChanged(Event, kw_only=True, tag="online_changed"):
-    """Users have come or gone; at most once a second."""
+    """Users have come or gone; at most once a second.
+
+    >>> OnlineChanged(count=244, left=["user_1"]).left
+    ['user_1']
+    """
 
     count: int
     """Number of users that are on line now."""

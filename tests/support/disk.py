@@ -12,13 +12,16 @@ from livelog.errors import RefusedError
 from livelog.index.paging import Chunk, Page, Span
 from livelog.index.plan import finish
 from livelog.index.query import Query, Subscription
+from livelog.store.database.acts import write_act
 from livelog.store.database.file import connect, open_file
 from livelog.store.database.place import Place
+from livelog.store.database.redaction import redact
 from livelog.store.database.state import read_state, write_state
 from livelog.store.reader.answers import Answer, StoredMessages
 from livelog.store.reader.calls import MEMORY_BYTES, Call, ChunkCall, PageCall
 from livelog.store.upkeep import Retention
 from livelog.store.writer import Writer
+from livelog.wire.acts import Enacted, Group, Redact
 from livelog.wire.record import Record
 from livelog.wire.seqclock import SeqClock
 
@@ -60,6 +63,19 @@ class Disk:
         told = queue.SimpleQueue[RefusedError | None]()
         self.writer.append(records, told.put)
         assert told.get(timeout=PATIENCE) is None
+
+    def redact(self, seqs: Sequence[int], at: int, reason: str = "") -> None:
+        """Redact messages by an act at the seq `at`; the write-ahead log keeps what it has."""
+        group = Group("user", tuple(sorted(seqs)))
+        act = Redact(by="mod", at="2026-01-01T12:00:00Z", reason=reason, groups=(group,))
+        connection = connect(self.path, self.key)
+        connection.execute("BEGIN IMMEDIATE")
+        write_act(connection, Enacted(at, act))
+        redact(connection, Enacted(at, act))
+        connection.execute("COMMIT")
+        connection.close()
+        with self.reader.snapshot():
+            pass  # in which it is seen
 
     def settle(self) -> None:
         """Do all the work that the reading process does in the background."""

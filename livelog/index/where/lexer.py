@@ -336,6 +336,19 @@ def _check_regex(run: str) -> None:
         raise refused("regular expressions are not searched", "words, word*, or quote it")
 
 
+def hint_for_nothing(text: str) -> str:
+    """Return what may be wrong with an expression that finds nothing; empty without a guess.
+
+    >>> hint_for_nothing('gold or "this and that"')
+    "'or' is a word here; the operator is OR, in capitals"
+    """
+    words = _QUOTED.sub(" ", text).split()
+    for word in words:
+        if word not in OPERATORS and word.upper() in OPERATORS:
+            return f"{word!r} is a word here; the operator is {word.upper()}, in capitals"
+    return ""
+
+
 def missing_operand(operator: str) -> RefusedError:
     """Return the refusal of an operator without the condition it needs."""
     issue = f"{operator} has no condition on one side; to search for the word, quote it"

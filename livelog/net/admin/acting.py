@@ -15,7 +15,15 @@ _log = logging.getLogger(__name__)
 
 
 async def enact(asking: Asking, kind: type[Act], reason: str, **fields: Any) -> int:
-    """Have every server apply an act, and return its seq. Raises `RefusedError`."""
+    """Have every server apply an act, and return its seq. Raises `RefusedError`.
+
+    The one who asks may have been blocked since: to find what is meant may take a while.
+    """
+    asking.check_is_welcome()
+    return await _enacted(asking, kind, reason, **fields)
+
+
+async def _enacted(asking: Asking, kind: type[Act], reason: str, **fields: Any) -> int:
     context = asking.context
     at = timestamp(context.clock())
     act = kind(by=asking.principal.id, at=at, reason=reason, **fields)
@@ -38,10 +46,17 @@ async def note(asking: Asking, command: str, reason: str, detail: str = "") -> d
     When the disk is full, the log level can be set all the same; then nothing is noted but here.
     """
     node = asking.context.node()
+    return await noted(asking, command, Operate, reason, command=command, node=node, detail=detail)
+
+
+async def noted(
+    asking: Asking, what: str, kind: type[Act], reason: str, **fields: Any
+) -> dict[str, Any]:
+    """Note that `what` was done, by an act, and return what the reply says of that."""
     try:
-        await enact(asking, Operate, reason, command=command, node=node, detail=detail)
+        await _enacted(asking, kind, reason, **fields)
     except RefusedError as refused:
         who = asking.principal.id or "the program"
-        _log.warning("%s by %s is not in the audit log: %s", command, who, refused)
+        _log.warning("%s by %s is not in the audit log: %s", what, who, refused)
         return {"audited": False}
     return {"audited": True}

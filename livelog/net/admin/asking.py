@@ -39,6 +39,10 @@ class Asking:
         """Whether it is the program that embeds the server, which may do everything."""
         return self.principal is PROGRAM
 
+    def check_is_welcome(self) -> None:
+        """Check that the one who asks has not been blocked meanwhile. Raises `BlockedError`."""
+        self.context.limiter.blocked.check(self.principal.id, self.address)
+
     def check_may(self, scope: str) -> None:
         """Check that commands of a scope may be given. Raises `RefusedError`."""
         if self.is_program:

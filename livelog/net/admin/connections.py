@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from heapq import merge
 from itertools import islice
+from operator import neg
 from typing import Any
 
 from livelog.net.admin.targets import Open, found, target_of
@@ -16,8 +17,11 @@ from livelog.wire.timestamps import timestamp
 _STEP = 16
 """Rows that are made in one step: a few tenths of a millisecond."""
 
-_PART = 512
-"""Connections that are sorted in one step."""
+_PART = 64
+"""Connections that are measured and sorted in one step, for the same time."""
+
+Measure = Callable[[Context, list[Open]], list[int]]
+"""Measures some connections, by which they are sorted."""
 
 Json = dict[str, Any]
 
@@ -45,21 +49,17 @@ def page(context: Context, command: Connections) -> Generator[None, None, Json]:
 
 
 def _first(
-    peers: list[Open], count: int, measure: Callable[[Context, Open], float], context: Context
+    peers: list[Open], count: int, measure: Measure, context: Context
 ) -> Generator[None, None, list[Open]]:
     """Find those with the highest measures, in steps: parts are sorted, then merged."""
-    parts: list[list[tuple[float, int]]] = [[]]
-    for start in range(0, len(peers), _STEP):
-        some = enumerate(peers[start : start + _STEP], start)
-        parts[-1] += [(-measure(context, peer), place) for place, peer in some]
-        if len(parts[-1]) >= _PART:
-            parts[-1].sort()
-            parts.append([])
+    parts: list[list[tuple[int, int]]] = []
+    for start in range(0, len(peers), _PART):
+        measures = measure(context, peers[start : start + _PART])
+        parts.append(sorted(zip(map(neg, measures), range(start, start + _PART), strict=False)))
         yield
-    parts[-1].sort()
     merged = islice(merge(*parts), count)
     first: list[Open] = []
-    while step := list(islice(merged, _STEP)):
+    while step := list(islice(merged, _PART)):
         first += [peers[place] for _, place in step]
         yield
     return first
@@ -78,7 +78,7 @@ def _row(context: Context, peer: Open) -> Json:
         "node": context.node(),
         "message_types": subscription.types,
         "filters": subscription.filters,
-        "behind": _behind(context, peer),
+        "behind": _behind(context, [peer])[0],
         "unsent_bytes": peer.transport.get_write_buffer_size(),
         "bytes_sent": sent,
         "round_trip_ms": round_trip,
@@ -91,13 +91,14 @@ def _since(peer: Open) -> float:
     return int(peer.id.partition("_")[2].replace("-", "")[:12], 16) / 1000
 
 
-def _behind(context: Context, peer: Open) -> int:
-    """Return how many messages in memory are newer than those that it has been sent."""
-    return context.log.newer(context.hub.position(peer.reader))
+def _behind(context: Context, peers: list[Open]) -> list[int]:
+    """Return how many messages in memory are newer than those that each has been sent."""
+    newer, position = context.log.newer, context.hub.position
+    return [newer(position(peer.reader)) for peer in peers]
 
 
-def _bytes_sent(context: Context, peer: Open) -> int:
-    return bytes_received(peer.transport)
+def _bytes_sent(context: Context, peers: list[Open]) -> list[int]:
+    return bytes_received(peer.transport for peer in peers)
 
 
 def _limits(context: Context, peer: Open) -> Json:
@@ -111,7 +112,7 @@ def _limits(context: Context, peer: Open) -> Json:
     }
 
 
-_MEASURES: dict[str, Callable[[Context, Open], float]] = {
+_MEASURES: dict[str, Measure] = {
     "behind": _behind,
     "bytes_sent": _bytes_sent,
 }

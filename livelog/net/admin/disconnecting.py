@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from livelog.budget.slices import interleaved
+from livelog.budget.slices import interleaved, long_step
 from livelog.errors import POLICY_VIOLATION, RefusedError
 from livelog.net import queries
 from livelog.net.admin.acting import enact
@@ -69,11 +69,12 @@ async def unblock(asking: Asking, command: Unblock) -> Json:
 
 async def blocks(asking: Asking, command: Blocks) -> Json:
     """List a page of the blocks in force."""
-    in_force = list(asking.context.limiter.blocked)
-    some = in_force[command.offset : command.offset + command.limit]
+    page = asking.context.limiter.blocked.page(command.offset, command.limit)
+    some, count = await interleaved(page, queries.owner(asking.principal, asking.address))
+    await long_step()  # to encode a thousand rows is not cut
     return {
         "blocks": [_row(each) for each in some],
-        "total_count": len(in_force),
+        "total_count": count,
         "limit": command.limit,
         "offset": command.offset,
     }

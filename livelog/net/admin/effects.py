@@ -18,7 +18,7 @@ from livelog.net.admin.targets import Open, Target, found
 from livelog.net.blocks import Block as BlockInForce
 from livelog.net.blocks import Blocks
 from livelog.net.context import Context
-from livelog.wire.acts import Act, Block, Disconnect, Enacted, Unblock
+from livelog.wire.acts import Act, Block, Disconnect, Unblock
 
 _log = logging.getLogger(__name__)
 
@@ -39,12 +39,13 @@ class Effects:
     def restore(self) -> None:
         """Set the blocks that were in force before a restart."""
         try:
-            kept = self._context.log.acts()
+            briefs = self._context.log.briefs()
+            kept = [one for one in briefs if isinstance(one.act, Block | Unblock)]
         except RefusedError as refused:
             _log.error("the blocks by moderators could not be read: %s", refused)
             return
-        for enacted in reversed(kept):
-            self._change(enacted)
+        for one in reversed(kept):
+            self._change(one.first_seq, one.act)
 
     def close(self) -> None:
         """Stop what is under way."""
@@ -52,23 +53,22 @@ class Effects:
             task.cancel()
 
     def _apply(self, seq: int, act: Act) -> None:
-        if self._change(Enacted(seq, act)) and isinstance(act, Disconnect | Block):
+        if self._change(act.first_seq or seq, act) and isinstance(act, Disconnect | Block):
             task = in_background(self._disconnecting(act), "disconnecting clients")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
-    def _change(self, enacted: Enacted) -> bool:
+    def _change(self, first_seq: int, act: Act) -> bool:
         """Set or end a block, if that is the act; False for a word that has been replaced.
 
         Where several servers share a log, acts come again behind later ones.
         """
-        act = enacted.act
         if not isinstance(act, Block | Unblock):
             return True
         target = act.user_id, act.address
-        if enacted.first_seq < self._settled.get(target, 0):
+        if first_seq < self._settled.get(target, 0):
             return False
-        self._settled[target] = enacted.first_seq
+        self._settled[target] = first_seq
         _change(self._context.limiter.blocked, act)
         return True
 
@@ -79,6 +79,16 @@ class Effects:
         for start in range(0, len(meant), _STEP):
             for peer in meant[start : start + _STEP]:
                 peer.disconnect(said, back_in)
+            yield
+        if isinstance(act, Block):
+            yield from self._turning_out()
+
+    def _turning_out(self) -> Generator[None, None, None]:
+        """End what is under way for clients that are blocked now, in steps."""
+        asking = list(self._context.limiter.connections.waiting)
+        for start in range(0, len(asking), _STEP):
+            for peer in asking[start : start + _STEP]:
+                peer.turn_out()
             yield
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from itertools import islice
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
 from livelog.auth.principal import PROGRAM
+from livelog.budget.slices import interleaved, long_step
 from livelog.engine.base import Outcome
 from livelog.errors import RefusedError
-from livelog.net.admin.acting import enact
+from livelog.log.log import Log
+from livelog.net import queries
+from livelog.net.admin.acting import noted
 from livelog.net.admin.asking import Asking
 from livelog.wire import acts
-from livelog.wire.acts import Enacted
+from livelog.wire.acts import Brief
 from livelog.wire.admin import Announce, Audit
 from livelog.wire.messages import SystemMessage
 from livelog.wire.record import Receipt
@@ -23,26 +28,37 @@ Json = dict[str, Any]
 
 async def audit(asking: Asking, command: Audit) -> Json:
     """List the newest acts: who did what, when and why."""
+    owner = queries.owner(asking.principal, asking.address)
+    rows = await interleaved(_rows(asking.context.log, command), owner)
+    await long_step()  # to encode a thousand rows is not cut
+    return {"acts": rows, "limit": command.limit}
+
+
+def _rows(log: Log, command: Audit) -> Generator[None, None, list[Json]]:
+    """List the acts in steps."""
+    rows: list[Json] = []
     before = None if command.before is UNSET else command.before
-    found = asking.context.log.acts(before, command.limit)
-    return {
-        "acts": [_row(each, asking.context.log.scrubbed_upto) for each in found],
-        "limit": command.limit,
-    }
+    for each in islice(log.briefs(before), command.limit):
+        rows.append(_row(each, log.scrubbed_upto))
+        yield
+    return rows
 
 
-def _row(enacted: Enacted, scrubbed_upto: int) -> Json:
+def _row(brief: Brief, scrubbed_upto: int) -> Json:
     """Return an act; of a redaction how many messages it names."""
-    fields: Json = msgspec.to_builtins(enacted.act)
-    if isinstance(enacted.act, acts.Redact):
+    fields: Json = msgspec.to_builtins(brief.act)
+    if brief.messages is not None:
         del fields["groups"]
-        fields["messages"] = len(enacted.act.seqs)
-        fields["scrubbed"] = enacted.seq <= scrubbed_upto
-    return {"seq": enacted.seq, **fields}
+        fields |= {"messages": brief.messages, "scrubbed": brief.seq <= scrubbed_upto}
+    return {"seq": brief.seq, **fields}
 
 
 async def announce(asking: Asking, command: Announce) -> Json:
-    """Publish an announcement, as any message is published."""
+    """Publish an announcement, as any message is published, and then note it.
+
+    The record names the message, so it comes behind it. Where it fails, as on a full disk, the
+    announcement has gone out, and the reply says that it is not in the audit log.
+    """
     message = SystemMessage(
         event="server_maintenance", severity=command.severity, data={"message": command.text}
     )
@@ -61,5 +77,5 @@ async def announce(asking: Asking, command: Announce) -> Json:
         raise outcome
     receipt: Receipt = outcome
     fields = {"message": receipt.seq, "severity": command.severity}
-    await enact(asking, acts.Announce, command.reason, **fields)
-    return {"id": receipt.id, "seq": receipt.seq}
+    audited = await noted(asking, "announce", acts.Announce, command.reason, **fields)
+    return {"id": receipt.id, "seq": receipt.seq, **audited}

@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.index.paging import Span
 from livelog.index.query import EVERYTHING, Query, compile_query
+from livelog.index.where.lexer import hint_for_nothing
 from livelog.net import queries
 from livelog.net.admin.acting import enact
 from livelog.net.admin.asking import Asking, UnknownTargetError
@@ -63,7 +64,8 @@ async def redact(asking: Asking, command: Redact) -> dict[str, Any]:
     seqs = [target.seq for target in found]
     elsewhere = _elsewhere(asking) if command.where is not UNSET else {}
     if command.dry_run or not found:
-        return {"count": len(found), "upto_seq": max(seqs, default=0), **elsewhere}
+        hint = _hint(command, found)
+        return {"count": len(found), "upto_seq": max(seqs, default=0), **hint, **elsewhere}
     seq = await enact(asking, acts.Redact, command.reason, groups=_groups(found))
     return {"redacted": len(found), "seq": seq, **elsewhere, **_at_the_brokers(asking)}
 
@@ -81,6 +83,13 @@ def _at_the_brokers(asking: Asking) -> dict[str, Any]:
         return {}
     until = None if seconds == math.inf else timestamp(asking.context.clock() + seconds)
     return {"brokers_until": until}
+
+
+def _hint(command: Redact, found: list[Target]) -> dict[str, str]:
+    """Return a guess why nothing is found, if there is one."""
+    where = "" if found or command.where is UNSET else command.where
+    hint = hint_for_nothing(where)
+    return {"hint": hint} if hint else {}
 
 
 def _check_seen(command: Redact, found: list[Target]) -> None:

@@ -69,6 +69,9 @@ class Target:
         )
 
 
+EVERYBODY = Target()
+
+
 def target_of(
     *,
     connection_id: str | UnsetType = UNSET,
@@ -126,6 +129,9 @@ def found(context: Context, target: Target) -> Generator[None, None, list[Open]]
     """Find the open connections that are meant, the oldest first, in steps."""
     # The registry knows of its members only what it needs; all of this group are of these kinds.
     peers = cast(list[Open], list(context.limiter.connections.websockets))
+    if target == EVERYBODY:
+        yield
+        return peers
     meant: list[Open] = []
     for start in range(0, len(peers), _STEP):
         meant += filter(target.matches, peers[start : start + _STEP])
@@ -155,7 +161,7 @@ def _holds_everybody(context: Context, network: Network) -> Generator[None, None
     """Tell whether all clients, at two addresses or more, are in the network."""
     if network.num_addresses == 1:
         return False
-    everybody = yield from found(context, Target())
+    everybody = yield from found(context, EVERYBODY)
     addresses = {peer.address for peer in everybody}
     return len(addresses) > 1 and all(holds(network, address) for address in addresses)
 

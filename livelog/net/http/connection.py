@@ -21,6 +21,7 @@ from livelog.budget.memory import SMALL_BYTES
 from livelog.budget.slices import long_step
 from livelog.errors import RefusedError, failure
 from livelog.net import queries
+from livelog.net.blocks import BlockedError
 from livelog.net.context import Context
 from livelog.net.http import upgrade
 from livelog.net.http.admission import admit
@@ -85,7 +86,7 @@ class HttpConnection(asyncio.Protocol):
         # What is being answered.
         self.pending: deque[Pending] = deque()
         self.task: asyncio.Task[None] | None = None
-        self.answering = ""  # the method of the request
+        self.answering: Request | None = None
         self.drained: asyncio.Future[None] | None = None  # set while the send buffer is full
         self.stopping = False  # the present answer is the last one
         self.slow = False  # the send buffer was full at some time
@@ -136,7 +137,7 @@ class HttpConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """Answer what the client has asked for, although it sends no more."""
         self.stopping = self.half_closed = True
-        if self.state is State.ANSWERING and self.answering in _SAFE:
+        if self.state is State.ANSWERING and self._may_be_given_up:
             self._enter(State.LEFT)
         return self.rule.busy
 
@@ -197,6 +198,36 @@ class HttpConnection(asyncio.Protocol):
             return False
         self.transport.abort()
         return True
+
+    def turn_out(self) -> None:
+        """Refuse what is under way, if its client has been blocked by a moderator meanwhile.
+
+        What may have changed something is carried through: to publish ends by itself then.
+        """
+        request = self.parser.request if self.state is State.BODY else self.answering
+        if request is None:
+            return
+        try:
+            self.context.limiter.blocked.check(request.principal.id, request.address)
+        except BlockedError as refused:
+            if self.state is State.STALLED:  # a part of its answer is written
+                self.transport.abort()
+            elif self.state is State.BODY or self._may_be_given_up:
+                self._give_up()
+                self._refuse(request, refused)
+
+    @property
+    def _may_be_given_up(self) -> bool:
+        """Whether nothing is lost when the request that is being answered is not."""
+        return self.answering is not None and self.answering.method in _SAFE
+
+    def _give_up(self) -> None:
+        """Answer nothing of what was asked for."""
+        self.parser.close()
+        self.pending.clear()
+        task, self.task, self.answering = self.task, None, None
+        if task is not None:
+            task.cancel()
 
     # Receiving.
 
@@ -274,7 +305,7 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(self.pending[0].request, refused)
         else:
             self._enter(State.ANSWERING)
-            self.answering = self.pending[0].request.method
+            self.answering = self.pending[0].request
             # It is read on, to notice when the client is gone, until it sends something.
             self.task = self.context.loop.create_task(self._answer_pending())
 
@@ -307,10 +338,10 @@ class HttpConnection(asyncio.Protocol):
     async def _answer_pending(self) -> None:
         while self.pending:
             request, refused = self.pending.popleft()
-            self.answering = request.method
             if refused is not None:
                 self._refuse(request, refused)
                 return
+            self.answering = request
             self._count_bodies()  # from now on the handler does
             self.began = self.context.loop.time()
             try:
@@ -329,6 +360,7 @@ class HttpConnection(asyncio.Protocol):
                     return
                 await self._breathe()
             finally:
+                self.answering = None
                 self.context.memory.answers.drop(request)
                 self.context.memory.bodies.drop(request)
         self.task = None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from livelog.errors import (
     RefusedError,
     installing,
 )
+from livelog.log.log import Log
 from livelog.net import queries
 from livelog.net.addresses import is_loopback
 from livelog.net.admin.asking import Asking, UnknownTargetError
@@ -267,14 +268,25 @@ async def acts(context: Context, request: Request) -> Response:
     context.limiter.spend("commands", request.address, request.principal)
     match request.parameters:
         case [("before", digits)] if _SEQ.fullmatch(digits):
-            context.memory.reserve_answer(request, _owner(request))
-            found = context.log.acts(int(digits), _ACTS)
-            return _held(context, request, _owner(request), Response(msgspec.json.encode(found)))
+            owner = _owner(request)
+            context.memory.reserve_answer(request, owner)
+            found = await interleaved(_some_acts(context.log, int(digits)), owner)
+            return _held(context, request, owner, Response(found))
     raise RefusedError(PROTOCOL_ERROR, "before", "required: a seq, and nothing else")
 
 
+def _some_acts(log: Log, before: int) -> Generator[None, None, bytes]:
+    """Encode acts with a seq below `before`, in steps: each may name thousands of messages."""
+    parts: list[bytes] = []
+    while len(parts) < _ACTS and (found := log.acts(before, 1)):
+        before = found[0].seq
+        parts.append(msgspec.json.encode(found[0]))
+        yield
+    return b"[%b]" % b",".join(parts)
+
+
 _ACTS = 32
-"""Acts in one answer: some milliseconds, also if each names as many messages as it can."""
+"""Acts in one answer."""
 
 _SEQ = re.compile("[0-9]{1,16}")
 

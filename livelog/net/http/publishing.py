@@ -18,6 +18,7 @@ from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.log.ingest import Place
 from livelog.net import queries
+from livelog.net.blocks import BlockedError, Guest
 from livelog.net.context import Context
 from livelog.net.http.body import messages, unpack
 from livelog.net.http.message import Request, Response
@@ -36,18 +37,21 @@ async def publish(context: Context, request: Request) -> Response:
     A message that is invalid, not permitted, too big or under somebody else's id refuses the whole
     body, and nothing is published. An engine may still refuse messages after that: if it refuses
     all of them with one code, the answer is that refusal; otherwise it is a 503 whose details say
-    which ids are `acknowledged`, and which messages are `refused` and why.
+    which ids are `acknowledged`, and which messages are `refused` and why. A client that is blocked
+    meanwhile gets that refusal, and nothing more of its body is published; if some was, it is told
+    which.
     """
+    guest = Guest(context.limiter.blocked, request.principal.id, request.address)
     context.limiter.spend("messages", request.address, request.principal)
-    await interleaved(_counted_body(context, request), _owner(request))
+    await interleaved(guest.served(_counted_body(context, request)), _owner(request))
     bodies = messages(request, context.config.net.max_frame_bytes)
     admitting = context.ingest.admitting_all(request.principal, bodies)
-    places, drafts = await interleaved(admitting, _owner(request))
+    places, drafts = await interleaved(guest.served(admitting), _owner(request))
     if not drafts:
         raise RefusedError(PROTOCOL_ERROR, "body", "there is no message in it")
     context.limiter.charge(len(drafts) - 1, request.address, request.principal)
     # What has begun is carried through, even if the client leaves.
-    publishing = context.loop.create_task(_outcomes(context, drafts, _owner(request)))
+    publishing = context.loop.create_task(_outcomes(context, drafts, _owner(request), guest))
     receipts = _acknowledged(places, drafts, await asyncio.shield(publishing))
     return await interleaved(_published(receipts), _owner(request))
 
@@ -71,31 +75,42 @@ def _counted_body(context: Context, request: Request) -> Generator[None, None, N
         yield
 
 
-async def _outcomes(context: Context, drafts: list[Draft], owner: Owner) -> list[Outcome]:
-    """Publish in batches, so that a large body does not hold up the loop; wait for all outcomes."""
+async def _outcomes(
+    context: Context, drafts: list[Draft], owner: Owner, guest: Guest
+) -> list[Outcome]:
+    """Publish in batches, so that a large body does not hold up the loop; wait for all outcomes.
+
+    Those behind the moment at which the client is blocked are refused.
+    """
     batches: list[asyncio.Future[Sequence[Outcome]]] = []
     done = 0
-    while done < len(drafts):
-        done = await interleaved(_publishing(context, drafts, owner, done, batches), owner)
-        if done < len(drafts):
+    while done < len(drafts) and guest.refusal is None:
+        done = await interleaved(_publishing(context, drafts, owner, guest, done, batches), owner)
+        if done < len(drafts) and batches:
             await asyncio.wait(batches)  # what is on disk may leave the window
-    return [outcome for batch in batches for outcome in await batch]
+    outcomes = [outcome for batch in batches for outcome in await batch]
+    if guest.refusal is not None:
+        outcomes += [guest.refusal] * (len(drafts) - len(outcomes))
+    return outcomes
 
 
 def _publishing(
     context: Context,
     drafts: list[Draft],
     owner: Owner,
+    guest: Guest,
     start: int,
     batches: list[asyncio.Future[Sequence[Outcome]]],
 ) -> Generator[None, None, int]:
     """Publish `drafts` from `start` on, as index and memory have room; return how far it came.
 
-    Each batch adds a future; there is at least one.
+    Each batch adds a future; there is at least one, unless the client is blocked.
     """
     pace = Pace()
     while start < len(drafts):
         yield from context.ingest.making_room(owner, drafts[start])
+        if guest.refusal is not None:
+            break
         answered: asyncio.Future[Sequence[Outcome]] = context.loop.create_future()
         batches.append(answered)
         with pace:
@@ -132,13 +147,16 @@ def _acknowledged(
     of_one = "id" in first.details and len(refused) > 1
     if not receipts and not of_one and all(each.code == first.code for each, _ in refused):
         raise first
+    acknowledged = [receipt.id for receipt in receipts]
+    if isinstance(first, BlockedError):
+        raise first.explain({"acknowledged": acknowledged})
     issue = f"{len(refused)} of {len(drafts)} messages are not acknowledged: {first}"
     raise RefusedError(
         SERVER_ERROR,
         "",
         issue,
         retry_after=1,
-        acknowledged=[receipt.id for receipt in receipts],
+        acknowledged=acknowledged,
         refused=[which for _, which in refused],
     )
 

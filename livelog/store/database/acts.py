@@ -9,7 +9,7 @@ from zlib import crc32
 
 from livelog.store.database.connection import Connection
 from livelog.wire import acts
-from livelog.wire.acts import MAX_KEPT, Enacted
+from livelog.wire.acts import MAX_KEPT, Brief, Enacted
 
 _INSERT = "INSERT INTO act(seq, body, checksum) VALUES (?, CAST(? AS TEXT), ?)"
 _FORGET = """
@@ -31,9 +31,17 @@ def write_act(connection: Connection, enacted: Enacted) -> None:
 
 def read_acts(connection: Connection, before: int | None, limit: int) -> list[Enacted]:
     """Return the newest acts with a seq below `before`, newest first; damaged ones are left out."""
+    return [Enacted(seq, acts.decode(body)) for seq, body in _bodies(connection, before, limit)]
+
+
+def read_briefs(connection: Connection, before: int | None, limit: int) -> list[Brief]:
+    """Return the same acts without the messages that they name."""
+    return [acts.decode_brief(*found) for found in _bodies(connection, before, limit)]
+
+
+def _bodies(connection: Connection, before: int | None, limit: int) -> list[tuple[int, bytes]]:
     rows = connection.execute(_NEWEST, (_LAST if before is None else before, limit)).fetchall()
-    whole = [(seq, body) for seq, body, crc in rows if body and crc == _checksum(seq, body)]
-    return [Enacted(seq, acts.decode(body)) for seq, body in whole]
+    return [(seq, body) for seq, body, crc in rows if body and crc == _checksum(seq, body)]
 
 
 def last_act(connection: Connection) -> int:

@@ -361,6 +361,13 @@ class Segment:
         if count != self.lists:
             raise checksums.damaged(self.id, "a list is missing")
 
+    def joined(self) -> Iterator[Posting]:
+        """Read the joined lists, in order."""
+        for term, _, packed in self._rows(JOINED):
+            if not term.startswith(JOINED):
+                return
+            yield term, checksums.unpacked(self.id, term, packed)
+
     def pieces(self, path: str) -> Iterator[Piece]:
         """Read the numbers of a path."""
         return map(self._piece, self._directory().get(path, ()))

@@ -316,8 +316,9 @@ class Segments:
         self._reopen([position for position, _ in void])
         for each in list(self._sealed):
             known = self._made_upto.get(each.id, 0)
-            if _any_between([at for at, act in void if act > known], each.first, each.end):
-                yield from self._make_anew(each, upto)
+            inside = [at for at, act in void if act > known and each.first <= at < each.end]
+            if inside:
+                yield from self._make_anew(each, sorted(inside), upto)
         if any(self._pinned[id] for id in self._dropped):
             return
         for id in list(self._dropped):
@@ -342,39 +343,27 @@ class Segments:
         if _any_between(void, first, self._open.end):
             self._open, self._sealing = OpenEnd(first), []
 
-    def _make_anew(self, segment: Segment, upto: int) -> Steps[None]:
-        """Replace a segment by others with the same messages, without what acts `upto` redacted."""
-        made: list[Segment] = []
-        end = OpenEnd(segment.first)
-        while end.end < segment.end:
-            rows = self._rows.after(end.end - 1, min(_INDEXED_PER_STEP, segment.end - end.end))
-            rows = [row for row in rows if row.position < segment.end]
-            if not rows:
-                break  # they have been trimmed
-            for row in rows:
-                if row.position != end.end:
-                    end = OpenEnd(row.position)
-                end.add(row.record())
-            yield
-            if end.bytes >= self._open_bytes or end.end >= segment.end:
-                made.append((yield from self._write_aside(end)))
-                end = OpenEnd(end.end)
+    def _make_anew(self, segment: Segment, void: list[int], upto: int) -> Steps[None]:
+        """Replace a segment by one without what acts `upto` redacted, at the positions `void`."""
+        changed = yield from self._changed(segment, void)
         self._connection.execute("BEGIN IMMEDIATE")
-        segmentwriter.exchange(self._connection, segment, made)
-        self._connection.execute("COMMIT")
-        at = self._sealed.index(segment)
-        self._sealed[at : at + 1] = made
-        self._dropped.append(segment.id)
-        self._made_upto |= {each.id: upto for each in made}
-
-    def _write_aside(self, end: OpenEnd) -> Steps[Segment]:
-        """Write a segment that counts as dropped for now."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        id = yield from self._written(end)
-        segment = Segment(self._connection, id, self._cache)
+        id = yield from segmentwriter.remake(self._connection, segment, changed)
         segmentwriter.drop(self._connection, segment)
         self._connection.execute("COMMIT")
-        return segment
+        self._sealed[self._sealed.index(segment)] = Segment(self._connection, id, self._cache)
+        self._dropped.append(segment.id)
+        self._made_upto[id] = upto
+
+    def _changed(self, segment: Segment, void: list[int]) -> Steps[segmentwriter.Changed]:
+        """Index messages of a segment as they are now; some may have been trimmed."""
+        end, places = OpenEnd(0), list[int]()
+        for start in range(0, len(void), _INDEXED_PER_STEP):
+            for row in self._rows.at(void[start : start + _INDEXED_PER_STEP]):
+                end.add(row.record())
+                places.append(row.position - segment.first)
+            yield
+        positions = BitMap([position - segment.first for position in void])
+        return segmentwriter.Changed(positions, end.index, places)
 
     def _merge(self, start: int, neighbours: list[Segment]) -> Steps[None]:
         self._connection.execute("BEGIN IMMEDIATE")

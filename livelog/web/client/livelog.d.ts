@@ -41,6 +41,7 @@ export type Question = Omit<AnalyzeCommand, Envelope> & { signal?: AbortSignal }
 export type PresencePage = Omit<PresenceCommand, Envelope> & { signal?: AbortSignal };
 
 export type Online = Omit<OnlineEvent, Envelope>;
+export type OnlineChanged = Omit<OnlineChangedEvent, Envelope>;
 export type Analysis = Omit<AnalysisEvent, Envelope>;
 export type History = Omit<HistoryEvent, Envelope>;
 export type SearchResults = Omit<SearchResultsEvent, Envelope>;
@@ -84,8 +85,9 @@ export interface Events {
   /** A limit was reached; the command goes out after `seconds`. */
   throttled: { seconds: number; action: string };
   rate_limit: RateLimitEvent;
-  /** Users have come or gone. Follow again after a reconnect: on `connected` of `state`. */
-  online_changed: Omit<OnlineChangedEvent, Envelope>;
+  /** Users have come or gone. After `presence` with `follow`, follow again after a reconnect: on
+   * `connected` of `state`. */
+  online_changed: OnlineChanged;
   /** The token was accepted; `expires` is missing when it holds for good. */
   authenticated: Omit<AuthenticatedEvent, Envelope>;
   /** The token expires in so many seconds; with a function as `token` it is renewed by itself. */
@@ -180,6 +182,10 @@ export class LiveLog {
   search(query: string | null, page?: SearchPage): Promise<SearchResults>;
   analyze(question?: Question): Promise<Analysis>;
   presence(page?: PresencePage): Promise<Online>;
+  watchPresence(
+    page: { limit?: number },
+    onChange: (change: Online | OnlineChanged) => void,
+  ): Subscription;
   publish(message: NewMessage, options?: { signal?: AbortSignal }): Promise<Receipt>;
   ping(): Promise<Latency>;
   reconnect(): void;

@@ -24,6 +24,7 @@ import {
 import { SizeLimit, byteLength, refused, tooBig } from "./frames.js";
 import { messageId, requestIds } from "./ids.js";
 import { Pings } from "./pings.js";
+import { PresenceWatches } from "./presence.js";
 import { keepBatch, keepPage, keepText } from "./raw.js";
 import { ReconnectingConnection } from "./reconnecting.js";
 import { RequestQueue } from "./requestqueue.js";
@@ -56,6 +57,7 @@ export class LiveLog {
   #limit = new SizeLimit();
   #subscriptions;
   #watches;
+  #presence;
   #commands;
   #publishes;
   #pings;
@@ -123,9 +125,18 @@ export class LiveLog {
   }
 
   /** Ask who is on line: resolve to the `count` and, with the scope `presence`, a page of `users`.
-   * `follow: true` makes `online_changed` events until the connection is lost. */
+   * `follow: true` makes `online_changed` events until the connection is lost; `watchPresence` goes
+   * on. */
   async presence({ signal, ...page } = {}) {
     return this.#commands.ask({ action: "presence", ...page }, this.#nextId(), signal);
+  }
+
+  /** Follow who is on line: `onChange` gets what `presence` resolves to, with up to `limit` users,
+   * and then, at most once a second, the `count` and who has `joined` and `left`. After a lost
+   * connection it gets the whole state again. */
+  watchPresence({ limit } = {}, onChange) {
+    if (this.state.name === "stopped") throw this.#stoppedError();
+    return this.#presence.add({ limit }, onChange);
   }
 
   /** Append a message; resolve to its `id` and `seq` once it is stored. */
@@ -157,7 +168,7 @@ export class LiveLog {
   #makeConnection(addresses, options) {
     return new ReconnectingConnection(addresses, options, {
       event: (event, text) => this.#receive(event, text),
-      opened: () => this.#parts().forEach((part) => part.open()),
+      opened: () => [...this.#parts(), this.#presence].forEach((part) => part.open()),
       closed: (code) => this.#closed(code),
       stopped: () => this.#stopped(),
       state: (state) => this.#emit("state", state),
@@ -175,6 +186,7 @@ export class LiveLog {
     this.#commands = new RequestQueue(clock, this.#limit, send, throttled);
     this.#publishes = new RequestQueue(clock, this.#limit, send, throttled);
     this.#watches = this.#makeWatches(clock, send);
+    this.#presence = this.#makePresence(clock);
     this.#subscriptions = new Subscriptions(clock, this.#limit, this.#nextId, batch, {
       send,
       ping: () => this.#pings.ping(),
@@ -189,6 +201,11 @@ export class LiveLog {
     });
   }
 
+  #makePresence(clock) {
+    const ask = (page, id) => this.#commands.ask({ action: "presence", ...page }, id);
+    return new PresenceWatches(clock, this.#nextId, ask, (name, detail) => this.#emit(name, detail));
+  }
+
   /** The parts that exchange commands and answers, in the order in which they use a connection. */
   #parts() {
     return [this.#pings, this.#subscriptions, this.#watches, this.#commands, this.#publishes];
@@ -198,7 +215,7 @@ export class LiveLog {
    * the command that was too long. That is the longest, or the longest is too long as well. */
   #closed(code) {
     const sent = this.#parts().flatMap((part) => part.underWay());
-    for (const part of this.#parts()) part.shut();
+    for (const part of [...this.#parts(), this.#presence]) part.shut();
     if (code !== TOO_BIG || !sent.length) return;
     const sized = sent.map(({ text, reject }) => ({ bytes: byteLength(text), reject }));
     const longest = sized.reduce((one, other) => (other.bytes > one.bytes ? other : one));
@@ -208,7 +225,7 @@ export class LiveLog {
   #stopped() {
     this.#unwatch();
     const error = this.#stoppedError();
-    for (const part of this.#parts().slice(1)) part.fail(error);
+    for (const part of [this.#presence, ...this.#parts().slice(1)]) part.fail(error);
   }
 
   #stoppedError() {
@@ -275,8 +292,14 @@ export class LiveLog {
       this.#settle(event);
     },
     analysis: (event) => this.#settle(event),
-    online: (event) => this.#settle(event),
-    online_changed: ({ action, ...change }) => this.#emit("online_changed", change),
+    online: (event) => {
+      this.#presence.answered(event);
+      this.#settle(event);
+    },
+    online_changed: ({ action, ...change }) => {
+      this.#presence.deliver(change);
+      this.#emit("online_changed", change);
+    },
     published: (event) => this.#settle(event),
     error: (event) => this.#error(event),
   }));

@@ -64,6 +64,11 @@ const actions = {
     followed.set(name, watching);
     return watching.ready.then(() => undefined);
   },
+  watchPresence({ name, ...page }) {
+    const watching = live.watchPresence(page, (change) => say("presence", { name, change }));
+    followed.set(name, watching);
+    return watching.ready.then(() => undefined);
+  },
   stop: ({ name }) => followed.get(name).stop(),
   history: (page) => live.history(page),
   search: ({ query, ...page }) => live.search(query, page),
