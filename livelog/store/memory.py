@@ -8,7 +8,8 @@ from itertools import islice
 
 from livelog.errors import RefusedError
 from livelog.store.base import Bounds, Done, Store
-from livelog.wire.acts import MAX_KEPT, Enacted
+from livelog.wire.acts import MAX_KEPT, Enacted, Erase
+from livelog.wire.erasure import erased_acts
 from livelog.wire.record import Origin, Record
 from livelog.wire.seqclock import LATEST_BEGIN
 
@@ -37,6 +38,10 @@ class MemoryJournal:
 
     def enact(self, enacted: Enacted, done: Done) -> None:
         """Keep an act, as long as the process lives."""
+        if isinstance(enacted.act, Erase):
+            changed = dict(erased_acts(enacted.act, [*self._acts]))
+            kept = (Enacted(seq, changed.get(seq, act)) for seq, act in self._acts)
+            self._acts = deque(kept, maxlen=MAX_KEPT)
         self._acts.append(enacted)
         done(None)
 

@@ -71,6 +71,35 @@ class Redact(_Act, frozen=True, kw_only=True):
         return sorted(seq for group in self.groups for seq in group.seqs)
 
 
+class Places(msgspec.Struct, frozen=True, array_like=True):
+    """Messages or acts that name a user at the same places."""
+
+    places: tuple[str, ...]
+    """JSON Pointers (RFC 6901): `/participants/0/user_id`."""
+    seqs: tuple[int, ...]
+    """Rising."""
+
+
+class Erase(_Act, frozen=True, kw_only=True):
+    """Put a pseudonym in the place of a user's id and names.
+
+    It names places and not the user, of whom nothing would be erased as long as it is kept: not
+    even a digest, since ids can be guessed. They were looked up once, as for `Redact`.
+    """
+
+    pseudonym: str
+    """Random, and not to be told from the id."""
+    groups: tuple[Places, ...]
+    """At most `MAX_SEQS` messages in all. Those that are not there do not count."""
+    records: tuple[Places, ...] = ()
+    """Earlier acts, by the user or about them."""
+
+    @property
+    def seqs(self) -> list[int]:
+        """The seqs of all messages, rising."""
+        return sorted(seq for group in self.groups for seq in group.seqs)
+
+
 class Disconnect(_Act, frozen=True, kw_only=True):
     """Close connections: one, or those of a user or a network."""
 
@@ -113,7 +142,7 @@ class Operate(_Act, frozen=True, kw_only=True):
     detail: str = ""
 
 
-Act = Redact | Disconnect | Block | Unblock | Announce | Operate
+Act = Redact | Erase | Disconnect | Block | Unblock | Announce | Operate
 """Every kind of act; one more is one more alternative."""
 
 
