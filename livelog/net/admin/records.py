@@ -32,10 +32,11 @@ async def audit(asking: Asking, command: Audit) -> Json:
 
 
 def _row(enacted: Enacted, scrubbed_upto: int) -> Json:
-    """Return an act; of a redaction how many messages it names."""
+    """Return an act; of a redaction or erasure how many messages it names."""
     fields: Json = msgspec.to_builtins(enacted.act)
-    if isinstance(enacted.act, acts.Redact):
+    if isinstance(enacted.act, acts.Redact | acts.Erase):
         del fields["groups"]
+        fields.pop("records", None)
         fields["messages"] = len(enacted.act.seqs)
         fields["scrubbed"] = enacted.seq <= scrubbed_upto
     return {"seq": enacted.seq, **fields}
