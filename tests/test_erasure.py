@@ -19,6 +19,8 @@ from livelog.errors import RefusedError
 from livelog.store import backup, copy
 from livelog.store.backup import back_up
 from livelog.store.copy import copy_log
+from livelog.store.database.erasure import write_over
+from livelog.store.database.file import open_file
 from livelog.wire.acts import Block, Disconnect, Erase, Group, Places, Redact, decode, encode
 from livelog.wire.erasure import changes, erased_act, places_in, places_in_act
 from livelog.wire.stubs import Stub
@@ -275,6 +277,32 @@ async def test_the_files_are_clean_soon_and_a_restart_changes_nothing(
         [act] = [one.act for one in Inside(server).log.acts()]
         assert isinstance(act, Erase)
         assert SECRET not in encode(act).decode()
+
+
+def test_nothing_is_left_in_a_page_whose_rows_have_moved(tmp_path: Path) -> None:
+    """Rows become longer, so that pages are divided while the next rows are still to be changed."""
+    for seed in range(12):
+        dice, path = random.Random(seed), tmp_path / f"live{seed}.db"
+        connection, _ = open_file(str(path), b"")
+        insert = "INSERT INTO message VALUES (?, ?, ?, ?, ?)"
+        rows = []
+        connection.execute("BEGIN")
+        for at in range(1, 400):
+            is_named, most = dice.random() < 0.5, 900 if dice.random() < 0.9 else 9000
+            text = f"{SECRET if is_named else 'nothing'}{at}{'x' * dice.randrange(20, most)}"
+            connection.execute(insert, (at, at, f"m{at}", text, dice.getrandbits(32)))
+            if is_named:
+                longer = text.replace(SECRET, "p" * 300).encode()
+                rows.append((at, longer, dice.getrandbits(32)))
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection.execute("BEGIN")
+        write_over(connection, rows)
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection.close()
+        assert files_with(tmp_path) == [], seed
+        path.unlink()
 
 
 CHILD = """

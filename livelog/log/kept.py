@@ -310,6 +310,7 @@ class Kept:
         new = frames.text(payload)
         self._frames.replace(position, new)
         self._bytes += len(new) - len(old)
+        self._unweighed += len(new)
         place = position - self._index.end
         if place >= 0:
             self._waiting[place] = None  # to be decoded again
@@ -340,6 +341,7 @@ class Kept:
         self._index = made
         self._remaking = self._adding = self._sweeping = None
         self._unswept = 0
+        self._unweighed += self.max_bytes  # whatever it takes, it is weighed soon
 
     # The index follows.
 
@@ -465,7 +467,9 @@ class Kept:
         return b"" if position < self._frames.start else self.payload(position)
 
     def _check(self) -> None:
-        """Assert that order, bounds and tables hold."""
+        """Assert that order, bounds and tables hold, once all frames are changed."""
+        while self._unchanged:
+            self._change_some()
         self._index._check()
         self._frames._check()
         start, end = self._frames.start, self._frames.end

@@ -18,10 +18,11 @@ from typing import Any
 
 from msgspec import UNSET
 
+from livelog.budget.owner import Owner
 from livelog.budget.slices import interleaved
 from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.index.folding import normalized
-from livelog.index.paging import Span
+from livelog.index.paging import Page, Span
 from livelog.index.query import EVERYTHING, Query
 from livelog.index.terms import reader
 from livelog.index.where.canonical import finished
@@ -43,6 +44,9 @@ _ACTS_PER_PAGE = 16
 
 _READ = 16
 """Messages that are looked through in one step: about half a millisecond."""
+
+_PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0)
+"""Seconds before the store is asked again, and at last given up: perhaps behind the first acts."""
 
 _MAX_BYTES = 16 << 20
 _MAX_PLACES_BYTES = 128 << 10
@@ -157,15 +161,28 @@ async def _messages(asking: Asking, user: str, upto: int) -> AsyncIterator[Named
         last = upto
         while True:
             span = Span(_PER_PAGE, anchor="before", seq=last + 1)
-            page = await asking.context.log.read(query, span, owner)
-            if page.incomplete:
-                raise RefusedError(SERVER_ERROR, "", "the store cannot be read now", retry_after=1)
+            page = await _page(asking, query, span, owner)
             if not page.payloads:
                 break
             last = seq_of(page.payloads[-1]) - 1
             some = [one for one in page.payloads if is_stub(one) == are_stubs]
             for named in await interleaved(_placed(some, user), owner):
                 yield named
+
+
+async def _page(asking: Asking, query: Query, span: Span, owner: Owner) -> Page:
+    """Read a page, also of a store that has just been opened. Raises `RefusedError`."""
+    for pause in _PAUSES:
+        try:
+            page = await asking.context.log.read(query, span, owner)
+        except RefusedError as refused:
+            if refused.retry_after is None:
+                raise
+        else:
+            if not page.incomplete:
+                return page
+        await asyncio.sleep(pause)
+    raise RefusedError(SERVER_ERROR, "", "the store cannot be read now", retry_after=1)
 
 
 def _placed(payloads: list[bytes], user: str) -> Generator[None, None, list[Named]]:
