@@ -20,7 +20,7 @@ from livelog.engine.nats.jetstream import JetStream
 from livelog.engine.nats.operator import connected
 from livelog.engine.nats.renewing import renewals
 from livelog.errors import SERVER_ERROR, RefusedError
-from livelog.wire.acts import Block, Enacted, Group, Redact, Renewed, Unblock, lasting
+from livelog.wire.acts import Block, Enacted, Erase, Group, Redact, Renewed, Unblock, lasting
 from livelog.wire.stubs import Stub
 from tests.support.brokers import brokers, fresh_url
 from tests.support.inside import Inside
@@ -353,7 +353,7 @@ def enacted(seq: int, act: type, first_seq: int = 0, **more: Any) -> Enacted:
     return Enacted(seq, act(by="m", at="2026-01-01T12:00:00.000Z", first_seq=first_seq, **more))
 
 
-def test_what_lasts_are_redactions_and_the_last_word_about_each_block() -> None:
+def test_what_lasts_are_redactions_erasures_and_the_last_word_about_each_block() -> None:
     group = (Group("user", (1,)),)
     acts = [
         enacted(1, Redact, groups=group),
@@ -363,12 +363,13 @@ def test_what_lasts_are_redactions_and_the_last_word_about_each_block() -> None:
         enacted(5, Unblock, user_id="u"),
         enacted(6, Block, address="10.0.0.0/8", until=50.0),
         enacted(7, Renewed, upto=6),
+        enacted(10, Erase, pseudonym="erased_aaaaaaaa", groups=()),
         enacted(8, Block, user_id="w", first_seq=3),
         enacted(9, Unblock, user_id="w", first_seq=2),
     ]
     found = lasting(acts[::-1], now=100.0)
-    assert [each.seq for each in found] == [1, 8, 5, 6]
-    assert [each.seq for each in lasting(acts, now=10.0)] == [1, 3, 8, 5, 6]
+    assert [each.seq for each in found] == [1, 8, 5, 6, 10]
+    assert [each.seq for each in lasting(acts, now=10.0)] == [1, 3, 8, 5, 6, 10]
     again = found[1].repetition
     assert again.first_seq == 3
     assert found[0].repetition.first_seq == 1

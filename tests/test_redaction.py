@@ -17,7 +17,7 @@ import pytest
 
 from livelog import Config, Server
 from livelog.errors import RefusedError
-from livelog.wire.acts import Group, Redact
+from livelog.wire.acts import Act, Group, Redact
 from livelog.wire.record import Receipt
 from livelog.wire.stubs import Stub, is_stub
 from tests.support.disk import key_file
@@ -38,7 +38,7 @@ async def serving(store: Path | str, **settings: Any) -> AsyncIterator[Server]:
         yield server
 
 
-async def enact(server: Server, act: Redact) -> int:
+async def enact(server: Server, act: Act) -> int:
     """Have an act applied; returns its seq."""
     done: asyncio.Future[int | RefusedError] = asyncio.get_running_loop().create_future()
     Inside(server).engine.act(act, done.set_result)

@@ -13,17 +13,22 @@ from hypothesis import given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from livelog.auth.principal import ANYBODY
+from livelog.index.analysis.live import Findings
 from livelog.index.index import Index
 from livelog.index.plan import Steps, finish
 from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
 from livelog.log import kept
 from livelog.log.window import Matches, Window
+from livelog.wire import frames
+from livelog.wire.acts import Act, Erase, Group, Places, Redact
 from livelog.wire.commands import Filters
+from livelog.wire.erasure import changes, places_in
 from livelog.wire.messages import TYPES
 from livelog.wire.record import Known, Record
-from tests.support.strategies import Json, messages, record, subscriptions
+from tests.support.strategies import Json, ids, messages, principal, record, subscriptions
 from tests.support.strategies import queries as asked
 
+PSEUDONYM = "erased_aaaaaaaa"
 queries = st.just(EVERYTHING) | asked
 ALL = NOTHING.with_types(dict.fromkeys(TYPES, EVERYTHING))
 
@@ -120,6 +125,39 @@ class WindowAgainstAList(RuleBasedStateMachine):
         assert found == [one.frame for one in self.kept if one.seq > since and wanted.wants(one)]
         assert cursor == self.last
 
+    @rule(user=ids, query=queries, indexed=st.booleans())
+    def erase(self, user: str, query: Query, indexed: bool) -> None:
+        """Give a user a pseudonym; what is read at once, and later, is as if it had always been."""
+        self.index(10**6 if indexed else 1)
+        named = {one.seq: places_in(one.payload, user) for one in self.kept}
+        groups = tuple(Places(places, (seq,)) for seq, places in named.items() if places)
+        self.change(Erase(by="m", at="", pseudonym=PSEUDONYM, groups=groups))
+        who = (user, PSEUDONYM)
+        asked = [compile_query(ANYBODY, Filters(user_id=one)) for one in who]
+        asked += [compile_query(principal(one), Filters()) for one in who]
+        asked += [compile_query(ANYBODY, Filters(text=PSEUDONYM)), query]
+        for one in asked:
+            if indexed:
+                wanted = NOTHING.with_types(dict.fromkeys(TYPES, one))
+                expected = [each.frame for each in self.kept if wanted.wants(each)]
+                assert self.window.after(self.evicted_upto, wanted, 10**6).frames == expected
+            self.read(one, 5, 0)
+
+    @rule(place=st.integers(0, 12), query=queries)
+    def redact(self, place: int, query: Query) -> None:
+        for one in self.kept[place : place + 1]:
+            readers = Group(one.type, (one.seq,))
+            self.change(Redact(by="m", at="", reason="spam", groups=(readers,)))
+        self.read(query, 5, 0)
+
+    def change(self, act: Act) -> None:
+        changed = changes(act)
+        self.window.change(changed, voids=isinstance(act, Redact))
+        for place, one in enumerate(self.kept):
+            if one.seq in changed:
+                frame = frames.text(changed[one.seq](one.payload))
+                self.kept[place] = kept._record(one.seq, frame)
+
     @invariant()
     def agree(self) -> None:
         self.window._check()
@@ -166,6 +204,20 @@ def test_what_has_fallen_out_long_ago_is_not_kept_in_secret() -> None:
     assert known is not None
     assert known.seq == 4991
     assert seqs_of(finish(window.find(EVERYTHING))) == list(range(5000, 4990, -1))
+
+
+def test_what_watches_have_found_is_not_counted_as_it_was() -> None:
+    window, known = Window(10, 10**9), Findings()
+    window.append(record({"type": "user", "user_id": "u1", "username": "A", "content": ""}, 1))
+    index_all(window)
+    for field in ("author_id", "username"):
+        assert finish(window.count(EVERYTHING, field, 0, 1, known)).total == 1
+    places = Places(("/user_id", "/username"), (1,))
+    act = Erase(by="m", at="", pseudonym=PSEUDONYM, groups=(places,))
+    window.change(changes(act), voids=False)
+    for field in ("author_id", "username"):
+        counted = finish(window.count(EVERYTHING, field, 0, 1, known))
+        assert (counted.total, counted.values) == (1, {PSEUDONYM: 1})
 
 
 def test_a_long_search_pauses_and_what_comes_and_goes_meanwhile_is_not_in_it() -> None:

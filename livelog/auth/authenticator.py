@@ -14,6 +14,7 @@ from livelog.auth.apikeys import Keys
 from livelog.auth.credentials import MAX_BYTES, Credential, failed, invalid
 from livelog.auth.keyfile import KeyFile
 from livelog.auth.principal import Principal
+from livelog.wire.erasure import is_pseudonym
 
 
 class Check(Protocol):
@@ -92,7 +93,7 @@ class Authenticator:
             raise invalid(f"the credential is longer than {MAX_BYTES} bytes")
         for check in self._checks:
             if check.takes(secret) and (not credential.api_key or check is self._api_keys):
-                return await check.check(secret, self._clock())
+                return _named_well(await check.check(secret, self._clock()))
         raise invalid("credentials of this kind are not accepted here")
 
     def reload(self) -> tuple[str, str] | None:
@@ -112,3 +113,10 @@ class Authenticator:
     async def close(self) -> None:
         """Stop the checks and close their connections to the provider."""
         await self._end()
+
+
+def _named_well(principal: Principal) -> Principal:
+    """Refuse the id of an erased user, whose direct messages it would read."""
+    if is_pseudonym(principal.id):
+        raise invalid("the id is kept for an erased user: erased_ and eight characters")
+    return principal

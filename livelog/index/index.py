@@ -65,6 +65,8 @@ class Index:
         self._columns = Columns()
         self.void = BitMap()
         """Positions of stubs: the terms of what was there before may be in the lists."""
+        self.stale = BitMap()
+        """Positions of messages that have changed since they were added: see `plan.Source`."""
         self._recent: deque[tuple[str, ...] | None] = deque(maxlen=_RECENT)
         """Keys of the newest messages, None for one that has many."""
 
@@ -189,7 +191,8 @@ class Index:
     def keys_at(self, position: int) -> tuple[str, ...] | None:
         """Return the keys of a message if it is one of the newest and has few, else None."""
         place = position - self.end
-        known = place >= -len(self._recent) and position not in self.void
+        holds = position not in self.void and position not in self.stale
+        known = place >= -len(self._recent) and holds
         return self._recent[place] if known else None
 
     def beginning(self, part: str) -> Steps[Sides]:
@@ -237,6 +240,7 @@ class Index:
         fresh.end = self.end - distance
         fresh._recent = self._recent
         fresh.void = shifted(self.void, distance)
+        fresh.stale = shifted(self.stale, distance)
         fresh._types = {name: shifted(bitmap, distance) for name, bitmap in self._types.items()}
         fresh._keys = self._keys.renumbered(distance)
         fresh._numbers = self._numbers.renumbered(distance)
@@ -250,6 +254,7 @@ class Index:
         start = self.start if upto is None else min(upto, self.start)
         self._columns.sweep(start)
         self.void.remove_range(0, start)
+        self.stale.remove_range(0, start)
         yield from self._times.sweep(start)
         for postings in self._types.values():
             postings.remove_range(0, start)

@@ -91,6 +91,10 @@ class Source(Protocol):
     def void(self) -> BitMap:
         """Positions of stubs, of whose terms only types, times and readers hold."""
 
+    @property
+    def stale(self) -> BitMap:
+        """Positions of messages that have changed since: of their terms types and times hold."""
+
     def of_type(self, name: MessageType) -> BitMap:
         """Positions of the messages of one type."""
 
@@ -144,6 +148,20 @@ def find(source: Source, query: Query, read: Read, within: range | None = None) 
     found = sure & BitMap(source.positions)
     if source.void:
         found = (found - source.void) | (yield from _stubs(source, query, read, within))
+    if source.stale:
+        found = (found - source.stale) | (yield from _changed(source, query, read, within))
+    return found
+
+
+def _changed(source: Source, query: Query, read: Read, within: range | None) -> Steps[BitMap]:
+    """Find the messages that match, of those that have changed since they were indexed."""
+    found, test = BitMap(), query.test
+    among = BitMap(source.positions if within is None else within) & source.stale
+    for position in among & BitMap(source.positions):
+        payload = read(position)
+        if payload and query.is_met_by(payload) and (yield from says(payload, query.phrases, test)):
+            found.add(position)
+        yield
     return found
 
 
@@ -162,12 +180,17 @@ def _possible_stubs(source: Source, query: Query, within: range) -> Steps[BitMap
 
 
 def glance(source: Source, query: Query, within: range) -> Sides:
-    """Find at once what can be told of the positions `within` without looking for words."""
+    """Find at once what can be told of the positions `within` without looking for words.
+
+    Of stale ones nothing is told: they are to be read.
+    """
     found = finish(_select(source, query, within))
     sure, maybe = finish(_sides(source, query.where, found, words=False))
     if source.void:
         sure = sure - source.void
         maybe = (maybe - source.void) | finish(_possible_stubs(source, query, within))
+    if source.stale:
+        sure, maybe = sure - source.stale, maybe - source.stale
     return Sides(BitMap(), maybe) if query.phrases else Sides(sure, maybe)
 
 

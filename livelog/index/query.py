@@ -20,7 +20,7 @@ from msgspec import UNSET, UnsetType
 
 from livelog.auth.principal import Principal
 from livelog.errors import PROTOCOL_ERROR, RefusedError
-from livelog.index.terms import key, reader
+from livelog.index.terms import key, message_in, reader, terms_of_stored
 from livelog.index.text import MAX_WORD, MAX_WORDS, Phrase, occurs, phrases
 from livelog.index.where import expression
 from livelog.index.where.canonical import text as canonical_text
@@ -97,11 +97,21 @@ class Query:
 
     def fits(self, record: Record) -> bool:
         """Tell whether `record` matches all but the text and `where`, which take longer."""
-        if record.type not in self.types or not self.date_from <= record.time <= self.date_to:
+        return self._fits(record.type, record.time, record.keys)
+
+    def is_met_by(self, payload: bytes) -> bool:
+        """Tell the same of a message as it is stored."""
+        message: Any = message_in(payload)
+        time = parse_moment(message.timestamp, "timestamp")
+        keys = terms_of_stored(message).keys
+        return self._fits(message.__struct_config__.tag, time, keys)
+
+    def _fits(self, type: MessageType, time: int, keys: tuple[str, ...]) -> bool:
+        if type not in self.types or not self.date_from <= time <= self.date_to:
             return False
-        if self.keys and not all(key in record.keys for key in self.keys):
+        if self.keys and not all(key in keys for key in self.keys):
             return False
-        return not (record.type == "dm" and self.own is not None and self.own not in record.keys)
+        return not (type == "dm" and self.own is not None and self.own not in keys)
 
     @property
     def _requires_key(self) -> bool:

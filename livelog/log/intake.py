@@ -19,7 +19,8 @@ from livelog.budget.durations import Durations
 from livelog.errors import SERVER_ERROR, ConfigError, RefusedError
 from livelog.log.window import Window
 from livelog.store.base import Done, Store
-from livelog.wire.acts import MAX_KEPT, Act, Brief, Enacted, Redact, Renewed, brief
+from livelog.wire.acts import MAX_KEPT, Act, Brief, Enacted, Erase, Redact, Renewed, brief
+from livelog.wire.erasure import Change, changes
 from livelog.wire.record import Known, Origin, Record
 
 _logger = logging.getLogger(__name__)
@@ -95,10 +96,11 @@ class Intake:
         """Those applied or asked for last, by seq."""
         self._unwritten: dict[int, Enacted] = {}
         """Acts that the journal may not have yet, by seq, rising."""
-        self._reasons: dict[int, str] = {}
-        """Seqs of messages redacted a moment ago: pages under way may still have them."""
-        self._unfilled_acts: list[Redact] = []
-        """Redactions applied while the window is still to be filled."""
+        self._changes: dict[int, list[Change]] = {}
+        """What acts did to messages a moment ago, by seq: pages under way may have them as before.
+        """
+        self._unfilled_acts: list[Act] = []
+        """Acts applied while the window is still to be filled."""
         for one in [*self.briefs()][::-1]:
             self._note_kept(one)
         self._broken = ""
@@ -211,13 +213,17 @@ class Intake:
         self._unwritten[seq] = enacted = Enacted(seq, act)
         self._unpublished.append(enacted)
         self._applied.add(enacted.first_seq)
+        self._change(act)
         if isinstance(act, Redact):
-            self._redact(seq, act)
+            self._redactions.append(seq)
+            self._keep_redaction(seq, act)
         elif isinstance(act, Renewed):
             self.renewal = act
 
         def settled(refused: RefusedError | None) -> None:
             self._unwritten.pop(seq, None)
+            if isinstance(act, Erase):  # those that are kept may name the user
+                self._newest_redactions.clear()
             if refused is None:
                 self._forget_in_flight(act)
             receipt.settle(refused)
@@ -229,21 +235,26 @@ class Intake:
         self._publish()
         self._wake()
 
-    def _redact(self, seq: int, act: Redact) -> None:
-        """Put stubs in the place of messages, and note that readers have to be told."""
-        seqs = act.seqs
-        self._window.redact(seqs, act.reason)
-        self._reasons.update(dict.fromkeys(seqs, act.reason))
-        self._redactions.append(seq)
-        self._keep_redaction(seq, act)
-        if self._filling is not None:
+    def _change(self, act: Act) -> None:
+        """Do to the messages in memory, and to those on their way, what an act asks for."""
+        changed = changes(act)
+        self._window.change(changed, voids=isinstance(act, Redact))
+        for seq, change in changed.items():
+            self._changes.setdefault(seq, []).append(change)
+        if changed and self._filling is not None:
             self._unfilled_acts.append(act)
 
     def _forget_in_flight(self, act: Act) -> None:
         """Filter pages no more, once all that were asked for before have come."""
-        if isinstance(act, Redact):
-            loop, seqs = asyncio.get_running_loop(), act.seqs
-            loop.call_later(_IN_FLIGHT, lambda: [self._reasons.pop(seq, None) for seq in seqs])
+        if isinstance(act, Redact | Erase):
+            asyncio.get_running_loop().call_later(_IN_FLIGHT, self._forget_changes, act.seqs)
+
+    def _forget_changes(self, seqs: list[int]) -> None:
+        """Forget the oldest change of each of these messages."""
+        for seq in seqs:
+            self._changes[seq].pop(0)
+            if not self._changes[seq]:
+                del self._changes[seq]
 
     @property
     def scrubbed_upto(self) -> int:

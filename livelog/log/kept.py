@@ -1,9 +1,10 @@
-"""The newest messages in memory, as they come in, are evicted, indexed and redacted.
+"""The newest messages in memory, as they come in, are evicted, indexed, redacted and erased.
 
 Frames in seq order, bounded by count and by bytes, with an index over them. The oldest are evicted
 and are then gone from memory. A message is there, with its seq and id, as soon as it is appended.
 The index follows in small steps, which `work` makes: it lags behind. So do the frames of messages
-that were redacted, but no read returns what they still have.
+that acts have changed, but no read returns what they still have. An index does not give up what it
+knows of a message: once some have other terms, another index is made beside it and takes its place.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -23,12 +24,17 @@ from livelog.index.terms import message_in, terms
 from livelog.log.blocks import Blocks
 from livelog.log.idtable import IdTable
 from livelog.wire import frames
+from livelog.wire.erasure import Change
 from livelog.wire.record import Known, Record, id_of
-from livelog.wire.stubs import is_stub, stub_of
 from livelog.wire.timestamps import parse_moment
 
-_STRIPPED = 16
-"""Redacted messages whose frames are replaced in one step: some tenths of a millisecond."""
+_CHANGED = 16
+"""Changed messages whose frames are replaced in one step: some tenths of a millisecond."""
+
+_REMADE = 4
+"""Steps in which the index that takes the place of another is made, for each in which a message is
+added to it: it has to catch up.
+"""
 
 _COMPACT_AT = 4096
 """Evicted messages whose seqs are kept before they are cut off."""
@@ -100,8 +106,10 @@ class Kept:
         self._waiting_bytes = 0
         self._adding: Generator[None, None, None] | None = None
         """Steps that add the first of them, once it has been begun."""
-        self._doomed: dict[int, str] = {}
-        """Positions of redacted messages whose frames still have the content → the reason."""
+        self._unchanged: dict[int, list[Change]] = {}
+        """Positions of messages whose frames still have what acts have changed → the changes."""
+        self._remaking: Generator[None, None, None] | None = None
+        """Steps that make another index, since messages in this one have other terms now."""
         self.on_failure: Callable[[Exception], object] = _ignored
         """Callback: the index could not be added to, and is made anew."""
         self._failed_seq = 0
@@ -137,7 +145,7 @@ class Kept:
     @property
     def has_work(self) -> bool:
         """Tell whether there is work on the index: messages wait for it, or it is swept."""
-        return bool(self._waiting or self._sweeping or self._doomed)
+        return bool(self._waiting or self._sweeping or self._unchanged or self._index.stale)
 
     # In.
 
@@ -250,10 +258,11 @@ class Kept:
         self._base = start
 
     def _renumber(self) -> None:
-        while self._doomed:
-            self._strip_some()
+        while self._unchanged:
+            self._change_some()
         while self._waiting:
             self._add_some()
+        self._remaking = None
         self._held = Counter()  # analyses under way begin again
         self._compact()
         distance = self._frames.start
@@ -263,44 +272,86 @@ class Kept:
         self._base = 0
         self._sweeping, self._unswept = None, 0
 
-    # Redaction.
+    # Redaction and erasure.
 
-    def redact(self, seqs: Iterable[int], reason: str) -> None:
-        """Put stubs in the place of messages: no read returns the content from now on.
+    def change(self, changes: Mapping[int, Change], *, voids: bool) -> None:
+        """Change messages, by seq: no read returns what they were from now on.
 
-        The frames follow in steps of `work`, or as they are read.
+        The frames follow in steps of `work`, or as they are read. The index has no terms of what
+        becomes a stub, with `voids`, and others of what does not: until it is made anew, those
+        messages are read.
         """
-        for seq in seqs:
+        found = BitMap()
+        for seq, change in changes.items():
             position = self.position_after(seq - 1)
             if position < self._frames.end and self._seqs[position - self._base] == seq:
-                self._doomed[position] = reason
-        self._index.void |= BitMap(self._doomed)
+                self._unchanged.setdefault(position, []).append(change)
+                found.add(position)
+        if voids:
+            self._index.void |= found
+        elif found:
+            self._index.stale |= found
+            self._remaking = None  # the index that is made may have some of them as they were
 
-    def _strip_some(self) -> None:
-        """Make stubs of the next redacted messages."""
-        for position in list(islice(self._doomed, _STRIPPED)):
-            self._strip(position)
+    def _change_some(self) -> None:
+        """Change the next frames."""
+        for position in list(islice(self._unchanged, _CHANGED)):
+            self._change(position)
 
-    def _strip(self, position: int) -> None:
-        """Make a stub of a message that has been redacted."""
-        reason = self._doomed.pop(position)
-        if position < self._frames.start or is_stub(self.payload(position)):
+    def _change(self, position: int) -> None:
+        """Change the frame of a message."""
+        changes = self._unchanged.pop(position)
+        if position < self._frames.start:
             return
         old = self._frames[position]
-        new = frames.text(stub_of(frames.payload(old), reason))
+        payload = frames.payload(old)
+        for change in changes:
+            payload = change(payload)
+        new = frames.text(payload)
         self._frames.replace(position, new)
         self._bytes += len(new) - len(old)
+        self._unweighed += len(new)
         place = position - self._index.end
         if place >= 0:
             self._waiting[place] = None  # to be decoded again
             self._waiting_bytes += len(new) - len(old)
 
+    def _remake_some(self) -> None:
+        for _ in range(_REMADE):
+            if self._remaking is not None:
+                next(self._remaking, None)
+
+    def _remake(self) -> Generator[None, None, None]:
+        """Make another index of the same messages, in steps. Until it is there both take memory."""
+        made = Index(first=self._frames.start)
+        while made.end < self._index.end:
+            try:
+                yield from made.adding(self._decoded(made.end))
+            except Exception as error:
+                self._start_anew(made.end)
+                self.on_failure(error)
+                return
+            yield
+            made.forget_before(self._frames.start)
+        made.void |= self._index.void
+        self._replace(made)
+
+    def _replace(self, made: Index) -> None:
+        """Put another index, of the same messages, in the place of this one."""
+        self._index = made
+        self._remaking = self._adding = self._sweeping = None
+        self._unswept = 0
+        self._unweighed += self.max_bytes  # whatever it takes, it is weighed soon
+
     # The index follows.
 
     def work(self) -> bool:
         """Make a step of the work on the index; return False when there is none."""
-        if self._doomed:
-            self._strip_some()
+        if self._unchanged:
+            self._change_some()
+        elif self._index.stale:
+            self._remaking = self._remaking or self._remake()
+            self._remake_some()
         if self._waiting:
             self._add_some()
         if self._sweeping is not None:
@@ -349,15 +400,16 @@ class Kept:
         seq = self._seqs[failed - self._base]
         self._unindexable |= {seq} if self._failed_seq == seq else set()
         self._failed_seq = seq
-        void, self._index = self._index.void, Index(first=self._frames.start)
+        void = self._index.void
+        self._replace(Index(first=self._frames.start))
         self._index.void = void
         self._waiting = deque([None] * len(self))
         self._waiting_bytes = self._bytes
-        self._adding = self._sweeping = None
-        self._unswept = 0
 
     def _decoded(self, position: int) -> Record:
-        """Make the record again that the log made of a message when it came in."""
+        """Make the record of a message again, or that of what acts have made of it."""
+        if position in self._unchanged:
+            self._change(position)
         seq = self._seqs[position - self._base]
         record = _record(seq, self._frames[position])
         if seq in self._unindexable:
@@ -399,15 +451,15 @@ class Kept:
     def frames(self, positions: Iterable[int]) -> list[bytes]:
         """Return the frames of the messages at some positions, in the order of these."""
         chosen = list(positions)
-        for position in chosen if self._doomed else ():
-            if position in self._doomed:
-                self._strip(position)
+        for position in chosen if self._unchanged else ():
+            if position in self._unchanged:
+                self._change(position)
         return self._frames.picked(chosen)
 
     def payload(self, position: int) -> bytes:
         """Return the message at a position."""
-        if position in self._doomed:
-            self._strip(position)
+        if position in self._unchanged:
+            self._change(position)
         return frames.payload(self._frames[position])
 
     def _kept(self, position: int) -> bytes:
@@ -415,7 +467,9 @@ class Kept:
         return b"" if position < self._frames.start else self.payload(position)
 
     def _check(self) -> None:
-        """Assert that order, bounds and tables hold."""
+        """Assert that order, bounds and tables hold, once all frames are changed."""
+        while self._unchanged:
+            self._change_some()
         self._index._check()
         self._frames._check()
         start, end = self._frames.start, self._frames.end

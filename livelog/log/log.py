@@ -35,9 +35,10 @@ from livelog.log.pages import joined, reach, read_around_the_past
 from livelog.log.window import Window
 from livelog.wire import frames
 from livelog.wire.acts import Redact
+from livelog.wire.erasure import changes
 from livelog.wire.messages import MessageType
 from livelog.wire.record import Record, seq_of
-from livelog.wire.stubs import cleaned
+from livelog.wire.stubs import seq_at_end
 
 _STORE_ASKED = 1.0
 """Seconds that the store has for what can be answered without it, if less exactly."""
@@ -57,18 +58,21 @@ class Log(Intake):
     """Window, store and subscribers, kept in step. Owner of the head."""
 
     def _clean(self, found: list[bytes]) -> list[bytes]:
-        """Filter frames, some of them joined, that were read while a redaction was applied."""
-        if not self._reasons:
+        """Filter frames, some of them joined, that were read while an act was applied."""
+        if not self._changes:
             return found
-        single = (frames.text(payload) for data in found for payload in frames.payloads(data))
-        return [cleaned(frame, self._reasons) for frame in single]
+        return [frames.text(self._changed(one)) for data in found for one in frames.payloads(data)]
 
     def _cleaned(self, page: Page) -> Page:
-        """Filter a page that was read while a redaction was applied."""
-        if not self._reasons:
+        """Filter a page that was read while an act was applied."""
+        if not self._changes:
             return page
-        framed = self._clean([frames.text(payload) for payload in page.payloads])
-        return replace(page, payloads=frames.unframed(framed))
+        return replace(page, payloads=[self._changed(payload) for payload in page.payloads])
+
+    def _changed(self, payload: bytes) -> bytes:
+        for change in self._changes.get(seq_at_end(payload), ()):
+            payload = change(payload)
+        return payload
 
     # Out.
 
@@ -341,7 +345,7 @@ class Log(Intake):
             filled.max_bytes = live.max_bytes
             # What was read of the store may be older than they are.
             for act in self._unfilled_acts:
-                filled.redact(act.seqs, act.reason)
+                filled.change(changes(act), voids=isinstance(act, Redact))
             self._window = filled
 
     def _refill(self, filled: Window, records: list[Record]) -> Generator[None, None, None]:

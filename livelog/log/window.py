@@ -107,8 +107,8 @@ class Window(Kept):
         while first < end and max_bytes > 0 and self._reach(first, is_over):
             reach = range(first, min(first + _SCANNED, self._index.end, end))
             positions, reach = self._wanted(wanted, reach, is_over)
-            for position in positions & BitMap(self._doomed) if self._doomed else ():
-                self._strip(position)
+            for position in positions & BitMap(self._unchanged) if self._unchanged else ():
+                self._change(position)
             some = self._frames.at(positions)
             sizes = list(accumulate(map(len, some)))
             fit = bisect_left(sizes, max_bytes) + 1
@@ -134,23 +134,34 @@ class Window(Kept):
         self, wanted: Subscription, within: range, is_over: Callable[[], bool]
     ) -> tuple[BitMap, range]:
         """Return the wanted positions, and how much of `within` was looked at in the time."""
-        found, unread = BitMap(), dict[int, tuple[Query, Test | None]]()
+        found, unread = BitMap(), dict[int, tuple[Query, Test | None] | None]()
         for name, query in wanted.parts:
             sure, maybe = plan.glance(self._index, query, within)
             found |= sure
             unread.update(dict.fromkeys(maybe - sure, (query, wanted.test(name))))
-        for position, (query, test) in sorted(unread.items(), key=itemgetter(0)):
-            if plan.finish(plan.says(self._kept(position), query.phrases, test)):
+        if self._index.stale:
+            unread |= dict.fromkeys(self._index.stale & BitMap(within))
+        for position, asked in sorted(unread.items(), key=itemgetter(0)):
+            if self._is_wanted(position, asked, wanted):
                 found.add(position)
             if is_over():
                 found.remove_range(position + 1, within.stop)
                 return found, range(within.start, position + 1)
         return found, within
 
+    def _is_wanted(
+        self, position: int, asked: tuple[Query, Test | None] | None, wanted: Subscription
+    ) -> bool:
+        """Tell whether a message is wanted, by what is left to be asked of it; None is all."""
+        if asked is None:
+            return wanted.wants(self._decoded(position))
+        query, test = asked
+        return plan.finish(plan.says(self._kept(position), query.phrases, test))
+
     def find(self, query: Query) -> Generator[None, None, Matches]:
         """Find all messages that match `query`."""
-        while self._doomed:
-            self._strip_some()
+        while self._unchanged:
+            self._change_some()
             yield
         index, found = self._index, BitMap()
         # What waits for the index comes first, and is not held on to: it may be large. The newest
@@ -183,8 +194,8 @@ class Window(Kept):
 
     def _count(self, found: BitMap, tally: Tally) -> Generator[None, None, None]:
         """Count matches, also those that are evicted meanwhile."""
-        while self._doomed:
-            self._strip_some()
+        while self._unchanged:
+            self._change_some()
             yield
         index, indexed, held = self._index, self._index.end, self._held
         start, frame = self._frames.start, self._frames.kept()

@@ -2,7 +2,7 @@
 
 A backup copies the messages by position, in short read transactions: between two of them the server
 can write back and empty its write-ahead log, so that grows no further than usual. Messages are
-deleted at the old end only, and those that are redacted meanwhile are copied again; so the copy is
+deleted at the old end only, and those that acts change meanwhile are copied again; so the copy is
 the log as it was at the last message copied. It is encrypted as the store is, and every message is
 held against its checksum on the way.
 
@@ -26,6 +26,7 @@ from livelog.store.age import notes
 from livelog.store.database.acts import last_act
 from livelog.store.database.checksums import StoredRow, checksum, stored_rows
 from livelog.store.database.connection import Connection, create_private
+from livelog.store.database.erasure import blank, erased_positions, write_over
 from livelog.store.database.file import (
     APPLICATION_ID,
     VERSION,
@@ -49,8 +50,7 @@ _INSERT = """
     VALUES (?, ?, CAST(? AS TEXT), CAST(? AS TEXT), ?)
 """
 _LAST_POSITION = "SELECT coalesce(max(position), 0) FROM message"
-_REPLACE = "UPDATE message SET payload = CAST(? AS TEXT), checksum = ? WHERE position = ?"
-_NOT_COPIED = f"DELETE FROM redacted WHERE position > ({_LAST_POSITION})"
+_NOT_COPIED = f"DELETE FROM {{}} WHERE position > ({_LAST_POSITION})"
 
 
 class Copied(NamedTuple):
@@ -250,7 +250,7 @@ def _checked(row: StoredRow) -> StoredRow:
 
 
 def _finish(source: Connection, target: Connection, damaged: int, known: int) -> Copied:
-    """Write the state; delete and redact what the store has deleted and redacted meanwhile.
+    """Write the state; delete and change what the store has deleted and changed meanwhile.
 
     `known` is the seq of the newest act when the copy began.
     """
@@ -261,11 +261,12 @@ def _finish(source: Connection, target: Connection, damaged: int, known: int) ->
         target.execute("DELETE FROM message WHERE position <= ?", (state.deleted_upto,))
         write_state(target, state._replace(unchecked_upto=0))
         target.executemany("INSERT INTO arrival VALUES (?, ?, ?)", [*notes(source)])
-        for table, marks in (("act", "?, ?, ?, ?"), ("redacted", "?, ?")):
+        for table, marks in (("act", "?, ?, ?, ?"), ("redacted", "?, ?"), ("erased", "?, ?")):
             rows = source.execute(f"SELECT * FROM {table}")
             target.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
-        target.execute(_NOT_COPIED)
-        _copy_stubs(source, target, known)
+        for table in ("redacted", "erased"):
+            target.execute(_NOT_COPIED.format(table))
+        _copy_changed(source, target, known)
         target.execute("COMMIT")
     finally:
         source.execute("COMMIT")
@@ -274,13 +275,16 @@ def _finish(source: Connection, target: Connection, damaged: int, known: int) ->
     return Copied(_count(target), last_seq, damaged)
 
 
-def _copy_stubs(source: Connection, target: Connection, known: int) -> None:
-    """Copy again what acts above the seq `known` have redacted, of the messages that are there."""
-    redacted = sorted({position for position, _ in redacted_positions(source, known)})
-    for start in range(0, len(redacted), _COPIED_AT_ONCE):
-        rows = stored_rows(source, redacted[start : start + _COPIED_AT_ONCE]).values()
-        again = [(row.payload, row.checksum, row.position) for row in rows]
-        target.executemany(_REPLACE, again)
+def _copy_changed(source: Connection, target: Connection, known: int) -> None:
+    """Copy again what acts above the seq `known` have changed, of the messages that are there."""
+    found = [*redacted_positions(source, known), *erased_positions(source, known)]
+    changed = sorted({position for position, _ in found})
+    several = [changed[at : at + _COPIED_AT_ONCE] for at in range(0, len(changed), _COPIED_AT_ONCE)]
+    for some in several:
+        blank(target, some)
+    for some in several:
+        rows = stored_rows(source, some).values()
+        write_over(target, [(row.position, row.payload or b"", row.checksum) for row in rows])
 
 
 def _count(connection: Connection) -> int:

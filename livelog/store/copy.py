@@ -2,7 +2,7 @@
 
 A new node of a shared log has only what the stream still keeps; the copy gives it what was before.
 The file has another name until it is complete, and a copy that was interrupted goes on from there.
-The acts come last: what they have redacted may have been copied before.
+The acts come last: what they have redacted or erased may have been copied before.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from livelog.errors import ConfigError
 from livelog.store.database.acts import last_act, write_act
 from livelog.store.database.checksums import checksum
 from livelog.store.database.connection import Connection
+from livelog.store.database.erasure import erase
 from livelog.store.database.file import Contents, open_file
 from livelog.store.database.lock import Lock
 from livelog.store.database.redaction import redact
 from livelog.store.database.state import write_state
-from livelog.wire.acts import Enacted, Redact
+from livelog.wire.acts import Enacted, Erase, Redact
 from livelog.wire.record import id_of, seq_of
 from livelog.wire.stubs import is_stub
 
@@ -103,6 +104,7 @@ def _copy_acts(get: Get, connection: Connection, upto: int) -> None:
     if _asked(get, upto, 1).act_seq <= known:
         return
     connection.execute("BEGIN")
+    erasures: list[Enacted] = []
     while True:
         some = _acts(get(f"{_ACTS_PATH}?before={before}"))
         fresh = [each for each in some if known < each.seq < before]
@@ -110,9 +112,13 @@ def _copy_acts(get: Get, connection: Connection, upto: int) -> None:
             write_act(connection, enacted)
             if isinstance(enacted.act, Redact):
                 redact(connection, enacted)
+            elif isinstance(enacted.act, Erase):
+                erasures.append(enacted)
         if not fresh:
             break
         before = fresh[-1].seq
+    for enacted in reversed(erasures):  # in their order: of two the last has the last word
+        erase(connection, enacted)
     connection.execute("COMMIT")
 
 

@@ -8,7 +8,8 @@ from operator import attrgetter
 
 from livelog.errors import RefusedError
 from livelog.store.base import Bounds, Done, Store
-from livelog.wire.acts import MAX_KEPT, Brief, Enacted, brief
+from livelog.wire.acts import MAX_KEPT, Brief, Enacted, Erase, brief
+from livelog.wire.erasure import erased_acts
 from livelog.wire.record import Origin, Record
 from livelog.wire.seqclock import LATEST_BEGIN
 
@@ -39,6 +40,9 @@ class MemoryJournal:
 
     def enact(self, enacted: Enacted, done: Done) -> None:
         """Keep an act, as long as the process lives."""
+        if isinstance(enacted.act, Erase):
+            changed = dict(erased_acts(enacted.act, self._acts))
+            self._acts = [Enacted(seq, changed.get(seq, act)) for seq, act in self._acts]
         self._acts.append(enacted)
         if len(self._acts) > MAX_KEPT:
             del self._acts[0]

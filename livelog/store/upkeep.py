@@ -22,11 +22,12 @@ from livelog.store.database import file
 from livelog.store.database.acts import write_act
 from livelog.store.database.checksums import StoredRow, checksum, stored_rows
 from livelog.store.database.connection import Connection
+from livelog.store.database.erasure import erase
 from livelog.store.database.file import Contents
 from livelog.store.database.place import Place
 from livelog.store.database.redaction import is_unscrubbed, note_scrubbed, redact
 from livelog.store.database.state import State, write_state
-from livelog.wire.acts import Enacted, Redact
+from livelog.wire.acts import Enacted, Erase, Redact
 from livelog.wire.seqclock import HOUR, SeqClock
 
 _log = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class Upkeep:
         self._leftover = contents.trimmed_upto > 0
         """Rows that were given up may still be in the file."""
         self.unscrubbed = is_unscrubbed(connection)
-        """Redacted text may still be in the write-ahead log."""
+        """What acts have taken away may still be in the write-ahead log."""
         self._check_due = 0.0
         self._wal_due = 0.0
         self._wal_is_large = False
@@ -137,6 +138,8 @@ class Upkeep:
             write_act(self._connection, enacted)
             if isinstance(enacted.act, Redact):
                 redact(self._connection, enacted)
+            elif isinstance(enacted.act, Erase):
+                erase(self._connection, enacted)
         self.last_seq = enacted.seq
         self.unscrubbed = True
 
@@ -168,6 +171,7 @@ class Upkeep:
         with self._transaction():
             self._connection.execute("DELETE FROM message WHERE position <= ?", (upto,))
             self._connection.execute("DELETE FROM redacted WHERE position <= ?", (upto,))
+            self._connection.execute("DELETE FROM erased WHERE position <= ?", (upto,))
             self._age.forget(self.trimmed_upto)
             self._write_state(self._state._replace(deleted_upto=upto))
         return True

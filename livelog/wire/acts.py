@@ -74,6 +74,35 @@ class Redact(_Act, frozen=True, kw_only=True):
         return sorted(seq for group in self.groups for seq in group.seqs)
 
 
+class Places(msgspec.Struct, frozen=True, array_like=True):
+    """Messages or acts that name a user at the same places."""
+
+    places: tuple[str, ...]
+    """JSON Pointers (RFC 6901): `/participants/0/user_id`."""
+    seqs: tuple[int, ...]
+    """Rising."""
+
+
+class Erase(_Act, frozen=True, kw_only=True):
+    """Put a pseudonym in the place of a user's id and names.
+
+    It names places and not the user, of whom nothing would be erased as long as it is kept: not
+    even a digest, since ids can be guessed. They were looked up once, as for `Redact`.
+    """
+
+    pseudonym: str
+    """Random, and not to be told from the id."""
+    groups: tuple[Places, ...]
+    """At most `MAX_SEQS` messages in all. Those that are not there do not count."""
+    records: tuple[Places, ...] = ()
+    """Earlier acts, by the user or about them."""
+
+    @property
+    def seqs(self) -> list[int]:
+        """The seqs of all messages, rising."""
+        return sorted(seq for group in self.groups for seq in group.seqs)
+
+
 class Disconnect(_Act, frozen=True, kw_only=True):
     """Close connections: one, or those of a user or a network."""
 
@@ -122,7 +151,7 @@ class Renewed(_Act, frozen=True, kw_only=True):
     upto: int
 
 
-Act = Redact | Disconnect | Block | Unblock | Announce | Operate | Renewed
+Act = Redact | Erase | Disconnect | Block | Unblock | Announce | Operate | Renewed
 """Every kind of act; one more is one more alternative."""
 
 
@@ -146,21 +175,21 @@ class Enacted(NamedTuple):
 def lasting(acts: Iterable[Enacted], now: float) -> list[Enacted]:
     """Return the acts that a server has to know whenever it joins, in their first order.
 
-    These are redactions, and the last word about each user and network that was ever blocked: a
-    server may know an earlier one. A block that has ended at `now`, Unix time, ends by itself, but
-    an earlier one may not.
+    These are redactions and erasures, and the last word about each user and network that was ever
+    blocked: a server may know an earlier one. A block that has ended at `now`, Unix time, ends by
+    itself, but an earlier one may not.
     """
-    redactions: list[Enacted] = []
+    changes: list[Enacted] = []
     blocks: dict[tuple[str, str], Enacted] = {}
     for enacted in sorted(acts, key=lambda each: each.first_seq):
         act = enacted.act
-        if isinstance(act, Redact):
-            redactions.append(enacted)
+        if isinstance(act, Redact | Erase):
+            changes.append(enacted)
         elif isinstance(act, Block | Unblock):
             target = act.user_id, act.address
             if target in blocks or not _has_ended(act, now):
                 blocks[target] = enacted
-    return sorted([*redactions, *blocks.values()], key=lambda each: each.first_seq)
+    return sorted([*changes, *blocks.values()], key=lambda each: each.first_seq)
 
 
 def _has_ended(act: Block | Unblock, now: float) -> bool:
@@ -203,9 +232,9 @@ class Brief(NamedTuple):
 
 
 class _Named(msgspec.Struct, array_like=True):
-    """The part of a `Group` that is counted."""
+    """The part of a `Group`, or of `Places`, that is counted."""
 
-    type: msgspec.Raw
+    what: msgspec.Raw
     seqs: msgspec.Raw
 
 
@@ -221,7 +250,7 @@ _named_decoder = msgspec.json.Decoder(list[_Named])
 
 def brief(enacted: Enacted) -> Brief:
     """Return an act without the messages that it names."""
-    groups: tuple[Group, ...] | None = getattr(enacted.act, "groups", None)
+    groups: tuple[Group | Places, ...] | None = getattr(enacted.act, "groups", None)
     if groups is None:
         return Brief(*enacted)
     act = msgspec.structs.replace(enacted.act, groups=())

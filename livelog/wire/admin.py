@@ -152,6 +152,25 @@ class Redact(AdminCommand, kw_only=True):
     reason: Reason = ""
 
 
+class Erase(AdminCommand, kw_only=True):
+    """Put a pseudonym in the place of a user's id and names, for good."""
+
+    user_id: UserId
+    dry_run: Annotated[bool, Meta(description="Tell only how many messages are meant.")] = False
+    count: (
+        Annotated[int, Meta(ge=0, description="Number of messages, as the dry run told it.")]
+        | UnsetType
+    ) = UNSET
+    upto_seq: (
+        Annotated[
+            int,
+            Meta(ge=0, lt=2**53, description="Seq of the newest, as the dry run told it."),
+        ]
+        | UnsetType
+    ) = UNSET
+    reason: Reason = ""
+
+
 class LogLevel(AdminCommand, kw_only=True):
     """Set the least level of the lines that a server logs, until it stops."""
 
@@ -183,6 +202,7 @@ ADMIN: dict[str, type[AdminCommand]] = {
     "blocks": Blocks,
     "audit": Audit,
     "redact": Redact,
+    "erase": Erase,
     "announce": Announce,
     "log-level": LogLevel,
     "drain": Drain,

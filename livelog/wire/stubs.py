@@ -11,7 +11,6 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from livelog.wire import frames
 from livelog.wire.messages import Delivered, Message, MessageType
 
 PREFIX = b'{"redacted":true,'
@@ -96,14 +95,6 @@ def stub_for(message: Received, reason: str) -> AnyStub:
     """Return the stub of a message that a client has."""
     stub: AnyStub = decoder.decode(stub_of(msgspec.json.encode(message), reason))
     return stub
-
-
-def cleaned(frame: bytes, reasons: dict[int, str]) -> bytes:
-    """Return a frame, with the stub in place of its message if its seq is among `reasons`."""
-    payload = frames.payload(frame)
-    if is_stub(payload) or (reason := reasons.get(seq_at_end(payload))) is None:
-        return frame
-    return frames.text(stub_of(payload, reason))
 
 
 def seq_at_end(payload: bytes) -> int:

@@ -85,6 +85,8 @@ class Column:
 
     def get(self, position: int) -> tuple[str, ...] | None:
         """Return the values of a message, if it need not be read."""
+        if position in self._source.void or position in self._source.stale:
+            return None
         return self._by_position.get(position)
 
     def read(self, position: int, read: Read) -> tuple[str, ...]:
@@ -148,7 +150,7 @@ def count(source: Lists, found: Findings, field: str, among: BitMap, read: Read)
     """Count the messages at positions `among` by the values of a field, in steps."""
     column, indexed = found.of(source).column(field), source.number_of_values(field)
     newest: dict[str, int] = {}
-    if indexed is None or indexed > 2 * len(among):
+    if indexed is None or indexed > 2 * len(among) or source.stale:
         values, missing = yield from _read(column, among, read, newest)
     else:
         values, missing = yield from _looked_up(source, field, among, newest)

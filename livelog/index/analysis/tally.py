@@ -86,7 +86,7 @@ class Tally:
             if found is not None:
                 known[field] = found
                 read_anyway = (yield from columns.unsure(source, field)) | source.void
-                unsure[field] = part.found & read_anyway
+                unsure[field] = part.found & (read_anyway | source.stale)
         read = BitMap.union(BitMap(), *unsure.values())
         if source is None and self.question.interval:
             read = part.found
@@ -160,7 +160,8 @@ class Tally:
         for value, _ in (yield from self.most()):
             places = part.found & read.get(value, BitMap())
             if part.source is not None:
-                places |= part.found & (yield from columns.having(part.source, field, value))
+                among = part.found - part.source.stale
+                places |= among & (yield from columns.having(part.source, field, value))
             if places:
                 self.newest[value] = part.place(places.max())
             yield

@@ -45,10 +45,11 @@ def _rows(log: Log, command: Audit) -> Generator[None, None, list[Json]]:
 
 
 def _row(brief: Brief, scrubbed_upto: int) -> Json:
-    """Return an act; of a redaction how many messages it names."""
+    """Return an act; of a redaction or erasure how many messages it names."""
     fields: Json = msgspec.to_builtins(brief.act)
     if brief.messages is not None:
         del fields["groups"]
+        fields.pop("records", None)
         fields |= {"messages": brief.messages, "scrubbed": brief.seq <= scrubbed_upto}
     return {"seq": brief.seq, **fields}
 

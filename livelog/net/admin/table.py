@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from livelog.auth.principal import ADMIN, MODERATE
 from livelog.net.admin.asking import Asking
 from livelog.net.admin.disconnecting import block, blocks, disconnect, unblock
+from livelog.net.admin.erasing import erase
 from livelog.net.admin.listing import connections
 from livelog.net.admin.operating import drain, log_level, reload
 from livelog.net.admin.records import announce, audit
@@ -36,6 +37,7 @@ COMMANDS: dict[str, Entry] = {
     "blocks": Entry(MODERATE, blocks),
     "audit": Entry(MODERATE, audit),
     "redact": Entry(MODERATE, redact),
+    "erase": Entry(ADMIN, erase),
     "announce": Entry(MODERATE, announce),
     "log-level": Entry(ADMIN, log_level),
     "drain": Entry(ADMIN, drain),

@@ -5,6 +5,8 @@ Positions of messages are dense, so that counting is a subtraction; acts have no
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+from typing import Any
 from zlib import crc32
 
 from livelog.store.database.connection import Connection
@@ -19,6 +21,14 @@ _NEWEST = """
     SELECT CAST(seq AS INTEGER), CAST(body AS BLOB), CAST(checksum AS INTEGER) FROM act
     WHERE seq < ? ORDER BY seq DESC LIMIT ?
 """
+_REPETITIONS = """
+    SELECT CAST(seq AS INTEGER), CAST(body AS BLOB), CAST(checksum AS INTEGER) FROM act
+    WHERE seq > ? AND instr(body, '"first_seq":')
+"""
+_BLANK = """
+    UPDATE act SET body = CAST(zeroblob(length(CAST(body AS BLOB))) AS TEXT) WHERE seq = ?
+"""
+_REWRITE = "UPDATE act SET body = CAST(? AS TEXT), checksum = ? WHERE seq = ?"
 _LAST = 2**63 - 1
 
 
@@ -27,6 +37,33 @@ def write_act(connection: Connection, enacted: Enacted) -> None:
     body = acts.encode(enacted.act)
     connection.execute(_INSERT, (enacted.seq, body, _checksum(enacted.seq, body)))
     connection.execute(_FORGET, (MAX_KEPT,))
+
+
+def rewrite_acts(connection: Connection, changed: Iterable[Enacted]) -> None:
+    """Write acts over those with their seqs, as part of a transaction.
+
+    What was there goes first, in its place: where SQLite moves a row it may leave what it had.
+    """
+    rows = [(acts.encode(one.act), one.seq) for one in changed]
+    connection.executemany(_BLANK, [(seq,) for _, seq in rows])
+    connection.executemany(_REWRITE, [(body, _checksum(seq, body), seq) for body, seq in rows])
+
+
+def acts_at(connection: Connection, first_seqs: Collection[int]) -> list[Enacted]:
+    """Return the acts that were placed first at these seqs, as far as they are there and whole.
+
+    A server may have only their repetitions, which stand elsewhere and are looked for one by one.
+    """
+    newest = (read_acts(connection, seq + 1, 1) for seq in first_seqs)
+    found = [
+        one for some, seq in zip(newest, first_seqs, strict=True) for one in some if one.seq == seq
+    ]
+    missing = {*first_seqs}.difference(one.seq for one in found)
+    if missing:
+        rows = connection.execute(_REPETITIONS, (min(missing),)).fetchall()
+        repeated = [Enacted(seq, acts.decode(body)) for seq, body in _whole(rows)]
+        found += [one for one in repeated if one.first_seq in missing]
+    return found
 
 
 def read_acts(connection: Connection, before: int | None, limit: int) -> list[Enacted]:
@@ -41,6 +78,10 @@ def read_briefs(connection: Connection, before: int | None, limit: int) -> list[
 
 def _bodies(connection: Connection, before: int | None, limit: int) -> list[tuple[int, bytes]]:
     rows = connection.execute(_NEWEST, (_LAST if before is None else before, limit)).fetchall()
+    return _whole(rows)
+
+
+def _whole(rows: list[tuple[Any, ...]]) -> list[tuple[int, bytes]]:
     return [(seq, body) for seq, body, crc in rows if body and crc == _checksum(seq, body)]
 
 

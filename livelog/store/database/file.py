@@ -84,6 +84,13 @@ _MIGRATIONS = (
     ) STRICT;
     CREATE INDEX redacted_by_act ON redacted(act);
     """,
+    """
+    CREATE TABLE erased(
+        position INTEGER PRIMARY KEY,
+        act INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX erased_by_act ON erased(act);
+    """,
 )
 VERSION = len(_MIGRATIONS)
 

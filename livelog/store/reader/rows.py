@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -22,6 +22,8 @@ from livelog.index.query import Query
 from livelog.index.terms import message_in, terms_of_stored
 from livelog.index.text import may_occur
 from livelog.store.database.checksums import StoredRow, renew_snapshot, stored_rows
+from livelog.store.database.connection import Connection
+from livelog.store.database.erasure import erased_positions
 from livelog.store.database.file import connect
 from livelog.store.database.redaction import redacted_positions
 from livelog.store.database.state import State, read_state
@@ -112,9 +114,10 @@ class Rows:
         with suppress(Unreadable):  # the index by id is damaged
             self._gaps = {int(position) for [position] in self._ask(_GAPS)}
         self._void = BitMap()
-        self.redacted_upto = 0
-        """Seq of the newest act whose stubs are in `void`."""
-        self.refresh_void()
+        self._stale = BitMap()
+        self.changed_upto = 0
+        """Seq of the newest act whose messages are in `void` or `stale`."""
+        self.refresh_changes()
         self._damaged: dict[int, int] = {}
         """Position → seq of damaged messages."""
         self._scrubbed_from = self.last_position + 1
@@ -133,28 +136,47 @@ class Rows:
         """
         self._ask("BEGIN")
         try:
-            self.refresh_void()
+            self.refresh_changes()
             yield
         finally:
             with suppress(sqlite3.Error):  # it has been ended by an error
                 self._connection.execute("ROLLBACK")
 
-    def refresh_void(self) -> None:
-        """Note the stubs that have come since."""
-        for position, act in self.redacted_after(self.redacted_upto):
-            self._void.add(position)
-            self.redacted_upto = max(self.redacted_upto, act)
+    def refresh_changes(self) -> None:
+        """Note the messages that acts have changed since."""
+        known = self.changed_upto
+        redacted, erased = self.redacted_after(known), self.erased_after(known)
+        self._void.update([position for position, _ in redacted])
+        self._stale.update([position for position, _ in erased])
+        self.changed_upto = max([known, *(act for _, act in (*redacted, *erased))])
 
     def redacted_after(self, act: int) -> list[tuple[int, int]]:
         """Return the positions of stubs of the acts above a seq, each with the seq of its act."""
+        return self._changed(redacted_positions, act)
+
+    def erased_after(self, act: int) -> list[tuple[int, int]]:
+        """Return the same of the messages that have other terms since."""
+        return self._changed(erased_positions, act)
+
+    def _changed(
+        self, positions: Callable[[Connection, int], list[tuple[int, int]]], act: int
+    ) -> list[tuple[int, int]]:
         try:
-            return redacted_positions(self._connection, act)
+            return positions(self._connection, act)
         except _ERRORS as error:
             raise _unreadable(error) from error
 
     def void(self, first: int, end: int) -> BitMap:
         """Return the positions of stubs from `first` to before `end`, counted from `first`."""
-        return (self._void & BitMap(range(first, end))).shift(-first) if self._void else BitMap()
+        return _between(self._void, first, end)
+
+    def stale(self, first: int, end: int) -> BitMap:
+        """Return the positions of messages whose terms the index may not have, in the same way."""
+        return _between(self._stale, first, end)
+
+    def renew_stale(self, act: int) -> None:
+        """Note that the index has the terms of all messages as acts up to a seq have left them."""
+        self._stale = BitMap([position for position, _ in self.erased_after(act)])
 
     @property
     def trimmed_upto(self) -> int:
@@ -343,6 +365,10 @@ class Rows:
             return self._connection.execute(sql, values).fetchall()
         except _ERRORS as error:
             raise _unreadable(error) from error
+
+
+def _between(positions: BitMap, first: int, end: int) -> BitMap:
+    return (positions & BitMap(range(first, end))).shift(-first) if positions else BitMap()
 
 
 def _unreadable(error: Exception) -> Unreadable:

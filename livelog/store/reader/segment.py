@@ -113,6 +113,8 @@ class Segment:
         self.id = id
         self.void = BitMap()
         """Positions of stubs, whose terms may be those of the messages that were there before."""
+        self.stale = BitMap()
+        """Positions of messages that may have other terms since."""
         self.first: int
         self.count: int
         self.last_seq: int

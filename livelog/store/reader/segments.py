@@ -98,11 +98,12 @@ class Segments:
         first = self._sealed[-1].end if self._sealed else rows.first_position
         self._open = OpenEnd(first)
         self._clean_upto = clean_upto(self._connection)
-        """Seq of the newest act of whose redactions nothing is left in the file."""
+        """Seq of the newest act that has changed messages of which nothing is left in the file."""
+        rows.renew_stale(self._clean_upto)
         self._looked_at = 0.0
-        """Time at which redactions were looked for."""
+        """Time at which changed messages were looked for."""
         self._made_upto: dict[int, int] = {}
-        """Segment → the newest act of whose redactions it has nothing, where it was made anew."""
+        """Segment → the newest act whose changes it has, where it was made anew."""
         self._sealing: list[OpenEnd] = []
         self._job: Steps[None] | None = None
         self._failing = False
@@ -123,7 +124,7 @@ class Segments:
     @property
     def is_clean(self) -> bool:
         """Whether the file has nothing of what was redacted, as far as that is known here."""
-        return self._rows.redacted_upto <= self._clean_upto
+        return self._rows.changed_upto <= self._clean_upto
 
     @property
     def progress(self) -> Progress:
@@ -146,8 +147,10 @@ class Segments:
         opened = [Part(one.first, one.end, one.index) for one in (*self._sealing, self._open)]
         for one in sealed:
             one.void = self._rows.void(one.first, one.end)
+            one.stale = self._rows.stale(one.first, one.end)
         for end in (*self._sealing, self._open):
             end.index.void = self._rows.void(end.first, end.end)
+            end.index.stale = self._rows.stale(end.first, end.end)
         pinned = [one.id for one in sealed]
         self._pinned.update(pinned)
         try:
@@ -252,8 +255,8 @@ class Segments:
             return self._drop_oldest()
         if perf_counter() > self._looked_at + _LOOKED_SECONDS:
             self._looked_at = perf_counter()
-            self._rows.refresh_void()
-        if self._rows.redacted_upto > self._clean_upto:
+            self._rows.refresh_changes()
+        if self._rows.changed_upto > self._clean_upto:
             return self._clean()
         if self._sealing or self._is_full():
             return self._seal()
@@ -308,11 +311,12 @@ class Segments:
         )
 
     def _clean(self) -> Steps[None]:
-        """Remove what was redacted from the file: make the segments anew that have any of it.
+        """Remove from the file what acts have changed: make the segments anew that have any of it.
 
         A segment that a call reads stays until the call has ended: then this is done again.
         """
-        upto, void = self._rows.redacted_upto, self._rows.redacted_after(self._clean_upto)
+        upto, before = self._rows.changed_upto, self._clean_upto
+        void = [*self._rows.redacted_after(before), *self._rows.erased_after(before)]
         self._reopen([position for position, _ in void])
         for each in list(self._sealed):
             known = self._made_upto.get(each.id, 0)
@@ -329,6 +333,7 @@ class Segments:
         note_clean(self._connection, upto)
         self._clean_upto = upto
         self._made_upto = {}
+        self._rows.renew_stale(upto)
 
     @property
     def _size(self) -> int:

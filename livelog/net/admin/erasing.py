@@ -1,0 +1,225 @@
+"""`erase`: put a pseudonym in the place of a user's id and names, wherever fields have them.
+
+What is meant is resolved to places in messages and in earlier acts here, once; the acts hold these
+alone, and never the user. All messages count, also direct ones of others: the command is for
+operators, who read none of them by it. A user who goes on writing, or comes back, is another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from base64 import b32encode
+from collections import defaultdict
+from collections.abc import AsyncIterator, Generator
+from dataclasses import replace
+from secrets import token_bytes
+from typing import Any
+
+from msgspec import UNSET
+
+from livelog.budget.owner import Owner
+from livelog.budget.slices import interleaved
+from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, SERVER_ERROR, RefusedError
+from livelog.index.folding import normalized
+from livelog.index.paging import Page, Span
+from livelog.index.query import EVERYTHING, Query
+from livelog.index.terms import reader
+from livelog.index.where.canonical import finished
+from livelog.index.where.expression import Equals, Expression, Or
+from livelog.index.where.fields import compared_as_id
+from livelog.net import queries
+from livelog.net.admin.acting import enact
+from livelog.net.admin.asking import Asking, UnknownTargetError
+from livelog.wire import acts
+from livelog.wire.acts import MAX_SEQS, Places
+from livelog.wire.admin import Erase
+from livelog.wire.erasure import FIELDS, LISTS, ROOTS, is_pseudonym, places_in, places_in_act
+from livelog.wire.record import seq_of
+from livelog.wire.stubs import is_stub
+
+_PER_PAGE = 1000
+_ACTS_PER_PAGE = 16
+"""Messages and acts that are read at once; an act may name very many messages."""
+
+_READ = 16
+"""Messages that are looked through in one step: about half a millisecond."""
+
+_PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0)
+"""Seconds before the store is asked again, and at last given up: perhaps behind the first acts."""
+
+_MAX_BYTES = 16 << 20
+_MAX_PLACES_BYTES = 128 << 10
+"""Bytes of the messages that one act names, as all of them are written in one go, and of the places
+in them, as an act is one message of a broker."""
+
+Named = tuple[int, tuple[str, ...], int]
+"""Seq of a message or act, the places in it that name the user, and its bytes."""
+
+
+class Batch:
+    """Messages or acts that one act names."""
+
+    def __init__(self) -> None:
+        self._found: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+        self._bytes = self._places_bytes = 0
+        self.count = 0
+
+    def add(self, seq: int, places: tuple[str, ...], size: int) -> None:
+        """Add one."""
+        if places not in self._found:
+            self._places_bytes += sum(map(len, places))
+        self._found[places].append(seq)
+        self._bytes += size
+        self.count += 1
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next one begins another act."""
+        full = self._bytes >= _MAX_BYTES or self._places_bytes >= _MAX_PLACES_BYTES
+        return full or self.count >= MAX_SEQS
+
+    @property
+    def groups(self) -> tuple[Places, ...]:
+        """Those with the same places together, as the act has them."""
+        return tuple(Places(places, tuple(sorted(seqs))) for places, seqs in self._found.items())
+
+
+async def erase(asking: Asking, command: Erase) -> dict[str, Any]:
+    """Put a pseudonym in the place of a user, or tell in how many messages it would be."""
+    _check(asking, command)
+    user, head = command.user_id, asking.context.log.head
+    upto = head if command.upto_seq is UNSET else command.upto_seq
+    count, newest = 0, 0
+    async for seq, _, _ in _messages(asking, user, upto):
+        count, newest = count + 1, max(newest, seq)
+    if not count and not [True async for _ in _records(asking, user, head)]:
+        raise UnknownTargetError("user_id", "there is no message and no act that names this user")
+    if command.dry_run:
+        return {"count": count, "upto_seq": newest}
+    if command.count not in (UNSET, count):
+        issue = f"is not the number of messages that name the user now, {count}"
+        raise RefusedError(PROTOCOL_ERROR, "count", f"{issue}: make a dry run again")
+    pseudonym = f"erased_{b32encode(token_bytes(5)).decode().lower()}"
+    erased, seq = await _erase(asking, command, pseudonym, upto, head)
+    # Once more, for what other servers and moderators have done before the act had its place.
+    more, last = await _erase(
+        asking, command, pseudonym, seq if command.upto_seq is UNSET else upto, seq
+    )
+    return {"erased": erased + more, "pseudonym": pseudonym, "seq": max(seq, last)}
+
+
+def _check(asking: Asking, command: Erase) -> None:
+    """Refuse what cannot be meant. Raises `RefusedError`."""
+    user = command.user_id
+    if is_pseudonym(user):
+        raise RefusedError(PROTOCOL_ERROR, "user_id", "is the pseudonym of an erased user")
+    if user == asking.principal.id:
+        issue = "is yourself, whom the act would name: somebody else has to do it"
+        raise RefusedError(POLICY_VIOLATION, "user_id", issue)
+    if asking.context.limiter.blocked.of(user, "") is not None:
+        issue = "is blocked, and a block names the user: unblock them first"
+        raise RefusedError(POLICY_VIOLATION, "user_id", issue)
+    if re.search(rf"(?<!\w){re.escape(user)}(?!\w)", command.reason):
+        issue = "must not name the user: the audit log keeps it"
+        raise RefusedError(PROTOCOL_ERROR, "reason", issue)
+
+
+async def _erase(
+    asking: Asking, command: Erase, pseudonym: str, upto: int, acts_upto: int
+) -> tuple[int, int]:
+    """Erase what there is; return the number of messages, and the seq of the last act or 0."""
+    user, reason, count, seq = command.user_id, command.reason, 0, 0
+    async for batch in _batches(_messages(asking, user, upto)):
+        found = {"groups": batch.groups}
+        seq = await enact(asking, acts.Erase, reason, pseudonym=pseudonym, **found)
+        count += batch.count
+    async for batch in _batches(_records(asking, user, acts_upto)):
+        found = {"groups": (), "records": batch.groups}
+        seq = await enact(asking, acts.Erase, reason, pseudonym=pseudonym, **found)
+    return count, seq
+
+
+async def _batches(found: AsyncIterator[Named]) -> AsyncIterator[Batch]:
+    batch = Batch()
+    async for one in found:
+        batch.add(*one)
+        if batch.is_full:
+            yield batch
+            batch = Batch()
+    if batch.count:
+        yield batch
+
+
+# What names the user.
+
+
+async def _messages(asking: Asking, user: str, upto: int) -> AsyncIterator[Named]:
+    """Find the messages up to a seq that name a user, newest first. Raises `RefusedError`."""
+    owner = queries.owner(asking.principal, asking.address)
+    for query, are_stubs in _queries(user):
+        last = upto
+        while True:
+            span = Span(_PER_PAGE, anchor="before", seq=last + 1)
+            page = await _page(asking, query, span, owner)
+            if not page.payloads:
+                break
+            last = seq_of(page.payloads[-1]) - 1
+            some = [one for one in page.payloads if is_stub(one) == are_stubs]
+            for named in await interleaved(_placed(some, user), owner):
+                yield named
+
+
+async def _page(asking: Asking, query: Query, span: Span, owner: Owner) -> Page:
+    """Read a page, also of a store that has just been opened. Raises `RefusedError`."""
+    for pause in _PAUSES:
+        try:
+            page = await asking.context.log.read(query, span, owner)
+        except RefusedError as refused:
+            if refused.retry_after is None:
+                raise
+        else:
+            if not page.incomplete:
+                return page
+        await asyncio.sleep(pause)
+    raise RefusedError(SERVER_ERROR, "", "the store cannot be read now", retry_after=1)
+
+
+def _placed(payloads: list[bytes], user: str) -> Generator[None, None, list[Named]]:
+    """Return the places of the messages that name a user, in steps."""
+    found: list[Named] = []
+    for number, payload in enumerate(payloads):
+        if places := places_in(payload, user):
+            found.append((seq_of(payload), places, len(payload)))
+        if number % _READ == 0:
+            yield
+    return found
+
+
+def _queries(user: str) -> list[tuple[Query, bool]]:
+    """Return the queries that find all messages that may name a user, and whether stubs do."""
+    naming = finished(Or(tuple(_conditions(user))))
+    return [
+        (replace(EVERYTHING, where=naming), False),
+        (replace(EVERYTHING, types=frozenset(["dm"]), keys=(reader(user),)), True),
+    ]
+
+
+def _conditions(user: str) -> list[Expression]:
+    """Return the conditions of which a message that names a user meets one."""
+    lists = [f"{root}.{name}" for root in ROOTS for name in LISTS]
+    paths = [*lists, *(f"{path}.{field}" for path in lists for field in FIELDS)]
+    compared = ((path, user if compared_as_id(path) else normalized(user)) for path in paths)
+    # The filter finds the fields themselves, of messages and free objects.
+    return [Equals("user_id", user), *(Equals(*each) for each in compared)]
+
+
+async def _records(asking: Asking, user: str, upto: int) -> AsyncIterator[Named]:
+    """Find the acts up to a seq that name a user, newest first. Raises `RefusedError`."""
+    before = upto + 1
+    while found := asking.context.log.acts(before, _ACTS_PER_PAGE):
+        for one in found:
+            if places := places_in_act(one.act, user):
+                yield one.first_seq, places, 0
+        before = found[-1].seq
+        await asyncio.sleep(0)

@@ -1,0 +1,164 @@
+"""The command `erase`: what it finds, what it refuses, and what is noted of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import Any
+
+import pytest
+
+from tests.support.identity import token
+from tests.support.moderating import AUTH, at_each_door, entered, give
+from tests.support.wire import House, Json, on_uvloop, serving, user
+
+DM = {
+    "type": "dm",
+    "id": "d1",
+    "from_user_id": "eve",
+    "from_username": "Eve",
+    "to_user_id": "bob",
+    "content": "hi Bob",
+}
+
+
+async def filled(house: House) -> list[int]:
+    eve = {"user_id": "eve", "username": "Eve"}
+    messages = [user("hello", id="m0", **eve), user("Eve is gone", id="m1"), DM]
+    return [one.seq for one in await asyncio.gather(*map(house.server.publish, messages))]
+
+
+async def told(house: House, door: str = "program", **fields: Any) -> Json:
+    """The result of the command."""
+    answer = await give(house, door, "erase", "admin", **{"user_id": "eve", **fields})
+    assert answer["action"] == "admin_result", answer
+    result: Json = answer["result"]
+    return result
+
+
+async def refused(house: House, **fields: Any) -> Json:
+    answer = await give(house, "http", "erase", "admin", **fields)
+    assert answer["action"] == "error", answer
+    return answer
+
+
+async def named(house: House, user: str) -> int:
+    return (await house.server.history(filters={"user_id": user})).total
+
+
+@at_each_door
+@on_uvloop
+async def test_a_user_is_counted_first_and_then_erased_everywhere(door: str) -> None:
+    async with serving(**AUTH) as house:
+        seqs = await filled(house)
+        dry = await told(house, door, dry_run=True)
+        assert dry == {"count": 2, "upto_seq": seqs[2]}
+        assert await named(house, "eve") == 2
+        done = await told(house, door, **dry, reason="asked for it")
+        assert re.fullmatch(r"erased_[a-z2-7]{8}", done["pseudonym"])
+        assert done == {"erased": 2, "pseudonym": done["pseudonym"], "seq": done["seq"]}
+        assert (await named(house, "eve"), await named(house, done["pseudonym"])) == (0, 2)
+        # What others wrote stays, and what they were written.
+        assert [one.id for one in (await house.server.search("eve")).messages] == ["m1"]
+        page = await house.server.history(filters={"type": "dm"}, as_user="bob")
+        assert [getattr(one, "content", None) for one in page.messages] == ["hi Bob"]
+        [act] = (await house.server.admin("audit")).result["acts"]
+        assert act == {
+            "seq": done["seq"],
+            "act": "erase",
+            "by": "" if door == "program" else "mod",
+            "at": act["at"],
+            "reason": "asked for it",
+            "pseudonym": done["pseudonym"],
+            "messages": 2,
+            "scrubbed": True,
+        }
+        assert "eve" not in json.dumps(act)
+
+
+@on_uvloop
+async def test_what_came_after_the_dry_run_is_left_if_it_is_named_and_else_erased() -> None:
+    async with serving(**AUTH) as house:
+        await filled(house)
+        dry = await told(house, dry_run=True)
+        await house.server.publish(user("late", id="late", user_id="eve"))
+        assert (await told(house, **dry))["erased"] == 2
+        assert await named(house, "eve") == 1
+        assert (await told(house))["erased"] == 1
+        assert await named(house, "eve") == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "status", "field", "issue"),
+    [
+        ({}, 1002, 400, "user_id", ""),
+        ({"user_id": ""}, 1002, 400, "user_id", ""),
+        ({"user_id": 5}, 1002, 400, "user_id", ""),
+        ({"user_id": "x" * 257}, 1002, 400, "user_id", ""),
+        ({"user_id": "nobody"}, 1002, 404, "user_id", "there is no message and no act that"),
+        ({"user_id": "Eve"}, 1002, 404, "user_id", "there is no message and no act that"),
+        ({"user_id": "erased_abcdefgh"}, 1002, 400, "user_id", "is the pseudonym of an erased"),
+        ({"user_id": "mod"}, 1008, 403, "user_id", "is yourself"),
+        ({"user_id": "eve", "count": 3}, 1002, 400, "count", "is not the number of messages"),
+        ({"user_id": "eve", "count": -1}, 1002, 400, "count", ""),
+        ({"user_id": "eve", "upto_seq": "now"}, 1002, 400, "upto_seq", ""),
+        ({"user_id": "eve", "upto_seq": 1}, 1002, 404, "user_id", "there is no message"),
+        ({"user_id": "eve", "reason": "eve has asked"}, 1002, 400, "reason", "must not name"),
+        ({"user_id": "eve", "username": "Eve"}, 1002, 400, "username", ""),
+    ],
+)
+@on_uvloop
+async def test_a_wrong_command_is_refused_and_changes_nothing(
+    fields: Json, code: int, status: int, field: str, issue: str
+) -> None:
+    async with serving(**AUTH) as house:
+        await filled(house)
+        answer = await refused(house, **fields)
+        assert (answer["error_code"], answer["status"]) == (code, status), answer
+        assert answer["details"]["field"] == field, answer
+        assert issue in answer["details"]["issue"]
+        assert "nobody" not in answer["details"]["issue"]
+        assert await named(house, "eve") == 2
+        assert house.context.log.acts() == []
+
+
+@on_uvloop
+async def test_a_user_who_is_blocked_is_unblocked_first() -> None:
+    async with serving(**AUTH) as house:
+        await filled(house)
+        await house.server.admin("block", user_id="eve")
+        answer = await refused(house, user_id="eve")
+        assert answer["error_code"] == 1008
+        assert "unblock them first" in answer["details"]["issue"]
+        await house.server.admin("unblock", user_id="eve")
+        assert (await told(house))["erased"] == 2
+        acts = (await house.server.admin("audit")).result["acts"]
+        assert "eve" not in json.dumps(acts)
+
+
+@on_uvloop
+async def test_only_operators_erase() -> None:
+    async with serving(**AUTH) as house:
+        await filled(house)
+        for scope in ("read publish", "moderate", "moderate read publish:any"):
+            answer = await give(house, "http", "erase", scope, user_id="eve")
+            assert (answer["error_code"], answer["details"]["scope"]) == (1008, "admin")
+        assert await named(house, "eve") == 2
+
+
+@on_uvloop
+async def test_nobody_becomes_an_erased_user() -> None:
+    async with serving(**AUTH) as house:
+        await filled(house)
+        done = await told(house)
+        client = await house.client()
+        answer = await client.ask("authenticate", token=token(done["pseudonym"], "read"))
+        assert answer["error_code"] == 4001
+        assert "kept for an erased user" in answer["details"]["issue"]
+        # The user comes back, and sees nothing of what was.
+        again = await entered(house, "eve", "read publish")
+        assert (await again.ask("get_history", filters={"type": "dm"}))["total_count"] == 0
+        bob = await entered(house, "bob", "read")
+        page = await bob.ask("get_history", filters={"type": "dm"})
+        assert [one["from_user_id"] for one in page["messages"]] == [done["pseudonym"]]
