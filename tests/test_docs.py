@@ -164,6 +164,14 @@ def test_errors_that_are_quoted_are_those_of_the_code() -> None:
     assert quoted >= FROM_ELSEWHERE
 
 
+def test_alerts_that_are_named_are_those_of_the_rules() -> None:
+    text = (walk.DOCS / "console.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(Livelog\w+)`", text))
+    rules = (ROOT / "livelog/web/deploy/prometheus-rules.yml").read_text(encoding="utf-8")
+    assert len(named) > 4
+    assert named <= {*re.findall(r"alert: (\w+)", rules)}
+
+
 def test_the_page_of_the_documentation_follows_the_log(start: Start, tmp_path: Path) -> None:
     port = free_port()
     url = ready(start("--port", "0", "--allowed-origins", f"http://localhost:{port}"))

@@ -39,7 +39,7 @@ def environment(folder: Path) -> dict[str, str]:
     settings = {"cache": str(folder / "cache"), "audit": "false", "fund": "false"}
     settings["update_notifier"] = "false"
     named = {f"npm_config_{name}": value for name, value in settings.items()}
-    return {**os.environ, **named, "NODE_NO_WARNINGS": "1"}
+    return {**os.environ, **named, "NODE_NO_WARNINGS": "1", "DENO_DIR": str(folder / "deno")}
 
 
 def npm(folder: Path, *arguments: str) -> str:
@@ -134,6 +134,20 @@ def test_each_node_imports_it(
             assert await ran(house, project, "main.mjs", node) == [True, "packed", True]
 
     imported()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="Deno is fetched for x86-64")
+@on_uvloop
+async def test_deno_imports_it_by_its_url(tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    deno = npm_install(tmp_path / "tools", "deno") / "node_modules/.bin/deno"
+    async with serving() as house:
+        place = f"127.0.0.1:{house.server.port}"
+        program = PROGRAM.replace('"livelog"', f'"http://{place}/livelog.js"')
+        (tmp_path / "main.mjs").write_text(program.replace("URL_OF_SERVER", "undefined"))
+        command = [str(deno), "run", "--no-lock", f"--allow-net={place}", f"--allow-import={place}"]
+        assert await ran(house, tmp_path, "main.mjs", *command) == [True, "packed", True]
 
 
 def test_esbuild_bundles_it_and_the_bundle_runs(

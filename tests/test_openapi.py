@@ -277,6 +277,34 @@ async def test_bodies_are_taken_as_described() -> None:
             check("/api/messages", "POST", answer)
 
 
+@on_uvloop
+async def test_a_websocket_takes_the_parameters_of_its_address() -> None:
+    async with serving() as house:
+        house.publish("one")
+        names = [one["name"] for one in parameters("/ws/live-log")]
+        assert names == ["message_types", "since", "batch"]
+        client = await house.client("?message_types=user,raid&since=0&batch=7")
+        subscribed = await client.reply("subscribed")
+        assert subscribed["message_types"] == ["user", "raid"]
+        assert subscribed["batch_ms"] == 7
+        for wrong in ("batch=1001", "since=-1&message_types=user", "message_types=usr"):
+            refused = await (await house.client(f"?{wrong}")).reply("error")
+            assert refused["details"]["field"] == wrong.partition("=")[0]
+
+
+@on_uvloop
+async def test_acts_take_a_seq_and_nothing_else(tmp_path: Path) -> None:
+    async with serving(store=str(tmp_path / "live.db")) as house:
+        http = await house.http()
+        [before] = parameters("/api/log/acts")
+        assert before["required"]
+        assert (await asked(http, "GET", "/api/log/acts")).status == 400
+        for query, status in (("before=5", 200), ("before=5&colour=red", 400), ("before=x", 400)):
+            answer = await http.ask("GET", f"/api/log/acts?{query}")
+            assert answer.status == status
+            check("/api/log/acts", "GET", answer)
+
+
 async def asked(http: Http, method: str, path: str) -> Answer:
     answer = await http.ask(method, path)
     check(path, method, answer)
