@@ -29,7 +29,8 @@ export class Menu {
   #on;
   #opener = null;
 
-  /** `on`: handlers for include (a condition), count (a field), copy (a text). */
+  /** `on`: handlers for include (a condition), count (a field), copy (a text), and more: it returns
+   * further items for a handle and its element. */
   constructor(menu, root, on) {
     this.#menu = menu;
     this.#on = on;
@@ -41,24 +42,27 @@ export class Menu {
   /** Open at an element; do nothing if it is no handle. */
   open(opener) {
     const handle = handles.get(opener);
-    if (!handle) return;
+    if (handle) this.show(opener, titleOf(handle), [...this.#items(handle), ...this.#on.more(handle, opener)]);
+  }
+
+  /** Open at an element with items, `[words, act]` each; the title may be empty. */
+  show(opener, title, items) {
     this.#opener = opener;
-    this.#menu.replaceChildren(...this.#items(handle));
+    const rows = items.map(([words, act]) => this.#item(words, act));
+    this.#menu.replaceChildren(...(title ? [element("p", "value", title)] : []), ...rows);
     this.#menu.showPopover();
     this.#place(opener.getBoundingClientRect());
     this.#menu.querySelector("button").focus();
   }
 
   #items({ field, json }) {
-    const shown = shownOf(json);
-    const short = shown.length > MAX_SHOWN ? `${shown.slice(0, MAX_SHOWN)}…` : shown;
     const wanted = field && condition(field, json);
-    const items = [element("p", "value", field ? `${field}: ${short}` : short)];
-    const add = (words, act) => items.push(this.#item(words, act));
+    const items = [];
+    const add = (words, act) => items.push([words, act]);
     if (wanted) add("Only this", () => this.#on.include(wanted));
     if (wanted) add("Not this", () => this.#on.include(negation(wanted)));
     if (field && isCounted(field)) add(`Count by ${field}`, () => this.#on.count(field));
-    add("Copy", () => this.#on.copy(shown));
+    add("Copy", () => this.#on.copy(shownOf(json)));
     return items;
   }
 
@@ -107,4 +111,10 @@ export class Menu {
     else return;
     event.preventDefault();
   }
+}
+
+function titleOf({ field, json }) {
+  const shown = shownOf(json);
+  const short = shown.length > MAX_SHOWN ? `${shown.slice(0, MAX_SHOWN)}…` : shown;
+  return field ? `${field}: ${short}` : short;
 }
