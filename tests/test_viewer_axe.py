@@ -84,6 +84,13 @@ def fail(viewer: Viewer) -> None:
     viewer.faults.clear()  # the browser's own word about the status 404
 
 
+def choose_user(viewer: Viewer) -> None:
+    """Open the menu of the id of a user."""
+    press("k")(viewer)
+    viewer.page.locator("#values .handle", has_text="u1").click()
+    viewer.page.locator("#menu hr").wait_for(state="attached")
+
+
 def count(viewer: Viewer) -> None:
     """Count what an expression finds."""
     press("m", "Enter")(viewer)
@@ -93,6 +100,7 @@ def count(viewer: Viewer) -> None:
 
 MODERATED: dict[str, Callable[[Viewer], None]] = {
     "the menu of a message": reach("#menu button:nth-of-type(3)", "k", "m"),
+    "the menu of a user's id": choose_user,
     "the menu without a message": reach("#menu button:nth-of-type(3)", "m"),
     "a block": reach("#act-duration", "k", "m", "ArrowDown", "Enter"),
     "an act that waits": reach("#acts button", "k", "m", "Enter", "Enter"),

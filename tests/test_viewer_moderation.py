@@ -339,6 +339,27 @@ def test_the_audit_log_is_a_link_with_a_filter_and_goes_on(guarded: Host, look: 
     assert "#" not in viewer.page.url
 
 
+def test_a_refusal_for_good_is_told_once_and_not_asked_for_again(guarded: Host, look: Look) -> None:
+    viewer = look(guarded, token=MODERATOR)
+    viewer.until("!document.getElementById('moderate').hidden")
+    details = {"issue": "the scope moderate is missing", "scope": "moderate", "field": "command"}
+    refusal = {"action": "error", "error_code": 1008, "error_message": "", "details": details}
+    viewer.page.route("**/api/admin/*", lambda route: route.fulfill(status=403, json=refusal))
+    sent = admin_requests(viewer)
+    viewer.page.keyboard.press("a")
+    viewer.until("document.getElementById('audit-state').textContent.startsWith('Not loaded')")
+    told = "Not loaded: your token lacks the scope moderate."
+    assert viewer.text("#audit-state") == told
+    viewer.page.wait_for_timeout(LONGER_THAN_THE_WINDOW)
+    assert sent == ["audit"]
+    assert viewer.page.locator("#notice").is_hidden()
+    viewer.page.unroute("**/api/admin/*")
+    viewer.page.locator("#audit-acts").click()  # asks again
+    viewer.until("document.getElementById('audit-state').textContent === '0 acts loaded'")
+    assert len(viewer.faults) == 1  # the browser's own word about the status 403
+    viewer.faults.clear()
+
+
 def test_a_phone_has_it_all_in_large_targets(guarded: Host, look: Look) -> None:
     say(guarded, user("hello"))
     guarded.post("api/admin/block", {"user_id": "u7", "reason": "first"}, MODERATOR)

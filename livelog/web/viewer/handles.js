@@ -42,13 +42,16 @@ export class Menu {
   /** Open at an element; do nothing if it is no handle. */
   open(opener) {
     const handle = handles.get(opener);
-    if (handle) this.show(opener, titleOf(handle), [...this.#items(handle), ...this.#on.more(handle, opener)]);
+    if (!handle) return;
+    const more = this.#on.more(handle, opener);
+    this.show(opener, titleOf(handle), [...this.#items(handle), ...(more.length ? [null, ...more] : [])]);
   }
 
-  /** Open at an element with items, `[words, act]` each; the title may be empty. */
+  /** Open at an element with items, `[words, act]` each, or null for a line between them; the title may
+   * be empty. */
   show(opener, title, items) {
     this.#opener = opener;
-    const rows = items.map(([words, act]) => this.#item(words, act));
+    const rows = items.map((item) => (item ? this.#item(...item) : element("hr")));
     this.#menu.replaceChildren(...(title ? [element("p", "value", title)] : []), ...rows);
     this.#menu.showPopover();
     this.#place(opener.getBoundingClientRect());
