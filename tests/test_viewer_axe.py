@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.browser import Host, Look, Viewer
 from tests.support.follower import npm_install
-from tests.support.identity import token
 from tests.support.wire import SAMPLES, user
 
 pytestmark = [pytest.mark.browser, pytest.mark.node]
@@ -64,52 +63,6 @@ STATES: dict[str, Callable[[Viewer], None]] = {
     "a pause": press("p"),
     "an open server": press("o"),
 }
-
-
-def reach(selector: str, *keys: str) -> Callable[[Viewer], None]:
-    """Make a state by keys, in which an element is in sight, and put the pointer there: an act that
-    waits is not sent then.
-    """
-
-    def act(viewer: Viewer) -> None:
-        press(*keys)(viewer)
-        viewer.page.locator(selector).first.hover()
-
-    return act
-
-
-def fail(viewer: Viewer) -> None:
-    """Disconnect a user who has no connection."""
-    reach("#acts .failed", "k", "m", "End", "Enter", "Enter")(viewer)
-    viewer.faults.clear()  # the browser's own word about the status 404
-
-
-def choose_user(viewer: Viewer) -> None:
-    """Open the menu of the id of a user."""
-    press("k")(viewer)
-    viewer.page.locator("#values .handle", has_text="u1").click()
-    viewer.page.locator("#menu hr").wait_for(state="attached")
-
-
-def count(viewer: Viewer) -> None:
-    """Count what an expression finds."""
-    press("m", "Enter")(viewer)
-    viewer.page.locator("#redacting-where").press("Enter")
-    viewer.until("!document.getElementById('redacting-confirm').disabled")
-
-
-MODERATED: dict[str, Callable[[Viewer], None]] = {
-    "the menu of a message": reach("#menu button:nth-of-type(3)", "k", "m"),
-    "the menu of a user's id": choose_user,
-    "the menu without a message": reach("#menu button:nth-of-type(3)", "m"),
-    "a block": reach("#act-duration", "k", "m", "ArrowDown", "Enter"),
-    "an act that waits": reach("#acts button", "k", "m", "Enter", "Enter"),
-    "an act that has failed": fail,
-    "a redaction by expression": count,
-    "the audit log": reach("#audit-acts-list li", "a"),
-    "blocks": reach("#audit-blocks-list li button", "m", "End", "Enter"),
-    "users on line": reach("#online-list li", "o"),
-}
 DESK = {"viewport": {"width": 1280, "height": 720}}
 PHONE = {"viewport": {"width": 390, "height": 740}, "is_mobile": True, "has_touch": True}
 KINDS: dict[str, dict[str, object]] = {
@@ -117,17 +70,16 @@ KINDS: dict[str, dict[str, object]] = {
     "dark": {**DESK, "color_scheme": "dark"},
     "phone": {**PHONE, "color_scheme": "light"},
 }
-Begin = Callable[[], Viewer]
 
 
-def violations_of(
-    states: dict[str, Callable[[Viewer], None]], begin: Begin, axe: str, kind: str
-) -> dict[str, list[str]]:
-    """The rules that are violated, by the state; `begin` opens the viewer."""
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_rule_of_accessibility_is_violated(host: Host, look: Look, axe: str, kind: str) -> None:
+    host.publish(*SAMPLES, user("see https://a.test/", metadata={"level": 4}))
     found = {}
-    for name, act in states.items():
-        viewer = begin()
-        act(viewer)
+    for name, reach in STATES.items():
+        viewer = look(host, "?q=-channel:none", **KINDS[kind])
+        viewer.until_row("conquest complete")
+        reach(viewer)
         viewer.page.wait_for_timeout(100)
         viewer.page.evaluate(axe)
         # In the dark the colours alone are others.
@@ -135,32 +87,4 @@ def violations_of(
         if violations:
             found[name] = violations
         viewer.page.context.close()
-    return found
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_no_rule_of_accessibility_is_violated(host: Host, look: Look, axe: str, kind: str) -> None:
-    host.publish(*SAMPLES, user("see https://a.test/", metadata={"level": 4}))
-
-    def begin() -> Viewer:
-        viewer = look(host, "?q=-channel:none", **KINDS[kind])
-        viewer.until_row("conquest complete")
-        return viewer
-
-    assert violations_of(STATES, begin, axe, kind) == {}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_nor_is_one_by_moderation(guarded: Host, look: Look, axe: str, kind: str) -> None:
-    guarded.post("api/messages", [user("hello"), *SAMPLES[4:]], token("game", "publish:any"))
-    moderator = token("mod", "read moderate presence")
-    for block in ({"user_id": "u7", "reason": "insults"}, {"address": "192.0.2.0/24"}):
-        guarded.post("api/admin/block", block, moderator)
-
-    def begin() -> Viewer:
-        viewer = look(guarded, "?q=hello", token=moderator, **KINDS[kind])
-        viewer.until_row("hello")
-        viewer.until("!document.getElementById('moderate').hidden")
-        return viewer
-
-    assert violations_of(MODERATED, begin, axe, kind) == {}
+    assert found == {}
