@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from livelog.store.reader import client
 from tests.support.browser import browser as browser
+from tests.support.browser import guarded as guarded
 from tests.support.browser import host as host
 from tests.support.browser import look as look
 from tests.support.follower import find_node_modules, npm_install

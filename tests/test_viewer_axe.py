@@ -61,6 +61,7 @@ STATES: dict[str, Callable[[Viewer], None]] = {
     "publisher": press("n"),
     "shortcuts": press("?"),
     "a pause": press("p"),
+    "an open server": press("o"),
 }
 DESK = {"viewport": {"width": 1280, "height": 720}}
 PHONE = {"viewport": {"width": 390, "height": 740}, "is_mobile": True, "has_touch": True}

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
-
 import pytest
 
-from tests.support.browser import Host, Viewer, chromium, hosting
+from tests.support.browser import Viewer, chromium, hosting
 from tests.support.identity import SECRET, token
-from tests.support.wire import PATIENCE, Json, user
+from tests.support.wire import user
 
 pytestmark = pytest.mark.browser
-
-
-def post(host: Host, path: str, body: object) -> Json:
-    """Send a request as a moderator who may publish for anybody."""
-    bearer = token("mod", "read publish:any moderate")
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {bearer}"}
-    request = urllib.request.Request(host.url + path, json.dumps(body).encode(), headers)
-    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-        found: Json = json.load(answer)
-        return found
 
 
 def test_a_redacted_line_is_forgotten_wherever_it_is_shown() -> None:
@@ -36,12 +23,14 @@ def test_a_redacted_line_is_forgotten_wherever_it_is_shown() -> None:
         page.locator("#token").fill(token("u1", "read"))
         page.locator("#login-form button").click()
         viewer.until_connection("Connected")
+        bearer = token("mod", "publish:any moderate")
         texts = ["keep this", "remove this"]
-        post(host, "api/messages", [user(text, id=f"m{n}") for n, text in enumerate(texts)])
+        lines = [user(text, id=f"m{n}") for n, text in enumerate(texts)]
+        host.post("api/messages", lines, bearer)
         viewer.until_row("remove this")
         page.locator(".row", has_text="remove this").click()
         assert "remove this" in viewer.text("#json")
-        post(host, "api/admin/redact", {"id": "m1", "reason": "spam"})
+        host.post("api/admin/redact", {"id": "m1", "reason": "spam"}, bearer)
         viewer.until_row("redacted: spam")
         assert page.locator("#details").is_hidden()
         assert page.locator(".row", has_text="remove this").count() == 0

@@ -39,7 +39,7 @@ class Authenticated(Event, kw_only=True, tag="authenticated"):
     """The connection is authenticated."""
 
     id: str
-    """Your user id: the `user_id` or `from_user_id` of what you publish."""
+    """Your user id: the `user_id` or `from_user_id` of what you publish; "" on an open server."""
     scopes: list[str]
     """Your scopes, without those that livelog does not know."""
     expires: str | UnsetType = UNSET

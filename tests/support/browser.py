@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.identity import SECRET
 from tests.support.ports import free_port
 from tests.support.wire import PATIENCE, Json, user
 
@@ -95,13 +96,16 @@ class Host:
     def publish(self, *messages: Json | str) -> list[int]:
         """Publish messages, or user messages with this content; returns their seqs."""
         lines = [user(m) if isinstance(m, str) else m for m in messages]
-        request = urllib.request.Request(
-            f"{self.url}api/messages",
-            json.dumps(lines).encode(),
-            {"Content-Type": "application/json"},
-        )
+        return [message["seq"] for message in self.post("api/messages", lines)["messages"]]
+
+    def post(self, path: str, body: object, bearer: str = "") -> Json:
+        """Send a request as a program does, with a token if one is given, and return the answer."""
+        credential = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+        headers = {"Content-Type": "application/json", **credential}
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-            return [message["seq"] for message in json.load(answer)["messages"]]
+            found: Json = json.load(answer)
+            return found
 
 
 @contextmanager
@@ -181,6 +185,8 @@ class Viewer:
 
 
 Look = Callable[..., Viewer]
+KEEP_TOKEN = "location.protocol === 'http:' && (sessionStorage['livelog.token'] ??= %s)"
+"""The token that the page keeps after a login."""
 
 
 @pytest.fixture(scope="module")
@@ -198,15 +204,27 @@ def host() -> Iterator[Host]:
 
 
 @pytest.fixture
+def guarded() -> Iterator[Host]:
+    """A server as `host` that takes tokens."""
+    with hosting("--store", "memory", "--no-limits", "--jwt-secret", SECRET) as host:
+        yield host
+
+
+@pytest.fixture
 def look(browser: Browser) -> Iterator[Look]:
-    """Opens the viewer; at the end nothing may have gone wrong in it."""
+    """Opens the viewer, logged in with a `token` if one is given; at the end nothing may have gone
+    wrong in it.
+    """
     with ExitStack() as stack:
         viewers = []
 
         def open_viewer(host: Host, address: str = "", **settings: Any) -> Viewer:
             settings.setdefault("viewport", {"width": 1280, "height": 720})
+            secret = settings.pop("token", None)
             context = browser.new_context(**settings)
             stack.callback(context.close)
+            if secret is not None:
+                context.add_init_script(KEEP_TOKEN % json.dumps(secret))
             viewer = Viewer(context.new_page())
             viewers.append(viewer)
             viewer.open(host.url + address)

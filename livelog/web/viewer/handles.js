@@ -29,7 +29,8 @@ export class Menu {
   #on;
   #opener = null;
 
-  /** `on`: handlers for include (a condition), count (a field), copy (a text). */
+  /** `on`: handlers for include (a condition), count (a field), copy (a text), and more: it returns
+   * further items for a handle and its element. */
   constructor(menu, root, on) {
     this.#menu = menu;
     this.#on = on;
@@ -42,23 +43,29 @@ export class Menu {
   open(opener) {
     const handle = handles.get(opener);
     if (!handle) return;
+    const more = this.#on.more(handle, opener);
+    this.show(opener, titleOf(handle), [...this.#items(handle), ...(more.length ? [null, ...more] : [])]);
+  }
+
+  /** Open at an element with items, `[words, act]` each, or null for a line between them; the title may
+   * be empty. */
+  show(opener, title, items) {
     this.#opener = opener;
-    this.#menu.replaceChildren(...this.#items(handle));
+    const rows = items.map((item) => (item ? this.#item(...item) : element("hr")));
+    this.#menu.replaceChildren(...(title ? [element("p", "value", title)] : []), ...rows);
     this.#menu.showPopover();
     this.#place(opener.getBoundingClientRect());
     this.#menu.querySelector("button").focus();
   }
 
   #items({ field, json }) {
-    const shown = shownOf(json);
-    const short = shown.length > MAX_SHOWN ? `${shown.slice(0, MAX_SHOWN)}…` : shown;
     const wanted = field && condition(field, json);
-    const items = [element("p", "value", field ? `${field}: ${short}` : short)];
-    const add = (words, act) => items.push(this.#item(words, act));
+    const items = [];
+    const add = (words, act) => items.push([words, act]);
     if (wanted) add("Only this", () => this.#on.include(wanted));
     if (wanted) add("Not this", () => this.#on.include(negation(wanted)));
     if (field && isCounted(field)) add(`Count by ${field}`, () => this.#on.count(field));
-    add("Copy", () => this.#on.copy(shown));
+    add("Copy", () => this.#on.copy(shownOf(json)));
     return items;
   }
 
@@ -107,4 +114,10 @@ export class Menu {
     else return;
     event.preventDefault();
   }
+}
+
+function titleOf({ field, json }) {
+  const shown = shownOf(json);
+  const short = shown.length > MAX_SHOWN ? `${shown.slice(0, MAX_SHOWN)}…` : shown;
+  return field ? `${field}: ${short}` : short;
 }

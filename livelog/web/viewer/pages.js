@@ -49,16 +49,27 @@ export class Pages {
 
   /** The seq of the newest message; with authentication, of the newest one that may be read. */
   async head(signal) {
-    const [health] = await get("./healthz", signal);
-    if (health.head_seq !== undefined) return health.head_seq;
+    const { head_seq: head } = await this.health(signal);
+    if (head !== undefined) return head;
     const [{ messages }] = await get("./api/history?limit=1", signal);
     return messages.length ? messages[0].seq : 0;
   }
+
+  /** The server's health; `head_seq` is for everybody where there is no authentication. */
+  async health(signal) {
+    return (await get("./healthz", signal))[0];
+  }
 }
 
-/** Return the answer as an object and as its text. */
 async function get(url, signal) {
-  const response = await fetch(url, { signal, cache: "no-store", headers: authorization() });
+  return ask(url, { signal });
+}
+
+/** Send a request with the credential; return the answer as an object and as its text. Throws a
+ * `LiveLogError` for a refusal, and a `TypeError` if the server cannot be reached. */
+export async function ask(url, { headers, ...options }) {
+  const all = { ...headers, ...authorization() };
+  const response = await fetch(url, { ...options, cache: "no-store", headers: all });
   const text = await response.text();
   const answer = decode(text);
   if (!answer) throw new Error(`the answer is no JSON (HTTP status ${response.status})`);

@@ -19,6 +19,7 @@ import { marksOf } from "./highlight.js";
 import { Lines } from "./lines.js";
 import { Login, token } from "./login.js";
 import { Look } from "./look.js";
+import { Moderating } from "./moderating.js";
 import { Notice } from "./notice.js";
 import { Pages } from "./pages.js";
 import { listenToKeys } from "./shortcuts.js";
@@ -84,10 +85,21 @@ const login = new Login(live, parts.login);
 const counts = new Counts(pages, parts.counts);
 const chips = new Chips(part("chips"), (next) => showView(next));
 const fault = new Fault(part("search"), part("fault"));
-new Menu(part("menu"), document.querySelector("main"), {
+const menu = new Menu(part("menu"), document.querySelector("main"), {
   include: (wanted) => showView(narrowed(view, wanted), "pushState"),
   count: (field) => counts.open(view, field),
   copy: (text) => copying.text(text, "Copied."),
+  more: (handle, opener) => moderating.items(handle, opener),
+});
+const moderating = new Moderating(live, pages, {
+  view: () => view,
+  chosen: () => details.message,
+  rowOf: (id) => timeline.rows.find(({ seq }) => `row-${seq}` === id),
+  context: showContext,
+  menu: (opener, title, items) => menu.show(opener, title, items),
+  tell: (words, kind) => notice.show(words, kind),
+  refused: (code) => login.refused(code),
+  released: () => part("rows").focus({ preventScroll: true }),
 });
 new Suggestions(part("search"), part("suggestions"), {
   fields: () => timeline.rows.slice(-LOOKED_AT).flatMap(fieldsOf),
@@ -99,7 +111,7 @@ new ConnectionStatus(live, parts.connection);
 
 function showView(next, remember = "replaceState") {
   view = next;
-  history[remember](null, "", toAddress(view) || location.pathname);
+  history[remember](null, "", (toAddress(view) || location.pathname) + location.hash);
   open();
 }
 
@@ -192,6 +204,7 @@ function changeLook() {
   scroller.redraw();
   controls.show(view);
   chips.show(view);
+  moderating.redraw();
   details.showRaw(look.values.raw);
   if (details.message) details.show(details.message, shown.marks);
 }
@@ -264,6 +277,9 @@ const clicks = {
 };
 for (const [id, act] of Object.entries(clicks)) part(id).addEventListener("click", act);
 
+/** The buttons that close the panels, in the order in which Escape closes them. */
+const closers = ["close", "counts-close", "audit-close", "online-close"].map(part);
+
 listenToKeys({
   "/": () => part("search").select(),
   "?": () => part("shortcuts").showModal(),
@@ -283,7 +299,8 @@ listenToKeys({
   PageDown: () => scroller.page(1),
   End: toNewest,
   Home: () => scroller.toStart(),
-  Escape: () => part(details.message ? "close" : "counts-close").click(),
+  ...moderating.keys,
+  Escape: () => closers.find((button) => button.checkVisibility())?.click(),
 });
 
 tellTroubles(live, notice, open);
@@ -298,7 +315,9 @@ live.on("state", ({ name }) => {
   else open();
 });
 addEventListener("popstate", () => {
-  view = fromAddress(location.search);
+  const next = fromAddress(location.search);
+  if (toAddress(next) === toAddress(view)) return; // another part of the address has changed
+  view = next;
   open();
 });
 

@@ -1,0 +1,141 @@
+/* The panel with the audit log and the blocks in force. While it is open it is refreshed.
+ *
+ * A link leads to it: `#audit`, `#audit=block` for one kind of act, `#blocks`. The address has that
+ * part as long as the panel is open.
+ */
+import { retryAfter, whyNot } from "./admin.js";
+import { KINDS } from "./auditlog.js";
+
+const EVERY_MS = 5000;
+const FRAGMENT = /^#(audit|blocks)(?:=([\w-]+))?$/;
+const NO_AUTHENTICATION = "This server has no authentication, so it has no moderators and no audit log.";
+const NOT_ALLOWED = "This is for those who have the scope moderate.";
+
+export class AuditPanel {
+  #identity;
+  #lists; // tab → `AuditLog` or `Blocks`
+  #parts;
+  #on;
+  #tab = "audit";
+  #timer = 0;
+  #isBusy = false;
+  #isStale = false; // a refresh was asked for meanwhile
+
+  /** `lists`: audit, blocks; `parts`: panel, state, kind, older, close, and of each list the list and
+   * its button (`audit`, `auditList`, …); `on`: handlers for refused (a code), released. */
+  constructor(identity, lists, parts, on) {
+    this.#identity = identity;
+    this.#lists = lists;
+    this.#parts = parts;
+    this.#on = on;
+    parts.kind.append(new Option("all acts", ""), ...KINDS.map((kind) => new Option(kind, kind)));
+    parts.kind.addEventListener("change", () => this.#filter(parts.kind.value));
+    for (const tab of Object.keys(lists)) parts[tab].addEventListener("click", () => this.open(tab));
+    parts.older.addEventListener("click", () => this.#load("older"));
+    parts.close.addEventListener("click", () => this.close());
+    identity.on(() => this.refresh());
+    document.addEventListener("visibilitychange", () => this.#look());
+    addEventListener("hashchange", () => this.follow());
+  }
+
+  /** Open what the address names. */
+  follow() {
+    const [, tab, kind = ""] = FRAGMENT.exec(location.hash) ?? [];
+    if (tab) this.open(tab, KINDS.includes(kind) ? kind : "");
+  }
+
+  /** Open the tab `audit` or `blocks`; `kind` is the kind of act that is shown. */
+  open(tab, kind = this.#lists.audit.kind) {
+    this.#tab = tab;
+    this.#parts.panel.hidden = false;
+    for (const name of Object.keys(this.#lists)) {
+      this.#parts[name].setAttribute("aria-pressed", String(name === tab));
+      this.#parts[`${name}List`].hidden = name !== tab;
+    }
+    this.#say("Loading …");
+    this.#filter(kind);
+    this.#parts[tab].focus();
+    this.refresh();
+  }
+
+  close() {
+    clearTimeout(this.#timer);
+    this.#parts.panel.hidden = true;
+    this.#setFragment("");
+    this.#on.released();
+  }
+
+  /** Load what is new, if it is open, and again after a while. */
+  refresh() {
+    if (this.#parts.panel.hidden) return;
+    const isAllowed = this.#identity.may("moderate");
+    this.#parts.kind.hidden = !isAllowed || this.#tab !== "audit";
+    if (isAllowed) this.#load("refresh");
+    else if (this.#identity.id !== null) this.#say(this.#identity.isOpen ? NO_AUTHENTICATION : NOT_ALLOWED);
+  }
+
+  /** Write the lists again: times are shown in another way. */
+  redraw() {
+    for (const list of Object.values(this.#lists)) list.redraw();
+  }
+
+  get #list() {
+    return this.#lists[this.#tab];
+  }
+
+  #filter(kind) {
+    this.#parts.kind.value = kind;
+    this.#lists.audit.filter(kind);
+    this.#setFragment(this.#tab === "audit" && kind ? `#audit=${kind}` : `#${this.#tab}`);
+    if (!this.#timer) return; // nothing is loaded yet
+    this.#say(this.#list.summary);
+  }
+
+  async #load(what) {
+    clearTimeout(this.#timer);
+    if (this.#isBusy) {
+      this.#isStale = true;
+      return;
+    }
+    const list = this.#list;
+    this.#isBusy = true;
+    const wait = await this.#tried(list, what);
+    this.#isBusy = false;
+    const again = this.#isStale || list !== this.#list;
+    this.#isStale = false;
+    if (again) this.refresh();
+    else if (wait !== null) this.#timer = setTimeout(() => this.#look(), Math.max(wait, EVERY_MS));
+  }
+
+  /** Load, and return the milliseconds after which to look again; null where that does not help. */
+  async #tried(list, what) {
+    try {
+      await list[what]();
+      if (list === this.#list) this.#show(list);
+      return 0;
+    } catch (error) {
+      this.#say(`Not loaded: ${whyNot(error)}.`);
+      this.#on.refused(error.code);
+      return retryAfter(error);
+    }
+  }
+
+  #show(list) {
+    this.#say(list.summary);
+    this.#parts.older.hidden = list.isEnd;
+  }
+
+  /** Refresh what is in sight. */
+  #look() {
+    if (!document.hidden) this.refresh();
+  }
+
+  #say(words) {
+    if (this.#parts.state.textContent !== words) this.#parts.state.textContent = words;
+  }
+
+  #setFragment(fragment) {
+    if (location.hash === fragment) return;
+    history.replaceState(history.state, "", location.pathname + location.search + fragment);
+  }
+}

@@ -1,0 +1,85 @@
+/* Moderation and presence: builds their parts, and connects them with each other and the page. */
+import { Acts } from "./acts.js";
+import { give } from "./admin.js";
+import { AuditLog } from "./auditlog.js";
+import { AuditPanel } from "./auditpanel.js";
+import { Blocks } from "./blocks.js";
+import { Identity, showAllowed } from "./identity.js";
+import { Moderation } from "./moderation.js";
+import { part, parts } from "./parts.js";
+import { Presence } from "./presence.js";
+import { Redacting, expressionOf } from "./redacting.js";
+
+export class Moderating {
+  #page;
+  #identity;
+  #acts;
+  #moderation;
+  #redacting;
+  #presence;
+  #audit;
+
+  /** `page`: handlers for view and chosen (return the view, the message of the panel), rowOf (an id;
+   * returns the message of the row), context (a message), menu (an opener, a title, items), tell
+   * (words, a kind), refused (a code), released (the focus was on what is gone). */
+  constructor(live, pages, page) {
+    const { refused, released, context } = page;
+    this.#page = page;
+    this.#identity = new Identity(live, pages);
+    this.#acts = new Acts(parts.acts, { give, done: (act, answer) => this.#done(act, answer), refused, released });
+    this.#moderation = new Moderation(this.#identity, this.#acts, parts.moderation);
+    this.#redacting = new Redacting(this.#acts, give, parts.redacting);
+    this.#presence = new Presence(live, this.#identity, pages, parts.presence);
+    const lists = {
+      audit: new AuditLog(give, parts.audit.auditList, (seq) => context({ seq })),
+      blocks: new Blocks(give, this.#acts, parts.audit.blocksList),
+    };
+    this.#audit = new AuditPanel(this.#identity, lists, parts.audit, { refused, released });
+    this.#identity.on(() => showAllowed(this.#identity));
+    part("moderate").addEventListener("click", () => this.#showGeneral());
+    part("moderate-one").addEventListener("click", () => this.#showMenu());
+    this.#audit.follow();
+  }
+
+  /** Key → action. */
+  keys = {
+    o: () => this.#presence.toggle(),
+    m: () => this.#showMenu(),
+    u: () => this.#acts.undo(),
+    a: () => this.#identity.may("moderate") && this.#audit.open("audit"),
+  };
+
+  /** Items of a menu for a handle, which may be in a row. */
+  items(handle, opener) {
+    const row = opener.closest(".row");
+    return this.#moderation.items(row ? this.#page.rowOf(row.id) : undefined, handle);
+  }
+
+  /** Times are shown in another way. */
+  redraw() {
+    this.#audit.redraw();
+    this.#presence.redraw();
+  }
+
+  /** The menu of the message that is chosen; without one that of all that is found. */
+  #showMenu() {
+    const message = this.#page.chosen();
+    const items = message ? this.#moderation.items(message) : [];
+    if (items.length) this.#page.menu(part("moderate-one"), "", items);
+    else if (this.#identity.may("moderate")) this.#showGeneral();
+  }
+
+  #showGeneral() {
+    this.#page.menu(part("moderate"), "", [
+      ["Redact what is found…", () => this.#redacting.open(expressionOf(this.#page.view()))],
+      ["Audit log", () => this.#audit.open("audit")],
+      ["Blocks", () => this.#audit.open("blocks")],
+    ]);
+  }
+
+  #done({ told }, { result, silent }) {
+    const missing = silent.length ? ` No answer from ${silent.join(", ")}.` : "";
+    this.#page.tell(told(result) + missing, missing ? "bad" : "");
+    this.#audit.refresh();
+  }
+}
