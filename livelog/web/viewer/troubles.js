@@ -3,6 +3,7 @@
 /** Tell of the troubles of `live` by `notice`; `open()` opens the view anew. */
 export function tellTroubles(live, notice, open) {
   live.on("throttled", ({ seconds, action }) => {
+    if (action.endsWith("watch")) return; // the counts of some types come later
     const wait = Math.max(1, Math.ceil(seconds));
     const effect =
       action === "publish" ? "The message goes out" : "Live messages of this view begin";
