@@ -56,6 +56,8 @@ STATES: dict[str, Callable[[Viewer], None]] = {
     "suggestions": lambda viewer: viewer.page.locator("#search").press_sequentially(" cha"),
     "filters": press("f"),
     "histogram": press("h"),
+    "columns": lambda viewer: viewer.open(f"{viewer.page.url}&column=channel&column=username"),
+    "the choice of columns": press("t"),
     "display": click("#display"),
     "views": press("v"),
     "publisher": press("n"),

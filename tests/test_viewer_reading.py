@@ -57,10 +57,10 @@ def test_density_and_lines_keep_the_place(host: Host, look: Look) -> None:
     assert row_heights(viewer) == {20}
     viewer.until_row("line 299")
     choose(viewer, "lines", "three")
-    viewer.until("document.querySelector('.row').getBoundingClientRect().height === 62")
+    viewer.until("document.querySelector('.row').getBoundingClientRect().height === 54")
     viewer.until_row("line 299")
     height = "document.querySelector('.row .summary').getBoundingClientRect().height"
-    assert viewer.page.evaluate(height) == 57
+    assert viewer.page.evaluate(height) == 51
     host.publish("the next")
     viewer.until_row("the next")
     assert viewer.rows()[-1] == "the next"

@@ -43,7 +43,9 @@ POLICY = "; ".join(
         "img-src 'self' http: https:",
         "base-uri 'none'",
         "form-action 'none'",
-        "frame-ancestors 'none'",
+        # Views side by side are pages of the viewer in frames of another page of it.
+        "frame-src 'self'",
+        "frame-ancestors 'self'",
     ]
 )
 

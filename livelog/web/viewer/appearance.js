@@ -1,5 +1,5 @@
 /* The look that was chosen. The page loads it before all else, so that it never shows another one. */
-import { stored } from "./stored.js";
+import { keptChoices } from "./stored.js";
 
 const MEDIA = { system: "(prefers-color-scheme: dark)", dark: "all", light: "not all" };
 
@@ -9,4 +9,4 @@ export function applyLook({ theme, density, lines } = {}) {
   Object.assign(document.documentElement.dataset, { density: density ?? "", lines: lines ?? "" });
 }
 
-applyLook(stored("settings"));
+applyLook(keptChoices());

@@ -10,6 +10,9 @@ const NOTIFY_MS = 5000; // between two notifications
 export class Attention {
   #button;
   #notice;
+  #told;
+  #isCovered = false;
+  #unread = 0;
   #title = "";
   #missed = 0; // that came while the page was out of sight
   #unseen = 0; // that are not in sight in the page
@@ -17,15 +20,29 @@ export class Attention {
   #isNotifying = false;
   #fresh = null; // since the last notification: the newest message, and how many came
 
-  constructor(button, notice) {
+  /** `told(many)` is called when the number of unread messages has changed. */
+  constructor(button, notice, told = () => undefined) {
     this.#button = button;
     this.#notice = notice;
+    this.#told = told;
     button.addEventListener("click", () => this.toggle());
-    document.addEventListener("visibilitychange", () => {
-      if (document.hidden) return;
-      this.#missed = 0;
-      this.#show();
-    });
+    document.addEventListener("visibilitychange", () => this.#look());
+  }
+
+  /** Another view stands in the place of this one, or does not any more. */
+  cover(covered) {
+    this.#isCovered = covered;
+    this.#look();
+  }
+
+  get #isOut() {
+    return document.hidden || this.#isCovered;
+  }
+
+  #look() {
+    if (this.#isOut) return;
+    this.#missed = 0;
+    this.#show();
   }
 
   /** The title without a number. */
@@ -44,7 +61,7 @@ export class Attention {
 
   /** A message has arrived. */
   count(message) {
-    if (!document.hidden) return;
+    if (!this.#isOut) return;
     this.#missed += 1;
     this.#soon();
     if (this.#isNotifying) this.#notify(message);
@@ -77,6 +94,8 @@ export class Attention {
     const many = Math.max(this.#missed, this.#unseen);
     const title = many ? `(${many.toLocaleString("en")}) ${this.#title}` : this.#title;
     if (document.title !== title) document.title = title;
+    if (many !== this.#unread) this.#told(many);
+    this.#unread = many;
   }
 
   /** Show the first message at once, and what comes in the seconds after it as one number. */
@@ -91,7 +110,7 @@ export class Attention {
     setTimeout(() => {
       const { last, many } = this.#fresh;
       this.#fresh = null;
-      if (many && document.hidden && this.#isNotifying) this.#tell(last, many - 1);
+      if (many && this.#isOut && this.#isNotifying) this.#tell(last, many - 1);
     }, NOTIFY_MS);
   }
 
@@ -99,7 +118,7 @@ export class Attention {
     const { subject, summary } = describe(message);
     const body = more ? `${summary}\nand ${count(more, "more message")}` : summary;
     try {
-      const shown = new Notification(`${message.type} · ${subject}`, { body, tag: "livelog" });
+      const shown = new Notification(`${message.type} · ${subject}`, { body, tag: globalThis.name || "livelog" });
       shown.onclick = () => globalThis.focus();
     } catch (error) {
       this.#set(false); // some phones allow them to service workers only

@@ -6,6 +6,7 @@
 import { TYPES } from "../client/livelog.js";
 import { atWallTime, wallTime } from "./time.js";
 import { element } from "./element.js";
+import { count } from "./format.js";
 import { EVERYTHING, FIELDS, countFilters } from "./view.js";
 
 const TYPING_MS = 350;
@@ -35,7 +36,9 @@ export class Controls {
     });
     parts.form.addEventListener("input", () => this.#reportSoon());
     parts.filters.addEventListener("click", () => this.toggleFilters());
-    parts.clear.addEventListener("click", () => this.#changed({ ...EVERYTHING }));
+    parts.clear.addEventListener("click", () => {
+      this.#changed({ ...EVERYTHING, columns: this.#view.columns });
+    });
   }
 
   show(view) {
@@ -68,14 +71,24 @@ export class Controls {
     }
   }
 
+  /** Messages of the view by type, whatever types it shows; null while they are unknown. */
+  showCounts(counts) {
+    for (const [type, { many }] of this.#types) {
+      const words = counts ? shortened(counts[type]) : "";
+      if (many.textContent !== words) many.textContent = words;
+      many.title = counts ? count(counts[type], "message") : "";
+    }
+  }
+
   #addType(type) {
     const label = element("label", `toggle ${type}`);
     const box = element("input");
     box.type = "checkbox";
+    const many = element("span", "many");
     const rate = element("span", "rate");
     rate.title = "messages per second";
-    label.append(box, element("span", "name", type), rate);
-    this.#types.set(type, { box, rate });
+    label.append(box, element("span", "name", type), many, rate);
+    this.#types.set(type, { box, many, rate });
     const place = element("span", "type-box");
     place.append(label, this.#only(type));
     this.#parts.types.append(place);
@@ -133,8 +146,15 @@ export class Controls {
       from: momentOf(from.value),
       to: momentOf(to.value),
       at: null,
+      columns: this.#view.columns,
     };
   }
+}
+
+const COMPACT = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+
+function shortened(number) {
+  return number < 10_000 ? number.toLocaleString("en") : COMPACT.format(number);
 }
 
 /** The value of a `datetime-local` field. */

@@ -37,7 +37,7 @@ export class Figures {
     if (isPlaced) return "The expression has a fault.";
     if (failure) return `Could not load: ${failure.message}`;
     if (loading) return "Loading …";
-    if (toAddress(view)) return "No message matches yet. New ones appear here.";
+    if (toAddress({ ...view, columns: [] })) return "No message matches yet. New ones appear here.";
     return "There is no message yet. New ones appear here.";
   }
 }

@@ -68,24 +68,24 @@ const DESCRIPTIONS = {
 };
 
 /** Return the texts of a message's row: `{ subject, about, summary, badges }`, where `about`, also of
- * a badge, is `[field, value]` or undefined. A message that is not as its type says, or of a type
+ * a badge, is `[field, value]` or undefined; each text has at most `most` characters. A message that is not as its type says, or of a type
  * that is new, is shown with all its fields. */
-export function describe(message) {
+export function describe(message, most = MAX_LENGTH) {
   const { subject, about, summary, badges } = describedByType(message) ?? {
     subject: message.type,
     summary: facts(message, ["type", "id", "seq", "timestamp"]),
     badges: [],
   };
   return {
-    subject: short(text(subject)),
+    subject: short(text(subject), MAX_LENGTH),
     about,
-    summary: short(text(summary)),
+    summary: short(text(summary), most),
     badges: badges.filter(Boolean).map(badge),
   };
 }
 
 function badge([label, kind = "calm", ...about]) {
-  return { label: short(label), kind, about: about.length ? about : undefined };
+  return { label: short(label, MAX_LENGTH), kind, about: about.length ? about : undefined };
 }
 
 function describedByType(message) {
@@ -123,6 +123,6 @@ function text(value) {
   return typeof value === "string" ? value : JSON.stringify(value) ?? "";
 }
 
-function short(words) {
-  return words.length > MAX_LENGTH ? `${words.slice(0, MAX_LENGTH)}…` : words;
+function short(words, most) {
+  return words.length > most ? `${words.slice(0, most)}…` : words;
 }

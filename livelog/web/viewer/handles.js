@@ -29,8 +29,9 @@ export class Menu {
   #on;
   #opener = null;
 
-  /** `on`: handlers for include (a condition), count (a field), copy (a text), and more: it returns
-   * further items for a handle and its element. */
+  /** `on`: handlers for include (a condition), count (a field), column (a field), copy (a text),
+   * hasColumn: whether a field is a column, and more: it returns further items for a handle and its
+   * element. */
   constructor(menu, root, on) {
     this.#menu = menu;
     this.#on = on;
@@ -65,6 +66,10 @@ export class Menu {
     if (wanted) add("Only this", () => this.#on.include(wanted));
     if (wanted) add("Not this", () => this.#on.include(negation(wanted)));
     if (field && isCounted(field)) add(`Count by ${field}`, () => this.#on.count(field));
+    if (field) {
+      const words = this.#on.hasColumn(field) ? "Remove the column" : "Show as a column";
+      add(words, () => this.#on.column(field));
+    }
     add("Copy", () => this.#on.copy(shownOf(json)));
     return items;
   }

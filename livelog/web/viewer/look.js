@@ -4,6 +4,7 @@ import { refreshTimes } from "./row.js";
 import { Settings } from "./settings.js";
 import { useUtc, zone } from "./time.js";
 
+const MOST = 4000; // characters of a text that wraps as it needs
 const TIMES_MS = 5000; // between two looks at how long ago the rows are
 
 export class Look {
@@ -31,6 +32,11 @@ export class Look {
   /** Whether rows tell how long ago they are. */
   get isRelative() {
     return this.values.times === "ago";
+  }
+
+  /** Characters of a message's text in its row; undefined for as many as usual. */
+  get most() {
+    return this.values.lines === "all" ? MOST : undefined;
   }
 
   set(name, value) {

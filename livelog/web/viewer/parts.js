@@ -50,6 +50,18 @@ const IDS = {
     save: "views-save",
     import: "views-import",
   },
+  raster: {
+    head: "columns-head",
+    log: "log",
+    rows: "rows",
+    dialog: "columns-dialog",
+    form: "columns-form",
+    name: "columns-name",
+    known: "columns-known",
+    none: "columns-none",
+    close: "columns-close",
+    list: "columns-list",
+  },
   login: {
     dialog: "login",
     form: "login-form",

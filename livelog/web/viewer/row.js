@@ -3,18 +3,22 @@
  * Names and contents stand in <bdi>, so that letters that change the direction of writing have no
  * effect outside of it.
  */
+import { drawCells } from "./cells.js";
 import { element } from "./element.js";
 import { exactly } from "./exact.js";
 import { describe } from "./format.js";
 import { asHandle } from "./handles.js";
 import { highlighted } from "./highlight.js";
+import { inSight, slid, snippetsOf } from "./snippet.js";
 import { ago, clock, dayName, moment } from "./time.js";
 
-export function drawRow(message, { marks, pictures, relative, onFill }) {
+/** Draw a row. `shown`: marks, asked (fields that the search compares), columns, pictures, relative
+ * (times), most (characters of its text), room (a `Room`), onFill. */
+export function drawRow(message, shown) {
+  const { marks, columns, pictures, relative, most, onFill } = shown;
   if (message.type === "gap") return drawGap(message, onFill);
   if (message.type === "day") return drawDay(message);
-  const words = message.redacted ? redacted(message) : describe(exactly(message));
-  const { subject, about, summary, badges } = words;
+  const words = message.redacted ? redacted(message) : describe(exactly(message), most);
   const row = element("div", `row ${message.type}${message.redacted ? " redacted" : ""}`);
   row.setAttribute("role", "option");
   row.id = `row-${message.seq}`;
@@ -23,14 +27,47 @@ export function drawRow(message, { marks, pictures, relative, onFill }) {
   time.title = moment(message.timestamp);
   const type = handle(element("span", "type", message.type), ["type", message.type]);
   row.append(time, type);
-  if (pictures) row.append(picture(message.user_avatar));
-  row.append(named(subject, marks, about));
-  const shown = element("span", "badges");
-  for (const { label, kind, about: value } of badges) {
-    shown.append(handle(element("span", `badge ${kind}`, label), value));
+  if (columns.length) row.append(...drawCells(message, columns, marks, !isCoarse()));
+  else {
+    if (pictures) row.append(picture(message.user_avatar));
+    row.append(named(words.subject, marks, words.about), drawBadges(words.badges, marks));
   }
-  row.append(shown, marked("summary", summary, marks));
+  row.append(drawSummary(message, words, [...row.children].slice(1), shown));
   return row;
+}
+
+function drawBadges(badges, marks) {
+  const shown = element("span", "badges");
+  for (const { label, kind, about } of badges) {
+    const badge = handle(element("span", `badge ${kind}`), about);
+    badge.append(...highlighted(label, marks));
+    shown.append(badge);
+  }
+  return shown;
+}
+
+/** The text, and before it what was found where the row does not show it; `beside` has the elements
+ * of the row besides it. */
+function drawSummary(message, { summary, badges }, beside, { marks, asked, room }) {
+  const place = element("bdi", "summary");
+  if (message.redacted || !(marks || asked.size)) {
+    place.append(summary);
+    return place;
+  }
+  const width = room.beside(badges);
+  const text = slid(summary, marks, width, room.widthOf);
+  const parts = beside.flatMap((part) => (part.matches(".badges") ? [...part.children] : [part]));
+  const seen = [...parts.map((part) => part.textContent), inSight(text, width, room.widthOf)];
+  const snippets = snippetsOf(message, seen, marks, asked);
+  place.append(...snippets.flatMap((snippet) => [drawSnippet(snippet, marks), " "]));
+  place.append(...highlighted(text, marks));
+  return place;
+}
+
+function drawSnippet({ label, text }, marks) {
+  const snippet = element("bdi", "snippet");
+  snippet.append(element("span", "field", label), " ", ...highlighted(text.replace(/\s+/g, " "), marks));
+  return snippet;
 }
 
 /** A message whose content was taken away. */
@@ -102,13 +139,11 @@ function named(subject, marks, about) {
 /** Make an element the handle of a field's value, `[field, value]`; undefined without one. For a
  * finger it would be too small: there a tap opens the message, with all of its values. */
 function handle(made, about) {
-  if (!about || about[1] === undefined || matchMedia("(pointer: coarse)").matches) return made;
+  if (!about || about[1] === undefined || isCoarse()) return made;
   const [field, value] = about;
   return asHandle(made, { field, json: JSON.stringify(value) });
 }
 
-function marked(name, content, marks) {
-  const place = element("bdi", name);
-  place.append(...highlighted(content, marks));
-  return place;
+function isCoarse() {
+  return matchMedia("(pointer: coarse)").matches;
 }

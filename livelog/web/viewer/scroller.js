@@ -1,12 +1,12 @@
 /* The list of rows: only those in sight, and a margin, are in the document.
  *
- * All rows are equally high, so the place of a row is its number times that height, and tens of
- * thousands cost no more than a screenful. At the newest row the list follows; anywhere else the
- * rows in sight stay where they are, whatever is added or dropped above or below. While following
- * it draws eight times a second, and half as often when each time more comes than can be read: the
- * page stays idle.
+ * The place of a row follows from the heights of those above it, so tens of thousands cost no more
+ * than a screenful. At the newest row the list follows; anywhere else the rows in sight stay where
+ * they are, whatever is added, dropped or measured above or below: one of them is the anchor. While following it draws eight times a second, and half as often when each
+ * time more comes than can be read: the page stays idle.
  */
 import { element } from "./element.js";
+import { Heights } from "./heights.js";
 
 const MARGIN = 8; // rows drawn beyond the edges
 const FOLLOW_MS = 125;
@@ -28,8 +28,11 @@ export class Scroller {
   #generation = -1;
   #first = 0;
   #target = null; // a seq to bring into sight
-  #height = 24;
+  #revealed = null; // a message to bring into sight with the next frame
+  #heights = new Heights();
+  #anchor = { place: 0, offset: 0 }; // the visible part begins `offset` pixels after this line's top
   #boxHeight = 0;
+  #boxWidth = 0;
   #top = 0; // pixels above the visible part
   #touched = -Infinity; // time of the reader's last input
   #due = 0;
@@ -39,8 +42,8 @@ export class Scroller {
   #end = 0; // number of the row after the last
   #stale = false; // the rows that are drawn are to be drawn again
 
-  /** `timeline`: the `Lines` of the list; `draw(message)` makes a row; `on`: handlers for moved, drawn, selected, nearTop, nearBottom,
-   * and keeps: whether a row that is out of sight has to stay in the document. */
+  /** `timeline`: the `Lines` of the list; `draw(message)` makes a row; `on`: handlers for moved, drawn,
+   * selected, nearTop, nearBottom, and keeps: whether a row has to stay in the document as it is. */
   constructor(box, timeline, draw, on) {
     this.#box = box;
     this.#timeline = timeline;
@@ -50,9 +53,7 @@ export class Scroller {
     this.#sheet.setAttribute("role", "presentation");
     box.append(this.#sheet);
     box.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    const touched = () => {
-      this.#touched = performance.now();
-    };
+    const touched = () => (this.#touched = performance.now());
     for (const input of INPUTS) box.addEventListener(input, touched, { passive: true });
     box.addEventListener("click", (event) => this.#clicked(event));
     new ResizeObserver(() => this.measure()).observe(box);
@@ -72,14 +73,17 @@ export class Scroller {
    * the page is hidden, where no frame comes. */
   redraw() {
     this.#stale = true;
-    if (document.hidden) this.#drop();
+    if (document.hidden) this.#keepOnly(new Map());
     this.#soon();
   }
 
-  #drop() {
-    this.#sheet.replaceChildren();
-    this.#drawn.clear();
-    this.#stale = false;
+  /** Take all other rows out of the document. */
+  #keepOnly(wanted) {
+    for (const [message, row] of this.#drawn) {
+      if (wanted.has(message) || this.#on.keeps(row)) continue;
+      row.remove();
+      this.#drawn.delete(message);
+    }
   }
 
   toEnd() {
@@ -96,7 +100,7 @@ export class Scroller {
   /** A screen up (-1) or down (1). */
   page(direction) {
     if (direction < 0) this.#follow(false);
-    this.#box.scrollBy(0, direction * (this.#boxHeight - this.#height));
+    this.#box.scrollBy(0, direction * (this.#boxHeight - this.#heights.unit));
   }
 
   /** Bring a message into sight as soon as it is loaded. */
@@ -124,9 +128,9 @@ export class Scroller {
     this.#mark(false);
     this.selected = message;
     this.#mark(true);
+    this.#revealed = message;
     if (!message) return;
     this.#follow(false);
-    this.#reveal(this.#timeline.rows.indexOf(message));
     this.#on.selected(message);
     this.#soon();
   }
@@ -157,15 +161,6 @@ export class Scroller {
     } else this.#box.removeAttribute("aria-activedescendant");
   }
 
-  #reveal(place) {
-    const top = place * this.#height;
-    const bottom = top + this.#height - this.#boxHeight;
-    const revealed = Math.min(top, Math.max(bottom, this.#top));
-    if (revealed === this.#top) return;
-    this.#top = revealed;
-    this.#box.scrollTop = revealed;
-  }
-
   #clicked({ target }) {
     const row = target.closest(".row");
     if (!row || target.closest("button, .handle") || !getSelection().isCollapsed) return;
@@ -185,13 +180,19 @@ export class Scroller {
 
   /** The box has another size, or its rows another height. */
   measure() {
-    this.#boxHeight = this.#box.clientHeight;
-    const height = parseFloat(getComputedStyle(this.#box).getPropertyValue("--row-height"));
-    if (height && height !== this.#height) {
-      this.#top *= height / this.#height;
-      this.#height = height;
-      this.redraw();
+    const { clientHeight, clientWidth } = this.#box;
+    const style = getComputedStyle(this.#box);
+    const unit = parseFloat(style.getPropertyValue("--row-height")) || this.#heights.unit;
+    const wraps = Number(style.getPropertyValue("--lines")) > 1;
+    const isOther = unit !== this.#heights.unit || wraps !== this.#heights.wraps;
+    if (isOther || (wraps && clientWidth !== this.#boxWidth)) {
+      this.#findAnchor();
+      this.#heights.reset(unit, wraps);
+      this.#settle();
+      this.#revealed = this.selected;
     }
+    this.#boxHeight = clientHeight;
+    this.#boxWidth = clientWidth;
     this.#soon();
   }
 
@@ -206,72 +207,122 @@ export class Scroller {
   #frame() {
     this.#drawnAt = performance.now();
     const before = this.#top;
+    this.#findAnchor();
+    if (this.#stale) this.#begin();
     this.#keepPlace();
     this.#goToTarget();
-    const end = Math.max(0, this.#timeline.rows.length * this.#height - this.#boxHeight);
-    this.#top = this.following ? end : Math.max(0, Math.min(end, this.#top));
+    this.#settle();
+    this.#reveal();
     this.#fill();
+    if (!this.#reveal()) this.#revealed = null;
+    else this.#soon(); // it was measured only now
     if (this.#top !== before) this.#box.scrollTop = this.#top;
     this.#setPace();
     this.#askForMore();
     this.#on.drawn();
   }
 
+  /** All rows are to be drawn again; they may have other heights then. */
+  #begin() {
+    this.#stale = false;
+    this.#keepOnly(new Map());
+    this.#heights.reset(this.#heights.unit, this.#heights.wraps);
+  }
+
   #setPace() {
     const end = this.#timeline.first + this.#timeline.rows.length;
-    const fresh = (end - this.#end) * this.#height;
+    const fresh = (end - this.#end) * this.#heights.unit;
     this.#interval = fresh > this.#boxHeight / 2 ? FLOOD_MS : FOLLOW_MS;
     this.#end = end;
   }
 
+  /** The selected row if it is in sight, else the first one whose height is known: the others grow
+   * away from it. */
+  #findAnchor() {
+    const { begin, end } = this.#range();
+    let place = this.selected ? this.#heights.find(this.selected, begin, end) : -1;
+    for (let at = begin; place < 0 && at < end; at += 1) if (this.#heights.isKnown(at)) place = at;
+    if (place < 0) place = begin;
+    this.#anchor = { place, offset: this.#top - this.#heights.topOf(place) };
+  }
+
   /** Keep the rows in sight where they are when rows above are added or dropped. */
   #keepPlace() {
-    const { first, generation } = this.#timeline;
+    const { rows, first, generation } = this.#timeline;
+    this.#heights.follow(rows);
     if (generation !== this.#generation) {
       this.#generation = generation;
+      this.#anchor = { place: 0, offset: this.#top };
       this.select(null);
-    } else this.#top += (this.#first - first) * this.#height;
+    } else this.#anchor.place += this.#first - first;
     this.#first = first;
   }
 
   #goToTarget() {
     const { rows } = this.#timeline;
     if (this.#target === null || !rows.length) return;
-    const isTarget = ({ type, seq }) => type !== "day" && seq >= this.#target;
-    const place = Math.max(0, rows.findIndex(isTarget));
-    this.#top = (place + 0.5) * this.#height - this.#boxHeight / 2;
+    const found = rows.findIndex(({ type, seq }) => type !== "day" && seq >= this.#target);
+    const place = Math.max(0, found);
+    this.#anchor = { place, offset: (this.#heights.unit - this.#boxHeight) / 2 };
     this.#target = null;
     this.select(rows[place]);
   }
 
+  /** Return whether the rows had to be moved. */
+  #reveal() {
+    const place = this.#revealed ? this.#timeline.rows.indexOf(this.#revealed) : -1;
+    if (place < 0) return false;
+    const top = this.#heights.topOf(place);
+    const least = this.#heights.topOf(place + 1) - this.#boxHeight;
+    if (this.#top > top || least > top) this.#anchor = { place, offset: 0 };
+    else if (this.#top < least) this.#anchor = { place: place + 1, offset: -this.#boxHeight };
+    else return false;
+    const before = this.#top;
+    this.#settle();
+    return this.#top !== before;
+  }
+
+  /** Set the visible part by the anchor; while following, by the end. */
+  #settle() {
+    const end = Math.max(0, this.#heights.total - this.#boxHeight);
+    const top = this.#heights.topOf(this.#anchor.place) + this.#anchor.offset;
+    this.#top = this.following ? end : Math.max(0, Math.min(end, top));
+  }
+
   #range() {
-    const begin = Math.floor(this.#top / this.#height);
-    const end = Math.ceil((this.#top + this.#boxHeight) / this.#height);
-    return { begin: Math.max(0, begin), end: Math.min(end, this.#timeline.rows.length) };
+    const begin = this.#heights.placeAt(this.#top);
+    const end = this.#heights.placeAt(this.#top + this.#boxHeight - 1) + 1;
+    return { begin: Math.max(0, begin), end: Math.min(end, this.#heights.length) };
   }
 
   #fill() {
-    if (this.#stale) this.#drop();
     const { rows } = this.#timeline;
     const { begin, end } = this.#range();
-    this.#sheet.style.height = `${rows.length * this.#height}px`;
     const from = Math.max(0, begin - MARGIN);
     const wanted = new Map();
     for (let place = from; place < Math.min(end + MARGIN, rows.length); place += 1) {
       wanted.set(rows[place], place);
     }
-    for (const [message, row] of this.#drawn) {
-      if (wanted.has(message) || this.#on.keeps(row)) continue;
-      row.remove();
-      this.#drawn.delete(message);
-    }
+    this.#keepOnly(wanted);
     let last = null;
+    for (const message of wanted.keys()) last = this.#drawn.get(message) ?? this.#add(message, last);
+    this.#measureNew(wanted);
+    this.#sheet.style.height = `${this.#heights.total}px`;
     for (const [message, place] of wanted) {
-      const row = this.#drawn.get(message) ?? this.#add(message, last);
-      last = row;
-      row.style.transform = `translateY(${place * this.#height}px)`;
+      const row = this.#drawn.get(message);
+      row.style.transform = `translateY(${this.#heights.topOf(place)}px)`;
       if (message.type !== "day") this.#number(row, place);
     }
+  }
+
+  /** Measure the new rows where they wrap, all at once: that costs one layout. They are higher than
+   * was thought, if anything, so those that were drawn suffice. */
+  #measureNew(wanted) {
+    const fresh = [...wanted].filter(([, place]) => !this.#heights.isKnown(place));
+    if (!fresh.length) return;
+    const heights = fresh.map(([message]) => this.#drawn.get(message).offsetHeight);
+    this.#heights.note(fresh.map(([, place], at) => [place, heights[at]]));
+    this.#settle();
   }
 
   #number(row, line) {

@@ -36,9 +36,10 @@ export class Selecting {
   }
 }
 
-/** Return a row as a line of text: its parts with a space between them. */
+/** Return a row as a line of text: its parts with a space between them; with columns a tab, and empty
+ * ones too, so that they can be pasted into a table. */
 function lineOf(row) {
   const parts = [...row.children].flatMap((part) => (part.matches(".badges") ? [...part.children] : [part]));
   const texts = parts.map((part) => part.textContent.replace(/\s+/g, " ").trim());
-  return texts.filter(Boolean).join(" ");
+  return row.querySelector(".cell") ? texts.join("\t") : texts.filter(Boolean).join(" ");
 }

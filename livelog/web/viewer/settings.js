@@ -1,16 +1,22 @@
-/* The reader's choices: how the page looks and how times are shown. They are kept by the browser. */
-import { store, stored } from "./stored.js";
+/* The reader's choices: how the page looks and how times are shown. They are kept by the browser, and
+ * those of a list, where several are side by side, by the address of each.
+ */
+import { isPane } from "./pane.js";
+import { keptChoices, store, stored } from "./stored.js";
 
 /** Choice → its values; the first one is the default. */
 const CHOICES = {
   theme: ["system", "light", "dark"],
   density: ["normal", "compact", "roomy"],
-  lines: ["one", "two", "three"],
+  lines: ["one", "two", "three", "all"],
   zone: ["local", "utc"],
   times: ["clock", "ago"],
   raw: [false, true],
   histogram: [false, true],
 };
+
+/** Choices of one list; the others hold for all pages of the browser, and follow it. */
+const OWN = ["density", "lines", "raw", "histogram"];
 
 /** Return choices that are complete and known, from anything that was kept. */
 export function chosen(kept) {
@@ -21,7 +27,7 @@ export function chosen(kept) {
 }
 
 export class Settings {
-  values = chosen(stored("settings"));
+  values = chosen(keptChoices());
 
   #form;
   #changed;
@@ -32,12 +38,34 @@ export class Settings {
     this.#form = form;
     this.#changed = changed;
     form.addEventListener("change", ({ target }) => this.set(target.name, target.value));
+    addEventListener("storage", ({ key }) => key?.endsWith("settings") && this.#follow());
     this.#show();
   }
 
   set(name, value) {
     this.values = chosen({ ...this.values, [name]: value });
-    store("settings", this.values);
+    const isOwn = isPane && OWN.includes(name);
+    if (!isOwn) store("settings", { ...chosen(stored("settings")), [name]: this.values[name] });
+    this.#toAddress(name, isOwn);
+    this.#show();
+    this.#changed(this.values);
+  }
+
+  /** Write a choice into the fragment; or remove it, as it is kept now. */
+  #toAddress(name, isOwn) {
+    const own = new URLSearchParams(location.hash.slice(1));
+    if (!isOwn && !own.has(name)) return;
+    if (isOwn) own.set(name, this.values[name]);
+    else own.delete(name);
+    history.replaceState(null, "", `${location.pathname}${location.search}${own.size ? `#${own}` : ""}`);
+  }
+
+  /** Another page of this browser has changed what holds for all. */
+  #follow() {
+    const kept = Object.entries(chosen(stored("settings"))).filter(([name]) => !OWN.includes(name));
+    const next = { ...this.values, ...Object.fromEntries(kept) };
+    if (JSON.stringify(next) === JSON.stringify(this.values)) return;
+    this.values = next;
     this.#show();
     this.#changed(this.values);
   }

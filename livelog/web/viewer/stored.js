@@ -12,6 +12,14 @@ export function stored(name) {
   }
 }
 
+/** Return the choices that were kept, and over them those in the address, which hold for this page
+ * alone. */
+export function keptChoices() {
+  const own = [...new URLSearchParams(location.hash.slice(1))];
+  const known = { true: true, false: false };
+  return { ...stored("settings"), ...Object.fromEntries(own.map(([name, value]) => [name, known[value] ?? value])) };
+}
+
 /** Keep a value; return whether it is kept beyond this page. */
 export function store(name, value) {
   try {

@@ -4,6 +4,7 @@
 export function tellTroubles(live, notice, open) {
   live.on("throttled", ({ seconds, action }) => {
     if (action === "presence") return; // the number of users comes later; nothing else is delayed
+    if (action.endsWith("watch")) return; // the counts of some types come later
     const wait = Math.max(1, Math.ceil(seconds));
     const effect =
       action === "publish" ? "The message goes out" : "Live messages of this view begin";

@@ -31,6 +31,12 @@ export function valuesOf(message) {
   return found;
 }
 
+/** Return the fields that rows have; a gap row has none. */
+export function fieldsIn(rows) {
+  const messages = rows.filter(({ type }) => type !== "gap");
+  return messages.flatMap((message) => valuesOf(message).flatMap(({ field }) => field ?? []));
+}
+
 /** Return a value as its reader sees it: a string without quotes, all else as it is written. */
 export function shownOf(json) {
   return json[0] === '"' ? JSON.parse(json) : json;

@@ -1,4 +1,4 @@
-/* The view: types, filters, words, dates, and the place; to and from the page's address.
+/* The view: types, filters, words, dates, the place, and the columns; to and from the page's address.
  *
  * The rule: a view is plain data, equal views have equal addresses, and the address holds all of
  * it, so that a view can be bookmarked and shared. Other parameters of an address are ignored.
@@ -21,7 +21,10 @@ export const FIELDS = [
   "guild_id",
 ];
 
-export const EVERYTHING = { types: TYPES, text: "", fields: {}, from: "", to: "", at: null };
+export const EVERYTHING = { types: TYPES, text: "", fields: {}, from: "", to: "", at: null, columns: [] };
+
+const MAX_COLUMN = 200; // characters of a field's name
+const MOST_COLUMNS = 12;
 
 export function fromAddress(search) {
   const given = new URLSearchParams(search);
@@ -36,13 +39,22 @@ export function fromAddress(search) {
     from: momentOf(given.get("from")),
     to: momentOf(given.get("to")),
     at: Number.isSafeInteger(at) && at > 0 ? at : null,
+    columns: columnsIn(given.getAll("column")),
   };
 }
 
-export function toAddress({ types, text, fields, from, to, at }) {
+/** Return the columns in what was given: names of fields, each once. */
+export function columnsIn(given) {
+  if (!Array.isArray(given)) return [];
+  const names = given.filter((name) => typeof name === "string" && name && name.length <= MAX_COLUMN);
+  return [...new Set(names)].slice(0, MOST_COLUMNS);
+}
+
+export function toAddress({ types, text, fields, from, to, at, columns }) {
   const all = types.length === TYPES.length;
   const parts = { types: all ? "" : types.join(), q: text, ...fields, from, to, at: at ?? "" };
-  const given = Object.entries(parts).filter(([, value]) => value !== "");
+  const pairs = [...Object.entries(parts), ...columns.map((column) => ["column", column])];
+  const given = pairs.filter(([, value]) => value !== "");
   // A comma and a colon are allowed in a query, and are easier to read so.
   const encoded = new URLSearchParams(given).toString();
   const search = encoded.replaceAll("%2C", ",").replaceAll("%3A", ":");
@@ -81,6 +93,13 @@ export function narrowed(view, wanted) {
   if (!TYPES.includes(type)) return { ...view, text: including(view.text, wanted), at: null };
   const others = view.types.filter((one) => one !== type);
   return { ...view, types: not ? (others.length ? others : TYPES) : [type], at: null };
+}
+
+/** A view in a few words, without its columns; "" if it is of everything. */
+export function nameOf({ types, text, fields, from, to }) {
+  const some = types.length < TYPES.length ? types.join(", ") : "";
+  const range = from || to ? `${from.slice(0, 16)} – ${to.slice(0, 16)}` : "";
+  return [text, some, ...Object.values(fields), range].filter(Boolean).join(" · ");
 }
 
 /** Count the conditions besides types and words. */

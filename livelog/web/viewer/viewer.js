@@ -10,47 +10,50 @@ import { Controls } from "./controls.js";
 import { Counts } from "./counts.js";
 import { count } from "./format.js";
 import { Details } from "./details.js";
+import { Drawing } from "./drawing.js";
 import { Copying, download, ndjson } from "./export.js";
 import { Fault } from "./fault.js";
+import { GoTo } from "./goto.js";
 import { Histogram } from "./histogram.js";
 import { Menu } from "./handles.js";
 import { Figures } from "./figures.js";
-import { marksOf } from "./highlight.js";
 import { Lines } from "./lines.js";
 import { Login, token } from "./login.js";
 import { Look } from "./look.js";
 import { Moderating } from "./moderating.js";
 import { Notice } from "./notice.js";
 import { Pages } from "./pages.js";
+import { Pane } from "./pane.js";
 import { listenToKeys } from "./shortcuts.js";
-import { drawRow } from "./row.js";
 import { LiveLog } from "../client/livelog.js";
 import { part, parts } from "./parts.js";
 import { Publisher } from "./publisher.js";
+import { keptColumns, Raster } from "./raster.js";
 import { Rates } from "./rates.js";
 import { SavedViews } from "./savedviews.js";
 import { Scroller } from "./scroller.js";
 import { Selecting } from "./selecting.js";
-import { atWallTime } from "./time.js";
 import { Timeline } from "./timeline.js";
 import { Suggestions } from "./suggestions.js";
 import { tellTroubles } from "./troubles.js";
-import { valuesOf } from "./values.js";
-import { EVERYTHING, fromAddress, narrowed, toAddress, wordsOf } from "./view.js";
+import { TypeCounts } from "./typecounts.js";
+import { fieldsIn } from "./values.js";
+import { EVERYTHING, fromAddress, narrowed, toAddress } from "./view.js";
 
 const LOOKED_AT = 100; // newest rows of which the fields are suggested
 
 const live = new LiveLog(undefined, { heartbeatMs: 5000, token: token() });
-const shown = { marks: null, pictures: false };
 let view = fromAddress(location.search);
 let paused = false;
 const notice = new Notice(part("notice"));
 const copying = new Copying(notice);
-const attention = new Attention(part("notify"), notice);
+const pane = new Pane(part("split"), part("login"), (covered) => attention.cover(covered));
+const attention = new Attention(part("notify"), notice, (unread) => pane.tell({ unread }));
 
 const rates = new Rates(part("rates"), (figures) => controls.showRates(figures));
 const pages = new Pages();
 const timeline = new Timeline(live, pages, changed, counted);
+const typeCounts = new TypeCounts(live, pages, (counts) => controls.showCounts(counts));
 const lines = new Lines(timeline);
 const details = new Details(parts.details, {
   context: showContext,
@@ -59,15 +62,21 @@ const details = new Details(parts.details, {
   raw: (raw) => look.set("raw", raw),
   closed: () => scroller.release(),
 });
-const scroller = new Scroller(part("rows"), lines, draw, {
+const drawing = new Drawing({ look: () => look, room: () => raster.room, fill });
+const scroller = new Scroller(part("rows"), lines, drawing.draw, {
   moved,
   drawn,
   keeps: (row) => selecting.has(row),
-  selected: (message) => details.show(message, shown.marks),
+  selected: (message) => details.show(message, drawing.marks),
   nearTop: () => timeline.failure === null && timeline.loadOlder(),
   nearBottom: () => !paused && timeline.failure === null && timeline.loadNewer(),
 });
 const selecting = new Selecting(part("rows"), moved);
+const raster = new Raster(parts.raster, {
+  known: knownFields,
+  changed: setColumns,
+  resized: () => selecting.active || scroller.redraw(),
+});
 const figures = new Figures(timeline, parts.figures);
 const histogram = new Histogram(pages, parts.histogram, (from, to) => {
   showView({ ...view, from, to, at: null }, "pushState");
@@ -81,6 +90,11 @@ const savedViews = new SavedViews(parts.views, {
   save: (text) => download(text, "livelog-views", "json"),
   say: (words, kind) => notice.show(words, kind),
 });
+new GoTo(part("goto"), part("go"), {
+  find: (moment) => pages.seqAt(view, moment),
+  show: (at) => showView({ ...view, at }, "pushState"),
+  say: (words, kind) => notice.show(words, kind),
+});
 const login = new Login(live, parts.login);
 const counts = new Counts(pages, parts.counts);
 const chips = new Chips(part("chips"), (next) => showView(next));
@@ -88,6 +102,8 @@ const fault = new Fault(part("search"), part("fault"));
 const menu = new Menu(part("menu"), document.querySelector("main"), {
   include: (wanted) => showView(narrowed(view, wanted), "pushState"),
   count: (field) => counts.open(view, field),
+  column: (field) => raster.toggle(field),
+  hasColumn: (field) => raster.has(field),
   copy: (text) => copying.text(text, "Copied."),
   more: (handle, opener) => moderating.items(handle, opener),
 });
@@ -102,26 +118,31 @@ const moderating = new Moderating(live, pages, {
   released: () => part("rows").focus({ preventScroll: true }),
 });
 new Suggestions(part("search"), part("suggestions"), {
-  fields: () => timeline.rows.slice(-LOOKED_AT).flatMap(fieldsOf),
+  fields: knownFields,
   values: (field, limit) => pages.values(field, limit),
 });
 new ConnectionStatus(live, parts.connection);
 
 // The view.
 
-function showView(next, remember = "replaceState") {
+function showView(next, how = "replaceState") {
   view = next;
-  history[remember](null, "", (toAddress(view) || location.pathname) + location.hash);
+  remember(how);
   open();
 }
 
+function remember(how) {
+  history[how](null, "", (toAddress(view) || location.pathname) + location.hash);
+}
+
 function open() {
-  shown.marks = marksOf(wordsOf(view));
   attention.name(view.text ? `${view.text} · livelog` : "livelog");
   setPaused(false);
   controls.show(view);
   chips.show(view);
+  showColumns();
   counts.refresh(view);
+  typeCounts.open(view);
   if (look.values.histogram) histogram.open(view);
   details.close();
   if (view.at === null) scroller.toEnd();
@@ -130,7 +151,8 @@ function open() {
 }
 
 function showContext(message) {
-  if (message) showView({ ...EVERYTHING, at: message.seq }, "pushState");
+  const { columns } = view;
+  if (message) showView({ ...EVERYTHING, at: message.seq, columns }, "pushState");
 }
 
 /** The address of a message in this view. */
@@ -138,13 +160,9 @@ function linkTo({ seq }) {
   return `${location.origin}${location.pathname}${toAddress({ ...view, at: seq })}`;
 }
 
-/** The fields that a row has; a gap has none. */
-function fieldsOf(row) {
-  return row.type === "gap" ? [] : valuesOf(row).flatMap(({ field }) => field ?? []);
-}
-
-function draw(message) {
-  return drawRow(message, { ...shown, relative: look.isRelative, onFill: () => fill(message) });
+/** The fields that the newest rows have. */
+function knownFields() {
+  return fieldsIn(timeline.rows.slice(-LOOKED_AT));
 }
 
 async function fill(gap) {
@@ -156,6 +174,7 @@ async function fill(gap) {
 
 function counted(message) {
   rates.count(message);
+  typeCounts.count(message);
   histogram.count(message);
   attention.count(message);
 }
@@ -171,6 +190,7 @@ function changed() {
 function drawn() {
   showUnseen();
   showTotal();
+  if (!selecting.active) raster.fit(timeline.rows);
   if (look.values.histogram) histogram.place(...scroller.inSight);
 }
 
@@ -200,13 +220,31 @@ function showTotal() {
 
 function changeLook() {
   lines.reset();
+  raster.room.measure();
   scroller.measure();
   scroller.redraw();
+  pane.show(view);
   controls.show(view);
   chips.show(view);
   moderating.redraw();
   details.showRaw(look.values.raw);
-  if (details.message) details.show(details.message, shown.marks);
+  if (details.message) details.show(details.message, drawing.marks);
+}
+
+function setColumns(columns) {
+  view = { ...view, columns };
+  remember("replaceState");
+  controls.show(view);
+  chips.show(view);
+  showColumns();
+  scroller.redraw();
+}
+
+function showColumns() {
+  drawing.show(view);
+  raster.show(view.columns);
+  scroller.measure();
+  pane.show(view);
 }
 
 function toggleHistogram() {
@@ -239,22 +277,9 @@ async function toNewest() {
   } else showView({ ...view, at: null });
 }
 
-/** Show the messages of a time among the others of the view. */
-async function goTo() {
-  const moment = atWallTime(part("goto").value);
-  if (!moment) return notice.show("Give a day and a time to go to.", "bad");
-  try {
-    const at = await pages.seqAt(view, moment.toISOString());
-    if (at === null) notice.show("There is no message up to this time.");
-    else showView({ ...view, at }, "pushState");
-  } catch (error) {
-    notice.show(`Could not look for this time: ${error.message}`, "bad");
-  }
-}
-
 function togglePictures() {
-  shown.pictures = !shown.pictures;
-  part("pictures").setAttribute("aria-pressed", String(shown.pictures));
+  drawing.pictures = !drawing.pictures;
+  part("pictures").setAttribute("aria-pressed", String(drawing.pictures));
   scroller.redraw();
 }
 
@@ -265,12 +290,12 @@ const clicks = {
   copy: () => copying.messages(timeline.rows),
   download: () => download(ndjson(timeline.rows)),
   pictures: togglePictures,
+  columns: () => raster.choose(),
   display: () => part("settings-dialog").showModal(),
   times: toggleHistogram,
   views: () => savedViews.open(),
   "views-close": () => part("views-dialog").close(),
   zone: () => look.changeZone(),
-  go: goTo,
   help: () => part("shortcuts").showModal(),
   unseen: toNewest,
   "publisher-close": () => part("publisher").close(),
@@ -289,6 +314,9 @@ listenToKeys({
   f: () => controls.toggleFilters(),
   v: () => savedViews.open(),
   n: () => publisher.open(),
+  t: () => raster.choose(),
+  "[": () => pane.tell({ move: -1 }),
+  "]": () => pane.tell({ move: 1 }),
   c: () => showContext(details.message),
   Enter: () => details.enter(),
   j: () => scroller.step(1),
@@ -306,7 +334,6 @@ listenToKeys({
 tellTroubles(live, notice, open);
 live.on("redacted", ({ seqs }) => {
   if (details.message && seqs.includes(details.message.seq)) details.close();
-  scroller.redraw();
 });
 live.on("state", ({ name }) => {
   // A page that could not be loaded while the server was away is loaded now.
@@ -321,12 +348,8 @@ addEventListener("popstate", () => {
   open();
 });
 
-part("goto").addEventListener("keydown", (event) => {
-  if (event.key !== "Enter") return;
-  event.preventDefault(); // it is no condition of the view
-  goTo();
-});
-
 details.showRaw(look.values.raw);
+if (!view.columns.length) view = { ...view, columns: keptColumns() };
+if (view.columns.length) remember("replaceState");
 scroller.measure();
 open();

@@ -1,0 +1,49 @@
+/* This page as one of several side by side: what it tells the page around it, and is told by it.
+ *
+ * Only pages of this origin can be around it, as the server's policy says. They share the token of
+ * the tab, so whoever logs in in one view is logged in in all.
+ */
+import { toFragment } from "./panesaddress.js";
+import { token } from "./login.js";
+import { nameOf, toAddress } from "./view.js";
+
+/** Whether rows of one line fit; narrower, they have two, as on a phone. */
+const DENSE = "(pointer: fine) and (min-width: 520px)";
+
+export const isPane = Boolean(globalThis.parent) && parent !== globalThis;
+
+export class Pane {
+  #split;
+
+  /** `split`: the link to views side by side; `login`: the dialog that asks for a token;
+   * `covered(yes)` is called when another view takes the place of this one, and when it is back. */
+  constructor(split, login, covered) {
+    this.#split = split;
+    if (!isPane) return;
+    document.documentElement.toggleAttribute("data-pane", true);
+    const dense = matchMedia(DENSE);
+    const lookAtWidth = () => document.documentElement.toggleAttribute("data-dense", dense.matches);
+    dense.addEventListener("change", lookAtWidth);
+    lookAtWidth();
+    addEventListener("message", ({ source, data }) => {
+      if (source === parent && data?.livelog === "covered") covered(data.covered === true);
+    });
+    addEventListener("focus", () => this.tell({ focused: true }));
+    addEventListener("storage", ({ storageArea }) => {
+      if (storageArea === sessionStorage && token() !== null && login.open) location.reload();
+    });
+  }
+
+  /** This is the view; the address holds it, and in a fragment the choices of this page alone. */
+  show(view) {
+    const address = toAddress(view) + location.hash;
+    this.#split.href = `./viewer/panes.html${toFragment([{ address }, { address: "" }])}`;
+    this.tell({ address, name: nameOf(view) });
+  }
+
+  /** Tell any of: address, name, unread (a number of messages), focused, and move (to the view so many
+   * further on). */
+  tell(news) {
+    if (isPane) parent.postMessage({ livelog: "pane", ...news }, location.origin);
+  }
+}
