@@ -33,7 +33,7 @@ from livelog.net.addresses import is_loopback
 from livelog.net.admin.asking import Asking, UnknownTargetError
 from livelog.net.admin.table import COMMANDS, carry_out
 from livelog.net.context import Context
-from livelog.net.http.assets import ASSETS, HEADERS
+from livelog.net.http.assets import ASSETS, headers
 from livelog.net.http.body import unpack
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request, Response
@@ -320,8 +320,7 @@ ADMIN_PATH = "/api/admin/"
 async def asset(context: Context, request: Request) -> Response:
     """Return a file of the viewer or of the JavaScript client."""
     context.memory.reserve_answer(request, _owner(request))
-    found = ASSETS[request.path]
-    response = Response(found.body, content_type=found.content_type, headers=HEADERS)
+    response = await ASSETS[request.path].answer(request, headers())
     return _held(context, request, _owner(request), response)
 
 
