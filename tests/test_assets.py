@@ -163,7 +163,7 @@ def test_a_file_loads_only_others_that_are_served_and_names_them_relatively(path
 
 def test_every_file_is_part_of_the_page_or_of_the_client() -> None:
     reached: set[str] = set()
-    found = {"/", "/livelog.js", "/livelog.d.ts"}
+    found = {"/", "/viewer/sign-in.html", "/livelog.js", "/livelog.d.ts"}
     found |= {bundle.replace(".bundle.js", ".js") for bundle in BUNDLES}
     while found:
         reached |= found

@@ -18,6 +18,7 @@ import msgspec
 
 from livelog.auth.credentials import NOTHING
 from livelog.auth.principal import ADMIN, METRICS, PROGRAM, Principal
+from livelog.auth.signin import SignIn
 from livelog.budget.owner import Owner
 from livelog.budget.slices import interleaved
 from livelog.engine.base import Node
@@ -320,8 +321,19 @@ ADMIN_PATH = "/api/admin/"
 async def asset(context: Context, request: Request) -> Response:
     """Return a file of the viewer or of the JavaScript client."""
     context.memory.reserve_answer(request, _owner(request))
-    response = await ASSETS[request.path].answer(request, headers())
+    found = _sign_in(context)
+    more = headers("" if found is None else found.origin)
+    response = await ASSETS[request.path].answer(request, more)
     return _held(context, request, _owner(request), response)
+
+
+async def sign_in(context: Context, request: Request) -> Response:
+    """Return how the viewer's page signs its reader in; an empty object where it does not."""
+    return _json(_sign_in(context) or {})
+
+
+def _sign_in(context: Context) -> SignIn | None:
+    return None if context.auth is None else context.auth.sign_in
 
 
 Handler = Callable[[Context, Request], Awaitable[Response | Stream]]
@@ -352,6 +364,7 @@ ROUTES: Routes = {
     "/api/analytics": {"GET": Route(analytics)},
     "/api/presence": {"GET": Route(presence)},
     "/api/stream": {"GET": Route(stream)},
+    "/api/sign-in": {"GET": Route(sign_in, anybody=True)},
     **{f"{ADMIN_PATH}{command}": {"POST": Route(admin)} for command in COMMANDS},
     **{path: {"GET": Route(asset, anybody=True)} for path in ASSETS},
 }

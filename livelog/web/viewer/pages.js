@@ -1,6 +1,7 @@
 /* Pages of the past, over HTTP, where they do not count against the connection's command limit.
  * A page comes oldest first here, in the order of the rows.
  */
+import { credential } from "./credential.js";
 import { authorization } from "./login.js";
 import { decode } from "../client/frames.js";
 import { LiveLogError } from "../client/livelog.js";
@@ -58,6 +59,7 @@ export class Pages {
 
 /** Return the answer as an object and as its text. */
 async function get(url, signal) {
+  await credential.current(); // is renewed first, if it is time
   const response = await fetch(url, { signal, cache: "no-store", headers: authorization() });
   const text = await response.text();
   const answer = decode(text);
