@@ -16,7 +16,7 @@ export const CAPACITY = 20_000;
 const SLACK = 1000; // dropped at once, so that it happens rarely
 const MAX_WAITING = 5000;
 const PAGE = 500;
-const FIRST_PAGE = 120; // more than a screen
+const FIRST_PAGE = 60; // about a screen
 const RETRY_MS = 5000;
 /** Codes of errors that pass: a server that is shutting down or overloaded, a rate limit, and no
  * answer at all. */
