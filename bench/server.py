@@ -153,7 +153,7 @@ def _ready_url(process: subprocess.Popen[str], patience: float) -> str:
     line = _line(process.stdout, patience)
     if line.startswith("livelog open on "):  # it has yet to catch up with the shared log
         line = _line(process.stdout, patience)
-    found = re.search(r"ws://\S+", line)
+    found = re.search(r"wss?://\S+", line)
     if found is None:
         raise SystemExit(f"the server did not say where it listens: {line!r}")
     return found[0]

@@ -43,6 +43,7 @@ from bench.publishing import Publishing
 from bench.report import Figures
 from bench.server import Launch
 from bench.viewer import follow
+from bench.viewerstart import first_line
 
 COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -259,6 +260,16 @@ VIEWER_ROWS = (
     Row("the viewer at 200 msg/s", partial(follow, rate=200), SEEN),
     Row("the viewer at 1000 msg/s", partial(follow, rate=1000), SEEN),
     Row("the viewer at 3000 msg/s", partial(follow, rate=3000), SEEN),
+    Row(
+        "the viewer's start",
+        partial(first_line, tls=False),
+        (Target("first line s", "<", 1.5), Target("with handshakes: first line s", "<", 1.5)),
+    ),
+    Row(
+        "the viewer's start with TLS",
+        partial(first_line, tls=True),
+        (Target("first line s", "<", 1.9), Target("with handshakes: first line s", "<", 1.9)),
+    ),
 )
 
 PRIVATE = (

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 from bench import loadprocess
 from bench.load import MB, Load
 from bench.report import Figures
-from bench.server import CORES, Launch
+from bench.server import CORES, Launch, Server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import CDPSession, Page
+    from playwright.sync_api import Browser, CDPSession, Page, ViewportSize
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
+SCREEN: ViewportSize = {"width": 1280, "height": 800}
 LONG_FRAME_MS = 50
 CATCH_UP_SECONDS = 20
 SECONDS, WARMUP = 20.0, 3.0
@@ -81,8 +82,8 @@ class ViewerPage:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[ViewerPage]:
-    """Open the viewer of the server at `url` in a browser of its own."""
+def chromium(*more: str) -> Iterator[Browser]:
+    """Run a browser on all cores, with `more` arguments."""
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -92,10 +93,22 @@ def opened(url: str) -> Iterator[ViewerPage]:
     with ExitStack() as stack:
         with all_cores():
             driver = stack.enter_context(sync_playwright())
-            browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+            browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, *more])
         stack.callback(browser.close)
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.goto(url.replace("ws://", "http://").removesuffix("ws/live-log"))
+        yield browser
+
+
+def page_of(server: Server) -> str:
+    """Return the address of the viewer's page."""
+    return server.url.replace("ws", "http", 1).removesuffix("ws/live-log")
+
+
+@contextmanager
+def opened(server: Server) -> Iterator[ViewerPage]:
+    """Open the viewer of a server in a browser of its own."""
+    with chromium() as browser:
+        page = browser.new_page(viewport=SCREEN)
+        page.goto(page_of(server))
         page.wait_for_selector("#light[data-state=connected]")
         yield ViewerPage(page, page.context.new_cdp_session(page))
 
@@ -118,7 +131,7 @@ def all_cores() -> Iterator[None]:
 def follow(launch: Launch, rate: float) -> Figures:
     """Measure the page while `rate` messages a second are published."""
     work = Load(1, rate, SECONDS, WARMUP, sample=1)
-    with launch.server() as server, opened(server.url) as page:
+    with launch.server() as server, opened(server) as page:
         with loadprocess.running(work, server) as load:
             load.wait_for_stream()
             page.wait(WARMUP)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import re
 import tarfile
+from collections.abc import Callable
 from posixpath import join, normpath
 
 import pytest
+import zstandard
 
 import livelog
-from livelog.net.http.assets import ASSETS, PACKAGE
-from tests.support.wire import on_uvloop, serving
+from livelog.net.http.assets import ASSETS, PACKAGE, Asset
+from livelog.net.http.message import Request
+from tests.support.wire import Http, on_uvloop, serving
 
 
 @on_uvloop
@@ -36,6 +40,66 @@ async def test_the_viewer_and_the_client_are_served() -> None:
         assert (await http.ask("GET", "/../pyproject.toml")).status == 404
 
 
+UNPACK: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.decompress,
+    "zstd": zstandard.ZstdDecompressor().decompress,
+}
+
+
+async def tag_of(http: Http, path: str, accepted: str) -> str:
+    return (await http.ask("HEAD", path, accept_encoding=accepted)).headers["etag"]
+
+
+@pytest.mark.parametrize("path", ["/", "/viewer/viewer.bundle.js", "/viewer/viewer.css"])
+@on_uvloop
+async def test_a_file_is_compressed_for_those_who_take_that(path: str) -> None:
+    async with serving() as house:
+        http = await house.http()
+        for accepted, coding in (("gzip, deflate", "gzip"), ("gzip, br, zstd", "zstd")):
+            answer = await http.ask("GET", path, accept_encoding=accepted)
+            assert answer.headers["content-encoding"] == coding
+            assert answer.headers["vary"] == "accept-encoding"
+            assert UNPACK[coding](answer.body) == ASSETS[path].body
+            head = await http.ask("HEAD", path, accept_encoding=accepted)
+            assert (head.status, head.body) == (200, b"")
+            assert int(head.headers["content-length"]) == len(answer.body)
+            assert {**head.headers, "date": ""} == {**answer.headers, "date": ""}
+        plain = await http.ask("GET", path)
+        assert plain.body == ASSETS[path].body
+        assert "content-encoding" not in plain.headers
+        assert plain.headers["vary"] == "accept-encoding"
+
+
+@on_uvloop
+async def test_a_file_that_the_client_has_is_not_sent_again() -> None:
+    async with serving() as house:
+        http = await house.http()
+        tags = {coding: await tag_of(http, "/", coding) for coding in ("identity", "gzip", "zstd")}
+        assert len({*tags.values()}) == 3, "each form has a tag of its own"
+        for coding, tag in tags.items():
+            for method in ("GET", "HEAD"):
+                sent = {"accept_encoding": coding, "if_none_match": f'"other", {tag}'}
+                answer = await http.ask(method, "/", **sent)
+                assert (answer.status, answer.body) == (304, b"")
+                assert answer.headers["etag"] == tag
+                assert answer.headers["cache-control"] == "no-cache"
+                assert answer.headers["vary"] == "accept-encoding"
+                assert not {"content-length", "content-type"} & answer.headers.keys()
+        other = await http.ask("GET", "/", accept_encoding="gzip", if_none_match=tags["identity"])
+        assert other.status == 200
+        assert tags["identity"] != await tag_of(http, "/viewer/viewer.css", "identity")
+
+
+@on_uvloop
+async def test_what_compression_makes_longer_is_sent_as_it_is() -> None:
+    request = Request(headers=[("accept-encoding", "gzip")])
+    for short in (Asset(b"short", "text/css"), ASSETS[PACKAGE]):
+        answer = await short.answer(request, {})
+        assert answer.body == short.body
+        assert answer.headers["ETag"] == f'"{short.etag}"'
+        assert "Content-Encoding" not in answer.headers
+
+
 @on_uvloop
 async def test_the_policy_lets_nothing_run_but_the_page_s_own_files() -> None:
     async with serving() as house:
@@ -57,9 +121,32 @@ REFERENCES = re.compile(r"""(?:\bfrom |\bimport |\bhref=|\bsrc=)"([^"]+)\"""")
 """Files that a module or the page names, to be loaded with it."""
 
 
+BUNDLES = [path for path in ASSETS if path.endswith(".bundle.js")]
 TEXTS = [path for path in ASSETS if path != PACKAGE]
 FOR_NODE = "/client/node.js"
 """The module that the package has for Node.js alone."""
+
+
+def test_a_page_loads_each_of_its_modules_as_a_bundle() -> None:
+    scripts = {
+        normpath(join(page.rpartition("/")[0] + "/", name))
+        for page in ASSETS
+        if ASSETS[page].content_type.startswith("text/html")
+        for name in re.findall(r'<script[^>]* src="([^"]+)"', ASSETS[page].body.decode())
+    }
+    assert scripts == {*BUNDLES}
+
+
+@pytest.mark.parametrize("path", BUNDLES)
+def test_a_bundle_has_all_that_its_module_imports_and_nothing_else(path: str) -> None:
+    reached: set[str] = set()
+    found = {path.replace(".bundle.js", ".js")}
+    while found:
+        reached |= found
+        found = {name for each in found for name in loaded_by(each)} - reached
+    parts = re.findall(r"^/\* (/\S+) \*/$", ASSETS[path].body.decode(), re.MULTILINE)
+    assert len(parts) == len({*parts})
+    assert {*parts} == reached
 
 
 def loaded_by(path: str) -> list[str]:
@@ -80,7 +167,8 @@ def test_a_file_loads_only_others_that_are_served_and_names_them_relatively(path
 
 def test_every_file_is_part_of_the_page_or_of_the_client() -> None:
     reached: set[str] = set()
-    found = {"/", "/livelog.js", "/livelog.d.ts", FOR_NODE}
+    found = {"/", "/viewer/sign-in.html", "/livelog.js", "/livelog.d.ts", FOR_NODE}
+    found |= {bundle.replace(".bundle.js", ".js") for bundle in BUNDLES}
     while found:
         reached |= found
         found = {name for path in found for name in loaded_by(path)} - reached
@@ -117,7 +205,9 @@ OPENING = re.compile(r"/\*+\s*(?:\*\s*)?(\w+)|^\s*//\s*(\w+)|\S\s+//\s(\w+)", re
 POINTING = {"what", "who", "whoever", "whose", "whom", "nothing", "nobody", "of"}
 
 
-@pytest.mark.parametrize("path", [path for path in ASSETS if path.endswith((".js", ".ts"))])
+@pytest.mark.parametrize(
+    "path", [path for path in TEXTS if path.endswith((".js", ".ts")) and path not in BUNDLES]
+)
 def test_comments_name_their_subject_instead_of_pointing_at_it(path: str) -> None:
     openings = [next(filter(None, found)) for found in OPENING.findall(ASSETS[path].body.decode())]
     assert not POINTING & {word.lower() for word in openings}
@@ -125,7 +215,8 @@ def test_comments_name_their_subject_instead_of_pointing_at_it(path: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in ASSETS if not path.endswith((".css", ".d.ts", ".tgz"))]
+    "path",
+    [path for path in TEXTS if not path.endswith((".css", ".d.ts")) and path not in BUNDLES],
 )
 def test_no_file_is_long(path: str) -> None:
     assert ASSETS[path].body.count(b"\n") <= 350

@@ -20,6 +20,7 @@ PROOFS = {
     "introspection_url",
     "introspection_client_id",
     "introspection_client_secret",
+    "viewer_client_id",
     "api_keys",
 }
 """Settings that turn authentication on, or are part of it."""

@@ -236,6 +236,7 @@ def test_an_invalid_key_file_is_refused(tmp_path: Path) -> None:
         "jwt_audience",
         "introspection_client_id",
         "introspection_client_secret",
+        "viewer_client_id",
     ],
 )
 def test_a_setting_that_has_no_effect_by_itself_is_refused(name: str) -> None:

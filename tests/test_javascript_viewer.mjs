@@ -66,7 +66,7 @@ test("older messages that an incomplete page does not count are loaded all the s
     asked += 1;
     const { offset = 0, messages = [] } = page;
     const seen = { incomplete: true, total_count: offset + messages.length };
-    const answer = asked === 2 ? { ...page, ...seen } : page;
+    const answer = asked === 1 ? { ...page, ...seen } : page;
     return { ok: true, status: 200, text: async () => JSON.stringify(answer) };
   };
   const timeline = new Timeline(live, new Pages(), () => undefined);
@@ -74,6 +74,30 @@ test("older messages that an incomplete page does not count are loaded all the s
   assert.equal(timeline.rows.length, 5);
   await timeline.loadOlder();
   assert.deepEqual([timeline.rows.length, timeline.older], [10, 30]);
+});
+
+test("the newest page of all messages says by itself where the log ends", async () => {
+  const opened = async (count, view) => {
+    serve(count, 500);
+    const whole = globalThis.fetch;
+    const asked = [];
+    globalThis.fetch = (address) => {
+      asked.push(new URL(address, "http://h/").pathname);
+      return whole(address);
+    };
+    let since;
+    const listen = (wanted) => {
+      since = wanted.since;
+      return { stop: () => undefined };
+    };
+    await new Timeline({ ...live, listen }, new Pages(), () => undefined).open(view);
+    return [since, asked];
+  };
+  const [page, head] = ["/api/history", "/healthz"];
+  assert.deepEqual(await opened(40, EVERYTHING), [40, [page]]);
+  assert.deepEqual(await opened(0, EVERYTHING), [0, [page, head, page]]);
+  assert.deepEqual(await opened(40, { ...EVERYTHING, text: "x" }), [40, [head, page]]);
+  assert.deepEqual(await opened(40, { ...EVERYTHING, at: 7 }), [40, [head, page]]);
 });
 
 test("a gap is filled from pages that are cut", async () => {

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support.browser import Host, Look, Viewer
+from tests.support.browser import Host, Look, Viewer, hosting
 from tests.support.follower import npm_install
+from tests.support.identity import SECRET, token
 from tests.support.wire import SAMPLES, user
 
 pytestmark = [pytest.mark.browser, pytest.mark.node]
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 RULES = """async (only) => {
   const options = { resultTypes: ['violations'], ...(only && { runOnly: only }) };
@@ -67,11 +72,29 @@ STATES: dict[str, Callable[[Viewer], None]] = {
 }
 DESK = {"viewport": {"width": 1280, "height": 720}}
 PHONE = {"viewport": {"width": 390, "height": 740}, "is_mobile": True, "has_touch": True}
-KINDS: dict[str, dict[str, object]] = {
+KINDS: dict[str, dict[str, Any]] = {
     "light": {**DESK, "color_scheme": "light"},
     "dark": {**DESK, "color_scheme": "dark"},
     "phone": {**PHONE, "color_scheme": "light"},
 }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_login_and_the_account_violate_none(browser: Browser, axe: str, kind: str) -> None:
+    with hosting("--store", "memory", "--jwt-secret", SECRET) as host:
+        context = browser.new_context(**KINDS[kind])
+        viewer = Viewer(context.new_page())
+        viewer.page.goto(host.url)
+        viewer.page.locator("#token").wait_for()
+        viewer.page.evaluate(axe)
+        assert viewer.page.evaluate(RULES, None) == []
+        viewer.page.locator("#token").fill(token("u1", "read"))
+        viewer.page.locator("#login-form button").click()
+        viewer.until_connection("Connected")
+        viewer.page.locator("#account").click()
+        viewer.page.evaluate(axe)
+        assert viewer.page.evaluate(RULES, None) == []
+        context.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)

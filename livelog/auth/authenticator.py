@@ -14,6 +14,7 @@ from livelog.auth.apikeys import Keys
 from livelog.auth.credentials import MAX_BYTES, Credential, failed, invalid
 from livelog.auth.keyfile import KeyFile
 from livelog.auth.principal import Principal
+from livelog.auth.signin import SignIn
 from livelog.wire.erasure import is_pseudonym
 
 
@@ -66,7 +67,8 @@ _NAMED = 20
 class Authenticator:
     """The configured checks: the first of `checks` that takes a credential decides.
 
-    `clock` returns Unix time, `end` releases what the checks hold.
+    `clock` returns Unix time, `end` releases what the checks hold. `sign_in` says how the viewer's
+    page signs its readers in; None if it does not.
     """
 
     def __init__(
@@ -75,11 +77,13 @@ class Authenticator:
         api_keys: ApiKeyCheck | None,
         clock: Callable[[], float],
         end: Callable[[], Awaitable[None]],
+        sign_in: SignIn | None = None,
     ) -> None:
         self._checks = checks
         self._api_keys = api_keys
         self._clock = clock
         self._end = end
+        self.sign_in = sign_in
 
     async def check(self, credential: Credential) -> Principal:
         """Return the principal of a credential.

@@ -6,12 +6,17 @@ answer. Once the server runs, the same faults are logged and refuse requests, bu
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from livelog.auth import signin
 from livelog.auth.authenticator import ApiKeyCheck, Authenticator, Check
 from livelog.auth.keyfile import KeyFile
 from livelog.config import Config, blaming, flag
 from livelog.errors import ConfigError, installing
+
+if TYPE_CHECKING:
+    from livelog.auth import jwtcheck
 
 _KINDS = {
     "jwt_secret": "JWT",
@@ -27,6 +32,7 @@ _ADDITIONS = (
     "jwt_audience",
     "introspection_client_id",
     "introspection_client_secret",
+    "viewer_client_id",
 )
 """Settings that only refine one of `_KINDS`."""
 
@@ -41,6 +47,8 @@ async def opened(config: Config, clock: Callable[[], float]) -> Authenticator | 
     given = [name for name in _KINDS if getattr(config.auth, name)]
     if not given:
         _refuse_additions(config)
+    signin.check(config)
+    if not given:
         return None
     checks: list[Check] = []
     api_keys = None
@@ -48,27 +56,27 @@ async def opened(config: Config, clock: Callable[[], float]) -> Authenticator | 
         with blaming("api_keys"):
             api_keys = ApiKeyCheck(KeyFile(config.auth.api_keys))
         checks.append(api_keys)
-    end: Callable[[], Awaitable[None]] = _nothing_to_end
-    if given != ["api_keys"]:
-        token_checks, end = await _token_checks(config, clock, given[0])
-        checks += token_checks
-    return Authenticator(checks, api_keys, clock, end)
+    if given == ["api_keys"]:
+        return Authenticator(checks, api_keys, clock, _nothing_to_end)
+    made = await _token_checks(config, clock, given[0])
+    return Authenticator([*checks, *made.checks], api_keys, clock, made.close, made.sign_in)
 
 
 async def _token_checks(
     config: Config, clock: Callable[[], float], first: str
-) -> tuple[list[Check], Callable[[], Awaitable[None]]]:
+) -> jwtcheck.TokenChecks:
     try:
-        from livelog.auth import jwtcheck  # only a server with tokens needs the extra
+        from livelog.auth.jwtcheck import TokenChecks  # only a server with tokens needs the extra
     except ImportError as missing:
         issue = f"needs {missing.name}, which comes with {installing('auth')}"
         raise ConfigError(f"{flag(first)}: {issue}") from None
-    made = jwtcheck.TokenChecks(config)
+    made = TokenChecks(config)
     try:
-        return await made.open(clock()), made.close
+        await made.open(clock())
     except BaseException:
         await made.close()
         raise
+    return made
 
 
 def _refuse_additions(config: Config) -> None:

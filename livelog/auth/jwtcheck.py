@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from livelog.auth import tokens
+from livelog.auth import signin, tokens
 from livelog.auth.authenticator import Check
 from livelog.auth.introspection import Endpoint, IntrospectionCheck
 from livelog.auth.jwks import KeySet
 from livelog.auth.principal import Principal
 from livelog.auth.provider import Provider, check_url, metadata
+from livelog.auth.signin import SignIn
 from livelog.auth.tokens import Header, Key, Rules
 from livelog.config import Config, blaming
 from livelog.errors import ConfigError, RefusedError
@@ -62,6 +63,9 @@ class TokenChecks:
         self._provider = Provider()
         self._published: KeySet | None = None
         self._introspection: IntrospectionCheck | None = None
+        self.checks: list[Check] = []
+        self.sign_in: SignIn | None = None
+        """How the viewer's page signs its readers in, if it does."""
 
     async def close(self) -> None:
         """Cancel what is under way and close the connections to the provider."""
@@ -71,18 +75,17 @@ class TokenChecks:
             await self._introspection.close()
         await self._provider.close()
 
-    async def open(self, now: float) -> list[Check]:
-        """Build the configured checks. Raises `ConfigError`."""
+    async def open(self, now: float) -> None:
+        """Build the configured `checks`, and `sign_in`. Raises `ConfigError`."""
         found = await self._metadata()
         keys = self._own_keys()
         self._published = await self._published_keys(found, now)
         self._introspection = self._introspection_check(found)
-        checks: list[Check] = []
         if keys or self._published is not None:
-            checks.append(JwtCheck(keys, self._published, self._rules))
+            self.checks.append(JwtCheck(keys, self._published, self._rules))
         if self._introspection is not None:
-            checks.append(self._introspection)
-        return checks
+            self.checks.append(self._introspection)
+        self.sign_in = self._sign_in(found)
 
     async def _metadata(self) -> dict[str, Any]:
         issuer = self._config.auth.oauth_issuer
@@ -95,6 +98,15 @@ class TokenChecks:
                 if name in found:
                     check_url(found[name])
         return found
+
+    def _sign_in(self, found: dict[str, Any]) -> SignIn | None:
+        if not self._config.auth.viewer_client_id:
+            return None
+        with blaming("viewer_client_id"):
+            for name in signin.ENDPOINTS:
+                if name in found:
+                    check_url(str(found[name]))
+            return signin.sign_in(self._config, found)
 
     def _own_keys(self) -> list[Key]:
         keys = []

@@ -83,6 +83,23 @@ class Auth(Struct, frozen=True, kw_only=True):
         str,
         option("Client secret for the introspection endpoint.", "TEXT", filled=True, secret=True),
     ] = ""
+    viewer_client_id: Annotated[
+        str,
+        option(
+            "Client id under which the viewer's page signs its readers in at --oauth-issuer, with"
+            " PKCE and without a secret.",
+            "TEXT",
+            filled=True,
+        ),
+    ] = ""
+    viewer_scopes: Annotated[
+        str,
+        option(
+            "Scopes, with spaces between them, that the viewer's page asks --oauth-issuer for.",
+            "SCOPES",
+            pattern=r"^[!#-\[\]-~]+( [!#-\[\]-~]+)*$",  # RFC 6749 section 3.3
+        ),
+    ] = "openid read publish"
     api_keys: Annotated[
         str, option("File of API keys, made by `livelog keys`.", "FILE", filled=True)
     ] = ""

@@ -19,6 +19,7 @@ import msgspec
 
 from livelog.auth.credentials import NOTHING
 from livelog.auth.principal import ADMIN, METRICS, PROGRAM, Principal
+from livelog.auth.signin import SignIn
 from livelog.budget.owner import Owner
 from livelog.budget.slices import interleaved
 from livelog.engine.base import Node
@@ -36,7 +37,7 @@ from livelog.net.admin.asking import Asking, UnknownTargetError
 from livelog.net.admin.table import COMMANDS, carry_out
 from livelog.net.context import Context
 from livelog.net.http import openapi
-from livelog.net.http.assets import ASSETS, HEADERS
+from livelog.net.http.assets import ASSETS, headers
 from livelog.net.http.body import unpack
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request, Response
@@ -348,9 +349,19 @@ ADMIN_PATH = "/api/admin/"
 async def asset(context: Context, request: Request) -> Response:
     """Return a file of the viewer or of the JavaScript client."""
     context.memory.reserve_answer(request, _owner(request))
-    found = ASSETS[request.path]
-    response = Response(found.body, content_type=found.content_type, headers=HEADERS)
+    found = _sign_in(context)
+    more = headers("" if found is None else found.origin)
+    response = await ASSETS[request.path].answer(request, more)
     return _held(context, request, _owner(request), response)
+
+
+async def sign_in(context: Context, request: Request) -> Response:
+    """Return how the viewer's page signs its reader in; an empty object where it does not."""
+    return _json(_sign_in(context) or {})
+
+
+def _sign_in(context: Context) -> SignIn | None:
+    return None if context.auth is None else context.auth.sign_in
 
 
 Handler = Callable[[Context, Request], Awaitable[Response | Stream]]
@@ -382,6 +393,7 @@ ROUTES: Routes = {
     "/api/analytics": {"GET": Route(analytics)},
     "/api/presence": {"GET": Route(presence)},
     "/api/stream": {"GET": Route(stream)},
+    "/api/sign-in": {"GET": Route(sign_in, anybody=True)},
     **{f"{ADMIN_PATH}{command}": {"POST": Route(admin)} for command in COMMANDS},
     **{path: {"GET": Route(asset, anybody=True)} for path in ASSETS},
 }

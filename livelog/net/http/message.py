@@ -32,6 +32,8 @@ _FORWARDING = re.compile(
 standard by the forms that their names have."""
 _LONGEST_AGENT = 200
 """Characters of the name of a client that are kept."""
+_NOT_MODIFIED = 304
+"""It has no body, so its length would be that of the file the client has (RFC 9110 section 8.6)."""
 _NO_SNIFFING = {"X-Content-Type-Options": "nosniff"}  # no response is to be run as a script
 
 
@@ -161,11 +163,12 @@ class Response:
         way to the response's own.
         """
         headers = {**_NO_SNIFFING, **more, **self.headers}
+        length = f"Content-Length: {len(self.body)}"
         head = [
             _STATUS_LINES[self.status],
             f"Date: {date}",
-            f"Content-Type: {self.content_type}",
-            *([] if self.endless else [f"Content-Length: {len(self.body)}"]),
+            *([] if self.status == _NOT_MODIFIED else [f"Content-Type: {self.content_type}"]),
+            *([] if self.endless or self.status == _NOT_MODIFIED else [length]),
             f"Connection: {'keep-alive' if keep_alive else 'close'}",
             *(f"{name}: {value}" for name, value in headers.items()),
         ]

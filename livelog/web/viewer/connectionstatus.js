@@ -1,4 +1,5 @@
 /* The state of the connection, in words. */
+import { needsLogin } from "./login.js";
 
 const RESUMED_MS = 15_000; // how long the result of a resume is shown
 
@@ -64,6 +65,9 @@ export class ConnectionStatus {
       const seconds = Math.max(0, Math.ceil((retryAt - performance.now()) / 1000));
       return `Connection lost. Attempt ${attempt} in ${seconds} s`;
     },
-    stopped: ({ reason, code }) => `Stopped: ${reason} (${code}). Reload the page to try again.`,
+    stopped: ({ reason, code }) => {
+      if (needsLogin(code)) return "Not logged in";
+      return `Stopped: ${reason} (${code}). Reload the page to try again.`;
+    },
   };
 }

@@ -21,20 +21,20 @@ export class Figures {
     if (!button.hidden && button.textContent !== words) button.textContent = words;
   }
 
-  /** Show how many match, or the failure; `isPlaced` says that it is told at another place. */
-  showTotal(view, isPlaced) {
+  /** Show how many match, or the failure; `told` are words for one that is told at another place. */
+  showTotal(view, told) {
     const { rows, older, loading, unseen, failure } = this.#timeline;
     const { total, empty } = this.#parts;
     const words = loading === "opening" ? "loading …" : count(rows.length + older + unseen, "message");
-    const problem = failure && (isPlaced ? "could not load" : `could not load: ${failure.message}`);
+    const problem = failure && (told ? "could not load" : `could not load: ${failure.message}`);
     total.textContent = problem ?? words;
     empty.hidden = rows.length > 0;
-    if (!rows.length) empty.textContent = this.#whyEmpty(view, isPlaced);
+    if (!rows.length) empty.textContent = this.#whyEmpty(view, told);
   }
 
-  #whyEmpty(view, isPlaced) {
+  #whyEmpty(view, told) {
     const { loading, failure } = this.#timeline;
-    if (isPlaced) return "The expression has a fault.";
+    if (told) return told;
     if (failure) return `Could not load: ${failure.message}`;
     if (loading) return "Loading …";
     if (toAddress({ ...view, columns: [] })) return "No message matches yet. New ones appear here.";

@@ -3,7 +3,7 @@
  * `authenticated` tells both, on each connection and with each new token. On a server without
  * authentication there is no principal: it takes any token, and answers without an id.
  */
-import { token } from "./login.js";
+import { credential } from "./credential.js";
 
 export class Identity {
   id = null; // null until the server tells it and when the connection has stopped, "" on an open server
@@ -16,7 +16,7 @@ export class Identity {
     this.#pages = pages;
     live.on("authenticated", ({ id, scopes }) => this.#learn(id, scopes));
     live.on("state", ({ name }) => {
-      if (name === "connected" && token() === null) this.#look();
+      if (name === "connected" && credential.token === null) this.#look();
       if (name === "stopped") this.#learn(null, []);
     });
   }

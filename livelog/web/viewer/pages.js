@@ -1,6 +1,7 @@
 /* Pages of the past, over HTTP, where they do not count against the connection's command limit.
  * A page comes oldest first here, in the order of the rows.
  */
+import { credential } from "./credential.js";
 import { authorization } from "./login.js";
 import { decode } from "../client/frames.js";
 import { LiveLogError } from "../client/livelog.js";
@@ -68,6 +69,7 @@ async function get(url, signal) {
 /** Send a request with the credential; return the answer as an object and as its text. Throws a
  * `LiveLogError` for a refusal, and a `TypeError` if the server cannot be reached. */
 export async function ask(url, { headers, ...options }) {
+  await credential.current(); // is renewed first, if it is time
   const all = { ...headers, ...authorization() };
   const response = await fetch(url, { ...options, cache: "no-store", headers: all });
   const text = await response.text();

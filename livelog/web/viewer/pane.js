@@ -4,7 +4,7 @@
  * the tab, so whoever logs in in one view is logged in in all.
  */
 import { toFragment } from "./panesaddress.js";
-import { token } from "./login.js";
+import { credential } from "./credential.js";
 import { nameOf, toAddress } from "./view.js";
 
 /** Whether rows of one line fit; narrower, they have two, as on a phone. */
@@ -30,7 +30,7 @@ export class Pane {
     });
     addEventListener("focus", () => this.tell({ focused: true }));
     addEventListener("storage", ({ storageArea }) => {
-      if (storageArea === sessionStorage && token() !== null && login.open) location.reload();
+      if (storageArea === sessionStorage && credential.token !== null && login.open) location.reload();
     });
   }
 

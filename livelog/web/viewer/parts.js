@@ -67,6 +67,14 @@ const IDS = {
     form: "login-form",
     reason: "login-reason",
     token: "token",
+    place: "sign-in-place",
+    button: "sign-in",
+  },
+  account: {
+    button: "account",
+    dialog: "account-dialog",
+    values: "account-values",
+    out: "sign-out",
   },
   acts: {
     list: "acts",

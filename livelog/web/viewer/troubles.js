@@ -1,4 +1,6 @@
 /* Troubles that the client reports, told to the reader. */
+import { credential } from "./credential.js";
+import { isOfLogin } from "./login.js";
 
 /** Tell of the troubles of `live` by `notice`; `open()` opens the view anew. */
 export function tellTroubles(live, notice, open) {
@@ -20,8 +22,11 @@ export function tellTroubles(live, notice, open) {
     }
   });
   live.on("token_expiring", ({ seconds }) => {
+    if (credential.warn(seconds)) return;
     const words = "Your token expires in a minute; you will be asked for another one then.";
     notice.show(words, "", seconds * 1000);
   });
-  live.on("error", (error) => notice.show(`${error.code}: ${error.message}`, "bad"));
+  live.on("error", ({ code, message }) => {
+    if (!isOfLogin(code)) notice.show(`${code}: ${message}`, "bad");
+  });
 }

@@ -3,12 +3,14 @@
  * It uses the client and the public protocol only. There is one `view`; changing it changes the
  * address, the controls and the timeline together, in `showView`.
  */
+import { Account } from "./account.js";
 import { Attention } from "./attention.js";
 import { Chips } from "./chips.js";
 import { ConnectionStatus } from "./connectionstatus.js";
 import { Controls } from "./controls.js";
 import { Counts } from "./counts.js";
 import { count } from "./format.js";
+import { credential } from "./credential.js";
 import { Details } from "./details.js";
 import { Drawing } from "./drawing.js";
 import { Copying, download, ndjson } from "./export.js";
@@ -18,7 +20,7 @@ import { Histogram } from "./histogram.js";
 import { Menu } from "./handles.js";
 import { Figures } from "./figures.js";
 import { Lines } from "./lines.js";
-import { Login, token } from "./login.js";
+import { isOfLogin, Login } from "./login.js";
 import { Look } from "./look.js";
 import { Moderating } from "./moderating.js";
 import { Notice } from "./notice.js";
@@ -33,6 +35,7 @@ import { Rates } from "./rates.js";
 import { SavedViews } from "./savedviews.js";
 import { Scroller } from "./scroller.js";
 import { Selecting } from "./selecting.js";
+import { takeProblem } from "./signin.js";
 import { Timeline } from "./timeline.js";
 import { Suggestions } from "./suggestions.js";
 import { tellTroubles } from "./troubles.js";
@@ -42,9 +45,10 @@ import { EVERYTHING, fromAddress, narrowed, toAddress } from "./view.js";
 
 const LOOKED_AT = 100; // newest rows of which the fields are suggested
 
-const live = new LiveLog(undefined, { heartbeatMs: 5000, token: token() });
+const live = new LiveLog(undefined, { heartbeatMs: 5000, token: credential.source() });
 let view = fromAddress(location.search);
 let paused = false;
+let refusal = null; // the failure that the login knows
 const notice = new Notice(part("notice"));
 const copying = new Copying(notice);
 const pane = new Pane(part("split"), part("login"), (covered) => attention.cover(covered));
@@ -96,6 +100,7 @@ new GoTo(part("goto"), part("go"), {
   say: (words, kind) => notice.show(words, kind),
 });
 const login = new Login(live, parts.login);
+new Account(live, parts.account, () => login.open());
 const counts = new Counts(pages, parts.counts);
 const chips = new Chips(part("chips"), (next) => showView(next));
 const fault = new Fault(part("search"), part("fault"));
@@ -212,8 +217,18 @@ function showUnseen() {
 function showTotal() {
   const { failure } = timeline;
   const isPlaced = fault.show(failure, view.text); // then it is told once, at its place
-  figures.showTotal(view, isPlaced);
-  if (failure) login.refused(failure.code);
+  const toLogIn = isOfLogin(failure?.code) ? "Log in to read the messages." : "";
+  figures.showTotal(view, isPlaced ? "The expression has a fault." : toLogIn);
+  if (failure !== refusal) login.refused(failure?.code, failure?.details?.issue);
+  refusal = failure;
+}
+
+/** Tell what went wrong when the reader signed in, and what will when the token is renewed. */
+function tellSignIn() {
+  const failed = (words) => notice.show(words, "bad");
+  credential.listen({ ended: (words) => login.ask(words), failed });
+  const problem = takeProblem();
+  if (problem) (credential.token === null ? (words) => login.ask(words) : failed)(problem);
 }
 
 // The look.
@@ -332,6 +347,7 @@ listenToKeys({
 });
 
 tellTroubles(live, notice, open);
+tellSignIn();
 live.on("redacted", ({ seqs }) => {
   if (details.message && seqs.includes(details.message.seq)) details.close();
 });
