@@ -237,6 +237,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         refuses=PRIVATE,
         scopes=(REPLICATE,),
     ),
+    ("/api/sign-in", "GET"): Operation(
+        "signIn",
+        "operation",
+        "Tell a page how its reader signs in at the issuer; an empty object if there is no way.",
+        _found("Issuer, client id, scopes and endpoints.", _OBJECT),
+    ),
     ("/healthz", "GET"): Operation(
         "health",
         "operation",
