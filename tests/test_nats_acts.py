@@ -440,6 +440,10 @@ async def test_brokers_that_forget_a_redaction_do_not_bring_its_text_back(
     async with server(away) as other:
         await soon(named(other, "this node was away for so long"))
     await keep_for(url, 60.0)
+    async with node(url) as well_:
+        assert well_.unready == ""
+        code, said = await healed(capfdbinary, url, "--store", away)
+        assert (code, said) == (0, f"the stream has all that {away} has\n")
     code, said = await healed(capfdbinary, url, "--store", away)
     assert (code, "2 redactions and blocks were repeated" in said) == (0, True), said
     async with server(away) as other:

@@ -12,7 +12,7 @@ from livelog.store.database.checksums import stored_rows
 from livelog.store.database.connection import Connection
 from livelog.store.database.file import Contents, open_file
 from livelog.store.database.lock import Lock
-from livelog.store.database.newest import newest_ids
+from livelog.store.database.newest import last_gap, newest_ids
 from livelog.wire.acts import Enacted
 
 _READ_AT_ONCE = 500
@@ -37,6 +37,11 @@ class Archive:
     def last_seq(self) -> int:
         """Seq of the newest message or act."""
         return self._contents.last_seq
+
+    @property
+    def lost_upto(self) -> int:
+        """Seq of the newest gap; 0 without."""
+        return last_gap(self._connection)
 
     @property
     def alive(self) -> int:

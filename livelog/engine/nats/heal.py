@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol
 from msgspec.structs import replace
 
 from livelog.config.address import SharedLog
+from livelog.engine.base import Node
 from livelog.engine.nats import batch, settings
 from livelog.engine.nats.agreement import disagreement
 from livelog.engine.nats.operator import Operator, connected
@@ -52,6 +53,10 @@ class Archive(Protocol):
     @property
     def last_seq(self) -> int:
         """Seq of the newest message or act."""
+
+    @property
+    def lost_upto(self) -> int:
+        """Seq up to which messages have passed without this node, and acts may have; or 0."""
 
     def after(self, seq: int) -> Iterator[tuple[int, bytes]]:
         """Yield seq and payload of the messages behind a seq."""
@@ -103,15 +108,14 @@ class _Healing:
         self._archive = archive
         self._config: dict[str, Any] = info["config"]
         self._bounds = operator.bounds(info)
-        self._repeatable = False
-        """All nodes that were heard understand the repetition of acts."""
+        self._nodes: list[Node] = []
 
-    def check(self, nodes: list[Any]) -> None:
+    def check(self, nodes: list[Node]) -> None:
         """Raise `ConfigError` for another log, and for nodes that have more than the store."""
         if self._archive.began != self._bounds.origin.began:
             raise ConfigError("the store has another log than the stream")
         last = max(self._last(), self._bounds.end)
-        self._repeatable = all(batch.RENEWAL in node.formats for node in nodes)
+        self._nodes = nodes
         lacking = [node.name for node in nodes if batch.RESTORED_ACT not in node.formats]
         if lacking and _acts_behind(self._archive, self._bounds.end):
             raise ConfigError(
@@ -206,12 +210,14 @@ class _Healing:
     async def repeat(self) -> int | None:
         """Append the acts that last once more, if the stream lacks some, or a repetition was lost.
 
-        Nodes that were away wait for that; it is for the operator to say that none is missing here.
+        Nodes that were away wait for that. A store that may lack acts itself is good enough where
+        no node is heard that is well.
         """
         bounds = self._bounds
         found = [enacted for some in pages(self._archive) for enacted in some]
-        was_repeated = any(isinstance(enacted.act, Renewed) for enacted in found)
-        if (bounds.first <= 1 and not was_repeated) or not self._repeatable:
+        noted = max((each.act.upto for each in found if isinstance(each.act, Renewed)), default=0)
+        lacking = self._archive.lost_upto > max(bounds.base, noted)
+        if (bounds.first <= 1 and not noted) or not self._may_repeat(lacking=lacking):
             return None
         upto, count = self._archive.last_seq, 0
         if number := bounds.places.number_of(upto):
@@ -220,6 +226,11 @@ class _Healing:
             await self._append(id_of(renewal), *batch.encode_control(renewal))
             count += len(renewal.acts)
         return count
+
+    def _may_repeat(self, *, lacking: bool) -> bool:
+        """Tell whether all nodes understand it, and none does it better."""
+        understood = all(batch.RENEWAL in node.formats for node in self._nodes)
+        return understood and not (lacking and any(not node.issue for node in self._nodes))
 
     async def _restored_upto(self, rebase: Rebase) -> int:
         """Return the seq up to which messages have been restored behind a rebase."""
