@@ -148,7 +148,7 @@ def find(source: Source, query: Query, read: Read, within: range | None = None) 
     found = sure & BitMap(source.positions)
     if source.void:
         found = (found - source.void) | (yield from _stubs(source, query, read, within))
-    if source.stale:
+    if source.stale and query.reads_terms:
         found = (found - source.stale) | (yield from _changed(source, query, read, within))
     return found
 
@@ -159,7 +159,8 @@ def _changed(source: Source, query: Query, read: Read, within: range | None) -> 
     among = BitMap(source.positions if within is None else within) & source.stale
     for position in among & BitMap(source.positions):
         payload = read(position)
-        if payload and query.is_met_by(payload) and (yield from says(payload, query.phrases, test)):
+        fits = bool(payload) and query.fits_stored(payload)
+        if fits and (yield from says(payload, query.phrases, test)):
             found.add(position)
         yield
     return found
@@ -189,7 +190,7 @@ def glance(source: Source, query: Query, within: range) -> Sides:
     if source.void:
         sure = sure - source.void
         maybe = (maybe - source.void) | finish(_possible_stubs(source, query, within))
-    if source.stale:
+    if source.stale and query.reads_terms:
         sure, maybe = sure - source.stale, maybe - source.stale
     return Sides(BitMap(), maybe) if query.phrases else Sides(sure, maybe)
 

@@ -97,21 +97,25 @@ class Query:
 
     def fits(self, record: Record) -> bool:
         """Tell whether `record` matches all but the text and `where`, which take longer."""
-        return self._fits(record.type, record.time, record.keys)
+        if record.type not in self.types or not self.date_from <= record.time <= self.date_to:
+            return False
+        if self.keys and not all(key in record.keys for key in self.keys):
+            return False
+        return not (record.type == "dm" and self.own is not None and self.own not in record.keys)
 
-    def is_met_by(self, payload: bytes) -> bool:
+    @property
+    def reads_terms(self) -> bool:
+        """Tell whether more than the type and the time of a message decides."""
+        return bool(self.keys or self.phrases or self.reads_as or self.where != expression.ALL)
+
+    def fits_stored(self, payload: bytes) -> bool:
         """Tell the same of a message as it is stored."""
         message: Any = message_in(payload)
-        time = parse_moment(message.timestamp, "timestamp")
-        keys = terms_of_stored(message).keys
-        return self._fits(message.__struct_config__.tag, time, keys)
-
-    def _fits(self, type: MessageType, time: int, keys: tuple[str, ...]) -> bool:
-        if type not in self.types or not self.date_from <= time <= self.date_to:
-            return False
-        if self.keys and not all(key in keys for key in self.keys):
-            return False
-        return not (type == "dm" and self.own is not None and self.own not in keys)
+        kind, time = message.__struct_config__.tag, parse_moment(message.timestamp, "timestamp")
+        # To find all of its terms takes longer than everything else.
+        asks = self.keys or (kind == "dm" and self.own is not None)
+        keys = terms_of_stored(message).keys if asks else ()
+        return self.fits(Record(0, message.id, kind, time, keys, "", (), b""))
 
     @property
     def _requires_key(self) -> bool:

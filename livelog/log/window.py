@@ -139,7 +139,7 @@ class Window(Kept):
             sure, maybe = plan.glance(self._index, query, within)
             found |= sure
             unread.update(dict.fromkeys(maybe - sure, (query, wanted.test(name))))
-        if self._index.stale:
+        if self._index.stale and any(query.reads_terms for _, query in wanted.parts):
             unread |= dict.fromkeys(self._index.stale & BitMap(within))
         for position, asked in sorted(unread.items(), key=itemgetter(0)):
             if self._is_wanted(position, asked, wanted):

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+from array import array
 from base64 import b32encode
 from collections import defaultdict
 from collections.abc import AsyncIterator, Generator
 from dataclasses import replace
 from secrets import token_bytes
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
@@ -61,9 +62,9 @@ class Batch:
     """Messages or acts that one act names."""
 
     def __init__(self) -> None:
-        self._found: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
+        self._found: defaultdict[tuple[str, ...], array[int]] = defaultdict(lambda: array("q"))
         self._bytes = self._places_bytes = 0
-        self.count = 0
+        self.count = self.newest = 0
 
     def add(self, seq: int, places: tuple[str, ...], size: int) -> None:
         """Add one."""
@@ -72,6 +73,7 @@ class Batch:
         self._found[places].append(seq)
         self._bytes += size
         self.count += 1
+        self.newest = max(self.newest, seq)
 
     @property
     def is_full(self) -> bool:
@@ -85,28 +87,43 @@ class Batch:
         return tuple(Places(places, tuple(sorted(seqs))) for places, seqs in self._found.items())
 
 
+class Found(NamedTuple):
+    """All that names a user."""
+
+    messages: list[Batch]
+    records: list[Batch]
+    """Of acts."""
+
+    @property
+    def total(self) -> int:
+        """Number of messages."""
+        return sum(batch.count for batch in self.messages)
+
+
 async def erase(asking: Asking, command: Erase) -> dict[str, Any]:
     """Put a pseudonym in the place of a user, or tell in how many messages it would be."""
     _check(asking, command)
     user, head = command.user_id, asking.context.log.head
     upto = head if command.upto_seq is UNSET else command.upto_seq
-    count, newest = 0, 0
-    async for seq, _, _ in _messages(asking, user, upto):
-        count, newest = count + 1, max(newest, seq)
-    if not count and not [True async for _ in _records(asking, user, head)]:
+    records = await _batches(_records(asking, user, 0, head))
+    found = Found(await _batches(_messages(asking, user, upto)), records)
+    if not found.messages and not found.records:
         raise UnknownTargetError("user_id", "there is no message and no act that names this user")
     if command.dry_run:
-        return {"count": count, "upto_seq": newest}
-    if command.count not in (UNSET, count):
-        issue = f"is not the number of messages that name the user now, {count}"
+        newest = max((batch.newest for batch in found.messages), default=0)
+        return {"count": found.total, "upto_seq": newest}
+    if command.count not in (UNSET, found.total):
+        issue = f"is not the number of messages that name the user now, {found.total}"
         raise RefusedError(PROTOCOL_ERROR, "count", f"{issue}: make a dry run again")
     pseudonym = f"erased_{b32encode(token_bytes(5)).decode().lower()}"
-    erased, seq = await _erase(asking, command, pseudonym, upto, head)
-    # Once more, for what other servers and moderators have done before the act had its place.
-    more, last = await _erase(
-        asking, command, pseudonym, seq if command.upto_seq is UNSET else upto, seq
-    )
-    return {"erased": erased + more, "pseudonym": pseudonym, "seq": max(seq, last)}
+    seq = await _enact(asking, command.reason, pseudonym, found)
+    # What other servers and moderators have done before the act had its place.
+    since = Found([], await _batches(_records(asking, user, head, seq)))
+    if command.upto_seq is UNSET:
+        since = since._replace(messages=await _batches(_newer(asking, user, head, seq)))
+    last = await _enact(asking, command.reason, pseudonym, since)
+    erased = found.total + since.total
+    return {"erased": erased, "pseudonym": pseudonym, "seq": max(seq, last)}
 
 
 def _check(asking: Asking, command: Erase) -> None:
@@ -125,30 +142,26 @@ def _check(asking: Asking, command: Erase) -> None:
         raise RefusedError(PROTOCOL_ERROR, "reason", issue)
 
 
-async def _erase(
-    asking: Asking, command: Erase, pseudonym: str, upto: int, acts_upto: int
-) -> tuple[int, int]:
-    """Erase what there is; return the number of messages, and the seq of the last act or 0."""
-    user, reason, count, seq = command.user_id, command.reason, 0, 0
-    async for batch in _batches(_messages(asking, user, upto)):
-        found = {"groups": batch.groups}
-        seq = await enact(asking, acts.Erase, reason, pseudonym=pseudonym, **found)
-        count += batch.count
-    async for batch in _batches(_records(asking, user, acts_upto)):
-        found = {"groups": (), "records": batch.groups}
-        seq = await enact(asking, acts.Erase, reason, pseudonym=pseudonym, **found)
-    return count, seq
+async def _enact(asking: Asking, reason: str, pseudonym: str, found: Found) -> int:
+    """Erase what was found; return the seq of the last act, 0 without any."""
+    seq = 0
+    for batch in found.messages:
+        what = {"pseudonym": pseudonym, "groups": batch.groups}
+        seq = await enact(asking, acts.Erase, reason, **what)
+    for batch in found.records:
+        what = {"pseudonym": pseudonym, "groups": (), "records": batch.groups}
+        seq = await enact(asking, acts.Erase, reason, **what)
+    return seq
 
 
-async def _batches(found: AsyncIterator[Named]) -> AsyncIterator[Batch]:
-    batch = Batch()
+async def _batches(found: AsyncIterator[Named]) -> list[Batch]:
+    """Gather all that is found: as soon as some of it is erased, the rest takes long to find."""
+    batches: list[Batch] = []
     async for one in found:
-        batch.add(*one)
-        if batch.is_full:
-            yield batch
-            batch = Batch()
-    if batch.count:
-        yield batch
+        if not batches or batches[-1].is_full:
+            batches.append(Batch())
+        batches[-1].add(*one)
+    return batches
 
 
 # What names the user.
@@ -168,6 +181,19 @@ async def _messages(asking: Asking, user: str, upto: int) -> AsyncIterator[Named
             some = [one for one in page.payloads if is_stub(one) == are_stubs]
             for named in await interleaved(_placed(some, user), owner):
                 yield named
+
+
+async def _newer(asking: Asking, user: str, after: int, upto: int) -> AsyncIterator[Named]:
+    """Find the same behind a seq, by looking through all of the few messages there."""
+    owner = queries.owner(asking.principal, asking.address)
+    last = upto
+    while last > after:
+        span = Span(_PER_PAGE, anchor="before", seq=last + 1)
+        page = await _page(asking, EVERYTHING, span, owner)
+        some = [payload for payload in page.payloads if seq_of(payload) > after]
+        for named in await interleaved(_placed(some, user), owner):
+            yield named
+        last = seq_of(some[-1]) - 1 if some else after
 
 
 async def _page(asking: Asking, query: Query, span: Span, owner: Owner) -> Page:
@@ -214,12 +240,12 @@ def _conditions(user: str) -> list[Expression]:
     return [Equals("user_id", user), *(Equals(*each) for each in compared)]
 
 
-async def _records(asking: Asking, user: str, upto: int) -> AsyncIterator[Named]:
-    """Find the acts up to a seq that name a user, newest first. Raises `RefusedError`."""
+async def _records(asking: Asking, user: str, after: int, upto: int) -> AsyncIterator[Named]:
+    """Find the acts behind a seq and up to another that name a user. Raises `RefusedError`."""
     before = upto + 1
-    while found := asking.context.log.acts(before, _ACTS_PER_PAGE):
+    while before > after and (found := asking.context.log.acts(before, _ACTS_PER_PAGE)):
         for one in found:
-            if places := places_in_act(one.act, user):
+            if one.seq > after and (places := places_in_act(one.act, user)):
                 yield one.first_seq, places, 0
         before = found[-1].seq
         await asyncio.sleep(0)
