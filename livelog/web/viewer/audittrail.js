@@ -10,7 +10,7 @@ const MOST_PAGES = 10; // that are loaded at once to find acts of a kind
 const MOST = 5000; // acts that are kept
 
 export class AuditTrail {
-  kind = ""; // of the acts that are selected; "" for all
+  kind = ""; // that is selected; "" for all
 
   #give;
   #acts = [];

@@ -10,8 +10,17 @@ import { part, parts } from "./parts.js";
 import { Presence } from "./presence.js";
 import { Redacting, expressionOf } from "./redacting.js";
 
+/** The buttons that close the panels, in the order in which Escape closes them. */
+const CLOSERS = ["close", "counts-close", "audit-close", "online-close"];
+
+/** Close the panel in sight that was opened over the others. */
+export function closePanel() {
+  CLOSERS.map(part).find((button) => button.checkVisibility())?.click();
+}
+
 export class Moderating {
   #page;
+  #on;
   #identity;
   #acts;
   #moderation;
@@ -19,19 +28,21 @@ export class Moderating {
   #presence;
   #audit;
 
-  /** `page`: handlers for view and chosen (return the view, the message of the panel), rowOf (an id;
-   * returns the message of the row), context (a message), menu (an opener, a title, items), tell
-   * (words, a kind), refused (a code), released (the focus was on what is gone). */
-  constructor(live, pages, page) {
-    const { refused, released, context } = page;
+  /** `page`: the parts live, pages, timeline, details, menu, notice, login; `on`: handlers for view
+   * (returns it) and context (a message). */
+  constructor(page, on) {
+    const { live, pages, login } = page;
+    const refused = (code) => login.refused(code);
+    const released = () => part("rows").focus({ preventScroll: true });
     this.#page = page;
+    this.#on = on;
     this.#identity = new Identity(live, pages);
     this.#acts = new Acts(parts.acts, { give, done: (act, answer) => this.#done(act, answer), refused, released });
     this.#moderation = new Moderation(this.#identity, this.#acts, parts.moderation);
     this.#redacting = new Redacting(this.#acts, give, parts.redacting);
     this.#presence = new Presence(live, this.#identity, pages, parts.presence);
     const lists = {
-      audit: new AuditLog(give, parts.audit.auditList, (seq) => context({ seq })),
+      audit: new AuditLog(give, parts.audit.auditList, (seq) => on.context({ seq })),
       blocks: new Blocks(give, this.#acts, parts.audit.blocksList),
     };
     this.#audit = new AuditPanel(this.#identity, lists, parts.audit, { refused, released });
@@ -51,8 +62,9 @@ export class Moderating {
 
   /** Items of a menu for a handle, which may be in a row. */
   items(handle, opener) {
-    const row = opener.closest(".row");
-    return this.#moderation.items(row ? this.#page.rowOf(row.id) : undefined, handle);
+    const id = opener.closest(".row")?.id;
+    const message = id && this.#page.timeline.rows.find(({ seq }) => `row-${seq}` === id);
+    return this.#moderation.items(message, handle);
   }
 
   /** Times are shown in another way. */
@@ -63,15 +75,15 @@ export class Moderating {
 
   /** The menu of the message that is chosen; without one that of all that is found. */
   #showMenu() {
-    const message = this.#page.chosen();
+    const { message } = this.#page.details;
     const items = message ? this.#moderation.items(message) : [];
-    if (items.length) this.#page.menu(part("moderate-one"), "", items);
+    if (items.length) this.#page.menu.show(part("moderate-one"), "", items);
     else if (this.#identity.may("moderate")) this.#showGeneral();
   }
 
   #showGeneral() {
-    this.#page.menu(part("moderate"), "", [
-      ["Redact what is found…", () => this.#redacting.open(expressionOf(this.#page.view()))],
+    this.#page.menu.show(part("moderate"), "", [
+      ["Redact what is found…", () => this.#redacting.open(expressionOf(this.#on.view()))],
       ["Audit log", () => this.#audit.open("audit")],
       ["Blocks", () => this.#audit.open("blocks")],
     ]);
@@ -79,7 +91,7 @@ export class Moderating {
 
   #done({ told }, { result, silent }) {
     const missing = silent.length ? ` No answer from ${silent.join(", ")}.` : "";
-    this.#page.tell(told(result) + missing, missing ? "bad" : "");
+    this.#page.notice.show(told(result) + missing, missing ? "bad" : "");
     this.#audit.refresh();
   }
 }

@@ -72,7 +72,7 @@ export class Presence {
     this.#show();
   }
 
-  /** Who may not even read gets no number, and no word about it. */
+  /** Ask, and for changes. A principal that may not even read gets no number, and no word about it. */
   async #ask(offset) {
     const limit = this.#parts.panel.hidden ? 1 : PAGE;
     try {

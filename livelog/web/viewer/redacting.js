@@ -47,7 +47,7 @@ export class Redacting {
     this.#parts.where.focus();
   }
 
-  /** What was counted is not what is asked for any more. */
+  /** Forget the count: the question is another one. */
   #forget() {
     this.#asked += 1;
     this.#found = null;

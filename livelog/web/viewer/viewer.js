@@ -22,7 +22,7 @@ import { Figures } from "./figures.js";
 import { Lines } from "./lines.js";
 import { isOfLogin, Login } from "./login.js";
 import { Look } from "./look.js";
-import { Moderating } from "./moderating.js";
+import { Moderating, closePanel } from "./moderating.js";
 import { Notice } from "./notice.js";
 import { Pages } from "./pages.js";
 import { Pane } from "./pane.js";
@@ -112,16 +112,8 @@ const menu = new Menu(part("menu"), document.querySelector("main"), {
   copy: (text) => copying.text(text, "Copied."),
   more: (handle, opener) => moderating.items(handle, opener),
 });
-const moderating = new Moderating(live, pages, {
-  view: () => view,
-  chosen: () => details.message,
-  rowOf: (id) => timeline.rows.find(({ seq }) => `row-${seq}` === id),
-  context: showContext,
-  menu: (opener, title, items) => menu.show(opener, title, items),
-  tell: (words, kind) => notice.show(words, kind),
-  refused: (code) => login.refused(code),
-  released: () => part("rows").focus({ preventScroll: true }),
-});
+const shared = { live, pages, timeline, details, menu, notice, login };
+const moderating = new Moderating(shared, { view: () => view, context: showContext });
 new Suggestions(part("search"), part("suggestions"), {
   fields: knownFields,
   values: (field, limit) => pages.values(field, limit),
@@ -317,9 +309,6 @@ const clicks = {
 };
 for (const [id, act] of Object.entries(clicks)) part(id).addEventListener("click", act);
 
-/** The buttons that close the panels, in the order in which Escape closes them. */
-const closers = ["close", "counts-close", "audit-close", "online-close"].map(part);
-
 listenToKeys({
   "/": () => part("search").select(),
   "?": () => part("shortcuts").showModal(),
@@ -343,7 +332,7 @@ listenToKeys({
   End: toNewest,
   Home: () => scroller.toStart(),
   ...moderating.keys,
-  Escape: () => closers.find((button) => button.checkVisibility())?.click(),
+  Escape: closePanel,
 });
 
 tellTroubles(live, notice, open);
