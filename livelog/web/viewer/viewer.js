@@ -168,6 +168,7 @@ function counted(message) {
 }
 
 function changed() {
+  if (!timeline.loading) typeCounts.loaded(timeline.failure);
   lines.update();
   scroller.update();
 }
