@@ -79,6 +79,13 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
+def rules(viewer: Viewer, axe: str, only: list[str] | None) -> list[str]:
+    """The violations on the page."""
+    viewer.page.evaluate(axe)
+    found: list[str] = viewer.page.evaluate(RULES, only)
+    return found
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_login_and_the_account_violate_none(browser: Browser, axe: str, kind: str) -> None:
     with hosting("--store", "memory", "--jwt-secret", SECRET) as host:
@@ -106,10 +113,19 @@ def test_no_rule_of_accessibility_is_violated(host: Host, look: Look, axe: str, 
         viewer.until_row("conquest complete")
         reach(viewer)
         viewer.page.wait_for_timeout(100)
-        viewer.page.evaluate(axe)
         # In the dark the colours alone are others.
-        violations = viewer.page.evaluate(RULES, ["color-contrast"] if kind == "dark" else None)
+        violations = rules(viewer, axe, ["color-contrast"] if kind == "dark" else None)
         if violations:
             found[name] = violations
         viewer.page.context.close()
     assert found == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_of_views_side_by_side_violates_no_rule(
+    host: Host, look: Look, axe: str, kind: str
+) -> None:
+    viewer = look(host, **KINDS[kind])
+    viewer.page.goto(f"{host.url}viewer/panes.html#pane=%3Fq%3Done&pane=")
+    viewer.until("document.querySelectorAll('.title')[0]?.placeholder === 'one'")
+    assert rules(viewer, axe, None) == []

@@ -265,9 +265,7 @@ def test_each_type_is_counted_also_if_it_is_not_shown(host: Host, look: Look) ->
     until_count(viewer, "raid", "0")
 
 
-def test_a_selection_lives_through_a_stream_a_redaction_and_other_widths(
-    host: Host, look: Look
-) -> None:
+def test_a_selection_lives_through_a_stream_and_other_widths(host: Host, look: Look) -> None:
     host.publish(*[f"line {n}" for n in range(60)])
     viewer = look(host)
     viewer.until_row("line 59")

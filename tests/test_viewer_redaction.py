@@ -30,9 +30,14 @@ def test_a_redacted_line_is_forgotten_wherever_it_is_shown() -> None:
         viewer.until_row("remove this")
         page.locator(".row", has_text="remove this").click()
         assert "remove this" in viewer.text("#json")
+        page.locator(".row .summary", has_text="keep this").evaluate(
+            "(text) => getSelection().selectAllChildren(text)"
+        )
         host.post("api/admin/redact", {"id": "m1", "reason": "spam"}, bearer)
         viewer.until_row("redacted: spam")
         assert page.locator("#details").is_hidden()
+        # Text that was selected elsewhere stays selected.
+        assert page.evaluate("getSelection().toString()") == "keep this"
         assert page.locator(".row", has_text="remove this").count() == 0
         assert page.locator(".row", has_text="keep this").count() == 1
         with page.expect_download() as download:

@@ -1,5 +1,5 @@
-"""The viewer under a finger, which needs targets of 44 pixels, and in forced colours, where nothing
-may be told by a ground alone; in a real Chromium.
+"""The viewer under a finger, which needs targets of 44 pixels, and in colours that the system
+forces, where nothing may be told by a ground alone; in a real Chromium.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 /* How many messages of each type match the view, also of the types that it leaves out; live.
  *
- * They are counted once when the view is opened. From then on those that are shown count themselves,
+ * They are counted once when the view has been loaded. From then on those that are shown count themselves,
  * which costs nothing; the server watches the others, as soon as the view has settled.
  */
 import { TYPES } from "../client/livelog.js";
@@ -16,6 +16,7 @@ export class TypeCounts {
   #view = null;
   #filters = "";
   #counts = null; // type → number; null until they are known
+  #isWanted = false; // they are not known, and the view is being loaded
   #watch = null;
   #abort = new AbortController();
   #settling = 0;
@@ -39,9 +40,17 @@ export class TypeCounts {
     clearTimeout(this.#settling);
     if (isOther) {
       this.#counts = null;
-      this.#count();
+      this.#isWanted = true;
     }
     this.#settling = setTimeout(() => this.#settled(isOther), SETTLED_MS);
+  }
+
+  /** The view is loaded, or has failed to be. */
+  loaded(failure) {
+    if (!this.#isWanted) return;
+    this.#isWanted = failure !== null;
+    if (failure) this.#show(null); // the list tells why
+    else this.#count();
   }
 
   /** A message of the view has arrived. */
@@ -75,7 +84,7 @@ export class TypeCounts {
       for (const { value, count } of groups) this.#add(value, count);
     } catch {
       if (signal.aborted) return;
-      this.#counts = null; // the list tells why
+      this.#counts = null;
     }
     this.#show(this.#counts);
   }

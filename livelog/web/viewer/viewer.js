@@ -177,6 +177,7 @@ function counted(message) {
 }
 
 function changed() {
+  if (!timeline.loading) typeCounts.loaded(timeline.failure);
   lines.update();
   scroller.update();
 }
