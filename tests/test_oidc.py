@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from livelog import ConnectionEndedError, RefusedError, connect
+from tests.support.browser import Viewer, chromium, hosting
 from tests.support.follower import NODE
 from tests.support.wire import PATIENCE, Json, on_uvloop, serving, user
 
@@ -101,6 +102,35 @@ def test_its_tokens_let_in_and_say_what_is_allowed(issuer: str, kind: str) -> No
                     await log.publish(user("mine", user_id="bot"))
 
     check()
+
+
+@pytest.mark.browser
+def test_the_viewer_signs_its_reader_in_and_out(issuer: str) -> None:
+    options = ("--oauth-issuer", issuer, "--jwt-audience", "livelog", "--jwt-leeway", "0")
+    with (
+        hosting("--store", "memory", *options, "--viewer-client-id", "viewer") as host,
+        chromium() as browser,
+    ):
+        viewer = Viewer(browser.new_page())
+        page = viewer.page
+        page.goto(f"{host.url}?types=user")
+        page.locator("#sign-in").click()
+        page.locator("[name=login]").fill("ann")
+        page.locator("[name=password]").fill("any")
+        page.locator("button[type=submit]").click()
+        page.locator("button[type=submit]").click()  # consent
+        page.wait_for_url(f"{host.url}?types=user")
+        viewer.until_connection("Connected")
+        with page.expect_response(f"{issuer}/token") as renewal:
+            pass
+        assert renewal.value.status == 200
+        viewer.until_connection("Connected")
+        page.locator("#account").click()
+        assert "ann" in viewer.text("#account-values")
+        page.locator("#sign-out").click()
+        page.locator("button[name=logout]").click()
+        page.locator("#sign-in").wait_for()
+        assert page.url == host.url
 
 
 def test_a_token_that_was_withdrawn_is_refused(issuer: str) -> None:

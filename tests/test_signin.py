@@ -79,9 +79,11 @@ async def test_an_issuer_where_no_page_can_sign_in_is_refused() -> None:
             del issuer.metadata[name]
             issue = f"--viewer-client-id: the issuer's metadata has no {name}"
             assert await refusal(**settings(issuer)) == issue
-        issuer.metadata = endpoints(issuer, code_challenge_methods_supported=["plain"])
-        assert "does not offer the code challenge method S256" in await refusal(**settings(issuer))
-        for wrong in ("ftp://x/", "https://u:p@x/", "https://a b/", "https://x;script-src *"):
+        for methods in (["plain"], [], None, "S256"):
+            issuer.metadata = endpoints(issuer, code_challenge_methods_supported=methods)
+            issue = "does not offer the code challenge method S256"
+            assert issue in await refusal(**settings(issuer))
+        for wrong in ("ftp://x/", "https://u:p@x/", "https://a b/", "https://x;script-src *", 5):
             issuer.metadata = endpoints(issuer, token_endpoint=wrong)
             assert (await refusal(**settings(issuer))).startswith("--viewer-client-id: ")
 

@@ -254,6 +254,21 @@ def test_an_issuer_that_does_not_name_itself_is_taken_unless_it_promised(
     page.until_connection("Connected")
 
 
+def test_a_reader_who_turns_back_can_sign_in_after_all(
+    issuer: Issuer, host: Host, page: Page
+) -> None:
+    page.visit(host.url + VIEW)
+    issuer.client_id = "another"  # the issuer keeps the reader, and says why
+    with page.page.expect_navigation(url=lambda url: url.startswith(issuer.url)):
+        page.page.locator("#sign-in").click()
+    issuer.reset()
+    page.page.go_back()
+    page.page.locator("#sign-in").wait_for()
+    page.sign_in()
+    page.until_connection("Connected")
+    assert page.page.url == host.url + VIEW
+
+
 def test_a_code_is_not_used_again(issuer: Issuer, host: Host, page: Page) -> None:
     page.visit(host.url)
     with page.page.expect_request(lambda request: SIGN_IN_PAGE + "?" in request.url) as answer:

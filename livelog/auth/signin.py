@@ -55,7 +55,7 @@ def sign_in(config: Config, metadata: Mapping[str, Any]) -> SignIn:
         if name not in metadata:
             raise ValueError(f"the issuer's metadata has no {name}")
     methods = metadata.get("code_challenge_methods_supported", ["S256"])  # many do not tell
-    if "S256" not in methods:
+    if not isinstance(methods, list) or "S256" not in methods:
         raise ValueError("the issuer does not offer the code challenge method S256 (RFC 7636)")
     made = SignIn(
         issuer=config.auth.oauth_issuer,

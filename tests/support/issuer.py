@@ -27,8 +27,6 @@ Form = dict[str, str]
 class Issuer:
     """An issuer of tokens."""
 
-    client_id = "viewer"
-
     def __init__(self) -> None:
         self.redirects: set[str] = set()
         """The registered addresses to answer to."""
@@ -38,6 +36,7 @@ class Issuer:
 
     def reset(self) -> None:
         """Be as new, at the same place and for the same addresses."""
+        self.client_id = "viewer"
         self.metadata: Json = {}
         """What its metadata has besides the usual; None leaves one out."""
         self.answer: Form = {}

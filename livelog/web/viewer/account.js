@@ -50,6 +50,8 @@ export class Account {
     const { session } = credential;
     credential.forget();
     this.#live.close();
+    // A browser may keep the page, and show it to the next who goes back.
+    addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
     const end = session && endOf(session, new URL("./", document.baseURI).href);
     if (end) location.assign(end);
     else location.reload();

@@ -106,8 +106,8 @@ export class Login {
       await signIn(this.#service);
     } catch (error) {
       reason.textContent = error.message;
-      button.disabled = false;
     }
+    button.disabled = false; // also for a reader who comes back by the browser's own button
   }
 }
 

@@ -8,9 +8,12 @@ const PROBLEM = "livelog.signin.problem";
 
 /** Return how to sign in here; null where a token or an API key is all there is. */
 export async function serviceHere() {
-  const response = await fetch("./api/sign-in", { cache: "no-store" }).catch(() => null);
-  const service = response?.ok ? await response.json() : {};
-  return service.issuer ? service : null;
+  try {
+    const service = await (await fetch("./api/sign-in", { cache: "no-store" })).json();
+    return service.issuer ? service : null;
+  } catch {
+    return null; // the server is away, or one of an earlier version
+  }
 }
 
 /** Leave for the service; the answer comes to the page `sign-in.html`. */

@@ -1,5 +1,6 @@
-/* A real OAuth2 server, the package oidc-provider, for one client that speaks for itself. The
- * resource it asks for says which kind of token it gets: a JWT or an opaque one.
+/* A real OAuth2 server, the package oidc-provider, for one client that speaks for itself, and one
+ * that is a page. The resource the first asks for says which kind of token it gets: a JWT or an opaque
+ * one. The page gets JWTs, and may be anywhere.
  */
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
@@ -18,16 +19,28 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
       scope: "read publish",
       ...rest,
     },
+    {
+      client_id: "viewer",
+      token_endpoint_auth_method: "none",
+      grant_types: ["authorization_code", "refresh_token"],
+      redirect_uris: ["http://127.0.0.1/"],
+      scope: "openid read publish",
+    },
     { client_id: "livelog", client_secret: "the secret of livelog", grant_types: [], ...rest },
   ],
-  scopes: ["read", "publish"],
+  scopes: ["openid", "read", "publish"],
+  clientBasedCORS: () => true,
+  issueRefreshToken: () => true,
+  ttl: { AccessToken: () => 6 },
   features: {
     clientCredentials: { enabled: true },
-    devInteractions: { enabled: false },
+    devInteractions: { enabled: true },
     introspection: { enabled: true, allowedPolicy: () => true },
     revocation: { enabled: true },
     resourceIndicators: {
       enabled: true,
+      defaultResource: () => "http://livelog.example/jwt",
+      useGrantedResource: () => true,
       getResourceServerInfo: (_, resource) => ({
         scope: "read publish",
         audience: "livelog",
@@ -36,5 +49,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     },
   },
 });
+provider.Client.prototype.redirectUriAllowed = () => true;
+provider.Client.prototype.postLogoutRedirectUriAllowed = () => true;
 provider.listen(Number(port), "127.0.0.1", () => console.log("ready"));
 process.stdin.on("end", () => process.exit(0)).resume();
