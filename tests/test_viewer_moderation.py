@@ -185,6 +185,18 @@ def test_a_failure_is_told_once_where_it_can_be_tried_again(guarded: Host, look:
     viewer.faults.clear()
 
 
+def test_the_panel_shares_the_fragment_with_the_choices_of_the_page(
+    guarded: Host, look: Look
+) -> None:
+    viewer = look(guarded, "#density=compact&audit=block", token=MODERATOR)
+    viewer.until("document.getElementById('audit-kind').value === 'block'")
+    assert viewer.page.evaluate("document.documentElement.dataset.density") == "compact"
+    viewer.page.locator("#audit-blocks").click()
+    assert viewer.page.url.endswith("/#density=compact&blocks")
+    viewer.page.locator("#audit-close").click()
+    assert viewer.page.url.endswith("/#density=compact")
+
+
 def test_nothing_is_offered_without_the_scope(guarded: Host, look: Look) -> None:
     say(guarded, user("hello"))
     viewer = look(guarded, "#audit", token=READER)

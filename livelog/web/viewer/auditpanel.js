@@ -5,9 +5,9 @@
  */
 import { retryAfter, whyNot } from "./admin.js";
 import { KINDS } from "./auditlog.js";
+import { changeFragment, fragment } from "./fragment.js";
 
 const EVERY_MS = 5000;
-const FRAGMENT = /^#(audit|blocks)(?:=([\w-]+))?$/;
 const NO_AUTHENTICATION = "This server has no authentication, so it has no moderators and no audit log.";
 const NOT_ALLOWED = "This is for those who have the scope moderate.";
 
@@ -40,7 +40,9 @@ export class AuditPanel {
 
   /** Open what the address names. */
   follow() {
-    const [, tab, kind = ""] = FRAGMENT.exec(location.hash) ?? [];
+    const own = fragment();
+    const tab = Object.keys(this.#lists).find((name) => own.has(name));
+    const kind = own.get("audit") ?? "";
     if (tab) this.open(tab, KINDS.includes(kind) ? kind : "");
   }
 
@@ -61,7 +63,7 @@ export class AuditPanel {
   close() {
     clearTimeout(this.#timer);
     this.#parts.panel.hidden = true;
-    this.#setFragment("");
+    changeFragment({ audit: null, blocks: null });
     this.#on.released();
   }
 
@@ -86,7 +88,7 @@ export class AuditPanel {
   #filter(kind) {
     this.#parts.kind.value = kind;
     this.#lists.audit.filter(kind);
-    this.#setFragment(this.#tab === "audit" && kind ? `#audit=${kind}` : `#${this.#tab}`);
+    changeFragment({ audit: null, blocks: null, [this.#tab]: this.#tab === "audit" ? kind : "" });
     if (!this.#timer) return; // until the first answer
     this.#say(this.#list.summary);
   }
@@ -132,10 +134,5 @@ export class AuditPanel {
 
   #say(words) {
     if (this.#parts.state.textContent !== words) this.#parts.state.textContent = words;
-  }
-
-  #setFragment(fragment) {
-    if (location.hash === fragment) return;
-    history.replaceState(history.state, "", location.pathname + location.search + fragment);
   }
 }

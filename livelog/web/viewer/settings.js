@@ -1,6 +1,7 @@
 /* The reader's choices: how the page looks and how times are shown. They are kept by the browser, and
  * those of a list, where several are side by side, by the address of each.
  */
+import { changeFragment } from "./fragment.js";
 import { isPane } from "./pane.js";
 import { keptChoices, store, stored } from "./stored.js";
 
@@ -53,11 +54,7 @@ export class Settings {
 
   /** Write a choice into the fragment; or remove it, as it is kept now. */
   #toAddress(name, isOwn) {
-    const own = new URLSearchParams(location.hash.slice(1));
-    if (!isOwn && !own.has(name)) return;
-    if (isOwn) own.set(name, this.values[name]);
-    else own.delete(name);
-    history.replaceState(null, "", `${location.pathname}${location.search}${own.size ? `#${own}` : ""}`);
+    changeFragment({ [name]: isOwn ? this.values[name] : null });
   }
 
   /** Another page of this browser has changed what holds for all. */

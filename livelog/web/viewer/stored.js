@@ -1,5 +1,6 @@
 /* Values that the browser keeps for this page. Storage that is full, forbidden or damaged is no
  * fault: then a value lasts as long as the page. */
+import { fragment } from "./fragment.js";
 
 const PREFIX = "livelog.";
 
@@ -15,7 +16,7 @@ export function stored(name) {
 /** Return the choices that were kept, and over them those in the address, which hold for this page
  * alone. */
 export function keptChoices() {
-  const own = [...new URLSearchParams(location.hash.slice(1))];
+  const own = [...fragment()];
   const known = { true: true, false: false };
   return { ...stored("settings"), ...Object.fromEntries(own.map(([name, value]) => [name, known[value] ?? value])) };
 }
