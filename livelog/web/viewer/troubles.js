@@ -1,6 +1,7 @@
-/* Troubles that the client reports, told to the reader. */
+/* Troubles that the client reports, and those of signing in, told to the reader. */
 import { credential } from "./credential.js";
 import { isOfLogin } from "./login.js";
+import { takeProblem } from "./signin.js";
 
 /** Tell of the troubles of `live` by `notice`; `open()` opens the view anew. */
 export function tellTroubles(live, notice, open) {
@@ -29,4 +30,12 @@ export function tellTroubles(live, notice, open) {
   live.on("error", ({ code, message }) => {
     if (!isOfLogin(code)) notice.show(`${code}: ${message}`, "bad");
   });
+}
+
+/** Tell what went wrong when the reader signed in, and what will when the token is renewed. */
+export function tellSignIn(login, notice) {
+  const failed = (words) => notice.show(words, "bad");
+  credential.listen({ ended: (words) => login.ask(words), failed });
+  const problem = takeProblem();
+  if (problem) (credential.token === null ? (words) => login.ask(words) : failed)(problem);
 }

@@ -95,6 +95,11 @@ export function narrowed(view, wanted) {
   return { ...view, types: not ? (others.length ? others : TYPES) : [type], at: null };
 }
 
+/** The whole address of a message in a view. */
+export function linkTo(view, { seq }) {
+  return `${location.origin}${location.pathname}${toAddress({ ...view, at: seq })}`;
+}
+
 /** A view in a few words, without its columns; "" if it is of everything. */
 export function nameOf({ types, text, fields, from, to }) {
   const some = types.length < TYPES.length ? types.join(", ") : "";

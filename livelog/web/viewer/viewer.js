@@ -35,13 +35,12 @@ import { Rates } from "./rates.js";
 import { SavedViews } from "./savedviews.js";
 import { Scroller } from "./scroller.js";
 import { Selecting } from "./selecting.js";
-import { takeProblem } from "./signin.js";
 import { Timeline } from "./timeline.js";
 import { Suggestions } from "./suggestions.js";
-import { tellTroubles } from "./troubles.js";
+import { tellSignIn, tellTroubles } from "./troubles.js";
 import { TypeCounts } from "./typecounts.js";
 import { fieldsIn } from "./values.js";
-import { EVERYTHING, fromAddress, narrowed, toAddress } from "./view.js";
+import { EVERYTHING, fromAddress, linkTo, narrowed, toAddress } from "./view.js";
 
 const LOOKED_AT = 100; // newest rows of which the fields are suggested
 
@@ -62,7 +61,7 @@ const lines = new Lines(timeline);
 const details = new Details(parts.details, {
   context: showContext,
   copy: (message) => copying.messages([message]),
-  link: (message) => copying.text(linkTo(message), "Link copied."),
+  link: (message) => copying.text(linkTo(view, message), "Link copied."),
   raw: (raw) => look.set("raw", raw),
   closed: () => scroller.release(),
 });
@@ -152,11 +151,6 @@ function showContext(message) {
   if (message) showView({ ...EVERYTHING, at: message.seq, columns }, "pushState");
 }
 
-/** The address of a message in this view. */
-function linkTo({ seq }) {
-  return `${location.origin}${location.pathname}${toAddress({ ...view, at: seq })}`;
-}
-
 /** The fields that the newest rows have. */
 function knownFields() {
   return fieldsIn(timeline.rows.slice(-LOOKED_AT));
@@ -214,14 +208,6 @@ function showTotal() {
   figures.showTotal(view, isPlaced ? "The expression has a fault." : toLogIn);
   if (failure !== refusal) login.refused(failure?.code, failure?.details?.issue);
   refusal = failure;
-}
-
-/** Tell what went wrong when the reader signed in, and what will when the token is renewed. */
-function tellSignIn() {
-  const failed = (words) => notice.show(words, "bad");
-  credential.listen({ ended: (words) => login.ask(words), failed });
-  const problem = takeProblem();
-  if (problem) (credential.token === null ? (words) => login.ask(words) : failed)(problem);
 }
 
 // The look.
@@ -337,7 +323,7 @@ listenToKeys({
 });
 
 tellTroubles(live, notice, open);
-tellSignIn();
+tellSignIn(login, notice);
 live.on("redacted", ({ seqs }) => {
   if (details.message && seqs.includes(details.message.seq)) details.close();
 });
