@@ -61,10 +61,7 @@ def outcome(act: Callable[[], int], *, prints: bool = True) -> int:
             f"{unreachable}; start one with `livelog`, or give another address with --url"
         )
     except ConnectionEndedError as ended:
-        # An HTTP status, or not a code that livelog sends: the address is that of another program.
-        elsewhere = ended.code < NORMAL_CLOSURE or ended.code == ABNORMAL_CLOSURE
-        hint = "; is --url the address that the server printed?" if elsewhere else ""
-        return _failed(f"{ended}{hint}")
+        return _failed(f"{ended}{_hint(ended)}")
     except (ConfigError, Failure, TimeoutError) as failure:
         return _failed(str(failure))
     except OSError as error:
@@ -72,6 +69,14 @@ def outcome(act: Callable[[], int], *, prints: bool = True) -> int:
         file = f"{error.filename}: " if isinstance(error.filename, str) else ""
         return _failed(f"reading or writing failed: {file}{(error.strerror or str(error)).lower()}")
     return code
+
+
+def _hint(ended: ConnectionEndedError) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in str(ended):
+        return "; --cacert names the authority of a certificate that the system does not trust"
+    # An HTTP status, or not a code that livelog sends: the address is that of another program.
+    elsewhere = ended.code < NORMAL_CLOSURE or ended.code == ABNORMAL_CLOSURE
+    return "; is --url the address that the server printed?" if elsewhere else ""
 
 
 def printed(text: str) -> int:
