@@ -28,7 +28,8 @@ export class AuditPanel {
     this.#lists = lists;
     this.#parts = parts;
     this.#on = on;
-    parts.kind.append(new Option("all acts", ""), ...KINDS.map((kind) => new Option(kind, kind)));
+    parts.kind.append(new Option("all acts", ""));
+    this.#offer(KINDS);
     parts.kind.addEventListener("change", () => this.#filter(parts.kind.value));
     for (const tab of Object.keys(lists)) parts[tab].addEventListener("click", () => this.open(tab));
     parts.older.addEventListener("click", () => this.#load("older"));
@@ -41,7 +42,7 @@ export class AuditPanel {
   /** Open what the address names. */
   follow() {
     const [, tab, kind = ""] = FRAGMENT.exec(location.hash) ?? [];
-    if (tab) this.open(tab, KINDS.includes(kind) ? kind : "");
+    if (tab) this.open(tab, kind);
   }
 
   /** Open the tab `audit` or `blocks`; `kind` is the kind of act that is shown. */
@@ -83,7 +84,15 @@ export class AuditPanel {
     return this.#lists[this.#tab];
   }
 
+  /** Offer kinds of acts to choose from; those of a newer server come with its acts. */
+  #offer(kinds) {
+    const { kind: choice } = this.#parts;
+    const known = new Set([...choice.options].map(({ value }) => value));
+    for (const kind of kinds) if (!known.has(kind)) choice.append(new Option(kind, kind));
+  }
+
   #filter(kind) {
+    if (kind) this.#offer([kind]);
     this.#parts.kind.value = kind;
     this.#lists.audit.filter(kind);
     this.#setFragment(this.#tab === "audit" && kind ? `#audit=${kind}` : `#${this.#tab}`);
@@ -121,6 +130,7 @@ export class AuditPanel {
   }
 
   #show(list) {
+    this.#offer(this.#lists.audit.kinds);
     this.#say(list.summary);
     this.#parts.older.hidden = list.isEnd;
   }
