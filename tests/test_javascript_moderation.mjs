@@ -9,6 +9,7 @@ import { AuditTrail } from "../livelog/web/viewer/audittrail.js";
 import { Identity } from "../livelog/web/viewer/identity.js";
 import { userOf } from "../livelog/web/viewer/moderation.js";
 import { expressionOf } from "../livelog/web/viewer/redacting.js";
+import { tellTroubles } from "../livelog/web/viewer/troubles.js";
 import { EVERYTHING } from "../livelog/web/viewer/view.js";
 
 let kept = null;
@@ -55,6 +56,16 @@ test("a server that wants a token is not taken for an open one", async () => {
   live.emit("state", { name: "connected" });
   await settled();
   assert.deepEqual([identity.id, identity.isOpen], [null, false]);
+});
+
+test("a number of users that comes later is no trouble to tell", () => {
+  const live = new Emitter();
+  const told = [];
+  tellTroubles(live, { show: (words) => told.push(words) }, () => undefined);
+  live.emit("throttled", { seconds: 2, action: "presence" });
+  assert.deepEqual(told, []);
+  live.emit("throttled", { seconds: 2, action: "subscribe" });
+  assert.equal(told.length, 1);
 });
 
 test("the user of a value is the one it names, else the author of the message", () => {
@@ -146,6 +157,7 @@ test("acts of a kind are looked for in older pages", async () => {
   await trail.refresh();
   trail.kind = "redact";
   assert.equal(trail.summary, "0 of 100 acts loaded");
+  assert.deepEqual([...trail.kinds], ["block"]);
   await trail.older();
   assert.deepEqual([seqsOf(), trail.summary], [[1], "1 of 350 acts loaded"]);
   assert.equal(log.asked.length, 4);

@@ -341,6 +341,9 @@ def test_the_audit_log_is_a_link_with_a_filter_and_goes_on(guarded: Host, look: 
     rows.first.locator(".handle", has_text="u8").press("Enter")
     assert items(viewer)[-2:] == ["Block u8…", "Disconnect u8…"]
     viewer.page.keyboard.press("Escape")
+    viewer.page.evaluate("location.hash = '#audit=of_tomorrow'")
+    viewer.until("document.getElementById('audit-kind').value === 'of_tomorrow'")
+    assert rows.count() == 0
     viewer.page.locator("#audit-kind").select_option("announce")
     rows.first.get_by_role("button", name="Show").click()
     viewer.until("document.querySelector('.row[aria-selected=true]')")

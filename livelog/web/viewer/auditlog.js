@@ -7,8 +7,6 @@ import { asButton } from "./handles.js";
 import { showRows } from "./keyed.js";
 import { dateOf, moment, wallTime } from "./time.js";
 
-export const KINDS = ["redact", "block", "unblock", "disconnect", "announce", "operate"];
-
 /** Act → how a sentence begins that tells of it, and the rest of that sentence. */
 const SENTENCES = {
   redact: ["redacted", ({ messages, scrubbed }) => [count(messages, "message"), !scrubbed && "files not yet clean"]],
@@ -18,6 +16,7 @@ const SENTENCES = {
   announce: ["announced", ({ severity }) => [severity]],
   operate: ["", ({ command, node, detail }) => [words(command), node && `on ${node}`, detail]],
 };
+export const KINDS = Object.keys(SENTENCES);
 const TOLD = ["seq", "act", "by", "at", "reason", "user_id", "address", "connection_id"];
 
 /** Return the texts of an act: `{ verb, rest }`. A kind that is new is shown with all its fields. */
@@ -41,6 +40,10 @@ export class AuditLog {
     this.#trail = new AuditTrail(give);
     this.#list = list;
     this.#context = context;
+  }
+
+  get kinds() {
+    return this.#trail.kinds;
   }
 
   get isEnd() {

@@ -28,7 +28,8 @@ export class AuditPanel {
     this.#lists = lists;
     this.#parts = parts;
     this.#on = on;
-    parts.kind.append(new Option("all acts", ""), ...KINDS.map((kind) => new Option(kind, kind)));
+    parts.kind.append(new Option("all acts", ""));
+    this.#offer(KINDS);
     parts.kind.addEventListener("change", () => this.#filter(parts.kind.value));
     for (const tab of Object.keys(lists)) parts[tab].addEventListener("click", () => this.open(tab));
     parts.older.addEventListener("click", () => this.#load("older"));
@@ -42,8 +43,7 @@ export class AuditPanel {
   follow() {
     const own = fragment();
     const tab = Object.keys(this.#lists).find((name) => own.has(name));
-    const kind = own.get("audit") ?? "";
-    if (tab) this.open(tab, KINDS.includes(kind) ? kind : "");
+    if (tab) this.open(tab, own.get("audit") ?? "");
   }
 
   /** Open the tab `audit` or `blocks`; `kind` is the kind of act that is shown. */
@@ -85,7 +85,15 @@ export class AuditPanel {
     return this.#lists[this.#tab];
   }
 
+  /** Offer kinds of acts to choose from; those of a newer server come with its acts. */
+  #offer(kinds) {
+    const { kind: choice } = this.#parts;
+    const known = new Set([...choice.options].map(({ value }) => value));
+    for (const kind of kinds) if (!known.has(kind)) choice.append(new Option(kind, kind));
+  }
+
   #filter(kind) {
+    if (kind) this.#offer([kind]);
     this.#parts.kind.value = kind;
     this.#lists.audit.filter(kind);
     changeFragment({ audit: null, blocks: null, [this.#tab]: this.#tab === "audit" ? kind : "" });
@@ -123,6 +131,7 @@ export class AuditPanel {
   }
 
   #show(list) {
+    this.#offer(this.#lists.audit.kinds);
     this.#say(list.summary);
     this.#parts.older.hidden = list.isEnd;
   }

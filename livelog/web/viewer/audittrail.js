@@ -26,6 +26,11 @@ export class AuditTrail {
     return this.kind ? this.#acts.filter(({ act }) => act === this.kind) : this.#acts;
   }
 
+  /** The kinds of the acts that are loaded. */
+  get kinds() {
+    return new Set(this.#acts.map(({ act }) => act));
+  }
+
   /** Whether there are no older acts to load. */
   get isEnd() {
     return this.#isWhole || this.#acts.length >= MOST;
