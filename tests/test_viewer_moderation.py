@@ -233,6 +233,7 @@ def test_an_open_server_says_that_it_has_no_moderators(host: Host, look: Look) -
     given.until_row("hello")
     given.until("!document.getElementById('online-count').hidden")
     assert given.page.locator("#moderate").is_hidden()
+    assert given.page.locator("#account").is_hidden()
 
 
 def test_you_are_not_offered_to_block_yourself(guarded: Host, look: Look) -> None:

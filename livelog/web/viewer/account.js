@@ -14,7 +14,10 @@ export class Account {
   constructor(live, parts, logIn) {
     this.#live = live;
     this.#parts = parts;
-    live.on("authenticated", (who) => this.#know(who, who.id, `Signed in as ${who.id}`));
+    live.on("authenticated", (who) => {
+      // A server without authentication takes any token, and knows nobody.
+      if (who.id) this.#know(who, who.id, `Signed in as ${who.id}`);
+    });
     live.on("state", ({ name, code }) => {
       if (name === "stopped" && needsLogin(code)) this.#know(null, "Log in", "");
     });
