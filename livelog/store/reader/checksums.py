@@ -45,6 +45,18 @@ def checked(id: int, place: str, blob: object) -> bytes:
     return data
 
 
+def resealed(id: int, other: int, place: bytes, blob: object) -> tuple[bytes, bytes]:
+    """Return the data behind a checksum, and the same sealed for this place of another segment.
+
+    Raises `sqlite3.DatabaseError` as `checked`.
+    """
+    if type(blob) is bytes:
+        data = blob[_CHECK.size :]
+        if blob[: _CHECK.size] == _CHECK.pack(zlib.crc32(data, zlib.crc32(place, id))):
+            return data, _CHECK.pack(zlib.crc32(data, zlib.crc32(place, other))) + data
+    raise damaged(id, place.decode(errors="replace"))
+
+
 def checksum_of(columns: Sequence[int]) -> int:
     """Return the checksum of the columns of a segment."""
     return zlib.crc32(repr(list(columns)).encode())

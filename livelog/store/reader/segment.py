@@ -173,17 +173,22 @@ class Segment:
                 return
             yield term, checksums.unpacked(self.id, term, packed)
             due += 1
-        if due != len(self._hashes()):
+        if due != len(self.hashes()):
             raise checksums.damaged(self.id, "a key is missing")
 
     def _rows(self, first: str) -> Iterator[tuple[str, int, bytes]]:
         """Read the rows of the lists from `first` on, in order."""
+        for rows in self._batches(first):
+            for encoded, place, packed in rows:
+                yield encoded.decode(errors="replace"), place, packed
+
+    def _batches(self, first: str) -> Iterator[list[tuple[bytes, int, bytes]]]:
+        """Read the same rows, some at a time. Damaged ones do not fit their checksum."""
         ask, last, most = _NEXT_LISTS.format(">="), first, _READ_FIRST
         # Few at a time: a statement that is not at its end would keep the WAL from being reset.
         while rows := self._connection.execute(ask, (self.id, last, most)).fetchall():
-            for encoded, place, packed in rows:
-                last = encoded.decode(errors="replace")  # damaged ones do not fit their checksum
-                yield last, place, packed
+            yield rows
+            last = rows[-1][0].decode(errors="replace")
             ask, most = _NEXT_LISTS.format(">"), _READ_AT_ONCE
 
     def with_numbers(self, path: str, low: float, high: float) -> Steps[BitMap]:
@@ -324,12 +329,13 @@ class Segment:
         return [checksums.unpacked(self.id, term, positions) for term, positions in rows]
 
     def _has_key(self, key: str) -> bool:
-        keys = self._hashes()
+        keys = self.hashes()
         sought = checksums.hash_of(key)
         place = bisect_left(keys, sought)
         return place < len(keys) and keys[place] == sought
 
-    def _hashes(self) -> array[int]:
+    def hashes(self) -> array[int]:
+        """Return the hashes of its keys, sorted."""
         return self._cache.made(
             (self.id, "keys"), lambda: array("Q", self._blob("keys")), lambda each: 8 * len(each)
         )
@@ -355,11 +361,18 @@ class Segment:
 
     def postings(self, offset: int) -> Iterator[Posting]:
         """Read the lists of words and keys, in order, as if the segment began `offset` later."""
-        count = 0
-        for term, _, packed in self._rows(KEY):
+        for encoded, packed in self.stored():
+            term = encoded.decode(errors="replace")
             positions = checksums.unpacked(self.id, term, packed)
             yield term, positions.shift(offset) if offset else positions
-            count += 1
+
+    def stored(self) -> Iterator[tuple[bytes, bytes]]:
+        """Read the lists of words and keys as they are stored, unchecked and in order."""
+        count = 0
+        for rows in self._batches(KEY):
+            for encoded, _, packed in rows:
+                yield encoded, packed
+            count += len(rows)
         if count != self.lists:
             raise checksums.damaged(self.id, "a list is missing")
 

@@ -40,6 +40,7 @@ from livelog.store.reader.indexfile import (
 )
 from livelog.store.reader.openend import OpenEnd, Part
 from livelog.store.reader.pace import Pace
+from livelog.store.reader.remaking import Changed, remake
 from livelog.store.reader.rows import Rows
 from livelog.store.reader.segment import KEY, Segment
 
@@ -352,14 +353,14 @@ class Segments:
         """Replace a segment by one without what acts `upto` redacted, at the positions `void`."""
         changed = yield from self._changed(segment, void)
         self._connection.execute("BEGIN IMMEDIATE")
-        id = yield from segmentwriter.remake(self._connection, segment, changed)
+        id = yield from remake(self._connection, segment, changed)
         segmentwriter.drop(self._connection, segment)
         self._connection.execute("COMMIT")
         self._sealed[self._sealed.index(segment)] = Segment(self._connection, id, self._cache)
         self._dropped.append(segment.id)
         self._made_upto[id] = upto
 
-    def _changed(self, segment: Segment, void: list[int]) -> Steps[segmentwriter.Changed]:
+    def _changed(self, segment: Segment, void: list[int]) -> Steps[Changed]:
         """Index messages of a segment as they are now; some may have been trimmed."""
         end, places = OpenEnd(0), list[int]()
         for start in range(0, len(void), _INDEXED_PER_STEP):
@@ -368,7 +369,7 @@ class Segments:
                 places.append(row.position - segment.first)
             yield
         positions = BitMap([position - segment.first for position in void])
-        return segmentwriter.Changed(positions, end.index, places)
+        return Changed(positions, end.index, places)
 
     def _merge(self, start: int, neighbours: list[Segment]) -> Steps[None]:
         self._connection.execute("BEGIN IMMEDIATE")

@@ -1,9 +1,5 @@
 """Writing segments: sealing the open end of the index, merging neighbours, deleting what is merged.
 
-A segment some of whose messages have changed is written anew out of its own lists: that takes a
-tenth of the time that indexing all of its messages again would. It is never changed in its place:
-where SQLite moves rows, it leaves parts of them behind in the pages.
-
 A part of a word stands for all the words that contain it. To read the posting list of each would
 take hundreds of milliseconds where very many do, so a merge also stores joined lists: one for each
 n-gram or single letter that stands in that many words, under `JOINED` and the n-gram. (A segment
@@ -14,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections import Counter, defaultdict, deque
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain, groupby, islice
 from operator import itemgetter
@@ -22,9 +18,8 @@ from typing import NamedTuple
 
 from pyroaring import BitMap
 
-from livelog.index.index import Index
 from livelog.index.ngrams import grams
-from livelog.index.numbers import Block, Piece, Values
+from livelog.index.numbers import Piece, Values
 from livelog.index.plan import Steps
 from livelog.store.database.connection import Connection, changed
 from livelog.store.reader import checksums, pieces
@@ -43,7 +38,7 @@ _DELETE_SOME = """
         (SELECT term FROM posting WHERE segment = ? LIMIT 2000)
 """
 
-_TYPE = f"{KEY}type="
+_TIME_BYTES = 8
 
 _INSERT = "INSERT INTO posting VALUES (?, ?, ?, ?)"
 
@@ -81,31 +76,43 @@ def write(
     """Write a segment in steps, within a transaction; `postings` hold each term once.
 
     They are in order, keys behind their sign; `numbers` are in the order of their paths, with a
-    pause at each None. `words` is read when `postings` are at their end.
+    pause at each None.
 
     It is committed in parts, lest one commit take long. Only with the last one, which is left to
     the caller, it is there: until then it counts as dropped. Return its id.
     """
-    id = _insert_row(connection)
-    keys, directory, times = array("Q"), Directory(), array("q", origin.times)
-    lists = _with_columns(connection, id, postings, Columns(len(times)))
-    rows = chain(_rows_of(id, lists, keys), _rows_of_numbers(id, numbers, directory))
-    yield from _insert(connection, rows)
-    vocabulary = "\n".join(["", *words, ""])
+    id = insert_row(connection)
+    keys, directory = array("Q"), Directory()
+    columns = ColumnWriter(connection, id, len(origin.times) // _TIME_BYTES)
+    lists = _rows_of(id, postings, keys, columns)
+    yield from insert(connection, chain(lists, rows_of_numbers(id, numbers, directory)))
+    fill_row(connection, id, origin, words, array("Q", sorted(keys)), directory)
+    return id
+
+
+def fill_row(
+    connection: Connection,
+    id: int,
+    origin: Origin,
+    words: Collection[str],
+    hashes: array[int],
+    directory: Directory,
+) -> None:
+    """Fill the row of a segment, of whose keys these are the `hashes`, sorted."""
+    vocabulary, times = "\n".join(["", *words, ""]), array("q", origin.times)
     header = [origin.first, len(times), min(times), max(times), origin.last_seq]
-    header += [len(words) + len(keys), len(vocabulary)]
+    header += [len(words) + len(hashes), len(vocabulary)]
     blobs = {
         "times": origin.times,
         "vocabulary": vocabulary.encode(),
-        "keys": array("Q", sorted(keys)).tobytes(),
+        "keys": hashes.tobytes(),
         "numbers": pieces.encoded(directory),
     }
     sealed = [checksums.sealed(id, name, data) for name, data in blobs.items()]
     connection.execute(_FILL_ROW, [*header, checksums.checksum_of(header), *sealed, id])
-    return id
 
 
-def _insert_row(connection: Connection) -> int:
+def insert_row(connection: Connection) -> int:
     """Take an id; the row is filled once the keys are known."""
     connection.execute(
         "INSERT INTO segment VALUES (NULL, 0, 0, 0, 0, 0, 0, 0, 0, 1, x'', x'', x'', x'')"
@@ -114,38 +121,49 @@ def _insert_row(connection: Connection) -> int:
     return int(id)
 
 
-def _with_columns(
-    connection: Connection, id: int, postings: Iterable[Posting], columns: Columns
-) -> Iterator[Posting]:
-    """Pass `postings` on, and write the columns that are made of them on the way."""
+class ColumnWriter:
+    """Writes the columns of a segment of `count` messages, made of its keys in their order."""
 
-    def write(made: Iterable[tuple[str, bytes]]) -> None:
+    def __init__(self, connection: Connection, id: int, count: int) -> None:
+        self._connection = connection
+        self._id = id
+        self._columns = Columns(count)
+
+    def add(self, key: str, positions: BitMap) -> None:
+        """Take the next key."""
+        self._write(self._columns.add(key, positions))
+
+    def end(self) -> None:
+        """Write the last column."""
+        self._write(self._columns.end())
+
+    def _write(self, made: Iterable[tuple[str, bytes]]) -> None:
         for field, data in made:
-            sealed = checksums.sealed(id, f"column {field}", data)
-            connection.execute("INSERT INTO counted VALUES (?, ?, ?)", (id, field, sealed))
-
-    for term, positions in postings:
-        if term.startswith(KEY):
-            write(columns.add(term[1:], positions))
-        yield term, positions
-    write(columns.end())
+            sealed = checksums.sealed(self._id, f"column {field}", data)
+            self._connection.execute(
+                "INSERT INTO counted VALUES (?, ?, ?)", (self._id, field, sealed)
+            )
 
 
 Stored = tuple[int, str, int, bytes]
 """A row of the table `posting`."""
 
 
-def _rows_of(id: int, postings: Iterable[Posting], keys: array[int]) -> Iterator[Stored]:
+def _rows_of(
+    id: int, postings: Iterable[Posting], keys: array[int], columns: ColumnWriter
+) -> Iterator[Stored]:
     """Yield the rows of `postings`; add the hash of each key among them to `keys`."""
     for term, positions in postings:
         if term.startswith(KEY):
+            columns.add(term[1:], positions)
             yield id, term, len(keys), checksums.packed(id, term, positions)
             keys.append(checksums.hash_of(term[1:]))
         else:
             yield id, term, 0, checksums.packed(id, term, positions)
+    columns.end()
 
 
-def _rows_of_numbers(
+def rows_of_numbers(
     id: int, numbers: Iterable[tuple[str, Piece] | None], directory: Directory
 ) -> Iterator[Stored | None]:
     """Yield the rows of `numbers`, which are added to the directory, and their pauses."""
@@ -193,7 +211,7 @@ def _with_joined(
     yield from ((JOINED + gram, positions) for gram, positions in joined.items())
 
 
-def _insert(connection: Connection, rows: Iterable[Stored | None]) -> Steps[None]:
+def insert(connection: Connection, rows: Iterable[Stored | None]) -> Steps[None]:
     """Insert rows in steps, one of which ends at each None."""
     batch, uncommitted = list[Stored](), 0
     for row in rows:
@@ -229,104 +247,6 @@ def merge(connection: Connection, segments: Sequence[Segment], memory_bytes: int
     origin = Origin(first, times, segments[-1].last_seq)
     lists = _with_joined(whole, words, joined)
     return (yield from write(connection, origin, words, lists, _merged_numbers(segments)))
-
-
-class Changed(NamedTuple):
-    """Messages of a segment that have changed since it was written."""
-
-    positions: BitMap
-    now: Index
-    """Index of them as they are now, in their order."""
-    places: list[int]
-    """Position of each in the segment; of those that are gone there is none."""
-
-    def postings(self) -> list[Posting]:
-        """Return the lists of their keys and words, in order."""
-        keys = ((KEY + key, found) for key, found in self.now.terms())
-        return [(term, self._placed(found)) for term, found in chain(keys, self.now.words())]
-
-    def numbers(self) -> list[tuple[str, Piece]]:
-        """Return their numbers, in the order of the paths."""
-        return [(path, _moved(piece, self.places)) for path, piece in self.now.pieces()]
-
-    def _placed(self, positions: BitMap) -> BitMap:
-        return BitMap([self.places[each] for each in positions])
-
-
-def _moved(piece: Piece, places: list[int]) -> Piece:
-    pairs = [(value, places[position]) for value, position in piece.pairs()]
-    return _piece(pairs)
-
-
-def _piece(pairs: list[tuple[float, int]]) -> Piece:
-    values, positions = zip(*pairs, strict=True)
-    return Piece(min(values), max(values), Block(array("d", values), array("I", positions)))
-
-
-def remake(connection: Connection, segment: Segment, changed: Changed) -> Steps[int]:
-    """Write a segment anew, in steps, as `write` does; of `changed` it has what they have now.
-
-    Return the id of the new segment.
-    """
-    fresh, words = changed.postings(), list[str]()
-    joined = _joined_anew(segment, changed.positions, fresh)
-    lists = chain(joined, _noted(_replaced(segment, changed, fresh), words))
-    origin = Origin(segment.first, segment.times(), segment.last_seq)
-    return (yield from write(connection, origin, words, lists, _numbers_anew(segment, changed)))
-
-
-def _replaced(segment: Segment, changed: Changed, fresh: list[Posting]) -> Iterator[Posting]:
-    """Yield the lists of a segment with those of changed messages, in order."""
-    coming, gone, present = deque(fresh), changed.positions, BitMap(changed.places)
-    for term, old in segment.postings(0):
-        while coming and coming[0][0] < term:
-            yield coming.popleft()
-        # A message that has been trimmed keeps its type: each position has one.
-        positions = old - (present if term.startswith(_TYPE) else gone)
-        if coming and coming[0][0] == term:
-            positions |= coming.popleft()[1]
-        if positions:
-            yield term, positions
-    yield from coming
-
-
-def _noted(postings: Iterable[Posting], words: list[str]) -> Iterator[Posting]:
-    """Pass `postings` on, and note the words among them."""
-    for term, positions in postings:
-        if not term.startswith(KEY):
-            words.append(term)
-        yield term, positions
-
-
-def _joined_anew(segment: Segment, gone: BitMap, fresh: list[Posting]) -> Iterator[Posting]:
-    """Yield the joined lists of a segment with the words of changed messages."""
-    words = [(term, positions) for term, positions in fresh if not term.startswith(KEY)]
-    for term, positions in segment.joined():
-        found = [lists for word, lists in words if term[len(JOINED) :] in word]
-        if left := BitMap.union(positions - gone, *found):
-            yield term, left
-
-
-def _numbers_anew(segment: Segment, changed: Changed) -> Iterator[tuple[str, Piece] | None]:
-    """Yield the numbers of a segment with those of changed messages, and pauses."""
-    fresh = defaultdict[str, list[Piece]](list)
-    for path, piece in changed.numbers():
-        fresh[path].append(piece)
-    for path in sorted({*segment.paths(), *fresh}):
-        for piece in segment.pieces(path):
-            if left := _without(piece, changed.positions):
-                yield path, left
-            yield None
-        yield from ((path, piece) for piece in fresh[path])
-
-
-def _without(piece: Piece, gone: BitMap) -> Piece | None:
-    """Return what is left of a piece without the numbers at some positions; None if nothing is."""
-    if isinstance(piece.content, BitMap):
-        left = piece.content - gone
-        return piece._replace(content=left) if left else None
-    pairs = [(value, position) for value, position in piece.pairs() if position not in gone]
-    return _piece(pairs) if pairs else None
 
 
 def _merged_numbers(segments: Sequence[Segment]) -> Iterator[tuple[str, Piece] | None]:

@@ -7,7 +7,7 @@ the keys of a segment are written, which come field by field.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 
 import msgspec
@@ -112,14 +112,18 @@ class Columns:
         self._having = BitMap()
         self._several: dict[int, list[int]] = {}
 
-    def add(self, key: str, places: BitMap) -> Iterator[tuple[str, bytes]]:
-        """Add the next key with its positions; yield the column that ends before it, by field."""
+    def add(self, key: str, places: BitMap) -> Iterable[tuple[str, bytes]]:
+        """Add the next key with its positions; return the column that ends before it, by field."""
         field, _, value = key.partition("=")
+        ended: Iterable[tuple[str, bytes]] = ()
         if field != self._field:
-            yield from self.end()
+            ended = list(self.end())
             self._begin(field)
-        if not has_one_name(field) or len(self._values) > MOST + 1:
-            return
+        if has_one_name(field) and len(self._values) <= MOST + 1:
+            self._take(value, places)
+        return ended
+
+    def _take(self, value: str, places: BitMap) -> None:
         self._values.append(value)
         self._few.append(places)
         if len(self._values) <= FEW + 1:
