@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from livelog.wire.acts import Block, Disconnect
 from tests.support.identity import token
 from tests.support.moderating import AUTH, at_each_door, entered, give
 from tests.support.wire import House, Json, on_uvloop, serving, user
@@ -87,6 +89,48 @@ async def test_what_came_after_the_dry_run_is_left_if_it_is_named_and_else_erase
         assert await named(house, "eve") == 1
         assert (await told(house))["erased"] == 1
         assert await named(house, "eve") == 0
+
+
+@on_uvloop
+async def test_what_comes_before_the_act_has_its_place_is_erased_too() -> None:
+    async with serving(**AUTH) as house:
+        await filled(house)
+        engine = house.inside.engine
+        act = engine.act
+
+        def late(one: Any, done: Any) -> None:
+            """Another server, or the loop, was quicker."""
+            engine.act = act
+            house.server.publish_nowait(user("late", id="late", user_id="eve"))
+            act(Disconnect(by="other", at="2026-01-01T12:00:00Z", user_id="eve"), lambda seq: None)
+            act(one, done)
+
+        engine.act = late
+        done = await told(house)
+        assert done["erased"] == 3
+        assert (await named(house, "eve"), await named(house, done["pseudonym"])) == (0, 3)
+        assert "eve" not in json.dumps((await house.server.admin("audit")).result)
+
+
+@pytest.mark.parametrize("upto", [True, False])
+@on_uvloop
+async def test_a_block_that_comes_meanwhile_holds(upto: bool, tmp_path: Path) -> None:
+    async with serving(**AUTH, store=str(tmp_path / "live.db")) as house:
+        await filled(house)
+        fields = await told(house, dry_run=True) if upto else {}
+        engine = house.inside.engine
+        act = engine.act
+
+        def late(one: Any, done: Any) -> None:
+            engine.act = act
+            act(Block(by="other", at="2026-01-01T12:00:00Z", user_id="eve"), lambda seq: None)
+            act(one, done)
+
+        engine.act = late
+        assert (await told(house, **fields))["erased"] == 2
+    async with serving(**AUTH, store=str(tmp_path / "live.db")) as house:
+        [row] = (await house.server.admin("blocks")).result["blocks"]
+        assert row["user_id"] == "eve"
 
 
 @pytest.mark.parametrize(

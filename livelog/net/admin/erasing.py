@@ -118,7 +118,9 @@ async def erase(asking: Asking, command: Erase) -> dict[str, Any]:
     pseudonym = f"erased_{b32encode(token_bytes(5)).decode().lower()}"
     seq = await _enact(asking, command.reason, pseudonym, found)
     # What other servers and moderators have done before the act had its place.
-    since = Found([], await _batches(_records(asking, user, head, seq)))
+    since = Found([], [])
+    if not _is_blocked(asking, user):  # a block that has come meanwhile holds
+        since = since._replace(records=await _batches(_records(asking, user, head, seq)))
     if command.upto_seq is UNSET:
         since = since._replace(messages=await _batches(_newer(asking, user, head, seq)))
     last = await _enact(asking, command.reason, pseudonym, since)
@@ -134,12 +136,16 @@ def _check(asking: Asking, command: Erase) -> None:
     if user == asking.principal.id:
         issue = "is yourself, whom the act would name: somebody else has to do it"
         raise RefusedError(POLICY_VIOLATION, "user_id", issue)
-    if asking.context.limiter.blocked.of(user, "") is not None:
+    if _is_blocked(asking, user):
         issue = "is blocked, and a block names the user: unblock them first"
         raise RefusedError(POLICY_VIOLATION, "user_id", issue)
     if re.search(rf"(?<!\w){re.escape(user)}(?!\w)", command.reason):
         issue = "must not name the user: the audit log keeps it"
         raise RefusedError(PROTOCOL_ERROR, "reason", issue)
+
+
+def _is_blocked(asking: Asking, user: str) -> bool:
+    return asking.context.limiter.blocked.of(user, "") is not None
 
 
 async def _enact(asking: Asking, reason: str, pseudonym: str, found: Found) -> int:
