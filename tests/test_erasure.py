@@ -24,6 +24,7 @@ from livelog.store.database.erasure import erase as erase_in_file
 from livelog.store.database.erasure import write_over
 from livelog.store.database.file import open_file
 from livelog.store.memory import open_memory
+from livelog.store.sqlite import SqliteReader
 from livelog.wire.acts import (
     Block,
     Disconnect,
@@ -519,6 +520,57 @@ async def test_reads_under_way_meanwhile_show_the_pseudonym(tmp_path: Path) -> N
             page = await server.history(limit=1000)
             assert not applied or SECRET not in repr(page)
         assert (await erasing)["erased"] == 100
+        await named_nowhere(server)
+
+
+@on_uvloop
+async def test_a_page_that_was_read_before_comes_with_the_pseudonym(tmp_path: Path) -> None:
+    async with serving(tmp_path / "live.db", window_messages=5) as server:
+        await published(server, mixed(60))
+        store: Any = Inside(server).store.reader
+        page, read, erased = store.page, asyncio.Event(), asyncio.Event()
+
+        async def slow(*arguments: Any, **options: Any) -> Any:
+            found = await page(*arguments, **options)
+            read.set()
+            await erased.wait()
+            return found
+
+        store.page = slow
+        under_way = asyncio.create_task(server.history(limit=1000))
+        await soon(read.wait())
+        store.page = page
+        done = await erase(server)
+        erased.set()
+        found = repr(await soon(under_way))
+        assert SECRET not in found.lower()
+        assert done["pseudonym"] in found
+
+
+@on_uvloop
+async def test_a_window_that_is_filled_meanwhile_has_the_pseudonym(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("livelog.log.log._FILLED_PER_REQUEST", 5)
+    records, some_read, erased = SqliteReader.records, asyncio.Event(), asyncio.Event()
+    async with serving(tmp_path / "live.db") as server:
+        middle = (await published(server, mixed(300)))[150]
+
+    async def slow(reader: SqliteReader, cursor: int, upto: int, limit: int) -> Any:
+        found = await records(reader, cursor, upto, limit)
+        if found and found[-1].seq > middle:
+            some_read.set()
+            await erased.wait()
+        return found
+
+    monkeypatch.setattr(SqliteReader, "records", slow)
+    async with serving(tmp_path / "live.db") as server:
+        inside = Inside(server)
+        await soon(some_read.wait())
+        assert (await erase(server))["erased"] == 100
+        erased.set()
+        await until(lambda: inside.filling is not None and inside.filling.done(), "the window")
+        assert len(inside.window) == 300
         await named_nowhere(server)
 
 
