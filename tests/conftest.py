@@ -42,6 +42,7 @@ os.environ["LIVELOG_STORE"] = "memory"
 
 _LONGEST = (
     *("test_planner", "test_reader", "test_viewer", "test_store", "test_privacy", "test_segments"),
+    *("test_viewer_touch", "test_viewer_panes", "test_viewer_list"),
     *("test_viewer_axe", "test_reader_client", "test_index", "test_cli_engine", "test_logs"),
     *("test_encryption", "test_place", "test_short_of_memory", "test_cli_tail", "test_database"),
     *("test_truncated_pages", "test_window", "test_retention", "test_client_credentials"),

@@ -51,6 +51,9 @@ test("a snippet shows what was found where the row does not show it", () => {
   assert.deepEqual(found, [{ label: "metadata.note", text: "…so far so far so far a dragon sleeps" }]);
   assert.deepEqual(snippetsOf(message, ["hello", "a dragon"], marks, new Map()), []);
   assert.deepEqual(snippetsOf(message, ["hello"], null, new Map()), []);
+  // Where there is little room, the hit comes first of all.
+  const [narrow] = snippetsOf(message, ["hello"], marks, new Map(), 120);
+  assert.deepEqual(narrow, { label: "note", text: "…a dragon sleeps" });
 });
 
 test("a field that is compared is shown, unless its value is known or in sight", () => {
@@ -65,7 +68,7 @@ test("a field that is compared is shown, unless its value is known or in sight",
 test("a text whose hit is far to the right begins shortly before it", () => {
   const text = `${"word ".repeat(50)}dragon ${"word ".repeat(50)}`;
   const marks = marksOf("dragon");
-  const moved = slid(text, marks, 100, widthOf);
+  const moved = slid(text, marks, 240, widthOf);
   assert.ok(moved.startsWith("…word"));
   assert.ok(moved.indexOf("dragon") < 30);
   assert.equal(slid(text, marks, 300, widthOf), text);

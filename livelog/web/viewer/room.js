@@ -2,6 +2,7 @@
  * layout. */
 
 const BESIDE = 345; // time, type, subject, and the gaps between them
+const BESIDE_DENSE = 285; // in a narrow view beside others
 const BADGES = 200; // where there is room they have a place of their own
 const WIDE = 900;
 const CHARACTER = 6.5; // in a badge
@@ -13,6 +14,7 @@ export class Room {
   #width = 0;
   #columnsWidth = 0;
   #isNarrow = false;
+  #beside = BESIDE;
   #lines = 1;
   #pen = document.createElement("canvas").getContext("2d");
 
@@ -33,7 +35,9 @@ export class Room {
     this.#pen.font = `${style.fontSize} ${style.fontFamily}`;
     this.#lines = Number(style.getPropertyValue("--lines")) || 1;
     const isDense = document.documentElement.hasAttribute("data-dense");
-    this.#isNarrow = !isDense && matchMedia("(max-width: 720px)").matches;
+    const isSmall = matchMedia("(max-width: 720px)").matches;
+    this.#beside = isDense && isSmall ? BESIDE_DENSE : BESIDE;
+    this.#isNarrow = !isDense && isSmall;
     this.#width = this.#rows.clientWidth;
     this.#columnsWidth = this.#columns();
   }
@@ -46,8 +50,8 @@ export class Room {
   #taken(badges) {
     if (this.#columnsWidth) return this.#columnsWidth;
     if (this.#isNarrow) return 16; // the text has a line of its own
-    if (this.#width >= WIDE) return BESIDE + BADGES;
-    return badges.reduce((sum, { label }) => sum + label.length * CHARACTER + 19, BESIDE);
+    if (this.#width >= WIDE) return this.#beside + BADGES;
+    return badges.reduce((sum, { label }) => sum + label.length * CHARACTER + 19, this.#beside);
   }
 
   widthOf = (text) => this.#pen.measureText(text).width;

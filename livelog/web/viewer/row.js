@@ -58,7 +58,7 @@ function drawSummary(message, { summary, badges }, beside, { marks, asked, room 
   const text = slid(summary, marks, width, room.widthOf);
   const parts = beside.flatMap((part) => (part.matches(".badges") ? [...part.children] : [part]));
   const seen = [...parts.map((part) => part.textContent), inSight(text, width, room.widthOf)];
-  const snippets = snippetsOf(message, seen, marks, asked);
+  const snippets = snippetsOf(message, seen, marks, asked, width);
   place.append(...snippets.flatMap((snippet) => [drawSnippet(snippet, marks), " "]));
   place.append(...highlighted(text, marks));
   return place;
