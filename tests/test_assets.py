@@ -137,6 +137,17 @@ def test_a_page_loads_each_of_its_modules_as_a_bundle() -> None:
     assert scripts == {*BUNDLES}
 
 
+def test_the_longest_file_is_asked_for_first() -> None:
+    """It gets the connection that the page came over; others wait for new ones."""
+    first, *_ = re.findall(r'<(?:link|script)[^>]* (?:src|href)="([^"]+)"', page_text())
+    assert first == "./viewer/viewer.bundle.js"
+    assert max(BUNDLES, key=lambda path: len(ASSETS[path].body)) == first.removeprefix(".")
+
+
+def page_text() -> str:
+    return ASSETS["/"].body.decode()
+
+
 @pytest.mark.parametrize("path", BUNDLES)
 def test_a_bundle_has_all_that_its_module_imports_and_nothing_else(path: str) -> None:
     reached: set[str] = set()

@@ -18,15 +18,20 @@ globalThis.location = { origin: "https://log.test" };
 
 // The credential.
 
-/** A credential in a storage and a time of its own. */
-function made() {
-  const kept = new Map();
+/** A tab: its storage, its time, and its issuer. */
+function tab() {
+  const list = { slept: [], told: [], asked: [], answers: [] };
+  return { ...list, now: 1_000_000, kept: new Map(), last: Promise.resolve() };
+}
+
+/** The credential of a page in a tab, by default a new one. */
+function made(world = tab()) {
+  const { kept } = world;
   const storage = {
     getItem: (name) => kept.get(name) ?? null,
     setItem: (name, value) => kept.set(name, value),
     removeItem: (name) => kept.delete(name),
   };
-  const world = { now: 1_000_000, slept: [], told: [], asked: [], answers: [] };
   const credential = new Credential({
     storage: () => storage,
     now: () => world.now,
@@ -35,6 +40,7 @@ function made() {
       await new Promise((resolve) => setTimeout(resolve));
       world.now += ms;
     },
+    alone: (work) => (world.last = world.last.then(work, work)),
     renew: async (_, refreshToken) => {
       world.asked.push(refreshToken);
       const answer = world.answers.shift();
@@ -111,6 +117,21 @@ test("those who ask at once share a renewal", async () => {
   const all = await Promise.all([credential.current(), credential.current(), credential.current()]);
   assert.deepEqual(all, ["b", "b", "b"]);
   assert.equal(world.asked.length, 1);
+});
+
+test("of the pages of a tab one renews the token for all", async () => {
+  const { credential, world } = made();
+  const others = [made(world).credential, made(world).credential];
+  credential.keep(answer("a", 20), service);
+  world.answers = [answer("b", 20), answer("c", 20)];
+  const pages = [credential, ...others];
+  const warned = () => Promise.all(pages.map((page) => page.warn(20) && page.source()()));
+  assert.deepEqual(await warned(), ["b", "b", "b"]);
+  world.now += 20_000;
+  assert.deepEqual(await Promise.all(pages.map((page) => page.current())), ["c", "c", "c"]);
+  assert.deepEqual(world.asked, ["refresh a", "refresh b"]);
+  others[0].forget();
+  assert.equal(await credential.current(), null);
 });
 
 test("after a warning another token is fetched, for a short one not before half of the time left", async () => {

@@ -47,7 +47,9 @@ INDEX = "viewer/index.html"
 
 _PACKED = "application/gzip"
 _ETAG_DIGITS = 24
-_SCRIPT = re.compile(r'(<script type="module" src=")([^"]+)\.js(?=")')
+_MODULE = re.compile(
+    r'((?:<script type="module" src|<link rel="modulepreload" href)=")([^"]+)\.js(?=")'
+)
 
 
 @lru_cache(maxsize=8)
@@ -135,7 +137,7 @@ def _with_bundles(served: Mapping[str, Asset]) -> dict[str, Asset]:
 
     for page, asset in served.items():
         if asset.content_type == CONTENT_TYPES[".html"]:
-            text = _SCRIPT.sub(load_bundle, asset.body.decode())
+            text = _MODULE.sub(load_bundle, asset.body.decode())
             made[page] = Asset(text.encode(), asset.content_type)
     return made
 

@@ -56,7 +56,7 @@ export class Account {
     // A browser may keep the page, and show it to the next who goes back.
     addEventListener("pageshow", ({ persisted }) => persisted && location.reload());
     const end = session && endOf(session, new URL("./", document.baseURI).href);
-    if (end) location.assign(end);
-    else location.reload();
+    if (end) top.location.assign(end);
+    else top.location.reload();
   }
 }

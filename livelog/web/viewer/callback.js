@@ -1,5 +1,5 @@
 /* The page to which the service sends its answer: exchanges the code for a token, and goes back to the
- * viewer, which takes its place in the history. */
+ * page that began, which takes its place in the history. */
 import { credential } from "./credential.js";
 import { codeIn, exchanged } from "./oauth.js";
 import { takePending, tellProblem } from "./signin.js";
@@ -14,7 +14,7 @@ async function take(answer) {
   } catch (error) {
     tellProblem(error.message);
   }
-  location.replace(new URL(`../${pending?.view ?? ""}`, document.baseURI));
+  location.replace(pending?.back ?? new URL("../", document.baseURI));
 }
 
 take(new URLSearchParams(location.search));

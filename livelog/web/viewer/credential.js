@@ -3,7 +3,8 @@
  *
  * It is kept for this tab only, and sent in a command and in a header, never in an address. A token
  * that came with a refresh token is renewed before it expires. Its lifetime is counted here from the
- * moment it came, so that it does not matter whether this browser's clock is right.
+ * moment it came, so that it does not matter whether this browser's clock is right. The pages in the
+ * frames of a tab share all this, and one of them renews the token for all.
  */
 import { renewed } from "./oauth.js";
 
@@ -17,16 +18,18 @@ const YOUNG_MS = 10_000;
 export class Credential {
   #surroundings;
   #on = { ended: () => undefined, failed: () => undefined };
-  #warning = null; // seconds that the server says are left
+  #warning = null; // that the server has given: the token, and the seconds that it has left
   #renewal = null; // under way
 
-  /** `surroundings`: storage, now, sleep, and renew (as `renewed` of oauth.js). */
+  /** `surroundings`: storage, now, sleep, renew (as `renewed` of oauth.js), and alone, which runs work
+   * while no other page does. */
   constructor(surroundings = {}) {
     this.#surroundings = {
       storage: () => sessionStorage,
       now: () => Date.now(),
       sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
       renew: renewed,
+      alone: (work) => navigator.locks?.request("livelog.renewal", work) ?? work(),
       ...surroundings,
     };
   }
@@ -83,7 +86,7 @@ export class Credential {
   /** The server says that the token expires in `seconds`; return whether it will be renewed. */
   warn(seconds) {
     if (!this.isRenewable) return false;
-    this.#warning = seconds;
+    this.#warning = { token: this.token, seconds };
     return true;
   }
 
@@ -109,15 +112,18 @@ export class Credential {
   // The client's next token: after a warning another one, when half of the time left has passed. At
   // once would be too often for tokens that live shorter than the time of the warning.
   async #next() {
-    const seconds = this.#warning;
+    const warning = this.#warning;
     this.#warning = null;
-    if (seconds === null) return this.current();
-    if (!this.#isDue) await this.#surroundings.sleep(seconds * 500);
-    return this.#renew();
+    if (warning === null) return this.current();
+    if (!this.#isDue) await this.#surroundings.sleep(warning.seconds * 500);
+    return this.token === warning.token ? this.#renew() : this.token;
   }
 
   #renew() {
-    this.#renewal ??= this.#renewed().finally(() => {
+    const old = this.token;
+    // Another page of the tab may have been first: its refresh token would be used a second time.
+    const work = async () => (this.token === old ? this.#renewed() : this.token);
+    this.#renewal ??= this.#surroundings.alone(work).finally(() => {
       this.#renewal = null;
     });
     return this.#renewal;
@@ -161,7 +167,7 @@ export class Credential {
   }
 
   get #isDue() {
-    return this.#left <= Math.min(EARLY_MS, (this.session.lifetime ?? Infinity) / 2);
+    return this.#left <= Math.min(EARLY_MS, (this.session?.lifetime ?? Infinity) / 2);
   }
 }
 

@@ -1,5 +1,5 @@
 /* The way to the issuer and back, for a reader who signs in. Between the two pages this tab keeps what
- * the answer is compared with, and the view to come back to.
+ * the answer is compared with, and the page to come back to.
  */
 import { begun, checkIsThere } from "./oauth.js";
 
@@ -16,14 +16,14 @@ export async function serviceHere() {
   }
 }
 
-/** Leave for the service; the answer comes to the page `sign-in.html`. */
+/** Leave for the service, with the whole tab, for it is not shown in a frame. The answer comes to the
+ * page `sign-in.html`. */
 export async function signIn(service) {
   const redirect = new URL("./viewer/sign-in.html", document.baseURI).href;
   const { address, pending } = await begun(service, redirect);
   await checkIsThere(service);
-  const view = location.search + location.hash;
-  sessionStorage.setItem(PENDING, JSON.stringify({ ...pending, view }));
-  location.assign(address);
+  sessionStorage.setItem(PENDING, JSON.stringify({ ...pending, back: top.location.href }));
+  top.location.assign(address);
 }
 
 /** The sign-in whose answer comes, which is good for one answer; null without one. */
