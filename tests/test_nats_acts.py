@@ -327,6 +327,35 @@ async def test_a_server_that_was_away_for_longer_is_not_ready_before_it_knows_al
         assert await blocked(other.server) == ["ann"]
 
 
+@pytest.mark.usefixtures("quick")
+@on_uvloop
+async def test_who_was_unblocked_and_erased_is_let_in_by_a_server_that_was_away(
+    tmp_path: Path,
+) -> None:
+    """It is told by the pseudonym that the block is ended, and knows the user's own id."""
+    shared = aged()
+    full, away = str(tmp_path / "full.db"), str(tmp_path / "away.db")
+    async with serving(engine=of(shared), store=full) as house:
+        async with serving(engine=of(shared), store=away) as other:
+            await house.server.admin("block", user_id="bob")
+            await until(lambda: len(other.context.limiter.blocked) == 1, "the block")
+        await house.server.admin("unblock", user_id="bob")
+        await house.server.admin("erase", user_id="bob")
+        await house.server.publish(user(id="a"))
+    shared.now += AGE + 1
+    shared.expire(shared.last)
+    shared.now += 2 * SPAN
+    async with (
+        serving(engine=of(shared), store=away) as other,
+        serving(engine=of(shared), store=full) as house,
+    ):
+        await soon(other.server.ready())
+        for each in (house, other):
+            assert await blocked(each.server) == []
+        acts = other.context.log.acts
+        await until(lambda: "bob" not in repr(acts()), "the erasure in the store")
+
+
 async def known(server: Server, id: str) -> None:
     """Wait until a server has a message."""
     while id not in [message.id for message in (await server.history()).messages]:
