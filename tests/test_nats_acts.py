@@ -83,6 +83,32 @@ async def test_the_reply_names_who_keeps_older_messages_and_how_long_brokers_hav
             assert result.keys() == {"count", "upto_seq"}
 
 
+@on_uvloop
+async def test_who_erases_is_told_where_older_messages_are(tmp_path: Path) -> None:
+    url, eve = fresh_url(), {"user_id": "eve", "username": "Eve"}
+    config = Config(port=0, store=str(tmp_path / "a.db"), engine=url, node_name="archive")
+    async with Server(config) as archive:
+        for number in range(5):
+            await archive.publish(user(id=f"m{number}", **eve))
+        await archive.publish(user(id="old", user_id="bob"))
+        for number in range(5):
+            await archive.publish(user(id=f"n{number}", **eve))
+        async with node(url, node_name="edge", window_messages=2) as edge:
+            await soon(heard(edge, "archive"))
+            with pytest.raises(RefusedError, match="; archive keep older ones, give the command"):
+                await edge.admin("erase", user_id="bob")
+            dry = (await edge.admin("erase", user_id="eve", dry_run=True)).result
+            assert (dry["count"], dry["older_messages_on"]) == (2, ["archive"])
+            done = (await edge.admin("erase", user_id="eve")).result
+            assert done["older_messages_on"] == ["archive"]
+            assert datetime.fromisoformat(done["brokers_until"]).timestamp() > time.time()
+            done = (await archive.admin("erase", user_id="eve")).result
+            assert done["erased"] == 8
+            assert done.keys() == {"erased", "pseudonym", "seq", "brokers_until"}
+            with pytest.raises(RefusedError, match="no act that names this user$"):
+                await archive.admin("erase", user_id="eve")
+
+
 async def heard(server: Server, name: str) -> None:
     """Wait until a server has heard of another."""
     engine = Inside(server).engine
