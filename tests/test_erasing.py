@@ -168,6 +168,24 @@ async def test_a_wrong_command_is_refused_and_changes_nothing(
 
 
 @on_uvloop
+async def test_a_block_names_the_moderator_who_is_erased_no_more() -> None:
+    async with serving(**AUTH) as house:
+        for number in range(3):
+            await give(house, "http", "block", who="eve" if number else "mod", user_id=f"u{number}")
+        done = await told(house)
+        rows = (await house.server.admin("blocks")).result["blocks"]
+        assert [(row["user_id"], row["by"]) for row in rows] == [
+            ("u0", "mod"),
+            ("u1", done["pseudonym"]),
+            ("u2", done["pseudonym"]),
+        ]
+        house.context.limiter.blocked._check()
+        await house.server.admin("unblock", user_id="u1")
+        rows = (await house.server.admin("blocks")).result["blocks"]
+        assert [row["user_id"] for row in rows] == ["u0", "u2"]
+
+
+@on_uvloop
 async def test_a_user_who_is_blocked_is_unblocked_first() -> None:
     async with serving(**AUTH) as house:
         await filled(house)

@@ -83,6 +83,32 @@ async def test_the_reply_names_who_keeps_older_messages_and_how_long_brokers_hav
             assert result.keys() == {"count", "upto_seq"}
 
 
+@on_uvloop
+async def test_who_erases_is_told_where_older_messages_are(tmp_path: Path) -> None:
+    url, eve = fresh_url(), {"user_id": "eve", "username": "Eve"}
+    config = Config(port=0, store=str(tmp_path / "a.db"), engine=url, node_name="archive")
+    async with Server(config) as archive:
+        for number in range(5):
+            await archive.publish(user(id=f"m{number}", **eve))
+        await archive.publish(user(id="old", user_id="bob"))
+        for number in range(5):
+            await archive.publish(user(id=f"n{number}", **eve))
+        async with node(url, node_name="edge", window_messages=2) as edge:
+            await soon(heard(edge, "archive"))
+            with pytest.raises(RefusedError, match="; archive keep older ones, give the command"):
+                await edge.admin("erase", user_id="bob")
+            dry = (await edge.admin("erase", user_id="eve", dry_run=True)).result
+            assert (dry["count"], dry["older_messages_on"]) == (2, ["archive"])
+            done = (await edge.admin("erase", user_id="eve")).result
+            assert done["older_messages_on"] == ["archive"]
+            assert datetime.fromisoformat(done["brokers_until"]).timestamp() > time.time()
+            done = (await archive.admin("erase", user_id="eve")).result
+            assert done["erased"] == 8
+            assert done.keys() == {"erased", "pseudonym", "seq", "brokers_until"}
+            with pytest.raises(RefusedError, match="no act that names this user$"):
+                await archive.admin("erase", user_id="eve")
+
+
 async def heard(server: Server, name: str) -> None:
     """Wait until a server has heard of another."""
     engine = Inside(server).engine
@@ -325,6 +351,35 @@ async def test_a_server_that_was_away_for_longer_is_not_ready_before_it_knows_al
         assert other.server.unready == ""
         await redacted(other.server, "a")
         assert await blocked(other.server) == ["ann"]
+
+
+@pytest.mark.usefixtures("quick")
+@on_uvloop
+async def test_who_was_unblocked_and_erased_is_let_in_by_a_server_that_was_away(
+    tmp_path: Path,
+) -> None:
+    """It is told by the pseudonym that the block is ended, and knows the user's own id."""
+    shared = aged()
+    full, away = str(tmp_path / "full.db"), str(tmp_path / "away.db")
+    async with serving(engine=of(shared), store=full) as house:
+        async with serving(engine=of(shared), store=away) as other:
+            await house.server.admin("block", user_id="bob")
+            await until(lambda: len(other.context.limiter.blocked) == 1, "the block")
+        await house.server.admin("unblock", user_id="bob")
+        await house.server.admin("erase", user_id="bob")
+        await house.server.publish(user(id="a"))
+    shared.now += AGE + 1
+    shared.expire(shared.last)
+    shared.now += 2 * SPAN
+    async with (
+        serving(engine=of(shared), store=away) as other,
+        serving(engine=of(shared), store=full) as house,
+    ):
+        await soon(other.server.ready())
+        for each in (house, other):
+            assert await blocked(each.server) == []
+        acts = other.context.log.acts
+        await until(lambda: "bob" not in repr(acts()), "the erasure in the store")
 
 
 async def known(server: Server, id: str) -> None:

@@ -1,7 +1,8 @@
 """The effects of acts on the clients of this server: connections are closed, blocks set and ended.
 
 Every server applies every act at the same place in the log. After a restart the blocks come back
-from the acts that the store has kept; nobody is connected then.
+from the acts that the store has kept; nobody is connected then. Where an erasure changes the act
+that has set a block, it changes the block, too.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from livelog.net.admin.targets import Open, Target, found
 from livelog.net.blocks import Block as BlockInForce
 from livelog.net.blocks import Blocks
 from livelog.net.context import Context
-from livelog.wire.acts import Act, Block, Disconnect, Unblock
+from livelog.wire.acts import Act, Block, Disconnect, Erase, Unblock
+from livelog.wire.erasure import erased_act
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +36,8 @@ class Effects:
         self._closing: set[asyncio.Task[None]] = set()
         self._settled: dict[tuple[str, str], int] = {}
         """User and network → seq of the last word about its block, where that was given first."""
+        self._words: dict[int, Block | Unblock] = {}
+        """These words, by that seq."""
         context.log.on_act.append(self._apply)
 
     def restore(self) -> None:
@@ -53,6 +57,8 @@ class Effects:
             task.cancel()
 
     def _apply(self, seq: int, act: Act) -> None:
+        if isinstance(act, Erase):
+            self._rename(act)
         if self._change(act.first_seq or seq, act) and isinstance(act, Disconnect | Block):
             task = in_background(self._disconnecting(act), "disconnecting clients")
             self._closing.add(task)
@@ -66,11 +72,26 @@ class Effects:
         if not isinstance(act, Block | Unblock):
             return True
         target = act.user_id, act.address
-        if first_seq < self._settled.get(target, 0):
+        known = self._settled.get(target, 0)
+        if first_seq < known:
             return False
+        self._words.pop(known, None)
         self._settled[target] = first_seq
+        self._words[first_seq] = act
         _change(self._context.limiter.blocked, act)
         return True
+
+    def _rename(self, act: Erase) -> None:
+        """Have blocks name a user, or a moderator, as the acts that have set them do from now on.
+
+        A later word, which a server that was away knows by the pseudonym alone, replaces them.
+        """
+        named = [(seq, group.places) for group in act.records for seq in group.seqs]
+        for seq, places in named:
+            if (word := self._words.pop(seq, None)) is not None:
+                del self._settled[word.user_id, word.address]
+                self._context.limiter.blocked.remove(word.user_id, word.address)
+                self._change(seq, erased_act(word, places, act.pseudonym))
 
     def _disconnecting(self, act: Disconnect | Block) -> Generator[None, None, None]:
         why, back_in = _END[type(act)](act, self._context.clock())

@@ -32,6 +32,7 @@ from livelog.index.where.fields import compared_as_id
 from livelog.net import queries
 from livelog.net.admin.acting import enact
 from livelog.net.admin.asking import Asking, UnknownTargetError
+from livelog.net.admin.nodes import at_the_brokers, elsewhere, hint_of_elsewhere
 from livelog.wire import acts
 from livelog.wire.acts import MAX_SEQS, Places
 from livelog.wire.admin import Erase
@@ -108,10 +109,11 @@ async def erase(asking: Asking, command: Erase) -> dict[str, Any]:
     records = await _batches(_records(asking, user, 0, head))
     found = Found(await _batches(_messages(asking, user, upto)), records)
     if not found.messages and not found.records:
-        raise UnknownTargetError("user_id", "there is no message and no act that names this user")
+        issue = "there is no message and no act that names this user"
+        raise UnknownTargetError("user_id", f"{issue}{hint_of_elsewhere(asking)}")
     if command.dry_run:
         newest = max((batch.newest for batch in found.messages), default=0)
-        return {"count": found.total, "upto_seq": newest}
+        return {"count": found.total, "upto_seq": newest, **elsewhere(asking)}
     if command.count not in (UNSET, found.total):
         issue = f"is not the number of messages that name the user now, {found.total}"
         raise RefusedError(PROTOCOL_ERROR, "count", f"{issue}: make a dry run again")
@@ -125,7 +127,8 @@ async def erase(asking: Asking, command: Erase) -> dict[str, Any]:
         since = since._replace(messages=await _batches(_newer(asking, user, head, seq)))
     last = await _enact(asking, command.reason, pseudonym, since)
     erased = found.total + since.total
-    return {"erased": erased, "pseudonym": pseudonym, "seq": max(seq, last)}
+    done = {"erased": erased, "pseudonym": pseudonym, "seq": max(seq, last)}
+    return {**done, **elsewhere(asking), **at_the_brokers(asking)}
 
 
 def _check(asking: Asking, command: Erase) -> None:

@@ -6,6 +6,7 @@ what people are shown is asked so: what changes something goes through the log.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from livelog.net.admin.connections import page
 from livelog.net.context import Context
 from livelog.wire.admin import Connections
 from livelog.wire.events import encoder
+from livelog.wire.timestamps import timestamp
 
 _PATIENCE = 1.0
 """Seconds in which other servers have to answer."""
@@ -48,6 +50,27 @@ def keeping_more(asking: Asking) -> list[str]:
     mine = asking.context.log.keeps_from
     nodes = asking.context.ingest.nodes or ()
     return sorted({each.name for each in nodes if each.keeps_from < mine} - {asking.context.node()})
+
+
+def elsewhere(asking: Asking) -> Json:
+    """Name the servers with older messages than this one, which a look-up finds only there."""
+    names = keeping_more(asking)
+    return {"older_messages_on": names} if names else {}
+
+
+def hint_of_elsewhere(asking: Asking) -> str:
+    """Return what is said behind "there is no message" where other servers keep older ones."""
+    names = ", ".join(keeping_more(asking))
+    return f"; {names} keep older ones, give the command there" if names else ""
+
+
+def at_the_brokers(asking: Asking) -> Json:
+    """Tell until when the brokers of a shared log may have what was changed; None without end."""
+    seconds = asking.context.ingest.kept_seconds
+    if seconds is None:
+        return {}
+    until = None if seconds == math.inf else timestamp(asking.context.clock() + seconds)
+    return {"brokers_until": until}
 
 
 def check_known(asking: Asking, node: str) -> None:

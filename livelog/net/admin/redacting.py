@@ -7,7 +7,6 @@ them, so that it does what the moderator has seen. Stubs are passed over.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
@@ -22,7 +21,7 @@ from livelog.index.where.lexer import hint_for_nothing
 from livelog.net import queries
 from livelog.net.admin.acting import enact
 from livelog.net.admin.asking import Asking, UnknownTargetError
-from livelog.net.admin.nodes import keeping_more
+from livelog.net.admin.nodes import at_the_brokers, elsewhere, hint_of_elsewhere
 from livelog.net.admin.targets import named_once
 from livelog.wire import acts
 from livelog.wire.acts import MAX_SEQS, Group
@@ -30,7 +29,6 @@ from livelog.wire.admin import Redact
 from livelog.wire.commands import Filters
 from livelog.wire.messages import MessageType
 from livelog.wire.stubs import is_stub
-from livelog.wire.timestamps import timestamp
 
 _PER_PAGE = 1000
 
@@ -62,27 +60,12 @@ async def redact(asking: Asking, command: Redact) -> dict[str, Any]:
     else:
         found = [await _named(asking, command)]
     seqs = [target.seq for target in found]
-    elsewhere = _elsewhere(asking) if command.where is not UNSET else {}
+    missed = elsewhere(asking) if command.where is not UNSET else {}
     if command.dry_run or not found:
         hint = _hint(command, found)
-        return {"count": len(found), "upto_seq": max(seqs, default=0), **hint, **elsewhere}
+        return {"count": len(found), "upto_seq": max(seqs, default=0), **hint, **missed}
     seq = await enact(asking, acts.Redact, command.reason, groups=_groups(found))
-    return {"redacted": len(found), "seq": seq, **elsewhere, **_at_the_brokers(asking)}
-
-
-def _elsewhere(asking: Asking) -> dict[str, Any]:
-    """Name the servers with older messages than this one, which an expression finds only there."""
-    names = keeping_more(asking)
-    return {"older_messages_on": names} if names else {}
-
-
-def _at_the_brokers(asking: Asking) -> dict[str, Any]:
-    """Tell until when the brokers of a shared log may have what was redacted; None without end."""
-    seconds = asking.context.ingest.kept_seconds
-    if seconds is None:
-        return {}
-    until = None if seconds == math.inf else timestamp(asking.context.clock() + seconds)
-    return {"brokers_until": until}
+    return {"redacted": len(found), "seq": seq, **missed, **at_the_brokers(asking)}
 
 
 def _hint(command: Redact, found: list[Target]) -> dict[str, str]:
@@ -118,9 +101,8 @@ async def _named(asking: Asking, command: Redact) -> Target:
         if payload and _decoder.decode(payload).seq != command.seq:
             payload = b""
     if not payload:
-        names = ", ".join(keeping_more(asking))
-        hint = f"; {names} keep older ones, give the command there" if names else ""
-        raise UnknownTargetError(field, f"there is no message with it{hint}")
+        issue = f"there is no message with it{hint_of_elsewhere(asking)}"
+        raise UnknownTargetError(field, issue)
     if is_stub(payload):
         raise UnknownTargetError(field, "is that of a message that has been redacted already")
     return _decoder.decode(payload)
