@@ -105,7 +105,7 @@ async def test_who_erases_is_told_where_older_messages_are(tmp_path: Path) -> No
             done = (await archive.admin("erase", user_id="eve")).result
             assert done["erased"] == 8
             assert done.keys() == {"erased", "pseudonym", "seq", "brokers_until"}
-            with pytest.raises(RefusedError, match="no act that names this user$"):
+            with pytest.raises(RefusedError, match=r"no act that names this user$"):
                 await archive.admin("erase", user_id="eve")
 
 

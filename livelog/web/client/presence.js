@@ -38,7 +38,7 @@ export class PresenceWatches {
   #stop(watch) {
     this.#clock.clearTimeout(watch.timer);
     if (!this.#watches.delete(watch) || this.#watches.size || !this.#open) return;
-    this.#ask({ limit: 1, follow: false }, this.#nextId()).catch(() => {}); // nobody listens any more
+    this.#ask({ limit: 1, follow: false }, this.#nextId()).catch(() => {}); // its answer is not waited for
   }
 
   /** Reject and remove all of them. */
