@@ -7,6 +7,7 @@ import random
 import signal
 import sys
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -436,6 +437,33 @@ async def test_acts_name_the_user_no_more(tmp_path: Path, store: str) -> None:
         assert await erase_refused(server) == "there is no message and no act that names this user"
         if store == "disk":
             await clean(tmp_path)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@on_uvloop
+async def test_an_act_that_is_repeated_behind_the_erasure_is_not_told_the_name(
+    tmp_path: Path, restarted: bool
+) -> None:
+    """The server that repeats it had read it before, and this one did not know it."""
+    erasing = Erase(
+        by="m",
+        at=NOW,
+        pseudonym="erased_aaaaaaaa",
+        groups=(),
+        records=(Places(("/by", "/groups/0/2/1"), (3,)),),
+    )
+    group = Group("dm", (1,), ("u2", USER))
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(serving(tmp_path / "live.db"))
+        await enact(server, erasing)
+        if restarted:
+            await stack.aclose()
+            server = await stack.enter_async_context(serving(tmp_path / "live.db"))
+        await enact(server, Redact(by=USER, at=NOW, groups=(group,), first_seq=3))
+        act = Inside(server).log.acts()[0].act
+        assert isinstance(act, Redact)
+        assert (act.by, act.groups[0].readers) == ("erased_aaaaaaaa", ("u2", "erased_aaaaaaaa"))
+    assert files_with(tmp_path) == []
 
 
 async def erase_refused(server: Server) -> str:

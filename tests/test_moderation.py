@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from livelog.errors import RefusedError
 from livelog.index.plan import finish
 from livelog.net.blocks import Block, BlockedError, Blocks
+from livelog.wire import acts
 from tests.support.clock import Clock
 from tests.support.identity import token
 from tests.support.moderating import AUTH, OUTSIDE, at_each_outer_door, entered, give
@@ -314,6 +315,21 @@ async def test_a_block_ends_by_itself() -> None:
         assert (await house.server.admin("blocks")).result["blocks"] == []
         with pytest.raises(RefusedError, match="is not blocked"):
             await house.server.admin("unblock", address="127.0.1.3")
+
+
+@on_uvloop
+async def test_a_block_that_comes_again_when_it_has_ended_disconnects_nobody() -> None:
+    """Servers repeat the last word about a user, for those that may know an earlier one."""
+    async with serving(**AUTH) as house:
+        ann, bob = await entered(house, "ann"), await entered(house, "bob")
+        log, at = house.context.log, "2026-01-01T12:00:00.000Z"
+        for user_id, until_ in (("ann", 1.0), ("bob", None)):
+            act = acts.Block(by="m", at=at, first_seq=1, user_id=user_id, until=until_)
+            log.apply(log.head + 1, act, lambda _: None)
+        await expelled(bob)
+        assert (await ann.ask("ping"))["action"] == "pong"
+        rows = (await house.server.admin("blocks")).result["blocks"]
+        assert [row["user_id"] for row in rows] == ["bob"]
 
 
 @on_uvloop

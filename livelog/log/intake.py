@@ -17,6 +17,7 @@ from typing import Protocol
 
 from livelog.budget.durations import Durations
 from livelog.errors import SERVER_ERROR, ConfigError, RefusedError
+from livelog.log.erasures import Erasures
 from livelog.log.window import Window
 from livelog.store.base import Done, Store
 from livelog.wire.acts import MAX_KEPT, Act, Brief, Enacted, Erase, Redact, Renewed, brief
@@ -88,6 +89,7 @@ class Intake:
         """Seqs of the redactions that are kept, rising."""
         self._applied = set[int]()
         """Seqs at which acts were placed first that have been applied here."""
+        self._erasures = Erasures()
         self.renewal: Renewed | None = None
         """The last note that acts have been repeated in a shared log; None without."""
         self.lost_upto = store.bounds.lost_upto
@@ -210,9 +212,11 @@ class Intake:
             receipt.settle(self.refusal)
             return
         self.head = seq
+        act = self._erasures.applied(Enacted(seq, act))
         self._unwritten[seq] = enacted = Enacted(seq, act)
         self._unpublished.append(enacted)
         self._applied.add(enacted.first_seq)
+        self._erasures.note(act)
         self._change(act)
         if isinstance(act, Redact):
             self._redactions.append(seq)
@@ -292,6 +296,7 @@ class Intake:
     def _note_kept(self, kept: Brief) -> None:
         """Note an act that was applied before a restart; they come in their order."""
         self._applied.add(kept.first_seq)
+        self._erasures.note(kept.act)
         if isinstance(kept.act, Redact):
             self._redactions.append(kept.seq)
         elif isinstance(kept.act, Renewed):

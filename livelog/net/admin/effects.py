@@ -59,7 +59,8 @@ class Effects:
     def _apply(self, seq: int, act: Act) -> None:
         if isinstance(act, Erase):
             self._rename(act)
-        if self._change(act.first_seq or seq, act) and isinstance(act, Disconnect | Block):
+        in_force = self._change(act.first_seq or seq, act) and not self._has_passed(act)
+        if in_force and isinstance(act, Disconnect | Block):
             task = in_background(self._disconnecting(act), "disconnecting clients")
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
@@ -80,6 +81,11 @@ class Effects:
         self._words[first_seq] = act
         _change(self._context.limiter.blocked, act)
         return True
+
+    def _has_passed(self, act: Act) -> bool:
+        """Tell whether an act is the repetition of a block that has ended meanwhile."""
+        ends = act.until if isinstance(act, Block) and act.first_seq else None
+        return ends is not None and ends <= self._context.clock()
 
     def _rename(self, act: Erase) -> None:
         """Have blocks name a user, or a moderator, as the acts that have set them do from now on.
