@@ -16,6 +16,7 @@ from bench import (
     cluster,
     garbage,
     nginx,
+    phone,
     privacy,
     proxied,
     redacting,
@@ -357,6 +358,19 @@ WIRE_ROWS = (
             ),
         )
         for rate in (200, 1000)
+    ),
+    *(
+        Row(
+            f"Chromium with {page} at {phone.LOAD.rate} msg/s",
+            partial(phone.compared, kind=kind),
+            (
+                Target("batches: core % / single", "<=", 0.5),
+                Target("compressed batches: core % / compressed", "<=", 0.5),
+                *(Target(f"{way}: missing", "<=", 0) for way in proxied.WAYS),
+                *(Target(f"{way}: audiences", "<=", 1) for way in proxied.WAYS),
+            ),
+        )
+        for kind, page in (("client", "the client alone"), ("viewer", "the viewer"))
     ),
 )
 

@@ -50,6 +50,7 @@ class Wire:
     audiences: int = 1
     corpus: bool = False
     """Text of rare words in place of the demo's."""
+    types: tuple[str, ...] = TYPES
     joining: int = 0
     """Readers that join within a second, at the beginning of what is measured."""
 
@@ -67,7 +68,7 @@ def messages(corpus: bool) -> Iterator[Json]:
 
 def target(load: Wire) -> str:
     """Return the parameters with which a reader subscribes."""
-    found = f"?message_types={','.join(TYPES)}"
+    found = f"?message_types={','.join(load.types)}"
     return f"{found}&batch={load.batch}" if load.batch else found
 
 
@@ -192,7 +193,11 @@ class Run:
         if self._load.audiences > 1:  # each with a condition of its own, which always holds
             day = f"2000-01-01T00:{number % self._load.audiences // 60:02}:00Z"
             day = day.replace(":00Z", f":{number % self._load.audiences % 60:02}Z")
-            asked = {"action": "subscribe", "message_types": TYPES, "filters": {"date_from": day}}
+            asked = {
+                "action": "subscribe",
+                "message_types": self._load.types,
+                "filters": {"date_from": day},
+            }
             reader.sock.sendall(command(asked))
 
     def _open(self, url: str, number: int) -> Reader:
