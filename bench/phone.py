@@ -1,4 +1,4 @@
-"""What a page costs its device: Chromium's CPU, with batches and compression and without.
+"""Chromium's CPU for a page: with batches and compression, and without.
 
 The CPU is that of all of Chromium's processes, from the kernel, so what the network, the page's
 thread and the drawing take is all in it. Two pages are measured on a screen as small as a phone's.
