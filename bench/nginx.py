@@ -41,7 +41,7 @@ def in_front(launch: Launch, load: Load) -> Figures:
         direct = loadprocess.figures(load, server)
     found = {f"direct {name}": direct[name] for name in ("p95 ms", "CPU us/delivery", "missing")}
     for name, scheme in FRONTS.items():
-        with launch.server() as server, _nginx(server.url, scheme) as front:
+        with launch.server() as server, before(server.url, scheme) as front:
             figures = loadprocess.figures(load, Server(front.url, server.pid))
             spent = front.cpu_ns() / 1000 / (load.messages * load.subscribers)
         found |= {
@@ -56,7 +56,7 @@ def in_front(launch: Launch, load: Load) -> Figures:
 
 
 @contextmanager
-def _nginx(url: str, scheme: str) -> Iterator[Server]:
+def before(url: str, scheme: str) -> Iterator[Server]:
     """Run nginx in front of `url`; the memory and CPU are those of its one process."""
     port = _free_port()
     with TemporaryDirectory() as folder:

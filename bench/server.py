@@ -47,8 +47,7 @@ class Server:
     """URL of the node to which a load publishes, when it is not this one."""
 
     def cpu_ns(self) -> int:
-        # The kernel's name for the CPU clock of another process: see clock_getcpuclockid(3).
-        return 0 if self.pid is None else time.clock_gettime_ns((~self.pid << 3) | 2)
+        return 0 if self.pid is None else process_cpu_ns(self.pid)
 
     def memory(self) -> int:
         return self._kilobytes("smaps_rollup", "Rss") * 1024
@@ -69,6 +68,12 @@ class Server:
         port = f":{int(self.url.rsplit(':', 1)[1].split('/')[0]):04X}"
         rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
         return sum(int(row[4].split(":")[0], 16) for row in rows if row[1].endswith(port))
+
+
+def process_cpu_ns(pid: int) -> int:
+    """CPU time of a process."""
+    # The kernel's name for the CPU clock of another process: see clock_getcpuclockid(3).
+    return time.clock_gettime_ns((~pid << 3) | 2)
 
 
 def machine_cpu_ns() -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from bench import (
@@ -16,7 +16,9 @@ from bench import (
     cluster,
     garbage,
     nginx,
+    phone,
     privacy,
+    proxied,
     redacting,
     restart,
     walgrowth,
@@ -344,6 +346,31 @@ WIRE_ROWS = (
         "1000 readers join within a second at 500 msg/s",
         partial(wire.joined, load=wire.Wire(readers=16, rate=500, seconds=4, joining=1000)),
         (Target("p95 / without", "<=", 1.3), Target("ratio after 2 s", ">=", 4)),
+    ),
+    *(
+        Row(
+            f"{proxied.LOAD.readers} readers behind nginx and TLS x {rate} msg/s",
+            partial(proxied.compared, load=replace(proxied.LOAD, rate=rate)),
+            (
+                Target("batches: CPU / single", "<=", 0.5),
+                Target("compressed batches: CPU / compressed", "<=", 0.5),
+                *(Target(f"{way}: missing or wrong", "<=", 0) for way in proxied.WAYS),
+            ),
+        )
+        for rate in (200, 1000)
+    ),
+    *(
+        Row(
+            f"Chromium with {page} at {phone.LOAD.rate} msg/s",
+            partial(phone.compared, kind=kind),
+            (
+                Target("batches: core % / single", "<=", 0.5),
+                Target("compressed batches: core % / compressed", "<=", 0.5),
+                *(Target(f"{way}: missing", "<=", 0) for way in proxied.WAYS),
+                *(Target(f"{way}: audiences", "<=", 1) for way in proxied.WAYS),
+            ),
+        )
+        for kind, page in (("client", "the client alone"), ("viewer", "the viewer"))
     ),
 )
 

@@ -34,6 +34,13 @@ def address(url: str) -> tuple[str, int]:
     return parts.hostname or "127.0.0.1", parts.port or 80
 
 
+def connected(url: str, timeout: float = 20, source: str = "") -> socket.socket:
+    """Connect to the server of a URL, with TLS where it says so."""
+    sock = socket.create_connection(address(url), timeout, (source, 0) if source else None)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return _TLS.wrap_socket(sock) if url.startswith("wss:") else sock
+
+
 def listening(url: str) -> str:
     """Return the URL that subscribes at once to what the load publishes."""
     return f"{url}{'&' if '?' in url else '?'}message_types=user"
@@ -106,10 +113,7 @@ class Client:
     """
 
     def __init__(self, url: str, timeout: float = 20, source: str = "") -> None:
-        self.sock = socket.create_connection(address(url), timeout, (source, 0) if source else None)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if url.startswith("wss:"):
-            self.sock = _TLS.wrap_socket(self.sock)
+        self.sock = connected(url, timeout, source)
         self.sock.sendall(upgrade(url))
         data = b""
         while (rest := upgraded(data)) is None:

@@ -14,6 +14,7 @@ import itertools
 import json
 import select
 import socket
+import ssl
 import time
 import zlib
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from bench.clients import SINK
 from bench.report import Figures
 from bench.server import Launch, Server
 from bench.traffic import publication, texts
-from bench.websocket import Client, Json, address, command, upgrade, upgraded
+from bench.websocket import Client, Json, command, connected, upgrade, upgraded
 from livelog.cli.demo.world import World
 from livelog.wire.frames import payloads
 from livelog.wire.timestamps import parse_moment
@@ -49,6 +50,7 @@ class Wire:
     audiences: int = 1
     corpus: bool = False
     """Text of rare words in place of the demo's."""
+    types: tuple[str, ...] = TYPES
     joining: int = 0
     """Readers that join within a second, at the beginning of what is measured."""
 
@@ -66,22 +68,22 @@ def messages(corpus: bool) -> Iterator[Json]:
 
 def target(load: Wire) -> str:
     """Return the parameters with which a reader subscribes."""
-    found = f"?message_types={','.join(TYPES)}"
+    found = f"?message_types={','.join(load.types)}"
     return f"{found}&batch={load.batch}" if load.batch else found
 
 
 class Reader:
-    """A reader that counts bytes."""
+    """A reader that counts bytes; with TLS, those of its records, which it does not decrypt."""
 
     def __init__(self, url: str) -> None:
-        self.sock = socket.create_connection(address(url), 20)
+        self.sock = connected(url)
         self.sock.sendall(upgrade(url)[:-2] + _OFFER)
         data = b""
         while (rest := upgraded(data)) is None:
             data += self.sock.recv(1 << 12)
         self.received = len(rest)
+        self._begin(rest)
         self.sock.setblocking(False)
-        self._take(rest)
 
     def read(self) -> None:
         """Read all there is."""
@@ -94,8 +96,10 @@ class Reader:
         except BlockingIOError:
             return 0
 
-    def _take(self, data: bytes) -> None:
-        """Take bytes that came with the handshake."""
+    def _begin(self, rest: bytes) -> None:
+        """Begin, with what came with the handshake."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            self.sock = socket.socket(fileno=self.sock.detach())
 
 
 @dataclass
@@ -121,10 +125,13 @@ class Sampled(Reader):
         self._inflater = zlib.decompressobj(-15)
         super().__init__(url)
 
+    def _begin(self, rest: bytes) -> None:
+        self._take(rest)
+
     def _read(self) -> int:
         try:
             data = self.sock.recv(1 << 18)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return 0
         self._take(data)
         return len(data)
@@ -172,7 +179,7 @@ class Run:
         self._epoll = select.epoll()
         self.readers: dict[int, Reader] = {}
         self.sampled: list[Sampled] = []
-        self._publisher = Client(server.url)
+        self._publisher = Client(server.entry or server.url)
         self._publisher.sock.setblocking(False)
         self._outbox = b""
         self.published = 0
@@ -186,7 +193,11 @@ class Run:
         if self._load.audiences > 1:  # each with a condition of its own, which always holds
             day = f"2000-01-01T00:{number % self._load.audiences // 60:02}:00Z"
             day = day.replace(":00Z", f":{number % self._load.audiences % 60:02}Z")
-            asked = {"action": "subscribe", "message_types": TYPES, "filters": {"date_from": day}}
+            asked = {
+                "action": "subscribe",
+                "message_types": self._load.types,
+                "filters": {"date_from": day},
+            }
             reader.sock.sendall(command(asked))
 
     def _open(self, url: str, number: int) -> Reader:
@@ -243,6 +254,11 @@ class Run:
             self._flush()
             self.read(0.01)
 
+    def received(self) -> dict[int, int]:
+        """Return the bytes that came for each reader that only counts them."""
+        counting = (item for item in self.readers.items() if not isinstance(item[1], Sampled))
+        return {key: one.received for key, one in counting}
+
     def close(self) -> None:
         """Close all connections."""
         for reader in self.readers.values():
@@ -253,30 +269,40 @@ class Run:
 def run(launch: Launch, load: Wire, compression: str) -> Figures:
     """Return the figures of one load."""
     with launch.server("--compression", compression) as server:
-        here = Run(server, load)
-        here.drive(load.warmup)
-        for one in here.sampled:
-            one.found.waits.clear()
-        count = here.published
-        bytes_before = {key: one.received for key, one in here.readers.items()}
-        spent, begun = server.cpu_ns(), time.monotonic()
-        here.drive(load.seconds, load.joining)
-        spent, took = server.cpu_ns() - spent, time.monotonic() - begun
-        here.drain()
-        received = [here.readers[key].received - before for key, before in bytes_before.items()]
-        per_message = sum(received) / len(received) / (here.published - count)
-        waits = sorted(wait for one in here.sampled for wait in one.found.waits)
-        missing = sum(here.published - one.found.messages for one in here.sampled)
-        wrong = sum(one.found.wrong for one in here.sampled)
-        compressed = sum(one.found.compressed for one in here.sampled)
-        here.close()
+        return brought(server, load)
+
+
+def brought(server: Server, load: Wire) -> Figures:
+    """Bring a load to a server, or to what stands in front of it; the CPU is that of `server`."""
+    here = Run(server, load)
+    here.drive(load.warmup)
+    for one in here.sampled:
+        one.found.waits.clear()
+    count, bytes_before = here.published, here.received()
+    spent, begun = server.cpu_ns(), time.monotonic()
+    here.drive(load.seconds, load.joining)
+    spent, took = server.cpu_ns() - spent, time.monotonic() - begun
+    published = here.published - count
+    here.drain()
+    received = _grown(here.received(), bytes_before)
+    waits = sorted(wait for one in here.sampled for wait in one.found.waits)
+    missing = sum(here.published - one.found.messages for one in here.sampled)
+    wrong = sum(one.found.wrong for one in here.sampled)
+    compressed = sum(one.found.compressed for one in here.sampled)
+    here.close()
     return {
-        "bytes a message and reader": per_message,
+        "bytes a message and reader": received / published,
         "core %": 100 * spent / 1e9 / took,
+        "CPU us/delivery": spent / 1000 / published / load.readers,
         "p95 ms": waits[int(len(waits) * 0.95)],
         "missing or wrong": missing + wrong,
         "compressed frames": compressed,
     }
+
+
+def _grown(after: dict[int, int], before: dict[int, int]) -> float:
+    """Return how much has been added in the mean to those who were there before."""
+    return sum(after[key] - size for key, size in before.items()) / len(before)
 
 
 def compared(launch: Launch, load: Wire) -> Figures:
@@ -323,10 +349,9 @@ def joined(launch: Launch, load: Wire) -> Figures:
         here.drive(load.warmup)
         here.drive(1, load.joining)
         here.drive(2)
-        before, count = {key: one.received for key, one in here.readers.items()}, here.published
+        before, count = here.received(), here.published
         here.drive(2)
         here.drain()
-        received = [here.readers[key].received - size for key, size in before.items()]
-        each = sum(received) / len(received) / (here.published - count)
+        each = _grown(here.received(), before) / (here.published - count)
         here.close()
     return found | {"ratio after 2 s": found["bytes a message and reader, plain"] / each}

@@ -20,10 +20,10 @@ from livelog.cli import doctor
 from livelog.cli.doctor import Finding, Target, examine
 from livelog.wire import WEBSOCKET_PATH
 from tests.support.identity import SECRET, api_key
+from tests.support.nginx import HERE, NGINX
 from tests.support.ports import free_port
 from tests.support.tls import make_certificate
 from tests.support.wire import House, Json, on_uvloop, serving
-from tests.test_nginx import HERE, NGINX
 from tests.test_prefix import UPGRADES, proxy
 
 needs_nginx = pytest.mark.skipif(not Path(NGINX).exists(), reason="there is no nginx")

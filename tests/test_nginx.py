@@ -1,17 +1,9 @@
-"""livelog behind a real nginx, with the configuration that comes with it.
-
-The tests replace what an operator would (address, certificate, port), and beyond that only
-shorten a time-out or lower a limit where a test says so. nginx runs as whoever runs the tests.
-"""
+"""livelog behind a real nginx, with the configuration that comes with it."""
 
 from __future__ import annotations
 
-import asyncio
-import getpass
 import json
 import re
-import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,9 +12,10 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 
+from tests.support.nginx import CLIENT, CONFIGURATION, HERE, NGINX, STREAM, fronted, nginx
 from tests.support.ports import free_port
 from tests.support.smuggling import FAILED_UPGRADE, SMUGGLED, TOLERATED
-from tests.support.tls import Files, TlsClient, TlsHttp, make_certificate, secured, trusting
+from tests.support.tls import Files, make_certificate
 from tests.support.wire import (
     PONG,
     Address,
@@ -33,129 +26,17 @@ from tests.support.wire import (
     on_uvloop,
     request,
     serving,
-    soon,
     until,
     upgrade,
     user,
 )
 
-CONFIGURATION = Path(__file__).parent.parent / "livelog" / "web" / "deploy" / "nginx.conf"
-NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
-STREAM = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
-HERE, CLIENT = "127.0.0.1", "127.0.0.9"
-
 pytestmark = pytest.mark.skipif(not Path(NGINX).exists(), reason="there is no nginx")
-
-MAIN = """
-{modules}
-user {user};
-daemon off;
-worker_processes 1;
-pid nginx.pid;
-error_log stderr warn;
-events {{ worker_connections 2048; }}
-http {{
-    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-    {http}
-}}
-{more}
-"""
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     return make_certificate(tmp_path_factory.mktemp("tls"))
-
-
-class Front:
-    """A running nginx, in front of `house`."""
-
-    def __init__(self, house: House, files: Files, port: int) -> None:
-        self.house = house
-        self.files = files
-        self.address = (HERE, port)
-
-    async def http(self, source: str = CLIENT) -> TlsHttp:
-        """A connection from outside."""
-        return await secured(TlsHttp, self.address, trusting(self.files), source)
-
-    async def client(self, query: str = "", source: str = CLIENT) -> TlsClient:
-        """A WebSocket from outside that has been greeted."""
-        client = await secured(TlsClient, self.address, trusting(self.files), source)
-        await client.open(query)
-        assert (await client.event())["action"] == "connected"
-        return client
-
-    async def count(self) -> int:
-        """How many messages there are, asked behind nginx's back."""
-        http = await Http.connect(self.house.address)
-        answer = await http.ask("GET", "/api/history", X_Forwarded_For="203.0.113.99")
-        http.close()
-        return int(answer.json["total_count"])
-
-
-@asynccontextmanager
-async def nginx(folder: Path, http: str, more: str, port: int) -> AsyncIterator[None]:
-    """nginx with this configuration, once it answers at `port`."""
-    modules = f"load_module {STREAM};" if "stream" in more else ""
-    text = MAIN.format(modules=modules, user=getpass.getuser(), http=http, more=more)
-    (folder / "nginx.conf").write_text(text)
-    process = await asyncio.create_subprocess_exec(
-        NGINX, "-p", str(folder), "-c", "nginx.conf", stderr=asyncio.subprocess.PIPE
-    )
-    assert process.stderr is not None
-    try:
-        await until(lambda: process.returncode is not None or _listens(port), "nginx listening")
-        assert process.returncode is None, (await process.stderr.read()).decode()
-        yield
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await soon(process.wait(), "the end of nginx")
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex((HERE, port)) == 0
-
-
-def configured(folder: Path, files: Files, upstream: str, port: int, **changes: str) -> str:
-    """The configuration, with what an operator has to change changed."""
-    text = CONFIGURATION.read_text(encoding="utf-8")
-    for old, new in {
-        "server 127.0.0.1:8000;": f"server {upstream};",
-        "listen 80;": f"listen {HERE}:{free_port()};",
-        "listen 443 ssl;": f"listen {HERE}:{port} ssl;",
-        "/etc/ssl/livelog.pem": str(files.cert),
-        "/etc/ssl/livelog.key": str(files.key),
-        "/var/log/nginx/livelog.log": str(folder / "access.log"),
-        **changes,
-    }.items():
-        assert old in text, old
-        text = text.replace(old, new)
-    return text
-
-
-@asynccontextmanager
-async def fronted(
-    folder: Path,
-    files: Files,
-    *,
-    changes: dict[str, str] | None = None,
-    more: str = "",
-    uds: bool = False,
-    **settings: Any,
-) -> AsyncIterator[Front]:
-    """livelog behind nginx. `{upstream}` in `more` stands for where livelog listens."""
-    place = {"uds": str(folder / "s"), "trusted_proxies": "unix"} if uds else {}
-    async with serving(**{"trusted_proxies": HERE, **place, **settings}) as house:
-        port = free_port()
-        address = house.address
-        upstream = f"unix:{address}" if isinstance(address, str) else f"{HERE}:{address[1]}"
-        http = configured(folder, files, upstream, port, **(changes or {}))
-        async with nginx(folder, http, more.replace("{upstream}", upstream), port):
-            yield Front(house, files, port)
 
 
 @pytest.mark.parametrize("uds", [False, True], ids=["TCP", "Unix socket"])

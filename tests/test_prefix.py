@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.browser import Host, Viewer, chromium, hosting
+from tests.support.nginx import HERE, NGINX
 from tests.support.ports import free_port
 from tests.support.wire import PATIENCE
-from tests.test_nginx import HERE, NGINX
 
 pytestmark = [
     pytest.mark.browser,

@@ -14,7 +14,7 @@ import pytest
 from tests.support.browser import Host, Viewer, hosting
 from tests.support.identity import SECRET, token
 from tests.support.issuer import Issuer, issuing
-from tests.test_nginx import NGINX
+from tests.support.nginx import NGINX
 from tests.test_prefix import below_a_prefix
 
 pytestmark = pytest.mark.browser
