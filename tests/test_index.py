@@ -16,7 +16,7 @@ from livelog.index.query import Query, Subscription, compile_query
 from livelog.index.terms import key, terms
 from livelog.index.where.expression import ALL
 from livelog.index.where.parser import parse
-from livelog.log import kept
+from livelog.log import indexing
 from livelog.log.ingest import convert
 from livelog.log.window import Window
 from livelog.wire.commands import Filters
@@ -204,7 +204,7 @@ for each in (TestCountedByList, TestCountedByNumber, TestPassing):
 
 
 def test_positions_are_renumbered_before_they_grow_too_large(monkeypatch: Any) -> None:
-    monkeypatch.setattr(kept, "_RENUMBER_AT", 20)
+    monkeypatch.setattr(indexing, "_RENUMBER_AT", 20)
     machine = WindowAgainstAList()
     for number in range(100):
         machine.append(

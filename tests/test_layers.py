@@ -36,7 +36,7 @@ NARROW = {
 """Package → package below it → the only modules of it that it may import."""
 
 PURE = {
-    "wire", "index", "log.kept", "log.window", "log.idtable", "fanout.audience",
+    "wire", "index", "log.kept", "log.indexing", "log.window", "log.idtable", "fanout.audience",
     "fanout.batching", "fanout.compression", "fanout.sharing", "fanout.routing", "fanout.hub",
     "fanout.redactions", "fanout.pacing", "fanout.required", "fanout.watcher",
     "fanout.watches", "fanout.counting",

@@ -17,7 +17,7 @@ from livelog.index.analysis.live import Findings
 from livelog.index.index import Index
 from livelog.index.plan import Steps, finish
 from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
-from livelog.log import kept
+from livelog.log import indexing, kept
 from livelog.log.window import Matches, Window
 from livelog.wire import frames
 from livelog.wire.acts import Act, Erase, Group, Places, Redact
@@ -156,7 +156,7 @@ class WindowAgainstAList(RuleBasedStateMachine):
         for place, one in enumerate(self.kept):
             if one.seq in changed:
                 frame = frames.text(changed[one.seq](one.payload))
-                self.kept[place] = kept._record(one.seq, frame)
+                self.kept[place] = indexing._record(one.seq, frame)
 
     @invariant()
     def agree(self) -> None:
@@ -273,7 +273,7 @@ def test_a_search_does_not_read_what_the_index_takes_meanwhile(
     """After a burst the index is filled while searches wait their turn."""
     window = filled(500)
     decoded = list[int]()
-    monkeypatch.setattr(kept, "_record", lambda seq, frame: decoded.append(seq))
+    monkeypatch.setattr(indexing, "_record", lambda seq, frame: decoded.append(seq))
     steps = window.find(EVERYTHING)
     next(steps)
     index_all(window)
@@ -458,7 +458,8 @@ class Failing(Index):
 
 @pytest.mark.parametrize("failures", [1, 2, 3])
 def test_an_index_that_fails_is_made_anew(failures: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "Index", Failing)
+    for module in (kept, indexing):
+        monkeypatch.setattr(module, "Index", Failing)
     window = filled(200, kept=150)
     while window.work():
         pass

@@ -1,10 +1,9 @@
-"""The newest messages in memory, as they come in, are evicted, indexed, redacted and erased.
+"""The newest messages in memory: what is there, how it is evicted, redacted and erased.
 
-Frames in seq order, bounded by count and by bytes, with an index over them. The oldest are evicted
-and are then gone from memory. A message is there, with its seq and id, as soon as it is appended.
-The index follows in small steps, which `work` makes: it lags behind. So do the frames of messages
-that acts have changed, but no read returns what they still have. An index does not give up what it
-knows of a message: once some have other terms, another index is made beside it and takes its place.
+Frames in seq order, bounded by count and by bytes, with the tables that find them by seq and id.
+The oldest are evicted and are then gone from memory. The frames of messages that acts have changed
+follow in small steps, but no read returns what they still have. How messages come in and are
+indexed stands in `indexing`, searches and other reads of many in `window`.
 """
 
 from __future__ import annotations
@@ -12,29 +11,20 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from itertools import islice
-from typing import Any
 
-import msgspec
 from pyroaring import BitMap
 
 from livelog.index.index import Index
-from livelog.index.terms import message_in, terms
 from livelog.log.blocks import Blocks
 from livelog.log.idtable import IdTable
 from livelog.wire import frames
 from livelog.wire.erasure import Change
 from livelog.wire.record import Known, Record, id_of
-from livelog.wire.timestamps import parse_moment
 
 _CHANGED = 16
 """Changed messages whose frames are replaced in one step: some tenths of a millisecond."""
-
-_REMADE = 4
-"""Steps in which the index that takes the place of another is made, for each in which a message is
-added to it: it has to catch up.
-"""
 
 _COMPACT_AT = 4096
 """Evicted messages whose seqs are kept before they are cut off."""
@@ -56,21 +46,6 @@ index, if that is more."""
 _WEIGHED_BYTES = 4096
 """Bytes of messages that come in before the index is weighed again."""
 
-_RENUMBER_AT = 1 << 31
-"""Position at which all are renumbered from 0, long before the 2**32 that the index can hold."""
-
-
-def _record(seq: int, frame: bytes) -> Record:
-    """Make the record again that the log made of a message when it came in."""
-    message: Any = message_in(frames.payload(frame))
-    time = parse_moment(message.timestamp, "timestamp")
-    tag = message.__struct_config__.tag
-    return Record(seq, message.id, tag, time, *terms(message), frame)
-
-
-def _ignored(_: Exception) -> None:
-    """Do nothing: the callback until somebody sets one."""
-
 
 class Kept:
     """The newest `max_messages` messages, or fewer when they exceed `max_bytes` with their index.
@@ -78,8 +53,8 @@ class Kept:
     It holds all messages with a seq above `evicted_upto`; that starts at `follows`, the seq of the
     message before the first one.
 
-    `extend` and `evict` cost the same per message whatever the size; `lookup` a hash look-up and
-    one decoded message.
+    `evict` costs the same per message whatever the size; `lookup` a hash look-up and one decoded
+    message.
     """
 
     def __init__(self, max_messages: int, max_bytes: int, follows: int = 0) -> None:
@@ -110,11 +85,6 @@ class Kept:
         """Positions of messages whose frames still have what acts have changed → the changes."""
         self._remaking: Generator[None, None, None] | None = None
         """Steps that make another index, since messages in this one have other terms now."""
-        self.on_failure: Callable[[Exception], object] = _ignored
-        """Callback: the index could not be added to, and is made anew."""
-        self._failed_seq = 0
-        self._unindexable: set[int] = set()
-        """Seqs of messages that could not be added twice."""
         self._held = Counter[int]()
         """Positions from which on an analysis needs the index, and for how many it is."""
         self._unswept = 0
@@ -141,46 +111,6 @@ class Kept:
     def waiting_bytes(self) -> int:
         """Size of the frames of the messages that are not in the index yet."""
         return self._waiting_bytes
-
-    @property
-    def has_work(self) -> bool:
-        """Tell whether there is work on the index: messages wait for it, or it is swept."""
-        return bool(self._waiting or self._sweeping or self._unchanged or self._index.stale)
-
-    # In.
-
-    def append(self, record: Record) -> None:
-        """Add the newest message; its seq must be the highest."""
-        self.extend([record])
-
-    def extend(self, records: Sequence[Record]) -> None:
-        """Add the newest messages, in order; after an exception none has been added."""
-        end, waiting = self._frames.end, len(self._waiting)
-        try:
-            for record in records:
-                self._ids.add(record.id)
-                self._seqs.append(record.seq)
-                self._frames.append(record.frame)
-            self._waiting.extend(records)
-            size = sum([len(record.frame) for record in records])
-        except BaseException:
-            self._take_back(records, end, waiting)
-            raise
-        self._bytes += size
-        self._waiting_bytes += size
-        self._unweighed += size
-        if self._frames.end > _RENUMBER_AT:
-            self._renumber()
-
-    def _take_back(self, records: Sequence[Record], end: int, waiting: int) -> None:
-        """Undo what was done to add `records`."""
-        self._frames.drop_from(end)
-        del self._seqs[end - self._base :]
-        first = end + self._renumbered_by
-        for record in reversed(records[: self._ids.end - first]):
-            self._ids.drop_last(record.id)
-        while len(self._waiting) > waiting:
-            self._waiting.pop()
 
     # Out.
 
@@ -257,21 +187,6 @@ class Kept:
         self._ids.forget_before(start + self._renumbered_by)
         self._base = start
 
-    def _renumber(self) -> None:
-        while self._unchanged:
-            self._change_some()
-        while self._waiting:
-            self._add_some()
-        self._remaking = None
-        self._held = Counter()  # analyses under way begin again
-        self._compact()
-        distance = self._frames.start
-        self._renumbered_by += distance
-        self._index = self._index.renumbered()
-        self._frames.renumber(distance)
-        self._base = 0
-        self._sweeping, self._unswept = None, 0
-
     # Redaction and erasure.
 
     def change(self, changes: Mapping[int, Change], *, voids: bool) -> None:
@@ -316,105 +231,7 @@ class Kept:
             self._waiting[place] = None  # to be decoded again
             self._waiting_bytes += len(new) - len(old)
 
-    def _remake_some(self) -> None:
-        for _ in range(_REMADE):
-            if self._remaking is not None:
-                next(self._remaking, None)
-
-    def _remake(self) -> Generator[None, None, None]:
-        """Make another index of the same messages, in steps. Until it is there both take memory."""
-        made = Index(first=self._frames.start)
-        while made.end < self._index.end:
-            try:
-                yield from made.adding(self._decoded(made.end))
-            except Exception as error:
-                self._start_anew(made.end)
-                self.on_failure(error)
-                return
-            yield
-            made.forget_before(self._frames.start)
-        made.void |= self._index.void
-        self._replace(made)
-
-    def _replace(self, made: Index) -> None:
-        """Put another index, of the same messages, in the place of this one."""
-        self._index = made
-        self._remaking = self._adding = self._sweeping = None
-        self._unswept = 0
-        self._unweighed += self.max_bytes  # whatever it takes, it is weighed soon
-
-    # The index follows.
-
-    def work(self) -> bool:
-        """Make a step of the work on the index; return False when there is none."""
-        if self._unchanged:
-            self._change_some()
-        elif self._index.stale:
-            self._remaking = self._remaking or self._remake()
-            self._remake_some()
-        if self._waiting:
-            self._add_some()
-        if self._sweeping is not None:
-            self._sweep_some()
-        return self.has_work
-
-    def _sweep_some(self) -> None:
-        """Make the next step of the sweep; after the last one the window is weighed anew."""
-        if self._sweeping is None or next(self._sweeping, self) is not self:
-            return
-        self._sweeping = None
-        self._unswept -= self._swept
-        self.bound(self.max_bytes)
-
-    def _add_some(self) -> None:
-        """Make the next step in which the first of the waiting messages is added to the index.
-
-        It is one of the sweep instead, while the memory of evicted messages is needed. After an
-        exception the index is made anew.
-        """
-        if self._sweeping is not None and self.memory > self.max_bytes:
-            self._sweep_some()
-            return
-        position = self._index.end
-        try:
-            if self._adding is None:
-                self._adding = self._index.adding(self._waiting[0] or self._decoded(position))
-            if next(self._adding, self) is not self:
-                return
-        except Exception as error:
-            self._start_anew(position)
-            self.on_failure(error)
-            return
-        self._adding = None
-        self._waiting.popleft()
-        size = len(self._frames[position])
-        self._waiting_bytes -= size
-        self._unweighed += size
-        self.evict(self._safe_upto)
-
-    def _start_anew(self, failed: int) -> None:
-        """Drop the index, which is in an unknown state, and begin another.
-
-        A message that fails twice is left out of it, but for its type and time.
-        """
-        seq = self._seqs[failed - self._base]
-        self._unindexable |= {seq} if self._failed_seq == seq else set()
-        self._failed_seq = seq
-        void = self._index.void
-        self._replace(Index(first=self._frames.start))
-        self._index.void = void
-        self._waiting = deque([None] * len(self))
-        self._waiting_bytes = self._bytes
-
-    def _decoded(self, position: int) -> Record:
-        """Make the record of a message again, or that of what acts have made of it."""
-        if position in self._unchanged:
-            self._change(position)
-        seq = self._seqs[position - self._base]
-        record = _record(seq, self._frames[position])
-        if seq in self._unindexable:
-            return msgspec.structs.replace(record, keys=(), text="", numbers=())
-        return record
+    # Look-ups.
 
     @property
     def newest(self) -> int:
@@ -465,28 +282,3 @@ class Kept:
     def _kept(self, position: int) -> bytes:
         """Return the message at `position`, empty if it has been evicted."""
         return b"" if position < self._frames.start else self.payload(position)
-
-    def _check(self) -> None:
-        """Assert that order, bounds and tables hold, once all frames are changed."""
-        while self._unchanged:
-            self._change_some()
-        self._index._check()
-        self._frames._check()
-        start, end = self._frames.start, self._frames.end
-        kept, seqs = self._frames.between(start, end), self._seqs[start - self._base :]
-        assert len(kept) == len(seqs) == len(self)
-        assert list(seqs) == sorted(set(seqs))
-        assert all(seq > self.evicted_upto for seq in seqs)
-        assert self._bytes == sum(map(len, kept))
-        payloads = [frames.payload(frame) for frame in kept]
-        known = map(Known, seqs, payloads)
-        newest = dict(zip(map(id_of, payloads), known, strict=True))
-        assert all(self.lookup(id) == one for id, one in newest.items())
-        # The index lags by the messages that wait, and by no other.
-        assert self._index.start == start
-        assert self._index.end + len(self._waiting) == end
-        waiting = kept[len(kept) - len(self._waiting) :]
-        found = zip(self._waiting, waiting, strict=True)
-        assert all(one is None or one.frame == frame for one, frame in found)
-        assert self._waiting_bytes == sum(map(len, waiting))
-        assert self._ids.end == end + self._renumbered_by

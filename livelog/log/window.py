@@ -1,8 +1,8 @@
 """The newest messages, in memory: where history, search and every reader that is behind look first.
 
 Reads are generators that pause now and then, so that a long one can be interleaved with other work.
-The index lags behind the messages, and a search reads what is not in it yet singly. How the
-messages come in and go stands in `kept`.
+The index lags behind the messages, and a search reads what is not in it yet singly. How
+messages come in and are indexed stands in `indexing`, how they go in `kept`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from livelog.index.paging import Chunk
 from livelog.index.query import Query, Subscription
 from livelog.index.terms import reader
 from livelog.index.where.matching import Test
-from livelog.log.kept import Kept
+from livelog.log.indexing import Indexed
 from livelog.wire import frames
 from livelog.wire.messages import MessageType
 from livelog.wire.record import Record
@@ -78,7 +78,7 @@ class Counted(NamedTuple):
     follows: int
 
 
-class Window(Kept):
+class Window(Indexed):
     """The newest `max_messages` messages, or fewer when they exceed `max_bytes` with their index.
 
     It holds all messages with a seq above `evicted_upto`; that starts at `follows`, the seq of the
