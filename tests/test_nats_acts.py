@@ -393,7 +393,8 @@ async def known(server: Server, id: str) -> None:
 async def test_a_new_server_gets_the_blocks_that_have_gone_out_of_the_stream() -> None:
     shared = aged()
     async with serving(engine=of(shared)) as house:
-        await house.server.admin("block", user_id="ann")
+        done = (await house.server.admin("block", user_id="ann")).result
+        assert done["survives_restart"] is True  # though no store has it
         await house.server.publish(user(id="a"))
         shared.now += AGE // 2
         await until(lambda: repetitions(shared), "a repetition")

@@ -21,7 +21,9 @@ class Erasures:
 
     def note(self, act: Act) -> None:
         """Note an act, if it is an erasure; they come in their order."""
-        for group in act.records if isinstance(act, Erase) else ():
+        if not isinstance(act, Erase):
+            return
+        for group in act.records:
             for seq in group.seqs:
                 self._changed[seq].append((group.places, act.pseudonym))
 

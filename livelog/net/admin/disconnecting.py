@@ -52,7 +52,8 @@ async def block(asking: Asking, command: Block) -> Json:
     until = None if seconds is UNSET else context.clock() + seconds
     named = _texts(target)
     await enact(asking, acts.Block, command.reason, until=until, **named)
-    survives = context.config.storage.path != "memory"
+    is_shared = context.ingest.nodes is not None  # a server that starts reads the acts there
+    survives = is_shared or context.config.storage.path != "memory"
     return {**named, **_until(until), "disconnected": count, "survives_restart": survives}
 
 
