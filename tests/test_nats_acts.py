@@ -501,7 +501,7 @@ async def test_brokers_that_forget_a_redaction_do_not_bring_its_text_back(
         code, said = await healed(capfdbinary, url, "--store", away)
         assert (code, said) == (0, f"the stream has all that {away} has\n")
     code, said = await healed(capfdbinary, url, "--store", away)
-    assert (code, "2 redactions and blocks were repeated" in said) == (0, True), said
+    assert (code, "2 acts of moderators were repeated" in said) == (0, True), said
     async with server(away) as other:
         await soon(other.ready())
         assert other.unready == ""

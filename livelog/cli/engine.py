@@ -82,7 +82,7 @@ def _heal(given: argparse.Namespace) -> int:
     if archive.damaged:
         say(f"{archive.damaged} messages in {given.store} are damaged, and were passed over")
     if healed.repeated is not None:
-        print(f"{healed.repeated} redactions and blocks were repeated, for servers that were away")
+        print(f"{healed.repeated} acts of moderators were repeated, for servers that were away")
     if not healed.last:
         print(f"the stream has all that {given.store} has")
         return 0

@@ -10,9 +10,9 @@ from livelog.engine.base import Sink
 from livelog.engine.nats.stream import Bounds
 
 LACKS_ACTS = (
-    "this node was away for so long that the stream may lack redactions and blocks of that time:"
-    " another server repeats them; without any, run `livelog engine heal` with the store of the"
-    " server that was away least, and start it again"
+    "this node was away for so long that the stream may lack redactions, erasures and blocks of"
+    " that time: another server repeats them; without any, run `livelog engine heal` with the"
+    " store of the server that was away least, and start it again"
 )
 
 
