@@ -300,3 +300,41 @@ def test_a_selection_lives_through_a_stream_and_other_widths(host: Host, look: L
     viewer.page.evaluate("getSelection().removeAllRanges()")
     viewer.page.keyboard.press("End")
     viewer.until_row("new 4 399")
+
+
+SINGLE = """
+const send = WebSocket.prototype.send;
+WebSocket.prototype.send = function (text) {
+  send.call(this, text.replace(',"batch":true', ""));
+};
+"""
+"""Lets a page ask for single messages, so that new ones come with each frame."""
+STREAM = """() => new Promise((resolve) => {
+  const socket = new WebSocket(location.origin.replace("http", "ws") + "/ws/live-log");
+  const message = { type: "user", user_id: "u1", username: "Ann", content: "one more" };
+  const sheet = document.querySelector(".sheet");
+  let drawings = 0;
+  new MutationObserver(() => { drawings += 1; }).observe(sheet, { childList: true });
+  const began = performance.now();
+  const frame = () => {
+    socket.send(JSON.stringify({ action: "publish", message }));
+    const intervals = (performance.now() - began) / 125;
+    if (intervals < 16) requestAnimationFrame(frame);
+    else resolve([drawings, intervals]);
+  };
+  socket.onopen = frame;
+})"""
+"""Publishes a message for each frame, for two seconds; returns how often rows were drawn, and how
+often eighths of a second passed."""
+
+
+def test_the_list_follows_a_stream_eight_times_a_second_and_no_more(host: Host, look: Look) -> None:
+    host.publish(*[f"line {n}" for n in range(60)])
+    viewer = look(host)
+    viewer.until_row("line 59")
+    viewer.page.add_init_script(SINGLE)
+    viewer.open(host.url)
+    drawings, intervals = viewer.page.evaluate(STREAM)
+    assert 1 <= drawings <= 1.5 * intervals
+    host.publish("the last")
+    viewer.until_row("the last")

@@ -144,6 +144,9 @@ function handle(made, about) {
   return asHandle(made, { field, json: JSON.stringify(value) });
 }
 
+let coarse = null; // asked for each handle of each row
+
 function isCoarse() {
-  return matchMedia("(pointer: coarse)").matches;
+  coarse ??= matchMedia("(pointer: coarse)");
+  return coarse.matches;
 }

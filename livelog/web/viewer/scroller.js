@@ -34,6 +34,7 @@ export class Scroller {
   #boxHeight = 0;
   #boxWidth = 0;
   #top = 0; // pixels above the visible part
+  #placed = 0; // the same as of the last drawing
   #touched = -Infinity; // time of the reader's last input
   #due = 0;
   #timer = 0;
@@ -139,6 +140,7 @@ export class Scroller {
   release() {
     this.select(null);
     this.#scrolled();
+    this.#soon();
   }
 
   /** The first and the last row in sight that are messages; undefined without any. */
@@ -173,7 +175,8 @@ export class Scroller {
     this.#top = scrollTop;
     const atEnd = scrollTop + clientHeight >= scrollHeight - 2;
     const free = this.#target === null && this.selected === null;
-    this.#soon();
+    // While following, each drawing scrolls: if this one did it, what is there has been drawn.
+    if (!this.following || Math.abs(scrollTop - this.#placed) >= 1) this.#soon();
     if (atEnd && free && this.#timeline.complete) this.#follow(true);
     else if (!atEnd && performance.now() - this.#touched < INPUT_MS) this.#follow(false);
   }
@@ -217,6 +220,7 @@ export class Scroller {
     if (!this.#reveal()) this.#revealed = null;
     else this.#soon(); // it was measured only now
     if (this.#top !== before) this.#box.scrollTop = this.#top;
+    this.#placed = this.#top;
     this.#setPace();
     this.#askForMore();
     this.#on.drawn();

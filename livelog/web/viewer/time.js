@@ -3,6 +3,13 @@
  * The rule: they are in the browser's time zone or in UTC, all in the same one.
  */
 
+/** As `Date.toLocaleString` writes it, which makes such a format for each time anew. It stays in UTC
+ * and gets shifted times, since a browser's zone may change. */
+const MOMENT = new Intl.DateTimeFormat(undefined, {
+  timeZone: "UTC",
+  ...Object.fromEntries(["year", "month", "day", "hour", "minute", "second"].map((unit) => [unit, "numeric"])),
+});
+
 const LEAP_SECOND = /(:\d\d):60(?:\.\d+)?/;
 
 let isUtc = false;
@@ -29,7 +36,7 @@ export function clock(timestamp) {
 export function moment(timestamp) {
   const date = dateOf(timestamp);
   if (Number.isNaN(date.getTime())) return text(timestamp);
-  return `${date.toLocaleString(undefined, inZone())} ${zone(date)}`;
+  return `${MOMENT.format(shifted(date))} ${zone(date)}`;
 }
 
 /** The day in words, with the zone that holds on it. */
@@ -61,7 +68,12 @@ function localDay(timestamp) {
 
 /** The time on the clocks at a moment, as ISO 8601 without a zone; years from 0 to 9999. */
 export function wallTime(date) {
-  return new Date(date.getTime() + offset(date) * 60_000).toISOString().slice(0, 23);
+  return shifted(date).toISOString().slice(0, 23);
+}
+
+/** The moment at which clocks in UTC show what those here show at another. */
+function shifted(date) {
+  return new Date(date.getTime() + offset(date) * 60_000);
 }
 
 /** The moment at which the clocks show this; null for what is no time. */
