@@ -16,10 +16,11 @@ from livelog.auth.principal import ANYBODY
 from livelog.index.paging import Page, Span
 from livelog.index.plan import Steps, finish
 from livelog.index.query import EVERYTHING, NOTHING, Query, Subscription, compile_query
-from livelog.store.reader import answers
-from livelog.store.reader.answers import Answer, NotIndexedError
+from livelog.store.reader import searches
+from livelog.store.reader.answers import Answer
 from livelog.store.reader.calls import PageCall, RecordsCall
 from livelog.store.reader.rows import Row, Rows
+from livelog.store.reader.searches import NotIndexedError
 from livelog.wire.commands import Filters
 from tests.support.disk import Disk
 from tests.support.segments import SAMPLE, DiskMachine, queries, small_segments
@@ -170,8 +171,8 @@ def test_a_search_that_would_read_too_much_is_refused_early(tmp_path: Path, room
     disk.write([record(SAMPLE | {"data": note}, seq) for seq in range(1, 102)])
     steps = disk.reader.answer(PageCall(DRAGONS, 0, 101, Span(10), 0))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answers, "_SCANNED_PER_PAGE", room)
-        patch.setattr(answers, "_INDEXED_SECONDS", 0)
+        patch.setattr(searches, "_SCANNED_PER_PAGE", room)
+        patch.setattr(searches, "_INDEXED_SECONDS", 0)
         with disk.reader.snapshot(), pytest.raises(NotIndexedError) as told:
             finish(steps)
     assert told.value.share == 0
@@ -185,7 +186,7 @@ def test_a_search_that_would_read_too_much_has_a_little_indexed_first(tmp_path: 
     disk = Disk(tmp_path / "live.db")
     disk.write([record(SAMPLE, seq) for seq in range(1, 102)])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answers, "_SCANNED_PER_PAGE", 0)
+        patch.setattr(searches, "_SCANNED_PER_PAGE", 0)
         assert disk.page(DRAGONS, 101, Span(10)).total == 101
     assert disk.reader.progress.indexed == 101
     disk.close()

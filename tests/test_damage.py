@@ -71,7 +71,7 @@ def check_pages(disk: Disk, messages: list[Record]) -> None:
     got, expected = pages(disk, len(messages))[::-1], [one.payload for one in messages]
     rest = iter(expected)
     assert all(payload in rest for payload in got)
-    damage = disk.reader._rows.damage
+    damage = disk.reader._stored.rows.damage
     assert len(expected) - len(got) <= damage.messages
 
 
@@ -156,7 +156,7 @@ def test_messages_damaged_side_by_side_are_read_around_in_steps(
     disk = Disk(path)
     statements: list[str] = []
     counts: list[int] = []
-    connection: Any = disk.reader._rows._connection
+    connection: Any = disk.reader._stored.rows._connection
     connection.set_trace_callback(statements.append)
     call = PageCall(EVERYTHING, 0, 1 << 60, Span(100, offset), 0)
     with disk.reader.snapshot():

@@ -81,7 +81,7 @@ class Disks:
                 if name == "sealed":  # by twos, not all messages of the open end in one
                     self.reopen_without_index()
                 self.disk.settle()
-                self.disk.reader._segments._check()
+                self.disk.reader._stored.segments._check()
             yield name
 
     def reopen_without_index(self) -> None:
@@ -91,7 +91,7 @@ class Disks:
 
     def counts(self) -> list[int]:
         """Return the sizes of the sealed segments."""
-        return [one.count for one in self.disk.reader._segments._sealed]
+        return [one.count for one in self.disk.reader._stored.segments._sealed]
 
     def page(self, query: Query, limit: int, offset: int) -> tuple[int, list[bytes]]:
         page = self.disk.page(query, len(self.records), Span(limit, offset))

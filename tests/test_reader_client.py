@@ -334,9 +334,9 @@ async def killed_often(folder: Path, times: int) -> None:
 
 READING_LITTLE = """
 import sys
-from livelog.store.reader import __main__, answers
+from livelog.store.reader import __main__, chunks, searches
 
-answers._SCANNED_PER_PAGE = answers._SCANNED_PER_CHUNK = 2048
+searches._SCANNED_PER_PAGE = chunks._SCANNED_PER_CHUNK = 2048
 sys.exit(__main__.main(__main__.logs.parsed(sys.argv[-2]), sys.argv[-1]))
 """
 """The reading process, with more in the open end of its index than it reads one by one."""

@@ -25,12 +25,13 @@ from livelog.index.plan import finish
 from livelog.index.query import EVERYTHING, NOTHING, Query, compile_query
 from livelog.index.terms import is_redacted
 from livelog.store.database.connection import Connection, Rows
-from livelog.store.reader import answers, indexfile, segments
-from livelog.store.reader.answers import NotIndexedError, StoredMessages
+from livelog.store.reader import indexfile, searches, segments, stored
+from livelog.store.reader.answers import StoredMessages
 from livelog.store.reader.calls import PageCall, Progress
 from livelog.store.reader.indexfile import DAMAGES, FORMAT
 from livelog.store.reader.openend import OpenEnd
 from livelog.store.reader.rows import Row
+from livelog.store.reader.searches import NotIndexedError
 from livelog.store.reader.segment import KEY as KEY_SIGN
 from livelog.store.reader.segment import Segment
 from livelog.store.reader.segments import Segments
@@ -58,7 +59,7 @@ def pairs_of(pieces: Iterable[tuple[str, Piece]]) -> dict[str, list[tuple[float,
 def is_as_if_made_now(segment: Segment, disk: Disk) -> None:
     """Compare a segment with the index of its messages as they are now."""
     end = OpenEnd(segment.first)
-    for row in disk.reader._rows.after(segment.first - 1, segment.count):
+    for row in disk.reader._stored.rows.after(segment.first - 1, segment.count):
         end.add(row.record())
     lists = {KEY_SIGN + key: found for key, found in end.index.terms()}
     assert dict(segment.postings(0)) == lists | dict(end.index.words())
@@ -72,7 +73,7 @@ class SegmentsAgainstAList(DiskMachine):
 
     @property
     def segments(self) -> Segments:
-        return self.disk.reader._segments
+        return self.disk.reader._stored.segments
 
     @rule()
     def settle(self) -> None:
@@ -82,7 +83,7 @@ class SegmentsAgainstAList(DiskMachine):
         assert len(self.segments._open.index) < 4
         assert self.segments.is_clean
         for segment in self.segments._sealed:
-            if segment.first >= self.disk.reader._rows.first_position:
+            if segment.first >= self.disk.reader._stored.rows.first_position:
                 is_as_if_made_now(segment, self.disk)
 
     @rule(places=st.sets(st.integers(0, 200), max_size=6), reason=st.sampled_from(["", "a" * 50]))
@@ -106,7 +107,7 @@ class SegmentsAgainstAList(DiskMachine):
 
     @rule(query=queries)
     def find(self, query: Query) -> None:
-        reader, rows = self.segments, self.disk.reader._rows
+        reader, rows = self.segments, self.disk.reader._stored.rows
         first, last = rows.first_position, rows.position_upto(self.last)
         while reader.end <= last:
             reader.work()
@@ -134,7 +135,7 @@ def test_segments_are_merged_so_that_few_are_left(tmp_path: Path, key: bytes) ->
     disk = Disk(tmp_path / "live.db", key)
     disk.write([record(SAMPLE, seq) for seq in range(1, 201)])
     disk.settle()
-    with disk.reader._segments.reading(0, 1000) as parts:
+    with disk.reader._stored.segments.reading(0, 1000) as parts:
         counts = [part.end - part.first for part in parts]
     assert sum(counts) == 200
     assert max(counts) > 50
@@ -166,11 +167,11 @@ def test_a_segment_without_what_was_redacted_is_as_if_it_were_indexed_again(
         ]
     )
     disk.settle()
-    assert any(True for one in disk.reader._segments._sealed for _ in one.joined())
+    assert any(True for one in disk.reader._stored.segments._sealed for _ in one.joined())
     gone = range(10, 301, 10)
     disk.redact(gone, 301)
     disk.settle()
-    sealed = disk.reader._segments._sealed
+    sealed = disk.reader._stored.segments._sealed
     assert sum(one.count for one in sealed) > 290
     for segment in sealed:
         segment._check()
@@ -184,7 +185,7 @@ def test_a_segment_without_what_was_redacted_is_as_if_it_were_indexed_again(
     # Of all of its messages.
     disk.redact(range(1, 301), 302)
     disk.settle()
-    for segment in disk.reader._segments._sealed:
+    for segment in disk.reader._stored.segments._sealed:
         segment._check()
         is_as_if_made_now(segment, disk)
         assert not segment.words()
@@ -237,7 +238,7 @@ def test_an_index_that_cannot_be_written_is_kept_in_memory_until_it_can(
     disk = Disk(tmp_path / "live.db", key)
     disk.write([record(SAMPLE, seq) for seq in range(1, 41)])
     disk.settle()
-    index = disk.reader._segments._connection
+    index = disk.reader._stored.segments._connection
     [[pages]] = index.execute("PRAGMA page_count")
     index.execute(f"PRAGMA max_page_count = {pages}")
     for first in range(41, 161, 20):
@@ -247,10 +248,10 @@ def test_an_index_that_cannot_be_written_is_kept_in_memory_until_it_can(
             disk.reader.work()
         found = disk.page(compile_query(ANYBODY, Filters(text="dragon")), 1000, Span(1000))
         assert [seq_of(payload) for payload in found.payloads] == [*range(first + 19, 0, -1)]
-    assert disk.reader._segments._sealing
+    assert disk.reader._stored.segments._sealing
     index.execute("PRAGMA max_page_count = 100000")
     disk.settle()
-    assert not disk.reader._segments._sealing
+    assert not disk.reader._stored.segments._sealing
     assert disk.page(EVERYTHING, 1000, Span(1000)).total == 160
     disk.reopen()
     assert disk.page(EVERYTHING, 1000, Span(1000)).total == 160
@@ -274,7 +275,7 @@ def test_many_distinct_words_are_sealed_early_and_merged_only_while_they_fit(
         for first in range(1, 151, 10):
             fresh = [SAMPLE | {"data": {"note": words_of(seq)}} for seq in range(first, first + 10)]
             disk.write([record(one, first + place) for place, one in enumerate(fresh)])
-        index = disk.reader._segments
+        index = disk.reader._stored.segments
         while disk.reader.work():
             assert index._open.bytes < memory // 2 + 500 * 500
             assert index._cache._bytes <= memory // 4
@@ -297,9 +298,9 @@ def test_an_index_that_is_made_anew_has_larger_segments(tmp_path: Path, key: byt
         disk.write([record(SAMPLE, seq) for seq in range(1, 201)])
         sizes = set()
         while disk.reader.work():
-            sizes |= {one.count for one in disk.reader._segments._sealed[:1]}
+            sizes |= {one.count for one in disk.reader._stored.segments._sealed[:1]}
     assert min(sizes) >= 32
-    assert len(disk.reader._segments._open.index) < 4
+    assert len(disk.reader._stored.segments._open.index) < 4
     assert disk.reader.progress == Progress(200, 200)
     disk.close()
 
@@ -310,8 +311,8 @@ def test_a_call_is_told_how_far_an_index_is_that_is_being_made(tmp_path: Path) -
     disk.write([record(SAMPLE, seq) for seq in range(1, 201)])
     disk.reader.work()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answers, "_SCANNED_PER_PAGE", 100 * answers._ROW_COST)
-        patch.setattr(answers, "_INDEXED_SECONDS", 0)
+        patch.setattr(searches, "_SCANNED_PER_PAGE", 100 * stored.ROW_COST)
+        patch.setattr(searches, "_INDEXED_SECONDS", 0)
         with pytest.raises(NotIndexedError) as told:
             disk.page(compile_query(ANYBODY, Filters(text="dragon")), 200, Span(1))
         assert 0 < told.value.share < 0.1
@@ -348,8 +349,8 @@ def test_a_segment_that_a_call_reads_stays_until_the_call_has_ended(tmp_path: Pa
     assert [*map(seq_of, page.payloads)] == [*range(17, 4, -1)]
     assert page.total == 13
     disk.settle()
-    assert not disk.reader._segments._dropped
-    disk.reader._segments._check()
+    assert not disk.reader._stored.segments._dropped
+    disk.reader._stored.segments._check()
     disk.close()
 
 
@@ -413,11 +414,11 @@ def test_a_key_or_number_that_is_missing_in_a_segment_is_noticed(
         disk = Disk(tmp_path / "live.db")
         disk.write([record(source, seq) for seq, source in enumerate(sources, 1)])
         disk.settle()
-    sealed = disk.reader._segments._connection
+    sealed = disk.reader._stored.segments._connection
     query = compile_query(ANYBODY, Filters(where=where), now=0.0)
     assert disk.page(query, 60, Span(1, 0)).total >= 20
     sealed.execute("DELETE FROM posting WHERE term = ?", (gone,))
-    disk.reader._segments._cache._values.clear()
+    disk.reader._stored.segments._cache._values.clear()
     with pytest.raises(sqlite3.DatabaseError, match="damaged"):
         disk.page(query, 60, Span(1, 0))
     disk.close()
@@ -441,7 +442,7 @@ def test_words_that_read_like_keys_are_no_keys(tmp_path: Path) -> None:
         disk = Disk(tmp_path / "live.db")
         disk.write([record(source, seq) for seq, source in enumerate(sources, 1)])
         disk.settle()
-        disk.reader._segments._check()
+        disk.reader._stored.segments._check()
     expected = {"type:dm OR user_id:u9": 0, "metadata.x:y OR metadata.x:*": 0, "user_id": 4, "x": 4}
     for where, total in expected.items():
         query = compile_query(ANYBODY, Filters(where=where), now=0.0)
@@ -484,7 +485,7 @@ def test_a_commit_that_fails_leaves_all_messages_to_be_found(
     disk.write([record(SAMPLE, seq) for seq in range(1, 31)])
     disk.settle()
     disk.trim(25, deleted=False)
-    index = disk.reader._segments
+    index = disk.reader._stored.segments
     index._connection = failing = FullOnce(index._connection, good)
     disk.write([record(SAMPLE, seq) for seq in range(31, 71)])
     for _ in range(200):

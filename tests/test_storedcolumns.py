@@ -122,11 +122,11 @@ def test_a_damaged_column_is_noticed(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("livelog.store.reader.segments.SEALED_AT", len(records))
         disk.settle()
-    disk.reader._segments._check()
+    disk.reader._stored.segments._check()
     question = Question("user_id", limit=3)
     assert counted_on(disk, EVERYTHING, len(records), question).total == len(records)
     disk.reopen()
-    connection = disk.reader._segments._connection
+    connection = disk.reader._stored.segments._connection
     fields = connection.execute("SELECT field FROM counted ORDER BY field").fetchall()
     assert fields == [("author_id",), ("user_id",)]
     connection.execute("UPDATE counted SET data = CAST(substr(data, 1, 50) || 'x' AS BLOB)")

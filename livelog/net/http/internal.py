@@ -15,7 +15,8 @@ from livelog.config.network import Net
 from livelog.net.addresses import Networks
 from livelog.net.context import Context
 from livelog.net.hosts import hosts_of
-from livelog.net.http.connection import HttpConnection, Pending
+from livelog.net.http.answering import Pending
+from livelog.net.http.connection import HttpConnection
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.handlers import INTERNAL_ROUTES
 from livelog.net.http.message import Request

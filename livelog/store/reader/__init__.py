@@ -2,6 +2,7 @@
 
 A search of a large file takes milliseconds that the server's loop does not have, so a process of
 its own does it. `client` is the server's end, `__main__` the process, `calls` the messages between
-them, `answers` computes the replies. `rows` reads the stored messages; `segments` is the index of
-them, a list of `segment`s in a file beside the store.
+them. `answers` has the table of replies: pages and analyses come from `searches`, what readers that
+are behind get from `chunks`, both out of what is `stored`. `rows` reads the stored messages;
+`segments` is the index of them, a list of `segment`s in a file beside the store.
 """

@@ -23,7 +23,7 @@ from time import perf_counter
 from livelog.budget.memory import return_freed_memory
 from livelog.config import logs
 from livelog.store.database.file import index_path
-from livelog.store.reader.answers import NotIndexedError, StoredMessages
+from livelog.store.reader.answers import StoredMessages
 from livelog.store.reader.calls import (
     BEAT,
     FAULT,
@@ -43,6 +43,7 @@ from livelog.store.reader.indexfile import DAMAGES, passes, remove
 from livelog.store.reader.outbox import Outbox
 from livelog.store.reader.rows import Unreadable
 from livelog.store.reader.schedule import Schedule, Task
+from livelog.store.reader.searches import NotIndexedError
 
 _log = logging.getLogger(__name__)
 
