@@ -202,14 +202,13 @@ class Postings:
     def _enter(self) -> None:
         """Enter a queued word, and add its positions to the ready lists of its n-grams."""
         word, grams = self._ngrams.enter()
-        places: BitMap | None = None
+        places, ready = self._of_word[word], self._ready
         for gram, numbers in grams:
-            mark = self._ready.get(gram)
+            mark = ready.get(gram)
             if mark is not None:
                 # From now on the word is not joined by number any more, so its positions so far
                 # have to be in the ready list, and later ones have to go there.
-                places = bitmap(self._of_word[word]) if places is None else places
-                self._of_mark[mark] |= places
+                positions.join(self._of_mark[mark], places)
                 self._marks[word] = self._marks.get(word, "") + mark
             elif len(numbers) >= _READY_FROM:
                 self._make_ready(gram, numbers)
