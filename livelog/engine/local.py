@@ -60,7 +60,8 @@ class LocalEngine:
             return
         fresh: dict[str, Record] = {}
         try:
-            outcomes = [self._outcome(draft, fresh) for draft in drafts]
+            now = self._seqs.now()
+            outcomes = [self._outcome(draft, fresh, now) for draft in drafts]
             records = list(fresh.values())
         except Exception as error:  # memory has run out, for one; nothing has been placed
             _log.exception("%d messages could not be placed", len(drafts))
@@ -79,7 +80,7 @@ class LocalEngine:
         if refused is not None:
             done(refused)
             return
-        seq = self._next()
+        seq = self._next(self._seqs.now())
         self._sink.apply(seq, act, lambda refused: done(seq if refused is None else refused))
 
     def refusal(self, draft: Draft | None = None) -> RefusedError | None:
@@ -128,8 +129,8 @@ class LocalEngine:
         """Take nothing more; what has been placed is answered by the store."""
         self._closed = True
 
-    def _outcome(self, draft: Draft, fresh: dict[str, Record]) -> Outcome:
-        """Place `draft` among the `fresh` ones, unless its id is known."""
+    def _outcome(self, draft: Draft, fresh: dict[str, Record], now: int) -> Outcome:
+        """Place `draft` among the `fresh` ones of this moment, unless its id is known."""
         if draft.named:
             try:
                 known = self._known(draft.id, fresh)
@@ -137,12 +138,12 @@ class LocalEngine:
                 return unreadable
             if known is not None:
                 return repeated(draft, known)
-        seq = self._next()
+        seq = self._next(now)
         fresh[draft.id] = place(draft, seq)
         return Receipt(draft.id, seq)
 
-    def _next(self) -> int:
-        self._last = max(self._seqs.now(), self._last + 1)
+    def _next(self, now: int) -> int:
+        self._last = now if now > self._last else self._last + 1
         return self._last
 
     def _known(self, id: str, fresh: dict[str, Record]) -> Known | None:

@@ -25,7 +25,7 @@ from livelog.index.numbers import Numbers, Piece
 from livelog.index.paths import cut, long_key
 from livelog.index.plan import Sides, Steps, finish
 from livelog.index.positions import shifted
-from livelog.index.postings import Postings
+from livelog.index.postings import SHORT_TEXT, Postings
 from livelog.index.terms import is_redacted
 from livelog.index.timeindex import TimeIndex
 from livelog.wire.commands import KEY_FILTERS
@@ -85,26 +85,43 @@ class Index:
         """Index `record` at the next position, in one piece."""
         finish(self.adding(record))
 
+    def add_at_once(self, record: Record) -> bool:
+        """Index `record` at the next position, unless that needs steps; tell whether it is there.
+
+        Nearly every message is short, and a generator for each would take longer than some of the
+        work.
+        """
+        if len(record.text) > SHORT_TEXT or len(record.keys) > _FEW_KEYS or self._words.is_behind:
+            return False
+        position = self.end
+        self._keys.add(self._noted(record, position), position)
+        self._words.add_short(set(record.text.split()), position)
+        self._times.add(record.time)
+        self._recent.append(record.keys)
+        self.end = position + 1
+        return True
+
     def adding(self, record: Record) -> Steps[None]:
         """Index `record` at the next position, in steps; it is found once the last is made."""
         position = self.end
-        self._types[record.type].add(position)
-        keys: Collection[str] = record.keys
-        if is_redacted(record.keys):
-            self.void.add(position)
-        if record.numbers and (left := self._numbers.add(record.numbers, position)):
-            keys = {*keys, *(cut(path.partition(".")[0]) for path in left)}
-        if len(keys) <= _GRAIN:  # nearly every message
-            self._keys.add(keys, position)
-        else:
-            remaining = iter(keys)
-            while some := list(islice(remaining, _GRAIN)):
-                self._keys.add(some, position)
-                yield
+        remaining = iter(self._noted(record, position))
+        while some := list(islice(remaining, _GRAIN)):
+            self._keys.add(some, position)
+            yield
         yield from self._words.adding(set(record.text.split()), position)
         self._times.add(record.time)
         self._recent.append(record.keys if len(record.keys) <= _FEW_KEYS else None)
         self.end += 1
+
+    def _noted(self, record: Record, position: int) -> Collection[str]:
+        """Note all of a message but its keys, text and time; return the keys that it gets."""
+        keys = record.keys
+        self._types[record.type].add(position)
+        if is_redacted(keys):
+            self.void.add(position)
+        if record.numbers and (left := self._numbers.add(record.numbers, position)):
+            return {*keys, *(cut(path.partition(".")[0]) for path in left)}
+        return keys
 
     def forget_before(self, start: int) -> None:
         """Forget the positions below `start`, also those that have not been added yet."""

@@ -38,6 +38,9 @@ _ENTERED = 32
 _MAX_LETTERS = 512
 """Letters up to which a word is one; a longer one is indexed as pieces of this length."""
 
+SHORT_TEXT = _MAX_LETTERS
+"""Letters of a text whose words can be added in one step: none is long."""
+
 _OVERLAP = 256
 """Letters that two neighbouring pieces share: no part of a word that is looked for is longer."""
 
@@ -74,6 +77,11 @@ class Postings:
         words = len(self._of_word) * _WORD_BYTES + self._count * _POSITION_BYTES
         return words + ready + self._ngrams.memory
 
+    @property
+    def is_behind(self) -> bool:
+        """Tell whether too many words wait for their n-grams, which are entered in steps."""
+        return self._ngrams.is_behind
+
     def adding(self, words: set[str], position: int) -> Steps[None]:
         """Add the newest message, at `position`, in steps; `words` are used up."""
         long = [word for word in words if len(word) > _MAX_LETTERS]
@@ -81,11 +89,11 @@ class Postings:
             words.difference_update(long)
             words.update(*map(_pieces, long))
         if len(words) <= _GRAIN:  # nearly every message
-            self._add(words, position)
+            self.add_short(words, position)
         else:
             remaining = iter(words)
             while some := list(islice(remaining, _GRAIN)):
-                self._add(some, position)
+                self.add_short(some, position)
                 yield
         for _ in range(_ENTERED):
             if not self._ngrams.is_behind:
@@ -93,20 +101,19 @@ class Postings:
             self._enter()
             yield
 
-    def _add(self, words: Collection[str], position: int) -> None:
-        """Add the newest position to `words`."""
-        known, here = self._of_word, packed(position)
-        for word in words:
-            places = known.get(word)
+    def add_short(self, words: Collection[str], position: int) -> None:
+        """Add the newest message, at `position`, in one step; none of its words is long."""
+        known, here, most = self._of_word, packed(position), 4 * positions.RARE
+        for word, places in zip(words, [*map(known.get, words)], strict=True):
             if places is None:
                 self._ngrams.add(word)
                 known[word] = bytearray(here)
-            elif isinstance(places, bytearray):
-                places += here
-                if len(places) > 4 * positions.RARE:
-                    known[word] = bitmap(places)
-            else:
+            elif isinstance(places, BitMap):
                 places.add(position)
+            else:
+                places += here
+                if len(places) > most:
+                    known[word] = bitmap(places)
         self._count += len(words)
         if self._marks:
             marks = map(self._marks.get, words)
@@ -195,14 +202,13 @@ class Postings:
     def _enter(self) -> None:
         """Enter a queued word, and add its positions to the ready lists of its n-grams."""
         word, grams = self._ngrams.enter()
-        places: BitMap | None = None
+        places, ready = self._of_word[word], self._ready
         for gram, numbers in grams:
-            mark = self._ready.get(gram)
+            mark = ready.get(gram)
             if mark is not None:
                 # From now on the word is not joined by number any more, so its positions so far
                 # have to be in the ready list, and later ones have to go there.
-                places = bitmap(self._of_word[word]) if places is None else places
-                self._of_mark[mark] |= places
+                positions.join(self._of_mark[mark], places)
                 self._marks[word] = self._marks.get(word, "") + mark
             elif len(numbers) >= _READY_FROM:
                 self._make_ready(gram, numbers)

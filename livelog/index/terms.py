@@ -29,7 +29,7 @@ from livelog.index.paths import (
     long_key,
     place,
 )
-from livelog.index.text import Phrase, fold, folding, may_occur, occurs
+from livelog.index.text import Phrase, fold, folded_at_once, folding, may_occur, occurs
 from livelog.wire import stubs
 from livelog.wire.messages import AnyMessage, MessageType, RaidMessage, decoder
 from livelog.wire.stubs import Stub
@@ -132,7 +132,7 @@ class _Found:
     def __init__(self) -> None:
         self.keys: list[str] = []
         self.numbers: list[tuple[str, float]] = []
-        # Names are normalized together.
+        # Names beyond ASCII, which are normalized together.
         self.named: list[str] = []
         """Beginnings of the keys of the names."""
         self.names: list[str] = []
@@ -141,6 +141,13 @@ class _Found:
         """Note a value that a filter finds, whatever its length; `start` begins its key."""
         if start in _ID_KEYS:
             self.keys.append(start + value)
+        else:
+            self.note_name(start, value)
+
+    def note_name(self, start: str, value: str) -> None:
+        """Note such a value that is no id."""
+        if value.isascii():
+            self.keys.append(start + value.lower())
         else:
             self.named.append(start)
             self.names.append(value)
@@ -165,20 +172,12 @@ class _Found:
             return False
         return True
 
-    def terms(self) -> Generator[None, None, tuple[str, ...]]:
-        """Return all keys, each once, in steps if there are long names."""
-        if all(map(str.isascii, self.names)):
-            return tuple(dict.fromkeys([*self.keys, *map(_lowered, self.named, self.names)]))
-        names = yield from all_normalized(self.names)
-        keys = [*self.keys, *map(add, self.named, names)]
+    def normalizing(self) -> Generator[None, None, None]:
+        """Note the keys of the names, in steps if these are long."""
+        self.keys += map(add, self.named, (yield from all_normalized(self.names)))
         if expanding("".join(self.names)) > MAX_EXPANDED:
             # Each name alone would have been expanded further.
-            keys += [long_key(start[:-1]) for start in self.named]
-        return tuple(dict.fromkeys(keys))
-
-
-def _lowered(start: str, name: str) -> str:
-    return start + name.lower()
+            self.keys += [long_key(start[:-1]) for start in self.named]
 
 
 def key(field: str, value: str) -> str:
@@ -243,16 +242,22 @@ def finding_terms(
     fields, found = _fields_of(type(message)), _Found()
     if isinstance(message, Stub):
         found.keys.append(REDACTED)
-    text = yield from folding(_passages(message, max_values, found))
-    for start, field in fields.filters:
-        found.note_filter(start, getattr(message, field))
+    passages = _passages(message, max_values, found)
+    text = folded_at_once(passages)  # nearly always
+    if text is None:
+        text = yield from folding(passages)
+    found.keys += [start + getattr(message, field) for start, field in fields.ids]
+    for start, field in fields.names:
+        found.note_name(start, getattr(message, field))
     for field, own in fields.others:
         value = getattr(message, field)
         if value is not None:
             found.note(own, value)
     if isinstance(message, RaidMessage):
         _note_participants(message, found)
-    return Terms((yield from found.terms()), text, tuple(found.numbers))
+    if found.names:
+        yield from found.normalizing()
+    return Terms(tuple(dict.fromkeys(found.keys)), text, tuple(found.numbers))
 
 
 def terms_of_stored(message: AnyMessage) -> Terms:
@@ -272,27 +277,27 @@ def _note_participants(message: RaidMessage, found: _Found) -> None:
             found.note(_CLASS, participant.class_)
 
 
-def _passages(message: AnyMessage, max_values: int, found: _Found | None) -> Iterator[str]:
-    """Iterate over the text; note on the way what else is in the free objects."""
+def _passages(message: AnyMessage, max_values: int, found: _Found | None) -> list[str]:
+    """Return the passages of the text; note on the way what else is in the free objects."""
     fields = _fields_of(type(message))
-    for field in fields.text:
-        yield getattr(message, field)
+    passages: list[str] = [getattr(message, field) for field in fields.text]
     if isinstance(message, RaidMessage):
-        for participant in message.participants:
-            yield participant.username
+        passages += [participant.username for participant in message.participants]
     for name, known in fields.free:
         free = getattr(message, name)
         if found is not None:
             _note_filters(free, found)
         strings = _walk(free, name, max_values, known, found)
         if name in _SEARCHED_FREE_FIELDS:
-            yield from strings
+            passages += strings
+    return passages
 
 
 class _Fields(NamedTuple):
     """Fields of one message type that filters and searches look at."""
 
-    filters: tuple[tuple[str, str], ...]
+    ids: tuple[tuple[str, str], ...]
+    names: tuple[tuple[str, str], ...]
     """Beginnings of keys of any length, and the fields with the values."""
     others: tuple[tuple[str, Place], ...]
     """Fields that are found under their own name alone."""
@@ -305,22 +310,22 @@ class _Fields(NamedTuple):
 def _fields_of(message: type[AnyMessage]) -> _Fields:
     own, tag = message.__struct_fields__, message.__struct_config__.tag
     if issubclass(message, Stub):
-        mine = [(_READER, "from_user_id"), (_READER, "to_user_id")] if tag == "dm" else []
-        return _Fields(filters=tuple(mine), others=(), text=(), free=())
+        return _Fields(ids=_readers(tag), names=(), others=(), text=(), free=())
+    filters = [(f"{KEY_FIELDS[name]}=", name) for name in own if name in KEY_FIELDS]
     authors = [("author_id=", AUTHORS[tag])] if tag in AUTHORS else []
-    readers = [(_READER, "from_user_id"), (_READER, "to_user_id")] if tag == "dm" else []
     apart = {*UNINDEXED, *FREE_FIELDS, *KEY_FIELDS.values(), "participants"}
     apart |= {name for kind, name in _ONLY_FIELDS if kind == tag}
     return _Fields(
-        filters=(
-            *((f"{KEY_FIELDS[name]}=", name) for name in own if name in KEY_FIELDS),
-            *authors,
-            *readers,
-        ),
+        ids=(*(one for one in filters if one[0] in _ID_KEYS), *authors, *_readers(tag)),
+        names=tuple(one for one in filters if one[0] not in _ID_KEYS),
         others=tuple((name, place(name, name)) for name in own if name not in apart),
         text=tuple(name for name in _TEXT_FIELDS if name in own),
         free=tuple((name, _ONLY_ENTRIES.difference(own)) for name in FREE_FIELDS if name in own),
     )
+
+
+def _readers(tag: object) -> tuple[tuple[str, str], ...]:
+    return ((_READER, "from_user_id"), (_READER, "to_user_id")) if tag == "dm" else ()
 
 
 @cache
@@ -359,8 +364,10 @@ def _walk(
     are noted, and that there are more.
     """
     strings: list[str] = []
-    count, left, is_cut, top = 1, MAX_KEYS, False, _ROOTS[root]
-    levels: list[_Level] = [(top, iter([(_ELEMENT, free)]))]
+    count, left, is_cut, top = 1 + len(free), MAX_KEYS, False, _ROOTS[root]
+    if count > max_values:
+        raise _refused(root, f"has more than {max_values} values")
+    levels: list[_Level] = [(top, iter(free.items()))]
     while levels:
         here, entries = levels[-1]
         for name, value in entries:
@@ -372,7 +379,7 @@ def _walk(
                     continue
             elif isinstance(value, (dict, list, tuple)):
                 count += len(value)
-                if len(levels) > MAX_DEPTH:
+                if len(levels) >= MAX_DEPTH:
                     raise _refused(root, f"nested deeper than {MAX_DEPTH} levels")
                 if count > max_values:
                     raise _refused(root, f"has more than {max_values} values")

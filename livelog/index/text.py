@@ -121,12 +121,20 @@ def fold(passages: Iterable[str]) -> str:
             return found
 
 
+def folded_at_once(passages: Iterable[str]) -> str | None:
+    """Fold the text of a message, if it is of the usual kind; None if `folding` has to."""
+    text = _END.join(passages)
+    plain = text.isascii() and not _has_lone_punctuation(text)
+    return text.translate(_ASCII) if plain else None
+
+
 def folding(passages: Iterable[str]) -> Generator[None, None, str]:
     """Fold the text of a message as `fold` does, in steps if it is long."""
-    text = _END.join(passages)
-    if text.isascii() and not _has_lone_punctuation(text):
-        return text.translate(_ASCII)  # the usual case, ten times as fast
-    text = yield from in_pieces(text, searchable)
+    passages = list(passages)
+    plain = folded_at_once(passages)
+    if plain is not None:
+        return plain  # ten times as fast
+    text = yield from in_pieces(_END.join(passages), searchable)
     words = yield from _words_of(text)
     return " ".join(words).replace(_END, "\n").replace("=", _EQUALS)
 

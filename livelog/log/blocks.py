@@ -7,7 +7,7 @@ track as soon as it has seen that they hold nothing but bytes; it visits the lis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
 from pyroaring import BitMap
@@ -27,13 +27,15 @@ class Blocks:
         self._blocks: list[tuple[bytes, ...]] = []
         """All are full but the last; dropped frames of the first are empty."""
 
-    def append(self, frame: bytes) -> None:
-        """Add a frame at `end`; after an exception nothing has changed."""
-        end = self.end + 1
-        if (self.end - self._base) % _SIZE:
-            self._blocks[-1] = (*self._blocks[-1], frame)
-        else:
-            self._blocks.append((frame,))
+    def extend(self, frames: Sequence[bytes]) -> None:
+        """Add frames at `end`; after an exception nothing has changed."""
+        blocks, end = self._blocks, self.end + len(frames)
+        room = (self._base - self.end) % _SIZE
+        last = (*blocks[-1], *frames[:room]) if room else ()
+        whole = len(blocks)
+        blocks += [tuple(frames[at : at + _SIZE]) for at in range(room, len(frames), _SIZE)]
+        if room:
+            blocks[whole - 1] = last
         self.end = end
 
     def __getitem__(self, position: int) -> bytes:

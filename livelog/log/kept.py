@@ -43,7 +43,7 @@ _SWEEP_BYTES = 256 * 1024
 """Memory of evicted messages in the index from which on it pays to sweep it; an eighth of the
 index, if that is more."""
 
-_WEIGHED_BYTES = 4096
+_WEIGHED_BYTES = 8 * 1024
 """Bytes of messages that come in before the index is weighed again."""
 
 

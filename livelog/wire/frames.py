@@ -20,6 +20,7 @@ _FIN_RSV1_TEXT = 0xC1  # and the bit of a compressed message, RFC 7692 section 6
 # A length below 126 stands in the second byte; 126 and 127 say that 16 or 64 bits follow it.
 _LENGTH_16 = 126
 _LENGTH_64 = 127
+_head_16 = struct.Struct("!BBH").pack
 _HEAD_SIZE = {_LENGTH_16: 4, _LENGTH_64: 10}
 
 
@@ -29,7 +30,7 @@ def text(payload: bytes, first: int = _FIN_TEXT) -> bytes:
     if length < _LENGTH_16:
         return bytes((first, length)) + payload
     if length < 1 << 16:
-        return struct.pack("!BBH", first, _LENGTH_16, length) + payload
+        return _head_16(first, _LENGTH_16, length) + payload
     return struct.pack("!BBQ", first, _LENGTH_64, length) + payload
 
 

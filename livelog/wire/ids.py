@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 
 _pool: list[str] = []
 _REFILL = 256
+_NOISE_DIGITS = 20
+_VARIANT = dict(zip("0123456789abcdef", 4 * "89ab", strict=True))
+"""Hexadecimal digit → the same with the two bits 10 of RFC 9562 section 4.1 in front."""
 
 
 def uuid7(milliseconds: int) -> str:
     """Make a UUIDv7 for the given Unix time, in its usual 36-character form."""
+    return _beginning(milliseconds) + _end()
+
+
+@lru_cache(maxsize=4)  # the messages of a batch share a millisecond
+def _beginning(milliseconds: int) -> str:
     time = f"{milliseconds & 0xFFFF_FFFF_FFFF:012x}"
-    noise = _noise()
-    variant = "89ab"[int(noise[3], 16) & 3]  # the two bits 10 of RFC 9562 section 4.1
-    return f"{time[:8]}-{time[8:]}-7{noise[:3]}-{variant}{noise[4:7]}-{noise[8:]}"
+    return f"{time[:8]}-{time[8:]}-7"
 
 
 def made_at(id: str) -> float:
@@ -22,8 +29,8 @@ def made_at(id: str) -> float:
     return int(digits[:8] + digits[9:13], 16) / 1000
 
 
-def _noise() -> str:
-    """Return 20 random hexadecimal digits.
+def _end() -> str:
+    """Return the random digits of an id, as they stand behind its version.
 
     `os.urandom` is called for many at a time: each call releases the interpreter lock, and while
     another thread (the store's writer) waits for the lock, getting it back takes milliseconds.
@@ -31,6 +38,11 @@ def _noise() -> str:
     try:
         return _pool.pop()
     except IndexError:
-        digits = os.urandom(10 * _REFILL).hex()
-        _pool.extend(digits[start : start + 20] for start in range(20, len(digits), 20))
-        return digits[:20]
+        digits = os.urandom(_NOISE_DIGITS // 2 * _REFILL).hex()
+        starts = range(0, len(digits), _NOISE_DIGITS)
+        _pool.extend([_formatted(digits[at : at + _NOISE_DIGITS]) for at in starts])
+        return _pool.pop()
+
+
+def _formatted(noise: str) -> str:
+    return f"{noise[:3]}-{_VARIANT[noise[3]]}{noise[4:7]}-{noise[8:]}"

@@ -54,8 +54,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 def place(draft: Draft, seq: int) -> Record:
     """Make the record of `draft` at `seq`: append `seq` to its JSON as last field, and frame it."""
     frame = frames.text(b'%b,"seq":%d}' % (draft.payload[:-1], seq))
-    found = draft.keys, draft.text, draft.numbers
-    return Record(seq, draft.id, draft.type, draft.time, *found, frame)
+    id, tag, time, keys, text, numbers, _, _ = draft
+    return Record(seq, id, tag, time, keys, text, numbers, frame)
 
 
 class _Identified(msgspec.Struct):

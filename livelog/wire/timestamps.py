@@ -112,7 +112,13 @@ def timestamp(now: float) -> str:
 
     RFC 3339 has years of four digits: an earlier or later time is shown as the nearest that has.
     """
-    seconds, milliseconds = divmod(int(min(max(now, _FIRST), _LAST) * 1000), 1000)
+    known = now if _FIRST <= now <= _LAST else min(max(now, _FIRST), _LAST)
+    return _millisecond(int(known * 1000))
+
+
+@lru_cache(maxsize=4)  # the messages of a batch share a millisecond
+def _millisecond(moment: int) -> str:
+    seconds, milliseconds = divmod(moment, 1000)
     return f"{_second(seconds)}.{milliseconds:03d}Z"
 
 
