@@ -6,6 +6,7 @@
 import { retryAfter, whyNot } from "./admin.js";
 import { KINDS } from "./auditlog.js";
 import { changeFragment, fragment } from "./fragment.js";
+import { hidePanel, showPanel } from "./panels.js";
 
 const EVERY_MS = 5000;
 const NO_AUTHENTICATION = "This server has no authentication, so it has no moderators and no audit log.";
@@ -49,7 +50,7 @@ export class AuditPanel {
   /** Open the tab `audit` or `blocks`; `kind` is the kind of act that is shown. */
   open(tab, kind = this.#lists.audit.kind) {
     this.#tab = tab;
-    this.#parts.panel.hidden = false;
+    showPanel(this.#parts.panel);
     for (const name of Object.keys(this.#lists)) {
       this.#parts[name].setAttribute("aria-pressed", String(name === tab));
       this.#parts[`${name}List`].hidden = name !== tab;
@@ -62,7 +63,7 @@ export class AuditPanel {
 
   close() {
     clearTimeout(this.#timer);
-    this.#parts.panel.hidden = true;
+    hidePanel(this.#parts.panel);
     changeFragment({ audit: null, blocks: null });
     this.#on.released();
   }
