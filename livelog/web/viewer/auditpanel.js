@@ -53,7 +53,6 @@ export class AuditPanel {
     showPanel(this.#parts.panel);
     for (const name of Object.keys(this.#lists)) {
       this.#parts[name].setAttribute("aria-pressed", String(name === tab));
-      this.#parts[`${name}List`].hidden = name !== tab;
     }
     this.#say("Loading …");
     this.#filter(kind);
@@ -72,9 +71,19 @@ export class AuditPanel {
   refresh() {
     if (this.#parts.panel.hidden) return;
     const isAllowed = this.#identity.may("moderate");
-    this.#parts.kind.hidden = !isAllowed || this.#tab !== "audit";
+    this.#showAllowed(isAllowed);
     if (isAllowed) this.#load("refresh");
     else if (this.#identity.id !== null) this.#say(this.#identity.isOpen ? NO_AUTHENTICATION : NOT_ALLOWED);
+  }
+
+  /** A token that is renewed may allow less. */
+  #showAllowed(isAllowed) {
+    const { kind, older } = this.#parts;
+    kind.hidden = !isAllowed || this.#tab !== "audit";
+    for (const name of Object.keys(this.#lists)) {
+      this.#parts[`${name}List`].hidden = !isAllowed || this.#tab !== name;
+    }
+    if (!isAllowed) older.hidden = true;
   }
 
   /** Write the lists again: times are shown in another way. */
