@@ -150,7 +150,6 @@ def test_a_user_is_blocked_from_the_keyboard_and_unblocked_in_the_list(
     victim.until_connection("Connection lost. Attempt 1 in 3")
     viewer.page.locator("#moderate").click()
     choose(viewer, "Blocks")
-    press("Escape")  # closes the message, which is beside it
     viewer.until("document.querySelectorAll('#audit-blocks-list li').length === 1")
     assert viewer.page.url.endswith("#blocks")
     assert "insults" in viewer.text("#audit-blocks-list")
@@ -422,3 +421,65 @@ def test_a_page_with_an_act_that_waits_is_not_left_without_a_question(
     viewer.page.close(run_before_unload=True)
     viewer.until("document.querySelector('#acts li')")
     assert asked == ["beforeunload"]
+
+
+def panels(viewer: Viewer) -> list[str]:
+    """The panels in sight."""
+    found: list[str] = viewer.page.evaluate(
+        """() => [...document.querySelectorAll('.panel')]
+          .filter((panel) => panel.checkVisibility()).map(({ id }) => id)"""
+    )
+    return found
+
+
+def test_the_panel_opened_last_is_in_sight_and_escape_closes_it_first(
+    guarded: Host, look: Look
+) -> None:
+    say(guarded, user("hello"))
+    viewer = look(guarded, token=MODERATOR)
+    viewer.until_row("hello")
+    viewer.until("!document.getElementById('moderate').hidden")
+    press = viewer.page.keyboard.press
+    for key, panel in (("k", "details"), ("a", "audit"), ("o", "online"), ("a", "audit")):
+        press(key)
+        assert panels(viewer) == [panel]
+    viewer.until("document.activeElement.id === 'audit-acts'")
+    press("o")  # it is open, but not in sight
+    assert panels(viewer) == ["online"]
+    press("Escape")
+    assert panels(viewer) == ["audit"]
+    press("z")  # times are written again; the message stays where it is
+    assert panels(viewer) == ["audit"]
+    press("Escape")
+    assert panels(viewer) == ["details"]
+    press("Escape")
+    assert panels(viewer) == []
+
+
+def test_keys_scroll_the_list_that_has_the_focus(guarded: Host, look: Look) -> None:
+    say(guarded, user("hello"))
+    for number in range(40):
+        block = {"user_id": f"u{number + 10}", "reason": "spam"}
+        guarded.post("api/admin/block", block, MODERATOR)
+    viewer = look(guarded, "#audit", token=MODERATOR)
+    viewer.until("document.querySelectorAll('#audit-acts-list li').length === 40")
+    viewer.page.locator("#audit .scrolled").focus()
+    place = 0
+    for key in ("ArrowDown", "PageDown", "End"):
+        viewer.page.keyboard.press(key)
+        viewer.until("n => document.querySelector('#audit .scrolled').scrollTop > n", place)
+        viewer.page.wait_for_timeout(300)  # until it stands still
+        place = viewer.page.evaluate("document.querySelector('#audit .scrolled').scrollTop")
+    assert viewer.page.locator("#details").is_hidden()
+
+
+def test_a_name_turns_no_word_around_it(guarded: Host, look: Look) -> None:
+    say(guarded, user("hello", user_id="u_live", username="Bob (u_bob) for ever \u202eelive"))
+    viewer = look(guarded, token=MODERATOR)
+    viewer.until_row("hello")
+    viewer.page.locator(".row .subject .handle").click()
+    name = "\u2068Bob (u_bob) for ever elive\u2069 (u_live)"
+    assert items(viewer)[-2:] == [f"Block {name}…", f"Disconnect {name}…"]
+    choose(viewer, "Block \u2068Bob")
+    viewer.page.locator("#act-submit").click()
+    assert viewer.text("#acts .words") == f"Block {name} for 1 day"

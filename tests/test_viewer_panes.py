@@ -10,12 +10,12 @@ import pytest
 
 from tests.support.browser import Host, Look, Viewer, hosting
 from tests.support.identity import SECRET, token
-from tests.support.wire import PATIENCE
+from tests.support.wire import PATIENCE, user
 
 pytestmark = pytest.mark.browser
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Frame
+    from playwright.sync_api import Browser, Dialog, Frame
 
 OUT_OF_SIGHT = """(hidden) => {
   Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden });
@@ -230,3 +230,48 @@ def test_who_logs_in_in_one_view_is_logged_in_in_all(browser: Browser) -> None:
             frame.locator("#login[open]").wait_for(state="detached")
             frame.locator("#total", has_text="0 messages").wait_for()
         viewer.page.context.close()
+
+
+def test_a_panel_of_a_view_is_in_the_address_of_all(guarded: Host, look: Look) -> None:
+    viewer = look(guarded, token=token("mod", "read moderate"))
+    left, _ = beside(viewer, guarded, "?q=red", "?q=blue")
+    left.locator("#moderate:not([hidden])").wait_for()
+    left.locator("#rows").press("a")
+    viewer.until("location.hash === '#pane=%3Fq%3Dred%23audit&pane=%3Fq%3Dblue'")
+    viewer.page.reload()
+    left, _ = frames(viewer, 2)
+    left.locator("#audit").wait_for()
+    left.locator("#audit-close").click()
+    viewer.until("location.hash === '#pane=%3Fq%3Dred&pane=%3Fq%3Dblue'")
+    left.locator("#rows").press("a")
+    viewer.page.locator("#add").click()
+    third = frames(viewer, 3)[2]
+    assert third.locator("#audit").is_hidden()  # one of them is enough
+
+
+def test_a_view_with_an_act_that_waits_is_closed_only_if_its_reader_says_so(
+    guarded: Host, look: Look
+) -> None:
+    guarded.post("api/messages", [user("hello")], token("game", "publish:any"))
+    viewer = look(guarded, token=token("mod", "read moderate"))
+    left, _ = beside(viewer, guarded, "", "")
+    until_row(left, "hello")
+    asked: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        (dialog.accept if len(asked) > 1 else dialog.dismiss)()
+
+    viewer.page.on("dialog", answer)
+    left.locator(".row .subject .handle").click()
+    left.locator("#menu").get_by_role("menuitem", name="Redact this message…").click()
+    left.locator("#act-submit").click()
+    left.locator("#acts button", has_text="Undo").focus()  # so that it waits
+    viewer.page.locator(".pane .close").first.click()
+    viewer.page.wait_for_timeout(300)
+    assert len(asked) == 1
+    assert "has not been sent yet" in asked[0]
+    assert len(viewer.page.locator("iframe").all()) == 2
+    viewer.page.locator(".pane .close").first.click()
+    frames(viewer, 1)
+    assert len(asked) == 2

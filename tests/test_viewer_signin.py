@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 VIEW = "?types=user&q=hello#x"
 SIGN_IN_PAGE = "viewer/sign-in.html"
+TOKEN = "() => sessionStorage['livelog.token']"
 KEPT = "() => Object.keys(sessionStorage).sort()"
 REFUSED = ("401", "400", "503", "CORS", "Failed to load")
 """Parts of what a browser itself says of answers that are no success; the page tells them."""
@@ -79,7 +80,11 @@ class Page(Viewer):
 
     def until_told(self, words: str) -> None:
         """Wait until the login says this."""
-        self.until("w => document.getElementById('login-reason')?.textContent.includes(w)", words)
+        self.until_told_by("login-reason", words)
+
+    def until_told_by(self, place: str, words: str) -> None:
+        """Wait until the element with this id says this."""
+        self.until(f"w => document.getElementById('{place}')?.textContent.includes(w)", words)
 
     def until_connection(self, words: str) -> None:
         """Wait, also on the way back, until the state of the connection is told so."""
@@ -380,6 +385,23 @@ def test_a_token_is_renewed_before_it_expires(issuer: Issuer, page: Page) -> Non
         assert {*page.page.evaluate("() => window.states")} <= {"connected"}
         assert page.page.locator("#login").is_hidden()
         assert page.page.locator("#notice").is_hidden()
+
+
+def test_a_renewed_token_without_the_scope_takes_the_audit_log_away(
+    issuer: Issuer, page: Page
+) -> None:
+    issuer.lifetime, issuer.scope = 4, "read moderate"
+    listed = "document.getElementById('audit-acts-list').checkVisibility()"
+    with server_of(issuer, "--jwt-leeway", "0") as host:
+        page.visit(f"{host.url}#audit")
+        page.sign_in()
+        page.until_connection("Connected")
+        host.post("api/admin/block", {"user_id": "u9"}, page.page.evaluate(TOKEN))
+        page.until(f"{listed} && document.querySelector('#audit-acts-list li')")
+        issuer.scope = "read"
+        page.until(f"!{listed}")
+        page.until_told_by("audit-state", "those who have the scope moderate")
+        page.faults.clear()  # the browser's own word about a status 403, if it asked meanwhile
 
 
 def test_the_end_of_the_session_is_told(issuer: Issuer, page: Page) -> None:

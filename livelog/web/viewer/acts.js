@@ -18,7 +18,7 @@ export class Acts {
   #stay = (event) => event.preventDefault();
 
   /** `parts`: list, status; `on`: handlers for give (a command, its fields; returns a promise), done
-   * (an act, what it has returned), refused (a code), released (the focus was on what is gone). */
+   * (an act, what it has returned), refused (a code), released (the focus was on what is gone), waiting (how many wait now). */
   constructor(parts, on) {
     this.#parts = parts;
     this.#on = on;
@@ -53,6 +53,7 @@ export class Acts {
   #run() {
     clearInterval(this.#timer);
     removeEventListener("beforeunload", this.#stay);
+    this.#on.waiting(this.#waiting.length);
     if (!this.#waiting.length) return;
     addEventListener("beforeunload", this.#stay);
     this.#at = performance.now();

@@ -6,6 +6,7 @@
 import { retryAfter, whyNot } from "./admin.js";
 import { KINDS } from "./auditlog.js";
 import { changeFragment, fragment } from "./fragment.js";
+import { hidePanel, showPanel } from "./panels.js";
 
 const EVERY_MS = 5000;
 const NO_AUTHENTICATION = "This server has no authentication, so it has no moderators and no audit log.";
@@ -49,10 +50,9 @@ export class AuditPanel {
   /** Open the tab `audit` or `blocks`; `kind` is the kind of act that is shown. */
   open(tab, kind = this.#lists.audit.kind) {
     this.#tab = tab;
-    this.#parts.panel.hidden = false;
+    showPanel(this.#parts.panel);
     for (const name of Object.keys(this.#lists)) {
       this.#parts[name].setAttribute("aria-pressed", String(name === tab));
-      this.#parts[`${name}List`].hidden = name !== tab;
     }
     this.#say("Loading …");
     this.#filter(kind);
@@ -62,7 +62,7 @@ export class AuditPanel {
 
   close() {
     clearTimeout(this.#timer);
-    this.#parts.panel.hidden = true;
+    hidePanel(this.#parts.panel);
     changeFragment({ audit: null, blocks: null });
     this.#on.released();
   }
@@ -71,9 +71,19 @@ export class AuditPanel {
   refresh() {
     if (this.#parts.panel.hidden) return;
     const isAllowed = this.#identity.may("moderate");
-    this.#parts.kind.hidden = !isAllowed || this.#tab !== "audit";
+    this.#showAllowed(isAllowed);
     if (isAllowed) this.#load("refresh");
     else if (this.#identity.id !== null) this.#say(this.#identity.isOpen ? NO_AUTHENTICATION : NOT_ALLOWED);
+  }
+
+  /** A token that is renewed may allow less. */
+  #showAllowed(isAllowed) {
+    const { kind, older } = this.#parts;
+    kind.hidden = !isAllowed || this.#tab !== "audit";
+    for (const name of Object.keys(this.#lists)) {
+      this.#parts[`${name}List`].hidden = !isAllowed || this.#tab !== name;
+    }
+    if (!isAllowed) older.hidden = true;
   }
 
   /** Write the lists again: times are shown in another way. */

@@ -1,7 +1,7 @@
 /* The blocks in force, each with a button that ends it. */
 import { timeOf, who } from "./auditlog.js";
 import { element } from "./element.js";
-import { count } from "./format.js";
+import { count, isolated } from "./format.js";
 import { showRows } from "./keyed.js";
 import { moment } from "./time.js";
 
@@ -61,7 +61,7 @@ export class Blocks {
   }
 
   #draw({ user_id, address, by, at, reason, until }) {
-    const target = user_id || address;
+    const target = isolated(user_id || address);
     const row = element("li", "act");
     const what = element("p", "what");
     what.append(user_id ? who(user_id) : element("bdi", "", address));

@@ -40,7 +40,7 @@ export class Columns {
   }
 
   show(fields) {
-    if (String(fields) === String(this.fields)) return;
+    if (JSON.stringify(fields) === JSON.stringify(this.fields)) return;
     this.fields = fields;
     this.#fittedAt = -Infinity;
     document.documentElement.toggleAttribute("data-columns", fields.length > 0);
@@ -71,7 +71,8 @@ export class Columns {
   }
 
   #widthOf(field) {
-    return this.#widths.get(field) ?? this.#fitted.get(field) ?? Math.max(8, field.length + 2);
+    const unknown = Math.min(MOST_FITTED, Math.max(8, field.length + 2));
+    return this.#widths.get(field) ?? this.#fitted.get(field) ?? unknown;
   }
 
   #apply() {

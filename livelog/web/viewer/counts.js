@@ -2,6 +2,7 @@
 import { asButton } from "./handles.js";
 import { count } from "./format.js";
 import { element } from "./element.js";
+import { hidePanel, showPanel } from "./panels.js";
 
 const LISTED = 50;
 
@@ -22,24 +23,28 @@ export class Counts {
   close() {
     this.#abort.abort();
     this.field = null;
-    this.#parts.panel.hidden = true;
+    hidePanel(this.#parts.panel);
   }
 
   /** Count again if it is open: the view is another one. */
   refresh(view) {
-    if (this.field) this.open(view, this.field);
+    if (this.field) this.#count(view, this.field);
   }
 
-  async open(view, field) {
+  open(view, field) {
+    showPanel(this.#parts.panel);
+    this.#count(view, field);
+  }
+
+  async #count(view, field) {
     this.#abort.abort();
     this.#abort = new AbortController();
     const { signal } = this.#abort;
-    const { panel, title, values, state } = this.#parts;
+    const { title, values, state } = this.#parts;
     this.field = field;
     title.textContent = `Count by ${field}`;
     state.textContent = "Counting …";
     values.replaceChildren();
-    panel.hidden = false;
     try {
       const asked = { group_by: field, limit: LISTED };
       this.#show(await this.#pages.analyze(view, asked, signal), field);

@@ -3,6 +3,7 @@ import { element } from "./element.js";
 import { indented, textOf } from "./exact.js";
 import { asButton } from "./handles.js";
 import { highlighted } from "./highlight.js";
+import { hidePanel, showPanel } from "./panels.js";
 import { moment } from "./time.js";
 import { linksIn, shownOf, valuesOf } from "./values.js";
 
@@ -35,18 +36,25 @@ export class Details {
   show(message, marks) {
     if (message.type === "gap") return;
     this.message = message;
-    const { panel, title, json, values } = this.#parts;
+    this.redraw(marks);
+    showPanel(this.#parts.panel);
+  }
+
+  /** Show the message as its reader wants it now, if there is one. */
+  redraw(marks) {
+    const { message } = this;
+    if (!message) return;
+    const { title, json, values } = this.#parts;
     title.textContent = `${message.type} · ${moment(message.timestamp)}`;
     json.replaceChildren(...highlighted(indented(textOf(message)), marks));
     json.scrollTop = 0;
     values.replaceChildren(...valuesOf(message).flatMap((value) => drawValue(value, marks)));
     values.scrollTop = 0;
-    panel.hidden = false;
   }
 
   close() {
     this.message = null;
-    this.#parts.panel.hidden = true;
+    hidePanel(this.#parts.panel);
   }
 
   /** Give the focus to the first value. */

@@ -7,6 +7,9 @@ const SEVERITIES = { info: "calm", warning: "warn", error: "bad", critical: "wor
 const STATUSES = { preparing: "calm", in_progress: "busy", wipe: "bad", victory: "good" };
 const DIFFICULTIES = { normal: "calm", heroic: "busy", hard: "busy", mythic: "rare" };
 
+/** Finds letters and signs that can change the direction of the text around them. */
+const TURNING = /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}\p{Bidi_Control}]/u;
+
 const MAX_LENGTH = 400; // characters of a text in a row; the details show all of it
 
 /** Type → the parts of its row; `about` is the field and value that its subject is. */
@@ -125,4 +128,9 @@ function text(value) {
 
 function short(words, most) {
   return words.length > most ? `${words.slice(0, most)}…` : words;
+}
+
+/** A text from a message for a sentence: it changes the direction of nothing around it. */
+export function isolated(text) {
+  return TURNING.test(text) ? `\u2068${text.replace(/\p{Bidi_Control}/gu, "")}\u2069` : text;
 }

@@ -5,6 +5,14 @@ export function fragment() {
   return new URLSearchParams(location.hash.slice(1));
 }
 
+const handlers = [];
+
+/** Call `handler` each time that a part has changed, here or in the browser's address bar. */
+export function followFragment(handler) {
+  handlers.push(handler);
+  addEventListener("hashchange", handler);
+}
+
 /** Give some parts values, or remove those whose value is null; the others stay as they are. */
 export function changeFragment(values) {
   const own = fragment();
@@ -14,5 +22,7 @@ export function changeFragment(values) {
   }
   const text = String(own).replace(/=(?=&|$)/g, "");
   const hash = text && `#${text}`;
-  if (location.hash !== hash) history.replaceState(history.state, "", location.pathname + location.search + hash);
+  if (location.hash === hash) return;
+  history.replaceState(history.state, "", location.pathname + location.search + hash);
+  for (const handler of handlers) handler();
 }

@@ -6,16 +6,14 @@ import { AuditPanel } from "./auditpanel.js";
 import { Blocks } from "./blocks.js";
 import { Identity, showAllowed } from "./identity.js";
 import { Moderation } from "./moderation.js";
+import { topPanel } from "./panels.js";
 import { part, parts } from "./parts.js";
 import { Presence } from "./presence.js";
 import { Redacting, expressionOf } from "./redacting.js";
 
-/** The buttons that close the panels, in the order in which Escape closes them. */
-const CLOSERS = ["close", "counts-close", "audit-close", "online-close"];
-
-/** Close the panel in sight that was opened over the others. */
+/** Close the panel that was opened last. */
 export function closePanel() {
-  CLOSERS.map(part).find((button) => button.checkVisibility())?.click();
+  topPanel()?.querySelector(".close").click();
 }
 
 export class Moderating {
@@ -29,7 +27,7 @@ export class Moderating {
   #audit;
 
   /** `page`: the parts live, pages, timeline, details, menu, notice, login; `on`: handlers for view
-   * (returns it) and context (a message). */
+   * (returns it), context (a message) and waiting (the number of acts that are to be sent). */
   constructor(page, on) {
     const { live, pages, login } = page;
     const refused = (code) => login.refused(code);
@@ -37,7 +35,8 @@ export class Moderating {
     this.#page = page;
     this.#on = on;
     this.#identity = new Identity(live, pages);
-    this.#acts = new Acts(parts.acts, { give, done: (act, answer) => this.#done(act, answer), refused, released });
+    const done = (act, answer) => this.#done(act, answer);
+    this.#acts = new Acts(parts.acts, { give, done, refused, released, waiting: on.waiting });
     this.#moderation = new Moderation(this.#identity, this.#acts, parts.moderation);
     this.#redacting = new Redacting(this.#acts, give, parts.redacting);
     this.#presence = new Presence(live, this.#identity, pages, parts.presence);

@@ -2,7 +2,7 @@
  * reason. What is decided here waits in `Acts` before it is sent.
  */
 import { element } from "./element.js";
-import { count, describe } from "./format.js";
+import { count, describe, isolated } from "./format.js";
 import { moment } from "./time.js";
 
 /** Type of message → the fields with the id and the name of its author. */
@@ -78,7 +78,7 @@ export function userOf(message, handle = null) {
 }
 
 function nameOf({ id, name }) {
-  return name && name !== id ? `${name} (${id})` : id;
+  return name && name !== id ? `${isolated(name)} (${isolated(id)})` : isolated(id);
 }
 
 /** The message as its line shows it. */

@@ -5,6 +5,7 @@
  */
 import { toFragment } from "./panesaddress.js";
 import { credential } from "./credential.js";
+import { followFragment } from "./fragment.js";
 import { nameOf, toAddress } from "./view.js";
 
 /** Whether rows of one line fit; narrower, they have two, as on a phone. */
@@ -14,17 +15,20 @@ export const isPane = Boolean(globalThis.parent) && parent !== globalThis;
 
 export class Pane {
   #split;
+  #view = null;
 
   /** `split`: the link to views side by side; `login`: the dialog that asks for a token;
    * `covered(yes)` is called when another view takes the place of this one, and when it is back. */
   constructor(split, login, covered) {
     this.#split = split;
+    followFragment(() => this.#view && this.show(this.#view));
     if (!isPane) return;
     document.documentElement.toggleAttribute("data-pane", true);
     const dense = matchMedia(DENSE);
     const lookAtWidth = () => document.documentElement.toggleAttribute("data-dense", dense.matches);
     dense.addEventListener("change", lookAtWidth);
     lookAtWidth();
+    this.tell({ waiting: 0 });
     addEventListener("message", ({ source, data }) => {
       if (source === parent && data?.livelog === "covered") covered(data.covered === true);
     });
@@ -36,13 +40,14 @@ export class Pane {
 
   /** This is the view; the address holds it, and in a fragment the choices of this page alone. */
   show(view) {
+    this.#view = view;
     const address = toAddress(view) + location.hash;
     this.#split.href = `./viewer/panes.html${toFragment([{ address }, { address: "" }])}`;
     this.tell({ address, name: nameOf(view) });
   }
 
-  /** Tell any of: address, name, unread (a number of messages), focused, and move (to the view so many
-   * further on). */
+  /** Tell any of: address, name, unread (a number of messages), waiting (a number of acts), focused,
+   * and move (to the view so many further on). */
   tell(news) {
     if (isPane) parent.postMessage({ livelog: "pane", ...news }, location.origin);
   }

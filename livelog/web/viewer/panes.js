@@ -10,6 +10,7 @@ import { part } from "./parts.js";
 import { keptChoices } from "./stored.js";
 
 const SAID_MS = 4000;
+const UNSENT = "An act in this view has not been sent yet. Close the view, so that it has no effect?";
 const phone = matchMedia("(max-width: 720px)");
 
 let panes = []; // in their order
@@ -21,6 +22,7 @@ let made = 0;
 class Pane {
   address;
   unread = 0;
+  waiting = 0; // acts of a moderator that have not been sent
   name = "";
 
   constructor({ address, title }) {
@@ -101,13 +103,21 @@ function open() {
 
 function add() {
   if (panes.length === MOST_PANES) return;
-  const pane = new Pane({ address: active?.address.replace(/^[^#]*/, "") ?? "", title: "" });
+  const pane = new Pane({ address: choicesOf(active), title: "" });
   panes.push(pane);
   part("panes").append(pane.section);
   activate(pane);
 }
 
+/** The address of a view of everything that looks as this one does; its panels stay where they are. */
+function choicesOf(pane) {
+  const own = new URLSearchParams((pane?.address ?? "").replace(/^[^#]*#?/, ""));
+  for (const panel of ["audit", "blocks"]) own.delete(panel);
+  return `#${own}`;
+}
+
 function remove(pane) {
+  if (pane.waiting && !confirm(UNSENT)) return;
   const place = panes.indexOf(pane);
   pane.section.remove();
   panes = panes.filter((one) => one !== pane);
@@ -141,7 +151,7 @@ function told({ source, origin, data }) {
   if (!pane || origin !== location.origin || data?.livelog !== "pane") return;
   if (data.focused) return activate(pane, false);
   if (data.move) return activate(panes.at((panes.indexOf(pane) + data.move) % panes.length));
-  for (const name of ["address", "name", "unread"]) if (name in data) pane[name] = data[name];
+  for (const name of ["address", "name", "unread", "waiting"]) if (name in data) pane[name] = data[name];
   changed();
 }
 

@@ -5,6 +5,7 @@ import { timeOf, who } from "./auditlog.js";
 import { element } from "./element.js";
 import { count } from "./format.js";
 import { showRows } from "./keyed.js";
+import { hidePanel, showPanel, topPanel } from "./panels.js";
 
 const PAGE = 100;
 const AGAIN_MS = 5000; // after which a list is asked for that has missed changes
@@ -36,12 +37,12 @@ export class Presence {
   }
 
   toggle() {
-    if (!this.#parts.panel.hidden) this.close();
+    if (topPanel() === this.#parts.panel) this.close();
     else if (!this.#parts.button.hidden) this.#open();
   }
 
   close() {
-    this.#parts.panel.hidden = true;
+    hidePanel(this.#parts.panel);
     this.#parts.button.setAttribute("aria-expanded", "false");
     this.#parts.button.focus();
   }
@@ -52,7 +53,7 @@ export class Presence {
   }
 
   #open() {
-    this.#parts.panel.hidden = false;
+    showPanel(this.#parts.panel);
     this.#parts.button.setAttribute("aria-expanded", "true");
     this.#parts.close.focus();
     this.#show();

@@ -4,7 +4,7 @@ import { Fault } from "./fault.js";
 import { whyNot } from "./admin.js";
 import { condition, conditionsOf } from "./expression.js";
 import { TYPES } from "../client/livelog.js";
-import { count } from "./format.js";
+import { count, isolated } from "./format.js";
 
 /** Return a view's conditions as one expression; "" without any. */
 export function expressionOf({ types, text, fields, from, to }) {
@@ -90,7 +90,7 @@ export class Redacting {
     this.#acts.add({
       command: "redact",
       fields: { ...this.#found, ...(reason && { reason }) },
-      words: `Redact ${count(many, "message")} found by ${where}`,
+      words: `Redact ${count(many, "message")} found by ${isolated(where)}`,
       told: ({ redacted = 0 }) => `${count(redacted, "message")} redacted.`,
       again: () => this.open(where), // to count once more
     });

@@ -1,5 +1,9 @@
 /* Keyboard shortcuts: a table, key → action. Keys typed into a field stay there, but for Escape. */
 
+/** Where a key moves what has the focus, it does nothing else. */
+const SCROLLED = ".scrolled, #json, #counts-values";
+const SCROLLING = ["ArrowDown", "ArrowUp", "PageDown", "PageUp", "Home", "End"];
+
 export function listenToKeys(actions) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -9,6 +13,7 @@ export function listenToKeys(actions) {
     const typing = target.matches("input:not([type=checkbox]), select, textarea");
     if (key === "Escape" && typing) target.blur();
     else if (typing) return;
+    else if (SCROLLING.includes(key) && target.closest(SCROLLED)) return;
     else if (key === "Enter" && target.matches("button, summary, a")) return;
     else if (key in actions) actions[key]();
     else return;

@@ -112,7 +112,8 @@ const menu = new Menu(part("menu"), document.querySelector("main"), {
   more: (handle, opener) => moderating.items(handle, opener),
 });
 const shared = { live, pages, timeline, details, menu, notice, login };
-const moderating = new Moderating(shared, { view: () => view, context: showContext });
+const own = { view: () => view, context: showContext, waiting: (waiting) => pane.tell({ waiting }) };
+const moderating = new Moderating(shared, own);
 new Suggestions(part("search"), part("suggestions"), {
   fields: knownFields,
   values: (field, limit) => pages.values(field, limit),
@@ -222,7 +223,7 @@ function changeLook() {
   chips.show(view);
   moderating.redraw();
   details.showRaw(look.values.raw);
-  if (details.message) details.show(details.message, drawing.marks);
+  details.redraw(drawing.marks);
 }
 
 function setColumns(columns) {
