@@ -89,9 +89,13 @@ class ConfigError(LivelogError):
 class UnreachableError(LivelogError, ConnectionError):
     """No connection could be opened; the text can be shown to a user.
 
+    `answered` tells that a server was there, and did not let the client in now.
+
     >>> issubclass(UnreachableError, ConnectionError)
     True
     """
+
+    answered = False
 
 
 class ConnectionEndedError(LivelogError, ConnectionError):

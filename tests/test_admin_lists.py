@@ -38,6 +38,7 @@ ACTS: list[tuple[Act, int | None]] = [
     (redaction(), 0),
     (BlockAct(by="mod", at=AT, user_id='"groups":[1]'), None),
     (Announce(by="mod", at=AT, message=9, severity="info"), None),
+    (BlockAct(by="mod", at=AT, user_id="bob", until=1_000_000_000.0), None),
 ]
 
 
@@ -104,6 +105,8 @@ async def test_the_audit_log_counts_without_reading_what_is_named(
         assert [row.get("messages") for row in rows] == [count for _, count in reversed(ACTS)]
         assert not any("groups" in row for row in rows)
         assert [("scrubbed" in row) for row in rows] == [("messages" in row) for row in rows]
+        ends = [row["until"] for row in rows if row.get("until")]
+        assert ends == ["2001-09-09T01:46:40.000Z"]
         page = (await give(house, "http", "audit", limit=2, before=seqs[3]))["result"]["acts"]
         assert [row["seq"] for row in page] == [seqs[2], seqs[1]]
 

@@ -7,9 +7,11 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import uuid4
 
 import pytest
 
+from livelog.cli.admin import _table
 from tests.support.identity import SECRET, token
 from tests.support.process import CLEAN, ROOT
 from tests.support.wire import House, on_uvloop, serving, soon
@@ -81,7 +83,7 @@ async def test_in_a_script_yes_is_an_option() -> None:
     async with serving(jwt_secret=SECRET) as house:
         house.publish("gold", "silver")
         code, _, err = await redact(house, asyncio.subprocess.DEVNULL)
-        assert (code, "make a dry run" in err) == (1, True)
+        assert (code, "--yes answers, or --dry-run shows" in err) == (1, True)
         assert await found(house) == 1
         code, out, _ = await redact(house, asyncio.subprocess.DEVNULL, "--yes")
         assert (code, out.splitlines()[0]) == (0, "redacted: 1")
@@ -100,3 +102,9 @@ async def test_a_dry_run_and_numbers_that_are_given_ask_nothing() -> None:
             )
             given = ["--count", "1", "--upto-seq", str(seq)]
             assert "redacted: 1" in (await redact(house, stdin, *given))[1]
+
+
+def test_ids_for_other_commands_are_whole() -> None:
+    connection = f"conn_{uuid4()}"
+    row = {"id": connection, "client": "x" * 100}
+    assert connection in list(_table([row]))[1].split()

@@ -19,6 +19,7 @@ from livelog import cli
 from livelog.cli import doctor
 from livelog.cli.doctor import Finding, Target, examine
 from livelog.wire import WEBSOCKET_PATH
+from tests.support.command import done
 from tests.support.identity import SECRET, api_key
 from tests.support.nginx import HERE, NGINX
 from tests.support.ports import free_port
@@ -313,3 +314,14 @@ def test_no_token_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     said = "".join(capsys.readouterr())
     assert "lk_secret" not in said
     assert "secret-that" not in said
+
+
+@on_uvloop
+async def test_each_server_of_a_list_is_examined() -> None:
+    async with serving() as one, serving() as two:
+        urls = [url_of(one), url_of(two)]
+        code, out, err = await done("doctor", "--url", ",".join(urls))
+        assert (code, err) == (0, "")
+        lines = out.splitlines()
+        assert [line for line in lines if not line.startswith("ok  ")] == [f"{u}:" for u in urls]
+        assert sum(line.startswith("ok  WebSocket") for line in lines) == 2

@@ -10,9 +10,11 @@ import sys
 
 import pytest
 
+from livelog import connect
 from livelog.cli import COMMANDS
 from tests.support.command import done, ndjson
 from tests.support.hostile import ID, Case, Expected, Frame, playing
+from tests.support.identity import SECRET
 from tests.support.process import CLEAN, ROOT, Start, ended
 from tests.support.wire import PATIENCE, House, Json, on_uvloop, serving, user
 
@@ -38,7 +40,7 @@ async def test_history_and_search_show_pages() -> None:
         _, out, err = await done("search", "dragon", "7", *url, "--type", "user", "--json")
         assert [json.loads(line)["content"] for line in out.splitlines()] == ["dragon 7"]
         code, out, err = await done("search", "unicorn", *url)
-        assert (code, out, err) == (0, "", "livelog: no messages on this page; 0 messages match\n")
+        assert (code, out, err) == (0, "", "livelog: no message matches\n")
 
         code, _, err = await done("search", "--where", "dragon or unicorn", *url)
         assert (code, "'or' is a word here; the operator is OR" in err) == (0, True)
@@ -49,6 +51,21 @@ async def test_history_and_search_show_pages() -> None:
             assert (code, err) == (0, "")
             found = [json.loads(line)["content"] for line in out.splitlines()]
             assert found == ["dragon 8", "dragon 7"]
+
+
+@on_uvloop
+async def test_a_server_that_wants_a_credential_is_told_apart_from_one_that_is_away() -> None:
+    async with serving(jwt_secret=SECRET) as house:
+        url = ["--url", house.server.url]
+        code, _, err = await done("history", *url)
+        assert (code, "authenticate first; give a token" in err) == (1, True)
+
+    async with serving(connections_per_ip=1) as house, connect(house.server.url):
+        code, _, err = await done("history", "--url", house.server.url)
+        assert (code, "no connection to" in err, "start one" in err) == (1, True, False)
+        url = ["--url", house.server.url]
+    code, _, err = await done("history", *url)
+    assert (code, "cannot reach" in err, "start one" in err) == (1, True, True)
 
 
 def _shell(line: str, **environment: str) -> tuple[int, bytes, str]:

@@ -43,7 +43,7 @@ async def test_a_byte_order_mark_changes_neither_a_line_nor_its_id(tmp_path: Pat
         for mark in ("", "\ufeff"):
             file.write_text(f"{mark}{line}\n{mark}\n", encoding="utf-8")
             result = await done("publish", "--url", house.server.url, str(file))
-            assert result == (0, "", "livelog: 1 messages published\n")
+            assert result == (0, "", "livelog: 1 message published\n")
         assert len(await past(house)) == 1
 
 
@@ -133,7 +133,7 @@ async def test_a_wrong_line_is_named_and_nothing_after_it_is_published() -> None
             assert (code, out) == (1, "")
             assert "line 2:" in err, err
             assert "--keep-going" in err
-            assert err.endswith("1 messages published, 1 refused\n")
+            assert err.endswith("1 message published, 1 refused\n")
             assert [m["content"] for m in await past(house)] == ["before"]
 
 
@@ -186,7 +186,7 @@ async def test_a_server_that_takes_nothing_for_a_while_is_asked_again() -> None:
         code, _, err = await done("publish", "--url", url, given=ndjson(user()))
     assert (code, len(bodies)) == (0, 3)
     assert "disk full; next attempt" in err
-    assert err.endswith("1 messages published\n")
+    assert err.endswith("1 message published\n")
 
 
 @on_uvloop

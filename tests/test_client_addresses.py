@@ -277,7 +277,7 @@ async def test_commands_go_on_at_another_server() -> None:
             for content in ("before", "after"):
                 line = json.dumps(user(content))
                 code, _, said = await done("publish", *url, given=line)
-                assert (code, said) == (0, "livelog: 1 messages published\n")
+                assert (code, said) == (0, "livelog: 1 message published\n")
                 assert json.loads(await tail.line())["content"] == content
                 await left.close()
             assert right.inside.listening == 1

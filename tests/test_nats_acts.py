@@ -187,7 +187,7 @@ async def test_a_redaction_that_was_lost_alone_is_restored(
         await server.admin("redact", seq=receipt.seq)
     await lose(url, 1)
     code, said = await healed(capfdbinary, url, "--store", store)
-    assert (code, said.startswith("0 messages and 1 acts of moderators")) == (0, True), said
+    assert (code, said.startswith("0 messages and 1 act of moderators")) == (0, True), said
     async with Server(Config(port=0, store=store, engine=url)) as server, node(url) as new:
         for each in (server, new):
             await soon(redacted(each, "a"))
@@ -222,7 +222,7 @@ async def test_a_healing_that_was_cut_short_between_acts_goes_on_where_it_was(
         assert (code, "the operator has gone" in said) == (1, True)
     monkeypatch.setattr(JetStream, "append", append)
     code, said = await healed(capfdbinary, url, "--store", store)
-    assert (code, said.startswith("0 messages and 1 acts of moderators")) == (0, True), said
+    assert (code, said.startswith("0 messages and 1 act of moderators")) == (0, True), said
     async with Server(Config(port=0, store=store, engine=url)) as server, node(url) as new:
         for each in (server, new):
             await soon(redacted(each, "a"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import getdoc
 from typing import Any
 
@@ -20,10 +20,9 @@ from livelog.cli import options
 from livelog.cli.exit import Failure, outcome, say
 from livelog.cli.format import print_json
 from livelog.cli.sanitize import sanitized
-from livelog.client.errors import Lost
+from livelog.client.errors import Lost, unreachable
 from livelog.client.httpreader import HttpReader
 from livelog.client.url import listed
-from livelog.errors import UnreachableError
 from livelog.wire import validation
 from livelog.wire.admin import ADMIN, AdminCommand
 from livelog.wire.events import AdminResult
@@ -37,8 +36,9 @@ _EXAMPLES = """\
 The server needs authentication; the key or token needs the scope moderate or admin.
 Fields of a command: livelog admin COMMAND --help.
 """
-_WIDEST = 40
-"""Characters of the widest column of a table."""
+_WIDEST = 41
+"""Characters of the widest column of a table: as many as an id of a connection has, which other
+commands take."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -91,7 +91,7 @@ def _add_option(parser: options.Parser, field: inspect.Field) -> None:
     parser.add_argument(
         f"--{name}",
         dest=field.encode_name,
-        type=_listed if isinstance(kind, inspect.ListType) else str,
+        type=_TYPES.get(type(kind), str),
         default=argparse.SUPPRESS,
         required=field.required,
         metavar=name.rpartition("-")[2].upper(),
@@ -109,6 +109,28 @@ def _plain(kind: inspect.Type) -> tuple[inspect.Type, str]:
 
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",")]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is invalid: must be a number") from None
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is invalid: must be a whole number") from None
+
+
+_TYPES: dict[type[inspect.Type], Callable[[str], Any]] = {
+    inspect.ListType: _listed,
+    inspect.FloatType: _number,
+    inspect.IntType: _whole_number,
+}
+"""Type of a field → how its option is read; all others are texts."""
 
 
 def _carry_out(given: argparse.Namespace) -> int:
@@ -138,10 +160,20 @@ def _body(shape: type[AdminCommand], fields: Mapping[str, Any]) -> bytes:
 
 
 def _must_be_seen(given: argparse.Namespace, fields: Mapping[str, Any]) -> bool:
-    """Return whether to make the dry run that goes before a redaction by an expression."""
+    """Return whether to make the dry run that goes before a redaction by an expression.
+
+    Raises `Failure` where nobody could be asked about it.
+    """
     if given.command != "redact" or "where" not in fields or fields["dry_run"]:
         return False
-    return "count" not in fields and (given.yes or sys.stdin.isatty())
+    if "count" in fields:
+        return False
+    if not (given.yes or sys.stdin.isatty()):
+        raise Failure(
+            "redact asks on a terminal only: --yes answers, or --dry-run shows the count and"
+            " upto_seq to give"
+        )
+    return True
 
 
 def _seen(given: argparse.Namespace, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,19 +190,24 @@ def _seen(given: argparse.Namespace, fields: Mapping[str, Any]) -> dict[str, Any
 
 
 def ask(url: str, token: str | None, command: str, body: bytes) -> AdminResult:
-    """Give a command to the first server of a list that answers. Raises `RefusedError`."""
+    """Give a command to the first server of a list that answers.
+
+    Raises `RefusedError` and `UnreachableError`.
+    """
     missed: list[str] = []
+    answered = False
     for each in listed(url) or [url]:
         reader = HttpReader(each, token)
         try:
             return msgspec.json.decode(reader.post(f"/api/admin/{command}", body), type=AdminResult)
         except Lost as lost:
             missed.append(f"{each}: {lost}")
+            answered = answered or lost.loss.answered
         except msgspec.DecodeError:
             raise Failure("the answer is not that of a livelog server") from None
         finally:
             reader.close()
-    raise UnreachableError(f"cannot reach {'; '.join(missed)}")
+    raise unreachable(missed, answered=answered)
 
 
 def _lines(result: Mapping[str, Any]) -> Iterator[str]:

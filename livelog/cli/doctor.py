@@ -26,7 +26,7 @@ from websockets.sync.client import ClientConnection, connect
 from livelog.cli import options
 from livelog.cli.exit import FAILED, outcome
 from livelog.cli.sanitize import sanitized
-from livelog.client.url import unix_socket
+from livelog.client.url import listed, shown, unix_socket
 from livelog.errors import AUTHENTICATION_FAILED, ConfigError, RefusedError
 from livelog.wire import WEBSOCKET_PATH
 from livelog.wire.timestamps import parse_moment
@@ -95,18 +95,26 @@ def main(arguments: Sequence[str]) -> int:
     given = make_parser(name).parse_args(rest)
 
     def act() -> int:
-        if unix_socket(given.url):
+        urls = listed(given.url) or [given.url]
+        if any(map(unix_socket, urls)):
             raise ConfigError("--url: a Unix socket is not outside; give an address of the server")
         wrong = 0
-        for finding in examine(Target(given.url, given.token), given.idle):
-            wrong += not finding.good
-            print(
-                f"{'ok' if finding.good else '!!'}  {sanitized(finding.text[:_LONGEST])}",
-                flush=True,
-            )
+        for url in urls:
+            if len(urls) > 1:
+                print(sanitized(f"{shown(url)}:"), flush=True)
+            wrong += _wrong(Target(url, given.token), given.idle)
         return FAILED if wrong else 0
 
     return outcome(act)
+
+
+def _wrong(target: Target, idle: float) -> int:
+    """Examine one server, print what is found, and return how much of it is wrong."""
+    wrong = 0
+    for finding in examine(target, idle):
+        wrong += not finding.good
+        print(f"{'ok' if finding.good else '!!'}  {sanitized(finding.text[:_LONGEST])}", flush=True)
+    return wrong
 
 
 def make_parser(name: str) -> options.Parser:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from livelog.cli.exit import FAILED, WRONG_USAGE, Failure, outcome, say
-from livelog.cli.format import print_json
+from livelog.cli.format import counted, print_json
 from livelog.cli.options import Parser
 from livelog.cli.sanitize import sanitized
 from livelog.config.address import SharedLog, shared_log
@@ -86,8 +86,8 @@ def _heal(given: argparse.Namespace) -> int:
     if not healed.last:
         print(f"the stream has all that {given.store} has")
         return 0
-    acts = f" and {healed.acts} acts of moderators" if healed.acts else ""
-    what = f"{healed.messages} messages{acts}"
+    acts = f" and {counted(healed.acts, 'act')} of moderators" if healed.acts else ""
+    what = f"{counted(healed.messages, 'message')}{acts}"
     print(f"{what} were restored, from seq {healed.first} to {healed.last}")
     print("start the server of this store again; the others go on by themselves")
     return 0
@@ -126,7 +126,7 @@ def _lines(status: Status) -> Iterator[str]:
     for node in status.nodes:
         yield (
             f"  node     {node.name}, version {node.version}, seq {node.seq}, lag {node.lag:.1f} s,"
-            f" {node.connections} connections, heard {node.age:.1f} s ago"
+            f" {counted(node.connections, 'connection')}, heard {node.age:.1f} s ago"
         )
     for note in status.notes:
         yield f"note: {note}"

@@ -17,6 +17,7 @@ from livelog.client.backoff import PAUSE, held
 from livelog.config import logs
 from livelog.errors import (
     ABNORMAL_CLOSURE,
+    AUTHENTICATION_FAILED,
     NORMAL_CLOSURE,
     ConfigError,
     ConnectionEndedError,
@@ -29,6 +30,12 @@ _log = logging.getLogger("livelog")
 FAILED = 1
 WRONG_USAGE = 2
 INTERRUPTED = 130
+
+_ABSENT = "; start one with `livelog`, or give another address with --url"
+_NEEDS_TOKEN = (
+    "; give a token or API key with --token, or with the variable LIVELOG_TOKEN or"
+    " LIVELOG_TOKEN_FILE"
+)
 
 
 class Failure(Exception):
@@ -55,11 +62,9 @@ def outcome(act: Callable[[], int], *, prints: bool = True) -> int:
         _discard_output()
         return 0
     except RefusedError as refused:
-        return _failed(explained(refused))
+        return _failed(f"{explained(refused)}{_remedy(refused.code)}")
     except UnreachableError as unreachable:
-        return _failed(
-            f"{unreachable}; start one with `livelog`, or give another address with --url"
-        )
+        return _failed(f"{unreachable}{'' if unreachable.answered else _ABSENT}")
     except ConnectionEndedError as ended:
         return _failed(f"{ended}{_hint(ended)}")
     except (ConfigError, Failure, TimeoutError) as failure:
@@ -71,12 +76,17 @@ def outcome(act: Callable[[], int], *, prints: bool = True) -> int:
     return code
 
 
+def _remedy(code: int) -> str:
+    return _NEEDS_TOKEN if code == AUTHENTICATION_FAILED else ""
+
+
 def _hint(ended: ConnectionEndedError) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in str(ended):
         return "; --cacert names the authority of a certificate that the system does not trust"
     # An HTTP status, or not a code that livelog sends: the address is that of another program.
     elsewhere = ended.code < NORMAL_CLOSURE or ended.code == ABNORMAL_CLOSURE
-    return "; is --url the address that the server printed?" if elsewhere else ""
+    where = "; is --url the address that the server printed?"
+    return where if elsewhere else _remedy(ended.code)
 
 
 def printed(text: str) -> int:

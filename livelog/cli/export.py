@@ -23,6 +23,7 @@ import msgspec
 from livelog.cli import options
 from livelog.cli.compressed import compressor
 from livelog.cli.exit import INTERRUPTED, Failure, outcome, say
+from livelog.cli.format import counted
 from livelog.cli.moments import place
 from livelog.cli.progress import progress
 from livelog.cli.reading import Selection, stored
@@ -101,7 +102,7 @@ def _export(given: argparse.Namespace) -> int:
             target.interrupted()
             raise
         target.finish()
-    say(f"{target.messages} messages exported")
+    say(f"{counted(target.messages, 'message')} exported")
     return 0
 
 

@@ -57,6 +57,15 @@ def print_header() -> None:
         print(f"{'SEQ':<16}  {'TIME':<25}  {'TYPE':<6}  TEXT")
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> counted(1, "message"), counted(2, "message")
+    ('1 message', '2 messages')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def print_json(item: object) -> None:
     """Print a message, an event or counts as one line of JSON, in UTF-8."""
     sys.stdout.buffer.write(sanitized(msgspec.json.encode(item).decode()).encode() + b"\n")

@@ -9,7 +9,7 @@ from typing import Any
 
 from livelog.cli import options
 from livelog.cli.exit import outcome, say
-from livelog.cli.format import print_header, printer
+from livelog.cli.format import counted, print_header, printer
 from livelog.client.client import connect
 from livelog.client.decoding import Page
 from livelog.client.pages import whole
@@ -134,10 +134,11 @@ async def _fetch(given: argparse.Namespace) -> Page:
 
 def _place(page: Page) -> str:
     if not page.messages:
-        found = f"no messages on this page; {page.total} messages match"
+        beyond = f" on this page; {page.total} in all" if page.total else ""
+        found = f"no message matches{beyond}"
         return f"{found}{_INCOMPLETE}" if page.incomplete else found
     first, last = page.offset + 1, page.offset + len(page.messages)
-    of = f"{first} to {last} of {page.total} messages, newest first"
+    of = f"{first} to {last} of {counted(page.total, 'message')}, newest first"
     if page.truncated:
         of += f"; the rest did not arrive, go on with --offset {page.next_offset}"
     return f"{of}{_INCOMPLETE}" if page.incomplete else of

@@ -83,7 +83,8 @@ class Parser(argparse.ArgumentParser):
         if action.choices is not None and value not in action.choices:
             known = [str(choice) for choice in action.choices]
             meant = suggestion(str(value), known) or f"; known are: {', '.join(known)}"
-            self.error(f"unknown {value!r}{meant}")
+            what = action.option_strings[0] if action.option_strings else action.metavar
+            self.error(f"unknown {str(what or '').lower()} {value!r}{meant}")
 
 
 class ClientParser(Parser):

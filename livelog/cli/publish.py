@@ -24,6 +24,7 @@ from msgspec import UNSET
 
 from livelog.cli import options
 from livelog.cli.exit import FAILED, Failure, explained, outcome, say
+from livelog.cli.format import counted
 from livelog.cli.progress import progress
 from livelog.client.backoff import DELAYS, Backoff, Clock
 from livelog.client.errors import Lost, ResponseRefusedError
@@ -180,7 +181,7 @@ class Run:
         """Say how many lines were published and how many not; return the exit code."""
         counts = [(self.wrong, "refused"), (self.redacted, "redacted before and left out")]
         beside = "".join(f", {count} {what}" for count, what in counts if count)
-        say(f"{self.published} messages published{beside}")
+        say(f"{counted(self.published, 'message')} published{beside}")
         return FAILED if self.wrong else 0
 
     def _send(self, lines: list[Line]) -> bool:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from livelog.cli import options
 from livelog.cli.exit import outcome, say
-from livelog.cli.format import print_json, time_of
+from livelog.cli.format import counted, print_json, time_of
 from livelog.cli.sanitize import sanitized
 from livelog.cli.width import cut, padded, width
 from livelog.client.client import connect
@@ -175,7 +175,8 @@ def _block() -> str:
 
 
 def _summary(counts: Analysis, given: argparse.Namespace) -> str:
-    parts = [f"{counts.total} messages match"]
+    verb = "matches" if counts.total == 1 else "match"
+    parts = [f"{counted(counts.total, 'message')} {verb}"]
     if given.distinct is not None:
         parts.append(f"with {counts.distinct} different values of {given.distinct}")
     if counts.incomplete:

@@ -10,6 +10,7 @@ from itertools import count
 
 from livelog.cli import options
 from livelog.cli.exit import FAILED, WRONG_USAGE, Failure, explained, say
+from livelog.cli.format import counted
 from livelog.cli.options import Parser
 from livelog.cli.sanitize import sanitized
 from livelog.client.errors import Lost
@@ -85,7 +86,7 @@ def _check(given: argparse.Namespace) -> str:
         print(sanitized(finding))
     for note in check.notes:
         print(note)
-    counts = f"{check.messages} messages checked"
+    counts = f"{counted(check.messages, 'message')} checked"
     if check.unchecked:
         counts += f", {check.unchecked} of them without a checksum (from an earlier version)"
     if damage:
@@ -97,7 +98,7 @@ def _backup(given: argparse.Namespace) -> str:
     copied = back_up(given.path, given.target, _key(given))
     for path in left_over(given.target):
         say(f"{path}: is what a killed backup has left; remove it")
-    upto = f"{copied.messages} messages up to seq {copied.last_seq}"
+    upto = f"{counted(copied.messages, 'message')} up to seq {copied.last_seq}"
     if copied.damaged:
         issue = f"{copied.damaged} of them are damaged and stay so; see `livelog store check`"
         raise Failure(f"{given.target} has {upto}: {issue}")
@@ -106,7 +107,7 @@ def _backup(given: argparse.Namespace) -> str:
 
 def _restore(given: argparse.Namespace) -> str:
     restored = restore(given.backup, given.path, _key(given), time.time())
-    upto = f"{restored.messages} messages up to seq {restored.last_seq}"
+    upto = f"{counted(restored.messages, 'message')} up to seq {restored.last_seq}"
     return f"{given.path} has {upto}; clients are told of a gap behind them"
 
 
@@ -130,7 +131,7 @@ def _copy(given: argparse.Namespace) -> str:
             copied = copy_log(get, given.target, _key(given))
         except RefusedError as refused:
             raise Failure(f"{shown(given.url)}: {explained(refused)}") from None
-    return f"{given.target} has {copied.messages} messages up to seq {copied.last_seq}"
+    return f"{given.target} has {counted(copied.messages, 'message')} up to seq {copied.last_seq}"
 
 
 _TRIES, _PAUSE = 20, 1.0

@@ -9,6 +9,7 @@ may not. A refused command is a
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import NamedTuple, TypeVar
 
@@ -24,6 +25,7 @@ from livelog.errors import (
     UNSUPPORTED_DATA,
     ConnectionEndedError,
     RefusedError,
+    UnreachableError,
 )
 from livelog.wire.events import Error
 
@@ -43,6 +45,8 @@ class Loss(NamedTuple):
     It is `fatal` only for a client that has never been connected."""
     local: bool = False
     """The end is this server's alone, such as its shutdown: another need not be waited for."""
+    answered: bool = False
+    """A server was there, and did not let the client in."""
 
 
 class Lost(Exception):
@@ -78,6 +82,14 @@ def _filled(kind: type[AnyRefused], event: Error) -> AnyRefused:
     return kind(event.error_code, field, issue).explain(details)
 
 
+def unreachable(missed: Iterable[str], *, answered: bool) -> UnreachableError:
+    """Return the error about servers, each with the reason why it was missed."""
+    begin = "no connection to" if answered else "cannot reach"
+    error = UnreachableError(f"{begin} {'; '.join(missed)}")
+    error.answered = answered
+    return error
+
+
 def final(why: str) -> Loss:
     """Return the loss of a connection that no other attempt can replace."""
     return Loss(why, fatal=ConnectionEndedError(ABNORMAL_CLOSURE, why))
@@ -100,7 +112,8 @@ def of_close(code: int, text: str, wait: float | None = None) -> Loss:
     if code in _USELESS:
         why = f"{_USELESS[code]}: {text}" if text else _USELESS[code]
         return Loss(why, wait, ConnectionEndedError(code, why))
-    return Loss(text or f"the connection broke (code {code})", wait, local=code == GOING_AWAY)
+    why = text or f"the connection broke (code {code})"
+    return Loss(why, wait, local=code == GOING_AWAY, answered=True)
 
 
 def for_good(code: int, text: str) -> Loss:
@@ -121,7 +134,8 @@ def of_handshake(status: int, retry_after: str) -> Loss:
     wait = named_wait(retry_after)
     limited = status == HTTPStatus.FORBIDDEN and wait is not None
     if not 400 <= status < 500 or status in _BUSY or limited:
-        return Loss(why, wait, local=status == HTTPStatus.SERVICE_UNAVAILABLE)
+        local = status == HTTPStatus.SERVICE_UNAVAILABLE
+        return Loss(why, wait, local=local, answered=True)
     return Loss(why, wait, ConnectionEndedError(status, why), outage=status not in _DENIED)
 
 

@@ -58,9 +58,9 @@ class HttpReader:
             refused = refusal_of_response(msgspec.json.decode(answer, type=Error), response.status)
         except (ValueError, RecursionError):
             why = f"the answer is not that of a livelog server (HTTP status {response.status})"
-            raise Lost(Loss(why, wait)) from None
+            raise Lost(Loss(why, wait, answered=True)) from None
         if response.status in LATER:
-            raise Unavailable(Loss(str(refused), wait))
+            raise Unavailable(Loss(str(refused), wait, answered=True))
         raise refused
 
     def close(self) -> None:

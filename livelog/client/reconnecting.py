@@ -23,7 +23,7 @@ from livelog.client.backoff import Backoff, Clock
 from livelog.client.commands import Encoded, encoded
 from livelog.client.connection import Connection
 from livelog.client.credentials import Credentials
-from livelog.client.errors import Loss, Lost
+from livelog.client.errors import Loss, Lost, unreachable
 from livelog.client.handshake import open_connection
 from livelog.client.requests import Requests
 from livelog.client.subscription import Subscription
@@ -33,7 +33,6 @@ from livelog.errors import (
     NORMAL_CLOSURE,
     ConnectionEndedError,
     RefusedError,
-    UnreachableError,
 )
 from livelog.wire.events import (
     AnyEvent,
@@ -138,6 +137,7 @@ class Link:
     async def _run(self, impatient: bool = False) -> None:
         untried = len(self._addresses) if impatient else 1
         missed: list[str] = []
+        answered = False
         try:
             while True:
                 url = self._addresses.current
@@ -148,8 +148,9 @@ class Link:
                     raise loss.fatal
                 if impatient and not self._worked:
                     missed.append(f"{shown(url)}: {loss.why}")
+                    answered = answered or loss.answered
                     if not untried:
-                        raise UnreachableError(f"cannot reach {'; '.join(missed)}")
+                        raise unreachable(missed, answered=answered)
                 else:
                     await self._pause(loss)
         except Exception as failure:

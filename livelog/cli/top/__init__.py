@@ -20,7 +20,7 @@ from livelog.cli.exit import Failure, outcome
 from livelog.cli.top import keyboard
 from livelog.cli.top.figures import Look, read
 from livelog.cli.top.view import ORDERS, Act, View
-from livelog.client.errors import Lost
+from livelog.client.errors import Lost, unreachable
 from livelog.client.httpreader import HttpReader
 from livelog.client.url import listed, shown
 from livelog.errors import RefusedError, UnreachableError, installing
@@ -91,7 +91,8 @@ class Server:
             asked = msgspec.json.encode({"sort": sort, "limit": 100})
             answer = self._tried(lambda: self._reader.post("/api/admin/connections", asked))
         except Lost as lost:
-            raise UnreachableError(f"cannot reach {self.name}: {lost}") from None
+            missed = [f"{self.name}: {lost}"]
+            raise unreachable(missed, answered=lost.loss.answered) from None
         if isinstance(metrics, RefusedError) and isinstance(answer, RefusedError):
             raise answer
         return read(time.monotonic(), metrics, answer)
@@ -170,8 +171,8 @@ def _watch(server: Server, view: View, interval: float, stack: ExitStack) -> Non
             _draw(live, console.height, view)
         try:
             view.add(server.look(view.sort))
-        except UnreachableError as unreachable:
-            view.note = str(unreachable)  # it may come back
+        except UnreachableError as away:
+            view.note = str(away)  # it may come back
 
 
 def _draw(live: Live, height: int, view: View) -> None:

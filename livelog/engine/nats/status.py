@@ -148,4 +148,4 @@ def _notes(info: Any, stream: StreamState, nodes: list[Node]) -> Iterator[str]:
         if lacking := sorted(batch.FORMATS - set(node.formats)):
             yield f"node {node.name} does not read {', '.join(lacking)}: it would stop there"
     if rebases := len(settings.bounds_of(info).rebases):
-        yield f"the log was healed {rebases} times"
+        yield f"the log was healed {'once' if rebases == 1 else f'{rebases} times'}"

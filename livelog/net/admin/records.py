@@ -22,6 +22,7 @@ from livelog.wire.acts import Brief
 from livelog.wire.admin import Announce, Audit
 from livelog.wire.messages import SystemMessage
 from livelog.wire.record import Receipt
+from livelog.wire.timestamps import timestamp
 
 Json = dict[str, Any]
 
@@ -51,6 +52,8 @@ def _row(brief: Brief, scrubbed_upto: int) -> Json:
         del fields["groups"]
         fields.pop("records", None)
         fields |= {"messages": brief.messages, "scrubbed": brief.seq <= scrubbed_upto}
+    if fields.get("until") is not None:  # of a block; a time like all others that are told
+        fields["until"] = timestamp(fields["until"])
     return {"seq": brief.seq, **fields}
 
 

@@ -5,8 +5,8 @@
 #     bash three-nodes.sh [FOLDER]
 #
 # It prints the addresses, starts again what ends, and stops all on Ctrl-C. FOLDER (./three-nodes) keeps
-# the messages, the configurations, the logs and, in NAME.pid, what to kill. Variables: PYTHON is the one
-# that livelog is installed in (python3); PORT is nginx's (8000), from which the others follow; one that
+# the messages, the configurations, the logs and, in NAME.pid, what to kill; while there is a file NAME.off
+# it is not started again. Variables: PYTHON is the one that livelog is installed in (python3); PORT is nginx's (8000), from which the others follow; one that
 # is taken is replaced by any that is free. Options of livelog are variables, too: LIVELOG_LIMITS=off.
 set -eu
 
@@ -18,7 +18,7 @@ for needed in nats-server nginx; do
 done
 mkdir -p "${1:-three-nodes}"
 cd "${1:-three-nodes}"
-rm -f stopping ./*.pid ./*.log
+rm -f stopping ./*.pid ./*.log ./*.off
 
 # Print each port if it is free, and another one if not.
 free_ports() {
@@ -34,11 +34,12 @@ print(*(each.getsockname()[1] for each in held))
 PYTHON
 }
 
-# Run a command under a name, and again whenever it has ended.
+# Run a command under a name, and again whenever it has ended, but not while there is a file NAME.off.
 keep() {
     local name=$1
     shift
     until [ -e stopping ]; do
+        [ ! -e "$name.off" ] || { sleep 0.3; continue; }
         "$@" >>"$name.log" 2>&1 &
         echo $! >"$name.pid"
         [ ! -e stopping ] || kill $!

@@ -10,7 +10,7 @@ import { dateOf, moment, wallTime } from "./time.js";
 /** Act → how a sentence begins that tells of it, and the rest of that sentence. */
 const SENTENCES = {
   redact: ["redacted", ({ messages, scrubbed }) => [count(messages, "message"), !scrubbed && "files not yet clean"]],
-  block: ["blocked", ({ until }) => [until ? `until ${moment(new Date(until * 1000).toISOString())}` : "for ever"]],
+  block: ["blocked", ({ until }) => [until ? `until ${moment(until)}` : "for ever"]],
   unblock: ["unblocked", () => []],
   disconnect: ["disconnected", ({ back_in: seconds }) => [seconds == null && "not to come back by itself"]],
   announce: ["announced", ({ severity }) => [severity]],
