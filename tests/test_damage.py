@@ -19,6 +19,7 @@ import pytest
 
 from livelog import Config, Server
 from livelog.auth.principal import ANYBODY
+from livelog.cli import main
 from livelog.errors import ConfigError
 from livelog.index.paging import Span
 from livelog.index.query import EVERYTHING, Subscription, compile_query
@@ -380,6 +381,27 @@ async def test_damaged_acts_are_refused(tmp_path: Path, text: bytes) -> None:
     path.write_bytes(data)
     with pytest.raises(ConfigError, match="malformed; move it away or restore a copy"):
         await Server(Config(port=0, store=str(path))).start()
+
+
+@on_uvloop
+async def test_an_act_that_is_damaged_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its block is lifted, which nothing has told before."""
+    path = tmp_path / "live.db"
+    config = Config(port=0, store=str(path))
+    async with Server(config) as server:
+        await server.admin("block", user_id="eve")
+        await server.admin("block", user_id="mallory")
+        [newest, _] = (await server.admin("audit")).result["acts"]
+    spoil(path, b"mallory")
+    told = f"the act of a moderator at seq {newest['seq']}"
+    assert main(["store", "check", str(path)]) == 1
+    assert f"{told} does not fit its checksum" in capsys.readouterr().out
+    async with Server(config) as server:
+        assert f"{told} is damaged, and not in force" in caplog.text
+        rows = (await server.admin("blocks")).result["blocks"]
+        assert [row["user_id"] for row in rows] == ["eve"]
 
 
 @on_uvloop

@@ -94,7 +94,7 @@ _MIGRATIONS = (
 )
 VERSION = len(_MIGRATIONS)
 
-_WITH_ACTS = 3
+WITH_ACTS = 3
 """First version that has acts."""
 
 _SQLITE = (3, 38)
@@ -263,7 +263,7 @@ def _check(connection: Connection) -> None:
         )
     if tables:
         _check_ends(connection)
-    if version >= _WITH_ACTS:  # the server would go on without what moderators have done
+    if version >= WITH_ACTS:  # the server would go on without what moderators have done
         connection.execute("SELECT count(*) FROM act WHERE scrubbed").fetchall()
 
 
