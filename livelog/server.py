@@ -302,7 +302,10 @@ class Server(Administered):
         follows = 0 if self._store.reader is None else last_seq
         window = Window(config.storage.window, config.storage.window_bytes, follows)
         newest = Newest()
-        log = self._log = Log(window, self._store, [hub, newest])
+        try:
+            log = self._log = Log(window, self._store, [hub, newest])
+        except RefusedError as refused:  # the acts are read in whole
+            raise ConfigError(f"{refused.issue}; move it away or restore a copy") from None
         log.on_act.append(hub.act)
         memory = Memory(
             config.storage.memory_bytes,

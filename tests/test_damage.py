@@ -17,11 +17,14 @@ from typing import Any
 
 import pytest
 
+from livelog import Config, Server
 from livelog.auth.principal import ANYBODY
+from livelog.cli import main
 from livelog.errors import ConfigError
 from livelog.index.paging import Span
 from livelog.index.query import EVERYTHING, Subscription, compile_query
 from livelog.store import sqlite
+from livelog.store.database.acts import write_act
 from livelog.store.database.checksums import StoredRow, checksum
 from livelog.store.database.connection import Connection
 from livelog.store.database.file import connect, open_file
@@ -29,7 +32,8 @@ from livelog.store.database.state import read_state
 from livelog.store.database.wal import find_fault
 from livelog.store.reader.calls import PageCall
 from livelog.store.reader.rows import Unreadable
-from livelog.wire import frames
+from livelog.wire import acts, frames
+from livelog.wire.acts import Enacted
 from livelog.wire.commands import Filters
 from livelog.wire.messages import TYPES
 from livelog.wire.record import Record
@@ -357,6 +361,47 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
         connection.execute("UPDATE log SET trimmed_upto = 5000")
     with pytest.raises(ConfigError, match="state of the log is damaged"):
         open_file(str(path))
+
+
+@pytest.mark.parametrize("text", [b'"user_id":"u150"', b",500000,"], ids=["page", "overflow"])
+@on_uvloop
+async def test_damaged_acts_are_refused(tmp_path: Path, text: bytes) -> None:
+    """A server that cannot read them would know of no block."""
+    path = tmp_path / "live.db"
+    author: dict[str, Any] = {"by": "m", "at": "2026-01-01T12:00:00.000Z"}
+    redaction = acts.Redact(groups=(acts.Group("user", tuple(range(495_000, 505_000))),), **author)
+    connection, _ = open_file(str(path))
+    for number in range(300):
+        write_act(connection, Enacted(number + 1, acts.Block(user_id=f"u{number}", **author)))
+    write_act(connection, Enacted(301, redaction))
+    connection.close()
+    data = bytearray(path.read_bytes())
+    page = data.index(text) // 4096 * 4096
+    data[page : page + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match="malformed; move it away or restore a copy"):
+        await Server(Config(port=0, store=str(path))).start()
+
+
+@on_uvloop
+async def test_an_act_that_is_damaged_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its block is lifted, which nothing has told before."""
+    path = tmp_path / "live.db"
+    config = Config(port=0, store=str(path))
+    async with Server(config) as server:
+        await server.admin("block", user_id="eve")
+        await server.admin("block", user_id="mallory")
+        [newest, _] = (await server.admin("audit")).result["acts"]
+    spoil(path, b"mallory")
+    told = f"the act of a moderator at seq {newest['seq']}"
+    assert main(["store", "check", str(path)]) == 1
+    assert f"{told} does not fit its checksum" in capsys.readouterr().out
+    async with Server(config) as server:
+        assert f"{told} is damaged, and not in force" in caplog.text
+        rows = (await server.admin("blocks")).result["blocks"]
+        assert [row["user_id"] for row in rows] == ["eve"]
 
 
 @on_uvloop

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from livelog.net.admin import erasing
 from livelog.wire.acts import Block, Disconnect
 from tests.support.identity import token
 from tests.support.moderating import AUTH, at_each_door, entered, give
@@ -165,6 +166,27 @@ async def test_a_wrong_command_is_refused_and_changes_nothing(
         assert "nobody" not in answer["details"]["issue"]
         assert await named(house, "eve") == 2
         assert house.context.log.acts() == []
+
+
+@on_uvloop
+async def test_a_block_that_is_set_meanwhile_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    enact = erasing._enact
+    async with serving(**AUTH) as house:
+        await filled(house)
+
+        async def late(*given: Any) -> int:
+            if not len(house.context.limiter.blocked):
+                await house.server.admin("block", user_id="eve")
+            return await enact(*given)
+
+        monkeypatch.setattr(erasing, "_enact", late)
+        assert (await told(house))["erased"] == 2
+        rows = (await house.server.admin("blocks")).result["blocks"]
+        assert [row["user_id"] for row in rows] == ["eve"]
+        await house.server.admin("unblock", user_id="eve")
+        monkeypatch.setattr(erasing, "_enact", enact)
+        assert (await told(house))["erased"] == 0  # the two acts
+        assert (await house.server.admin("blocks")).result["blocks"] == []
 
 
 @on_uvloop

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from livelog.errors import ConfigError
 from livelog.store.age import notes
+from livelog.store.database.acts import damaged_acts
 from livelog.store.database.checksums import (
     COLUMNS,
     COLUMNS_OF_FORMAT_1,
@@ -22,7 +23,7 @@ from livelog.store.database.checksums import (
     stored_rows,
 )
 from livelog.store.database.connection import Connection, open_connection
-from livelog.store.database.file import VERSION, index_path, refuse_unusable
+from livelog.store.database.file import VERSION, WITH_ACTS, index_path, refuse_unusable
 from livelog.store.database.lock import in_use
 from livelog.store.database.state import State, read_state
 from livelog.store.database.wal import find_fault
@@ -119,6 +120,8 @@ class Check:
         yield from map(str, _merged(self._messages(connection, state, columns)))
         if version > 1:
             yield from _arrivals(connection)
+        if version >= WITH_ACTS:
+            yield from _acts(connection)
 
     def _messages(self, connection: Connection, state: State, columns: str) -> Iterator[_Run]:
         """Yield each damaged or missing message."""
@@ -189,6 +192,16 @@ def _arrivals(connection: Connection) -> Iterator[str]:
         return
     if damaged:
         yield f"{damaged} times of arrival do not fit their checksum; they are passed over"
+
+
+def _acts(connection: Connection) -> Iterator[str]:
+    """Check what moderators have done."""
+    try:
+        for seq in damaged_acts(connection):
+            act = f"the act of a moderator at seq {seq}"
+            yield f"{act} does not fit its checksum; it is passed over"
+    except _ERRORS as error:
+        yield f"the acts of moderators cannot be read: {error}"
 
 
 def _state_of_format_1(connection: Connection) -> State:

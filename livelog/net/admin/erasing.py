@@ -250,11 +250,17 @@ def _conditions(user: str) -> list[Expression]:
 
 
 async def _records(asking: Asking, user: str, after: int, upto: int) -> AsyncIterator[Named]:
-    """Find the acts behind a seq and up to another that name a user. Raises `RefusedError`."""
-    before = upto + 1
+    """Find the acts behind a seq and up to another that name a user. Raises `RefusedError`.
+
+    A block that somebody sets meanwhile is left out: with the pseudonym it would hold nobody.
+    """
+    before, blocked = upto + 1, asking.context.limiter.blocked
     while before > after and (found := asking.context.log.acts(before, _ACTS_PER_PAGE)):
         for one in found:
-            if one.seq > after and (places := places_in_act(one.act, user)):
+            about = isinstance(one.act, acts.Block) and one.act.user_id == user
+            if one.seq <= after or (about and blocked.of(user, "") is not None):
+                continue
+            if places := places_in_act(one.act, user):
                 yield one.first_seq, places, 0
         before = found[-1].seq
         await asyncio.sleep(0)

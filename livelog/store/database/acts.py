@@ -5,13 +5,16 @@ Positions of messages are dense, so that counting is a subtraction; acts have no
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import logging
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 from zlib import crc32
 
 from livelog.store.database.connection import Connection
 from livelog.wire import acts
 from livelog.wire.acts import MAX_KEPT, Brief, Enacted
+
+_log = logging.getLogger(__name__)
 
 _INSERT = "INSERT INTO act(seq, body, checksum) VALUES (?, CAST(? AS TEXT), ?)"
 _FORGET = """
@@ -24,6 +27,10 @@ _NEWEST = """
 _REPETITIONS = """
     SELECT CAST(seq AS INTEGER), CAST(body AS BLOB), CAST(checksum AS INTEGER) FROM act
     WHERE seq > ? AND instr(body, '"first_seq":')
+"""
+_NEXT = """
+    SELECT CAST(seq AS INTEGER), CAST(body AS BLOB), CAST(checksum AS INTEGER) FROM act
+    WHERE seq > ? ORDER BY seq LIMIT 16
 """
 _BLANK = """
     UPDATE act SET body = CAST(zeroblob(length(CAST(body AS BLOB))) AS TEXT) WHERE seq = ?
@@ -81,8 +88,25 @@ def _bodies(connection: Connection, before: int | None, limit: int) -> list[tupl
     return _whole(rows)
 
 
+def damaged_acts(connection: Connection) -> Iterator[int]:
+    """Yield the seqs of the acts that do not fit their checksum."""
+    seq = -1
+    while rows := connection.execute(_NEXT, (seq,)).fetchall():
+        for row in rows:
+            if not _is_whole(*row):
+                yield int(row[0])
+        seq = rows[-1][0]
+
+
 def _whole(rows: list[tuple[Any, ...]]) -> list[tuple[int, bytes]]:
-    return [(seq, body) for seq, body, crc in rows if body and crc == _checksum(seq, body)]
+    for row in rows:
+        if not _is_whole(*row):
+            _log.error("the act of a moderator at seq %s is damaged, and not in force", row[0])
+    return [(seq, body) for seq, body, crc in rows if _is_whole(seq, body, crc)]
+
+
+def _is_whole(seq: int, body: bytes | None, crc: int | None) -> bool:
+    return bool(body) and crc == _checksum(seq, body or b"")
 
 
 def last_act(connection: Connection) -> int:

@@ -94,6 +94,9 @@ _MIGRATIONS = (
 )
 VERSION = len(_MIGRATIONS)
 
+WITH_ACTS = 3
+"""First version that has acts."""
+
 _SQLITE = (3, 38)
 """First version with the operator `->>`."""
 
@@ -260,6 +263,8 @@ def _check(connection: Connection) -> None:
         )
     if tables:
         _check_ends(connection)
+    if version >= WITH_ACTS:  # the server would go on without what moderators have done
+        connection.execute("SELECT count(*) FROM act WHERE scrubbed").fetchall()
 
 
 def _check_ends(connection: Connection) -> None:
