@@ -38,6 +38,7 @@ from livelog.wire.acts import (
 )
 from livelog.wire.erasure import changes, erased_act, places_in, places_in_act
 from livelog.wire.stubs import Stub
+from tests import test_redaction
 from tests.support.disk import key_file
 from tests.support.inside import Inside
 from tests.support.sharedstream import SharedStream
@@ -159,9 +160,7 @@ async def everything(server: Server) -> list[Any]:
 
 def files_with(folder: Path) -> list[str]:
     """The files in which the user is named."""
-    sought = SECRET.encode()
-    every = [path for path in folder.rglob("*") if path.is_file() and path.name.startswith("live")]
-    return [path.name for path in every if sought in path.read_bytes()]
+    return test_redaction.files_with(folder, SECRET)
 
 
 async def clean(folder: Path) -> None:
