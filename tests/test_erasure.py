@@ -449,7 +449,7 @@ async def test_more_messages_than_an_act_may_name_are_named_by_several(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str
 ) -> None:
     monkeypatch.setattr("livelog.net.admin.erasing.MAX_SEQS", 7)
-    monkeypatch.setattr("livelog.net.admin.erasing._PER_PAGE", 5)
+    monkeypatch.setattr("livelog.net.admin.pages._PER_PAGE", 5)
     async with serving("memory" if store == "memory" else tmp_path / "live.db") as server:
         await published(server, [naming(n) for n in range(50)])
         done = await erase(server)
