@@ -39,6 +39,7 @@ from livelog.wire.acts import (
 )
 from livelog.wire.erasure import changes, erased_act, places_in, places_in_act
 from livelog.wire.stubs import Stub
+from tests import test_redaction
 from tests.support.disk import key_file
 from tests.support.inside import Inside
 from tests.support.sharedstream import SharedStream
@@ -160,9 +161,7 @@ async def everything(server: Server) -> list[Any]:
 
 def files_with(folder: Path) -> list[str]:
     """The files in which the user is named."""
-    sought = SECRET.encode()
-    every = [path for path in folder.rglob("*") if path.is_file() and path.name.startswith("live")]
-    return [path.name for path in every if sought in path.read_bytes()]
+    return test_redaction.files_with(folder, SECRET)
 
 
 async def clean(folder: Path) -> None:
@@ -478,7 +477,7 @@ async def test_more_messages_than_an_act_may_name_are_named_by_several(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str
 ) -> None:
     monkeypatch.setattr("livelog.net.admin.erasing.MAX_SEQS", 7)
-    monkeypatch.setattr("livelog.net.admin.erasing._PER_PAGE", 5)
+    monkeypatch.setattr("livelog.net.admin.pages._PER_PAGE", 5)
     async with serving("memory" if store == "memory" else tmp_path / "live.db") as server:
         await published(server, [naming(n) for n in range(50)])
         done = await erase(server)

@@ -19,11 +19,9 @@ from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
-from livelog.budget.owner import Owner
 from livelog.budget.slices import interleaved
 from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.index.folding import normalized
-from livelog.index.paging import Page, Span
 from livelog.index.query import EVERYTHING, Query
 from livelog.index.terms import reader
 from livelog.index.where.canonical import finished
@@ -33,6 +31,7 @@ from livelog.net import queries
 from livelog.net.admin.acting import enact
 from livelog.net.admin.asking import Asking, UnknownTargetError
 from livelog.net.admin.nodes import at_the_brokers, elsewhere, hint_of_elsewhere
+from livelog.net.admin.pages import page_upto
 from livelog.wire import acts
 from livelog.wire.acts import MAX_SEQS, Places
 from livelog.wire.admin import Erase
@@ -40,9 +39,8 @@ from livelog.wire.erasure import FIELDS, LISTS, ROOTS, is_pseudonym, places_in, 
 from livelog.wire.record import seq_of
 from livelog.wire.stubs import is_stub
 
-_PER_PAGE = 1000
 _ACTS_PER_PAGE = 16
-"""Messages and acts that are read at once; an act may name very many messages."""
+"""Acts that are read at once; each may name very many messages."""
 
 _READ = 16
 """Messages that are looked through in one step: about half a millisecond."""
@@ -182,12 +180,11 @@ async def _messages(asking: Asking, user: str, upto: int) -> AsyncIterator[Named
     for query, are_stubs in _queries(user):
         last = upto
         while True:
-            span = Span(_PER_PAGE, anchor="before", seq=last + 1)
-            page = await _page(asking, query, span, owner)
-            if not page.payloads:
+            payloads = await _page(asking, query, last)
+            if not payloads:
                 break
-            last = seq_of(page.payloads[-1]) - 1
-            some = [one for one in page.payloads if is_stub(one) == are_stubs]
+            last = seq_of(payloads[-1]) - 1
+            some = [one for one in payloads if is_stub(one) == are_stubs]
             for named in await interleaved(_placed(some, user), owner):
                 yield named
 
@@ -197,25 +194,21 @@ async def _newer(asking: Asking, user: str, after: int, upto: int) -> AsyncItera
     owner = queries.owner(asking.principal, asking.address)
     last = upto
     while last > after:
-        span = Span(_PER_PAGE, anchor="before", seq=last + 1)
-        page = await _page(asking, EVERYTHING, span, owner)
-        some = [payload for payload in page.payloads if seq_of(payload) > after]
+        payloads = await _page(asking, EVERYTHING, last)
+        some = [payload for payload in payloads if seq_of(payload) > after]
         for named in await interleaved(_placed(some, user), owner):
             yield named
         last = seq_of(some[-1]) - 1 if some else after
 
 
-async def _page(asking: Asking, query: Query, span: Span, owner: Owner) -> Page:
+async def _page(asking: Asking, query: Query, upto: int) -> list[bytes]:
     """Read a page, also of a store that has just been opened. Raises `RefusedError`."""
     for pause in _PAUSES:
         try:
-            page = await asking.context.log.read(query, span, owner)
+            return await page_upto(asking, query, upto)
         except RefusedError as refused:
             if refused.retry_after is None:
                 raise
-        else:
-            if not page.incomplete:
-                return page
         await asyncio.sleep(pause)
     raise RefusedError(SERVER_ERROR, "", "the store cannot be read now", retry_after=1)
 

@@ -14,14 +14,15 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
+from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.index.paging import Span
-from livelog.index.query import EVERYTHING, Query, compile_query
+from livelog.index.query import EVERYTHING, compile_query
 from livelog.index.where.lexer import hint_for_nothing
 from livelog.net import queries
 from livelog.net.admin.acting import enact
 from livelog.net.admin.asking import Asking, UnknownTargetError
 from livelog.net.admin.nodes import at_the_brokers, elsewhere, hint_of_elsewhere
+from livelog.net.admin.pages import page_upto
 from livelog.net.admin.targets import named_once
 from livelog.wire import acts
 from livelog.wire.acts import MAX_SEQS, Group
@@ -29,8 +30,6 @@ from livelog.wire.admin import Redact
 from livelog.wire.commands import Filters
 from livelog.wire.messages import MessageType
 from livelog.wire.stubs import is_stub
-
-_PER_PAGE = 1000
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -117,7 +116,7 @@ async def _matching(asking: Asking, where: str, upto_seq: int | UnsetType) -> li
         raise refused.rename(refused.field.removeprefix("filters.")) from None
     upto = asking.context.log.head if upto_seq is UNSET else upto_seq
     found: list[Target] = []
-    while payloads := await _page(asking, query, upto):
+    while payloads := await page_upto(asking, query, upto):
         decoded = map(_decoder.decode, payloads)
         targets = list(decoded)
         whole = zip(targets, payloads, strict=True)
@@ -127,16 +126,6 @@ async def _matching(asking: Asking, where: str, upto_seq: int | UnsetType) -> li
             issue = f"matches more than {MAX_SEQS} messages; narrow it"
             raise RefusedError(PROTOCOL_ERROR, "where", issue)
     return found
-
-
-async def _page(asking: Asking, query: Query, upto: int) -> list[bytes]:
-    owner = queries.owner(asking.principal, asking.address)
-    page = await asking.context.log.read(
-        query, Span(_PER_PAGE, anchor="before", seq=upto + 1), owner
-    )
-    if page.incomplete:
-        raise RefusedError(SERVER_ERROR, "", "the store cannot be read now", retry_after=1)
-    return page.payloads
 
 
 def _groups(targets: Iterable[Target]) -> tuple[Group, ...]:

@@ -1,10 +1,10 @@
-"""One WebSocket connection: its transport, deadlines and close handshake.
+"""One WebSocket connection, from its handshake to the end of its transport.
 
 Bytes that arrive go through `websockets`' Sans-I/O protocol, which knows framing (RFC 6455) and the
-close handshake; its frames go to the `inbox`, messages from there to `dispatch`; `backpressure`
-handles slow clients. Delivery does not pass here: the hub writes shared frames straight to the
-transport.
-`closing` has the close handshake. Whatever goes wrong, no exception leaves a callback.
+close handshake: `receiving` passes its frames to the `inbox`, messages from there go to `dispatch`.
+`backpressure` handles slow clients, `deadlines` silent ones, `closing` has the close handshake.
+Delivery does not pass here: the hub writes shared frames straight to the transport. Whatever goes
+wrong, no exception leaves a callback.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ from collections.abc import Callable
 from functools import partial
 
 from msgspec import UNSET, UnsetType
-from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
 from livelog.auth import credentials
 from livelog.auth.credentials import Credential
 from livelog.auth.principal import Principal
-from livelog.budget.memory import SMALL_BYTES
 from livelog.budget.owner import Owner
 from livelog.errors import (
     GOING_AWAY,
@@ -40,25 +38,21 @@ from livelog.net.websocket import (
     backpressure,
     closing,
     commands,
-    deflate,
+    deadlines,
     dispatch,
     inbox,
+    receiving,
     session,
     visible,
 )
 from livelog.net.websocket.inbox import Inbox
-from livelog.net.websocket.keepalive import Due, Keepalive
+from livelog.net.websocket.keepalive import Keepalive
 from livelog.wire import frames
 from livelog.wire.commands import RequestId
 from livelog.wire.events import Connected, Event, Gap, encoder, error
 from livelog.wire.ids import made_at, uuid7
 
 _log = logging.getLogger(__name__)
-
-_PIECE_BYTES = 8192
-"""Bytes that are parsed at once: at most 1365 frames, which take some milliseconds."""
-_LATE_FRAMES = 4096
-"""Frames in one read after our close frame; a peer cannot know of the close while it sends them."""
 
 
 class Connection(asyncio.Protocol):
@@ -190,66 +184,12 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes from the peer."""
         self.keepalive.heard = self.context.loop.time()
-        self._guarded(self._receive_much if len(data) > _PIECE_BYTES else self._receive, data)
+        much = len(data) > receiving.PIECE_BYTES
+        self._guarded(receiving.receive_much if much else receiving.receive, self, data)
 
     def eof_received(self) -> None:
         """Note that the peer will send no more: the transport closes by itself."""
         self.websocket.receive_eof()
-
-    def _receive_much(self, data: bytes) -> None:
-        """Take a large read in pieces, so that a flood is noticed before all of it is parsed.
-
-        A read may be of forty thousand frames; a peer that sends on after our close is dropped.
-        """
-        late = 0
-        for start in range(0, len(data), _PIECE_BYTES):
-            was_closing = self.closing
-            count = self._receive(data[start : start + _PIECE_BYTES])
-            late += count if was_closing else 0
-            if late > _LATE_FRAMES:
-                self.transport.abort()
-            if self.transport.is_closing():
-                return
-
-    def _receive(self, data: bytes) -> int:
-        """Take bytes from the peer; return the number of frames in them."""
-        was_closing = self.closing
-        self.websocket.receive_data(data)
-        received = self.websocket.events_received()
-        for frame in received:
-            assert isinstance(frame, Frame)  # requests are parsed at the HTTP door
-            if frame.opcode is Opcode.CLOSE:
-                closing.peer_closes(self)
-                continue
-            if frame.opcode is Opcode.PING:
-                self._answer_ping(frame)
-            inbox.receive(self, frame)
-        if self.websocket.parser_exc is not None and not self.closing:
-            closing.protocol_failed(self, str(self.websocket.parser_exc))
-        if not self.closing:
-            self._count_unfinished()
-        if not self.leaving:
-            self.pump(only_the_end=was_closing)
-        return len(received)
-
-    def _answer_ping(self, ping: Frame) -> None:
-        """Send a pong: behind the replies to what came before the ping, ahead of later ones."""
-        if not (self.closing or self.transport.is_closing()):
-            pong = Frame(Opcode.PONG, ping.data)
-            self.transport.write(pong.serialize(mask=False))
-
-    def _count_unfinished(self) -> None:
-        """Count a message that is not whole yet; close if there is no room for it."""
-        memory = self.context.memory
-        size = len(self.websocket.reader.buffer) + inbox.unfinished(self)
-        size += deflate.held_bytes(self.websocket.extensions)
-        if size <= SMALL_BYTES // 4 and not memory.bodies.size_of(self):
-            return  # the usual case: not worth an entry
-        try:
-            memory.hold_body(self, size, queries.owner(self.principal, self.address))
-        except RefusedError as refused:
-            self.refuse(refused)
-            self.close(refused.code, refused.issue, again=round(1000 * (refused.retry_after or 0)))
 
     def go_on(self, until: float) -> bool:
         """Carry out frames that were held, in a turn that the scheduler gives."""
@@ -300,17 +240,6 @@ class Connection(asyncio.Protocol):
         if is_new and context.online is not None:
             context.online.enter(principal, context.clock())
         self.set_timer()
-
-    def _review(self, now: float) -> None:
-        """Warn of a session that ends soon, and close the connection when it has ended."""
-        try:
-            warning = session.review(self.session, self.context, now, busy=self.task is not None)
-        except RefusedError as refused:
-            self.refuse(refused)
-            self.close(refused.code, refused.issue)
-        else:
-            if warning is not None:
-                self.send(warning)
 
     # What is sent, besides the log itself.
 
@@ -390,20 +319,7 @@ class Connection(asyncio.Protocol):
         if self.leaving:
             self._guarded(closing.peer_has_waited, self)
             return
-        self._review(now)
-        if not self.closing:
-            blocked, held = self.reader.blocked, inbox.is_holding(self)
-            self._keep_alive(self.keepalive.due(now, blocked=blocked, held=held))
-        if not self.closing:
-            self.set_timer()
-
-    def _keep_alive(self, due: Due) -> None:
-        if due is Due.PING:
-            self.keepalive.pinged = self.context.loop.time()
-            self.websocket.send_ping(b"")
-            self.pump()
-        elif due is not Due.NOTHING:
-            self.close(POLICY_VIOLATION, due.value, "connection_timeout")
+        deadlines.look_after(self, now)
 
     def set_timer(self) -> None:
         """Set the deadline anew, after something that moves it."""

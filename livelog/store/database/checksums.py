@@ -9,7 +9,7 @@ names the seq and the id beside it.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -23,6 +23,10 @@ COLUMNS = (
     " CAST(checksum AS INTEGER)"
 )
 COLUMNS_OF_FORMAT_1 = COLUMNS.replace("CAST(checksum AS INTEGER)", "NULL")
+
+_POSITIONS = """
+    SELECT position FROM message WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY position
+"""
 
 
 class _Named(msgspec.Struct):
@@ -57,6 +61,10 @@ class StoredRow(NamedTuple):
         if self.checksum is None:
             return self.position <= unchecked_upto and self.plausible()
         return self.checksum == checksum(self.position, self.seq, self.id, self.payload)
+
+    def checksum_with(self, payload: bytes) -> int:
+        """Return the checksum that the row has with another payload."""
+        return checksum(self.position, self.seq or 0, self.id or b"", payload)
 
     @property
     def is_gap(self) -> bool:
@@ -97,6 +105,13 @@ def stored_rows(
         first, second = positions[:half], positions[half:]
         return stored_rows(connection, first, columns) | stored_rows(connection, second, columns)
     return {row[0]: StoredRow(*row) for row in rows}
+
+
+def rows_of(connection: Connection, seqs: Iterable[int]) -> tuple[list[int], list[StoredRow]]:
+    """Return the positions of the messages with some seqs, and those rows that can be read."""
+    found = connection.execute(_POSITIONS, (msgspec.json.encode(list(seqs)),)).fetchall()
+    positions = [row[0] for row in found]
+    return positions, list(stored_rows(connection, positions).values()) if positions else []
 
 
 def renew_snapshot(connection: Connection) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from livelog.store.database.acts import acts_at, rewrite_acts
-from livelog.store.database.checksums import StoredRow, checksum, stored_rows
+from livelog.store.database.checksums import StoredRow, rows_of
 from livelog.store.database.connection import Connection
 from livelog.wire.acts import Enacted, Erase
 from livelog.wire.erasure import Change, changes, erased_acts
@@ -20,9 +20,6 @@ from livelog.wire.erasure import Change, changes, erased_acts
 Rewritten = tuple[int, bytes, int | None]
 """Position, payload and checksum of a row."""
 
-_POSITIONS = """
-    SELECT position FROM message WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY position
-"""
 _BLANK = """
     UPDATE message SET payload = CAST(zeroblob(length(CAST(payload AS BLOB))) AS TEXT)
     WHERE position IN (SELECT value FROM json_each(?))
@@ -39,9 +36,7 @@ def erase(connection: Connection, enacted: Enacted) -> None:
     act = enacted.act
     assert isinstance(act, Erase)
     wanted = changes(act)
-    seqs = msgspec.json.encode([*wanted])
-    positions = [row[0] for row in connection.execute(_POSITIONS, (seqs,)).fetchall()]
-    rows = stored_rows(connection, positions).values() if positions else []
+    positions, rows = rows_of(connection, wanted)
     write_over(connection, [_rewritten(row, wanted) for row in rows])
     connection.execute(_NOTE, (enacted.seq, msgspec.json.encode(positions)))
     named = [seq for group in act.records for seq in group.seqs]
@@ -65,7 +60,7 @@ def _rewritten(row: StoredRow, wanted: dict[int, Change]) -> Rewritten:
         changed = wanted[row.seq or 0](payload)
     except (ValueError, LookupError):  # it is damaged, and stays so
         return row.position, b" " * len(payload), None
-    return row.position, changed, checksum(row.position, row.seq or 0, row.id or b"", changed)
+    return row.position, changed, row.checksum_with(changed)
 
 
 def erased_positions(connection: Connection, after: int) -> list[tuple[int, int]]:

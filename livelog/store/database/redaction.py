@@ -13,14 +13,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from livelog.store.database.checksums import StoredRow, checksum, stored_rows
+from livelog.store.database.checksums import StoredRow, rows_of
 from livelog.store.database.connection import Connection
 from livelog.wire.acts import Enacted, Redact
 from livelog.wire.stubs import is_stub, stub_of
 
-_POSITIONS = """
-    SELECT position FROM message WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY position
-"""
 _SET = """
     UPDATE message SET payload = value ->> 1, checksum = value ->> 2
     FROM json_each(?) WHERE position = value ->> 0
@@ -37,10 +34,8 @@ def redact(connection: Connection, enacted: Enacted) -> None:
     A damaged row loses its payload, whatever that was.
     """
     assert isinstance(enacted.act, Redact)
-    seqs = msgspec.json.encode(enacted.act.seqs)
-    positions = [row[0] for row in connection.execute(_POSITIONS, (seqs,)).fetchall()]
-    rows = stored_rows(connection, positions).values() if positions else []
-    stubs = list(_stubs(list(rows), enacted.act.reason))
+    positions, rows = rows_of(connection, enacted.act.seqs)
+    stubs = list(_stubs(rows, enacted.act.reason))
     connection.execute(_SET, (msgspec.json.encode(stubs),))
     connection.execute(_NOTE, (enacted.seq, msgspec.json.encode(positions)))
 
@@ -56,7 +51,7 @@ def _stubs(rows: list[StoredRow], reason: str) -> Iterator[tuple[int, str, int |
         except ValueError:  # it is damaged, and stays so
             yield row.position, " " * len(payload), None
         else:
-            yield row.position, stub.decode(), _checksum(row, stub)
+            yield row.position, stub.decode(), row.checksum_with(stub)
 
 
 def _padded(row: StoredRow, reason: str) -> bytes:
@@ -68,13 +63,9 @@ def _padded(row: StoredRow, reason: str) -> bytes:
     for number in range(_ATTEMPTS if room > 0 else 0):
         tabs = "".join("\t" if digit == "1" else " " for digit in f"{number:b}")
         padded = stub_of(payload, reason, tabs.rjust(room)[-room:].encode())
-        if _size(_checksum(row, padded)) == size:
+        if _size(row.checksum_with(padded)) == size:
             return padded
     return stub
-
-
-def _checksum(row: StoredRow, payload: bytes) -> int:
-    return checksum(row.position, row.seq or 0, row.id or b"", payload)
 
 
 def _size(number: int) -> int:
