@@ -295,8 +295,10 @@ def test_a_search_does_not_hold_on_to_what_waited_for_the_index() -> None:
     assert seqs_of(finish(steps)) == list(range(50, 40, -1))
 
 
-@pytest.mark.parametrize("text", [None, "red"])
-def test_a_chunk_ends_when_the_time_is_over_and_moves_on_without_a_match(text: str | None) -> None:
+@pytest.mark.parametrize(("text", "last"), [(None, 3), ("red", 100)])
+def test_a_chunk_ends_when_the_time_is_over_and_moves_on_without_a_match(
+    text: str | None, last: int
+) -> None:
     window = filled(2500)
     query = EVERYTHING if text is None else compile_query(ANYBODY, Filters(text=text))
     nothing_matches = NOTHING.with_types({"user" if text is None else "system": query})
@@ -305,9 +307,10 @@ def test_a_chunk_ends_when_the_time_is_over_and_moves_on_without_a_match(text: s
     def is_over() -> bool:
         nonlocal looks
         looks += 1
-        return looks % 5 == 0
+        return looks >= last
 
     while cursor < 2500:
+        looks = 0
         chunk = window.after(cursor, nothing_matches, 10**6, is_over)
         assert chunk.frames == []
         assert chunk.cursor >= cursor

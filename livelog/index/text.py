@@ -91,8 +91,9 @@ def _ascii(char: str) -> str:
     return char.lower() if char.isalnum() or char == "_" else " "
 
 
-_ASCII = "".join(_ascii(chr(code)) for code in range(128))
-"""ASCII characters as they stand in folded text, for `str.translate`."""
+_ASCII = "".join(_ascii(chr(code)) for code in range(128)).encode().ljust(256)
+"""ASCII characters as they stand in folded text, for `bytes.translate`, which takes a quarter of
+the time of `str.translate`."""
 
 _EQUALS = "\uff1d"
 """Stands for `=` in words, since keys and n-grams of the index have that; never in folded text."""
@@ -124,8 +125,10 @@ def fold(passages: Iterable[str]) -> str:
 def folded_at_once(passages: Iterable[str]) -> str | None:
     """Fold the text of a message, if it is of the usual kind; None if `folding` has to."""
     text = _END.join(passages)
-    plain = text.isascii() and not _has_lone_punctuation(text)
-    return text.translate(_ASCII) if plain else None
+    if not text.isascii():
+        return None
+    data = text.encode()
+    return None if _has_lone_punctuation(data, text) else data.translate(_ASCII).decode()
 
 
 def folding(passages: Iterable[str]) -> Generator[None, None, str]:
@@ -150,9 +153,11 @@ def _words_of(text: str) -> Generator[None, None, list[str]]:
     return words + pattern.findall(text, start)
 
 
-def _has_lone_punctuation(text: str) -> bool:
+def _has_lone_punctuation(data: bytes, text: str) -> bool:
     # Bytes are looked through six times as fast as with the pattern, which only some texts need.
-    kinds = text.encode().translate(_KINDS)
+    kinds = data.translate(_KINDS)
+    if b"." not in kinds:
+        return False
     return (kinds.startswith(b".") or b" ." in kinds) and _ALONE.search(text) is not None
 
 

@@ -21,8 +21,9 @@ from livelog.wire import frames
 from livelog.wire.record import Known, Record, id_of
 from livelog.wire.timestamps import parse_moment
 
-_ADDED = 16
-"""Short messages that are added to the index in one step: some tenths of a millisecond."""
+_ADDED_BYTES = 4096
+"""Bytes of short messages that are added to the index in one step: a tenth of a millisecond, and
+about one if they bring nothing but new words."""
 
 _REMADE = 4
 """Steps in which the index that takes the place of another is made, for each in which a message is
@@ -158,14 +159,14 @@ class Indexed(Kept):
         self.evict(self._safe_upto)
 
     def _add_short(self) -> int:
-        """Add the first messages to the index, as long as each is short; return how many."""
+        """Add the first messages to the index, as long as each is short; return their bytes."""
         added, index, waiting = 0, self._index, self._waiting
-        while added < _ADDED and waiting:
+        while added < _ADDED_BYTES and waiting:
             record = waiting[0] or self._decoded(index.end)
             if not index.add_at_once(record):
                 break
             self._note_added(len(record.frame))
-            added += 1
+            added += len(record.frame)
         return added
 
     def _add_first(self) -> bool:
