@@ -57,7 +57,7 @@ STATES: dict[str, Callable[[Viewer], None]] = {
     "a message": press("k"),
     "its JSON": click(".row .summary", "#raw"),
     "the menu of a value": click(".row .summary", "#values .handle"),
-    "counts": click(".row .summary", "#values .handle", "#menu button:nth-of-type(3)", "#close"),
+    "counts": click(".row .summary", "#values .handle", "#menu button:nth-of-type(3)"),
     "suggestions": lambda viewer: viewer.page.locator("#search").press_sequentially(" cha"),
     "filters": press("f"),
     "histogram": press("h"),

@@ -144,6 +144,24 @@ def test_counts_by_a_field_follow_the_view(host: Host, look: Look) -> None:
 
 
 @browsing
+def test_counts_stand_over_the_message_that_they_were_asked_from(host: Host, look: Look) -> None:
+    host.publish("hello")
+    viewer = look(host)
+    viewer.until_row("hello")
+    press = viewer.page.keyboard.press
+    press("k")
+    press("Enter")
+    press("Enter")
+    choose(viewer, "Count by type")
+    assert viewer.page.locator("#counts").is_visible()
+    assert viewer.page.evaluate("document.activeElement.id") == "counts-close"
+    press("Enter")
+    assert viewer.page.locator("#counts").is_hidden()
+    assert viewer.page.locator("#details").is_visible()
+    assert viewer.page.evaluate("document.activeElement.id") == "rows"
+
+
+@browsing
 def test_the_keyboard_reaches_every_value_of_a_message(host: Host, look: Look) -> None:
     host.publish(user("one", metadata={"my level": 50}), user("two", metadata={"my level": 40}))
     viewer = look(host, permissions=["clipboard-read", "clipboard-write"])

@@ -11,10 +11,13 @@ export class Counts {
 
   #pages;
   #parts;
+  #released;
   #abort = new AbortController();
 
-  /** `parts`: panel, title, values, state, and the button close. */
-  constructor(pages, parts) {
+  /** `parts`: panel, title, values, state, and the button close; `released()` is called when the focus
+   * was in the panel, which is closed. */
+  constructor(pages, parts, released) {
+    this.#released = released;
     this.#pages = pages;
     this.#parts = parts;
     parts.close.addEventListener("click", () => this.close());
@@ -23,7 +26,10 @@ export class Counts {
   close() {
     this.#abort.abort();
     this.field = null;
-    hidePanel(this.#parts.panel);
+    const { panel } = this.#parts;
+    const hadFocus = panel.contains(document.activeElement);
+    hidePanel(panel);
+    if (hadFocus) this.#released();
   }
 
   /** Count again if it is open: the view is another one. */
@@ -33,6 +39,7 @@ export class Counts {
 
   open(view, field) {
     showPanel(this.#parts.panel);
+    this.#parts.close.focus();
     this.#count(view, field);
   }
 

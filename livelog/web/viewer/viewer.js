@@ -100,7 +100,7 @@ new GoTo(part("goto"), part("go"), {
 });
 const login = new Login(live, parts.login);
 new Account(live, parts.account, () => login.open());
-const counts = new Counts(pages, parts.counts);
+const counts = new Counts(pages, parts.counts, () => part("rows").focus({ preventScroll: true }));
 const chips = new Chips(part("chips"), (next) => showView(next));
 const fault = new Fault(part("search"), part("fault"));
 const menu = new Menu(part("menu"), document.querySelector("main"), {
