@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from livelog.errors import RefusedError
 from livelog.net.audit import Audit
 from tests.support.clock import Clock
 
@@ -39,3 +40,15 @@ def test_all_addresses_together_get_so_many_lines(
     audit.report("kind", FAR, "did it\n\x1b[2J")
     assert caplog.messages[-1] == rf"{FAR} did it\n\x1b[2J (and 900 lines were left out)"
     assert len(audit._logged) <= 2000
+
+
+def test_a_refusal_about_no_field_names_none(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "livelog.audit")
+    Audit(clock).refused(FAR, RefusedError(1001, "", "the server is shutting down"))
+    Audit(clock).refused(FAR, RefusedError(1008, "origin", "is foreign"))
+    assert caplog.messages == [
+        f"{FAR} was refused: 1001 the server is shutting down",
+        f"{FAR} was refused: 1008 origin: is foreign",
+    ]

@@ -7,11 +7,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from livelog.cli.admin import _table
+from tests.support.command import done
 from tests.support.identity import SECRET, token
 from tests.support.process import CLEAN, ROOT
 from tests.support.wire import House, on_uvloop, serving, soon
@@ -108,3 +110,17 @@ def test_ids_for_other_commands_are_whole() -> None:
     connection = f"conn_{uuid4()}"
     row = {"id": connection, "client": "x" * 100}
     assert connection in list(_table([row]))[1].split()
+
+
+@on_uvloop
+async def test_a_reload_that_could_not_read_something_has_failed(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text("[]")
+    kept = ["keeping the old API keys"]
+    async with serving(jwt_secret=SECRET, api_keys=str(keys), faults=kept) as house:
+        reload = ["admin", "reload", "--url", house.server.url, "--token", token("op", "admin")]
+        code, out, err = await done(*reload)
+        assert (code, "failed: {}" in out, err) == (0, True, "")
+        keys.write_text("[")
+        code, out, err = await done(*reload)
+        assert (code, "keys.json" in out, err) == (1, True, "")

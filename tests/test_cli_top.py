@@ -21,6 +21,8 @@ from tests.support.identity import token
 from tests.support.moderating import AUTH, entered
 from tests.support.process import CLEAN, ROOT
 from tests.support.wire import PATIENCE, House, Json, on_uvloop, serving, until
+from tests.test_nginx import NGINX
+from tests.test_prefix import proxy
 
 TEXT = """\
 # HELP livelog_messages_total Messages.
@@ -153,7 +155,7 @@ async def test_one_frame_shows_the_figures_and_the_clients(tmp_path: Path) -> No
         assert (done.returncode, done.stderr) == (0, "")
         lines = done.stdout.splitlines()
         assert lines[0].startswith(f"livelog top  {house.server.url}")
-        assert "  1 clients" in lines[0]
+        assert "  1 client  " in f"{lines[0]}  "
         shown = {line.split()[0]: line for line in lines[1:] if line.strip()}
         assert shown.keys() >= {
             "messages/s", "deliveries/s", "latency", "searches/s", "slow", "memory", "disk", "USER",
@@ -161,6 +163,20 @@ async def test_one_frame_shows_the_figures_and_the_clients(tmp_path: Path) -> No
         assert "database" in shown["disk"]
         assert "user" in shown["ann"]
         assert "conn_" in shown["ann"]
+
+
+@pytest.mark.skipif(not Path(NGINX).exists(), reason="there is no nginx")
+@on_uvloop
+async def test_a_proxy_that_keeps_the_metrics_back_leaves_the_clients(tmp_path: Path) -> None:
+    async with serving(**AUTH) as house:
+        await entered(house, "ann")
+        passed = f"location / {{ proxy_pass http://127.0.0.1:{house.server.port}; }}"
+        with proxy(tmp_path, f"location = /metrics {{ return 404; }} {passed}") as port:
+            url = f"ws://127.0.0.1:{port}/ws/live-log"
+            done = await asyncio.to_thread(_top, url, "admin", "--once", "--interval", "0.2")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "no metrics: the answer is not that of a livelog server" in done.stdout
+        assert "ann" in done.stdout
 
 
 @on_uvloop

@@ -198,6 +198,13 @@ def test_a_file_that_is_something_else_is_left_alone(start: Start, tmp_path: Pat
     assert file.read_text() == "data"
 
 
+@pytest.mark.parametrize("arguments", [["list"], ["revoke", "x"]])
+def test_a_file_of_keys_that_is_not_there_is_said(start: Start, arguments: list[str]) -> None:
+    code, out, err = ended(start("keys", *arguments, "--api-keys", "mistyped.json"))
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "mistyped.json: there is no such file" in err
+
+
 def test_a_token_comes_from_its_variable_or_a_file(start: Start, tmp_path: Path) -> None:
     server = start("--port", "0", LIVELOG_JWT_SECRET=SECRET)
     url, good = ready(server), token()

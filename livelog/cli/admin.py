@@ -17,7 +17,7 @@ import msgspec
 from msgspec import inspect
 
 from livelog.cli import options
-from livelog.cli.exit import Failure, outcome, say
+from livelog.cli.exit import FAILED, Failure, outcome, say
 from livelog.cli.format import print_json
 from livelog.cli.sanitize import sanitized
 from livelog.client.errors import Lost, unreachable
@@ -142,13 +142,18 @@ def _carry_out(given: argparse.Namespace) -> int:
     answer = ask(given.url, given.token, given.command, _body(shape, fields))
     if given.json:
         print_json(answer)
-        return 0
+    else:
+        _print(answer)
+    # A reload that could not read something has kept the old settings.
+    return FAILED if answer.result.get("failed") else 0
+
+
+def _print(answer: AdminResult) -> None:
     for line in _lines(answer.result):
         print(line)
     for node, state in answer.nodes.items():
         if state != "ok":
             say(f"{node}: {state}")
-    return 0
 
 
 def _body(shape: type[AdminCommand], fields: Mapping[str, Any]) -> bytes:

@@ -58,7 +58,14 @@ def _create(given: argparse.Namespace) -> None:
     say(f"key {kept.id} of {kept.owner}: {' '.join(kept.scopes)}; it is not shown again")
 
 
+def _known(file: str) -> None:
+    """Raise `Failure` for a file that is not there: its name is likely mistyped."""
+    if not os.path.exists(file):
+        raise Failure(f"{file}: there is no such file; `livelog keys create` makes it")
+
+
 def _list(given: argparse.Namespace) -> None:
+    _known(given.api_keys)
     keys = keyfile.read(given.api_keys)
     print(f"{'id':8}  {'created':24}  {'expires':24}  owner: scopes")
     for key in keys.values():
@@ -67,6 +74,7 @@ def _list(given: argparse.Namespace) -> None:
 
 
 def _revoke(given: argparse.Namespace) -> None:
+    _known(given.api_keys)
     with keyfile.changing(given.api_keys) as keys:
         if keys.pop(given.id, None) is None:
             raise Failure(f"unknown key {given.id} in {given.api_keys}")

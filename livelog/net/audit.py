@@ -85,7 +85,7 @@ class Audit:
         """
         code = refused.code
         self.refusals[code] += 1
-        why = f"{refused.field}: {refused.issue}" if quote else CODES[code].text
+        why = str(refused) if quote else CODES[code].text
         kind = f"{code} {refused.field}" if quote else str(code)
         field = refused.field if quote else _known(refused.field)
         more = fields(code=code, field=field, scope=refused.scope, **where)

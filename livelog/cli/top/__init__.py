@@ -23,7 +23,7 @@ from livelog.cli.top.view import ORDERS, Act, View
 from livelog.client.errors import Lost, unreachable
 from livelog.client.httpreader import HttpReader
 from livelog.client.url import listed, shown
-from livelog.errors import RefusedError, UnreachableError, installing
+from livelog.errors import SERVER_ERROR, RefusedError, UnreachableError, installing
 from livelog.wire.events import AdminResult
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Server:
     def look(self, sort: str) -> Look:
         """Ask for all that is shown. Raises `UnreachableError`, and `RefusedError` for both."""
         try:
-            metrics = self._tried(lambda: self._reader.get("/metrics"))
+            metrics = self._metrics()
             asked = msgspec.json.encode({"sort": sort, "limit": 100})
             answer = self._tried(lambda: self._reader.post("/api/admin/connections", asked))
         except Lost as lost:
@@ -110,6 +110,15 @@ class Server:
     def close(self) -> None:
         """Close the connection."""
         self._reader.close()
+
+    def _metrics(self) -> bytes | RefusedError:
+        """Return the metrics. The shipped proxies keep them back, and pass on all the rest."""
+        try:
+            return self._tried(lambda: self._reader.get("/metrics"))
+        except Lost as lost:
+            if not lost.loss.answered:
+                raise
+            return RefusedError(SERVER_ERROR, "", str(lost))
 
     def _tried(self, ask: Callable[[], bytes]) -> bytes | RefusedError:
         try:

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from livelog.cli.format import counted
 from livelog.cli.sanitize import sanitized
 from livelog.cli.top.figures import Figures
 from livelog.cli.top.view import View
@@ -25,7 +26,7 @@ def frame(view: View, *, height: int | None) -> RenderableType:
     head = Text(f"livelog top  {sanitized(view.server)}", style="bold")
     if version := figures.values("info", "version"):
         head.append(f"  {sanitized(next(iter(version)))}")
-    head.append(f"  {look.total} clients")
+    head.append(f"  {counted(look.total, 'client')}")
     if look.samples and not figures.value("state", state="ready"):
         head.append("  not ready", style="red")
     parts: list[RenderableType] = [head]
