@@ -19,9 +19,9 @@ from livelog.cli.top.view import Act, View
 from livelog.errors import RefusedError
 from tests.support.identity import token
 from tests.support.moderating import AUTH, entered
+from tests.support.nginx import NGINX
 from tests.support.process import CLEAN, ROOT
 from tests.support.wire import PATIENCE, House, Json, on_uvloop, serving, until
-from tests.test_nginx import NGINX
 from tests.test_prefix import proxy
 
 TEXT = """\
