@@ -2,15 +2,13 @@
  *
  * The place of a row follows from the heights of those above it, so tens of thousands cost no more
  * than a screenful. At the newest row the list follows; anywhere else the rows in sight stay where
- * they are, whatever is added, dropped or measured above or below: one of them is the anchor. While following it draws eight times a second, and half as often when each
- * time more comes than can be read: the page stays idle.
+ * they are, whatever is added, dropped or measured above or below: one of them is the anchor.
  */
 import { element } from "./element.js";
 import { Heights } from "./heights.js";
+import { Pace } from "./pace.js";
 
 const MARGIN = 8; // rows drawn beyond the edges
-const FOLLOW_MS = 125;
-const FLOOD_MS = 250; // when half of the rows in sight are new each time
 const INPUTS = ["wheel", "touchmove", "pointerdown", "keydown"];
 /** Within this time after an input the reader has scrolled; later, the layout has changed. */
 const INPUT_MS = 2000;
@@ -39,8 +37,7 @@ export class Scroller {
   #due = 0;
   #timer = 0;
   #drawnAt = 0;
-  #interval = FOLLOW_MS; // between two drawings
-  #end = 0; // number of the row after the last
+  #pace = new Pace();
   #stale = false; // the rows that are drawn are to be drawn again
 
   /** `timeline`: the `Lines` of the list; `draw(message)` makes a row; `on`: handlers for moved, drawn,
@@ -63,7 +60,7 @@ export class Scroller {
   /** The timeline has changed. */
   update() {
     if (this.#timer || this.#due) return;
-    const wait = this.following ? this.#drawnAt + this.#interval - performance.now() : 0;
+    const wait = this.following ? this.#drawnAt + this.#pace.interval - performance.now() : 0;
     this.#timer = setTimeout(() => {
       this.#timer = 0;
       this.#soon();
@@ -221,7 +218,8 @@ export class Scroller {
     else this.#soon(); // it was measured only now
     if (this.#top !== before) this.#box.scrollTop = this.#top;
     this.#placed = this.#top;
-    this.#setPace();
+    const { first, rows } = this.#timeline;
+    this.#pace.drawn(first + rows.length, this.#boxHeight / this.#heights.unit);
     this.#askForMore();
     this.#on.drawn();
   }
@@ -231,13 +229,6 @@ export class Scroller {
     this.#stale = false;
     this.#keepOnly(new Map());
     this.#heights.reset(this.#heights.unit, this.#heights.wraps);
-  }
-
-  #setPace() {
-    const end = this.#timeline.first + this.#timeline.rows.length;
-    const fresh = (end - this.#end) * this.#heights.unit;
-    this.#interval = fresh > this.#boxHeight / 2 ? FLOOD_MS : FOLLOW_MS;
-    this.#end = end;
   }
 
   /** The selected row if it is in sight, else the first one whose height is known: the others grow
