@@ -42,6 +42,9 @@ async def test_history_and_search_show_pages() -> None:
         code, out, err = await done("search", "unicorn", *url)
         assert (code, out, err) == (0, "", "livelog: no message matches\n")
 
+        _, _, err = await done("history", "--offset", "10", *url)
+        assert err == "livelog: no messages on this page; 10 messages in all\n"
+
         code, _, err = await done("search", "--where", "dragon or unicorn", *url)
         assert (code, "'or' is a word here; the operator is OR" in err) == (0, True)
 

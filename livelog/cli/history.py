@@ -134,8 +134,9 @@ async def _fetch(given: argparse.Namespace) -> Page:
 
 def _place(page: Page) -> str:
     if not page.messages:
-        beyond = f" on this page; {page.total} in all" if page.total else ""
-        found = f"no message matches{beyond}"
+        found = "no message matches"
+        if page.total:
+            found = f"no messages on this page; {counted(page.total, 'message')} in all"
         return f"{found}{_INCOMPLETE}" if page.incomplete else found
     first, last = page.offset + 1, page.offset + len(page.messages)
     of = f"{first} to {last} of {counted(page.total, 'message')}, newest first"
