@@ -296,8 +296,8 @@ def test_a_log_whose_index_is_far_behind_tells_publishers_to_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     place = Place()
-    monkeypatch.setattr(intake, "_MAX_BACKLOG_BYTES", 1000)
-    place.commit(*range(1, 21))
+    monkeypatch.setattr(intake, "_MAX_BACKLOG_BYTES", 10_000)
+    place.commit(*range(1, 201))
     refused = place.log.refusal
     assert refused is not None
     assert refused.retry_after
