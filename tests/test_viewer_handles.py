@@ -46,7 +46,26 @@ VALUES = st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=40)
 
 @settings(max_examples=10)
 @given(VALUES)
-@example(['"', "\\", "a b", "-x", "OR", "(", ")", "50", "true", "a*", "„“", "x,y", "1..2", "x"])
+@example(
+    [
+        '"',
+        "\\",
+        "a b",
+        "-x",
+        "OR",
+        "(",
+        ")",
+        "50",
+        "true",
+        "TRUE",
+        "fal\u017fe",
+        "a*",
+        "„“",
+        "x,y",
+        "1..2",
+        "x",
+    ]
+)
 def test_the_condition_of_a_value_means_that_value(values: list[str]) -> None:
     asked = [json.dumps(value) for value in values]
     made = in_node(

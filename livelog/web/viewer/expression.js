@@ -6,7 +6,7 @@
 
 const QUOTES = '"“”„';
 const NEGATED = /^-(?=[\p{L}_(“”„"])/u;
-const BARE_VALUE = /^(?!true$|false$)[\p{L}_][\p{L}\p{N}_@-]*$/u;
+const BARE_VALUE = /^[\p{L}_][\p{L}\p{N}_@-]*$/u;
 const BARE_NAME = /^[\p{L}_][\p{L}\p{N}_-]*$/u;
 const LITERAL = /^(?:-?\d[\d.eE+-]*|true|false)$/;
 const MAX_VALUE = 500; // characters; an expression has at most 2000
@@ -47,7 +47,13 @@ export function condition(field, json) {
   if (LITERAL.test(json)) return `${field}:${json}`;
   const text = JSON.parse(json);
   if (typeof text !== "string" || text.length > MAX_VALUE) return null;
-  return `${field}:${BARE_VALUE.test(text) ? text : quoted(text)}`;
+  return `${field}:${isBare(text) ? text : quoted(text)}`;
+}
+
+/** Whether a text means itself without quotes. The server folds letters before it looks for a boolean. */
+function isBare(text) {
+  const folded = text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+  return BARE_VALUE.test(text) && !LITERAL.test(folded);
 }
 
 export function quoted(text) {

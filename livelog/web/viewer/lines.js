@@ -1,4 +1,5 @@
-/* The lines of the list: the rows of the timeline, and a day row wherever the day changes. It stands before the list in place of the timeline.
+/* The lines of the list: the rows of the timeline, and a day row wherever the day changes. It stands
+ * before the list in place of the timeline.
  *
  * Times are those that the senders named, not in the order of the log; so a day may come again.
  */

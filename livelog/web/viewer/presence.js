@@ -5,7 +5,7 @@ import { timeOf, who } from "./auditlog.js";
 import { element } from "./element.js";
 import { count } from "./format.js";
 import { showRows } from "./keyed.js";
-import { hidePanel, showPanel, topPanel } from "./panels.js";
+import { hidePanel, showPanel } from "./panels.js";
 
 const PAGE = 100;
 const AGAIN_MS = 5000; // after which a list is asked for that has missed changes
@@ -37,7 +37,7 @@ export class Presence {
   }
 
   toggle() {
-    if (topPanel() === this.#parts.panel) this.close();
+    if (this.#parts.panel.checkVisibility()) this.close();
     else if (!this.#parts.button.hidden) this.#open();
   }
 
