@@ -90,6 +90,14 @@ def test_columns_of_several_segments_share_the_numbers_of_their_values() -> None
     assert sorted(first.values[number] for number in both) == [f"u{n:06}" for n in range(300)]
 
 
+def test_an_empty_value_is_not_that_of_no_value() -> None:
+    keys = [("user_id=", BitMap([1])), *users(FEW + 3)[2:-1]]
+    column = Numbering().column_of(stored(keys, FEW + 3)["user_id"])
+    counts = Counter[int]()
+    column.count(BitMap([0, 1]), counts)
+    assert [(column.values[number], n) for number, n in counts.items()] == [("", 1)]
+
+
 def test_a_numbering_that_is_full_begins_anew_and_leaves_its_columns_as_they_are() -> None:
     numbering = Numbering()
     with pytest.MonkeyPatch.context() as patch:

@@ -73,19 +73,19 @@ class Numbering:
 
     def _begin(self) -> None:
         self._values = [""]
-        """By number; columns that have been made keep theirs."""
-        self._numbers = {"": 0}
+        """By number, 0 is that of no value; columns that have been made keep theirs."""
+        self._numbers: dict[str, int] = {}
 
     def column_of(self, data: bytes) -> StoredColumn:
         """Return a column that was stored."""
         stored = _decoder.decode(data)
         if len(self._values) + len(stored.values) > 2 * MOST:
             self._begin()
-        known = self._numbers
-        fresh = [value for value in stored.values if value not in known]
-        known.update(zip(fresh, count(len(known))))
+        known, values = self._numbers, stored.values[1:]
+        fresh = [value for value in values if value not in known]
+        known.update(zip(fresh, count(len(self._values))))
         self._values += fresh
-        number_of = [*map(known.__getitem__, stored.values)]
+        number_of = [0, *map(known.__getitem__, values)]
         column = StoredColumn(self._values, len(fresh))
         column.having = BitMap.deserialize(stored.having)
         local = array(stored.width, stored.numbers)
