@@ -125,7 +125,10 @@ async def test_bad_input_gets_a_clear_error_at_each_door(
     ("fields", "said"),
     [
         ({"reason": "x"}, "connection_id: required: one of connection_id, user_id, address"),
-        ({"user_id": "a", "reconnect_after_seconds": "soon"}, "reconnect_after_seconds: "),
+        (
+            {"user_id": "a", "reconnect_after_seconds": "soon"},
+            "argument --reconnect-after-seconds: ",
+        ),
         ({"user_id": "nobody"}, "user_id: has no open connection"),
     ],
 )

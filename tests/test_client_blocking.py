@@ -94,19 +94,20 @@ async def test_threads_share_a_client() -> None:
 @on_uvloop
 async def test_closing_ends_what_other_threads_wait_for() -> None:
     async with serving() as house:
-        ended = threading.Event()
+        ended, begun = threading.Event(), threading.Event()
+        await house.server.publish(user("hello"))
 
         def act(log: SyncClient) -> None:
             followed = iter(log.follow(["user"], since=0))
 
             def wait() -> None:
                 for _ in followed:
-                    pass
+                    begun.set()
                 ended.set()
 
             waiting = threading.Thread(target=wait)
             waiting.start()
-            log.history()
+            assert begun.wait(PATIENCE)
             log.close()
             waiting.join(PATIENCE)
             assert ended.is_set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import threading
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from livelog.auth import keyfile
+from livelog.auth import apikeys, keyfile
 from livelog.auth.apikeys import RANDOM_BYTES, ApiKey, load
+from livelog.auth.authenticator import ApiKeyCheck
 from livelog.auth.keyfile import KeyFile
 from livelog.cli import main
+from livelog.errors import RefusedError
 from tests.support.identity import api_key
 
 
@@ -231,6 +234,22 @@ def test_a_change_is_noticed_a_second_after_the_last_check(file: Path) -> None:
     put(file, "six")
     assert [*reader.keys(1001.9)] == ["two"]
     assert [*reader.keys(1002.0)] == ["six"]
+
+
+def test_a_key_is_taken_as_soon_as_it_is_made(
+    file: Path, capsys: pytest.CaptureFixture[str], reads: list[bytes]
+) -> None:
+    check = ApiKeyCheck(KeyFile(str(file)))
+    random = secrets.token_bytes(RANDOM_BYTES)
+    unknown, _ = apikeys.make(random, "eve", ["read"], "2025-12-03T12:00:00.000Z")
+    for _ in range(3):
+        with pytest.raises(RefusedError):
+            asyncio.run(check.check(unknown, 1000.0))
+    assert len(reads) == 1
+    create = ("keys", "create", "--api-keys", str(file), "--owner", "eve", "--scopes", "read")
+    assert main(create) == 0
+    made = capsys.readouterr().out.strip()
+    assert asyncio.run(check.check(made, 1000.1)).id == "eve"
 
 
 def test_a_clock_that_is_set_back_does_not_hide_a_change(file: Path) -> None:
