@@ -45,7 +45,8 @@ _LONGEST = (
     *("test_viewer_axe", "test_reader_client", "test_index", "test_cli_engine", "test_logs"),
     *("test_encryption", "test_place", "test_short_of_memory", "test_cli_tail", "test_database"),
     *("test_truncated_pages", "test_window", "test_retention", "test_client_credentials"),
-    "test_docs",
+    *("test_docs", "test_viewer_signin", "test_viewer_moderation", "test_viewer_moderation_axe"),
+    *("test_viewer_presence", "test_analysis", "test_nats_acts"),
 )
 
 
