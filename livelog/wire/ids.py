@@ -44,5 +44,10 @@ def _end() -> str:
         return _pool.pop()
 
 
+if hasattr(os, "register_at_fork"):
+    # A child has the parent's digits, of which both would make the same ids.
+    os.register_at_fork(after_in_child=_pool.clear)
+
+
 def _formatted(noise: str) -> str:
     return f"{noise[:3]}-{_VARIANT[noise[3]]}{noise[4:7]}-{noise[8:]}"
