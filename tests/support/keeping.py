@@ -195,8 +195,12 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_idle_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The writer looks at its files when it writes, and not while it has nothing to do."""
+    """The writer looks at its files when it writes, and not while it has nothing to do.
+
+    Nor does it write by itself: the index of the log may be cut between its look and its writing.
+    """
     monkeypatch.setattr(upkeep, "_TRIM_SECONDS", 60.0)
+    monkeypatch.setattr(upkeep, "_ALIVE_SECONDS", 60.0)
 
 
 @pytest.fixture
