@@ -22,6 +22,7 @@ from bench.cluster import FULL, QUICK
 from bench.load import Load
 from bench.pairs import rows as pair_rows
 from bench.report import Figures
+from bench.rows import VERDICTS, Row, Target
 from bench.server import COMMANDS, Launch, pin_load, pin_to_one_core
 from bench.targets import (
     ASKED,
@@ -38,11 +39,8 @@ from bench.targets import (
     SLO,
     STALL_LOAD,
     STALL_SECONDS,
-    VERDICTS,
     VIEWER_ROWS,
     WIRE_ROWS,
-    Row,
-    Target,
     cluster_rows,
 )
 

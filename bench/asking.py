@@ -18,11 +18,10 @@ same, their counts must be livelog's.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -39,6 +38,7 @@ from bench.livewhere import Subscriptions, with_expressions
 from bench.load import Load
 from bench.memorysearch import batched
 from bench.peers import Peer
+from bench.pings import pinging
 from bench.questions import KINDS, Answer, Kind, Question, answer, target
 from bench.report import Figures
 from bench.server import Launch, Server
@@ -165,7 +165,7 @@ def _asked(server: Server, questions: Sequence[Question]) -> tuple[Answers, Figu
     for each in targets[:WARM_UP]:
         http.ask(each)
     taken, bodies = list[int](), list[bytes]()
-    with pinging(server) as pings:
+    with closing(Client(server.url)) as client, pinging(client, PING_PAUSE) as pings:
         for each in targets:
             began = clock()
             body = http.ask(each)
@@ -180,28 +180,6 @@ def _asked(server: Server, questions: Sequence[Question]) -> tuple[Answers, Figu
         "hold p99 ms": Percentiles.of(pings).p99,
         "matches p50": median(one.total for one in answers),
     }
-
-
-@contextmanager
-def pinging(server: Server) -> Iterator[list[int]]:
-    """Ping in a thread of its own; the list grows by the nanoseconds to each pong."""
-    client, taken, over = Client(server.url), list[int](), threading.Event()
-
-    def ping() -> None:
-        while not over.is_set():
-            began = clock()
-            client.ask({"action": "ping"})
-            taken.append(clock() - began)
-            time.sleep(PING_PAUSE)
-
-    thread = threading.Thread(target=ping)
-    thread.start()
-    try:
-        yield taken
-    finally:
-        over.set()
-        thread.join()
-        client.close()
 
 
 def _check_both_days(server: Server, questions: Sequence[Question], answers: Answers) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -37,6 +36,7 @@ from bench.handshakes import held
 from bench.http import Http, publication
 from bench.latency import Percentiles
 from bench.load import Load
+from bench.pings import pinging
 from bench.report import Figures
 from bench.server import Launch, Server
 from bench.websocket import Client, Json, RefusedError
@@ -192,7 +192,7 @@ def connections_listed(launch: Launch, connections: int, asked: int = 20) -> Fig
     with _moderated(launch, None) as (server, token), held(server.url, connections) as clients:
         moderator = Moderator(server, token)
         for sort in ("since", "behind", "bytes_sent"):
-            with _pinging(clients[0]) as pings:
+            with pinging(clients[0], 0.0) as pings:
                 taken, cpu = [], server.cpu_ns()
                 for _ in range(asked):
                     began = clock()
@@ -204,26 +204,6 @@ def connections_listed(launch: Launch, connections: int, asked: int = 20) -> Fig
             figures[f"{sort} CPU ms"] = cpu / asked / 1e6
             figures[f"{sort} ping p99 ms"] = Percentiles.of(pings).p99
     return figures
-
-
-@contextmanager
-def _pinging(client: Client) -> Iterator[list[int]]:
-    """Ping without a pause during the block; the times are complete behind it."""
-    taken, over = list[int](), threading.Event()
-
-    def ping() -> None:
-        while not over.is_set():
-            began = clock()
-            client.ask({"action": "ping"})
-            taken.append(clock() - began)
-
-    thread = threading.Thread(target=ping)
-    thread.start()
-    try:
-        yield taken
-    finally:
-        over.set()
-        thread.join()
 
 
 # Presence.

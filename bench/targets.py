@@ -5,9 +5,8 @@ A target that is missed is printed as missed. No measurement knows its target.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from bench import (
@@ -43,41 +42,10 @@ from bench.measurements import (
 )
 from bench.publishing import Publishing
 from bench.report import Figures
+from bench.rows import Row, Target
 from bench.server import Launch
 from bench.viewer import follow
 from bench.viewerstart import first_line
-
-COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">=": operator.ge,
-}
-VERDICTS = {True: "met", False: "MISSED"}
-
-
-@dataclass(frozen=True)
-class Target:
-    """One figure and its bound."""
-
-    figure: str
-    relation: str
-    bound: float
-
-    def __str__(self) -> str:
-        return f"{self.figure} {self.relation} {self.bound:,g}"
-
-    def is_met(self, value: float) -> bool:
-        return COMPARE[self.relation](value, self.bound)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One load, its measurement, and the targets under it."""
-
-    name: str
-    measure: Callable[[Launch], Figures]
-    targets: tuple[Target, ...]
-
 
 COMPLETE = (
     Target("missing", "<=", 0),
