@@ -29,6 +29,11 @@ NodeName = Annotated[
     str,
     Meta(min_length=1, max_length=256, description="Name of one of the servers that share a log."),
 ]
+DryRun = Annotated[bool, Meta(description="Tell only how many messages are meant.")]
+Count = Annotated[int, Meta(ge=0, description="Number of messages, as the dry run told it.")]
+UptoSeq = Annotated[
+    int, Meta(ge=0, lt=2**53, description="Seq of the newest, as the dry run told it.")
+]
 Reason = Annotated[
     str, Meta(max_length=500, description="The reason, for the clients and the audit log.")
 ]
@@ -137,18 +142,9 @@ class Redact(AdminCommand, kw_only=True):
         ]
         | UnsetType
     ) = UNSET
-    dry_run: Annotated[bool, Meta(description="Tell only how many messages are meant.")] = False
-    count: (
-        Annotated[int, Meta(ge=0, description="Number of messages, as the dry run told it.")]
-        | UnsetType
-    ) = UNSET
-    upto_seq: (
-        Annotated[
-            int,
-            Meta(ge=0, lt=2**53, description="Seq of the newest, as the dry run told it."),
-        ]
-        | UnsetType
-    ) = UNSET
+    dry_run: DryRun = False
+    count: Count | UnsetType = UNSET
+    upto_seq: UptoSeq | UnsetType = UNSET
     reason: Reason = ""
 
 
@@ -156,18 +152,9 @@ class Erase(AdminCommand, kw_only=True):
     """Put a pseudonym in the place of a user's id and names, for good."""
 
     user_id: UserId
-    dry_run: Annotated[bool, Meta(description="Tell only how many messages are meant.")] = False
-    count: (
-        Annotated[int, Meta(ge=0, description="Number of messages, as the dry run told it.")]
-        | UnsetType
-    ) = UNSET
-    upto_seq: (
-        Annotated[
-            int,
-            Meta(ge=0, lt=2**53, description="Seq of the newest, as the dry run told it."),
-        ]
-        | UnsetType
-    ) = UNSET
+    dry_run: DryRun = False
+    count: Count | UnsetType = UNSET
+    upto_seq: UptoSeq | UnsetType = UNSET
     reason: Reason = ""
 
 
