@@ -127,12 +127,12 @@ def files_with(folder: Path, text: str) -> list[str]:
     return [Path(name).name for name in done.stdout.splitlines()]
 
 
-async def clean(folder: Path) -> None:
-    """Wait until the files are clean."""
+async def clean(folder: Path, text: str = SECRET) -> None:
+    """Wait until no file has the text."""
     deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and files_with(folder, SECRET):  # noqa: ASYNC110 - of files
+    while time.monotonic() < deadline and files_with(folder, text):  # noqa: ASYNC110 - of files
         await asyncio.sleep(0.05)
-    assert files_with(folder, SECRET) == []
+    assert files_with(folder, text) == []
 
 
 @pytest.mark.parametrize("window", [3, 100_000], ids=["on disk", "in memory"])

@@ -36,8 +36,13 @@ class SignIn(Struct, frozen=True):
     @property
     def origin(self) -> str:
         """The origin of the token endpoint, which the page asks; raises `ValueError`."""
-        parts = urlsplit(self.token_endpoint)
-        return normal_origin(f"{parts.scheme}://{parts.netloc}")
+        return _origin_of(self.token_endpoint)
+
+
+def _origin_of(url: str) -> str:
+    """Return the origin of a URL; raises `ValueError`."""
+    parts = urlsplit(url)
+    return normal_origin(f"{parts.scheme}://{parts.netloc}")
 
 
 def check(config: Config) -> None:
@@ -57,12 +62,11 @@ def sign_in(config: Config, metadata: Mapping[str, Any]) -> SignIn:
     methods = metadata.get("code_challenge_methods_supported", ["S256"])  # many do not tell
     if not isinstance(methods, list) or "S256" not in methods:
         raise ValueError("the issuer does not offer the code challenge method S256 (RFC 7636)")
-    made = SignIn(
+    _origin_of(metadata["token_endpoint"])  # the page's policy has to name it
+    return SignIn(
         issuer=config.auth.oauth_issuer,
         client_id=config.auth.viewer_client_id,
         scopes=config.auth.viewer_scopes,
         names_issuer=metadata.get("authorization_response_iss_parameter_supported") is True,
         **{name: metadata[name] for name in ENDPOINTS if name in metadata},
     )
-    made.origin  # noqa: B018 - reads it
-    return made

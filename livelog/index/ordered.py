@@ -55,7 +55,7 @@ class Ordered(Generic[Item]):
         block = self._blocks[at]
         place = bisect_left(block, item)
         # Faster than an unpacked tuple, which is made by way of a list.
-        grown = self._blocks[at] = block[:place] + (item,) + block[place:]  # noqa: RUF005
+        grown = self._blocks[at] = block[:place] + (item,) + block[place:]  # noqa: RUF005 - see above
         if len(grown) >= _FULL:
             self._replace(at, at + 1, grown)
         self._count += 1

@@ -15,15 +15,6 @@ const REASONS = {
   [TOKEN_EXPIRED]: "The token has expired",
 };
 
-export function token() {
-  return credential.token;
-}
-
-/** Headers that carry the token over HTTP. */
-export function authorization() {
-  return credential.headers;
-}
-
 /** Whether a code asks for another token; the login tells of it, and nothing else has to. */
 export function isOfLogin(code) {
   return Object.hasOwn(REASONS, code);

@@ -2,7 +2,6 @@
  * A page comes oldest first here, in the order of the rows.
  */
 import { credential } from "./credential.js";
-import { authorization } from "./login.js";
 import { decode } from "../client/frames.js";
 import { LiveLogError } from "../client/livelog.js";
 import { keepPage } from "../client/raw.js";
@@ -70,7 +69,7 @@ async function get(url, signal) {
  * `LiveLogError` for a refusal, and a `TypeError` if the server cannot be reached. */
 export async function ask(url, { headers, ...options }) {
   await credential.current(); // is renewed first, if it is time
-  const all = { ...headers, ...authorization() };
+  const all = { ...headers, ...credential.headers };
   const response = await fetch(url, { ...options, cache: "no-store", headers: all });
   const text = await response.text();
   const answer = decode(text);
