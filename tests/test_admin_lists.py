@@ -129,7 +129,7 @@ async def test_a_start_reads_what_it_needs_of_the_acts(
             listed = (await house.server.admin("blocks")).result
             assert [row["user_id"] for row in listed["blocks"]] == ["ann"]
             log = house.context.log
-            assert len(log._redactions) == 1
+            assert len(log._acts._redactions) == 1
 
 
 @on_uvloop
@@ -139,13 +139,13 @@ async def test_acts_that_are_not_written_yet_are_told_with_the_others(tmp_path: 
         log = house.context.log
         for number in range(5):
             seq = seqs[-1] + 1 + number
-            log._unwritten[seq] = Enacted(seq, ACTS[number][0])
+            log._acts._unwritten[seq] = Enacted(seq, ACTS[number][0])
             seqs.append(seq)
         assert [one.seq for one in log.briefs()] == seqs[::-1]
         assert [one.seq for one in log.briefs(seqs[4])] == seqs[3::-1]
         assert isinstance(next(log.briefs()), Brief)
         assert [one.seq for one in islice(log.briefs(), 2)] == [seqs[-1], seqs[-2]]
-        log._unwritten.clear()
+        log._acts._unwritten.clear()
 
 
 def test_blocks_come_by_the_page_in_the_order_in_which_they_were_set() -> None:

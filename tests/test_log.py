@@ -357,7 +357,7 @@ def test_acts_are_told_of_before_they_are_written() -> None:
     for written in journal.waiting[1:]:
         written(None)
     assert [each.seq for each in log.acts()] == [8, 5, 3]
-    assert not log._unwritten
+    assert not log._acts._unwritten
 
 
 @pytest.mark.parametrize("stored", [False, True])

@@ -8,34 +8,21 @@ done in slices of time (`indexing`).
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
-from operator import attrgetter
 from typing import Protocol
 
 from livelog.budget.durations import Durations
 from livelog.errors import SERVER_ERROR, ConfigError, RefusedError
-from livelog.log.erasures import Erasures
+from livelog.log.acts import Acts
 from livelog.log.window import Window
 from livelog.store.base import Done, Store
-from livelog.wire.acts import MAX_KEPT, Act, Brief, Enacted, Erase, Redact, Renewed, brief
-from livelog.wire.erasure import Change, changes
+from livelog.wire.acts import MAX_KEPT, Act, Brief, Enacted, Redact, Renewed
+from livelog.wire.erasure import changes
 from livelog.wire.record import Known, Origin, Record
 
 _logger = logging.getLogger(__name__)
-
-_REDACTIONS = 64
-"""Redactions that are kept in memory for readers that catch up."""
-
-_READ_AT_ONCE = 2
-"""Acts that are read from the store together, each of up to two hundred kilobytes."""
-
-_seq = attrgetter("seq")
-
-_IN_FLIGHT = 60.0
-"""Seconds after which an answer of the store is given up by all who wait for it."""
 
 _MAX_BACKLOG_BYTES = 16 * 2**20
 """Bytes of messages that may wait for the index before publishers are told to wait."""
@@ -85,26 +72,11 @@ class Intake:
         """Records in the window, and acts, that nobody has been told of."""
         self.on_act: list[Callable[[int, Act], object]] = []
         """Callbacks: told of each act with its seq, in its order among the messages."""
-        self._redactions: list[int] = []
-        """Seqs of the redactions that are kept, rising."""
-        self._applied = set[int]()
-        """Seqs at which acts were placed first that have been applied here."""
-        self._erasures = Erasures()
-        self.renewal: Renewed | None = None
-        """The last note that acts have been repeated in a shared log; None without."""
         self.lost_upto = store.bounds.lost_upto
         """Seq up to which the store lacked, when it was opened, what nobody has any more; or 0."""
-        self._newest_redactions: OrderedDict[int, Redact] = OrderedDict()
-        """Those applied or asked for last, by seq."""
-        self._unwritten: dict[int, Enacted] = {}
-        """Acts that the journal may not have yet, by seq, rising."""
-        self._changes: dict[int, list[Change]] = {}
-        """What acts did to messages a moment ago, by seq: pages under way may have them as before.
-        """
+        self._acts = Acts(store.journal)
         self._unfilled_acts: list[Act] = []
         """Acts applied while the window is still to be filled."""
-        for one in [*self.briefs()][::-1]:
-            self._note_kept(one)
         self._broken = ""
         """The error that has left window and journal apart; empty without."""
         self.on_work: Callable[[], object] = _ignored
@@ -212,24 +184,14 @@ class Intake:
             receipt.settle(self.refusal)
             return
         self.head = seq
-        act = self._erasures.applied(Enacted(seq, act))
-        self._unwritten[seq] = enacted = Enacted(seq, act)
+        enacted = self._acts.take(seq, act)
         self._unpublished.append(enacted)
-        self._applied.add(enacted.first_seq)
-        self._erasures.note(act)
-        self._change(act)
-        if isinstance(act, Redact):
-            self._redactions.append(seq)
-            self._keep_redaction(seq, act)
-        elif isinstance(act, Renewed):
-            self.renewal = act
+        self._change(enacted.act)
 
         def settled(refused: RefusedError | None) -> None:
-            self._unwritten.pop(seq, None)
-            if isinstance(act, Erase):  # those that are kept may name the user
-                self._newest_redactions.clear()
+            self._acts.settle(enacted)
             if refused is None:
-                self._forget_in_flight(act)
+                self._acts.forget_in_flight(enacted.act)
             receipt.settle(refused)
 
         try:
@@ -243,68 +205,44 @@ class Intake:
         """Do to the messages in memory, and to those on their way, what an act asks for."""
         changed = changes(act)
         self._window.change(changed, voids=isinstance(act, Redact))
-        for seq, change in changed.items():
-            self._changes.setdefault(seq, []).append(change)
+        self._acts.change_in_flight(changed)
         if changed and self._filling is not None:
             self._unfilled_acts.append(act)
-
-    def _forget_in_flight(self, act: Act) -> None:
-        """Filter pages no more, once all that were asked for before have come."""
-        if isinstance(act, Redact | Erase):
-            asyncio.get_running_loop().call_later(_IN_FLIGHT, self._forget_changes, act.seqs)
-
-    def _forget_changes(self, seqs: list[int]) -> None:
-        """Forget the oldest change of each of these messages."""
-        for seq in seqs:
-            self._changes[seq].pop(0)
-            if not self._changes[seq]:
-                del self._changes[seq]
-
-    @property
-    def scrubbed_upto(self) -> int:
-        """Seq up to which nothing is left in the files of what acts have redacted."""
-        return self._journal.scrubbed_upto
 
     def acts(self, before: int | None = None, limit: int = MAX_KEPT) -> list[Enacted]:
         """Return the newest acts with a seq below `before`, newest first, as far as they are kept.
 
         Raises `RefusedError` when the store cannot be read.
         """
-        kept = {each.seq: each for each in self._journal.acts(before, limit)}
-        kept |= {each.seq: each for each in self._fresh(before)}
-        return sorted(kept.values(), reverse=True, key=_seq)[:limit]
+        return self._acts.newest(before, limit)
 
     def briefs(self, before: int | None = None) -> Iterator[Brief]:
         """Yield the same acts without the messages that they name, each in less than a millisecond.
 
         Acts that come meanwhile are left out. Raises `RefusedError` when the store cannot be read.
         """
-        while True:
-            kept = {each.seq: each for each in self._journal.briefs(before, _READ_AT_ONCE)}
-            kept |= {each.seq: brief(each) for each in self._fresh(before)}
-            if not kept:
-                return
-            for each in sorted(kept.values(), reverse=True, key=_seq)[:_READ_AT_ONCE]:
-                before = each.seq
-                yield each
-
-    def _fresh(self, before: int | None) -> list[Enacted]:
-        """Return the acts that the journal may not have yet, of those with a seq below `before`."""
-        unwritten = self._unwritten.values()
-        return [each for each in unwritten if before is None or each.seq < before]
-
-    def _note_kept(self, kept: Brief) -> None:
-        """Note an act that was applied before a restart; they come in their order."""
-        self._applied.add(kept.first_seq)
-        self._erasures.note(kept.act)
-        if isinstance(kept.act, Redact):
-            self._redactions.append(kept.seq)
-        elif isinstance(kept.act, Renewed):
-            self.renewal = kept.act
+        return self._acts.briefs(before)
 
     def has_act(self, first_seq: int) -> bool:
         """Tell whether the act that was placed first at a seq has been applied."""
-        return first_seq in self._applied
+        return self._acts.has(first_seq)
+
+    def redaction(self, seq: int) -> Redact | None:
+        """Return the redaction with this seq, None if it is not kept any more.
+
+        Raises `RefusedError` when the store cannot be read.
+        """
+        return self._acts.redaction(seq)
+
+    @property
+    def renewal(self) -> Renewed | None:
+        """The last note that acts have been repeated in a shared log; None without."""
+        return self._acts.renewal
+
+    @property
+    def scrubbed_upto(self) -> int:
+        """Seq up to which nothing is left in the files of what acts have redacted."""
+        return self._journal.scrubbed_upto
 
     def stored(self, upto: int, limit: int) -> Sequence[tuple[int, str]]:
         """Return seq and id of the newest messages on disk up to a seq, newest first.
@@ -419,11 +357,6 @@ class Intake:
         if known is None and self._reader is not None:
             known = self._reader.lookup(id)
         return known
-
-    def _keep_redaction(self, seq: int, act: Redact) -> None:
-        self._newest_redactions[seq] = act
-        if len(self._newest_redactions) > _REDACTIONS:
-            self._newest_redactions.popitem(last=False)
 
 
 class _Receipt:

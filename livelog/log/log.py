@@ -15,7 +15,6 @@ of what is on disk, adds what has come since, and puts it in the place of the fi
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 
@@ -33,12 +32,10 @@ from livelog.index.where.expression import And, Equals
 from livelog.log.intake import Intake, reporting
 from livelog.log.pages import joined, reach, read_around_the_past
 from livelog.log.window import Window
-from livelog.wire import frames
 from livelog.wire.acts import Redact
 from livelog.wire.erasure import changes
 from livelog.wire.messages import MessageType
 from livelog.wire.record import Record, seq_of
-from livelog.wire.stubs import seq_at_end
 
 _STORE_ASKED = 1.0
 """Seconds that the store has for what can be answered without it, if less exactly."""
@@ -57,23 +54,6 @@ def _never() -> bool:
 class Log(Intake):
     """Window, store and subscribers, kept in step. Owner of the head."""
 
-    def _clean(self, found: list[bytes]) -> list[bytes]:
-        """Filter frames, some of them joined, that were read while an act was applied."""
-        if not self._changes:
-            return found
-        return [frames.text(self._changed(one)) for data in found for one in frames.payloads(data)]
-
-    def _cleaned(self, page: Page) -> Page:
-        """Filter a page that was read while an act was applied."""
-        if not self._changes:
-            return page
-        return replace(page, payloads=[self._changed(payload) for payload in page.payloads])
-
-    def _changed(self, payload: bytes) -> bytes:
-        for change in self._changes.get(seq_at_end(payload), ()):
-            payload = change(payload)
-        return payload
-
     # Out.
 
     async def read(self, query: Query, span: Span, owner: Owner) -> Page:
@@ -88,14 +68,14 @@ class Log(Intake):
         reader = self._reader if self._trimmed_upto < upto else None
         if reader is not None and span.anchor and span.seq <= upto:
             found = await read_around_the_past(reader, query, span, matches, upto, owner)
-            return self._cleaned(found)
+            return self._acts.changed_page(found)
         offset, limit = span.resolve(matches.newer)
         nearest = span.nearest(matches.newer, offset)
         newer = matches.frames(offset, limit)
         if reader is None:
             none = Page([], 0, offset)
             found = await joined(newer, none, nearest, matches.total, span.max_bytes)
-            return self._cleaned(found)
+            return self._acts.changed_page(found)
         # What does not fit is not asked for, only counted, and not held on to meanwhile.
         count, places = len(newer), reach(newer, limit, nearest, span.max_bytes)
         newer = newer[places.start : places.stop]
@@ -115,7 +95,7 @@ class Log(Intake):
         nearest -= places.start
         # Of both parts: the frames of the window were there before the store was asked.
         found = await joined(newer, older, nearest, matches.total, span.max_bytes)
-        return self._cleaned(found)
+        return self._acts.changed_page(found)
 
     async def analyze(
         self, query: Query, question: Question, owner: Owner, max_bytes: int = PAGE_BYTES
@@ -228,7 +208,7 @@ class Log(Intake):
         chunk = await self._reader.chunk(start, upto, wanted, max_bytes, owner)
         ends = act if chunk.cursor == act else 0
         # A copy, as the store may share the chunk among readers.
-        found = self._clean(chunk.frames)
+        found = self._acts.changed_frames(chunk.frames)
         return replace(chunk, frames=found, lost_upto=max(lost, chunk.lost_upto), act=ends)
 
     def _next_redaction(self, cursor: int, lost: int) -> int:
@@ -236,21 +216,7 @@ class Log(Intake):
 
         One that has seen nothing yet, and is told that messages are lost, need not forget any.
         """
-        place = bisect_right(self._redactions, cursor or lost)
-        return self._redactions[place] if place < len(self._redactions) else 0
-
-    def redaction(self, seq: int) -> Redact | None:
-        """Return the redaction with this seq, None if it is not kept any more.
-
-        Raises `RefusedError` when the store cannot be read.
-        """
-        known = self._newest_redactions.get(seq)
-        if known is None:
-            found = [one.act for one in self._journal.acts(seq + 1, 1) if one.seq == seq]
-            known = next((act for act in found if isinstance(act, Redact)), None)
-            if known is not None:
-                self._keep_redaction(seq, known)
-        return known
+        return self._acts.redaction_after(cursor or lost)
 
     def out_of_reach(self, cursor: int) -> Chunk:
         """Return the chunk that tells a reader at `cursor` that it cannot have what is on disk."""
