@@ -22,7 +22,7 @@ from livelog.net.http.handlers import answer
 from livelog.net.http.lifetime import Lifetime
 from livelog.net.http.message import CONTINUE, Request, Response, error_response
 from livelog.net.http.state import RECEIVING, State
-from livelog.net.http.stream import Stream
+from livelog.net.http.stream.connection import Stream
 
 _log = logging.getLogger(__name__)
 

@@ -42,7 +42,8 @@ from livelog.net.http.body import unpack
 from livelog.net.http.errors import HttpRefusedError
 from livelog.net.http.message import Request, Response
 from livelog.net.http.publishing import publish
-from livelog.net.http.stream import Follow, Stream
+from livelog.net.http.stream.connection import Stream
+from livelog.net.http.stream.request import Follow
 from livelog.net.identify import identify
 from livelog.net.metrics import render
 from livelog.net.online import OPEN
