@@ -257,7 +257,7 @@ AGE = 10 * SPAN
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes speak and look often, and do not wait for long; that they wait is not logged."""
-    monkeypatch.setattr("livelog.server.READY_SECONDS", 0.2)
+    monkeypatch.setattr("livelog.server.server.READY_SECONDS", 0.2)
     monkeypatch.setattr("livelog.engine.nats.herald._TOLD_EVERY", 1e9)
     monkeypatch.setattr("livelog.engine.nats.herald.SAID_EVERY", 0.02)
     monkeypatch.setattr(renewing, "SAID_EVERY", 0.02)
@@ -470,7 +470,7 @@ async def test_brokers_that_forget_a_redaction_do_not_bring_its_text_back(
 ) -> None:
     monkeypatch.setattr(settings, "_LEAST_DUPLICATES", 0)
     monkeypatch.setattr(renewing, "SAID_EVERY", 0.5)
-    monkeypatch.setattr("livelog.server.READY_SECONDS", 0.2)
+    monkeypatch.setattr("livelog.server.server.READY_SECONDS", 0.2)
     url = fresh_url()
     full, away = (str(tmp_path / name) for name in ("full.db", "away.db"))
 
