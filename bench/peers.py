@@ -238,6 +238,10 @@ def _contained(node: Expression) -> str | None:
     return f"contains(text, '{node.word}')" if isinstance(node, Word) else None
 
 
+TEXTS = ("type", "channel", "server", "severity")
+"""Fields whose values are terms."""
+
+
 class Tantivy:
     """An index on disk, in one segment, searched by one thread."""
 
@@ -246,33 +250,22 @@ class Tantivy:
     def __init__(self) -> None:
         import tantivy
 
+        from bench.tantivyindex import TantivyIndex
+
         self._t: Any = tantivy
-        builder = tantivy.SchemaBuilder()
-        builder.add_text_field("text", tokenizer_name="whitespace", index_option="basic")
-        for field in ("type", "channel", "server", "severity"):
-            builder.add_text_field(field, tokenizer_name="raw", index_option="basic")
-        builder.add_integer_field("level", indexed=True, fast=True)
-        builder.add_integer_field("time", indexed=True, fast=True)
-        builder.add_integer_field("number", fast=True)
-        builder.add_bytes_field("payload", stored=True)
-        self._schema = builder.build()
-        self._folder = tempfile.TemporaryDirectory()
-        self._index = tantivy.Index(self._schema, self._folder.name)
+        self._index = TantivyIndex(TEXTS, ("level", "time"), "number")
 
     def load(self, rows: Iterable[Row]) -> None:
-        writer = self._index.writer(512 << 20, num_threads=1)
-        for row in rows:
-            document = self._t.Document()
-            for field in ("text", "type", "channel", "server", "severity"):
-                document.add_text(field, getattr(row, field))
-            for field in ("level", "time", "number"):
-                document.add_integer(field, getattr(row, field))
-            document.add_bytes("payload", row.payload.encode())
-            writer.add_document(document)
-        writer.commit()
-        writer.wait_merging_threads()
-        self._index.reload()
-        self._searcher = self._index.searcher()
+        self._index.load(map(self._document, rows))
+
+    def _document(self, row: Row) -> Any:
+        document = self._t.Document()
+        for field in ("text", *TEXTS):
+            document.add_text(field, getattr(row, field))
+        for field in ("level", "time", "number"):
+            document.add_integer(field, getattr(row, field))
+        document.add_bytes("payload", row.payload.encode())
+        return document
 
     def can(self, question: Question) -> bool:
         return not question.is_analysis
@@ -281,14 +274,11 @@ class Tantivy:
         return are_whole(question, words)
 
     def ask(self, question: Question) -> Answer:
-        query = self._query(question.node)
-        found = self._searcher.search(query, PAGE, count=True, order_by_field="number")
-        _ = [self._searcher.doc(address)["payload"] for _, address in found.hits]
-        total: int = found.count  # type: ignore[attr-defined]  # its stubs have forgotten it
+        total, _ = self._index.ask(self._query(question.node), PAGE)
         return Answer(total)
 
     def close(self) -> None:
-        self._folder.cleanup()
+        self._index.close()
 
     def _query(self, node: Expression) -> Any:
         query, occur = self._t.Query, self._t.Occur
@@ -308,13 +298,13 @@ class Tantivy:
             case Not():
                 return self._query(And((node,)))
             case Word(word):
-                return query.term_query(self._schema, "text", word)
+                return query.term_query(self._index.schema, "text", word)
             case Equals(field, value):
-                return query.term_query(self._schema, COLUMNS[field], value)
+                return query.term_query(self._index.schema, COLUMNS[field], value)
             case Range(field):
                 integer = self._t.FieldType.Integer
                 first, last = (_number(bound) for bound in _ends(node))
-                return query.range_query(self._schema, COLUMNS[field], integer, first, last)
+                return query.range_query(self._index.schema, COLUMNS[field], integer, first, last)
         raise ValueError(node)
 
 

@@ -13,7 +13,6 @@ expression over its dictionary.
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from typing import Protocol
 import msgspec
 import tantivy
 
+from bench.tantivyindex import TantivyIndex
 from livelog.auth.principal import ANYBODY
 from livelog.index.query import compile_query
 from livelog.log.window import Window
@@ -172,63 +172,47 @@ class Tantivy:
     name = "tantivy"
 
     def __init__(self) -> None:
-        builder = tantivy.SchemaBuilder()
-        builder.add_text_field("text", tokenizer_name="whitespace", index_option="basic")
-        builder.add_text_field("type", tokenizer_name="raw", index_option="basic")
-        builder.add_text_field("user", tokenizer_name="raw", index_option="basic")
-        builder.add_integer_field("time", indexed=True, fast=True)
-        builder.add_integer_field("seq", fast=True)
-        builder.add_bytes_field("payload", stored=True)
-        self._schema = builder.build()
-        self._folder = tempfile.TemporaryDirectory()
-        self._index = tantivy.Index(self._schema, self._folder.name)
+        self._index = TantivyIndex(("type", "user"), ["time"], "seq")
 
     def load(self, records: Iterable[Record]) -> None:
-        writer = self._index.writer(512 << 20, num_threads=1)
-        for record in records:
-            document = tantivy.Document()
-            document.add_text("text", record.text)
-            document.add_text("type", record.type)
-            for key in record.keys:
-                if key.startswith("user_id="):
-                    document.add_text("user", key.split("=", 1)[1])
-            document.add_integer("time", record.time)
-            document.add_integer("seq", record.seq)
-            document.add_bytes("payload", record.payload)
-            writer.add_document(document)
-        writer.commit()
-        writer.wait_merging_threads()
-        self._index.reload()
-        self._searcher = self._index.searcher()
+        self._index.load(map(self._document, records))
+
+    def _document(self, record: Record) -> tantivy.Document:
+        document = tantivy.Document()
+        document.add_text("text", record.text)
+        document.add_text("type", record.type)
+        for key in record.keys:
+            if key.startswith("user_id="):
+                document.add_text("user", key.split("=", 1)[1])
+        document.add_integer("time", record.time)
+        document.add_integer("seq", record.seq)
+        document.add_bytes("payload", record.payload)
+        return document
 
     def can(self, question: Question) -> bool:
         return True
 
     def ask(self, question: Question) -> Answer:
         began = time.perf_counter()
-        found = self._searcher.search(
-            tantivy.Query.boolean_query([(tantivy.Occur.Must, q) for q in self._queries(question)]),
-            PAGE,
-            count=True,
-            order_by_field="seq",
-            offset=question.offset,
-        )
-        page = [self._searcher.doc(address)["payload"] for _, address in found.hits]
-        count: int = found.count  # type: ignore[attr-defined]  # its stubs have forgotten it
-        return Answer(count, len(page), time.perf_counter() - began)
+        parts = [(tantivy.Occur.Must, query) for query in self._queries(question)]
+        query = tantivy.Query.boolean_query(parts)
+        count, page = self._index.ask(query, PAGE, question.offset)
+        return Answer(count, page, time.perf_counter() - began)
 
     def _queries(self, question: Question) -> list[tantivy.Query]:
         filters, query = question.filters, compile_query(ANYBODY, question.filters)
-        found = [tantivy.Query.term_query(self._schema, "text", word) for word in question.words]
+        found = [
+            tantivy.Query.term_query(self._index.schema, "text", word) for word in question.words
+        ]
         if question.part:
             pattern = f".*{question.part}.*"
-            found.append(tantivy.Query.regex_query(self._schema, "text", pattern))
+            found.append(tantivy.Query.regex_query(self._index.schema, "text", pattern))
         if filters.type is not msgspec.UNSET:
-            found.append(tantivy.Query.term_query(self._schema, "type", filters.type))
+            found.append(tantivy.Query.term_query(self._index.schema, "type", filters.type))
         if filters.user_id is not msgspec.UNSET:
-            found.append(tantivy.Query.term_query(self._schema, "user", filters.user_id))
+            found.append(tantivy.Query.term_query(self._index.schema, "user", filters.user_id))
         if filters.date_from is not msgspec.UNSET or filters.date_to is not msgspec.UNSET:
             integer = tantivy.FieldType.Integer
             low, high = query.date_from, min(query.date_to, 2**63 - 1)
-            found.append(tantivy.Query.range_query(self._schema, "time", integer, low, high))
+            found.append(tantivy.Query.range_query(self._index.schema, "time", integer, low, high))
         return found or [tantivy.Query.all_query()]

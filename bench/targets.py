@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from bench import (
     asking,
@@ -461,3 +462,33 @@ def cluster_rows(sizes: cluster.Sizes) -> tuple[Row, ...]:
         ),
         Row("idle node", measured(cluster.idle), (Target("core %", "<", 1),)),
     )
+
+
+class Table(NamedTuple):
+    """A command that measures rows, and prints a table of them."""
+
+    about: str
+    """A line of `--help`."""
+    rows: tuple[Row, ...]
+    quick: tuple[Row, ...] = ()
+    """The rows under `--quick`, if it has that option."""
+
+
+TABLES = {
+    "table": Table("every row of the fan-out", ROWS),
+    "log": Table("every row of the log: publishing, resuming, and searches on disk", LOG_ROWS),
+    "memory": Table("passes of the garbage collector beside a full window", MEMORY_ROWS),
+    "viewer": Table("frames and memory of the viewer's page while messages arrive", VIEWER_ROWS),
+    "nginx": Table("what nginx in front costs, without TLS and with it", NGINX_ROWS),
+    "wire": Table("bytes on the wire, with compression and batches, and their cost", WIRE_ROWS),
+    "attack": Table("the fan-out under attack, and what a token costs", ATTACK_ROWS),
+    "restart": Table("clients through a restart", RESTART_ROWS),
+    "redact": Table("redacting, listing clients, and the memory of presence", REDACT_ROWS),
+    "privacy": Table("users with direct messages, beside an open server", PRIVACY_ROWS),
+    "cluster": Table(
+        "several nodes on one log, and what brokers' faults cost",
+        cluster_rows(cluster.FULL),
+        cluster_rows(cluster.QUICK),
+    ),
+}
+"""Command → what it measures."""

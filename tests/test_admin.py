@@ -10,7 +10,7 @@ import pytest
 
 from livelog.errors import RefusedError
 from livelog.net.admin.table import COMMANDS
-from livelog.net.http.handlers import ROUTES
+from livelog.net.http.routes import ROUTES
 from livelog.wire.admin import ADMIN
 from livelog.wire.timestamps import parse_moment
 from tests.support.identity import token

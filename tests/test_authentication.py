@@ -13,8 +13,8 @@ import pytest
 from livelog.auth import keyfile
 from livelog.auth.principal import NOBODY
 from livelog.net.context import Context
-from livelog.net.http.handlers import ROUTES, Route
 from livelog.net.http.message import Request, Response
+from livelog.net.http.routes import ROUTES, Route
 from livelog.wire.admin import ADMIN
 from tests.support.identity import RSA_KEY, SECRET, api_key, handmade, pem, token
 from tests.support.wire import (

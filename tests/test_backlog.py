@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from livelog.budget.backlog import BACKLOG_BYTES, Backlog
 from livelog.budget.owner import Owner
 from livelog.log.window import Window
-from livelog.net.websocket import commands
+from livelog.net.websocket import publishing
 from tests.support.wire import on_uvloop, serving, soon, until, user
 
 FLOODER, OTHER = Owner("", "192.0.2.1"), Owner("", "192.0.2.2")
@@ -114,7 +114,7 @@ def standing_still() -> Iterator[None]:
     """Let the index of the window make no progress."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Window, "_add_some", lambda window: None)
-        patch.setattr(commands, "_ROOM_SECONDS", 0.05)
+        patch.setattr(publishing, "_ROOM_SECONDS", 0.05)
         yield
 
 

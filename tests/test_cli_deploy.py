@@ -13,7 +13,7 @@ import pytest
 
 from livelog.cli.deploy import FILES, VALUES, filled
 from livelog.config import OPTIONS, Config, load
-from livelog.net.http.handlers import INTERNAL_ROUTES, ROUTES
+from livelog.net.http.routes import INTERNAL_ROUTES, ROUTES
 from tests.support.process import ROOT, Start, ended
 
 DEPLOY = ROOT / "livelog" / "web" / "deploy"

@@ -16,8 +16,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from livelog import cli
-from livelog.cli import doctor
-from livelog.cli.doctor import Finding, Target, examine
+from livelog.cli.doctor import examine
+from livelog.cli.doctor.finding import Finding
+from livelog.cli.doctor.target import Target
 from livelog.wire import WEBSOCKET_PATH
 from tests.support.command import done
 from tests.support.identity import SECRET, api_key
@@ -148,7 +149,7 @@ async def test_a_proxy_that_does_not_pass_the_upgrade_on(tmp_path: Path) -> None
 async def test_a_proxy_that_buffers_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "_TIMEOUT", 3.0)
+    monkeypatch.setattr(Target, "timeout", 3.0)
     buffers = "proxy_ignore_headers X-Accel-Buffering;"
     async with serving() as house:
         with behind(house, tmp_path, UPGRADES + buffers) as url:
@@ -244,7 +245,7 @@ async def test_health_of_another_form_is_a_finding() -> None:
 
 @on_uvloop
 async def test_answers_without_an_end_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_TIMEOUT", 0.5)
+    monkeypatch.setattr(Target, "timeout", 0.5)
     async with strange(without_end) as url:
         findings = await found(url)
         assert "no answer" in [*findings.values()][-1].text

@@ -284,6 +284,22 @@ async def filled(url: str, store: str, *ids: str) -> list[tuple[int, object]]:
         return await places(server)
 
 
+class Dying:
+    """An operator that goes after `left` appends."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.left = 0
+        append = JetStream.append
+
+        async def dying(jetstream: JetStream, *arguments: Any) -> int:
+            self.left -= 1
+            if self.left < 0:
+                raise RefusedError(SERVER_ERROR, "", "the operator has gone")
+            return await append(jetstream, *arguments)
+
+        patch.setattr(JetStream, "append", dying)
+
+
 @on_uvloop
 async def test_a_healing_that_was_cut_short_goes_on_where_it_was(
     tmp_path: Path, capfdbinary: Capture, monkeypatch: pytest.MonkeyPatch
@@ -291,21 +307,12 @@ async def test_a_healing_that_was_cut_short_goes_on_where_it_was(
     url, store = fresh_url(), str(tmp_path / "node.db")
     wanted = await filled(url, store, *"abcdef")
     await lose(url, 2)
-    append, left = JetStream.append, 0
-
-    async def dying(self: JetStream, *arguments: Any) -> int:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise RefusedError(SERVER_ERROR, "", "the operator has gone")
-        return await append(self, *arguments)
-
-    monkeypatch.setattr(JetStream, "append", dying)
     monkeypatch.setattr(heal, "_chunks", lambda found, until: ([each] for each in found))
-    for left in (0, 1, 2, 1):  # noqa: B007 - `dying` reads it
-        code, said = await healed(capfdbinary, url, "--store", store)
-        assert (code, "the operator has gone" in said) == (1, True)
-    monkeypatch.setattr(JetStream, "append", append)
+    with pytest.MonkeyPatch.context() as patch:
+        dying = Dying(patch)
+        for dying.left in (0, 1, 2, 1):
+            code, said = await healed(capfdbinary, url, "--store", store)
+            assert (code, "the operator has gone" in said) == (1, True)
     async with Server(Config(port=0, store="memory", engine=url)) as new:
         with pytest.raises(RefusedError, match="the log is being healed"):
             await new.publish(user(id="too soon"))

@@ -209,7 +209,7 @@ async def test_a_slow_user_gets_everything_and_holds_up_nobody() -> None:
         assert len(await soon(seen)) == count
         assert (await soon(log.history(limit=1))).total == count
         assert len(slow._items) == QUEUE
-        assert slow in log._own
+        assert slow in log._links.own
         got = contents(await take(aiter(slow), count))
         assert [int(text.split()[0]) for text in got] == [*range(count)]
 
@@ -226,7 +226,9 @@ async def test_a_user_who_was_away_for_long_goes_on_where_he_was() -> None:
         for start in range(0, count, 100):
             house.publish(*(f"{n} {'x' * 1000}" for n in range(start, start + 100)))
             await asyncio.sleep(0)
-        await until(lambda: slow in log._own and len(house.inside.connections) == 2, "moved out")
+        await until(
+            lambda: slow in log._links.own and len(house.inside.connections) == 2, "moved out"
+        )
         await until(lambda: len(house.inside.connections) == 1, "closed by the server")
         got = contents(await take(aiter(slow), count))
         assert [int(text.split()[0]) for text in got] == [*range(count)]

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 
 from livelog import Config, NotRunningError, Server, connect
-from livelog.cli import workers
 from livelog.cli.serve import _serve
+from livelog.cli.workers.worker import HURRY, STOP, Worker
 from livelog.net import drain
 from livelog.net.drain import Schedule
 from livelog.net.http.connection import HttpConnection
@@ -278,18 +278,18 @@ async def test_an_order_to_a_worker_beside_a_signal_is_no_second_one(slowly: Non
     loop = asyncio.get_running_loop()
     with ours, theirs:
         config = Config(port=0, store="memory", drain_seconds=120)
-        running = asyncio.create_task(_serve(config, workers.Worker(1, theirs)))
+        running = asyncio.create_task(_serve(config, Worker(1, theirs)))
         said = (await soon(loop.sock_recv(ours, 1000))).decode()
         live = await Client.connect(("127.0.0.1", port_of(said.split()[3])))
         await live.open()
         assert (await live.event())["action"] == "connected"
-        ours.send(workers.STOP)
+        ours.send(STOP)
         os.kill(os.getpid(), signal.SIGTERM)
         try:
             for _ in range(5):
                 assert (await live.ask("ping"))["action"] == "pong"  # there is time
         finally:
-            ours.send(workers.HURRY)
+            ours.send(HURRY)
         assert (await live.closed())[1] == 1001
         live.close()
         await soon(running)

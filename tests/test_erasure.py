@@ -38,20 +38,26 @@ from livelog.wire.acts import (
 )
 from livelog.wire.erasure import changes, erased_act, places_in, places_in_act
 from livelog.wire.stubs import Stub
-from tests import test_redaction
 from tests.support.disk import key_file
 from tests.support.inside import Inside
+from tests.support.scrubbing import (
+    NOW,
+    SECRET,
+    clean,
+    enact,
+    files_with,
+    found_by_none,
+    published,
+    resumed,
+    serving,
+    window_filled,
+)
 from tests.support.sharedstream import SharedStream
 from tests.support.wire import SAMPLES, Json, on_uvloop, soon, until
 from tests.test_admin_nodes import two
 from tests.test_nats_engine import Node
-from tests.test_redaction import NOW, enact, published, serving
-
-SECRET = "xyzzyplugh"
-"""It is in nothing but fields that name the user."""
 
 USER, NAME = f"user_{SECRET}", f"Name {SECRET}"
-TYPES = ["user", "dm", "raid", "party", "guild", "system"]
 
 WHO: Json = {"user_id": USER, "username": NAME}
 _, SYSTEM, _, RAID, PARTY, GUILD = SAMPLES
@@ -132,13 +138,8 @@ QUERIES: list[Json] = [
 
 async def named_nowhere(server: Server) -> None:
     """Ask everything that could find or show the user."""
-    for filters in QUERIES:
-        page = await server.history(filters=filters)
-        assert (page.total, page.messages) == (0, []), filters
-        assert (await server.analyze(filters=filters)).total == 0, filters
-    for field in ("user_id", "username", "author_id", "metadata.display_name", "leader_id"):
-        counted = await server.analyze(group_by=field, limit=100)
-        assert not [one for one in counted.groups if SECRET in one.value.lower()], field
+    fields = ("user_id", "username", "author_id", "metadata.display_name", "leader_id")
+    await found_by_none(server, QUERIES, fields, SECRET)
     for message in await everything(server):
         assert SECRET not in repr(message).lower()
     assert (await server.history(filters={"type": "dm"}, as_user=USER)).total == 0
@@ -147,25 +148,10 @@ async def named_nowhere(server: Server) -> None:
 async def everything(server: Server) -> list[Any]:
     """All messages, as history and as a reader gets them that begins at the beginning."""
     page = await server.history(limit=1000)
-    found: list[Any] = []
-    async with server.subscribe(TYPES, since=0) as stream:
-        async for item in stream:
-            found.append(item)
-            if len(found) >= page.total:
-                break
+    found = await resumed(server, page.total)
     key = msgjson.encode
     assert sorted(map(key, found)) == sorted(map(key, page.messages))
     return found
-
-
-def files_with(folder: Path) -> list[str]:
-    """The files in which the user is named."""
-    return test_redaction.files_with(folder, SECRET)
-
-
-async def clean(folder: Path) -> None:
-    """Wait until no file names the user."""
-    await test_redaction.clean(folder, SECRET)
 
 
 # What stands where.
@@ -279,9 +265,7 @@ async def test_the_files_are_clean_soon_and_a_restart_changes_nothing(
         await named_nowhere(server)
     assert files_with(tmp_path) == []
     async with serving(tmp_path / "live.db", **settings) as server:
-        await until(
-            lambda: (filling := Inside(server).filling) is not None and filling.done(), "the window"
-        )
+        await window_filled(server)
         await named_nowhere(server)
         assert (await server.history(filters={"user_id": done["pseudonym"]})).total == 240
         [act] = [one.act for one in Inside(server).log.acts()]
@@ -346,7 +330,8 @@ from livelog import Config, Server
 from livelog.wire.acts import Erase
 from livelog.store.upkeep import Upkeep
 from tests.support.inside import Inside
-from tests.test_erasure import USER, mixed, published
+from tests.support.scrubbing import published
+from tests.test_erasure import USER, mixed
 
 Upkeep._scrub = lambda self: None  # the kill comes first
 

@@ -15,7 +15,7 @@ from livelog.errors import RefusedError
 from livelog.wire import validation
 from livelog.wire.commands import AnyCommand, command_decoder
 from livelog.wire.messages import AnyMessage
-from tests.test_messages import EXAMPLES
+from tests.support.wire import ACTIONS, EXAMPLES, TYPES
 
 SHAPES = [AnyMessage, AnyCommand]
 DOCUMENTS: list[dict[str, Any]] = [
@@ -118,23 +118,6 @@ def why(document: dict[str, Any]) -> tuple[str, str, Any]:
         command_decoder.decode(data)
     refused = validation.refusal(caught.value, AnyCommand, data)
     return refused.field, refused.issue, refused.details.get("allowed")
-
-
-ACTIONS = [
-    "subscribe",
-    "unsubscribe",
-    "get_history",
-    "search",
-    "analyze",
-    "watch",
-    "unwatch",
-    "presence",
-    "ping",
-    "publish",
-    "authenticate",
-    "admin",
-]
-TYPES = ["user", "system", "dm", "raid", "party", "guild"]
 
 
 @pytest.mark.parametrize(

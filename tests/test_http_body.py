@@ -19,7 +19,7 @@ from livelog.net.http.body import messages, unpack
 from livelog.net.http.message import Request
 from tests.support.wire import (
     SAMPLES,
-    Json,
+    assert_refused,
     on_each_loop,
     on_uvloop,
     request,
@@ -29,14 +29,6 @@ from tests.support.wire import (
 )
 
 NDJSON = "application/x-ndjson"
-
-
-def assert_refused(answer_json: Json, code: int, field: str) -> None:
-    assert answer_json["action"] == "error"
-    assert answer_json["error_code"] == code
-    assert answer_json["error_message"]
-    assert answer_json["details"]["field"] == field
-    assert answer_json["details"]["issue"]
 
 
 @on_each_loop

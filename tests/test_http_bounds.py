@@ -10,7 +10,7 @@ import pytest
 from livelog.net.http.state import State
 from tests.support.wire import (
     Http,
-    Json,
+    assert_refused,
     on_each_loop,
     on_uvloop,
     request,
@@ -25,17 +25,6 @@ def chunk(data: bytes) -> bytes:
 
 
 CHUNKED = {"Transfer_Encoding": "chunked", "Content_Type": "application/json"}
-
-
-CHUNKED = {"Transfer_Encoding": "chunked", "Content_Type": "application/json"}
-
-
-def assert_refused(answer_json: Json, code: int, field: str) -> None:
-    assert answer_json["action"] == "error"
-    assert answer_json["error_code"] == code
-    assert answer_json["error_message"]
-    assert answer_json["details"]["field"] == field
-    assert answer_json["details"]["issue"]
 
 
 @on_each_loop

@@ -6,20 +6,12 @@ import pytest
 
 from livelog import __version__
 from tests.support.wire import (
-    Json,
+    assert_refused,
     on_each_loop,
     on_uvloop,
     serving,
     upgrade,
 )
-
-
-def assert_refused(answer_json: Json, code: int, field: str) -> None:
-    assert answer_json["action"] == "error"
-    assert answer_json["error_code"] == code
-    assert answer_json["error_message"]
-    assert answer_json["details"]["field"] == field
-    assert answer_json["details"]["issue"]
 
 
 @on_each_loop

@@ -31,8 +31,8 @@ from livelog.wire.record import Receipt
 from livelog.wire.timestamps import parse_moment, timestamp
 from tests.support.party import Silent
 from tests.support.strategies import Json, messages, split
+from tests.support.wire import EXAMPLES
 from tests.test_explain import mutated
-from tests.test_messages import EXAMPLES
 
 NOW = 1_764_763_200.1239
 

@@ -42,7 +42,7 @@ PURE = {
     "fanout.watches", "fanout.counting",
     "auth.principal", "net.tokenbucket", "net.timers", "net.roster", "net.announcer",
     "net.http.errors", "net.http.message", "net.http.parser", "net.http.body", "net.http.state",
-    "net.http.bundle", "net.http.representations",
+    "net.http.bundle", "net.http.representations", "net.http.stream.format",
 }
 """Packages and modules without asyncio, clock or I/O; a `now` is passed in."""
 

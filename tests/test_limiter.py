@@ -16,6 +16,7 @@ from livelog.net.addresses import Networks
 from livelog.net.audit import Audit
 from livelog.net.limiter import Limiter
 from tests.support.clock import Clock
+from tests.support.peer import Peer
 
 ANN, BOB = Principal("ann", frozenset({"read"})), Principal("bob")
 SERVICE = Principal("service", frozenset({"publish", "publish:any"}))
@@ -125,10 +126,10 @@ def test_who_others_stand_behind_is_never_blocked(make: Make, address: str) -> N
 
 def test_too_many_connections_of_an_address_do_not_block_it(make: Make) -> None:
     limiter = make(block_after=1, waiting_per_ip=1)
-    limiter.enter(Silent(), FAR)
+    limiter.enter(Peer(), FAR)
     for _ in range(3):
         with pytest.raises(RefusedError, match="wait already") as refused:
-            limiter.enter(Silent(), FAR)
+            limiter.enter(Peer(), FAR)
         limiter.refused(FAR, refused.value)
     limiter.check(FAR)
     limiter.refused(FAR, RefusedError(INVALID_TOKEN, "token", "is wrong"))
@@ -136,31 +137,10 @@ def test_too_many_connections_of_an_address_do_not_block_it(make: Make) -> None:
         limiter.check(FAR)
 
 
-class Silent:
-    """A connection that waits."""
-
-    def __init__(self, *, busy: bool = False) -> None:
-        self.busy = busy
-        self.gone = False
-
-    def give_way(self) -> bool:
-        self.gone = not self.busy
-        return self.gone
-
-    def turn_out(self) -> None:
-        raise AssertionError("the limiter turns nobody out")
-
-    def shut_down(self, back_in: float) -> None:
-        raise AssertionError("the limiter shuts nothing down")
-
-    def abort(self) -> None:
-        raise AssertionError("the limiter aborts nothing")
-
-
 def test_who_is_being_answered_is_not_sent_away(make: Make) -> None:
     limiter = make(waiting_connections=2)
-    busy, silent, late = Silent(busy=True), Silent(), Silent()
-    for connection in (busy, silent, late, Silent()):
+    busy, silent, late = Peer(busy=True), Peer(), Peer()
+    for connection in (busy, silent, late, Peer()):
         limiter.enter(connection, FAR)
     assert (busy.gone, silent.gone, late.gone) == (False, True, False)
 

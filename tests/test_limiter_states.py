@@ -19,6 +19,7 @@ from livelog.net.limiter import ExhaustedError, Limiter
 from livelog.net.quotas import ConnectionQuota, Scope
 from livelog.net.tokenbucket import Rate, TokenBucket
 from tests.support.clock import Clock
+from tests.support.peer import Peer
 
 ADDRESSES = ["203.0.113.1", "203.0.113.2", "2001:db8::1", "2001:db8::2", "127.0.0.1", ""]
 PRINCIPALS = [ANYBODY, Principal("ann"), Principal("bob"), Principal("bot", frozenset({"admin"}))]
@@ -53,25 +54,13 @@ principals = st.sampled_from(PRINCIPALS)
 scopes: st.SearchStrategy[Scope] = st.sampled_from(["messages", "commands"])
 
 
-class Socket:
-    """A connection; a busy one does not give way."""
+class Socket(Peer):
+    """A connection with an address."""
 
     def __init__(self, address: str, *, busy: bool) -> None:
+        super().__init__(busy=busy)
         self.address = address
-        self.busy = busy
         self.quota: ConnectionQuota | None = None
-
-    def give_way(self) -> bool:
-        return not self.busy
-
-    def turn_out(self) -> None:
-        raise AssertionError("the limiter turns nobody out")
-
-    def shut_down(self, back_in: float) -> None:
-        raise AssertionError("the limiter shuts nothing down")
-
-    def abort(self) -> None:
-        raise AssertionError("the limiter aborts nothing")
 
 
 class LimiterMachine(RuleBasedStateMachine):

@@ -16,17 +16,16 @@ from livelog import Config, Server
 from livelog.config.address import shared_log
 from livelog.engine.nats import batch, renewing, settings
 from livelog.engine.nats.engine import StreamEngine
-from livelog.engine.nats.jetstream import JetStream
 from livelog.engine.nats.operator import connected
 from livelog.engine.nats.renewing import renewals
-from livelog.errors import SERVER_ERROR, RefusedError
+from livelog.errors import RefusedError
 from livelog.wire.acts import Block, Enacted, Erase, Group, Redact, Renewed, Unblock, lasting
 from livelog.wire.stubs import Stub
 from tests.support.brokers import brokers, fresh_url
 from tests.support.inside import Inside
 from tests.support.sharedstream import SPAN, SharedStream
 from tests.support.wire import Json, on_uvloop, serving, soon, until, user
-from tests.test_cli_engine import Capture, filled, healed, lose
+from tests.test_cli_engine import Capture, Dying, filled, healed, lose
 from tests.test_nats_cases import named, node
 from tests.test_nats_healing import Disk, well
 
@@ -196,7 +195,7 @@ async def test_a_redaction_that_was_lost_alone_is_restored(
 
 @on_uvloop
 async def test_a_healing_that_was_cut_short_between_acts_goes_on_where_it_was(
-    tmp_path: Path, capfdbinary: Capture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capfdbinary: Capture
 ) -> None:
     url, store = fresh_url(), str(tmp_path / "node.db")
     async with Server(Config(port=0, store=store, engine=url)) as server:
@@ -207,20 +206,11 @@ async def test_a_healing_that_was_cut_short_between_acts_goes_on_where_it_was(
         await server.admin("block", user_id="ann")
         await server.admin("block", user_id="bob")
     await lose(url, 1)
-    append, left = JetStream.append, 0
-
-    async def dying(self: JetStream, *arguments: Any) -> int:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise RefusedError(SERVER_ERROR, "", "the operator has gone")
-        return await append(self, *arguments)
-
-    monkeypatch.setattr(JetStream, "append", dying)
-    for left in (1, 1, 1, 1):  # noqa: B007 - `dying` reads it
-        code, said = await healed(capfdbinary, url, "--store", store)
-        assert (code, "the operator has gone" in said) == (1, True)
-    monkeypatch.setattr(JetStream, "append", append)
+    with pytest.MonkeyPatch.context() as patch:
+        dying = Dying(patch)
+        for dying.left in (1, 1, 1, 1):
+            code, said = await healed(capfdbinary, url, "--store", store)
+            assert (code, "the operator has gone" in said) == (1, True)
     code, said = await healed(capfdbinary, url, "--store", store)
     assert (code, said.startswith("0 messages and 1 act of moderators")) == (0, True), said
     async with Server(Config(port=0, store=store, engine=url)) as server, node(url) as new:
@@ -257,7 +247,7 @@ AGE = 10 * SPAN
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes speak and look often, and do not wait for long; that they wait is not logged."""
-    monkeypatch.setattr("livelog.server.READY_SECONDS", 0.2)
+    monkeypatch.setattr("livelog.server.server.READY_SECONDS", 0.2)
     monkeypatch.setattr("livelog.engine.nats.herald._TOLD_EVERY", 1e9)
     monkeypatch.setattr("livelog.engine.nats.herald.SAID_EVERY", 0.02)
     monkeypatch.setattr(renewing, "SAID_EVERY", 0.02)
@@ -470,7 +460,7 @@ async def test_brokers_that_forget_a_redaction_do_not_bring_its_text_back(
 ) -> None:
     monkeypatch.setattr(settings, "_LEAST_DUPLICATES", 0)
     monkeypatch.setattr(renewing, "SAID_EVERY", 0.5)
-    monkeypatch.setattr("livelog.server.READY_SECONDS", 0.2)
+    monkeypatch.setattr("livelog.server.server.READY_SECONDS", 0.2)
     url = fresh_url()
     full, away = (str(tmp_path / name) for name in ("full.db", "away.db"))
 

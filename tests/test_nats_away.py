@@ -173,7 +173,7 @@ class Held(View):
 async def test_a_long_fill_is_told_and_the_doors_are_open_meanwhile(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("livelog.server.READY_SECONDS", 0.0)
+    monkeypatch.setattr("livelog.server.server.READY_SECONDS", 0.0)
     monkeypatch.setattr(herald, "_TOLD_EVERY", 0.0)
     monkeypatch.setattr(herald, "_LOOKED_EVERY", 0.01)
     shared = SharedStream()

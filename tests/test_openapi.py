@@ -14,10 +14,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from livelog.errors import CODES
 from livelog.net.http import openapi
-from livelog.net.http.handlers import ROUTES
 from livelog.net.http.notes import notes
 from livelog.net.http.operations import OPERATIONS, operation, shared_path
-from livelog.net.http.stream import Follow
+from livelog.net.http.routes import ROUTES
+from livelog.net.http.stream.request import Follow
 from livelog.wire.events import Unsubscribed
 from tests.support.identity import SECRET, token
 from tests.support.wire import SAMPLES, Answer, Http, Json, on_uvloop, serving, until, user

@@ -37,7 +37,7 @@ from tests.support.strategies import (
     record,
     subscriptions,
 )
-from tests.test_messages import EXAMPLES
+from tests.support.wire import EXAMPLES
 
 NOON = "2025-12-03T12:00:00Z"
 

@@ -6,46 +6,34 @@ import asyncio
 import random
 import signal
 import sqlite3
-import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from livelog import Config, Server
+from livelog import Server
 from livelog.errors import RefusedError
-from livelog.wire.acts import Act, Group, Redact
+from livelog.wire.acts import Group, Redact
 from livelog.wire.record import Receipt
 from livelog.wire.stubs import Stub, is_stub
 from tests.support.disk import key_file
 from tests.support.inside import Inside
+from tests.support.scrubbing import (
+    NOW,
+    SECRET,
+    clean,
+    enact,
+    files_with,
+    found_by_none,
+    published,
+    resumed,
+    serving,
+    window_filled,
+)
 from tests.support.sharedstream import SharedStream
 from tests.support.wire import Json, on_uvloop, soon, until
 from tests.test_nats_engine import Node
-
-SECRET = "xyzzyplugh"
-"""A word that is in nothing but what is redacted."""
-
-NOW = "2026-01-01T12:00:00.000Z"
-
-
-@asynccontextmanager
-async def serving(store: Path | str, **settings: Any) -> AsyncIterator[Server]:
-    async with Server(Config(port=0, store=str(store), limits=False, **settings)) as server:
-        yield server
-
-
-async def enact(server: Server, act: Act) -> int:
-    """Have an act applied; returns its seq."""
-    done: asyncio.Future[int | RefusedError] = asyncio.get_running_loop().create_future()
-    Inside(server).engine.act(act, done.set_result)
-    seq = await soon(done)
-    assert isinstance(seq, int), seq
-    return seq
 
 
 async def redact(server: Server, *seqs: int, type: Any = "user", readers: Any = ()) -> int:
@@ -76,10 +64,6 @@ def secret(number: int) -> Json:
     )
 
 
-async def published(server: Server, messages: list[Json]) -> list[int]:
-    return [one.seq for one in await asyncio.gather(*map(server.publish, messages))]
-
-
 QUERIES: list[Json] = [
     {"text": SECRET},
     {"text": f'"{SECRET} number"'},
@@ -100,39 +84,13 @@ QUERIES: list[Json] = [
 
 async def found_nowhere(server: Server) -> None:
     """Ask everything that could find or show what was redacted."""
-    for filters in QUERIES:
-        page = await server.history(filters=filters)
-        assert (page.total, page.messages) == (0, []), filters
-        assert (await server.analyze(filters=filters)).total == 0, filters
-    for field in ("user_id", "username", "channel", "metadata.channel", "metadata.level"):
-        counted = await server.analyze(group_by=field, limit=100)
-        assert not [one for one in counted.groups if SECRET in one.value.lower()], field
-        assert not [one for one in counted.groups if one.value == "987654321"], field
+    fields = ("user_id", "username", "channel", "metadata.channel", "metadata.level")
+    await found_by_none(server, QUERIES, fields, SECRET, "987654321")
     page = await server.history(limit=1000)
     assert SECRET not in repr(page).lower()
     # Not even by what all messages of the type have.
     everyone = await server.history(filters={"where": "username:*"}, limit=1000)
     assert not any(isinstance(one, Stub) for one in everyone.messages)
-
-
-def files_with(folder: Path, text: str) -> list[str]:
-    """The files in which a text stands.
-
-    Another process reads them: to close a file here would drop the locks that SQLite has on it, and
-    the next process to open the store would cut the index of the write-ahead log (fcntl(2)).
-    """
-    every = [str(path) for path in folder.rglob("live*") if path.is_file()]
-    done = subprocess.run(["grep", "-lF", text, *every], capture_output=True, text=True)
-    assert done.returncode < 2 or "No such file" in done.stderr, done.stderr
-    return [Path(name).name for name in done.stdout.splitlines()]
-
-
-async def clean(folder: Path, text: str = SECRET) -> None:
-    """Wait until no file has the text."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and files_with(folder, text):  # noqa: ASYNC110 - of files
-        await asyncio.sleep(0.05)
-    assert files_with(folder, text) == []
 
 
 @pytest.mark.parametrize("window", [3, 100_000], ids=["on disk", "in memory"])
@@ -173,17 +131,15 @@ async def test_the_files_are_clean_soon_and_a_restart_changes_nothing(
     async with serving(tmp_path / "live.db", **settings) as server:
         seqs = await published(server, [secret(n) if n % 10 == 5 else said(n) for n in range(300)])
         if not encrypted:
-            assert files_with(tmp_path, SECRET)
+            assert files_with(tmp_path)
         await server.search("hello")
         at = await redact(server, *seqs[5::10])
         await until(lambda: Inside(server).log.scrubbed_upto >= at, "clean files")
-        assert files_with(tmp_path, SECRET) == []
+        assert files_with(tmp_path) == []
         await found_nowhere(server)
-    assert files_with(tmp_path, SECRET) == []
+    assert files_with(tmp_path) == []
     async with serving(tmp_path / "live.db", **settings) as server:
-        await until(
-            lambda: (filling := Inside(server).filling) is not None and filling.done(), "the window"
-        )
+        await window_filled(server)
         await found_nowhere(server)
         assert (await server.history(limit=1)).total == 300
         assert (await server.search("hello")).total == 270
@@ -214,7 +170,8 @@ from livelog import Config, Server
 from livelog.wire.acts import Group, Redact
 from livelog.store.upkeep import Upkeep
 from tests.support.inside import Inside
-from tests.test_redaction import secret, said, published
+from tests.support.scrubbing import published
+from tests.test_redaction import secret, said
 
 Upkeep._scrub = lambda self: None  # the kill comes first
 
@@ -238,7 +195,7 @@ async def test_a_server_that_is_killed_before_it_has_scrubbed_goes_on_with_it(
     path = tmp_path / "live.db"
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", CHILD, str(path))
     assert await asyncio.wait_for(child.wait(), 60) == -signal.SIGKILL
-    assert files_with(tmp_path, SECRET)
+    assert files_with(tmp_path)
     async with serving(path, window_messages=20) as server:
         await found_nowhere(server)
         await clean(tmp_path)
@@ -271,7 +228,8 @@ async def test_whatever_happens_the_secret_is_found_nowhere_and_the_others_are_u
                     await redact(server, *open_secrets)
                     open_secrets = []
                     await found_nowhere(server)
-                    seen = await everything_resumed(server)
+                    total = (await server.history(limit=1)).total
+                    seen = await resumed(server, total)
                     assert SECRET not in repr(seen)
                     assert {one.seq: one.content for one in seen if one.seq in others} == others
                 else:
@@ -281,18 +239,6 @@ async def test_whatever_happens_the_secret_is_found_nowhere_and_the_others_are_u
         await redact(server, *open_secrets)
         await clean(tmp_path)
         await found_nowhere(server)
-
-
-async def everything_resumed(server: Server) -> list[Any]:
-    """All messages as a reader gets them that begins at the beginning."""
-    found: list[Any] = []
-    total = (await server.history(limit=1)).total
-    async with server.subscribe(["user"], since=0) as stream:
-        async for item in stream:
-            found.append(item)
-            if len(found) >= total:
-                break
-    return found
 
 
 @on_uvloop
@@ -318,7 +264,7 @@ async def test_a_disk_that_is_full_delays_the_scrubbing_and_no_more(
         assert isinstance(refused, RefusedError)
         assert "delivered, but not stored yet" in refused.issue
         await found_nowhere(server)
-        assert files_with(tmp_path, SECRET)
+        assert files_with(tmp_path)
         upkeep.enact = enact_well
         await clean(tmp_path)
         assert [one.act for one in Inside(server).log.acts()] == [act]

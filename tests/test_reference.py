@@ -22,8 +22,8 @@ from livelog.errors import CODES
 from livelog.net.admin.table import COMMANDS
 from livelog.net.http import openapi
 from livelog.net.http.errors import STATUSES
-from livelog.net.http.handlers import ROUTES
 from livelog.net.http.notes import notes
+from livelog.net.http.routes import ROUTES
 from livelog.net.metrics import METRICS
 from livelog.wire import asyncapi
 from livelog.wire.admin import ADMIN

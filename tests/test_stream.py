@@ -15,7 +15,7 @@ import pytest
 from livelog.budget.owner import Owner
 from livelog.fanout.audience import Reader
 from livelog.index.query import Query
-from livelog.net.http.stream import as_line, as_sent_event
+from livelog.net.http.stream.format import as_line, as_sent_event
 from tests.support.browser import chromium, hosting
 from tests.support.identity import SECRET, api_key, token
 from tests.support.wire import (

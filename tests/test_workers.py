@@ -271,15 +271,15 @@ def test_what_is_acknowledged_as_they_stop_is_in_the_log(start: Start) -> None:
 SCRIPT = """
 import ctypes, os, signal, sys
 from livelog import Config
-from livelog.cli import workers
+from livelog.cli.workers import supervise, supervisor
 
 def run(config, worker):
 {work}
 
 ctypes.CDLL(None).prctl(36, 1)  # orphans come to it (PR_SET_CHILD_SUBREAPER)
-workers.DELAYS = (0.0, 0.01, 0.02, 0.03)
+supervisor.DELAYS = (0.0, 0.01, 0.02, 0.03)
 config = Config(port=0, store="memory", workers=3, engine="nats://127.0.0.1:1/x")
-sys.exit(workers.supervise(config, run, lambda text: print(text, flush=True)))
+sys.exit(supervise(config, run, lambda text: print(text, flush=True)))
 """
 
 

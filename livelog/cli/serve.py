@@ -19,9 +19,11 @@ from typing import Any
 
 from livelog import __version__
 from livelog.budget.memory import return_freed_memory
-from livelog.cli import garbage, systemd, workers
+from livelog.cli import garbage, systemd
 from livelog.cli.exit import WRONG_USAGE, say
 from livelog.cli.options import Parser
+from livelog.cli.workers import config_of, supervise
+from livelog.cli.workers.worker import HURRY, RELOAD, STOP, Worker
 from livelog.config import OPTIONS, Config, environment, flag, load, logs
 from livelog.config.check import Option, written
 from livelog.errors import ConfigError, RefusedError
@@ -61,10 +63,10 @@ def main(arguments: Sequence[str]) -> int:
         config = load(flags, os.environ, file)
         return config.replaced(**settings_of(sockets)) if sockets else config
 
-    def work(config: Config, worker: workers.Worker | None = None) -> int:
+    def work(config: Config, worker: Worker | None = None) -> int:
         def again() -> Config:
             new = reread()
-            return new if worker is None else workers.config_of(new, worker.number, config.net.port)
+            return new if worker is None else config_of(new, worker.number, config.net.port)
 
         with asyncio.Runner(loop_factory=_new_event_loop) as runner:
             runner.run(_serve(config, worker, again, sockets))
@@ -81,7 +83,7 @@ def main(arguments: Sequence[str]) -> int:
         logs.configure(logs.Form(config.logs.format, config.logs.level))
         if config.cluster.workers == 1:
             return work(config)
-        return workers.supervise(
+        return supervise(
             config, lambda *one: _outcome(partial(work, *one), variables), _announce, reread
         )
 
@@ -130,7 +132,7 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 async def _serve(
     config: Config,
-    worker: workers.Worker | None = None,
+    worker: Worker | None = None,
     reread: Reread | None = None,
     sockets: Sequence[socket.socket] = (),
 ) -> None:
@@ -154,13 +156,7 @@ async def _serve(
         loop.add_signal_handler(number, end)
     if worker is not None:
         # systemd sends its signal to all processes: the order that comes beside is no second one.
-        worker.obey(
-            {
-                workers.STOP: stop.set,
-                workers.HURRY: server.hurry,
-                workers.RELOAD: server.reload,
-            }
-        )
+        worker.obey({STOP: stop.set, HURRY: server.hurry, RELOAD: server.reload})
     if not await _before(stop, server.start()):
         return
     try:

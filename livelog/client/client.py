@@ -1,9 +1,7 @@
 """The client as a program sees it: subscribe, read history, search, publish.
 
-Commands and the subscriptions that agree with each other share one link. A subscription that
-differs (other filters for a type that is in use, a place of its own in the log) gets a link of its
-own, and so does one whose consumer falls behind: only there may reading stop, since no other
-subscription waits for what would be read next.
+Commands, which `commands` builds, go over one link; a subscription is placed on that or on a link
+of its own, as `links` decides.
 """
 
 from __future__ import annotations
@@ -21,9 +19,10 @@ from livelog.client.backoff import Clock
 from livelog.client.commands import Command, FilterArgument
 from livelog.client.credentials import Credentials, Token
 from livelog.client.decoding import Analysis, Page, analysis, page
+from livelog.client.links import Links
 from livelog.client.livecounts import LiveCounts
 from livelog.client.presencechanges import PresenceChanges
-from livelog.client.reconnecting import Link, Status, Watch
+from livelog.client.reconnecting import Status, Watch
 from livelog.client.subscription import Subscription
 from livelog.errors import NotRunningError
 from livelog.wire import events
@@ -101,17 +100,11 @@ class Client:
         clock: Clock,
         batch: bool = True,
     ) -> None:
-        self._addresses = addresses
-        self._credentials = credentials
-        self._watch = watch
-        self._clock = clock
-        self._batch = batch
         self._state: Literal["new", "running", "closed"] = "new"
         self._loop: asyncio.AbstractEventLoop
-        self._shared = Link(addresses, credentials, clock, watch, self._move_out, batch=batch)
-        self._own: dict[Subscription, Link] = {}
+        self._links = Links(addresses, credentials, watch, clock, batch)
+        self._shared = self._links.shared
         self._watch_ids = count(1)
-        self._ending: set[asyncio.Task[None]] = set()
         self._in_flight = asyncio.Semaphore(IN_FLIGHT)
 
     async def __aenter__(self) -> Self:
@@ -139,10 +132,8 @@ class Client:
         if self._state == "running":
             self._check_running()
             self._state = "closed"
-            for link in (self._shared, *self._own.values()):
-                self._stop(link)
-            self._own.clear()
-        await asyncio.gather(*self._ending, return_exceptions=True)
+            self._links.stop()
+        await self._links.ended()
 
     def subscribe(
         self,
@@ -162,7 +153,11 @@ class Client:
         self._check_running()
         names, plain = commands.names(types), commands.plain(filters)
         commands.encoded(commands.subscribe(names, plain, since))  # refused here, and not later
-        return Subscription(names, plain, since, self._place, self._dismiss)
+        return Subscription(names, plain, since, self._begin_subscription, self._links.remove)
+
+    def _begin_subscription(self, subscription: Subscription) -> None:
+        self._check_running()
+        self._links.add(subscription)
 
     def watch(
         self,
@@ -327,42 +322,3 @@ class Client:
             raise NotRunningError(_ELSEWHERE) from None
         if here is not self._loop:
             raise NotRunningError(_ELSEWHERE)
-
-    # The link of each subscription.
-
-    def _place(self, subscription: Subscription) -> None:
-        self._check_running()
-        if self._shared.wanted.fits(subscription):
-            self._shared.wanted.add(subscription)
-        else:
-            self._give_own_link(subscription)
-
-    def _move_out(self, subscription: Subscription) -> None:
-        self._shared.wanted.remove(subscription)
-        self._give_own_link(subscription)
-
-    def _give_own_link(self, subscription: Subscription) -> None:
-        link = Link(
-            self._addresses,
-            self._credentials,
-            self._clock,
-            self._watch,
-            batch=self._batch,
-            worked=True,
-        )
-        self._own[subscription] = link
-        link.wanted.add(subscription)
-        link.start()
-
-    def _dismiss(self, subscription: Subscription) -> None:
-        link = self._own.pop(subscription, None)
-        if link is not None:
-            self._stop(link)
-        else:
-            self._shared.wanted.remove(subscription)
-
-    def _stop(self, link: Link) -> None:
-        task = link.stop()
-        if task is not None:
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)

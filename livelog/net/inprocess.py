@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, get_args
 import msgspec
 
 from livelog.auth.principal import PROGRAM, READ, Principal
+from livelog.budget.owner import Owner
 from livelog.client import commands
 from livelog.client.commands import Command, FilterArgument
 from livelog.client.decoding import Analysis, Page, analysis, page
@@ -23,6 +24,7 @@ from livelog.engine.base import Done, Outcome
 from livelog.errors import NotRunningError, RefusedError
 from livelog.index.query import NOTHING
 from livelog.log import ingest
+from livelog.log.log import Log
 from livelog.net import queries
 from livelog.net.context import Context
 from livelog.net.feed import Counter, Feed
@@ -172,12 +174,8 @@ class InProcess:
         """
         context = self._running()
         places = {"before": before, "after": after, "around": around}
-        command = commands.get_history(filters, limit, offset, **places)
-        checked = _checked(GetHistory, command)
-        principal = _principal(as_user)
-        owner = queries.owner(principal, _HERE)
-        found = await queries.history(context.log, principal, owner, checked, context.clock())
-        return page(found)
+        command = _checked(GetHistory, commands.get_history(filters, limit, offset, **places))
+        return page(await queries.history(*_asking(context, as_user), command, context.clock()))
 
     async def search(
         self,
@@ -196,12 +194,8 @@ class InProcess:
             page = await server.search("ancient dragon", filters={"type": "raid"})
         """
         context = self._running()
-        command = commands.search(query, filters, limit, offset)
-        checked = _checked(Search, command)
-        principal = _principal(as_user)
-        owner = queries.owner(principal, _HERE)
-        found = await queries.search(context.log, principal, owner, checked, context.clock())
-        return page(found)
+        command = _checked(Search, commands.search(query, filters, limit, offset))
+        return page(await queries.search(*_asking(context, as_user), command, context.clock()))
 
     async def analyze(
         self,
@@ -232,9 +226,7 @@ class InProcess:
             distinct=distinct,
         )
         checked = _checked(Analyze, command)
-        principal = _principal(as_user)
-        owner = queries.owner(principal, _HERE)
-        found = await queries.analyze(context.log, principal, owner, checked, context.clock())
+        found = await queries.analyze(*_asking(context, as_user), checked, context.clock())
         return analysis(found)
 
     def subscribe(
@@ -349,6 +341,12 @@ def _without_seq(message: Message | dict[str, Any]) -> Message | dict[str, Any]:
 def _principal(as_user: str | None) -> Principal:
     """Return the program itself, or a user with all types and the user's own direct messages."""
     return PROGRAM if as_user is None else Principal(as_user, frozenset([READ]))
+
+
+def _asking(context: Context, as_user: str | None) -> tuple[Log, Principal, Owner]:
+    """Return the log, the one who asks, and the owner of the work for it."""
+    principal = _principal(as_user)
+    return context.log, principal, queries.owner(principal, _HERE)
 
 
 def _checked(shape: type[Shape], command: Command) -> Shape:

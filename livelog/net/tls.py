@@ -79,8 +79,9 @@ _BEGIN, _END = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 def _context(cert: str, key: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996 forbids those before it
     context.set_ciphers(_CIPHERS)
+    # So a client that could speak HTTP/2 knows better (RFC 7301; RFC 9113 section 3.2).
     context.set_alpn_protocols(["http/1.1"])
     for flag, file in (("--tls-cert", cert), ("--tls-key", key)):
         _check_readable(flag, file)
@@ -156,7 +157,10 @@ class TlsDoor(asyncio.Protocol):
         self.transport.abort()
 
     def abort(self) -> None:
-        """Drop the connection at once, without a close_notify."""
+        """Drop the connection at once, without a close_notify.
+
+        So a client can tell it from an end that is meant (RFC 8446 section 6.1).
+        """
         self.transport.abort()
 
     def give_way(self) -> bool:
@@ -206,7 +210,7 @@ class TlsDoor(asyncio.Protocol):
             del hello[:size]
 
     def _hand_over(self, wrapped: asyncio.Transport) -> None:
-        self._leave()
+        self._leave()  # the door behind counts the connection as its own; nothing waits in between
         door = self.behind()
         wrapped.set_protocol(door)
         door.connection_made(wrapped)

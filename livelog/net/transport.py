@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from livelog.net.addresses import parse
@@ -89,3 +90,17 @@ def half_close(transport: asyncio.Transport) -> None:
     except OSError:
         # The client has reset the connection; asyncio says so from Python 3.13 on.
         transport.abort()
+
+
+_TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+
+
+def give_up_after(transport: asyncio.Transport, seconds: float) -> None:
+    """Have the kernel end the connection when nothing is acknowledged for so long (tcp(7)).
+
+    Some systems have no such option, and a Unix socket needs none.
+    """
+    sock = transport.get_extra_info("socket")
+    if _TCP_USER_TIMEOUT is not None and sock is not None and sock.family != socket.AF_UNIX:
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, round(1000 * seconds))

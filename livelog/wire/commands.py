@@ -4,8 +4,8 @@ The classes are the protocol: fields, bounds and defaults are declared only here
 unknown fields. Every command may carry a `request_id`, which its reply or its `error` repeats. A
 `seq` is always a place in the log.
 
-To add a command: its struct here and in `AnyCommand`, its handler in `net/websocket/commands`, the
-event that answers it in `asyncapi`.
+To add a command: its struct here and in `AnyCommand`, its handler in the table of
+`net/websocket/commands`, the event that answers it in `asyncapi`.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Inside:
     @property
     def log(self) -> Log:
         """Its log."""
-        return self._server._log
+        return self._server._context.log
 
     @property
     def reading_compressed(self) -> int:

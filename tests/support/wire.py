@@ -612,4 +612,29 @@ SAMPLES: list[Json] = [
 ]
 """The six messages of the API's description, as they stand there."""
 
-TYPES = [message["type"] for message in SAMPLES]
+EXAMPLES = {message["type"]: message for message in SAMPLES}
+TYPES = [*EXAMPLES]
+ACTIONS = [
+    "subscribe",
+    "unsubscribe",
+    "get_history",
+    "search",
+    "analyze",
+    "watch",
+    "unwatch",
+    "presence",
+    "ping",
+    "publish",
+    "authenticate",
+    "admin",
+]
+"""The commands, in the order in which they are listed."""
+
+
+def assert_refused(answer_json: Json, code: int, field: str) -> None:
+    """Check the `error` object of an answer over HTTP."""
+    assert answer_json["action"] == "error"
+    assert answer_json["error_code"] == code
+    assert answer_json["error_message"]
+    assert answer_json["details"]["field"] == field
+    assert answer_json["details"]["issue"]

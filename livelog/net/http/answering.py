@@ -1,8 +1,8 @@
 """Answers of a connection that speaks HTTP: one request after the other, from a table of routes.
 
 Requests wait until those before them are answered (RFC 9112 section 9.3.2), and an answer is
-written as fast as the client reads it. How requests come in stands in `connection`, what they do in
-`handlers`, and how the connection ends in `lifetime`.
+written as fast as the client reads it. The table is in `routes`; how requests come in stands in
+`connection`, how the connection ends in `lifetime`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from livelog.errors import RefusedError, failure
 from livelog.net import queries
 from livelog.net.blocks import BlockedError
 from livelog.net.context import Context
-from livelog.net.http.handlers import answer
 from livelog.net.http.lifetime import Lifetime
 from livelog.net.http.message import CONTINUE, Request, Response, error_response
+from livelog.net.http.routes import answer
 from livelog.net.http.state import RECEIVING, State
-from livelog.net.http.stream import Stream
+from livelog.net.http.stream.connection import Stream
 
 _log = logging.getLogger(__name__)
 

@@ -163,6 +163,7 @@ class HttpConnection(Answering):
 
     def _upgrade(self, request: Request, rest: bytes) -> None:
         if self.pending or self.rule.busy:
+            # Behind the 101 comes no HTTP, and so no answer to these (RFC 9110 section 7.8).
             refused = HttpRefusedError(400, "upgrade", "earlier requests are not answered yet")
             self.pending.append(Pending(request, refused))
             return
@@ -176,5 +177,5 @@ class HttpConnection(Answering):
         if websocket is None:
             self._linger()
         else:
-            self._leave()
+            self._leave()  # from now on it is counted as a WebSocket
             upgrade.hand_over(self.context, self.transport, websocket, request, rest)

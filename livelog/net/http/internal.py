@@ -18,8 +18,8 @@ from livelog.net.hosts import hosts_of
 from livelog.net.http.answering import Pending
 from livelog.net.http.connection import HttpConnection
 from livelog.net.http.errors import HttpRefusedError
-from livelog.net.http.handlers import INTERNAL_ROUTES
 from livelog.net.http.message import Request
+from livelog.net.http.routes import INTERNAL_ROUTES
 from livelog.net.listeners import Listener, listen, resolve
 
 

@@ -16,9 +16,9 @@ from functools import lru_cache
 from livelog.errors import RefusedError
 from livelog.net.context import Context
 from livelog.net.http.errors import HttpRefusedError, is_malformed
-from livelog.net.http.handlers import ROUTES
 from livelog.net.http.message import Request, Response, error_response
 from livelog.net.http.parser import RequestParser
+from livelog.net.http.routes import ROUTES
 from livelog.net.http.state import RULES, State
 from livelog.net.transport import half_close
 

@@ -176,6 +176,11 @@ class Response:
         return data + self.body if body else data
 
 
+def json_response(value: object, status: int = 200) -> Response:
+    """Return a response with an event, or another value, in JSON."""
+    return Response(encoder.encode(value), status)
+
+
 def error_response(refused: RefusedError) -> Response:
     """Return the response that says the same as the `error` event of a WebSocket."""
     return Response(encoder.encode(error(refused)), status_of(refused), headers=headers_of(refused))

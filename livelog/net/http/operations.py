@@ -15,7 +15,7 @@ from livelog.auth.principal import ADMIN, METRICS, READ, REPLICATE
 from livelog.net.admin.table import COMMANDS
 from livelog.net.http.assets import ASSETS, PACKAGE
 from livelog.net.http.body import CODINGS, KINDS
-from livelog.net.http.stream import Follow
+from livelog.net.http.stream.request import Follow
 from livelog.wire import WEBSOCKET_PATH, admin
 from livelog.wire.asyncapi import SCHEMAS
 from livelog.wire.commands import Analyze, Command, GetHistory, Presence, Search

@@ -192,6 +192,8 @@ class RequestParser:
             return
         self._emit(HeadComplete(request))
         length = request.header("content-length")
+        # A body that is announced too large is refused before it comes, and in place of the 100 for
+        # which the client may wait (RFC 9110 section 10.1.1).
         if length.isdigit() and int(length) > self._max_body_bytes:
             self._refuse_body()
         elif request.version != "1.0" and request.header("expect").lower() == "100-continue":
@@ -201,6 +203,8 @@ class RequestParser:
         """Add a part of the body."""
         if self._ended:
             return
+        # Counted part by part: of a chunked body nothing says the size before its end, and chunks
+        # leave no trace in it (RFC 9112 section 7.1).
         if len(self.request.body) + len(body) > self._max_body_bytes:
             self._refuse_body()
         else:

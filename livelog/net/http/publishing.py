@@ -17,10 +17,10 @@ from livelog.budget.slices import Pace, interleaved
 from livelog.engine.base import Outcome
 from livelog.errors import PROTOCOL_ERROR, SERVER_ERROR, RefusedError
 from livelog.log.ingest import Place
-from livelog.net import queries
 from livelog.net.blocks import BlockedError, Guest
 from livelog.net.context import Context
 from livelog.net.http.body import messages, unpack
+from livelog.net.http.memory import owner_of
 from livelog.net.http.message import Request, Response
 from livelog.wire.record import Draft, Receipt
 
@@ -43,17 +43,17 @@ async def publish(context: Context, request: Request) -> Response:
     """
     guest = Guest(context.limiter.blocked, request.principal.id, request.address)
     context.limiter.spend("messages", request.address, request.principal)
-    await interleaved(guest.served(_counted_body(context, request)), _owner(request))
+    await interleaved(guest.served(_counted_body(context, request)), owner_of(request))
     bodies = messages(request, context.config.net.max_frame_bytes)
     admitting = context.ingest.admitting_all(request.principal, bodies)
-    places, drafts = await interleaved(guest.served(admitting), _owner(request))
+    places, drafts = await interleaved(guest.served(admitting), owner_of(request))
     if not drafts:
         raise RefusedError(PROTOCOL_ERROR, "body", "there is no message in it")
     context.limiter.charge(len(drafts) - 1, request.address, request.principal)
     # What has begun is carried through, even if the client leaves.
-    publishing = context.loop.create_task(_outcomes(context, drafts, _owner(request), guest))
+    publishing = context.loop.create_task(_outcomes(context, drafts, owner_of(request), guest))
     receipts = _acknowledged(places, drafts, await asyncio.shield(publishing))
-    return await interleaved(_published(receipts), _owner(request))
+    return await interleaved(_published(receipts), owner_of(request))
 
 
 def _published(receipts: list[Receipt]) -> Generator[None, None, Response]:
@@ -71,7 +71,7 @@ def _published(receipts: list[Receipt]) -> Generator[None, None, Response]:
 def _counted_body(context: Context, request: Request) -> Generator[None, None, None]:
     """Unpack the body, and count it as it grows. Raises `RefusedError`."""
     for _ in chain(unpack(request, context.config.net.max_body_bytes), [None]):
-        context.memory.hold_body(request, BODY_COPIES * len(request.body), _owner(request))
+        context.memory.hold_body(request, BODY_COPIES * len(request.body), owner_of(request))
         yield
 
 
@@ -159,7 +159,3 @@ def _acknowledged(
         acknowledged=acknowledged,
         refused=[which for _, which in refused],
     )
-
-
-def _owner(request: Request) -> Owner:
-    return queries.owner(request.principal, request.address)

@@ -74,7 +74,8 @@ def _handshake(request: Request) -> Handshake:
         for name, value in request.headers
         if name == "connection" or name.startswith("sec-websocket-")
     )
-    fields["upgrade"] = "websocket"  # of what may be a list
+    # Of what may be a list with other offers (RFC 9110 section 7.8; RFC 6455 section 4.2.1).
+    fields["upgrade"] = "websocket"
     target = request.target.decode("latin-1")
     return Handshake(target, fields, request.method, f"HTTP/{request.version}")
 
@@ -97,5 +98,7 @@ def hand_over(
     query = request.query
     types, since, batch = (query.get(name, "") for name in ("message_types", "since", "batch"))
     connection.open(types, since, request.credential, batch)
+    # A client has to wait for the answer before it sends frames (RFC 6455 section 4.1). One that
+    # does not loses nothing.
     if rest:
         connection.data_received(rest)

@@ -1,7 +1,7 @@
-"""The close handshake of a WebSocket connection, from either side.
+"""The close handshake of a WebSocket connection, from either side. Sections are those of RFC 6455.
 
 `disconnected` and the close frame go out, then the peer has a while to answer, because closing the
-socket at once could reset data that is still in flight (RFC 6455 section 7.1.1). A peer that closes
+socket at once could reset data that is still in flight (section 7.1.1). A peer that closes
 is answered when what it has sent before is carried out.
 """
 
@@ -42,7 +42,7 @@ class Closer(inbox.Receiver, Protocol):
 
 
 _LONGEST_REASON = 123
-"""Bytes of the reason in a close frame (RFC 6455 section 5.5)."""
+"""Bytes of the reason in a close frame (section 5.5: 125, and 2 are the code's)."""
 
 
 def close(
@@ -58,11 +58,12 @@ def close(
     if closer.closing:
         return
     if closer.leaving and closer.task is not None:
-        peer_has_waited(closer)
+        peer_has_waited(closer)  # it closes already, and is given back its code (section 5.5.1)
         return
     if code != GOING_AWAY:
         _report(closer, code, why)
     closer.context.limiter.closed(closer.address, code)
+    # `disconnected` goes first: behind a close frame no data may follow (section 5.5.1).
     _begin(closer, reason or CODES[code].reason, again, for_good=for_good)
     if closer.websocket.state is State.OPEN:
         closer.websocket.send_close(code, _fitting(why))
@@ -95,7 +96,7 @@ def peer_has_waited(closer: Closer) -> None:
 
 
 def protocol_failed(closer: Closer, why: str) -> None:
-    """Close after a breach of RFC 6455; `websockets` has a close frame ready."""
+    """Close after a breach of RFC 6455 (section 7.1.7); `websockets` has a close frame ready."""
     sent = closer.websocket.close_sent
     code = sent.code if sent is not None else ABNORMAL_CLOSURE
     _report(closer, code, why)
@@ -131,5 +132,5 @@ def _report(closer: Closer, code: int, why: str) -> None:
 
 
 def _fitting(why: str) -> str:
-    """Shorten the reason of a close frame to what has room in it."""
+    """Shorten the reason of a close frame to what has room in it and is UTF-8 (section 5.5.1)."""
     return why.encode()[:_LONGEST_REASON].decode(errors="ignore")

@@ -37,12 +37,12 @@ from livelog.net.transport import half_close
 from livelog.net.websocket import (
     backpressure,
     closing,
-    commands,
     deadlines,
     dispatch,
     inbox,
     receiving,
     session,
+    subscribing,
     visible,
 )
 from livelog.net.websocket.inbox import Inbox
@@ -117,7 +117,7 @@ class Connection(asyncio.Protocol):
                 connection_id=self.id,
                 message="Successfully connected to live log",
                 max_message_bytes=self.context.config.net.max_frame_bytes,
-                batch_ms=commands.BATCH_MS,
+                batch_ms=subscribing.BATCH_MS,
             )
         )
         if batch:
@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol):
         self._guarded(dispatch.subscription_in_url, self)
 
     def _gather(self, batch: str) -> None:
-        self.reader.batch = commands.batch_in_url(batch)
+        self.reader.batch = subscribing.batch_in_url(batch)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection: the transport has gone, one way or the other."""

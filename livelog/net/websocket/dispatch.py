@@ -20,8 +20,10 @@ from livelog.errors import RATE_LIMIT_EXCEEDED, UNSUPPORTED_DATA, RefusedError, 
 from livelog.net.blocks import BlockedError
 from livelog.net.limiter import ExhaustedError
 from livelog.net.quotas import ConnectionQuota, Scope
-from livelog.net.websocket.commands import COMMANDS, Caller, subscription
+from livelog.net.websocket.caller import Caller
+from livelog.net.websocket.commands import COMMANDS
 from livelog.net.websocket.session import Session
+from livelog.net.websocket.subscribing import subscription
 from livelog.wire import validation
 from livelog.wire.bom import without_bom
 from livelog.wire.commands import AnyCommand, action_of, command_decoder, request_id_of

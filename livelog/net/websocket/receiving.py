@@ -70,8 +70,8 @@ def receive(taker: Taker, data: bytes) -> int:
 def _answer_ping(taker: Taker, ping: Frame) -> None:
     """Send a pong: behind the replies to what came before the ping, ahead of later ones."""
     if not (taker.closing or taker.transport.is_closing()):
-        pong = Frame(Opcode.PONG, ping.data)
-        taker.transport.write(pong.serialize(mask=False))
+        pong = Frame(Opcode.PONG, ping.data)  # with the same data (RFC 6455 section 5.5.3)
+        taker.transport.write(pong.serialize(mask=False))  # a server never masks (section 5.1)
 
 
 def _count_unfinished(taker: Taker) -> None:

@@ -1,7 +1,4 @@
-"""The server: builds the parts once, starts and stops them.
-
-The methods with which a program publishes and reads are in `net/inprocess`.
-"""
+"""The public class: a server's start, its end, and the facts that it tells of itself."""
 
 from __future__ import annotations
 
@@ -17,44 +14,27 @@ from typing import Any, Self
 from livelog import __version__
 from livelog.auth import factory
 from livelog.auth.authenticator import Authenticator
-from livelog.budget.backlog import Backlog
-from livelog.budget.memory import Memory
 from livelog.budget.slices import in_background
 from livelog.config import Config
 from livelog.engine.base import Engine, MakeEngine, Presence
 from livelog.engine.factory import engine_of
-from livelog.engine.users import Shared
 from livelog.errors import ConfigError, NotRunningError, RefusedError
-from livelog.fanout.catchup import CatchUp
-from livelog.fanout.flusher import Flusher
-from livelog.fanout.hub import Hub
-from livelog.fanout.pacing import Pacing
 from livelog.fanout.ticker import Ticker
-from livelog.fanout.watches import Watches
-from livelog.log.ingest import Ingest
-from livelog.log.log import Log
-from livelog.log.newest import Newest
-from livelog.log.window import Window
 from livelog.net import urls
-from livelog.net.access import AccessLog
-from livelog.net.addresses import Networks
 from livelog.net.admin.effects import Effects
 from livelog.net.admin.nodes import answering
 from livelog.net.admin.program import Administered
-from livelog.net.audit import Audit
 from livelog.net.context import Context
 from livelog.net.drain import disconnect, drain
-from livelog.net.hosts import hosts_of
 from livelog.net.http.doors import door
 from livelog.net.http.internal import listen_internally
 from livelog.net.inprocess import NOT_RUNNING
-from livelog.net.limiter import Limiter
 from livelog.net.listeners import Endpoint, Listener, listen, resolve
-from livelog.net.online import WhoIsOnline, unanswered
-from livelog.net.origins import Origins
-from livelog.net.reload import Reload, Reloaded, Reread
-from livelog.net.scheduler import Scheduler
+from livelog.net.online import unanswered
+from livelog.net.reload import Reloaded, Reread
 from livelog.net.tls import Certificate, certificate_of
+from livelog.net.wheel import Wheel
+from livelog.server.parts import Ground, build
 from livelog.store.base import Store
 from livelog.store.factory import opened
 
@@ -104,6 +84,7 @@ class Server(Administered):
         sockets: Sequence[socket.socket] = (),
     ) -> None:
         super().__init__()
+        # As it was made.
         self._config = config or Config()
         """The settings at the start; those in force belong to what reloads them."""
         self._clock = clock
@@ -111,24 +92,24 @@ class Server(Administered):
         self._worker = worker
         self._reread = reread
         self._sockets = sockets
+        # From its start on.
+        self._certificate: Certificate | None = None
+        self._endpoints: list[Endpoint] = []
         self._port = 0
+        self._auth: Authenticator | None = None
         self._engine: Engine
         self._store: Store
-        self._log: Log
-        self._auth: Authenticator | None = None
-        self._endpoints: list[Endpoint] = []
         self._listener: Listener
-        self._certificate: Certificate | None = None
         self._ticker: Ticker
-        self._turning: asyncio.TimerHandle | None = None
         self._filling: asyncio.Task[None] | None = None
         self._indexing: asyncio.Task[None] | None = None
         """Brings the index up to the log, while it lags."""
-        self._hurried = asyncio.Event()
         self._started: asyncio.Event
         """Set when the start under way has ended, with or without success."""
         self._parts: AsyncExitStack
         """Closes the parts, in the reverse order of their start."""
+        # Its end.
+        self._hurried = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
         """Closes the server, once for all callers of `close`."""
 
@@ -169,35 +150,81 @@ class Server(Administered):
         self._certificate = certificate_of(self.config)
         self._endpoints = await resolve(self.config.net)
         async with AsyncExitStack() as parts:  # closes what has been opened if the next part fails
-            self._auth = await factory.opened(self.config, self._clock)
-            if self._auth is not None:
-                parts.push_async_callback(self._auth.close)
-            make = self._make_engine
-            self._engine = make(self._clock) if make else engine_of(self.config, self._clock)
-            parts.push_async_callback(self._engine.close)
-            origin = await self._engine.open()
-            self._store = opened(self.config, self._clock, origin, self._trim, self._damaged)
-            parts.push_async_callback(self._store.journal.close)
+            await self._open(parts)
             # Between engine and store: the engine may commit until it is closed.
             parts.callback(self._end_subscriptions)
-            self._context = self._build(asyncio.get_running_loop())
-            effects = Effects(self._context)
-            effects.restore()
-            parts.callback(effects.close)
-            self._engine.introduce(self._presence)
-            self._engine.answer_with(answering(self._context))
-            self._engine.start(self._log)
-            parts.push_async_callback(self._engine.close)
-            await self._engine.ready(READY_SECONDS)
-            watched = await listen_internally(self._context)
-            if watched is not None:
-                parts.callback(watched.close)
-            self._listener = await self._listen()
+            self._context = self._build()
+            await self._join_log(parts)
+            await self._listen(parts)
             self._parts = parts.pop_all()
         self._port = self._listener.port
         if self._auth is None:
             urls.warn_if_open(self.config, self._addresses)
-        self._turn_wheel()
+        self._set_going()
+
+    async def _open(self, parts: AsyncExitStack) -> None:
+        """Open what is outside of the process: the provider of keys, the engine, the store."""
+        self._auth = await factory.opened(self.config, self._clock)
+        if self._auth is not None:
+            parts.push_async_callback(self._auth.close)
+        make = self._make_engine
+        self._engine = make(self._clock) if make else engine_of(self.config, self._clock)
+        parts.push_async_callback(self._engine.close)
+        origin = await self._engine.open()
+        self._store = opened(self.config, self._clock, origin, self._trim, self._damaged)
+        parts.push_async_callback(self._store.journal.close)
+
+    def _build(self) -> Context:
+        context = build(
+            Ground(
+                config=self.config,
+                clock=self._clock,
+                loop=asyncio.get_running_loop(),
+                auth=self._auth,
+                engine=self._engine,
+                store=self._store,
+                certificate=self._certificate,
+                addresses=self._addresses,
+                node=self._name,
+                announce=self._announce,
+                worker=self._worker,
+                reread=self._reread,
+            )
+        )
+        context.log.on_work = self._index
+        self._ticker = Ticker(context.loop, context.watches, self._clock)
+        return context
+
+    async def _join_log(self, parts: AsyncExitStack) -> None:
+        """Let the engine commit to the log, and wait until that is up to those of others."""
+        effects = Effects(self._context)
+        effects.restore()
+        parts.callback(effects.close)
+        self._engine.introduce(self._presence)
+        self._engine.answer_with(answering(self._context))
+        self._engine.start(self._context.log)
+        # A second time: now it is closed ahead of what it commits to.
+        parts.push_async_callback(self._engine.close)
+        await self._engine.ready(READY_SECONDS)
+
+    async def _listen(self, parts: AsyncExitStack) -> None:
+        watched = await listen_internally(self._context)
+        if watched is not None:
+            parts.callback(watched.close)
+        self._listener = await listen(
+            self.config.net,
+            self._endpoints,
+            door(self._context, self._certificate),
+            shared=self._worker > 0,
+            sockets=self._sockets,
+        )
+
+    def _set_going(self) -> None:
+        """Begin what goes on in the background; the end of the server stops it first."""
+        wheel = Wheel(self._context)
+        for stop in (self._stop_tasks, self._ticker.close, wheel.close):
+            self._parts.callback(stop)
+        wheel.turn()
         if self._store.reader is not None:
             self._filling = self._context.loop.create_task(self._fill())
 
@@ -227,13 +254,12 @@ class Server(Administered):
         finally:
             self._state = "closed"
             self._listener.close()  # again, because the drain may have been cut short
-            if self._turning is not None:
-                self._turning.cancel()
-            self._ticker.close()
-            for task in (self._filling, self._indexing):
-                if task is not None:
-                    task.cancel()
             await self._parts.aclose()
+
+    def _stop_tasks(self) -> None:
+        for task in (self._filling, self._indexing):
+            if task is not None:
+                task.cancel()
 
     @property
     def unready(self) -> str:
@@ -295,87 +321,24 @@ class Server(Administered):
             raise NotRunningError(NOT_RUNNING[self._state])
         return self._port
 
-    def _build(self, loop: asyncio.AbstractEventLoop) -> Context:
-        config = self.config
-        last_seq = self._store.bounds.last_seq
-        hub = Hub(last_seq)
-        follows = 0 if self._store.reader is None else last_seq
-        window = Window(config.storage.window, config.storage.window_bytes, follows)
-        newest = Newest()
-        try:
-            log = self._log = Log(window, self._store, [hub, newest])
-        except RefusedError as refused:  # the acts are read in whole
-            raise ConfigError(f"{refused.issue}; move it away or restore a copy") from None
-        log.on_act.append(hub.act)
-        memory = Memory(
-            config.storage.memory_bytes,
-            config.storage.window_bytes,
-            window=lambda: log.memory,
-            commits=lambda: self._store.journal.pending_bytes,
-            bound=log.bound,
-        )
-        backlog = Backlog(lambda: log.waiting_bytes, log.work)
-        log.on_work = self._index
-        catch_up = CatchUp(log, hub)
-        catch_up.chunk_bytes = memory.chunk_bytes
-        pacing = Pacing(config.fanout.share, config.fanout.latency_target)
-        Flusher(loop, hub, catch_up, pacing)
-        watches = Watches(log)
-        self._ticker = Ticker(loop, watches, self._clock)
-        proxies, audit = Networks(config.net.trusted_proxies), Audit(loop.time)
-        limiter = Limiter(config, proxies, loop.time, audit, self._clock)
-        origins = Origins(config.net.allowed_origins)
-        return Context(
-            config=config,
-            loop=loop,
-            log=log,
-            hub=hub,
-            newest=newest,
-            catch_up=catch_up,
-            watches=watches,
-            ingest=Ingest(self._engine, self._clock, config.net.max_frame_bytes, memory, backlog),
-            clock=self._clock,
-            started=loop.time(),
-            proxies=proxies,
-            hosts=hosts_of(config.net, self._addresses),
-            origins=origins,
-            audit=audit,
-            limiter=limiter,
-            reload=Reload(config, self._reread, limiter, origins, self._certificate, self._auth),
-            scheduler=Scheduler(loop),
-            memory=memory,
-            version=__version__,
-            node=self._name,
-            worker=self._worker,
-            auth=self._auth,
-            access=AccessLog() if config.logs.access else None,
-            online=self._online(),
-        )
+    # Callbacks of the parts.
 
     def _trim(self, upto: int) -> None:
-        self._log.trim(upto)
+        self._context.log.trim(upto)
 
     def _damaged(self, issue: str) -> None:
-        self._log.damage = issue
+        self._context.log.damage = issue
 
     def _index(self) -> None:
-        self._indexing = in_background(self._log.indexing(), "the index")
+        self._indexing = in_background(self._context.log.indexing(), "the index")
 
     async def _fill(self) -> None:
+        log = self._context.log
         try:
-            await self._log.fill()
+            await log.fill()
         except RefusedError as refused:
-            self._log.unfilled = f"the window could not be filled: {refused.issue}"
-            _logger.error("%s", self._log.unfilled)
-
-    async def _listen(self) -> Listener:
-        return await listen(
-            self.config.net,
-            self._endpoints,
-            door(self._context, self._certificate),
-            shared=self._worker > 0,
-            sockets=self._sockets,
-        )
+            log.unfilled = f"the window could not be filled: {refused.issue}"
+            _logger.error("%s", log.unfilled)
 
     @property
     def _addresses(self) -> list[str]:
@@ -388,36 +351,13 @@ class Server(Administered):
             return None
         online, registry = self._context.online, self._context.limiter.connections
         users = 0 if online is None else online.roster.here
-        clients, keeps_from = len(registry.websockets), self._log.keeps_from
+        clients, keeps_from = len(registry.websockets), self._context.log.keeps_from
         return Presence(self._name(), __version__, clients, users, keeps_from)
 
     def _name(self) -> str:
         """Return the name of this server among those that share its log."""
         return urls.node_name(self.config, self._port, self._worker)
 
-    def _online(self) -> WhoIsOnline | None:
-        """Return the users' part, which an engine with other nodes passes words for."""
-        if self._auth is None:
-            return None
-        announce = self._announce if self.config.auth.announce_presence else None
-        online = WhoIsOnline(self._clock(), lambda: self._engine.nodes, announce)
-        if isinstance(self._engine, Shared):
-            self._engine.talk(online)
-        return online
-
     def _announce(self, message: dict[str, Any]) -> None:
         """Publish a message of the server's own."""
         self._publish(self._context, message, unanswered)
-
-    def _turn_wheel(self) -> None:
-        """Advance the timers of all connections, and come again."""
-        context = self._context
-        now = context.loop.time()
-        if self._turning is not None:
-            context.loop_lag.add(max(0.0, now - self._turning.when()))
-        self._turning = context.loop.call_later(context.timers.tick, self._turn_wheel)
-        for peer in context.timers.expired(now):
-            peer.on_deadline(now)
-        context.limiter.sweep()
-        if context.online is not None:
-            context.online.tick(self._clock())

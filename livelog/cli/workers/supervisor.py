@@ -1,18 +1,11 @@
-"""`livelog serve --workers N`: N processes that serve on one port, and one that watches over them.
+"""The supervisor: forks the workers, passes signals on to them, and starts them again.
 
-The supervisor holds no connection and no message. It is forked from before any loop or thread is
-there, keeps the port, passes signals on as orders, reaps what dies (every process, if it is the
-first of a container), and starts a worker again that has ended without an order. The kernel spreads
-connections over the workers that listen (SO_REUSEPORT), so one that is gone is asked no more.
-
-Each worker is tied to the supervisor by a pair of sockets: it tells there that it is ready, and
-takes orders. When the supervisor dies, its end closes, and the workers stop. With `--metrics-port`,
-one more process answers there for all of them (`figures`), until the last has ended.
+It waits in `select`, with no event loop and no threads, since it forks: a child would share the
+one, and be without the others. A signal wakes it by a byte (`signal.set_wakeup_fd`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import select
@@ -21,66 +14,29 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import NoReturn
 
-from livelog.cli import early, figures, systemd
+from livelog.cli import early, systemd
 from livelog.cli.exit import FAILED, WRONG_USAGE, say
+from livelog.cli.workers.child import Child
+from livelog.cli.workers.worker import HURRY, RELOAD, STOP, Worker
 from livelog.config import Config, logs
 from livelog.config.live import with_live
 from livelog.errors import ConfigError
-from livelog.net.hosts import hosts_of
-from livelog.net.http.internal import internal
-from livelog.net.listeners import ALL_IPV4, ALL_IPV6, bind, reserve
-
-STOP, HURRY, RELOAD = b"s", b"h", b"r"
-"""Orders: stop over `--drain-seconds`, stop at once, read the certificate again."""
-
-_OPEN = b"\0"
-"""Told by a worker that serves what it has, and is not ready yet."""
 
 DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Seconds before a worker is started again, by the number of times that it has not lasted; where
 there is no delay any more, all end."""
 
-LASTED = 10.0
-"""Seconds a worker must be ready to count as one that works."""
+_FIGURES = 0
+"""The number of the process with the figures of all, among those of the workers."""
+
+_FIGURES_DELAY = 1.0
+"""Seconds before it is started again."""
+
+_SIGNALS = (*early.ENDING, signal.SIGHUP, signal.SIGCHLD)
 
 _log = logging.getLogger(__name__)
-
-_ENDING = (signal.SIGINT, signal.SIGTERM)
-_SIGNALS = (*_ENDING, signal.SIGHUP, signal.SIGCHLD)
-
-
-class Worker:
-    """The worker that this process is, for the code that runs in it."""
-
-    def __init__(self, number: int, channel: socket.socket) -> None:
-        self.number = number
-        self._channel = channel
-
-    def obey(self, orders: Mapping[bytes, Callable[[], object]]) -> None:
-        """Call what belongs to an order whenever one comes; without a supervisor, stop."""
-        loop = asyncio.get_running_loop()
-
-        def read() -> None:
-            data = self._channel.recv(64)
-            if not data:
-                loop.remove_reader(self._channel)
-            for order in data or STOP:
-                orders[bytes([order])]()
-
-        loop.add_reader(self._channel, read)
-
-    def open(self, text: str) -> None:
-        """Tell the supervisor that the doors are open, and the log why this is not all."""
-        _log.warning("%s", text)
-        self._channel.sendall(_OPEN)
-
-    def ready(self, text: str) -> None:
-        """Tell the supervisor."""
-        self._channel.sendall(text.encode())
-
 
 Run = Callable[[Config, Worker], int]
 """Run a worker to its end, and return the exit code."""
@@ -88,116 +44,8 @@ Run = Callable[[Config, Worker], int]
 Answer = Callable[[socket.socket], None]
 """Answer for all workers until the other end of a channel is closed."""
 
-_FIGURES = 0
-"""The number of the process that does, among those of the workers."""
 
-_FIGURES_DELAY = 1.0
-"""Seconds before it is started again."""
-
-
-def supervise(
-    config: Config,
-    run: Run,
-    announce: Callable[[str], None],
-    reread: Callable[[], Config] | None = None,
-) -> int:
-    """Run the workers until a signal, and return the exit code.
-
-    `announce` is called once, with the lines that say where they serve, when all are ready;
-    `reread` reads the settings again. Raises `OSError` for an address that cannot be listened on.
-    """
-    with ExitStack() as held:
-        port = config.net.port
-        for sock in asyncio.run(reserve(config.net)):
-            held.enter_context(sock)
-            port = sock.getsockname()[1]
-        configs = {number: config_of(config, number, port) for number in _numbers(config)}
-        answer = _figures(config, configs, held) if config.net.metrics_port else None
-        again = reread or (lambda: config)
-        with _Supervisor(configs, run, announce, again, held, answer) as supervisor:
-            return supervisor.watch()
-
-
-def _numbers(config: Config) -> range:
-    return range(1, config.cluster.workers + 1)
-
-
-def config_of(config: Config, number: int, port: int) -> Config:
-    """Return the configuration of one worker.
-
-    It has its own store and port of metrics, and one of them has the sample traffic.
-    """
-    store = config.storage.path
-    if store != "memory":
-        path = Path(store)
-        store = str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
-    first = config.net.metrics_port
-    return config.replaced(
-        store=store,
-        port=port,
-        metrics_port=first and first + number,
-        demo=config.demo.enabled and number == 1,
-    )
-
-
-def _figures(config: Config, configs: Mapping[int, Config], held: ExitStack) -> Answer:
-    """Listen on the port of the figures of all; return what answers there.
-
-    Raises `OSError` for an address that cannot be listened on.
-    """
-    net = internal(config.net)
-    sockets = asyncio.run(bind(net))
-    for sock in sockets:
-        held.enter_context(sock)
-        sock.listen()
-    hosts = [sock.getsockname()[0] for sock in sockets]
-    own = _LOCAL.get(hosts[0], hosts[0])
-    addresses = {number: (own, each.net.metrics_port) for number, each in configs.items()}
-
-    def answer(channel: socket.socket) -> None:
-        figures.serve(sockets, figures.Workers(addresses), hosts_of(net, hosts), channel)
-
-    return answer
-
-
-_LOCAL = {ALL_IPV4: "127.0.0.1", ALL_IPV6: "::1"}
-"""Where a listener on all addresses is reached from the same machine."""
-
-
-class _Child:
-    """A worker that runs, for the supervisor."""
-
-    def __init__(self, number: int, pid: int, channel: socket.socket) -> None:
-        self.number = number
-        what = f"worker {number}" if number else "the process of the figures"
-        self.name = f"{what} (process {pid})"
-        self.channel = channel
-        self.text = ""
-        """The lines that say where it serves, once it is ready."""
-        self._ready_at = 0.0
-
-    def read(self) -> bool:
-        """Read that it is ready; False at the end of the worker."""
-        try:
-            data = self.channel.recv(1 << 16)
-        except ConnectionError:  # it has died, and an order to it was not read
-            data = b""
-        if text := data.replace(_OPEN, b""):
-            self.text, self._ready_at = text.decode(), time.monotonic()
-        return bool(data)
-
-    def order(self, order: bytes) -> None:
-        """Give it an order, unless it has died."""
-        with suppress(OSError):
-            self.channel.send(order)
-
-    @property
-    def lasted(self) -> bool:
-        """Whether it was ready for long enough."""
-        return bool(self.text) and time.monotonic() - self._ready_at >= LASTED
-
-
-class _Supervisor:
+class Supervisor:
     """Owner of the processes and of the signals."""
 
     def __init__(
@@ -216,7 +64,7 @@ class _Supervisor:
         self._announce = announce
         self._held = held
         """What a worker has to close that this process holds open."""
-        self._children: dict[int, _Child] = {}
+        self._children: dict[int, Child] = {}
         """By process id."""
         self._due = {1: 0.0} if answer is None else {_FIGURES: 0.0, 1: 0.0}
         """When processes are to be started, by number. The other workers follow the first, which
@@ -228,7 +76,7 @@ class _Supervisor:
         self._code = 0
         self._woken, self._waker = socket.socketpair()
 
-    def __enter__(self) -> _Supervisor:
+    def __enter__(self) -> Supervisor:
         for sock in (self._woken, self._waker):
             self._held.enter_context(sock)
             sock.setblocking(False)
@@ -274,7 +122,7 @@ class _Supervisor:
                 ours.close()
                 self._become(number, theirs)
         theirs.close()
-        self._children[pid] = _Child(number, pid, ours)
+        self._children[pid] = Child(number, pid, ours)
 
     def _become(self, number: int, channel: socket.socket) -> NoReturn:
         """Be a worker, in the process that was forked for it."""
@@ -298,7 +146,7 @@ class _Supervisor:
     def _work(self, number: int, channel: socket.socket) -> int:
         """Return the exit code of a process, at its end."""
         if number == _FIGURES and self._answer is not None:
-            for each in (*_ENDING, signal.SIGHUP):  # they come to all processes of a terminal
+            for each in (*early.ENDING, signal.SIGHUP):  # they come to all processes of a terminal
                 signal.signal(each, signal.SIG_IGN)
             self._answer(channel)
             return 0
@@ -323,7 +171,7 @@ class _Supervisor:
         except BlockingIOError:
             return
         for number in came:
-            if number in _ENDING:
+            if number in early.ENDING:
                 systemd.notify(systemd.STOPPING)
                 self._order(HURRY if self._ending else STOP)
                 self._end()
@@ -361,7 +209,7 @@ class _Supervisor:
                 child.channel.close()
                 self._ended(child, os.waitstatus_to_exitcode(status))
 
-    def _ended(self, child: _Child, code: int) -> None:
+    def _ended(self, child: Child, code: int) -> None:
         how = f"was killed by signal {-code}" if code < 0 else f"ended ({code})"
         if self._ending:
             if code:

@@ -1,0 +1,33 @@
+"""The wheel's turning: every connection's deadline, and what else is done at short intervals."""
+
+from __future__ import annotations
+
+import asyncio
+
+from livelog.net.context import Context
+
+
+class Wheel:
+    """The driver of the context's timers; it turns until it is closed."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._next: asyncio.TimerHandle | None = None
+
+    def turn(self) -> None:
+        """Look after the connections whose time has come, and come again."""
+        context = self._context
+        now = context.loop.time()
+        if self._next is not None:
+            context.loop_lag.add(max(0.0, now - self._next.when()))
+        self._next = context.loop.call_later(context.timers.tick, self.turn)
+        for peer in context.timers.expired(now):
+            peer.on_deadline(now)
+        context.limiter.sweep()
+        if context.online is not None:
+            context.online.tick(context.clock())
+
+    def close(self) -> None:
+        """Turn no more."""
+        if self._next is not None:
+            self._next.cancel()
