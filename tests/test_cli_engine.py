@@ -15,12 +15,12 @@ from livelog.cli import main
 from livelog.config.address import shared_log
 from livelog.engine.nats import heal, operator, settings
 from livelog.engine.nats.batch import MAX_MESSAGES
-from livelog.engine.nats.jetstream import JetStream
 from livelog.engine.nats.operator import connected
 from livelog.engine.nats.status import Replica, StreamState, _stream_problems
 from livelog.engine.nats.stream import AwayError
-from livelog.errors import SERVER_ERROR, RefusedError
+from livelog.errors import RefusedError
 from tests.support.brokers import brokers, fresh_url, lasting
+from tests.support.operating import GONE, dying
 from tests.support.ports import free_port
 from tests.support.wire import Json, on_uvloop, user
 from tests.test_nats_gossip import word
@@ -284,22 +284,6 @@ async def filled(url: str, store: str, *ids: str) -> list[tuple[int, object]]:
         return await places(server)
 
 
-class Dying:
-    """An operator that goes after `left` appends."""
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
-        self.left = 0
-        append = JetStream.append
-
-        async def dying(jetstream: JetStream, *arguments: Any) -> int:
-            self.left -= 1
-            if self.left < 0:
-                raise RefusedError(SERVER_ERROR, "", "the operator has gone")
-            return await append(jetstream, *arguments)
-
-        patch.setattr(JetStream, "append", dying)
-
-
 @on_uvloop
 async def test_a_healing_that_was_cut_short_goes_on_where_it_was(
     tmp_path: Path, capfdbinary: Capture, monkeypatch: pytest.MonkeyPatch
@@ -308,11 +292,10 @@ async def test_a_healing_that_was_cut_short_goes_on_where_it_was(
     wanted = await filled(url, store, *"abcdef")
     await lose(url, 2)
     monkeypatch.setattr(heal, "_chunks", lambda found, until: ([each] for each in found))
-    with pytest.MonkeyPatch.context() as patch:
-        dying = Dying(patch)
-        for dying.left in (0, 1, 2, 1):
+    for entries in (0, 1, 2, 1):
+        with dying(after=entries):
             code, said = await healed(capfdbinary, url, "--store", store)
-            assert (code, "the operator has gone" in said) == (1, True)
+        assert (code, GONE in said) == (1, True)
     async with Server(Config(port=0, store="memory", engine=url)) as new:
         with pytest.raises(RefusedError, match="the log is being healed"):
             await new.publish(user(id="too soon"))
@@ -338,7 +321,7 @@ async def test_a_rebase_that_was_not_noted_is_noted_by_the_next_healing(
         nonlocal updates
         updates += 1
         if updates == 2:
-            raise AwayError("the operator has gone")
+            raise AwayError(GONE)
         return await change(self, what, config)
 
     monkeypatch.setattr(operator.Operator, "change", forgetful)

@@ -22,7 +22,8 @@ from livelog import (
     UserMessage,
     connect,
 )
-from tests.support.following import IMPATIENT, contents, take
+from livelog.client.backoff import Clock
+from tests.support.following import IMPATIENT, contents, impatient_sleep, take
 from tests.support.wire import on_uvloop, serving, soon, until, user
 
 
@@ -143,6 +144,50 @@ async def test_on_a_bad_line_where_each_connection_brings_an_answer_none_is_give
     async with ending("", 1) as (url, kept), connect(url, clock=IMPATIENT) as log:
         await soon(asyncio.gather(*(log.publish(user(str(number))) for number in range(15))))
         assert kept == [str(number) for number in range(15)]
+
+
+@on_uvloop
+async def test_a_message_that_a_server_may_have_taken_is_sent_again_for_ten_minutes_only() -> None:
+    """Servers that share a log know its id for a quarter of an hour."""
+    now, kept = 1e9, list[str]()
+
+    async def handle(client: ServerConnection) -> None:
+        nonlocal now
+        await client.send('{"action":"connected","connection_id":"c","message":"hello"}')
+        async for text in client:
+            command = json.loads(text)
+            kept.append(command["message"]["content"])
+            if kept == ["early"]:
+                now += 599
+                await client.close(1011)
+            elif kept == ["early", "early", "late"]:
+                now += 600
+                await client.close(1011)
+            else:
+                await _published(client, command)
+
+    async with serve(handle, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ws/live-log"
+        clock = Clock(sleep=impatient_sleep, wall=lambda: now)
+        async with connect(url, clock=clock) as log:
+            await soon(log.publish(user("early")))
+            with pytest.raises(ConnectionEndedError, match="10 minutes ago; it may have been"):
+                await soon(log.publish(user("late")))
+            await soon(log.publish(user("next")))
+    assert kept == ["early", "early", "late", "next"]
+
+
+@on_uvloop
+async def test_a_message_is_given_up_in_time_where_no_server_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("livelog.client.requests._REPEATED_SECONDS", 0.1)
+    never = asyncio.Event()
+    clock = Clock(sleep=lambda seconds: never.wait())
+    async with ending("lost", 100) as (url, kept), connect(url, clock=clock) as log:
+        with pytest.raises(ConnectionEndedError, match="it may have been carried out"):
+            await soon(log.publish(user("lost")))
+        assert kept == []
 
 
 # Outside of the block, and elsewhere.

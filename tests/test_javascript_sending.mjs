@@ -388,6 +388,40 @@ test("a command that was lost with its connection has its whole time on the next
   assert.equal((await call).seq, 3);
 });
 
+const LOST = { code: 1006, message: /10 minutes ago; it may have been carried out/ };
+
+test("a message that was lost with its connection is given up after ten minutes", async () => {
+  const { live, clock } = client();
+  const [lost, asked] = [assert.rejects(live.publish(text("lost")), LOST), live.history()];
+  await Promise.resolve();
+  clock.advance(1000);
+  TestSocket.last.onclose({ code: 1006, reason: "" });
+  const waits = live.publish(text("never sent"));
+  clock.advance(598_000);
+  assert.equal(await Promise.race([lost, "waits"]), "waits");
+  clock.advance(1000);
+  await lost;
+  TestSocket.last.receive(connected);
+  assert.deepEqual(contents(), ["never sent"]);
+  for (const { request_id, action } of TestSocket.last.sent) {
+    if (action === "publish") TestSocket.last.receive({ action: "published", id: "m1", seq: 3, request_id });
+    else if (action === "get_history") TestSocket.last.receive({ action: "history", messages: [], total_count: 0, request_id });
+  }
+  await Promise.all([waits, asked]);
+});
+
+test("a machine that has slept does not publish again what is too old", async () => {
+  const { live, clock } = client();
+  const lost = assert.rejects(live.publish(text("lost")), LOST);
+  await Promise.resolve();
+  TestSocket.last.onclose({ code: 1006, reason: "" });
+  clock.wall = () => clock.time + 600_000; // timers have stood still
+  clock.advance(1000);
+  TestSocket.last.receive(connected);
+  await lost;
+  assert.deepEqual(contents(), []);
+});
+
 test("a command that ends one connection after the other is given up, all else lives", async () => {
   const { live, clock } = client();
   const refused = assert.rejects(live.publish(text("deadly")), { code: 1006, message: /8 connections/ });

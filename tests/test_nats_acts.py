@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,18 @@ from livelog.config.address import shared_log
 from livelog.engine.nats import batch, renewing, settings
 from livelog.engine.nats.engine import StreamEngine
 from livelog.engine.nats.operator import connected
+from livelog.engine.nats.places import Rebase
 from livelog.engine.nats.renewing import renewals
 from livelog.errors import RefusedError
 from livelog.wire.acts import Block, Enacted, Erase, Group, Redact, Renewed, Unblock, lasting
+from livelog.wire.record import seq_of
 from livelog.wire.stubs import Stub
 from tests.support.brokers import brokers, fresh_url
 from tests.support.inside import Inside
+from tests.support.operating import GONE, dying
 from tests.support.sharedstream import SPAN, SharedStream
-from tests.support.wire import Json, on_uvloop, serving, soon, until, user
-from tests.test_cli_engine import Capture, Dying, filled, healed, lose
+from tests.support.wire import House, Json, on_uvloop, serving, soon, until, user
+from tests.test_cli_engine import Capture, filled, healed, lose
 from tests.test_nats_cases import named, node
 from tests.test_nats_healing import Disk, well
 
@@ -206,11 +209,10 @@ async def test_a_healing_that_was_cut_short_between_acts_goes_on_where_it_was(
         await server.admin("block", user_id="ann")
         await server.admin("block", user_id="bob")
     await lose(url, 1)
-    with pytest.MonkeyPatch.context() as patch:
-        dying = Dying(patch)
-        for dying.left in (1, 1, 1, 1):
+    for _ in range(4):
+        with dying(after=1):
             code, said = await healed(capfdbinary, url, "--store", store)
-            assert (code, "the operator has gone" in said) == (1, True)
+        assert (code, GONE in said) == (1, True)
     code, said = await healed(capfdbinary, url, "--store", store)
     assert (code, said.startswith("0 messages and 1 act of moderators")) == (0, True), said
     async with Server(Config(port=0, store=store, engine=url)) as server, node(url) as new:
@@ -238,10 +240,62 @@ async def test_acts_are_not_restored_where_a_server_would_not_understand_them(
     assert "these nodes are too old to have acts restored: old" in said
 
 
+def heal(shared: SharedStream, lost: Sequence[bytes | Enacted]) -> None:
+    """Append what `livelog engine heal` does: these messages and acts with their seqs."""
+    until = max(each.seq if isinstance(each, Enacted) else seq_of(each) for each in lost)
+    record = batch.Rebased(shared.base + 2**30, until)
+    number = shared.append("rebase", *batch.encode_control(record))
+    shared.rebases = (Rebase(number, record.base, until),)
+    for place, each in enumerate(lost):
+        if isinstance(each, Enacted):
+            shared.append(f"restored {place}", *batch.encode_control(each))
+        else:
+            shared.append(f"restored {place}", *batch.encode_restored([each]))
+
+
+@on_uvloop
+async def test_an_id_of_a_redacted_message_does_not_bring_its_text_back_after_a_healing(
+    tmp_path: Path,
+) -> None:
+    """Clients publish again for ten minutes what was not acknowledged; ids are known for 15."""
+    shared, store = SharedStream(), str(tmp_path / "full.db")
+    async with serving(engine=of(shared), store=store) as full:
+        await full.server.publish(user(id="early"))
+        receipt = await full.server.publish(user(TEXT, id="a"))
+        await full.server.admin("redact", seq=receipt.seq)
+        known, [act] = full.context.log.lookup("a"), full.context.log.acts()
+        assert known is not None
+    shared.lose(1)
+    shared.now += 3600 * 10**6
+    heal(shared, [known.payload, act])
+    async with serving(engine=of(shared), store=store) as full:
+        async with serving(engine=of(shared)) as new:
+            shared.now += 10 * 60 * 10**6
+            for each in (full, new):
+                assert await each.server.publish(user(TEXT, id="a")) == receipt
+                assert shown(each, "a") == json.loads(known.payload)
+        async with serving(engine=of(shared)) as late:  # and one that has not seen it happen
+            shared.now += 10 * 60 * 10**6
+            for each in (full, late):
+                assert await each.server.publish(user(TEXT, id="a")) == receipt
+                assert shown(each, "a") == json.loads(known.payload)
+            shared.now += SPAN
+            assert (await late.server.publish(user("another", id="a"))).seq > receipt.seq
+
+
+def shown(house: House, id: str) -> object:
+    """The newest message with an id."""
+    found = house.context.log.lookup(id)
+    return None if found is None else json.loads(found.payload)
+
+
 # Repetition.
 
 AGE = 10 * SPAN
 """Microseconds for which the stream of these tests keeps its entries."""
+
+LARGE = [("max_age", AGE), ("max_entries", 10**6), ("max_bytes", 10**9)]
+"""Each bound that a stream may have, so large that it is not met."""
 
 
 @pytest.fixture
@@ -254,10 +308,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(renewing, "_LOOK_SECONDS", 0.02)
 
 
-def aged() -> SharedStream:
+def bounded(bound: str, value: int) -> SharedStream:
     shared = SharedStream()
-    shared.max_age = AGE
+    setattr(shared, bound, value)
     return shared
+
+
+def aged() -> SharedStream:
+    return bounded("max_age", AGE)
 
 
 def of(shared: SharedStream) -> Callable[[Any], StreamEngine]:
@@ -300,12 +358,46 @@ async def test_acts_are_repeated_once_before_they_are_half_as_old_as_the_stream_
             assert await blocked(house.server) == ["ann"]
 
 
+def nearly_forgotten(shared: SharedStream) -> bool:
+    """Whether half of what a stream keeps has come behind the last repetition."""
+    numbers = (entry.number for entry in shared.entries if entry.format == batch.RENEWAL)
+    last = max(numbers, default=0)
+    entries, size = shared.last - last, shared.size(last)
+    bounds = (entries, shared.max_entries), (size, shared.max_bytes)
+    return any(2 * spent > bound for spent, bound in bounds if bound)
+
+
+@pytest.mark.parametrize(("bound", "value"), [("max_entries", 20), ("max_bytes", 8000)])
+@pytest.mark.usefixtures("quick")
+@on_uvloop
+async def test_acts_are_repeated_before_they_make_room_for_others(bound: str, value: int) -> None:
+    shared = bounded(bound, value)
+    async with serving(engine=of(shared)) as house:
+        receipt = await house.server.publish(user(TEXT, id="a"))
+        await house.server.admin("redact", seq=receipt.seq)
+        await house.server.admin("block", user_id="ann")
+        for number in range(60):
+            shared.now += SPAN
+            await house.server.publish(user(id=f"m{number}"))
+            await until(lambda: not nearly_forgotten(shared), "a repetition")
+        assert shared.first > 60 - 20
+        assert shared.last - 63 < 63 // 3  # repetitions
+        while shared.entries[-1].format != batch.RENEWAL:  # none comes while another one starts
+            shared.now += SPAN
+            await house.server.publish(user())
+            await asyncio.sleep(0.05)
+        async with serving(engine=of(shared)) as new:
+            await soon(new.server.ready())
+            assert await blocked(new.server) == ["ann"]
+
+
+@pytest.mark.parametrize(("bound", "value"), LARGE)
 @pytest.mark.usefixtures("quick")
 @on_uvloop
 async def test_a_server_that_was_away_for_longer_is_not_ready_before_it_knows_all_acts(
-    tmp_path: Path,
+    tmp_path: Path, bound: str, value: int
 ) -> None:
-    shared = aged()
+    shared = bounded(bound, value)
     full, away = str(tmp_path / "full.db"), str(tmp_path / "away.db")
     async with serving(engine=of(shared), store=full) as house:
         async with serving(engine=of(shared), store=away) as other:

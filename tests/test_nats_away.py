@@ -15,12 +15,15 @@ from livelog.engine.nats import herald
 from livelog.engine.nats.engine import StreamEngine
 from livelog.engine.nats.stream import Entry
 from livelog.errors import RefusedError
+from livelog.store import sqlite
+from livelog.store.check import Check
 from livelog.store.reader.client import ReaderClient
 from tests.support.brokers import brokers
 from tests.support.inside import Inside
 from tests.support.process import Start, ended, ready
 from tests.support.sharedstream import SPAN, SharedStream, View
 from tests.support.wire import House, on_uvloop, serving, soon, until, user
+from tests.test_nats_cases import health
 
 STARTS = "starting without brokers: the broker does not answer"
 
@@ -154,6 +157,33 @@ async def test_a_server_that_was_away_too_long_says_that_it_has_to_be_started_ag
         shared.away = False
         await until(lambda: "restart it" in house.server.unready, "the end")
         assert await ids(house) == ["a"]
+
+
+@on_uvloop
+async def test_what_a_server_has_missed_is_a_gap_and_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_DAMAGE_SECONDS", 0.02)
+    shared, store = SharedStream(), str(tmp_path / "a.db")
+    async with serving(engine=on(shared), store=store) as house:
+        first = await published(house, "a")
+    async with serving(engine=on(shared)) as other:
+        for id in "bcde":
+            await published(other, id)
+            shared.now += SPAN
+    shared.expire(3)
+    async with serving(engine=on(shared), store=store) as house:
+        client = await house.client()
+        await client.tell("subscribe", message_types=["user"], since=first)
+        gap = await client.event()
+        while gap["action"] != "gap":
+            gap = await client.event()
+        assert gap["from"] == first
+        await published(house, "f")
+        assert (await ids(house))[-1] == "a"
+        await asyncio.sleep(0.1)  # in which it looks for damage
+        assert json.loads(await health(house.server))["status"] == "ok"
+    assert list(Check(store, b"").findings()) == []
 
 
 class Held(View):

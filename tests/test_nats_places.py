@@ -12,7 +12,8 @@ from livelog.engine.nats import batch
 from livelog.engine.nats.batch import MAX_MESSAGES, MalformedError, Rebased
 from livelog.engine.nats.order import Order
 from livelog.engine.nats.places import Places, Rebase
-from livelog.wire.record import Draft
+from livelog.wire.record import Draft, Receipt
+from livelog.wire.stubs import stub_of
 
 BASE = 10**15
 pieces = st.lists(st.tuples(st.integers(1, 50), st.integers(1, 10**6)), max_size=4)
@@ -103,6 +104,20 @@ def test_until_all_is_restored_nothing_else_is_placed() -> None:
     [record] = after.records
     assert (record.id, record.seq) == ("c", batch.seq_of(BASE + 2**30, 7))
     assert after.outcomes[1].seq == lost(3)
+
+
+def test_the_id_of_what_was_restored_as_redacted_is_known_for_the_span_from_then_on() -> None:
+    """Its author publishes it again, who is not known any more: the text does not come back."""
+    order, span = Order(BASE, 100), 100
+    order.rebase(3, Rebased(BASE + 2**30, lost(3)))
+    stub = stub_of(b'{"type":"user","id":"a","timestamp":"2026-01-01T00:00:00Z","seq":1}', "spam")
+    done(order.restore(1000, [(lost(3), message("a")._replace(payload=stub))]))
+    assert order.refusal(message("a")) is None
+    again = done(order.place(5, 1000 + span - 1, [message("a")]))
+    assert (again.records, again.outcomes) == ([], [Receipt("a", lost(3))])
+    later = done(order.place(6, 1000 + 2 * span - 1, [message("a")]))
+    [record] = later.records  # nobody sends it again for so long: it is another message
+    assert record.seq == batch.seq_of(BASE + 2**30, 6)
 
 
 @pytest.mark.parametrize(

@@ -45,9 +45,10 @@ README, PROTOCOL, PRODUCTION, COMMANDS, FIGURES, TESTS = PAGES = (
 )
 RECIPES = "livelog/client/README.md"
 """The page whose examples `test_docs` runs."""
+CLUSTER = "livelog/engine/nats/README.md"
 DOCS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "livelog/web/docs").glob("*.md"))
 """The pages that `test_docs` walks."""
-TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
+TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in (*PAGES, CLUSTER)}
 LONGEST = 220
 """Lines of the README."""
 ADDRESS = "localhost:8000"
@@ -108,7 +109,7 @@ def test_a_command_that_the_checks_run_is_found(begin: str) -> None:
 
 def links() -> Iterator[tuple[str, str]]:
     """Yield each page with each link in it."""
-    for page in (*PAGES, RECIPES, *DOCS):
+    for page in (*PAGES, RECIPES, CLUSTER, *DOCS):
         for link in _LINK.findall((ROOT / page).read_text(encoding="utf-8")):
             yield page, link
 
@@ -317,17 +318,30 @@ def test_a_command_line_is_one(command: str) -> None:
 # Figures.
 
 
-@pytest.mark.parametrize("page", [README, FIGURES])
-def test_a_figure_stands_in_the_result_it_names(page: str) -> None:
+@pytest.mark.parametrize(("page", "least"), [(README, 8), (FIGURES, 30), (CLUSTER, 4)])
+def test_a_figure_stands_in_the_result_it_names(page: str, least: int) -> None:
     found = [row for table in tables(page) if "measured" in table.names for row in table.rows]
-    assert len(found) >= (8 if page == README else 30)
+    assert len(found) >= least
     for row in found:
         [link] = _LINK.findall(row["result"])
-        result = (ROOT / page).parent / link
+        result = ((ROOT / page).parent / link).resolve()
         assert result.parent == ROOT / "bench" / "results"
         measured = set(_NUMBER.findall(result.read_text(encoding="utf-8")))
         claimed = [cell for name, cell in row.items() if name == "measured" or "p50" in name]
         assert {number for cell in claimed for number in _NUMBER.findall(cell)} <= measured, row
+
+
+def test_ten_million_connections_are_reckoned_from_what_was_measured() -> None:
+    rows = table(CLUSTER, "part", "measured", "for ten million connections")
+    kilobytes, share, write, message = (float(_NUMBER.findall(row["measured"])[0]) for row in rows)
+    reckoned = [
+        [f"{50 * kilobytes:.0f} MB", f"{10 * kilobytes:.0f} GB"],
+        [f"{share / 20:.1f} %"],
+        [f"{write * 50_000 / 10_000:.0f} %"],
+        [f"{message * 5000 / 10_000:.0f} %", f"{round(1e6 / message, -3):,.0f}"],
+    ]
+    for row, wanted in zip(rows, reckoned, strict=True):
+        assert [each for each in wanted if each not in row["for ten million connections"]] == []
 
 
 def test_every_result_is_shown() -> None:

@@ -41,6 +41,8 @@ class Clock:
 
     now: Callable[[], float] = time.monotonic
     """Return seconds since an arbitrary moment."""
+    wall: Callable[[], float] = time.time
+    """Return Unix time in seconds, which goes on while the machine sleeps."""
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     random: Callable[[], float] = random.random
     """Return a number from 0 up to 1."""

@@ -2,14 +2,16 @@
 
 A request waits for a connection, is sent at the pace of the server's rate limits, and is sent again
 on the next connection if its connection ends first. All commands may be repeated, since a message
-that is published has an id. When a connection ends before it has answered anything, the first of
-the commands under way may be what has ended it: one that has lost several is given up. livelog.js
-has the same rule.
+that is published has an id; servers that share a log know that for a quarter of an hour, so it is
+sent again for ten minutes only, and then given up. When a connection ends before it has answered
+anything, the first of the commands under way may be what has ended it: one that has lost several is
+given up. livelog.js has the same rules.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from itertools import count
 
@@ -27,6 +29,8 @@ from livelog.wire.events import AnyEvent
 
 _NOT_COMMANDS = ("ping", "publish")
 """Actions that the server counts as messages only, and not as commands."""
+_REPEATED_SECONDS = 600.0
+"""Seconds after which a message is not sent again that a server may have taken."""
 _CONNECTIONS = 8
 """Connections that may end without any answer while the same command is the first one sent."""
 
@@ -74,16 +78,20 @@ class Requests:
         """Return the answer to `command`, over several connections if need be.
 
         Raises `RefusedError`, the error of `fail`, and `ConnectionEndedError` when connections end
-        again and again before the answer: the command may have been carried out.
+        again and again before the answer, or a message was lost with one and none came for too
+        long: the command may have been carried out.
         """
-        place, lost_by_it = next(self._places), 0
+        place, lost_by_it, due = next(self._places), 0, math.inf
         self._waiting[place] = None
         try:
             while True:
-                connection = await self.connection()
+                connection = await self._connection_before(due)
+                sent_at = self._clock.wall()
                 try:
                     return await self.ask(connection, command)
                 except Lost as lost:
+                    if command.action == "publish" and lost.sent:
+                        due = min(due, sent_at + _REPEATED_SECONDS)
                     self.detach(connection)  # its reader may not have noticed yet
                     is_first = place == next(iter(self._waiting))
                     lost_by_it += is_first and lost.sent and not connection.has_answered
@@ -91,6 +99,17 @@ class Requests:
                         raise _given_up(command.action, lost) from None
         finally:
             del self._waiting[place]
+
+    async def _connection_before(self, due: float) -> Connection:
+        """Wait for a connection. Raises `ConnectionEndedError` when none comes in time."""
+        try:
+            async with asyncio.timeout(None if due == math.inf else due - self._clock.wall()):
+                connection = await self.connection()
+        except TimeoutError:
+            raise _unknown() from None
+        if self._clock.wall() >= due:  # the timer stands still while the machine sleeps
+            raise _unknown()
+        return connection
 
     async def ask(
         self,
@@ -116,6 +135,12 @@ class Requests:
                     raise
                 pace = paces["commands" if refused.field == "commands" else "messages"]
                 pace.refused(held(refused.retry_after, PAUSE))
+
+
+def _unknown() -> ConnectionEndedError:
+    minutes = f"{_REPEATED_SECONDS / 60:g} minutes"
+    issue = f"the connection ended before the answer to publish, {minutes} ago"
+    return ConnectionEndedError(ABNORMAL_CLOSURE, f"{issue}; it may have been carried out")
 
 
 def _given_up(action: str, lost: Lost) -> ConnectionEndedError:

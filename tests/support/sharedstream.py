@@ -16,6 +16,8 @@ from livelog.engine.nats.places import Rebase
 from livelog.engine.nats.stream import AwayError, Bounds, Entry
 
 SPAN = 900_000_000
+HEAD = 200
+"""Bytes of an entry beside its body."""
 
 
 class SharedStream:
@@ -37,6 +39,9 @@ class SharedStream:
         self.rebases: tuple[Rebase, ...] = ()
         self.max_age = 0
         """Microseconds after which entries would go; 0 if they would not."""
+        self.max_entries = 0
+        self.max_bytes = 0
+        """Bounds beyond which the oldest entries go; 0 without."""
         self.views: list[View] = []
 
     def view(self) -> View:
@@ -57,9 +62,19 @@ class SharedStream:
         mine = self.base if base is None else base
         entry = Entry(self.last, previous, self.now, id, mine, format, body)
         self.entries.append(entry)
+        self._forget()
         for view in self.views:
             view.tell(entry)
         return entry.number
+
+    def size(self, after: int = 0) -> int:
+        """Return the bytes of the entries above a number."""
+        return sum(HEAD + len(entry.body) for entry in self.entries if entry.number > after)
+
+    def _forget(self) -> None:
+        """Forget the oldest entries beyond the bounds."""
+        while (0 < self.max_entries < len(self.entries)) or (0 < self.max_bytes < self.size()):
+            self.expire(self.entries[1].number)
 
     def drop(self, number: int) -> None:
         """Delete an entry, as an operator may."""
@@ -71,7 +86,7 @@ class SharedStream:
         self.last = after
 
     def expire(self, before: int) -> None:
-        """Forget all entries below a number, for their age."""
+        """Forget all entries below a number, as too old or too many."""
         self.entries = [entry for entry in self.entries if entry.number >= before]
         self.first = before
 
@@ -86,7 +101,13 @@ class SharedStream:
             old = self.entries[0].time + SPAN if self.entries else 0
             certain = next((e.number for e in self.entries if e.time >= old), self.last + 1)
         bounds = Bounds(self.base, SPAN, self.first, self.last, certain, self.rebases)
-        return bounds._replace(max_age=self.max_age, now=self.now)
+        return bounds._replace(
+            max_age=self.max_age,
+            max_entries=self.max_entries,
+            max_bytes=self.max_bytes,
+            bytes=self.size(),
+            now=self.now,
+        )
 
 
 class View:

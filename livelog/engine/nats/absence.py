@@ -22,7 +22,7 @@ class Absence:
     def __init__(self, sink: Sink, bounds: Bounds) -> None:
         self._sink = sink
         lost = sink.lost_upto
-        self._absent_upto = lost if lost > bounds.base and bounds.max_age else 0
+        self._absent_upto = lost if lost > bounds.base and bounds.forgets else 0
         """Seq up to which messages have passed without this node, behind older ones that it has."""
         joins = bounds.first > 1 and sink.head == bounds.gone_upto
         self._joined_at = sink.head if joins else 0

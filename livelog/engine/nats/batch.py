@@ -218,7 +218,12 @@ def named(payload: bytes) -> tuple[str, str]:
 
 
 def author(payload: bytes) -> str:
-    """Return the author of a message as one word; equal ones are one object."""
+    """Return the author of a message as one word, empty if a stub names none any more.
+
+    Equal ones are one object.
+    """
+    if stubs.is_stub(payload):
+        return ""
     found = author_of(payload)
     return sys.intern(f"{found.type}\0{found.user_id}\0{found.from_user_id}")
 

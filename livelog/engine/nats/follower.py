@@ -23,9 +23,10 @@ from livelog.engine.nats.extent import NEW_STORE, Extent
 from livelog.engine.nats.order import Order
 from livelog.engine.nats.placing import placed, recalled
 from livelog.engine.nats.recent import existing, recent
+from livelog.engine.nats.spent import Spent
 from livelog.engine.nats.stream import AwayError, Bounds, Entry, StoppedError, Stream
 from livelog.errors import ConfigError, RefusedError
-from livelog.wire.acts import Enacted
+from livelog.wire.acts import Enacted, Renewed
 from livelog.wire.record import Draft
 
 _log = logging.getLogger(__name__)
@@ -96,6 +97,8 @@ class Follower:
         """Set when entries may be missing that nothing tells of."""
         self._extent = Extent(stream)
         self._absence: Absence
+        self.spent: Spent
+        """The part of the stream's bounds that is spent since acts were repeated last."""
         self._makeshift = False
         """No majority answers: to read what any broker has is all that can be done."""
         # How it goes.
@@ -178,6 +181,8 @@ class Follower:
         self._absence = Absence(self._sink, bounds)
         self._first = order.places.place_of(self._sink.head)
         self._arrivals = Arrivals(self._first)
+        largest = self._stream.max_bytes
+        self.spent = Spent(bounds, self._first, self._sink.renewal, largest)
         self._stream.listen(self._came, self._doubt)
         await self._recall(order, bounds)
         self._order = order
@@ -366,6 +371,7 @@ class Follower:
             await self._apply(enacted)
         self._taken += len(records)
         self._arrivals.take(entry.number)
+        self.spent.take(entry, renews=any(isinstance(each.act, Renewed) for each in acts))
         self._extent.take(entry)
         self._tell(entry.id, outcomes)
 

@@ -1,7 +1,8 @@
 """The order that every node follows: which place a message gets, and whether it is a repetition.
 
 A function of the stream alone. A repeated id is dropped, from any author; its publisher is
-answered with the first message's seq, or refused if that is by somebody else.
+answered with the first message's seq, or refused if that is by somebody else. A message that was
+restored as redacted names no author: whoever uses its id is answered with its seq.
 
 A stream that has lost its end is healed: behind a rebase come the messages that were lost, with the
 seqs that they had, from a node that still has them. Until all of them are there nothing else is
@@ -163,13 +164,18 @@ class Order:
     def refusal(self, draft: Draft) -> RefusedError | None:
         """Return why `draft` cannot be taken as things are: its id is somebody else's."""
         known = self._repeats.known(draft.id)
-        if known is None or known.author == batch.author(draft.payload):
+        if known is None or _may_use(batch.author(draft.payload), known):
             return None
         return _somebody_elses()
 
 
 def _outcome(id: str, mine: First, known: First) -> Outcome:
-    return Receipt(id, known.seq) if known.author == mine.author else _somebody_elses()
+    return Receipt(id, known.seq) if _may_use(mine.author, known) else _somebody_elses()
+
+
+def _may_use(author: str, known: First) -> bool:
+    """Tell whether an author is answered with the seq of the message that has the id."""
+    return known.author in ("", author)
 
 
 def _somebody_elses() -> RefusedError:

@@ -2,8 +2,8 @@
 
 A redaction that has gone out of the stream would stay unknown to a server that was away while it
 was there, and that server would go on to show what was redacted; so with blocks. The node that
-finds first that the last repetition is nearly half as old as the stream lets entries get repeats
-all acts that last. A server that knows an act passes its repetition over, so two do no harm.
+finds first that the last repetition is nearly half way out of the stream (`spent`) repeats all acts
+that last. A server that knows an act passes its repetition over, so two do no harm.
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ from livelog.engine.nats.stream import AwayError, Bounds, Stream
 from livelog.errors import RefusedError
 from livelog.wire import acts
 from livelog.wire.acts import Act, Enacted
-from livelog.wire.timestamps import parse_moment
 
 _log = logging.getLogger(__name__)
 
 _SHARES = (0.40, 0.45)
-"""Bounds of the age of the last repetition at which a node repeats, as a share of the stream's
-`max_age`; that of each node is somewhere in between, so that one of them is the first."""
+"""Bounds of the part of the stream's bounds that is spent when a node repeats; that of each node is
+somewhere in between, so that one of them is the first."""
 
 _LOOKS = 50
-"""Looks at that age within `max_age`."""
+"""Times that the brokers are asked within the stream's `max_age`, at least."""
 
 _LOOK_SECONDS = 60.0
-"""Seconds between two looks at most."""
+"""Seconds after which they are asked again, at most."""
 
 _READ_AT_ONCE = 500
 
@@ -67,44 +66,56 @@ class Renewing:
 
     async def run(self) -> None:
         """Look and repeat, again and again. Raises `StoppedError`."""
-        pause = SAID_EVERY  # the other nodes are heard by then
+        loop = asyncio.get_running_loop()
+        look_at, pause = 0.0, SAID_EVERY  # the other nodes are heard by then
         while True:
             await asyncio.sleep(pause)
-            try:
-                if self._follower.has_all_acts:
-                    bounds = await self._stream.bounds()
-                    if self._is_due(bounds):
-                        await self._repeat(bounds)
-            except AwayError:
-                pass  # looked again soon
-            except RefusedError as refused:
-                _log.warning("acts could not be repeated: %s", refused.issue)
-            pause = _LOOK_SECONDS
-            if (known := self._follower.bounds) is not None and known.max_age:
-                pause = min(pause, known.max_age / 1_000_000 / _LOOKS)
+            known = self._follower.bounds
+            if known is None or not self._may_repeat():
+                continue
+            every = min(_LOOK_SECONDS, known.max_age / 1_000_000 / _LOOKS or _LOOK_SECONDS)
+            pause = min(SAID_EVERY, every)
+            if loop.time() >= look_at or self._is_due(known):
+                look_at = loop.time() + every
+                await self._look()
+
+    def _may_repeat(self) -> bool:
+        """Tell whether this node knows all that is to be repeated, and all nodes understand it."""
+        return self._follower.has_all_acts and self._all_read(batch.RENEWAL)
 
     def _is_due(self, bounds: Bounds) -> bool:
-        """Tell whether the last repetition is old, or none was made though entries have gone."""
-        last = self._sink.renewal
-        if not bounds.max_age or not self._all_read(batch.RENEWAL):
-            return False
-        if last is None and bounds.first > 1:
-            return True
-        since = bounds.base if last is None else parse_moment(last.at, "at")
-        return bounds.now - since > self._share * bounds.max_age
+        """Tell whether the last repetition is nearly half way out of a stream with these bounds."""
+        return self._follower.spent.share(bounds) > self._share
+
+    async def _look(self) -> None:
+        """Ask how the stream is, and repeat if that is due."""
+        try:
+            bounds = await self._stream.bounds()
+            if self._is_due(bounds):
+                await self._repeat(bounds)
+        except AwayError:
+            pass  # looked again soon
+        except RefusedError as refused:
+            _log.warning("acts could not be repeated: %s", refused.issue)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def _repeat(self, bounds: Bounds) -> None:
-        """Append the acts that last. Raises `AwayError` and `RefusedError`."""
+        """Append the acts that last, and wait until they have come back.
+
+        Raises `AwayError` and `RefusedError`.
+        """
         upto, found = self._follower.taken_upto, list[Enacted]()
         for some in pages(self._sink):
             found += some
             await asyncio.sleep(0)
-        count = 0
+        count = number = 0
         for renewal in renewals(found, upto, bounds.now):
             number = await self._stream.append(id_of(renewal), *batch.encode_control(renewal))
             self._follower.hear(number)
             count += len(renewal.acts)
         _log.info("%d acts were repeated, before the stream forgets them", count)
+        while self._follower.spent.done < number:  # noqa: ASYNC110 - or it would be due again
+            await asyncio.sleep(SAID_EVERY)
 
 
 def pages(kept: Kept) -> Iterator[Sequence[Enacted]]:

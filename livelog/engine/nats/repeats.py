@@ -18,6 +18,7 @@ class First(NamedTuple):
 
     seq: int
     author: str
+    """Empty if it is not known any more."""
 
 
 class Repeats:

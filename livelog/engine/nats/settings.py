@@ -135,8 +135,16 @@ def bounds_of(info: Mapping[str, Any]) -> Bounds:
         imported=int(_metadata(config, "imported") or 0),
         began=int(_metadata(config, "began") or 0),
         max_age=config.get("max_age", 0) // 1000,
+        max_entries=_least(config, "max_msgs", "max_msgs_per_subject"),  # there is one subject
+        max_bytes=_least(config, "max_bytes"),
+        bytes=state.get("bytes", 0),
         now=parse_moment(moment, "ts") if moment else 0,
     )
+
+
+def _least(config: Mapping[str, Any], *bounds: str) -> int:
+    """Return the lowest of some bounds; 0 without any."""
+    return min((config[bound] for bound in bounds if config.get(bound, 0) > 0), default=0)
 
 
 def _rebases(text: str) -> tuple[Rebase, ...]:

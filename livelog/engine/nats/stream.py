@@ -66,6 +66,12 @@ class Bounds(NamedTuple):
     """The seqs of that server's log are above; 0 where it is `base`."""
     max_age: int = 0
     """Microseconds after which entries go; 0 if they do not."""
+    max_entries: int = 0
+    """Entries beyond which the oldest go; 0 if they do not."""
+    max_bytes: int = 0
+    """Bytes beyond which the oldest entries go; 0 if they do not."""
+    bytes: int = 0
+    """Bytes of all that are there."""
     now: int = 0
     """Microseconds since 1970, by the broker's clock, when it was asked; 0 if it did not tell."""
 
@@ -88,6 +94,11 @@ class Bounds(NamedTuple):
     def end(self) -> int:
         """The highest seq that the newest entry can have."""
         return self.places.seq_of(self.last, batch.MAX_MESSAGES - 1)
+
+    @property
+    def forgets(self) -> bool:
+        """Tell whether entries go, sooner or later."""
+        return bool(self.max_age or self.max_entries or self.max_bytes)
 
     @property
     def places(self) -> Places:

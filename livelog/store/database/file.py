@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from livelog.errors import ConfigError
 from livelog.store.database.acts import last_act
-from livelog.store.database.checksums import COLUMNS, StoredRow
+from livelog.store.database.checksums import COLUMNS, StoredRow, checksum
 from livelog.store.database.connection import (
     MAGIC,
     Connection,
@@ -335,6 +335,19 @@ def mark_loss(connection: Connection, contents: Contents, seq: int) -> Contents:
     return contents._replace(last_seq=seq, last_position=position)
 
 
+def add_gap(connection: Connection, contents: Contents, seq: int) -> Contents:
+    """Add a row that stands for messages that are lost, up to `seq`: it has no id and no payload.
+
+    It is whole, so it does not count as damage; readers that pass it are told of a gap.
+    """
+    position = contents.last_position + 1
+    row = position, seq, "", "", checksum(position, seq, b"", b"")
+    connection.execute(
+        "INSERT INTO message(position, seq, id, payload, checksum) VALUES (?, ?, ?, ?, ?)", row
+    )
+    return contents._replace(last_seq=seq, last_position=position)
+
+
 def follow(connection: Connection, contents: Contents, origin: Origin, name: str) -> Contents:
     """Prepare the file for a log that is ordered elsewhere; return what it holds then.
 
@@ -358,12 +371,12 @@ def follow(connection: Connection, contents: Contents, origin: Origin, name: str
     if state.began != origin.began:
         raise ConfigError(f"--store {name}: has another log than --engine; use a new file")
     if contents.last_seq < origin.joins_from:
-        return mark_loss(connection, contents, origin.gone_upto)
+        return add_gap(connection, contents, origin.gone_upto)
     return contents
 
 
 def _without_gap(connection: Connection, contents: Contents) -> Contents:
-    """Drop the gap at the end of a restored backup: what was lost can be had again elsewhere."""
+    """Drop a gap at the end, as of a restored backup: what was lost may be had again elsewhere."""
     newest = (contents.last_position,)
     gap = "FROM message WHERE position = ? AND id = '' AND payload = ''"
     if not connection.execute(f"SELECT 1 {gap}", newest).fetchall():

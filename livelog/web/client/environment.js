@@ -2,6 +2,7 @@
 
 export const systemClock = {
   now: () => performance.now(),
+  wall: () => Date.now(), // goes on while the machine sleeps
   setTimeout: (call, ms) => setTimeout(call, ms),
   clearTimeout: (timer) => clearTimeout(timer),
 };

@@ -97,6 +97,8 @@ export interface Events {
 
 export interface Clock {
   now(): number;
+  /** Milliseconds that go on while the machine sleeps; without it those of `now` count. */
+  wall?(): number;
   setTimeout(call: () => void, ms: number): unknown;
   clearTimeout(timer: unknown): void;
 }

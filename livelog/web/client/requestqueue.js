@@ -4,6 +4,7 @@ import { retryDelay } from "./backoff.js";
 import { Deadlines } from "./deadlines.js";
 import { ABNORMAL, LiveLogError, RATE_LIMITED } from "./errors.js";
 import { encode } from "./frames.js";
+import { Repetition } from "./repetition.js";
 
 /** Requests without an answer that may be under way at once. */
 const MAX_IN_FLIGHT = 20;
@@ -20,6 +21,7 @@ export class RequestQueue {
   #count = 0;
   #inFlight = new Map(); // request id → request
   #deadlines;
+  #repetition;
   #interval = 0; // milliseconds between two requests after a rate limit, otherwise 0
   #timer = 0; // until the next request may go
   #open = false;
@@ -34,6 +36,7 @@ export class RequestQueue {
     this.#send = send;
     this.#throttled = throttled;
     this.#deadlines = new Deadlines(clock, (id, error) => this.refuse(id, error));
+    this.#repetition = new Repetition(clock, (request, error) => this.#giveUp(request, error));
   }
 
   /** Queue a command; resolve to the fields of its answer. What is queued is text: it cannot fail
@@ -78,10 +81,11 @@ export class RequestQueue {
     this.#inFlight.clear();
     this.#deadlines.clear();
     this.#requeue(...waiting);
+    for (const request of waiting) this.#repetition.lost(request);
     const [first] = this.#queue;
     if (this.#answered || !waiting.includes(first)) return;
     first.lost += 1;
-    if (first.lost >= MAX_CONNECTIONS) reject(this.#queue.shift(), fatal(first));
+    if (first.lost >= MAX_CONNECTIONS) this.#giveUp(first, fatal(first));
   }
 
   /** Reject all requests, now and from now on. */
@@ -91,7 +95,10 @@ export class RequestQueue {
     this.#queue = [];
     this.#inFlight.clear();
     this.#deadlines.clear();
-    for (const request of all) reject(request, error);
+    for (const request of all) {
+      this.#repetition.ended(request);
+      reject(request, error);
+    }
   }
 
   /** The action of the request with this id; undefined if it is not under way here. */
@@ -125,6 +132,7 @@ export class RequestQueue {
 
   #slowDown(request, error) {
     this.#requeue(request);
+    request.due = undefined; // it was not taken
     this.#interval = Math.max(this.#interval, retryDelay(error));
     this.#hold(this.#interval);
     this.#throttled(this.#interval / 1000, request.action);
@@ -134,7 +142,9 @@ export class RequestQueue {
     const most = this.#interval ? 1 : MAX_IN_FLIGHT;
     while (this.#open && !this.#timer && this.#queue.length && this.#inFlight.size < most) {
       const request = this.#queue.shift();
-      const refusal = this.#limit.refusal(request.text); // it may have been queued before the limit
+      // It may have been queued before the limit, or too long ago.
+      const refusal = this.#limit.refusal(request.text) ?? this.#repetition.refusal(request);
+      this.#repetition.sent(request);
       if (refusal) reject(request, refusal);
       else {
         this.#inFlight.set(request.id, request);
@@ -167,6 +177,7 @@ export class RequestQueue {
   #giveUp(request, reason) {
     this.#inFlight.delete(request.id);
     this.#deadlines.end(request.id);
+    this.#repetition.ended(request);
     this.#queue = this.#queue.filter((other) => other !== request);
     reject(request, reason);
     this.#sendNext();

@@ -6,6 +6,8 @@ export class TestClock {
 
   now = () => this.time;
 
+  wall = () => this.time;
+
   setTimeout = (call, ms) => {
     const id = this.timers.size + this.time + Math.random();
     this.timers.set(id, { call, due: this.time + ms });
