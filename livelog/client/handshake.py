@@ -62,7 +62,8 @@ async def _connected(url: str, hosts: Container[str]) -> Connection:
         ) from None
     except InvalidStatus as refused:
         response = refused.response
-        loss = errors.of_handshake(response.status_code, response.headers.get("Retry-After", ""))
+        wait = response.headers.get("Retry-After", "")
+        loss = errors.of_handshake(response.status_code, wait, bytes(response.body))
         raise Lost(loss) from None
     except InvalidMessage:
         raise Lost(Loss(f"the answer{via(proxy)} is not HTTP")) from None

@@ -140,7 +140,7 @@ class Stream(asyncio.Protocol):
     def _check_opens(self) -> None:
         """Raise `RefusedError` unless one more may be opened now."""
         if self.context.ending.is_set():
-            raise RefusedError(GOING_AWAY, "", "the server is shutting down", retry_after=5.0)
+            raise RefusedError(GOING_AWAY, "", self.context.draining.reason, retry_after=5.0)
         self.context.limiter.check_upgrade(self.address)
         # Also what the head was checked for: the credential may have taken a while.
         self.context.limiter.blocked.check_address(self.address)
