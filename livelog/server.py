@@ -312,6 +312,7 @@ class Server(Administered):
             config.storage.window_bytes,
             window=lambda: log.memory,
             commits=lambda: self._store.journal.pending_bytes,
+            acts=lambda: self._store.journal.acts_memory,
             bound=log.bound,
         )
         backlog = Backlog(lambda: log.waiting_bytes, log.work)
@@ -389,7 +390,8 @@ class Server(Administered):
         online, registry = self._context.online, self._context.limiter.connections
         users = 0 if online is None else online.roster.here
         clients, keeps_from = len(registry.websockets), self._log.keeps_from
-        return Presence(self._name(), __version__, clients, users, keeps_from)
+        impaired = self._log.impaired
+        return Presence(self._name(), __version__, clients, users, keeps_from, impaired)
 
     def _name(self) -> str:
         """Return the name of this server among those that share its log."""

@@ -71,7 +71,7 @@ class Renewing:
         while True:
             await asyncio.sleep(pause)
             try:
-                if self._follower.has_all_acts:
+                if self._follower.has_all_acts and not self._sink.forgot_acts:
                     bounds = await self._stream.bounds()
                     if self._is_due(bounds):
                         await self._repeat(bounds)
