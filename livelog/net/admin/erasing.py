@@ -57,8 +57,8 @@ _SEQ_BYTES, _GROUP_BYTES, _PLACE_BYTES = 17, 8, 3
 punctuation of a group and of a place."""
 
 _PLACES = 2000
-"""Places in a message that one act names: what a message adds is less than what an act may have
-above `_ACT_BYTES`."""
+"""Places in a message that one act names: with more, each part of them has an act of its own. They
+take less than what an act may have above `_ACT_BYTES`."""
 
 Named = tuple[int, tuple[str, ...], int]
 """Seq of a message or act, the places in it that name the user, and its bytes."""
@@ -174,7 +174,7 @@ async def _batches(found: AsyncIterator[Named]) -> list[Batch]:
     batches: list[Batch] = []
     async for seq, places, size in found:
         for at in range(0, len(places), _PLACES):
-            if not batches or batches[-1].is_full:
+            if not batches or batches[-1].is_full or len(places) > _PLACES:
                 batches.append(Batch())
             batches[-1].add(seq, places[at : at + _PLACES], size, again=at > 0)
     return batches
