@@ -28,7 +28,8 @@ from livelog.store import sqlite
 from livelog.store.database.acts import write_act
 from livelog.store.database.checksums import StoredRow, checksum
 from livelog.store.database.connection import Connection
-from livelog.store.database.file import connect, open_file
+from livelog.store.database.file import connect, follow, open_file
+from livelog.store.database.newest import last_gap
 from livelog.store.database.state import read_state
 from livelog.store.database.wal import find_fault
 from livelog.store.reader.calls import PageCall
@@ -37,7 +38,7 @@ from livelog.wire import acts, frames
 from livelog.wire.acts import Enacted
 from livelog.wire.commands import Filters
 from livelog.wire.messages import TYPES
-from livelog.wire.record import Record
+from livelog.wire.record import Origin, Record
 from tests.support.damage import flip, killed, of_format_1, spoil, written
 from tests.support.disk import KEY, Disk
 from tests.support.keeping import everything, filled, keeping, page, post, resumed, sample
@@ -362,6 +363,22 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
         connection.execute("UPDATE log SET trimmed_upto = 5000")
     with pytest.raises(ConfigError, match="state of the log is damaged"):
         open_file(str(path))
+
+
+def test_what_a_server_has_missed_of_a_shared_log_is_a_gap_and_no_damage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "live.db"
+    written(path, 10)
+    connection, contents = open_file(str(path))
+    last = contents.last_seq
+    origin = Origin(contents.began, joins_from=last + 5000, gone_upto=last + 9000)
+    assert follow(connection, contents, origin, str(path)).last_seq == last + 9000
+    connection.close()
+    assert main(["store", "check", str(path)]) == 0, capsys.readouterr().out
+    disk = Disk(path)
+    assert last_gap(disk.writer._connection) == last + 9000
+    disk.close()
 
 
 @pytest.mark.parametrize("text", [b'"user_id":"u150"', b",500000,"], ids=["page", "overflow"])

@@ -30,7 +30,7 @@ from livelog.store.database.erasure import blank, erased_positions, write_over
 from livelog.store.database.file import (
     APPLICATION_ID,
     VERSION,
-    Contents,
+    add_gap,
     connect,
     index_path,
     open_file,
@@ -101,16 +101,6 @@ def restore(backup: str, path: str, key: bytes, now: float) -> Copied:
             seq = max(min(int(now * 1_000_000), LATEST_BEGIN), contents.last_seq + 1)
             add_gap(connection, contents, seq)
             return Copied(_count(connection), contents.last_seq)
-
-
-def add_gap(connection: Connection, contents: Contents, seq: int) -> None:
-    """Add a row that stands for messages that are lost, up to `seq`: it has no id and no payload.
-
-    It is whole, so it does not count as damage; readers that pass it are told of a gap.
-    """
-    position = contents.last_position + 1
-    crc = checksum(position, seq, b"", b"")
-    connection.execute(_INSERT, (position, seq, b"", b"", crc))
 
 
 def left_over(target: str) -> list[str]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from livelog.errors import ConfigError
 from livelog.store.database.acts import last_act
-from livelog.store.database.checksums import COLUMNS, StoredRow
+from livelog.store.database.checksums import COLUMNS, StoredRow, checksum
 from livelog.store.database.connection import (
     MAGIC,
     Connection,
@@ -335,6 +335,19 @@ def mark_loss(connection: Connection, contents: Contents, seq: int) -> Contents:
     return contents._replace(last_seq=seq, last_position=position)
 
 
+def add_gap(connection: Connection, contents: Contents, seq: int) -> Contents:
+    """Add a row that stands for messages that are gone, up to `seq`: it has no id and no payload.
+
+    It is whole, so it does not count as damage; readers that pass it are told of a gap.
+    """
+    position = contents.last_position + 1
+    connection.execute(
+        "INSERT INTO message VALUES (?, ?, '', '', ?)",
+        (position, seq, checksum(position, seq, b"", b"")),
+    )
+    return contents._replace(last_seq=seq, last_position=position)
+
+
 def follow(connection: Connection, contents: Contents, origin: Origin, name: str) -> Contents:
     """Prepare the file for a log that is ordered elsewhere; return what it holds then.
 
@@ -358,7 +371,7 @@ def follow(connection: Connection, contents: Contents, origin: Origin, name: str
     if state.began != origin.began:
         raise ConfigError(f"--store {name}: has another log than --engine; use a new file")
     if contents.last_seq < origin.joins_from:
-        return mark_loss(connection, contents, origin.gone_upto)
+        return add_gap(connection, contents, origin.gone_upto)
     return contents
 
 
