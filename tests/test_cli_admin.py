@@ -179,6 +179,24 @@ async def test_in_a_script_an_erasure_needs_yes_or_the_numbers_of_a_dry_run() ->
         assert (code, out.splitlines()[0], await by_eve(house)) == (0, "erased: 1", 0)
 
 
+@pytest.mark.parametrize("command", [["admin", "blocks"], ["top", "--once"], ["doctor"]])
+@on_uvloop
+async def test_who_is_blocked_is_told_so_by_commands_that_speak_http(command: list[str]) -> None:
+    """The server answers, and closes, before it has read what is asked."""
+    async with serving(jwt_secret=SECRET) as house:
+        await house.server.admin("block", address="127.0.0.1", reason="spam", force=True)
+        code, out, err = await done(*command, "--url", house.server.url, "--token", token("mod"))
+        assert (code, "this address is blocked: spam" in out + err) == (1, True), out + err
+
+
+@on_uvloop
+async def test_the_doctor_says_what_the_server_says_of_a_drain() -> None:
+    async with serving(jwt_secret=SECRET) as house:
+        await house.server.admin("drain")
+        code, out, _ = await done("doctor", "--url", house.server.url)
+        assert (code, "WebSocket: HTTP status 503: the server is being drained" in out) == (1, True)
+
+
 def test_ids_for_other_commands_are_whole() -> None:
     connection = f"conn_{uuid4()}"
     row = {"id": connection, "client": "x" * 100}

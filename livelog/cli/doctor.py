@@ -53,6 +53,7 @@ _UPGRADE = (
     "the upgrade does not arrive: let the proxy speak HTTP/1.1 to livelog and pass on Upgrade and"
     " Connection, as livelog/web/deploy/nginx.conf does"
 )
+_BETWEEN = "something between answers in its place"
 _HANDSHAKES = {
     200: _UPGRADE,
     301: "the address leads elsewhere: use the one that it redirects to",
@@ -69,6 +70,9 @@ _HANDSHAKES = {
     504: "the proxy gets no answer from livelog",
 }
 """Status of a refused handshake → the likely cause."""
+
+_TOLD = (403, 429, 503)
+"""Those for which livelog itself tells the reason, where it is livelog that answers."""
 
 _STRANGE = (LookupError, TypeError, ValueError, AttributeError, RecursionError, RefusedError)
 """What goes wrong with an answer that has not the form it should have."""
@@ -251,7 +255,10 @@ def _tls(target: Target, sock: socket.socket) -> Finding:
 def _http(target: Target) -> Iterator[Finding]:
     try:
         with target.get("/healthz") as response:
-            health = json.loads(response.read(1 << 20))
+            body = response.read(1 << 20)
+        health = json.loads(body)
+        if response.status in _TOLD and (issue := _issue_in(body, "")):
+            raise Hopeless(f"HTTP: status {response.status}: {issue}")
         status = health["status"]
     except (OSError, HTTPException) as error:
         raise Hopeless(f"HTTP: no answer from /healthz: {_plain(error)}") from None
@@ -273,7 +280,9 @@ def _websocket(target: Target) -> Iterator[Finding]:
         websocket = target.connect()
     except InvalidStatus as refused:
         status = refused.response.status_code
-        why = _HANDSHAKES.get(status, "something between answers in its place")
+        why = _HANDSHAKES.get(status, _BETWEEN)
+        if status in _TOLD:
+            why = _issue_in(bytes(refused.response.body), why)
         raise Hopeless(f"WebSocket: HTTP status {status}: {why}") from None
     except (OSError, InvalidHandshake, TimeoutError) as error:
         raise Hopeless(f"WebSocket: not opened: {_plain(error)}") from None
@@ -418,11 +427,12 @@ def _issue(error: dict[str, Any]) -> str:
     return str(details.get("issue") or error.get("error_message"))
 
 
-def _issue_in(body: bytes) -> str:
+def _issue_in(body: bytes, otherwise: str = _BETWEEN) -> str:
+    """Return the issue that livelog tells in a body; what is not livelog's tells none."""
     try:
         return _issue(json.loads(body))
     except (ValueError, AttributeError, RecursionError):
-        return "something between answers in its place"
+        return otherwise
 
 
 def _plain(error: Exception) -> str:
