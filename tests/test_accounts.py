@@ -24,12 +24,13 @@ class Place:
     def __init__(self, limit: int = 256 * MIB, window: int = 128 * MIB) -> None:
         self.window = window
         self.stuck = False
-        self.pending = 0
+        self.pending = self.acts = 0
         self.memory = Memory(
             limit,
             window,
             window=lambda: self.window,
             commits=lambda: self.pending,
+            acts=lambda: self.acts,
             bound=self.bound,
         )
 
@@ -164,7 +165,7 @@ def test_the_figures_say_what_is_held(limit: int) -> None:
     holder, size = place.answer()
     place.memory.hold_body(holder, 10, "a")
     place.memory.deliveries.hold(holder, 20)
-    place.pending = 30
+    place.pending, place.acts = 30, 7
     assert place.memory.figures() == {
         "limit": limit * MIB,
         "window": place.window,
@@ -172,6 +173,7 @@ def test_the_figures_say_what_is_held(limit: int) -> None:
         "deliveries": 20,
         "bodies": 10,
         "commits": 30,
+        "acts": 7,
         "reading": limit * MIB // 4,
     }
     assert sum(place.memory.figures().values()) - limit * MIB <= limit * MIB

@@ -12,15 +12,15 @@ import pytest
 from livelog.engine.nats import batch
 from livelog.engine.nats.batch import ACT, MalformedError, UnknownError
 from livelog.errors import RefusedError
-from livelog.store.base import Store
-from livelog.store.memory import open_memory
+from livelog.store.base import Bounds, Store
+from livelog.store.memory import MemoryJournal, open_memory
 from livelog.store.sqlite import open_sqlite
 from livelog.store.upkeep import Retention
 from livelog.wire import acts
-from livelog.wire.acts import Enacted, Group, Redact
+from livelog.wire.acts import Enacted, Erase, Group, Places, Redact
 from livelog.wire.stubs import stub_of
 from tests.support.disk import KEY
-from tests.support.wire import run, soon
+from tests.support.wire import on_uvloop, run, serving, soon
 
 
 def redact(*seqs: int, reason: str = "") -> Redact:
@@ -89,6 +89,39 @@ def test_the_store_in_memory_pages_through_what_it_keeps() -> None:
         assert store.journal.acts(3, 9) == [Enacted(2, redact(2)), Enacted(1, redact(1))]
 
     run(main())
+
+
+def test_the_store_in_memory_forgets_the_oldest_acts_before_they_take_too_much() -> None:
+    large = redact(*range(10**15, 10**15 + 9_000))
+
+    async def main() -> None:
+        journal = MemoryJournal(max_bytes=2**20)
+        await kept(Store(journal, None, Bounds()), Enacted(1, redact(1)))
+        assert not journal.forgot_acts
+        for seq in range(2, 30):
+            await kept(Store(journal, None, Bounds()), Enacted(seq, large))
+            assert journal.acts_memory <= 2**20
+        assert journal.forgot_acts
+        assert [one.seq for one in journal.briefs(None, 100)] == list(range(29, 23, -1))
+        assert journal.acts(None, 1) == [Enacted(29, large)]
+        named = (Places(("/by",), (28,)),)
+        erase = Erase(by="m", at="", pseudonym="erased_aaaaaaaa", groups=(), records=named)
+        await kept(Store(journal, None, Bounds()), Enacted(30, erase))
+        assert [one.act.by for one in journal.briefs(None, 3)] == [
+            "m",
+            "moderator",
+            erase.pseudonym,
+        ]
+        assert journal.acts_memory == sum(one.memory for one in journal._acts)
+
+    run(main())
+
+
+@on_uvloop
+async def test_acts_in_memory_count_as_memory() -> None:
+    async with serving() as house:
+        await house.server.admin("block", user_id="eve", reason="x" * 500)
+        assert 500 < house.context.memory.figures()["acts"] < 1500
 
 
 @pytest.mark.parametrize("key", [b"", KEY], ids=["plain", "encrypted"])

@@ -294,3 +294,20 @@ async def test_a_large_page_of_connections_leaves_the_loop_free_for_others() -> 
             turns += 1
         assert len((await asked)["result"]["connections"]) == 300
         assert turns > 2
+
+
+@on_uvloop
+async def test_a_program_acts_in_its_own_name_or_in_that_of_a_moderator() -> None:
+    async with serving(**AUTH) as house:
+        await house.server.admin("block", user_id="eve")
+        await house.server.admin("block", user_id="program", by="ann")
+        with pytest.raises(RefusedError, match="user_id: is yourself"):
+            await house.server.admin("block", user_id="ann", by="ann")
+        for by in ("", "x" * 257, "erased_abcdefgh"):
+            with pytest.raises(RefusedError, match="by: must be the id of a user"):
+                await house.server.admin("block", user_id="mallory", by=by)
+        await house.server.admin("unblock", user_id="eve")  # whatever users are blocked
+        acts = (await house.server.admin("audit")).result["acts"]
+        assert [act["by"] for act in acts] == ["program", "ann", "program"]
+        rows = (await house.server.admin("blocks")).result["blocks"]
+        assert [row["by"] for row in rows] == ["ann"]

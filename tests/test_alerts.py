@@ -41,6 +41,8 @@ tests:
       - {{ series: 'livelog_state{{state="writable", instance="c", worker="1"}}', values: "1x20" }}
       - {{ series: 'livelog_state{{state="running", instance="c", worker="2"}}', values: "1x20" }}
       - {{ series: 'livelog_state{{state="writable", instance="c", worker="2"}}', values: "1x4 0x15" }}
+      - {{ series: 'livelog_state{{state="unimpaired", instance="a"}}', values: "0x20" }}
+      - {{ series: 'livelog_state{{state="unimpaired", instance="b"}}', values: "1x20" }}
       - {{ series: 'livelog_worker_up{{instance="c", worker="3"}}', values: "1x4 0x15" }}
       - {{ series: 'livelog_memory_bytes{{part="limit", instance="a"}}', values: "1000x20" }}
       - {{ series: 'livelog_memory_bytes{{part="window", instance="a"}}', values: "700x20" }}
@@ -57,6 +59,7 @@ tests:
           - {{ labels: '{{alertname="LivelogDown", instance="b"}}', value: 1 }}
           - {{ labels: '{{alertname="LivelogNotWritable", instance="a"}}', value: 1 }}
           - {{ labels: '{{alertname="LivelogNotWritable", instance="c"}}', value: 1 }}
+          - {{ labels: '{{alertname="LivelogImpaired", instance="a"}}', value: 1 }}
           - {{ labels: '{{alertname="LivelogWorkerDown", instance="c"}}', value: 1 }}
           - {{ labels: '{{alertname="LivelogMemoryShort", instance="a"}}', value: 1 }}
           - {{ labels: '{{alertname="LivelogSlowDelivery", instance="a"}}', value: 1 }}

@@ -1,10 +1,11 @@
-"""`livelog admin redact --where`: the dry run before it, and the question on a terminal."""
+"""`livelog admin`: the question on a terminal before what cannot be taken back, and its dry run."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
+from asyncio.subprocess import Process
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from livelog.cli.admin import _table
 from tests.support.command import done
 from tests.support.identity import SECRET, token
 from tests.support.process import CLEAN, ROOT
-from tests.support.wire import House, on_uvloop, serving, soon
+from tests.support.wire import House, on_uvloop, serving, soon, user
 
 
 @contextmanager
@@ -33,16 +34,31 @@ def terminal(typed: str) -> Iterator[int]:
 
 async def redact(house: House, stdin: int, *options: str) -> tuple[int, str, str]:
     """Redact by an expression; returns the exit code, and what was printed."""
-    url = house.server.url
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "livelog", "admin", "redact", "--url", url),
-        *("--where", "gold", *options),
+    return await given(house, stdin, "redact", "--where", "gold", *options)
+
+
+async def erase(house: House, stdin: int, *options: str) -> tuple[int, str, str]:
+    """Erase a user; returns the same."""
+    return await given(house, stdin, "erase", "--user-id", "eve", *options)
+
+
+async def given(house: House, stdin: int, *command: str) -> tuple[int, str, str]:
+    """Give a command; returns the exit code, and what was printed."""
+    return await end_of(await begun(house, stdin, *command))
+
+
+async def begun(house: House, stdin: int, *command: str) -> Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "livelog", "admin", *command, "--url", house.server.url),
         cwd=ROOT,
-        env={**CLEAN, "LIVELOG_TOKEN": token("mod", "read moderate")},
+        env={**CLEAN, "LIVELOG_TOKEN": token("mod", "read moderate admin")},
         stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+async def end_of(process: Process) -> tuple[int, str, str]:
     try:
         out, err = await soon(process.communicate(), "the end of the command")
     finally:
@@ -104,6 +120,81 @@ async def test_a_dry_run_and_numbers_that_are_given_ask_nothing() -> None:
             )
             given = ["--count", "1", "--upto-seq", str(seq)]
             assert "redacted: 1" in (await redact(house, stdin, *given))[1]
+
+
+async def written_by_eve(house: House, *ids: str) -> None:
+    for id in ids:
+        await house.server.publish(user("hello", id=id, user_id="eve", username="Eve"))
+
+
+async def by_eve(house: House) -> int:
+    return (await house.server.history(filters={"user_id": "eve"})).total
+
+
+@on_uvloop
+async def test_an_erasure_is_asked_about_like_a_redaction() -> None:
+    async with serving(jwt_secret=SECRET) as house:
+        await written_by_eve(house, "m1", "m2")
+        with terminal("n\n") as stdin:
+            code, out, err = await erase(house, stdin)
+        assert (code, out, await by_eve(house)) == (1, "", 2)
+        assert "messages that name the user: 2; erase the user for good? [y/N]" in err
+        assert "nothing was erased" in err
+        with terminal("y\n") as stdin:
+            code, out, _ = await erase(house, stdin)
+        assert (code, out.splitlines()[0], await by_eve(house)) == (0, "erased: 2", 0)
+
+
+@on_uvloop
+async def test_what_comes_while_the_question_stands_is_erased_too() -> None:
+    async with serving(jwt_secret=SECRET) as house:
+        await written_by_eve(house, "m1")
+        ours, theirs = os.openpty()
+        try:
+            process = await begun(house, theirs, "erase", "--user-id", "eve")
+            assert process.stderr is not None
+            await soon(process.stderr.readuntil(b"[y/N] "), "the question")
+            await written_by_eve(house, "m2")
+            os.write(ours, b"y\n")
+            code, out, _ = await end_of(process)
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        assert (code, out.splitlines()[0], await by_eve(house)) == (0, "erased: 2", 0)
+
+
+@on_uvloop
+async def test_in_a_script_an_erasure_needs_yes_or_the_numbers_of_a_dry_run() -> None:
+    async with serving(jwt_secret=SECRET) as house:
+        await written_by_eve(house, "m1")
+        code, out, err = await erase(house, asyncio.subprocess.DEVNULL)
+        assert (code, out, await by_eve(house)) == (1, "", 1)
+        assert "erase asks on a terminal only: --yes answers" in err
+        code, out, _ = await erase(house, asyncio.subprocess.DEVNULL, "--dry-run")
+        assert (code, out.splitlines()[0]) == (0, "count: 1")
+        code, out, _ = await erase(house, asyncio.subprocess.DEVNULL, "--count", "1")
+        assert (code, out.splitlines()[0]) == (0, "erased: 1")
+        await written_by_eve(house, "m2")
+        code, out, _ = await erase(house, asyncio.subprocess.DEVNULL, "--yes")
+        assert (code, out.splitlines()[0], await by_eve(house)) == (0, "erased: 1", 0)
+
+
+@pytest.mark.parametrize("command", [["admin", "blocks"], ["top", "--once"], ["doctor"]])
+@on_uvloop
+async def test_who_is_blocked_is_told_so_by_commands_that_speak_http(command: list[str]) -> None:
+    """The server answers, and closes, before it has read what is asked."""
+    async with serving(jwt_secret=SECRET) as house:
+        await house.server.admin("block", address="127.0.0.1", reason="spam", force=True)
+        code, out, err = await done(*command, "--url", house.server.url, "--token", token("mod"))
+        assert (code, "this address is blocked: spam" in out + err) == (1, True), out + err
+
+
+@on_uvloop
+async def test_the_doctor_says_what_the_server_says_of_a_drain() -> None:
+    async with serving(jwt_secret=SECRET) as house:
+        await house.server.admin("drain")
+        code, out, _ = await done("doctor", "--url", house.server.url)
+        assert (code, "WebSocket: HTTP status 503: the server is being drained" in out) == (1, True)
 
 
 def test_ids_for_other_commands_are_whole() -> None:

@@ -6,10 +6,12 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]  # ships no types
 
 from livelog.cli.deploy import FILES, VALUES, filled
 from livelog.config import OPTIONS, Config, load
@@ -58,7 +60,7 @@ def test_without_values_a_file_is_printed_as_it_is(start: Start, name: str) -> N
 
 
 def test_every_file_is_printed_by_some_name() -> None:
-    there = {file.name for file in DEPLOY.iterdir()} - {"three-nodes.sh"}  # to be tried in a copy
+    there = {file.name for file in DEPLOY.iterdir()}
     assert there == {file for file, _, _ in FILES.values()}
 
 
@@ -170,7 +172,45 @@ def test_the_image_of_the_compose_file_is_made_from_a_file_that_there_is() -> No
     assert (DEPLOY / context / file).resolve() == DEPLOY / "Containerfile"
 
 
+def is_compose_file(path: Path, text: str) -> bool:
+    """Hold a file against the schema of compose files, as Compose does before anything else."""
+    pytest.importorskip("check_jsonschema")
+    path.write_text(text)
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["compose", "compose-nodes"])
+def test_a_compose_file_is_as_compose_takes_it(tmp_path: Path, name: str) -> None:
+    file, text = tmp_path / "compose.yaml", filled(name, {"image": "registry.example.com/l:1"})
+    assert is_compose_file(file, text)
+    for right, wrong in (("restart:", "restrat:"), ("  image: ", "  imgae: ")):
+        assert not is_compose_file(file, text.replace(right, wrong))
+    used = yaml.safe_load(text)
+    for service in used["services"].values():
+        assert {*service.get("depends_on", ())} <= used["services"].keys()
+        named = [each.partition(":")[0] for each in service["volumes"]]
+        assert {each for each in named if not each.startswith(".")} <= used["volumes"].keys()
+
+
 # Kubernetes.
+
+
+def test_the_manifests_are_as_a_cluster_takes_them() -> None:
+    validate = pytest.importorskip("kubernetes_validate").validate
+    manifests = list(yaml.safe_load_all(filled("kubernetes", {})))
+    for manifest in manifests:
+        validate(manifest, "1.31", strict=True)
+    pod = manifests[-1]["spec"]["template"]["spec"]
+    for where, name in ((pod, "terminationGraceSeconds"), (pod["containers"][0], "livenesProbe")):
+        where[name] = 30
+        with pytest.raises(Exception, match=name):
+            validate(manifests[-1], "1.31", strict=True)
+        del where[name]
+    claims = manifests[-1]["spec"]["volumeClaimTemplates"]
+    mounted = [mount["name"] for mount in pod["containers"][0]["volumeMounts"]]
+    assert mounted == [claim["metadata"]["name"] for claim in claims]
 
 
 def values_of(text: str, name: str) -> list[str]:

@@ -75,6 +75,20 @@ def test_the_reason_why_a_half_is_missing_is_kept() -> None:
     assert read(1.0, b"livelog_readers_behind 4.0\n", refused).issues[0].startswith("no clients")
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b'{"status":"ok","version":"1"}', ""),
+        (b'{"status":"degraded","issue":"the disk"}', "degraded: the disk"),
+        (b'{"status":"draining"}', "draining"),
+        (b"<html>", ""),
+        (RefusedError(1008, "", "not for you"), ""),
+    ],
+)
+def test_a_health_that_is_not_good_is_told(answer: bytes | RefusedError, said: str) -> None:
+    assert read(1.0, b"", RefusedError(1008, "", ""), answer).health == said
+
+
 # The keys.
 
 
@@ -163,6 +177,14 @@ async def test_one_frame_shows_the_figures_and_the_clients(tmp_path: Path) -> No
         assert "database" in shown["disk"]
         assert "user" in shown["ann"]
         assert "conn_" in shown["ann"]
+
+
+@on_uvloop
+async def test_a_fault_of_the_server_is_shown_in_words() -> None:
+    async with serving(**AUTH) as house:
+        house.context.log.damage = "2 messages are damaged"
+        done = await top(house, "admin", "--once", "--interval", "0.2")
+        assert "degraded: 2 messages are damaged" in done.stdout.splitlines()
 
 
 @pytest.mark.skipif(not Path(NGINX).exists(), reason="there is no nginx")

@@ -27,6 +27,7 @@ from livelog import (
     UserMessage,
     connect,
 )
+from livelog.client import errors
 from livelog.client.backoff import Clock
 from livelog.client.reconnecting import HEARTBEAT
 from tests.support.cutting import proxying
@@ -360,6 +361,26 @@ async def test_a_full_server_is_unreachable() -> None:
     async with serving(connections_per_ip=1) as house, connect(house.server.url):
         with pytest.raises(UnreachableError, match="429"):
             await connect(house.server.url).__aenter__()
+
+
+@on_uvloop
+async def test_the_reason_of_a_server_that_lets_nobody_in_is_told() -> None:
+    async with serving() as house:
+        await house.server.admin("drain")
+        with pytest.raises(UnreachableError, match="HTTP status 503: the server is being drained"):
+            async with connect(house.server.url):
+                raise AssertionError
+        await house.server.admin("drain", undo=True)
+        await house.server.admin("block", address="127.0.0.1", reason="spam", force=True)
+        with pytest.raises(ConnectionEndedError, match="403: address: this address is blocked: sp"):
+            async with connect(house.server.url):
+                raise AssertionError
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[" * 100_000, b"\xff", b'{"action":"error"}', b""])
+def test_the_page_of_a_proxy_tells_nothing(body: bytes) -> None:
+    why = "the server answered the handshake with HTTP status 503"
+    assert errors.of_handshake(503, "", body).why == why
 
 
 @on_uvloop

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -27,7 +28,8 @@ from livelog.store import sqlite
 from livelog.store.database.acts import write_act
 from livelog.store.database.checksums import StoredRow, checksum
 from livelog.store.database.connection import Connection
-from livelog.store.database.file import connect, open_file
+from livelog.store.database.file import connect, follow, open_file
+from livelog.store.database.newest import last_gap
 from livelog.store.database.state import read_state
 from livelog.store.database.wal import find_fault
 from livelog.store.reader.calls import PageCall
@@ -36,7 +38,7 @@ from livelog.wire import acts, frames
 from livelog.wire.acts import Enacted
 from livelog.wire.commands import Filters
 from livelog.wire.messages import TYPES
-from livelog.wire.record import Record
+from livelog.wire.record import Origin, Record
 from tests.support.damage import flip, killed, of_format_1, spoil, written
 from tests.support.disk import KEY, Disk
 from tests.support.keeping import everything, filled, keeping, page, post, resumed, sample
@@ -363,6 +365,22 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
         open_file(str(path))
 
 
+def test_what_a_server_has_missed_of_a_shared_log_is_a_gap_and_no_damage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "live.db"
+    written(path, 10)
+    connection, contents = open_file(str(path))
+    last = contents.last_seq
+    origin = Origin(contents.began, joins_from=last + 5000, gone_upto=last + 9000)
+    assert follow(connection, contents, origin, str(path)).last_seq == last + 9000
+    connection.close()
+    assert main(["store", "check", str(path)]) == 0, capsys.readouterr().out
+    disk = Disk(path)
+    assert last_gap(disk.writer._connection) == last + 9000
+    disk.close()
+
+
 @pytest.mark.parametrize("text", [b'"user_id":"u150"', b",500000,"], ids=["page", "overflow"])
 @on_uvloop
 async def test_damaged_acts_are_refused(tmp_path: Path, text: bytes) -> None:
@@ -402,6 +420,44 @@ async def test_an_act_that_is_damaged_is_told(
         assert f"{told} is damaged, and not in force" in caplog.text
         rows = (await server.admin("blocks")).result["blocks"]
         assert [row["user_id"] for row in rows] == ["eve"]
+        await server.admin("audit")
+    assert caplog.text.count(told) == 1  # however often it is read
+
+
+@on_uvloop
+async def test_acts_that_are_damaged_are_told_by_the_health_and_hide_no_older_ones(
+    tmp_path: Path,
+) -> None:
+    async with keeping(tmp_path) as house:
+        for user in ("eve", "mallory", "trudy"):
+            await house.server.admin("block", user_id=user)
+    for name in (b"mallory", b"trudy"):
+        spoil(tmp_path / "live.db", name)
+    async with keeping(tmp_path, faults=["is damaged, and not in force"] * 2) as house:
+        rows = (await house.server.admin("blocks")).result["blocks"]
+        assert [row["user_id"] for row in rows] == ["eve"]
+        health = (await (await house.http()).ask("GET", "/healthz")).json
+        said = "2 acts of moderators in the store cannot be read and are not in force, the first"
+        assert (health["status"], said in health["issue"]) == ("degraded", True)
+        metrics = (await (await house.http()).ask("GET", "/metrics")).body.decode()
+        assert 'livelog_state{state="unimpaired"} 0.0' in metrics
+
+
+@on_uvloop
+async def test_an_act_of_a_later_version_is_told_and_nothing_else_goes_wrong(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "live.db"
+    connection, _ = open_file(str(path))
+    act: Any = acts.Block(by="m", at="2026-01-01T12:00:00.000Z", user_id="eve")
+    write_act(connection, Enacted(7, act))
+    [[body]] = connection.execute("SELECT body FROM act")
+    later = body.replace('"block"', '"vote"').encode()
+    crc = crc32(later, crc32(b"7"))
+    connection.execute("UPDATE act SET body = CAST(? AS TEXT), checksum = ?", (later, crc))
+    connection.close()
+    with pytest.raises(ConfigError, match=r"at seq 7 is not understood: .*; a later version"):
+        await Server(Config(port=0, store=str(path))).start()
 
 
 @on_uvloop

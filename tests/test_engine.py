@@ -71,6 +71,7 @@ class Sink:
     # What an engine asks that orders elsewhere.
     renewal = None
     lost_upto = 0
+    forgot_acts = False
 
     def stored(self, upto: int, limit: int) -> list[tuple[int, str]]:
         return []

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from livelog import SystemMessage
 from livelog.net.admin import erasing
+from livelog.wire import acts
 from livelog.wire.acts import Block, Disconnect
 from tests.support.identity import token
 from tests.support.moderating import AUTH, at_each_door, entered, give
@@ -70,7 +72,7 @@ async def test_a_user_is_counted_first_and_then_erased_everywhere(door: str) -> 
         assert act == {
             "seq": done["seq"],
             "act": "erase",
-            "by": "" if door == "program" else "mod",
+            "by": "program" if door == "program" else "mod",
             "at": act["at"],
             "reason": "asked for it",
             "pseudonym": done["pseudonym"],
@@ -193,12 +195,14 @@ async def test_a_block_that_is_set_meanwhile_holds(monkeypatch: pytest.MonkeyPat
 async def test_a_block_names_the_moderator_who_is_erased_no_more() -> None:
     async with serving(**AUTH) as house:
         for number in range(3):
-            await give(house, "http", "block", who="eve" if number else "mod", user_id=f"u{number}")
+            await give(
+                house, "http", "block", who="mod" if number == 1 else "eve", user_id=f"u{number}"
+            )
         done = await told(house)
         rows = (await house.server.admin("blocks")).result["blocks"]
         assert [(row["user_id"], row["by"]) for row in rows] == [
-            ("u0", "mod"),
-            ("u1", done["pseudonym"]),
+            ("u0", done["pseudonym"]),
+            ("u1", "mod"),
             ("u2", done["pseudonym"]),
         ]
         house.context.limiter.blocked._check()
@@ -246,3 +250,23 @@ async def test_nobody_becomes_an_erased_user() -> None:
         bob = await entered(house, "bob", "read")
         page = await bob.ask("get_history", filters={"type": "dm"})
         assert [one["from_user_id"] for one in page["messages"]] == [done["pseudonym"]]
+
+
+@on_uvloop
+async def test_a_user_whom_one_message_names_very_often_is_erased_by_acts_that_every_log_takes(
+    tmp_path: Path,
+) -> None:
+    """Its places alone would make an act that a broker refuses."""
+    participants = ["eve"] * 19_000
+    raid = {"type": "system", "event": "raid_started", "data": {"participants": participants}}
+    async with serving(**AUTH, max_frame_bytes=2**20, store=str(tmp_path / "live.db")) as house:
+        await house.server.publish(raid)
+        done = await told(house)
+        assert done["erased"] == 1
+        assert await named(house, "eve") == 0
+        found = house.context.log.acts()
+        assert len(found) > 1
+        assert all(len(acts.encode(one.act)) <= acts.MAX_BYTES for one in found)
+        [message] = (await house.server.history()).messages
+        assert isinstance(message, SystemMessage)
+        assert set(message.data["participants"]) == {done["pseudonym"]}

@@ -34,6 +34,7 @@ async def test_healthz_tells_how_the_server_is() -> None:
             "deliveries": 0,
             "bodies": 0,
             "commits": 0,
+            "acts": 0,
             "reading": 128 * 2**20,
         }
         assert health == {

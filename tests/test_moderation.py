@@ -400,10 +400,10 @@ STEPS = st.tuples(
 def test_a_block_holds_exactly_its_network_while_it_lasts(steps: list[Any]) -> None:
     clock = Clock()
     blocks, ends = Blocks(clock), dict[str, float]()
-    for network, sets, seconds, passes in steps:
+    for seq, (network, sets, seconds, passes) in enumerate(steps):
         if sets:
             until = None if seconds is None else clock() + seconds
-            blocks.add(Block("", network, until, "", "mod", str(clock())))
+            blocks.add(Block("", network, until, "", "mod", str(clock()), seq))
             ends[network] = math.inf if until is None else until
         else:
             blocks.remove("", network)

@@ -20,17 +20,32 @@ from livelog.engine.nats.operator import connected
 from livelog.engine.nats.places import Rebase
 from livelog.engine.nats.renewing import renewals
 from livelog.errors import RefusedError
-from livelog.wire.acts import Block, Enacted, Erase, Group, Redact, Renewed, Unblock, lasting
+from livelog.store.memory import MemoryJournal
+from livelog.wire.acts import (
+    MAX_BYTES,
+    MAX_SEQS,
+    Block,
+    Enacted,
+    Erase,
+    Group,
+    Redact,
+    Renewed,
+    Unblock,
+    encode,
+    lasting,
+)
 from livelog.wire.record import seq_of
 from livelog.wire.stubs import Stub
 from tests.support.brokers import brokers, fresh_url
+from tests.support.brokers import lasting as lasting_broker
 from tests.support.inside import Inside
 from tests.support.operating import GONE, dying
 from tests.support.sharedstream import SPAN, SharedStream
 from tests.support.wire import House, Json, on_uvloop, serving, soon, until, user
 from tests.test_cli_engine import Capture, filled, healed, lose
-from tests.test_nats_cases import named, node
+from tests.test_nats_cases import ALONE, named, node, on
 from tests.test_nats_healing import Disk, well
+from tests.test_nats_jetstream import admin, asked
 
 TEXT = "xyzzyplugh"
 """Content of what is redacted."""
@@ -132,6 +147,42 @@ async def test_a_server_that_shares_nothing_has_no_brokers() -> None:
         receipt = await house.server.publish(user())
         result = (await house.server.admin("redact", seq=receipt.seq)).result
         assert result.keys() == {"redacted", "seq"}
+
+
+# What one act may name.
+
+
+@on_uvloop
+async def test_the_largest_redaction_fits_into_the_smallest_stream_a_larger_is_refused() -> None:
+    url = fresh_url()
+    name = settings.stream_of(shared_log(url).name)
+    smallest = batch.MAX_BYTES + settings.HEAD_BYTES
+    async with serving(engine=on(url), limits=False, faults=[ALONE]) as house:
+        async with admin(lasting_broker().servers[0]) as client:
+            config = (await asked(client, f"STREAM.INFO.{name}", {}))["config"]
+            changed = {**config, "max_msg_size": smallest}
+            assert "error" not in await asked(client, f"STREAM.UPDATE.{name}", changed)
+        http = await house.http()
+        for first in range(0, MAX_SEQS, 500):
+            body = json.dumps([user("gold", id=f"m{first + n}") for n in range(500)])
+            assert (await http.ask("POST", "/api/messages", body)).status == 201
+        await house.server.publish(user("gold extra"))
+        for fields in ({"dry_run": True}, {"count": MAX_SEQS + 1, "upto_seq": 2**53 - 1}):
+            with pytest.raises(RefusedError, match=f"more than {MAX_SEQS} messages; narrow it"):
+                await house.server.admin("redact", where="gold", **fields)
+        assert (await house.server.admin("audit")).result["acts"] == []
+        dry = (await house.server.admin("redact", where="gold -extra", dry_run=True)).result
+        done = await house.server.admin("redact", where="gold -extra", **dry)
+        assert done.result["redacted"] == MAX_SEQS
+        assert (await house.server.search("gold")).total == 1
+
+
+def test_acts_and_their_repetitions_fit_into_the_smallest_stream() -> None:
+    most = "x" * (MAX_BYTES - len(encode(Redact(by="m", at="", reason="", groups=()))))
+    act = Redact(by="m", at="", reason=most, groups=())
+    assert len(encode(act)) >= MAX_BYTES
+    for renewal in renewals([Enacted(2**53 - 1, act)] * 3, 2**53 - 1, 0):
+        assert len(batch.encode_control(renewal)[1]) <= batch.MAX_BYTES
 
 
 # Healing.
@@ -389,6 +440,26 @@ async def test_acts_are_repeated_before_they_make_room_for_others(bound: str, va
         async with serving(engine=of(shared)) as new:
             await soon(new.server.ready())
             assert await blocked(new.server) == ["ann"]
+
+
+@pytest.mark.usefixtures("quick")
+@on_uvloop
+async def test_a_server_that_has_forgotten_acts_leaves_their_repetition_to_others() -> None:
+    shared = aged()
+    forgetful = serving(engine=of(shared), faults=["the oldest acts of moderators are forgotten"])
+    async with forgetful as house:
+        journal = house.context.log._journal
+        assert isinstance(journal, MemoryJournal)
+        journal._max_bytes = 500
+        for number in range(5):
+            await house.server.admin("block", user_id=f"u{number}")
+        assert len(house.context.log.acts()) < 5
+        shared.now += AGE * 46 // 100
+        await asyncio.sleep(0.2)
+        assert repetitions(shared) == []
+        async with serving(engine=of(shared)):
+            await until(lambda: repetitions(shared), "a repetition")
+            assert len(repetitions(shared)[0]["acts"]) == 5
 
 
 @pytest.mark.parametrize(("bound", "value"), LARGE)

@@ -192,6 +192,16 @@ async def test_servers_hear_of_each_other_and_of_false_ones() -> None:
 
 
 @on_uvloop
+async def test_a_fault_of_the_store_is_told_to_the_others() -> None:
+    view = SharedStream().view()
+    async with serving(engine=lambda clock: StreamEngine(view), node_name="one") as house:
+        await eventually(lambda: heard(house.server), lambda found: "one" in found)
+        house.context.log.damage = "2 acts cannot be read"
+        found = await eventually(lambda: heard(house.server), lambda all: all["one"]["issue"])
+        assert found["one"]["issue"] == "2 acts cannot be read"
+
+
+@on_uvloop
 async def test_with_authentication_nodes_are_told_to_admins_only() -> None:
     view = SharedStream().view()
     async with serving(engine=lambda clock: StreamEngine(view), jwt_secret=SECRET) as house:

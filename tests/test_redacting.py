@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from livelog.errors import RefusedError
+from livelog.wire.acts import MAX_BYTES
 from tests.support.moderating import AUTH, at_each_door, give
 from tests.support.wire import House, Json, on_uvloop, serving, user
 
@@ -146,3 +148,33 @@ async def test_only_moderators_redact() -> None:
         answer = await give(house, "http", "redact", "read publish", id="m0")
         assert answer["error_code"] == 1008
         assert None not in await contents(house)
+
+
+@on_uvloop
+async def test_an_act_that_some_log_would_not_take_is_refused_before_anything_is_done() -> None:
+    """Ten thousand direct messages have as many pairs of readers, whom the act names."""
+    async with serving(**AUTH) as house:
+        for number in range(MAX_BYTES // 400):
+            house.append({**DM, "id": f"d{number}", "to_user_id": f"{number}{'🐉' * 100}"})
+        dry = await told(house, where="buy", dry_run=True)
+        with pytest.raises(RefusedError, match=f"of {MAX_BYTES} at most; narrow it"):
+            await house.server.admin("redact", where="buy", **dry)
+        assert (await told(house, where="buy", dry_run=True)) == dry
+        assert (await house.server.admin("audit")).result["acts"] == []
+
+
+@on_uvloop
+async def test_words_that_no_log_can_keep_are_refused() -> None:
+    """They come from a program; without a check they ended all writing."""
+    async with serving(**AUTH) as house:
+        [seq] = house.publish("gold")
+        half = "\ud83d"
+        for command in (
+            house.server.admin("redact", seq=seq, reason=half),
+            house.server.admin("block", user_id=half),
+            house.server.admin("block", user_id="eve", by=half),
+        ):
+            with pytest.raises(RefusedError, match="half a surrogate pair"):
+                await command
+        assert (await house.server.admin("audit")).result["acts"] == []
+        await house.server.publish(user())

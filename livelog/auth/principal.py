@@ -97,8 +97,9 @@ class Principal:
 ANYBODY = Principal("", frozenset([ADMIN]), open=True)
 """The principal of every client of a server without authentication."""
 
-PROGRAM = Principal("", frozenset([ADMIN]), open=True)
-"""The program that embeds the server: it may publish and read everything."""
+PROGRAM = Principal("program", frozenset([ADMIN]), open=True)
+"""The program that embeds the server: it may publish and read everything. Its id is the author of
+what it does as a moderator."""
 
 NOBODY = Principal("")
 """The principal of a client that has not authenticated yet."""

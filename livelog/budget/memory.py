@@ -109,6 +109,11 @@ def reading_share(limit: int) -> int:
     return limit // 4
 
 
+def acts_share(limit: int) -> int:
+    """Return the bytes of the memory limit that acts may take where no disk has them."""
+    return limit // 16
+
+
 def largest_body(limit: int) -> int:
     """Return the bytes of the largest HTTP body that has room while little else has been taken.
 
@@ -124,8 +129,8 @@ class Memory:
     ones last; then bodies and messages. Deliveries are counted and never refused: their buffers
     are bounded per connection. A quarter of the limit belongs to the reading process.
 
-    `window` and `commits` tell the bytes that the window and the journal have now; `bound` is
-    called with the bytes that the window may have.
+    `window`, `commits` and `acts` tell the bytes that the window and the journal have now; `bound`
+    is called with the bytes that the window may have.
     """
 
     def __init__(
@@ -135,6 +140,7 @@ class Memory:
         *,
         window: Callable[[], int] = int,
         commits: Callable[[], int] = int,
+        acts: Callable[[], int] = int,
         bound: Callable[[int], object] = int,
     ) -> None:
         self.limit = limit
@@ -147,6 +153,7 @@ class Memory:
         """Send buffers of slow subscribers."""
         self._window = window
         self._commits = commits
+        self._acts = acts
         self._tell_bound = bound
         self._most_window = window_bytes
         self._floor = min(window_bytes, limit // 8)
@@ -208,6 +215,7 @@ class Memory:
             "deliveries": self.deliveries.total,
             "bodies": self.bodies.total,
             "commits": self._commits(),
+            "acts": self._acts(),
             "reading": self.reading,
         }
 
@@ -220,7 +228,7 @@ class Memory:
     def _beside(self) -> int:
         """Return the bytes of everything but the window."""
         held = self.answers.total + self.bodies.total + self.deliveries.total
-        return self.reading + self._uncounted + held + self._commits()
+        return self.reading + self._uncounted + held + self._commits() + self._acts()
 
     def _room(self) -> int:
         """Return the bytes that are left once the window has given way."""

@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from inspect import getdoc
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import inspect
@@ -36,6 +36,39 @@ _EXAMPLES = """\
 The server needs authentication; the key or token needs the scope moderate or admin.
 Fields of a command: livelog admin COMMAND --help.
 """
+
+
+class _Asked(NamedTuple):
+    """A command that cannot be taken back, and is asked about: a dry run goes before it."""
+
+    about: str
+    """Field that says what is meant; without it nothing is asked."""
+    yes: str
+    """Help of the option that answers."""
+    question: str
+    undone: str
+    needs_numbers: bool
+    """The command itself has to name what the dry run has told."""
+
+
+_ASKED: dict[str, _Asked] = {
+    "redact": _Asked(
+        about="where",
+        yes="Redact what --where finds without a question.",
+        question="messages that match: {count}; redact them for good? [y/N] ",
+        undone="nothing was redacted",
+        needs_numbers=True,
+    ),
+    # Without numbers: what the user writes while the question stands is erased as well.
+    "erase": _Asked(
+        about="user_id",
+        yes="Erase without a question.",
+        question="messages that name the user: {count}; erase the user for good? [y/N] ",
+        undone="nothing was erased",
+        needs_numbers=False,
+    ),
+}
+
 _WIDEST = 41
 """Characters of the widest column of a table: as many as an id of a connection has, which other
 commands take."""
@@ -62,12 +95,8 @@ def make_parser(name: str) -> options.Parser:
         one.add_argument("--json", action="store_true", help="Print the answer as JSON.")
         for field in _fields(shape):
             _add_option(one, field)
-        if command == "redact":
-            one.add_argument(
-                "--yes",
-                action="store_true",
-                help="Redact what --where finds without a question.",
-            )
+        if command in _ASKED:
+            one.add_argument("--yes", action="store_true", help=_ASKED[command].yes)
         one.set_defaults(command=command)
     return made
 
@@ -165,33 +194,38 @@ def _body(shape: type[AdminCommand], fields: Mapping[str, Any]) -> bytes:
 
 
 def _must_be_seen(given: argparse.Namespace, fields: Mapping[str, Any]) -> bool:
-    """Return whether to make the dry run that goes before a redaction by an expression.
+    """Return whether to make the dry run that goes before what cannot be taken back.
 
     Raises `Failure` where nobody could be asked about it.
     """
-    if given.command != "redact" or "where" not in fields or fields["dry_run"]:
+    asked = _ASKED.get(given.command)
+    if asked is None or asked.about not in fields or fields["dry_run"] or "count" in fields:
         return False
-    if "count" in fields:
-        return False
-    if not (given.yes or sys.stdin.isatty()):
+    if given.yes:
+        return asked.needs_numbers
+    if not sys.stdin.isatty():
         raise Failure(
-            "redact asks on a terminal only: --yes answers, or --dry-run shows the count and"
-            " upto_seq to give"
+            f"{given.command} asks on a terminal only: --yes answers, or --dry-run shows the count"
+            " and upto_seq to give"
         )
     return True
 
 
 def _seen(given: argparse.Namespace, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a dry run tells, once its reader agrees. Raises `Failure` otherwise."""
-    dry = _body(ADMIN["redact"], {"where": fields["where"], "dry_run": True})
-    seen = ask(given.url, given.token, given.command, dry).result
-    if seen["count"] and not given.yes:
-        question = f"messages that match: {seen['count']}; redact them for good? [y/N] "
-        print(question, end="", file=sys.stderr)
+    """Return what the command has to tell of its dry run, once the reader of that agrees.
+
+    Raises `Failure` otherwise.
+    """
+    asked = _ASKED[given.command]
+    body = _body(ADMIN[given.command], {**fields, "dry_run": True})
+    seen = ask(given.url, given.token, given.command, body).result
+    # Where no message is found there is nothing to redact, but acts may name a user.
+    if not given.yes and (seen["count"] or not asked.needs_numbers):
+        print(asked.question.format(count=seen["count"]), end="", file=sys.stderr)
         sys.stderr.flush()
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise Failure("nothing was redacted")
-    return {"count": seen["count"], "upto_seq": seen["upto_seq"]}
+            raise Failure(asked.undone)
+    return {name: seen[name] for name in ("count", "upto_seq") if asked.needs_numbers}
 
 
 def ask(url: str, token: str | None, command: str, body: bytes) -> AdminResult:

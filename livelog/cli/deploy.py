@@ -21,6 +21,7 @@ examples:
   livelog deploy systemd --user livelog > livelog.service
   livelog deploy nginx --name log.example.com --cert /etc/tls/c.pem --key /etc/tls/k.pem
   livelog deploy nginx-path --path /live
+  livelog deploy three-nodes > three-nodes.sh; bash three-nodes.sh
   livelog deploy kubernetes --image registry.example.com/livelog:1 --engine nats://n1,n2/prod
 
 A value that a file has no place for is refused, and so is one that would need quoting.
@@ -102,6 +103,7 @@ FILES: dict[str, tuple[str, str, Places]] = {
         "three brokers and three servers in containers",
         {"image": [("image: livelog", "image: {}")]},
     ),
+    "three-nodes": ("three-nodes.sh", "the same on this machine, to try what they survive", {}),
     "kubernetes": (
         "kubernetes.yaml",
         "three servers on Kubernetes",

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import NamedTuple, TypeVar
 
+import msgspec
+
 from livelog.client.backoff import held
 from livelog.errors import (
     ABNORMAL_CLOSURE,
@@ -28,6 +30,9 @@ from livelog.errors import (
     UnreachableError,
 )
 from livelog.wire.events import Error
+
+_LONGEST = 500
+"""Characters of a reason that are told."""
 
 AnyRefused = TypeVar("AnyRefused", bound=RefusedError)
 
@@ -128,15 +133,27 @@ _DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 """HTTP statuses that are about the client, whatever answers."""
 
 
-def of_handshake(status: int, retry_after: str) -> Loss:
-    """Interpret a refused handshake; `retry_after` is the value of the header, or empty."""
-    why = f"the server answered the handshake with HTTP status {status}"
+def of_handshake(status: int, retry_after: str, body: bytes = b"") -> Loss:
+    """Interpret a refused handshake; `retry_after` is the value of the header, or empty.
+
+    A server says why in the `body`; a proxy has a page of its own there.
+    """
+    said = _issue_in(body)
+    why = f"the server answered the handshake with HTTP status {status}{said and f': {said}'}"
     wait = named_wait(retry_after)
     limited = status == HTTPStatus.FORBIDDEN and wait is not None
     if not 400 <= status < 500 or status in _BUSY or limited:
         local = status == HTTPStatus.SERVICE_UNAVAILABLE
         return Loss(why, wait, local=local, answered=True)
     return Loss(why, wait, ConnectionEndedError(status, why), outage=status not in _DENIED)
+
+
+def _issue_in(body: bytes) -> str:
+    """Return what is wrong, as an `error` event in a response says it; empty without one."""
+    try:
+        return str(refusal(msgspec.json.decode(body, type=Error)))[:_LONGEST]
+    except (ValueError, RecursionError):
+        return ""
 
 
 def named_wait(retry_after: str) -> float | None:

@@ -62,7 +62,8 @@ async def _connected(url: str, hosts: Container[str]) -> Connection:
         ) from None
     except InvalidStatus as refused:
         response = refused.response
-        loss = errors.of_handshake(response.status_code, response.headers.get("Retry-After", ""))
+        wait = response.headers.get("Retry-After", "")
+        loss = errors.of_handshake(response.status_code, wait, bytes(response.body))
         raise Lost(loss) from None
     except InvalidMessage:
         raise Lost(Loss(f"the answer{via(proxy)} is not HTTP")) from None
@@ -94,11 +95,27 @@ class _Opening(connect):
         return found
 
 
+class _Shaking(ClientConnection):
+    """A connection whose server may answer and close before it is asked, as for a blocked address.
+
+    The library asserts that none does.
+    """
+
+    async def handshake(self, *arguments: Any, **named: Any) -> None:
+        """Perform the opening handshake."""
+        try:
+            await super().handshake(*arguments, **named)
+        except AssertionError:
+            closed = ConnectionResetError("it was closed before the handshake")
+            raise self.protocol.handshake_exc or closed from None
+
+
 async def _websocket(url: str, proxy: Proxy | None, hosts: Container[str]) -> ClientConnection:
     # Compression would cost both sides more than it saves. The `ping` command keeps the connection
     # alive, since ping frames count against the server's limits, too.
     options: dict[str, Any] = {
         "compression": None,
+        "create_connection": _Shaking,
         "ping_interval": None,
         "max_size": MAX_BYTES,
         "close_timeout": 1,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import http.client
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import msgspec
@@ -134,8 +135,8 @@ class _Server:
 
     def post(self, lines: Sequence[bytes]) -> None:
         try:
-            self._connection.request("POST", self._path, b"\n".join(lines), self._headers)
-            response = self._connection.getresponse()
+            body = b"\n".join(lines)
+            response = answer_of(self._connection, "POST", self._path, body, self._headers)
             body = response.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
@@ -206,6 +207,22 @@ def connection_to(url: str, proxy: Proxy | None) -> http.client.HTTPConnection:
     if parts.scheme == "wss":
         connection.set_tunnel(parts.hostname or "", parts.port or 443, proxy.headers)
     return connection
+
+
+def answer_of(
+    connection: http.client.HTTPConnection,
+    method: str,
+    target: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+) -> http.client.HTTPResponse:
+    """Send a request and return the answer, also one that comes before the request is read.
+
+    So a server answers and closes for an address that is blocked, or a body that is too large.
+    """
+    with suppress(BrokenPipeError, ConnectionResetError):
+        connection.request(method, target, body, dict(headers))
+    return connection.getresponse()
 
 
 def path_of(url: str, path: str) -> str:

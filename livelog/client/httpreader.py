@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from livelog.client.errors import Loss, Lost, named_wait, refusal_of_response
-from livelog.client.http import LATER, Unavailable, connection_to, path_of, plain
+from livelog.client.http import LATER, Unavailable, answer_of, connection_to, path_of, plain
 from livelog.client.proxies import proxy_for, via
 from livelog.wire.events import Error
 
@@ -45,8 +45,7 @@ class HttpReader:
     ) -> bytes:
         target, headers = self._before + path_of(self._url, path), {**self._headers, **(more or {})}
         try:
-            self._connection.request(method, target, body, headers)
-            response = self._connection.getresponse()
+            response = answer_of(self._connection, method, target, body, headers)
             answer = response.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()

@@ -162,6 +162,10 @@ class Sink(Protocol):
         Raises `RefusedError` when the store cannot be read.
         """
 
+    @property
+    def forgot_acts(self) -> bool:
+        """Tell whether acts were forgotten for want of memory: others have to repeat them."""
+
     def has_act(self, first_seq: int) -> bool:
         """Tell whether the act that was placed first at a seq has been applied."""
 
@@ -207,6 +211,8 @@ class Presence(NamedTuple):
     users: int
     keeps_from: int
     """The messages that it keeps have seqs above."""
+    impaired: str = ""
+    """A fault of its store or its reading; empty without."""
 
 
 Answer = Callable[[bytes], Awaitable[bytes]]

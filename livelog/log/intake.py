@@ -119,9 +119,9 @@ class Intake:
 
     @property
     def impaired(self) -> str:
-        """A fault that does not keep messages from being taken, for `/healthz`; empty without."""
+        """Faults that do not keep messages from being taken, for `/healthz`; empty without."""
         reading = "" if self._reader is None else self._reader.impaired
-        return self.unfilled or self.damage or reading
+        return "; ".join(filter(None, (self.unfilled, self.damage, reading)))
 
     @property
     def extent(self) -> tuple[int, int] | None:
@@ -243,6 +243,11 @@ class Intake:
     def scrubbed_upto(self) -> int:
         """Seq up to which nothing is left in the files of what acts have redacted."""
         return self._journal.scrubbed_upto
+
+    @property
+    def forgot_acts(self) -> bool:
+        """Tell whether acts were forgotten for want of memory."""
+        return self._journal.forgot_acts
 
     def stored(self, upto: int, limit: int) -> Sequence[tuple[int, str]]:
         """Return seq and id of the newest messages on disk up to a seq, newest first.

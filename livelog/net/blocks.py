@@ -7,11 +7,12 @@ server applies and keeps; here is what is in force now. Times are Unix seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from heapq import merge
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple, TypeVar
+
+from sortedcontainers import SortedKeyList
 
 from livelog.errors import POLICY_VIOLATION, RefusedError
 from livelog.net.addresses import parse
@@ -45,6 +46,8 @@ class Block(NamedTuple):
     """Id of the moderator."""
     at: str
     """Time at which it was set."""
+    seq: int
+    """Seq at which the act that has set it was placed first: the order of blocks."""
 
 
 class Blocks:
@@ -54,6 +57,8 @@ class Blocks:
         self._clock = clock
         self._users: dict[str, Block] = {}
         self._networks: dict[Network, Block] = {}
+        self._in_order: SortedKeyList[Block] = SortedKeyList(key=attrgetter("seq"))
+        """All of them. They do not come so: acts are repeated, and an erasure renames."""
         self._lengths: dict[tuple[int, int], int] = {}
         """Version and length of a prefix → networks with it: a look-up tries only those."""
         self._sweep_above = 100
@@ -69,8 +74,7 @@ class Blocks:
 
         Those that were set last come at the end.
         """
-        both = list(self._users.values()), list(self._networks.values())  # as they are now
-        in_order = merge(*both, key=attrgetter("at"))
+        in_order = iter(list(self._in_order))  # as they are now
         found: list[Block] = []
         count = 0
         while step := list(islice(in_order, _LISTED)):
@@ -86,6 +90,7 @@ class Blocks:
         """Set a block, in the place of an earlier one of the same user or network."""
         self.remove(block.user_id, block.address)
         self.set_so_far += 1
+        self._in_order.add(block)
         if block.user_id:
             self._users[block.user_id] = block
         else:
@@ -100,14 +105,18 @@ class Blocks:
     def remove(self, user_id: str, address: str) -> bool:
         """End the block of a user or of exactly this network; False if there is none."""
         if user_id:
-            return self._users.pop(user_id, None) is not None
-        network = ip_network(address)
-        if self._networks.pop(network, None) is None:
+            block = self._users.pop(user_id, None)
+        else:
+            block = self._networks.pop(ip_network(address), None)
+        if block is None:
             return False
-        length = network.version, network.prefixlen
-        self._lengths[length] -= 1
-        if not self._lengths[length]:
-            del self._lengths[length]
+        self._in_order.remove(block)
+        if block.address:
+            network = ip_network(block.address)
+            length = network.version, network.prefixlen
+            self._lengths[length] -= 1
+            if not self._lengths[length]:
+                del self._lengths[length]
         return True
 
     def of(self, user_id: str, address: str) -> Block | None:
@@ -157,6 +166,8 @@ class Blocks:
         lengths = [(network.version, network.prefixlen) for network in self._networks]
         assert self._lengths == {each: lengths.count(each) for each in lengths}
         assert all(block.user_id == id for id, block in self._users.items())
+        every = [*self._users.values(), *self._networks.values()]
+        assert list(self._in_order) == sorted(every, key=attrgetter("seq"))
 
 
 class Guest:

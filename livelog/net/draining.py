@@ -13,6 +13,11 @@ class Draining:
         self.stopping = False
         """The server stops, and drains for good."""
 
+    @property
+    def reason(self) -> str:
+        """The reason why clients have to go, and none may come."""
+        return f"the server is {'shutting down' if self.stopping else 'being drained'}"
+
     def begin(self, task: asyncio.Task[None]) -> None:
         """Keep the task that disconnects all clients."""
         self._task = task

@@ -88,6 +88,7 @@ def _memory(ground: Ground, log: Log) -> Memory:
         ground.config.storage.window_bytes,
         window=lambda: log.memory,
         commits=lambda: ground.store.journal.pending_bytes,
+        acts=lambda: ground.store.journal.acts_memory,
         bound=log.bound,
     )
 

@@ -351,8 +351,8 @@ class Server(Administered):
             return None
         online, registry = self._context.online, self._context.limiter.connections
         users = 0 if online is None else online.roster.here
-        clients, keeps_from = len(registry.websockets), self._context.log.keeps_from
-        return Presence(self._name(), __version__, clients, users, keeps_from)
+        clients, log = len(registry.websockets), self._context.log
+        return Presence(self._name(), __version__, clients, users, log.keeps_from, log.impaired)
 
     def _name(self) -> str:
         """Return the name of this server among those that share its log."""

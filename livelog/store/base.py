@@ -56,6 +56,14 @@ class Journal(Protocol):
         """Return the same acts without the messages that they name: they take little memory."""
 
     @property
+    def acts_memory(self) -> int:
+        """Bytes of memory that kept acts take, nearly."""
+
+    @property
+    def forgot_acts(self) -> bool:
+        """Acts were forgotten for their size, before there were `MAX_KEPT`."""
+
+    @property
     def scrubbed_upto(self) -> int:
         """Seq up to which nothing is left in the files of what acts have redacted."""
 
@@ -94,7 +102,7 @@ class StoreReader(Protocol):
 
     @property
     def impaired(self) -> str:
-        """The reason why past messages cannot be read now, for `/healthz`; empty without."""
+        """A fault of the store, for `/healthz`; empty without."""
 
     async def page(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from livelog.budget.memory import reading_share
+from livelog.budget.memory import acts_share, reading_share
 from livelog.config import Config
 from livelog.store.base import Store
 from livelog.store.database.key import read_key
@@ -33,7 +33,7 @@ def opened(
     if storage.path == "memory":
         if storage.key_file:
             _log.warning("--store-key-file: encrypts nothing, because nothing is stored")
-        return open_memory(clock(), origin)
+        return open_memory(clock(), origin, acts_share(storage.memory_bytes))
     retention = Retention(storage.retention_messages, storage.retention_days)
     key = read_key(storage.key_file) if storage.key_file else b""
     reading = reading_share(storage.memory_bytes)

@@ -144,6 +144,16 @@ class SqliteJournal:
         return self._reader.briefs(before, limit)
 
     @property
+    def acts_memory(self) -> int:
+        """None: they are on disk."""
+        return 0
+
+    @property
+    def forgot_acts(self) -> bool:
+        """False: the disk has room, or nothing is taken."""
+        return False
+
+    @property
     def scrubbed_upto(self) -> int:
         """Seq up to which nothing is left in the files of what acts have redacted."""
         return self._reader.scrubbed_upto
@@ -193,6 +203,8 @@ class SqliteReader:
         """Callback: tells whether the file may still have what was redacted."""
         self.enacted_upto = last_act(self._connection)
         """Seq of the newest act in the file."""
+        self._damaged_acts = set[int]()
+        """Seqs of acts that have been found damaged; all are read at the start."""
         self.scrubbed_upto = 0
         """Seq up to which nothing is left in the files of what acts have redacted."""
         self._scrubbing = asyncio.create_task(self._watch_scrubbing())
@@ -211,7 +223,7 @@ class SqliteReader:
     def acts(self, before: int | None, limit: int) -> list[Enacted]:
         """Return the newest acts with a seq below `before`, newest first."""
         with _readable(self._path):
-            return read_acts(self._connection, before, limit)
+            return read_acts(self._connection, before, limit, self._damaged_acts)
 
     def stored(self, upto: int, limit: int) -> Sequence[tuple[int, str]]:
         """Return seq and id of the newest messages up to a seq, newest first."""
@@ -222,7 +234,7 @@ class SqliteReader:
     def briefs(self, before: int | None, limit: int) -> list[Brief]:
         """Return the same acts without the messages that they name."""
         with _readable(self._path):
-            return read_briefs(self._connection, before, limit)
+            return read_briefs(self._connection, before, limit, self._damaged_acts)
 
     def start_of_newest(self, count: int) -> int:
         """Return the seq of the message before the `count` newest ones, 0 without more."""
@@ -266,8 +278,8 @@ class SqliteReader:
 
     @property
     def impaired(self) -> str:
-        """The reason why past messages cannot be read now; empty without."""
-        return self._process.impaired
+        """Acts that are not in force, or why past messages cannot be read now; empty without."""
+        return _damaged_acts(self._damaged_acts) or self._process.impaired
 
     async def page(
         self,
@@ -379,6 +391,15 @@ def _readable(path: str) -> Iterator[None]:
     except sqlite3.Error as error:
         issue = f"the store {path} cannot be read: {error}"
         raise RefusedError(SERVER_ERROR, "", issue, retry_after=1.0) from None
+
+
+def _damaged_acts(seqs: set[int]) -> str:
+    if not seqs:
+        return ""
+    return (
+        f"{len(seqs)} acts of moderators in the store cannot be read and are not in"
+        f" force, the first at seq {min(seqs)}; `livelog store check` lists them"
+    )
 
 
 def _damaged(count: int, seq: int) -> str:

@@ -30,6 +30,9 @@ from livelog.wire.messages import MessageType
 MAX_SEQS = 10_000
 """Messages that one act names at most."""
 
+MAX_BYTES = 384 * 2**10
+"""Bytes of an act as JSON at most: every broker of a shared log takes as many, and some around."""
+
 MAX_KEPT = 100_000
 """Acts that are kept; older ones are forgotten."""
 

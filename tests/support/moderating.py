@@ -71,6 +71,8 @@ async def _by_program(house: House, command: str, fields: Json) -> Json:
 
 async def _by_command_line(house: House, command: str, secret: str, fields: Json) -> Json:
     options = [part for name, value in fields.items() for part in _option(name, value)]
+    if command == "erase":
+        options.append("--yes")  # there is no terminal to be asked on
     arguments = ["admin", command, "--url", house.server.url, "--json", *options]
     done = await asyncio.to_thread(
         subprocess.run,

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
+
+BETWEEN = "something between answers in its place"
+"""The likely cause of an answer that is not livelog's."""
+TOLD = (403, 429, 503)
+"""Statuses for which livelog itself tells the reason, where it is livelog that answers."""
 
 
 class Finding(NamedTuple):
@@ -27,6 +33,14 @@ def issue(error: dict[str, Any]) -> str:
     """Return what an `error` of the server says."""
     details = error.get("details", {})
     return str(details.get("issue") or error.get("error_message"))
+
+
+def issue_in(body: bytes, otherwise: str = BETWEEN) -> str:
+    """Return the issue that livelog tells in a body; what is not livelog's tells none."""
+    try:
+        return issue(json.loads(body))
+    except (ValueError, AttributeError, RecursionError):
+        return otherwise
 
 
 def ms(seconds: float) -> str:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from http.client import HTTPException
 
-from livelog.cli.doctor.finding import Finding, Hopeless, issue, ms, plain
+from livelog.cli.doctor.finding import TOLD, Finding, Hopeless, issue_in, ms, plain
 from livelog.cli.doctor.target import Target
 
 WRONG_NAME = "livelog does not answer for this name: add it to --allowed-hosts"
@@ -23,7 +23,10 @@ def health(target: Target) -> Iterator[Finding]:
     """Ask for the health: is it livelog that answers, and is it well?"""
     try:
         with target.get("/healthz") as response:
-            found = json.loads(response.read(1 << 20))
+            body = response.read(1 << 20)
+        found = json.loads(body)
+        if response.status in TOLD and (issue := issue_in(body, "")):
+            raise Hopeless(f"HTTP: status {response.status}: {issue}")
         status = found["status"]
     except (OSError, HTTPException) as error:
         raise Hopeless(f"HTTP: no answer from /healthz: {plain(error)}") from None
@@ -55,14 +58,7 @@ def stream(target: Target) -> Iterator[Finding]:
     elif response.status == 200:
         yield Finding(True, f"HTTP stream: the first counts came after {ms(took)}")
     else:
-        yield Finding(False, f"HTTP stream: status {response.status}: {_issue_in(line)}")
-
-
-def _issue_in(body: bytes) -> str:
-    try:
-        return issue(json.loads(body))
-    except (ValueError, AttributeError, RecursionError):
-        return "something between answers in its place"
+        yield Finding(False, f"HTTP stream: status {response.status}: {issue_in(line)}")
 
 
 def metrics(target: Target) -> Iterator[Finding]:

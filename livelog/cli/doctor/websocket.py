@@ -10,7 +10,7 @@ from typing import Any
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import ClientConnection
 
-from livelog.cli.doctor.finding import Finding, Hopeless, issue, ms, plain
+from livelog.cli.doctor.finding import BETWEEN, TOLD, Finding, Hopeless, issue, issue_in, ms, plain
 from livelog.cli.doctor.http import WRONG_NAME
 from livelog.cli.doctor.target import Target
 from livelog.errors import AUTHENTICATION_FAILED
@@ -78,7 +78,9 @@ def websocket(target: Target) -> Iterator[Finding]:
         opened = target.connect()
     except InvalidStatus as refused:
         status = refused.response.status_code
-        why = _HANDSHAKES.get(status, "something between answers in its place")
+        why = _HANDSHAKES.get(status, BETWEEN)
+        if status in TOLD:
+            why = issue_in(bytes(refused.response.body), why)
         raise Hopeless(f"WebSocket: HTTP status {status}: {why}") from None
     except (OSError, InvalidHandshake, TimeoutError) as error:
         raise Hopeless(f"WebSocket: not opened: {plain(error)}") from None

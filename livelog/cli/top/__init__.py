@@ -1,7 +1,7 @@
 """`livelog top`: how a server is, and who is connected, redrawn every few seconds.
 
-It asks for `/metrics` and the admin command `connections`, as anybody with the key may; `figures`
-makes rates of two looks, `screen` draws them, `keyboard` reads single keys.
+It asks for `/metrics`, `/healthz` and the admin command `connections`, as anybody with the key may;
+`figures` makes rates of two looks, `screen` draws them, `keyboard` reads single keys.
 """
 
 from __future__ import annotations
@@ -87,15 +87,16 @@ class Server:
     def look(self, sort: str) -> Look:
         """Ask for all that is shown. Raises `UnreachableError`, and `RefusedError` for both."""
         try:
-            metrics = self._metrics()
+            metrics = self._kept_back("/metrics")
             asked = msgspec.json.encode({"sort": sort, "limit": 100})
             answer = self._tried(lambda: self._reader.post("/api/admin/connections", asked))
+            health = self._kept_back("/healthz")
         except Lost as lost:
             missed = [f"{self.name}: {lost}"]
             raise unreachable(missed, answered=lost.loss.answered) from None
         if isinstance(metrics, RefusedError) and isinstance(answer, RefusedError):
             raise answer
-        return read(time.monotonic(), metrics, answer)
+        return read(time.monotonic(), metrics, answer, health)
 
     def disconnect(self, connection_id: str) -> str:
         """Disconnect a client, and say what has become of that."""
@@ -111,10 +112,10 @@ class Server:
         """Close the connection."""
         self._reader.close()
 
-    def _metrics(self) -> bytes | RefusedError:
-        """Return the metrics. The shipped proxies keep them back, and pass on all the rest."""
+    def _kept_back(self, path: str) -> bytes | RefusedError:
+        """Return what proxies may keep back: the shipped ones do so with the metrics."""
         try:
-            return self._tried(lambda: self._reader.get("/metrics"))
+            return self._tried(lambda: self._reader.get(path))
         except Lost as lost:
             if not lost.loss.answered:
                 raise

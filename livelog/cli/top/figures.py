@@ -33,10 +33,17 @@ class Look(NamedTuple):
     """Clients in all."""
     issues: tuple[str, ...]
     """The reasons why a part is missing."""
+    health: str = ""
+    """The health of the server and why; empty if it is well, or nothing tells."""
 
 
-def read(at: float, metrics: bytes | RefusedError, answer: bytes | RefusedError) -> Look:
-    """Make a look of the two answers of a server, or of the reasons why there is none."""
+def read(
+    at: float,
+    metrics: bytes | RefusedError,
+    answer: bytes | RefusedError,
+    health: bytes | RefusedError = b"",
+) -> Look:
+    """Make a look of the answers of a server, or of the reasons why there is none."""
     issues: list[str] = []
     samples: Samples = {}
     rows: list[dict[str, Any]] = []
@@ -50,7 +57,25 @@ def read(at: float, metrics: bytes | RefusedError, answer: bytes | RefusedError)
     else:
         result = msgspec.json.decode(answer, type=AdminResult).result
         rows, total = result["connections"], result["total_count"]
-    return Look(at, samples, rows, total, tuple(issues))
+    return Look(at, samples, rows, total, tuple(issues), _ailing(health))
+
+
+class _Health(msgspec.Struct):
+    status: str
+    issue: str = ""
+
+
+def _ailing(health: bytes | RefusedError) -> str:
+    """Return the health unless it is good; what stands in for the server may answer anything."""
+    if isinstance(health, RefusedError):
+        return ""
+    try:
+        found = msgspec.json.decode(health, type=_Health)
+    except (ValueError, RecursionError):
+        return ""
+    if found.status == "ok":
+        return ""
+    return f"{found.status}: {found.issue}" if found.issue else found.status
 
 
 def parse(text: str) -> Samples:

@@ -30,6 +30,8 @@ def frame(view: View, *, height: int | None) -> RenderableType:
     if look.samples and not figures.value("state", state="ready"):
         head.append("  not ready", style="red")
     parts: list[RenderableType] = [head]
+    if look.health:
+        parts.append(Text(sanitized(look.health), style="bold red"))
     parts += [Text(sanitized(issue), style="yellow") for issue in look.issues]
     if look.samples:
         parts.append(_summary(figures))

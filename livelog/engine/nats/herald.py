@@ -120,7 +120,7 @@ class Herald:
             connections=present.connections,
             users=present.users,
             keeps_from=present.keeps_from,
-            issue=health.issue,
+            issue=health.issue or present.impaired,
             leaving=leaving,
         )
         await self._stream.say(encoded(word))

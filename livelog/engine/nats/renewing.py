@@ -81,7 +81,8 @@ class Renewing:
 
     def _may_repeat(self) -> bool:
         """Tell whether this node knows all that is to be repeated, and all nodes understand it."""
-        return self._follower.has_all_acts and self._all_read(batch.RENEWAL)
+        mine = self._follower.has_all_acts and not self._sink.forgot_acts
+        return mine and self._all_read(batch.RENEWAL)
 
     def _is_due(self, bounds: Bounds) -> bool:
         """Tell whether the last repetition is nearly half way out of a stream with these bounds."""

@@ -6,8 +6,9 @@ import asyncio
 import logging
 from typing import Any
 
-from livelog.errors import RefusedError
+from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.net.admin.asking import Asking
+from livelog.wire import acts
 from livelog.wire.acts import Act, Operate
 from livelog.wire.timestamps import timestamp
 
@@ -27,6 +28,7 @@ async def _enacted(asking: Asking, kind: type[Act], reason: str, **fields: Any) 
     context = asking.context
     at = timestamp(context.clock())
     act = kind(by=asking.principal.id, at=at, reason=reason, **fields)
+    _check(act)
     answered: asyncio.Future[int | RefusedError] = context.loop.create_future()
 
     def done(outcome: int | RefusedError) -> None:
@@ -38,6 +40,17 @@ async def _enacted(asking: Asking, kind: type[Act], reason: str, **fields: Any) 
     if isinstance(outcome, RefusedError):
         raise outcome
     return outcome
+
+
+def _check(act: Act) -> None:
+    """Check that every log can keep an act, before any has it. Raises `RefusedError`."""
+    try:
+        size = len(acts.encode(act))
+    except UnicodeEncodeError:  # no JSON can have it, but what a program gives
+        raise RefusedError(PROTOCOL_ERROR, "", "a text holds half a surrogate pair") from None
+    if size > acts.MAX_BYTES:
+        issue = f"makes an act of {size} bytes, of {acts.MAX_BYTES} at most; narrow it"
+        raise RefusedError(PROTOCOL_ERROR, "", issue)
 
 
 async def note(asking: Asking, command: str, reason: str, detail: str = "") -> dict[str, Any]:
@@ -56,7 +69,7 @@ async def noted(
     try:
         await _enacted(asking, kind, reason, **fields)
     except RefusedError as refused:
-        who = asking.principal.id or "the program"
+        who = asking.principal.id
         _log.warning("%s by %s is not in the audit log: %s", what, who, refused)
         return {"audited": False}
     return {"audited": True}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from livelog.auth.principal import PROGRAM, Principal
+from livelog.auth.principal import Principal
 from livelog.errors import POLICY_VIOLATION, PROTOCOL_ERROR, RefusedError
 from livelog.net.context import Context
 
@@ -31,17 +31,15 @@ class Asking:
     address: str = ""
     connection_id: str = ""
     """Id of the WebSocket; empty at the other doors."""
+    is_program: bool = False
+    """It is the program that embeds the server, which may do everything, in whatever name."""
     nodes: dict[str, str] = field(default_factory=dict)
     """Other servers that were asked for this command, and whether they have answered."""
 
-    @property
-    def is_program(self) -> bool:
-        """Whether it is the program that embeds the server, which may do everything."""
-        return self.principal is PROGRAM
-
     def check_is_welcome(self) -> None:
         """Check that the one who asks has not been blocked meanwhile. Raises `BlockedError`."""
-        self.context.limiter.blocked.check(self.principal.id, self.address)
+        if not self.is_program:
+            self.context.limiter.blocked.check(self.principal.id, self.address)
 
     def check_may(self, scope: str) -> None:
         """Check that commands of a scope may be given. Raises `RefusedError`."""

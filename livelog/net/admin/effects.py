@@ -79,7 +79,7 @@ class Effects:
         self._words.pop(known, None)
         self._settled[target] = first_seq
         self._words[first_seq] = act
-        _change(self._context.limiter.blocked, act)
+        _change(self._context.limiter.blocked, first_seq, act)
         return True
 
     def _has_passed(self, act: Act) -> bool:
@@ -126,10 +126,10 @@ def target_of_act(act: Disconnect | Block) -> Target:
     return Target(connection_id or None, act.user_id or None, network)
 
 
-def _change(blocked: Blocks, act: Block | Unblock) -> None:
+def _change(blocked: Blocks, first_seq: int, act: Block | Unblock) -> None:
     if isinstance(act, Block):
-        block = BlockInForce(act.user_id, act.address, act.until, act.reason, act.by, act.at)
-        blocked.add(block)
+        said = act.reason, act.by, act.at
+        blocked.add(BlockInForce(act.user_id, act.address, act.until, *said, first_seq))
     else:
         blocked.remove(act.user_id, act.address)
 

@@ -49,9 +49,16 @@ _PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0)
 """Seconds before the store is asked again, and at last given up: perhaps behind the first acts."""
 
 _MAX_BYTES = 16 << 20
-_MAX_PLACES_BYTES = 128 << 10
-"""Bytes of the messages that one act names, as all of them are written in one go, and of the places
-in them, as an act is one message of a broker."""
+"""Bytes of the messages that one act names, as all of them are written in one go."""
+
+_ACT_BYTES = 256 << 10
+_SEQ_BYTES, _GROUP_BYTES, _PLACE_BYTES = 17, 8, 3
+"""Bytes of an act from which on the next one is begun, and what makes them up: a seq, and the
+punctuation of a group and of a place."""
+
+_PLACES = 2000
+"""Places in a message that one act names: with more, each part of them has an act of its own. They
+take less than what an act may have above `_ACT_BYTES`."""
 
 Named = tuple[int, tuple[str, ...], int]
 """Seq of a message or act, the places in it that name the user, and its bytes."""
@@ -62,22 +69,23 @@ class Batch:
 
     def __init__(self) -> None:
         self._found: defaultdict[tuple[str, ...], array[int]] = defaultdict(lambda: array("q"))
-        self._bytes = self._places_bytes = 0
+        self._bytes = self._act_bytes = 0
         self.count = self.newest = 0
 
-    def add(self, seq: int, places: tuple[str, ...], size: int) -> None:
-        """Add one."""
+    def add(self, seq: int, places: tuple[str, ...], size: int, *, again: bool) -> None:
+        """Add one; `again`, if other places of it have been added."""
         if places not in self._found:
-            self._places_bytes += sum(map(len, places))
+            self._act_bytes += _GROUP_BYTES + sum(_PLACE_BYTES + len(place) for place in places)
+        self._act_bytes += _SEQ_BYTES
         self._found[places].append(seq)
         self._bytes += size
-        self.count += 1
+        self.count += not again
         self.newest = max(self.newest, seq)
 
     @property
     def is_full(self) -> bool:
         """Whether the next one begins another act."""
-        full = self._bytes >= _MAX_BYTES or self._places_bytes >= _MAX_PLACES_BYTES
+        full = self._bytes >= _MAX_BYTES or self._act_bytes >= _ACT_BYTES
         return full or self.count >= MAX_SEQS
 
     @property
@@ -164,10 +172,11 @@ async def _enact(asking: Asking, reason: str, pseudonym: str, found: Found) -> i
 async def _batches(found: AsyncIterator[Named]) -> list[Batch]:
     """Gather all that is found: as soon as some of it is erased, the rest takes long to find."""
     batches: list[Batch] = []
-    async for one in found:
-        if not batches or batches[-1].is_full:
-            batches.append(Batch())
-        batches[-1].add(*one)
+    async for seq, places, size in found:
+        for at in range(0, len(places), _PLACES):
+            if not batches or batches[-1].is_full or len(places) > _PLACES:
+                batches.append(Batch())
+            batches[-1].add(seq, places[at : at + _PLACES], size, again=at > 0)
     return batches
 
 

@@ -43,8 +43,7 @@ def check(context: Context, request: Request) -> None:
         # What follows the head would be taken for frames, or by a proxy for a body.
         raise HttpRefusedError(400, "body", "a WebSocket handshake has none")
     if context.ending.is_set():
-        issue = "the server is shutting down"
-        raise RefusedError(GOING_AWAY, "", issue, retry_after=_RETRY_ENDING)
+        raise RefusedError(GOING_AWAY, "", context.draining.reason, retry_after=_RETRY_ENDING)
     context.limiter.check_upgrade(request.address)
 
 

@@ -363,7 +363,7 @@ class Connection(asyncio.Protocol):
 
     def _go_away(self, again: int) -> None:
         self.context.hub.release(self.reader)
-        self.close(GOING_AWAY, "the server is shutting down", "normal_closure", again)
+        self.close(GOING_AWAY, self.context.draining.reason, "normal_closure", again)
 
     @property
     def leaving(self) -> bool:

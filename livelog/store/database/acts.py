@@ -6,15 +6,21 @@ Positions of messages are dense, so that counting is a subtraction; acts have no
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeVar
 from zlib import crc32
 
+import msgspec
+
+from livelog.errors import ConfigError
 from livelog.store.database.connection import Connection
 from livelog.wire import acts
 from livelog.wire.acts import MAX_KEPT, Brief, Enacted
 
 _log = logging.getLogger(__name__)
+
+Decoded = TypeVar("Decoded")
 
 _INSERT = "INSERT INTO act(seq, body, checksum) VALUES (?, CAST(? AS TEXT), ?)"
 _FORGET = """
@@ -68,24 +74,56 @@ def acts_at(connection: Connection, first_seqs: Collection[int]) -> list[Enacted
     missing = {*first_seqs}.difference(one.seq for one in found)
     if missing:
         rows = connection.execute(_REPETITIONS, (min(missing),)).fetchall()
-        repeated = [Enacted(seq, acts.decode(body)) for seq, body in _whole(rows)]
+        repeated = [Enacted(seq, acts.decode(body)) for seq, body in _whole(rows, set())]
         found += [one for one in repeated if one.first_seq in missing]
     return found
 
 
-def read_acts(connection: Connection, before: int | None, limit: int) -> list[Enacted]:
-    """Return the newest acts with a seq below `before`, newest first; damaged ones are left out."""
-    return [Enacted(seq, acts.decode(body)) for seq, body in _bodies(connection, before, limit)]
+def read_acts(
+    connection: Connection, before: int | None, limit: int, damaged: set[int] | None = None
+) -> list[Enacted]:
+    """Return the newest acts with a seq below `before`, newest first; damaged ones are left out.
+
+    Their seqs are noted in `damaged`. Raises `ConfigError` for an act of a later version.
+    """
+    return [
+        Enacted(seq, _decoded(seq, acts.decode, body))
+        for seq, body in _bodies(connection, before, limit, damaged)
+    ]
 
 
-def read_briefs(connection: Connection, before: int | None, limit: int) -> list[Brief]:
-    """Return the same acts without the messages that they name."""
-    return [acts.decode_brief(*found) for found in _bodies(connection, before, limit)]
+def read_briefs(
+    connection: Connection, before: int | None, limit: int, damaged: set[int] | None = None
+) -> list[Brief]:
+    """Return the same acts without the messages that they name. Raises the same."""
+    return [
+        _decoded(seq, partial(acts.decode_brief, seq), body)
+        for seq, body in _bodies(connection, before, limit, damaged)
+    ]
 
 
-def _bodies(connection: Connection, before: int | None, limit: int) -> list[tuple[int, bytes]]:
-    rows = connection.execute(_NEWEST, (_LAST if before is None else before, limit)).fetchall()
-    return _whole(rows)
+def _decoded(seq: int, decode: Callable[[bytes], Decoded], body: bytes) -> Decoded:
+    try:
+        return decode(body)
+    except msgspec.ValidationError as error:
+        issue = f"the act of a moderator at seq {seq} is not understood: {error}"
+        raise ConfigError(f"{issue}; a later version of livelog has written it") from None
+
+
+def _bodies(
+    connection: Connection, before: int | None, limit: int, damaged: set[int] | None
+) -> list[tuple[int, bytes]]:
+    """Return so many acts, whatever number of damaged ones is between them."""
+    found: list[tuple[int, bytes]] = []
+    noted = set[int]() if damaged is None else damaged
+    last, lacking = _LAST if before is None else before, limit
+    while lacking:
+        rows = connection.execute(_NEWEST, (last, lacking)).fetchall()
+        found += _whole(rows, noted)
+        if len(rows) < lacking:
+            break
+        last, lacking = rows[-1][0], limit - len(found)
+    return found
 
 
 def damaged_acts(connection: Connection) -> Iterator[int]:
@@ -98,9 +136,11 @@ def damaged_acts(connection: Connection) -> Iterator[int]:
         seq = rows[-1][0]
 
 
-def _whole(rows: list[tuple[Any, ...]]) -> list[tuple[int, bytes]]:
+def _whole(rows: list[tuple[Any, ...]], damaged: set[int]) -> list[tuple[int, bytes]]:
+    """Return the acts that are whole; the others are noted, and logged once each."""
     for row in rows:
-        if not _is_whole(*row):
+        if not _is_whole(*row) and row[0] not in damaged:
+            damaged.add(row[0])
             _log.error("the act of a moderator at seq %s is damaged, and not in force", row[0])
     return [(seq, body) for seq, body, crc in rows if _is_whole(seq, body, crc)]
 

