@@ -46,6 +46,7 @@ from bench.report import Figures
 from bench.rows import Row, Target
 from bench.server import Launch
 from bench.viewer import follow
+from bench.viewershift import shift
 from bench.viewerstart import first_line
 
 COMPLETE = (
@@ -231,6 +232,19 @@ VIEWER_ROWS = (
     Row("the viewer at 200 msg/s", partial(follow, rate=200), SEEN),
     Row("the viewer at 1000 msg/s", partial(follow, rate=1000), SEEN),
     Row("the viewer at 3000 msg/s", partial(follow, rate=3000), SEEN),
+    Row(
+        "the viewer over eight hours, sped up",
+        shift,
+        (
+            Target("frame p95 ms", "<", 20),
+            Target("heap MB", "<", 20),
+            Target("heap MB grown", "<", 2),
+            Target("nodes grown", "<", 500),
+            Target("listeners grown", "<", 50),
+            Target("day rows", ">=", 1),
+            Target("behind s", "<", 2),
+        ),
+    ),
     Row(
         "the viewer's start",
         partial(first_line, tls=False),

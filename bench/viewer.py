@@ -50,16 +50,16 @@ class ViewerPage:
     """The viewer's page in a browser."""
 
     def __init__(self, page: Page, tools: CDPSession) -> None:
-        self._page = page
+        self.page = page
         self._tools = tools
         page.evaluate(START)
 
     def wait(self, seconds: float) -> None:
-        self._page.wait_for_timeout(seconds * 1000)
+        self.page.wait_for_timeout(seconds * 1000)
 
     def frame_times(self) -> list[float]:
         """Return the milliseconds of each frame since the last call."""
-        times: list[float] = self._page.evaluate(FRAME_TIMES)
+        times: list[float] = self.page.evaluate(FRAME_TIMES)
         return times
 
     def heap(self) -> float:
@@ -68,13 +68,23 @@ class ViewerPage:
         used: dict[str, Any] = self._tools.send("Runtime.getHeapUsage")
         return float(used["usedSize"]) / MB
 
+    def held(self) -> Figures:
+        """What it holds after a collection: memory, nodes of its documents, listeners."""
+        heap = self.heap()
+        counted = self._tools.send("Memory.getDOMCounters")
+        return {
+            "heap MB": heap,
+            "nodes": counted["nodes"],
+            "listeners": counted["jsEventListeners"],
+        }
+
     def elements(self) -> int:
-        return int(self._page.evaluate(ELEMENTS))
+        return int(self.page.evaluate(ELEMENTS))
 
     def seconds_until(self, messages: int) -> float:
         """Return the seconds until the page has taken `messages`."""
         start = time.monotonic()
-        while self._page.evaluate(SHOWN) < messages:
+        while self.page.evaluate(SHOWN) < messages:
             if time.monotonic() - start > CATCH_UP_SECONDS:
                 raise SystemExit("the page did not catch up")
             self.wait(0.02)
@@ -104,10 +114,10 @@ def page_of(server: Server) -> str:
 
 
 @contextmanager
-def opened(server: Server) -> Iterator[ViewerPage]:
-    """Open the viewer of a server in a browser of its own."""
+def opened(server: Server, zone: str | None = None) -> Iterator[ViewerPage]:
+    """Open the viewer of a server in a browser of its own, in a time zone."""
     with chromium() as browser:
-        page = browser.new_page(viewport=SCREEN)
+        page = browser.new_page(viewport=SCREEN, timezone_id=zone)
         page.goto(page_of(server))
         page.wait_for_selector("#light[data-state=connected]")
         yield ViewerPage(page, page.context.new_cdp_session(page))

@@ -21,6 +21,7 @@ PROOFS = {
     "introspection_client_id",
     "introspection_client_secret",
     "viewer_client_id",
+    "viewer_audience",
     "api_keys",
 }
 """Settings that turn authentication on, or are part of it."""

@@ -220,6 +220,20 @@ test("the way to the issuer has a challenge, and no secret", async () => {
   assert.notEqual((await begun(service, REDIRECT)).pending.state, pending.state);
 });
 
+test("what the token is for goes with each request", async () => {
+  const target = { audience: "https://log.test/api", resource: "urn:log" };
+  const aimed = { ...service, target };
+  const { address } = await begun(aimed, REDIRECT);
+  const body = { access_token: "a", token_type: "bearer" };
+  const asked = issuer({ body }, { body });
+  await exchanged("c", { ...PENDING, service: aimed });
+  await renewed(aimed, "r");
+  for (const parameters of [new URL(address).searchParams, ...asked.map(({ body }) => body)]) {
+    const { audience, resource } = Object.fromEntries(parameters);
+    assert.deepEqual({ audience, resource }, target);
+  }
+});
+
 test("only the answer to the pending sign-in has a code", () => {
   const pending = { service, state: "s" };
   const code = (text, more = {}) => codeIn(new URLSearchParams(text), { ...pending, ...more });
@@ -283,6 +297,7 @@ test("a code is exchanged with the verifier, without cookies", async () => {
 const REFUSALS = {
   "no longer takes this sign-in": [true, { status: 400, body: { error: "invalid_grant" } }],
   "has to be a public one": [true, { status: 401, body: { error: "invalid_client" } }],
+  "(--viewer-resource, --viewer-audience)": [true, { status: 400, body: { error: "invalid_target" } }],
   "has refused (constructor)": [true, { status: 400, body: { error: "constructor" } }],
   "HTTP status 503": [false, { status: 503, body: { error: "invalid_grant" } }],
   "HTTP status 502": [false, { status: 502 }],

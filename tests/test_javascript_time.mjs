@@ -89,6 +89,12 @@ test("saved views are known by their name, and only views are imported", () => {
   views = withView(withView(views, "all", EVERYTHING), "mine", EVERYTHING);
   assert.deepEqual(views, [{ name: "all", address: "" }, { name: "mine", address: "" }]);
   assert.equal(withView(views, "  ", view), views);
+  const wide = { ...EVERYTHING, columns: ["a", "b"] };
+  const widths = { a: 20, b: 9999, c: 7, __proto__: { b: 7 } };
+  const kept = [{ name: "wide", address: "?column=a&column=b", widths: { a: 20 } }];
+  assert.deepEqual(withView([], "wide", wide, widths), kept);
+  assert.deepEqual(viewsIn(kept), kept);
+  assert.deepEqual(viewsIn([{ ...kept[0], widths: "x" }]), [{ name: "wide", address: kept[0].address }]);
   const foreign = [null, 7, { name: "x" }, { name: "evil", address: "javascript:alert(1)?q=a&evil=1" }];
   assert.deepEqual(viewsIn(foreign), [{ name: "evil", address: "" }]);
   for (const none of [undefined, null, {}, "x"]) assert.deepEqual(viewsIn(none), []);

@@ -107,8 +107,9 @@ def test_its_tokens_let_in_and_say_what_is_allowed(issuer: str, kind: str) -> No
 @pytest.mark.browser
 def test_the_viewer_signs_its_reader_in_and_out(issuer: str) -> None:
     options = ("--oauth-issuer", issuer, "--jwt-audience", "livelog", "--jwt-leeway", "0")
+    aimed = ("--viewer-client-id", "viewer", "--viewer-resource", "http://livelog.example/jwt")
     with (
-        hosting("--store", "memory", *options, "--viewer-client-id", "viewer") as host,
+        hosting("--store", "memory", *options, *aimed) as host,
         chromium() as browser,
     ):
         viewer = Viewer(browser.new_page())

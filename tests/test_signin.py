@@ -43,6 +43,7 @@ async def test_the_page_is_told_where_to_sign_in_and_may_ask_there() -> None:
         )
         more = {"viewer_scopes": "read offline_access", "introspection_client_secret": "hidden"}
         more |= {"introspection_client_id": "server"}
+        more |= {"viewer_audience": "the log", "viewer_resource": "https://log.example.org/"}
         async with serving(**settings(issuer, **more)) as house:
             http = await house.http()
             answer = await http.ask("GET", "/api/sign-in")
@@ -54,6 +55,7 @@ async def test_the_page_is_told_where_to_sign_in_and_may_ask_there() -> None:
                 "token_endpoint": "https://Token.Example.org:443/oauth/token",
                 "end_session_endpoint": "https://id.example.org/end",
                 "names_issuer": True,
+                "target": {"audience": "the log", "resource": "https://log.example.org/"},
             }
             for path in ("/", "/viewer/sign-in.html"):
                 policy = (await http.ask("GET", path)).headers["content-security-policy"]
@@ -92,12 +94,22 @@ async def test_an_issuer_where_no_page_can_sign_in_is_refused() -> None:
 async def test_a_setting_without_effect_is_refused() -> None:
     only = {"jwt_secret": SECRET, "viewer_client_id": "viewer"}
     assert await refusal(**only) == "--viewer-client-id: needs --oauth-issuer"
-    scopes = {"jwt_secret": SECRET, "viewer_scopes": "read"}
-    assert await refusal(**scopes) == "--viewer-scopes: needs --viewer-client-id"
-    assert await refusal(viewer_scopes="read") == "--viewer-scopes: needs --viewer-client-id"
+    refinements = {"viewer_scopes": "read", "viewer_audience": "a", "viewer_resource": "urn:a"}
+    for name, value in refinements.items():
+        issue = f"--{name.replace('_', '-')}: needs --viewer-client-id"
+        assert await refusal(**{"jwt_secret": SECRET, name: value}) == issue
+        assert await refusal(**{name: value}) == issue
 
 
 @pytest.mark.parametrize("scopes", ["", " ", "a  b", "a\tb", 'a"b', "a\\b", "ä", "a "])
 def test_scopes_are_words_of_the_standard(scopes: str) -> None:
     with pytest.raises(ConfigError, match="--viewer-scopes: "):
         Config(viewer_scopes=scopes)
+
+
+@pytest.mark.parametrize(
+    "resource", ["log", "/log", "urn:", "https://log.example.org/#x", "urn: a"]
+)
+def test_a_resource_is_an_absolute_uri_without_a_fragment(resource: str) -> None:
+    with pytest.raises(ConfigError, match="--viewer-resource: "):
+        Config(viewer_resource=resource)

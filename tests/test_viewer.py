@@ -322,6 +322,7 @@ def test_killed_and_restarted_under_the_page_nothing_is_lost_that_was_kept(
         viewer.until_connection("Connection lost. Attempt")
         host.start()
         host.publish("while away")
+        viewer.reconnect()
         viewer.until_connection("Connected · resumed without loss")
         host.publish("after")
         viewer.until_row("after")
@@ -360,7 +361,7 @@ def test_who_reads_the_past_while_the_server_is_away_keeps_the_place(
         viewer.page.keyboard.press("Home")  # there is more, and nobody to ask
         viewer.until("document.getElementById('total').textContent.includes('could not load')")
         host.start()
-        viewer.until_connection("Connected")
+        viewer.reconnect()
         viewer.until("document.getElementById('total').textContent === '1,500 messages'")
         assert viewer.rows()[0].startswith("line ")
         assert int(viewer.rows()[0].split()[1]) < 1450  # the oldest that was loaded
@@ -374,10 +375,9 @@ def test_what_a_restarted_server_has_lost_is_shown_as_a_gap(host: Host, look: Lo
     viewer.until_row("before")
     host.kill()
     viewer.until_connection("Connection lost. Attempt")
-    viewer.until("!document.getElementById('reconnect').hidden")
     host.start()
     host.publish("while away")
-    viewer.page.locator("#reconnect").dispatch_event("click")  # it may have come back by itself
+    viewer.reconnect()
     viewer.until_connection("Connected · resumed")
     host.publish("after")
     viewer.until_row("after")
@@ -400,6 +400,7 @@ def test_what_appears_beside_the_lines_does_not_stop_it_from_following(
     host.kill()
     viewer.until_connection("Connection lost. Attempt")
     host.start()
+    viewer.reconnect()
     viewer.until_connection("Connected · resumed, with a gap")
     viewer.until("!document.getElementById('notice').hidden")
     host.publish("after")

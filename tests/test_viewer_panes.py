@@ -21,6 +21,13 @@ OUT_OF_SIGHT = """(hidden) => {
   Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden });
   document.dispatchEvent(new Event('visibilitychange'));
 }"""
+NOTIFICATIONS = """() => {
+  top.notified = [];
+  window.Notification = class {
+    static requestPermission = async () => 'granted';
+    constructor(title, { body }) { top.notified.push([title, body]); }
+  };
+}"""
 PHONE = {"viewport": {"width": 390, "height": 740}, "is_mobile": True, "has_touch": True}
 
 
@@ -134,6 +141,32 @@ def test_unread_messages_of_all_views_are_summed_in_the_title(host: Host, look: 
     for frame in both:
         frame.evaluate(OUT_OF_SIGHT, False)
     viewer.until("document.title.startsWith('red | ')")
+
+
+def test_views_side_by_side_notify_as_one_page(host: Host, look: Look) -> None:
+    viewer = look(host)
+    both = beside(viewer, host, "?q=red", "?q=blue OR red", "?q=green")
+    for frame in (*both, viewer.page.main_frame):
+        frame.evaluate(NOTIFICATIONS)
+    for frame in both[:2]:
+        frame.locator("#notify").click()
+    for frame in (*both, viewer.page.main_frame):
+        frame.evaluate(OUT_OF_SIGHT, True)
+    host.publish("red", "blue", "green")
+    viewer.until("document.title.startsWith('(4) ')")
+    viewer.until("top.notified.length === 1")
+    [[title, body]] = viewer.page.evaluate("notified")
+    assert title == "3 new messages"
+    assert sorted(body.split("\n")) == ["blue OR red (2): blue", "red (1): red"]
+    host.publish("blue again")
+    viewer.until("top.notified.length === 2")
+    assert viewer.page.evaluate("notified[1]") == ["blue OR red: user · Ann", "blue again"]
+    both[1].locator("#notify").click()
+    viewer.page.locator(".pane .close").first.click()
+    host.publish("blue and red")
+    viewer.until("document.title.startsWith('(5) blue OR red | green')")
+    viewer.page.wait_for_timeout(1000)
+    assert len(viewer.page.evaluate("notified")) == 2
 
 
 def test_keys_lead_from_view_to_view(host: Host, look: Look) -> None:

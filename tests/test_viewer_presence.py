@@ -4,16 +4,22 @@ Chromium.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import pytest
 from websockets.sync.client import connect
 
 from tests.support.browser import Host, Look, Viewer
 from tests.support.identity import token
+from tests.support.wire import PATIENCE, Json
 
 pytestmark = pytest.mark.browser
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, WebSocketRoute
 
 SEES = token("watcher", "read presence")
 
@@ -24,7 +30,8 @@ def on_line(host: Host, *users: str) -> Iterator[None]:
     address = host.url.replace("http", "ws") + "ws/live-log?token="
     with ExitStack() as stack:
         for each in users:
-            stack.enter_context(connect(address + token(each, "read")))
+            socket = connect(address + token(each, "read"), open_timeout=PATIENCE)
+            stack.enter_context(socket)
         yield
 
 
@@ -101,10 +108,43 @@ def test_a_reconnect_asks_again(guarded: Host, look: Look) -> None:
     guarded.kill()
     viewer.until("document.getElementById('online-count').hidden")
     guarded.start()
+    viewer.reconnect()
     until_count(viewer, "1 on line")
     with on_line(guarded, "ann"):
         until_users(viewer, "ann", "watcher")
     assert viewer.page.locator("#notice").is_hidden()
+
+
+def test_an_internal_error_of_the_server_is_passed_over(guarded: Host, browser: Browser) -> None:
+    context = browser.new_context()
+    context.add_init_script(f"sessionStorage['livelog.token'] = '{SEES}'")
+    refused: list[str] = []
+
+    def between(page: WebSocketRoute) -> None:
+        server = page.connect_to_server()
+
+        def answer(text: str | bytes) -> None:
+            event = json.loads(text)
+            if isinstance(event, dict) and event.get("action") == "online" and not refused:
+                refused.append(event["request_id"])
+                text = json.dumps(fault(event["request_id"]))
+            page.send(text)
+
+        server.on_message(answer)
+
+    context.route_web_socket("**/ws/live-log", between)
+    viewer = Viewer(context.new_page())
+    viewer.open(guarded.url)
+    until_count(viewer, "1 on line")
+    assert len(refused) == 1
+    context.close()
+
+
+def fault(request_id: str) -> Json:
+    """The event by which a server tells of an internal error."""
+    details = {"issue": "the server is overloaded"}
+    error = {"error_code": 1011, "error_message": "Internal error", "details": details}
+    return {"action": "error", **error, "request_id": request_id}
 
 
 def test_an_open_server_says_that_it_knows_no_users(host: Host, look: Look) -> None:

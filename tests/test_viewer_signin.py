@@ -153,6 +153,21 @@ def test_the_account_says_who_it_is_and_signs_out_at_the_issuer(issuer: Issuer, 
         assert page.page.evaluate(KEPT) == []
 
 
+def test_the_issuer_is_told_what_the_token_is_for(issuer: Issuer, host: Host, page: Page) -> None:
+    issuer.target = {"audience": "the log", "resource": "https://log.example.org/"}
+    issuer.lifetime = 4
+    page.visit(host.url)
+    page.sign_in()
+    page.until_told("gives no token for what this server asks for (--viewer-resource")
+    options = [f"--viewer-{name}={value}" for name, value in issuer.target.items()]
+    with server_of(issuer, "--jwt-leeway", "0", *options) as aimed:
+        page.visit(aimed.url)
+        page.sign_in()
+        page.until_connection("Connected")
+        until(lambda: len(issuer.forms) >= 2, page)  # a renewal names it, too
+        page.until_connection("Connected")
+
+
 def test_without_an_end_of_session_only_the_tab_forgets(issuer: Issuer, page: Page) -> None:
     issuer.metadata["end_session_endpoint"] = None
     with server_of(issuer) as host:

@@ -12,13 +12,15 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from livelog.config import Config
+from livelog.config import Config, flag
 from livelog.config.check import normal_origin
 from livelog.errors import ConfigError
 
 _REQUIRED = ("authorization_endpoint", "token_endpoint")
 ENDPOINTS = (*_REQUIRED, "end_session_endpoint")
 """Names in the issuer's metadata (RFC 8414; OpenID Connect RP-Initiated Logout 1.0)."""
+_REFINEMENTS = ("viewer_scopes", "viewer_audience", "viewer_resource")
+"""Settings of the page's client."""
 
 
 class SignIn(Struct, frozen=True):
@@ -32,6 +34,8 @@ class SignIn(Struct, frozen=True):
     end_session_endpoint: str = ""
     names_issuer: bool = False
     """The issuer names itself in every answer (RFC 9207), so that one without is not its own."""
+    target: dict[str, str] = {}
+    """Parameters that say what the token is for; they go with each request."""
 
     @property
     def origin(self) -> str:
@@ -50,8 +54,9 @@ def check(config: Config) -> None:
     auth = config.auth
     if auth.viewer_client_id and not auth.oauth_issuer:
         raise ConfigError("--viewer-client-id: needs --oauth-issuer")
-    if "viewer_scopes" in config.given and not auth.viewer_client_id:
-        raise ConfigError("--viewer-scopes: needs --viewer-client-id")
+    for name in _REFINEMENTS:
+        if name in config.given and not auth.viewer_client_id:
+            raise ConfigError(f"{flag(name)}: needs --viewer-client-id")
 
 
 def sign_in(config: Config, metadata: Mapping[str, Any]) -> SignIn:
@@ -63,10 +68,13 @@ def sign_in(config: Config, metadata: Mapping[str, Any]) -> SignIn:
     if not isinstance(methods, list) or "S256" not in methods:
         raise ValueError("the issuer does not offer the code challenge method S256 (RFC 7636)")
     _origin_of(metadata["token_endpoint"])  # the page's policy has to name it
+    auth = config.auth
+    target = {"audience": auth.viewer_audience, "resource": auth.viewer_resource}
     return SignIn(
-        issuer=config.auth.oauth_issuer,
-        client_id=config.auth.viewer_client_id,
-        scopes=config.auth.viewer_scopes,
+        issuer=auth.oauth_issuer,
+        client_id=auth.viewer_client_id,
+        scopes=auth.viewer_scopes,
+        target={name: value for name, value in target.items() if value},
         names_issuer=metadata.get("authorization_response_iss_parameter_supported") is True,
         **{name: metadata[name] for name in ENDPOINTS if name in metadata},
     )

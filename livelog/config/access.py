@@ -100,6 +100,24 @@ class Auth(Struct, frozen=True, kw_only=True):
             pattern=r"^[!#-\[\]-~]+( [!#-\[\]-~]+)*$",  # RFC 6749 section 3.3
         ),
     ] = "openid read publish"
+    viewer_audience: Annotated[
+        str,
+        option(
+            "Value of `audience` that the viewer's page names to --oauth-issuer; Auth0 gives a JSON"
+            " Web Token only for one.",
+            "TEXT",
+            filled=True,
+        ),
+    ] = ""
+    viewer_resource: Annotated[
+        str,
+        option(
+            "Value of `resource` (RFC 8707) that the viewer's page names to --oauth-issuer: the"
+            " absolute URI of what the token is for.",
+            "URI",
+            pattern=r"^([A-Za-z][A-Za-z0-9+.-]*:[^\s#]+)?$",
+        ),
+    ] = ""
     api_keys: Annotated[
         str, option("File of API keys, made by `livelog keys`.", "FILE", filled=True)
     ] = ""

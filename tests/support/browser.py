@@ -153,6 +153,11 @@ class Viewer:
         """Wait until the state of the connection is told with these words."""
         self.until("w => document.getElementById('connection').textContent.includes(w)", words)
 
+    def reconnect(self) -> None:
+        """Connect again now, as the reader can: the page's own attempt may be a minute away."""
+        button = "document.getElementById('reconnect').click()"
+        self.until(f"({button}, document.getElementById('light').dataset.state === 'connected')")
+
     def until_row(self, words: str) -> None:
         """Wait until a row with these words is in the document."""
         self.until(

@@ -37,6 +37,8 @@ class Issuer:
     def reset(self) -> None:
         """Be as new, at the same place and for the same addresses."""
         self.client_id = "viewer"
+        self.target: Form = {}
+        """Parameters without which it gives no token, as Auth0 does for one of its APIs."""
         self.metadata: Json = {}
         """What its metadata has besides the usual; None leaves one out."""
         self.answer: Form = {}
@@ -106,6 +108,8 @@ class Issuer:
         code = secrets.token_urlsafe()
         self.codes[code] = asked
         answer = {"code": code, "state": asked.get("state", ""), "iss": self.url, **self.answer}
+        if not self.target.items() <= asked.items():
+            answer |= {"error": "invalid_target"}
         given = {name: value for name, value in answer.items() if value}
         return 302, f"{redirect}?{urlencode(given)}"
 
@@ -113,6 +117,8 @@ class Issuer:
         """Return the status and the answer of the token endpoint."""
         if "client_secret" in form or form.get("client_id") != self.client_id:
             return 401, {"error": "invalid_client"}
+        if not self.target.items() <= form.items():
+            return 400, {"error": "invalid_target"}
         grants = {"authorization_code": self._is_code, "refresh_token": self._is_refresh_token}
         if not grants[form["grant_type"]](form):
             return 400, {"error": "invalid_grant", "error_description": "<b>gone</b>"}

@@ -2,15 +2,14 @@
  *
  * Notifications are asked for by a click, and shown only while the page is out of sight.
  */
-import { count, describe } from "./format.js";
+import { describe } from "./format.js";
 
 const TITLE_MS = 1000; // between two changes of the title
-const NOTIFY_MS = 5000; // between two notifications
 
 export class Attention {
   #button;
   #notice;
-  #told;
+  #pane;
   #isCovered = false;
   #unread = 0;
   #title = "";
@@ -18,19 +17,20 @@ export class Attention {
   #unseen = 0; // that are not in sight in the page
   #timer = 0;
   #isNotifying = false;
-  #fresh = null; // since the last notification: the newest message, and how many came
+  #news = { many: 0, last: null }; // that nobody has been told of
 
-  /** `told(many)` is called when the number of unread messages has changed. */
-  constructor(button, notice, told = () => undefined) {
+  /** `pane` is told of unread messages, and of those that the reader wants to be notified of. */
+  constructor(button, notice, pane) {
     this.#button = button;
     this.#notice = notice;
-    this.#told = told;
+    this.#pane = pane;
+    pane.listen({ covered: (covered) => this.#cover(covered), notify: (words) => this.#notify(words) });
     button.addEventListener("click", () => this.toggle());
     document.addEventListener("visibilitychange", () => this.#look());
   }
 
   /** Another view stands in the place of this one, or does not any more. */
-  cover(covered) {
+  #cover(covered) {
     this.#isCovered = covered;
     this.#look();
   }
@@ -63,8 +63,8 @@ export class Attention {
   count(message) {
     if (!this.#isOut) return;
     this.#missed += 1;
+    if (this.#isNotifying && document.hidden) this.#news = { many: this.#news.many + 1, last: message };
     this.#soon();
-    if (this.#isNotifying) this.#notify(message);
   }
 
   async toggle() {
@@ -87,6 +87,7 @@ export class Attention {
     this.#timer ||= setTimeout(() => {
       this.#timer = 0;
       this.#show();
+      this.#tell();
     }, TITLE_MS);
   }
 
@@ -94,31 +95,23 @@ export class Attention {
     const many = Math.max(this.#missed, this.#unseen);
     const title = many ? `(${many.toLocaleString("en")}) ${this.#title}` : this.#title;
     if (document.title !== title) document.title = title;
-    if (many !== this.#unread) this.#told(many);
+    if (many !== this.#unread) this.#pane.tell({ unread: many });
     this.#unread = many;
   }
 
-  /** Show the first message at once, and what comes in the seconds after it as one number. */
-  #notify(message) {
-    if (this.#fresh) {
-      this.#fresh.last = message;
-      this.#fresh.many += 1;
-      return;
-    }
-    this.#fresh = { last: message, many: 0 };
-    this.#tell(message, 0);
-    setTimeout(() => {
-      const { last, many } = this.#fresh;
-      this.#fresh = null;
-      if (many && this.#isOut && this.#isNotifying) this.#tell(last, many - 1);
-    }, NOTIFY_MS);
+  #tell() {
+    const { many, last } = this.#news;
+    if (!many) return;
+    this.#news = { many: 0, last: null };
+    const { subject, summary } = describe(last);
+    this.#pane.news({ title: `${last.type} · ${subject}`, body: summary, many });
   }
 
-  #tell(message, more) {
-    const { subject, summary } = describe(message);
-    const body = more ? `${summary}\nand ${count(more, "more message")}` : summary;
+  /** Show a notification; a click on it leads to the page. */
+  #notify({ title, body }) {
+    if (!this.#isNotifying) return;
     try {
-      const shown = new Notification(`${message.type} · ${subject}`, { body, tag: globalThis.name || "livelog" });
+      const shown = new Notification(title, { body, tag: "livelog" });
       shown.onclick = () => globalThis.focus();
     } catch (error) {
       this.#set(false); // some phones allow them to service workers only

@@ -16,19 +16,20 @@ export class AuditPanel {
   #identity;
   #lists; // tab → `AuditLog` or `Blocks`
   #parts;
-  #on;
+  #refused;
   #tab = "audit";
   #timer = 0;
   #isBusy = false;
   #isStale = false; // a refresh was asked for meanwhile
 
-  /** `lists`: audit, blocks; `parts`: panel, state, kind, older, close, and of each list the list and
-   * its button (`audit`, `auditList`, …); `on`: handlers for refused (a code), released. */
-  constructor(identity, lists, parts, on) {
+  /** `lists`: audit, blocks; `parts`: panel, state, kind, older, close, home, and of each list the list and
+   * its button (`audit`, `auditList`, …); `refused(code)` is called when the server
+   * has refused to show one. */
+  constructor(identity, lists, parts, refused) {
     this.#identity = identity;
     this.#lists = lists;
     this.#parts = parts;
-    this.#on = on;
+    this.#refused = refused;
     parts.kind.append(new Option("all acts", ""));
     this.#offer(KINDS);
     parts.kind.addEventListener("change", () => this.#filter(parts.kind.value));
@@ -44,13 +45,15 @@ export class AuditPanel {
   follow() {
     const own = fragment();
     const tab = Object.keys(this.#lists).find((name) => own.has(name));
-    if (tab) this.open(tab, own.get("audit") ?? "");
+    if (tab) this.open(tab, own.get("audit") ?? "", true);
   }
 
-  /** Open the tab `audit` or `blocks`; `kind` is the kind of act that is shown. */
-  open(tab, kind = this.#lists.audit.kind) {
+  /** Open the tab `audit` or `blocks`; `kind` is the kind of act that is shown, `isLed` tells that the
+   * address leads to it. */
+  open(tab, kind = this.#lists.audit.kind, isLed = false) {
     this.#tab = tab;
-    showPanel(this.#parts.panel);
+    const { panel, home } = this.#parts;
+    showPanel(panel, { close: () => this.close(), home, isLed });
     for (const name of Object.keys(this.#lists)) {
       this.#parts[name].setAttribute("aria-pressed", String(name === tab));
     }
@@ -64,7 +67,6 @@ export class AuditPanel {
     clearTimeout(this.#timer);
     hidePanel(this.#parts.panel);
     changeFragment({ audit: null, blocks: null });
-    this.#on.released();
   }
 
   /** Load what is new, if it is open, and again after a while. */
@@ -135,7 +137,7 @@ export class AuditPanel {
       return 0;
     } catch (error) {
       this.#say(`Not loaded: ${whyNot(error)}.`);
-      this.#on.refused(error.code);
+      this.#refused(error.code);
       return retryAfter(error);
     }
   }

@@ -39,6 +39,23 @@ export class Columns {
     return this.fields.length ? this.#head.scrollWidth - this.#head.lastElementChild.offsetWidth : 0;
   }
 
+  /** The widths, as far as their reader has set them, of the columns that are shown. */
+  get widths() {
+    const set = this.fields.filter((field) => this.#widths.has(field));
+    return Object.fromEntries(set.map((field) => [field, this.#widths.get(field)]));
+  }
+
+  /** Let these columns have these widths; the others are fitted. */
+  restore(fields, widths) {
+    const known = widthsIn(widths);
+    for (const field of fields) {
+      if (known.has(field)) this.#widths.set(field, known.get(field));
+      else this.#forget(field);
+    }
+    this.#apply();
+    this.#keep();
+  }
+
   show(fields) {
     if (JSON.stringify(fields) === JSON.stringify(this.fields)) return;
     this.fields = fields;
@@ -139,15 +156,19 @@ export class Columns {
 
   /** Forget a width; the column is fitted again. */
   #release(field) {
+    this.#forget(field);
+    this.#keep();
+  }
+
+  #forget(field) {
     this.#widths.delete(field);
     this.#fitted.delete(field);
     this.#fittedAt = -Infinity;
-    this.#keep();
   }
 }
 
 /** Return the widths in what was kept, and no other. */
-function widthsIn(kept) {
+export function widthsIn(kept) {
   const pairs = kept instanceof Object ? Object.entries(kept) : [];
   return new Map(pairs.filter(([, width]) => width >= LEAST && width <= MOST));
 }

@@ -7,6 +7,7 @@ import { TYPES } from "../client/livelog.js";
 import { atWallTime, wallTime } from "./time.js";
 import { element } from "./element.js";
 import { count } from "./format.js";
+import { hidePanel, showPanel } from "./panels.js";
 import { EVERYTHING, FIELDS, countFilters } from "./view.js";
 
 const TYPING_MS = 350;
@@ -57,7 +58,8 @@ export class Controls {
 
   toggleFilters() {
     const { filters, more } = this.#parts;
-    more.hidden = !more.hidden;
+    if (more.hidden) showPanel(more, { close: () => this.toggleFilters(), home: filters });
+    else hidePanel(more);
     filters.setAttribute("aria-expanded", String(!more.hidden));
     if (!more.hidden) more.querySelector("input").focus();
   }

@@ -11,13 +11,10 @@ export class Counts {
 
   #pages;
   #parts;
-  #released;
   #abort = new AbortController();
 
-  /** `parts`: panel, title, values, state, and the button close; `released()` is called when the focus
-   * was in the panel, which is closed. */
-  constructor(pages, parts, released) {
-    this.#released = released;
+  /** `parts`: panel, title, values, state, home, and the button close. */
+  constructor(pages, parts) {
     this.#pages = pages;
     this.#parts = parts;
     parts.close.addEventListener("click", () => this.close());
@@ -26,10 +23,7 @@ export class Counts {
   close() {
     this.#abort.abort();
     this.field = null;
-    const { panel } = this.#parts;
-    const hadFocus = panel.contains(document.activeElement);
-    hidePanel(panel);
-    if (hadFocus) this.#released();
+    hidePanel(this.#parts.panel);
   }
 
   /** Count again if it is open: the view is another one. */
@@ -38,7 +32,8 @@ export class Counts {
   }
 
   open(view, field) {
-    showPanel(this.#parts.panel);
+    const { panel, home } = this.#parts;
+    showPanel(panel, { close: () => this.close(), home });
     this.#parts.close.focus();
     this.#count(view, field);
   }

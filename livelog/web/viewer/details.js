@@ -11,14 +11,16 @@ export class Details {
   message = null;
 
   #parts;
+  #leave;
 
-  /** `parts`: panel, title, values, json, and the buttons close, context, copy, link, raw. */
+  /** `parts`: panel, title, values, json, home, and the buttons close, context, copy, link, raw. */
   constructor(parts, on) {
     this.#parts = parts;
-    parts.close.addEventListener("click", () => {
+    this.#leave = () => {
       this.close();
       on.closed();
-    });
+    };
+    parts.close.addEventListener("click", this.#leave);
     parts.context.addEventListener("click", () => on.context(this.message));
     parts.copy.addEventListener("click", () => on.copy(this.message));
     parts.link.addEventListener("click", () => on.link(this.message));
@@ -33,11 +35,12 @@ export class Details {
     button.setAttribute("aria-pressed", String(raw));
   }
 
-  show(message, marks) {
+  /** `isLed`: the view leads to it. */
+  show(message, marks, isLed) {
     if (message.type === "gap") return;
     this.message = message;
     this.redraw(marks);
-    showPanel(this.#parts.panel);
+    showPanel(this.#parts.panel, { close: this.#leave, home: this.#parts.home, isLed });
   }
 
   /** Show the message as its reader wants it now, if there is one. */

@@ -1,4 +1,5 @@
 /* The named parts of the address' fragment: `#density=compact&audit=block`. */
+import { whenSettled } from "./steps.js";
 
 /** Return the parts; those without a value have an empty one. */
 export function fragment() {
@@ -15,6 +16,10 @@ export function followFragment(handler) {
 
 /** Give some parts values, or remove those whose value is null; the others stay as they are. */
 export function changeFragment(values) {
+  whenSettled(() => change(values));
+}
+
+function change(values) {
   const own = fragment();
   for (const [name, value] of Object.entries(values)) {
     if (value === null) own.delete(name);

@@ -6,15 +6,9 @@ import { AuditPanel } from "./auditpanel.js";
 import { Blocks } from "./blocks.js";
 import { Identity, showAllowed } from "./identity.js";
 import { Moderation } from "./moderation.js";
-import { topPanel } from "./panels.js";
 import { part, parts } from "./parts.js";
 import { Presence } from "./presence.js";
 import { Redacting, expressionOf } from "./redacting.js";
-
-/** Close the panel that was opened last. */
-export function closePanel() {
-  topPanel()?.querySelector(".close").click();
-}
 
 export class Moderating {
   #page;
@@ -44,7 +38,7 @@ export class Moderating {
       audit: new AuditLog(give, parts.audit.auditList, (seq) => on.context({ seq })),
       blocks: new Blocks(give, this.#acts, parts.audit.blocksList),
     };
-    this.#audit = new AuditPanel(this.#identity, lists, parts.audit, { refused, released });
+    this.#audit = new AuditPanel(this.#identity, lists, parts.audit, refused);
     this.#identity.on(() => showAllowed(this.#identity));
     part("moderate").addEventListener("click", () => this.#showGeneral());
     part("moderate-one").addEventListener("click", () => this.#showMenu());

@@ -1,18 +1,19 @@
 /* OAuth2 for a page: the authorization code flow of a public client (RFC 6749 section 4.1) with PKCE
  * (RFC 7636), and the renewal of its tokens (section 6).
  *
- * `service` is the answer of `./api/sign-in`: the issuer, the client that this page is there, and the
- * endpoints. All that goes wrong is a `SignInError`, whose message is for the reader.
+ * `service` is the answer of `./api/sign-in`: the issuer, the client that this page is there, the
+ * endpoints, and the `target` of the token, which goes with each request. All that goes wrong is a `SignInError`, whose message is for the reader.
  */
 const WAIT_MS = 10_000;
 const LONGEST = 200; // characters of the service's own words that are shown
 
-/** Code of the service (RFC 6749 sections 4.1.2.1 and 5.2) → the reason in words. */
+/** Code of the service (RFC 6749 sections 4.1.2.1 and 5.2, RFC 8707) → the reason in words. */
 const WORDS = {
   access_denied: "has refused: you, or its rules, did not allow this page to sign you in",
   invalid_scope: "does not grant the scopes that this server asks for (--viewer-scopes)",
   invalid_grant: "no longer takes this sign-in: it was used already, is too old, or was ended",
   invalid_client: "does not take this page as a client (--viewer-client-id); it has to be a public one",
+  invalid_target: "gives no token for what this server asks for (--viewer-resource, --viewer-audience)",
   unauthorized_client: "does not let this client (--viewer-client-id) sign anybody in with a code",
   server_error: "has a fault at the moment; try again later",
   temporarily_unavailable: "is overloaded at the moment; try again later",
@@ -43,6 +44,7 @@ export async function begun(service, redirect) {
   const address = withParameters(service.authorization_endpoint, {
     response_type: "code",
     client_id: service.client_id,
+    ...service.target,
     redirect_uri: redirect,
     scope: service.scopes,
     state: pending.state,
@@ -99,7 +101,7 @@ export async function checkIsThere(service) {
 async function ask(service, form) {
   const request = {
     method: "POST",
-    body: new URLSearchParams({ client_id: service.client_id, ...form }),
+    body: new URLSearchParams({ client_id: service.client_id, ...service.target, ...form }),
     headers: { Accept: "application/json" },
     credentials: "omit",
     cache: "no-store",

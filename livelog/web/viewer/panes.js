@@ -5,6 +5,7 @@
  */
 import { applyLook } from "./appearance.js";
 import { element } from "./element.js";
+import { Notifications } from "./notifications.js";
 import { MOST_PANES, panesIn, toFragment } from "./panesaddress.js";
 import { part } from "./parts.js";
 import { keptChoices } from "./stored.js";
@@ -17,6 +18,8 @@ let panes = []; // in their order
 let active = null;
 let fragment = "";
 let made = 0;
+/** The page is one for its reader, so one of its views shows the notification for all. */
+const notifications = new Notifications((pane, words) => pane.tell("notify", words));
 
 /** One view: its bar, its frame, and the tab that leads to it on a phone. */
 class Pane {
@@ -67,11 +70,11 @@ class Pane {
     this.alone.href = urlOf(this.address);
     this.tab.textContent = this.unread ? `${this.label} (${many})` : this.label;
     this.tab.setAttribute("aria-pressed", String(this === active));
-    this.tell({ livelog: "covered", covered: phone.matches && this !== active });
+    this.tell("covered", phone.matches && this !== active);
   }
 
-  tell(news) {
-    this.frame.contentWindow?.postMessage(news, location.origin);
+  tell(livelog, told) {
+    this.frame.contentWindow?.postMessage({ livelog, told }, location.origin);
   }
 }
 
@@ -150,6 +153,7 @@ function told({ source, origin, data }) {
   const pane = panes.find(({ frame }) => frame.contentWindow === source);
   if (!pane || origin !== location.origin || data?.livelog !== "pane") return;
   if (data.focused) return activate(pane, false);
+  if (data.news) return notifications.add(pane, data.news);
   if (data.move) return activate(panes.at((panes.indexOf(pane) + data.move) % panes.length));
   for (const name of ["address", "name", "unread", "waiting"]) if (name in data) pane[name] = data[name];
   changed();

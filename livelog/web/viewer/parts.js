@@ -11,6 +11,7 @@ const IDS = {
     close: "close",
     context: "context",
     copy: "copy-one",
+    home: "rows",
   },
   figures: {
     total: "total",
@@ -40,6 +41,7 @@ const IDS = {
     type: "type",
     fields: "message-fields",
     answer: "answer",
+    close: "publisher-close",
   },
   views: {
     dialog: "views-dialog",
@@ -48,6 +50,7 @@ const IDS = {
     list: "views-list",
     file: "views-file",
     save: "views-save",
+    close: "views-close",
     import: "views-import",
   },
   raster: {
@@ -113,6 +116,7 @@ const IDS = {
     blocksList: "audit-blocks-list",
     older: "audit-older",
     close: "audit-close",
+    home: "rows",
   },
   presence: {
     panel: "online",
@@ -129,6 +133,7 @@ const IDS = {
     values: "counts-values",
     state: "counts-state",
     close: "counts-close",
+    home: "rows",
   },
   connection: {
     text: "connection",

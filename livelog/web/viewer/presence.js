@@ -1,6 +1,7 @@
 /* Users that are on line: how many, in the header, and a panel with their list for those who may see
  * it. The server tells of changes; each connection asks again.
  */
+import { retryAfter } from "./admin.js";
 import { timeOf, who } from "./auditlog.js";
 import { element } from "./element.js";
 import { count } from "./format.js";
@@ -8,7 +9,7 @@ import { showRows } from "./keyed.js";
 import { hidePanel, showPanel } from "./panels.js";
 
 const PAGE = 100;
-const AGAIN_MS = 5000; // after which a list is asked for that has missed changes
+const AGAIN_MS = 5000; // after which is asked again, where changes were missed or the server had a fault
 const NO_USERS = "This server has no authentication, so it knows of connections and not of users. Everybody may read and publish. A key, made by livelog keys create, changes that.";
 const NO_LIST = "The scope presence lets you see who they are.";
 
@@ -44,7 +45,6 @@ export class Presence {
   close() {
     hidePanel(this.#parts.panel);
     this.#parts.button.setAttribute("aria-expanded", "false");
-    this.#parts.button.focus();
   }
 
   redraw() {
@@ -53,8 +53,9 @@ export class Presence {
   }
 
   #open() {
-    showPanel(this.#parts.panel);
-    this.#parts.button.setAttribute("aria-expanded", "true");
+    const { panel, button } = this.#parts;
+    showPanel(panel, { close: () => this.close(), home: button });
+    button.setAttribute("aria-expanded", "true");
     this.#parts.close.focus();
     this.#show();
     this.#begin();
@@ -81,8 +82,10 @@ export class Presence {
       this.#isWhole = answer.users !== undefined && offset + answer.users.length >= answer.count;
       this.#count = answer.count;
       this.#users = merged(offset ? this.#users : [], answer.users ?? []);
-    } catch {
+    } catch (error) {
       this.#count = null;
+      const wait = retryAfter(error);
+      if (wait !== null) this.#beginIn(Math.max(wait, AGAIN_MS));
     }
     this.#show();
   }
@@ -98,11 +101,14 @@ export class Presence {
     const near = joined.filter(({ id }) => this.#isWhole || id <= last);
     const gone = new Set(left);
     this.#users = merged(this.#users, near).filter(({ id }) => !gone.has(id));
-    if (!incomplete) return;
+    if (incomplete) this.#beginIn(AGAIN_MS);
+  }
+
+  #beginIn(ms) {
     this.#timer ||= setTimeout(() => {
       this.#timer = 0;
       this.#begin();
-    }, AGAIN_MS);
+    }, ms);
   }
 
   async #countConnections() {

@@ -69,7 +69,7 @@ export class Publisher {
   #live;
   #parts;
 
-  /** `parts`: dialog, form, type, fields, answer. */
+  /** `parts`: dialog, form, type, fields, answer, close. */
   constructor(live, parts) {
     this.#live = live;
     this.#parts = parts;
@@ -79,6 +79,7 @@ export class Publisher {
       event.preventDefault();
       this.#publish();
     });
+    parts.close.addEventListener("click", () => parts.dialog.close());
     this.#showFields();
   }
 

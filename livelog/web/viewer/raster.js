@@ -3,14 +3,19 @@
  */
 import { ColumnChoice, toggled } from "./columnchoice.js";
 import { Columns } from "./columns.js";
-import { isPane } from "./pane.js";
+import { isPane } from "./frame.js";
 import { Room } from "./room.js";
 import { store, stored } from "./stored.js";
 import { columnsIn } from "./view.js";
 
-/** The columns that the browser keeps; of several views side by side each has its own. */
+/** The columns of a page whose address names no view: those that were chosen last. Of several views
+ * side by side each has its own. */
 export function keptColumns() {
-  return isPane ? [] : columnsIn(stored("columns"));
+  return isPane || location.search ? [] : columnsIn(stored("columns"));
+}
+
+function keep(fields) {
+  if (!isPane) store("columns", fields);
 }
 
 export class Raster {
@@ -42,6 +47,17 @@ export class Raster {
     this.room.measure();
   }
 
+  /** The widths that the reader has set. */
+  get widths() {
+    return this.#columns.widths;
+  }
+
+  /** A view is opened that was saved with these columns and widths. */
+  restore(fields, widths) {
+    keep(fields);
+    this.#columns.restore(fields, widths);
+  }
+
   choose() {
     this.#choice.open();
   }
@@ -60,7 +76,7 @@ export class Raster {
   }
 
   #change(fields) {
-    store("columns", fields);
+    keep(fields);
     this.#changed(fields);
   }
 }

@@ -121,15 +121,16 @@ export class Scroller {
     else if (step > 0 || next > 0) this.select(rows[next + Math.sign(step)]);
   }
 
-  /** Select a message, or none (null). A selected row is being read, so the list stops following. */
-  select(message) {
+  /** Select a message, or none (null). A selected row is being read, so the list stops following.
+   * `isLed`: the view leads to it. */
+  select(message, isLed = false) {
     this.#mark(false);
     this.selected = message;
     this.#mark(true);
     this.#revealed = message;
     if (!message) return;
     this.#follow(false);
-    this.#on.selected(message);
+    this.#on.selected(message, isLed);
     this.#soon();
   }
 
@@ -260,7 +261,7 @@ export class Scroller {
     const place = Math.max(0, found);
     this.#anchor = { place, offset: (this.#heights.unit - this.#boxHeight) / 2 };
     this.#target = null;
-    this.select(rows[place]);
+    this.select(rows[place], true);
   }
 
   /** Return whether the rows had to be moved. */

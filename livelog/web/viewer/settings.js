@@ -2,7 +2,7 @@
  * those of a list, where several are side by side, by the address of each.
  */
 import { changeFragment } from "./fragment.js";
-import { isPane } from "./pane.js";
+import { isPane } from "./frame.js";
 import { keptChoices, store, stored } from "./stored.js";
 
 /** Choice → its values; the first one is the default. */

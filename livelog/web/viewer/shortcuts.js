@@ -1,5 +1,7 @@
 /* Keyboard shortcuts: a table, key → action. Keys typed into a field stay there, but for Escape. */
 
+/** Where Escape closes what the field is in. */
+const CLOSED = ".panel, #more";
 /** Where a key moves what has the focus, it does nothing else. */
 const SCROLLED = ".scrolled, #json, #counts-values";
 const SCROLLING = ["ArrowDown", "ArrowUp", "PageDown", "PageUp", "Home", "End"];
@@ -11,7 +13,8 @@ export function listenToKeys(actions) {
     // A dialog closes itself; once closed it may still have the focus, until the page is drawn.
     if (target.closest("dialog[open]")) return;
     const typing = target.matches("input:not([type=checkbox]), select, textarea");
-    if (key === "Escape" && typing) target.blur();
+    if (key === "Escape" && typing && !target.closest(CLOSED)) target.blur();
+    else if (key === "Escape") actions.Escape();
     else if (typing) return;
     else if (SCROLLING.includes(key) && target.closest(SCROLLED)) return;
     else if (key === "Enter" && target.matches("button, summary, a")) return;

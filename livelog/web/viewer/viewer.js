@@ -22,10 +22,11 @@ import { Figures } from "./figures.js";
 import { Lines } from "./lines.js";
 import { isOfLogin, Login } from "./login.js";
 import { Look } from "./look.js";
-import { Moderating, closePanel } from "./moderating.js";
+import { Moderating } from "./moderating.js";
 import { Notice } from "./notice.js";
 import { Pages } from "./pages.js";
 import { Pane } from "./pane.js";
+import { closePanel, closePanelOf } from "./panels.js";
 import { listenToKeys } from "./shortcuts.js";
 import { LiveLog } from "../client/livelog.js";
 import { part, parts } from "./parts.js";
@@ -35,6 +36,7 @@ import { Rates } from "./rates.js";
 import { SavedViews } from "./savedviews.js";
 import { Scroller } from "./scroller.js";
 import { Selecting } from "./selecting.js";
+import { followSteps, keepAddress, stepTo } from "./steps.js";
 import { Timeline } from "./timeline.js";
 import { Suggestions } from "./suggestions.js";
 import { tellSignIn, tellTroubles } from "./troubles.js";
@@ -50,8 +52,8 @@ let paused = false;
 let refusal = null; // the failure that the login knows
 const notice = new Notice(part("notice"));
 const copying = new Copying(notice);
-const pane = new Pane(part("split"), part("login"), (covered) => attention.cover(covered));
-const attention = new Attention(part("notify"), notice, (unread) => pane.tell({ unread }));
+const pane = new Pane(part("split"), part("login"));
+const attention = new Attention(part("notify"), notice, pane);
 
 const rates = new Rates(part("rates"), (figures) => controls.showRates(figures));
 const pages = new Pages();
@@ -70,7 +72,7 @@ const scroller = new Scroller(part("rows"), lines, drawing.draw, {
   moved,
   drawn,
   keeps: (row) => selecting.has(row),
-  selected: (message) => details.show(message, drawing.marks),
+  selected: (message, isLed) => details.show(message, drawing.marks, isLed),
   nearTop: () => timeline.failure === null && timeline.loadOlder(),
   nearBottom: () => !paused && timeline.failure === null && timeline.loadNewer(),
 });
@@ -82,29 +84,29 @@ const raster = new Raster(parts.raster, {
 });
 const figures = new Figures(timeline, parts.figures);
 const histogram = new Histogram(pages, parts.histogram, (from, to) => {
-  showView({ ...view, from, to, at: null }, "pushState");
+  showView({ ...view, from, to, at: null }, stepTo);
 });
 const look = new Look(parts.look, changeLook, () => selecting.active);
 const controls = new Controls(parts.controls, (next) => showView(next));
 const publisher = new Publisher(live, parts.publisher);
-const savedViews = new SavedViews(parts.views, {
+const savedViews = new SavedViews(parts.views, raster, {
   current: () => view,
-  open: (next) => showView(next, "pushState"),
+  open: (next) => showView(next, stepTo),
   save: (text) => download(text, "livelog-views", "json"),
   say: (words, kind) => notice.show(words, kind),
 });
 new GoTo(part("goto"), part("go"), {
   find: (moment) => pages.seqAt(view, moment),
-  show: (at) => showView({ ...view, at }, "pushState"),
+  show: (at) => showView({ ...view, at }, stepTo),
   say: (words, kind) => notice.show(words, kind),
 });
 const login = new Login(live, parts.login);
 new Account(live, parts.account, () => login.open());
-const counts = new Counts(pages, parts.counts, () => part("rows").focus({ preventScroll: true }));
+const counts = new Counts(pages, parts.counts);
 const chips = new Chips(part("chips"), (next) => showView(next));
 const fault = new Fault(part("search"), part("fault"));
 const menu = new Menu(part("menu"), document.querySelector("main"), {
-  include: (wanted) => showView(narrowed(view, wanted), "pushState"),
+  include: (wanted) => showView(narrowed(view, wanted), stepTo),
   count: (field) => counts.open(view, field),
   column: (field) => raster.toggle(field),
   hasColumn: (field) => raster.has(field),
@@ -122,14 +124,19 @@ new ConnectionStatus(live, parts.connection);
 
 // The view.
 
-function showView(next, how = "replaceState") {
+/** `write` puts its address into the history. */
+function showView(next, write = keepAddress) {
   view = next;
-  remember(how);
   open();
+  write(toAddress(view));
 }
 
-function remember(how) {
-  history[how](null, "", (toAddress(view) || location.pathname) + location.hash);
+/** The address is that of another view. */
+function followAddress() {
+  const next = fromAddress(location.search);
+  if (toAddress(next) === toAddress(view)) return; // another part of it has changed
+  view = next;
+  open();
 }
 
 function open() {
@@ -149,7 +156,7 @@ function open() {
 
 function showContext(message) {
   const { columns } = view;
-  if (message) showView({ ...EVERYTHING, at: message.seq, columns }, "pushState");
+  if (message) showView({ ...EVERYTHING, at: message.seq, columns }, stepTo);
 }
 
 /** The fields that the newest rows have. */
@@ -228,7 +235,7 @@ function changeLook() {
 
 function setColumns(columns) {
   view = { ...view, columns };
-  remember("replaceState");
+  keepAddress(toAddress(view));
   controls.show(view);
   chips.show(view);
   showColumns();
@@ -289,14 +296,13 @@ const clicks = {
   display: () => part("settings-dialog").showModal(),
   times: toggleHistogram,
   views: () => savedViews.open(),
-  "views-close": () => part("views-dialog").close(),
   zone: () => look.changeZone(),
   help: () => part("shortcuts").showModal(),
   unseen: toNewest,
-  "publisher-close": () => part("publisher").close(),
 };
 for (const [id, act] of Object.entries(clicks)) part(id).addEventListener("click", act);
 
+followSteps({ address: () => toAddress(view), moved: followAddress, closed: closePanelOf });
 listenToKeys({
   "/": () => part("search").select(),
   "?": () => part("shortcuts").showModal(),
@@ -334,15 +340,8 @@ live.on("state", ({ name }) => {
   if (timeline.rows.length) timeline.retry();
   else open();
 });
-addEventListener("popstate", () => {
-  const next = fromAddress(location.search);
-  if (toAddress(next) === toAddress(view)) return; // another part of the address has changed
-  view = next;
-  open();
-});
-
 details.showRaw(look.values.raw);
 if (!view.columns.length) view = { ...view, columns: keptColumns() };
-if (view.columns.length) remember("replaceState");
+if (view.columns.length) keepAddress(toAddress(view));
 scroller.measure();
 open();

@@ -1,6 +1,6 @@
 /* A real OAuth2 server, the package oidc-provider, for one client that speaks for itself, and one
- * that is a page. The resource the first asks for says which kind of token it gets: a JWT or an opaque
- * one. The page gets JWTs, and may be anywhere.
+ * that is a page and may be anywhere. The resource that they ask for says which kind of token they
+ * get: a JWT or an opaque one.
  */
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
@@ -39,7 +39,6 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     revocation: { enabled: true },
     resourceIndicators: {
       enabled: true,
-      defaultResource: () => "http://livelog.example/jwt",
       useGrantedResource: () => true,
       getResourceServerInfo: (_, resource) => ({
         scope: "read publish",
