@@ -101,6 +101,29 @@ def test_when_compressing_fails_all_members_read_on_plain() -> None:
         assert decoder.compressed == 2
 
 
+def test_members_who_joined_one_after_the_other_soon_share_all_they_get() -> None:
+    hub = Hub()
+    for seq in range(1, 5):
+        for _ in range(FEWEST):
+            reader = Reader(list[bytes]().append, Silent(), hub.head)
+            reader.deflates = True
+            reader.subscription = NOTHING.with_types({"user": EVERYTHING})
+            hub.join(reader)
+        hub.publish(record(user("hello"), seq))
+        hub.begin()
+        assert not hub.flush(1000)
+        hub.review()  # they join the stream behind a message of their own
+        hub._check()
+    hub.publish(record(user("hello"), 5))
+    hub.begin()
+    assert not hub.flush(1000)
+    hub.publish(record(user("hello"), 6))
+    hub.begin()
+    with mock.patch.object(Audience, "after", autospec=True, side_effect=Audience.after) as joined:
+        assert not hub.flush(1000)
+    joined.assert_called_once()
+
+
 def test_a_private_unit_goes_plain_and_leaves_the_stream_as_it_is() -> None:
     secret, other = frames.text(b'{"type":"dm"}' * 9), frames.text(b'{"type":"user"}' * 9)
     lengths = []

@@ -92,8 +92,8 @@ class Audience:
     """The live readers of one subscription, and the frames that some of them still lack."""
 
     __slots__ = (
-        "by_text", "deflates", "ends", "frames", "handed", "joining", "mark", "members", "personal",
-        "private", "seqs", "stream", "subscription", "units", "waiting",
+        "by_text", "deflates", "ends", "frames", "handed", "joined", "joining", "mark", "members",
+        "personal", "private", "seqs", "stream", "subscription", "units", "waiting",
     )  # fmt: skip
 
     batch = 0
@@ -120,6 +120,8 @@ class Audience:
         self.stream: Stream | None = None
         self.joining: set[Reader] = set()
         """Members that can inflate, and do not read the stream yet."""
+        self.joined: set[Reader] = set()
+        """Members that have joined since the last round, and lack units from before it, plain."""
         self.private: set[int] = set()
         """Seqs of what goes plain in any case: events, and direct messages, next to which others
         could put what they choose, and see by the length whether it is alike."""
@@ -149,10 +151,17 @@ class Audience:
         """Drop the first messages."""
         if self.stream is not None:
             del self.stream.frames[: bisect_right(self.ends, self.mark)]
+            self._settle()
         if self.private:
             self.private.difference_update(self.seqs[:count])
         self.handed += count
         del self.seqs[:count], self.frames[:count]
+
+    def _settle(self) -> None:
+        """Treat members that have joined the stream like all others: nothing is left plain."""
+        for reader in self.joined:
+            reader.compressed_from = 0
+        self.joined.clear()
 
     # Events.
 
@@ -199,6 +208,7 @@ class Audience:
         for reader in self.members:
             reader.compressed_from = None
         self.joining = set(self.members)
+        self.joined.clear()
 
     def let_join(self, upto: int) -> None:
         """Let members join the stream, from units after the seq `upto` on.
@@ -215,6 +225,7 @@ class Audience:
             reader.compressed_from = upto
         self.stream.readers += len(joining)
         self.joining.difference_update(joining)
+        self.joined.update(joining)
 
     # What members lack.
 
@@ -282,6 +293,7 @@ class Audience:
         self.members.discard(reader)
         self.personal.pop(reader, None)
         self.joining.discard(reader)
+        self.joined.discard(reader)
         if self.stream is not None and reader.compressed_from is not None:
             self.stream.readers -= 1
         reader.compressed_from = None
@@ -297,6 +309,8 @@ class Audience:
         assert len(self.ends) == len(self.units)
         reading = {one for one in self.members if one.compressed_from is not None}
         assert self.joining == (self.members - reading if self.deflates else set())
+        assert self.joined <= reading
+        assert all(not one.compressed_from for one in reading - self.joined)
         assert len(reading) == (0 if self.stream is None else self.stream.readers)
         assert self.stream is None or (self.deflates and len(self.stream.frames) <= len(self.units))
         assert self.private <= set(self.seqs)
