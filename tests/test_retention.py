@@ -7,6 +7,7 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,11 +105,9 @@ async def test_old_messages_go_by_the_day_down_to_none(tmp_path: Path) -> None:
     async with keeping(tmp_path, **settings) as house:
         http = await house.http()
         await post(http, range(200))
-        await asyncio.sleep(0.1)  # the times are noted behind the commits
     now[0] += DAY
     async with keeping(tmp_path, **settings) as house:
         later = await post(await house.http(), range(200, 300))
-        await asyncio.sleep(0.1)
     now[0] += 1.5 * DAY
     async with keeping(tmp_path, **settings) as house:
         http = await house.http()
@@ -146,9 +145,16 @@ async def test_a_trimmed_file_does_not_grow_and_can_be_read_meanwhile(tmp_path: 
     assert sizes[-1] <= sizes[0] * 2
 
 
+def noted(house: House) -> int:
+    """Return the seq that the writer has a time for."""
+    journal: Any = house.inside.store.journal
+    seq: int = journal._writer._upkeep._age._latest[0]
+    return seq
+
+
 @on_uvloop
 async def test_a_clock_that_is_ahead_for_a_moment_deletes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(age, "FIRST_CUT_SECONDS", 0)
     monkeypatch.setattr(upkeep, "_TRIM_SECONDS", 0.02)
@@ -156,11 +162,11 @@ async def test_a_clock_that_is_ahead_for_a_moment_deletes_nothing(
     settings: Json = {"retention_days": 1.0, "clock": lambda: now[0]}
     async with keeping(tmp_path, faults=("the clock was set",), **settings) as house:
         http = await house.http()
-        await post(http, range(200))
-        await asyncio.sleep(0.1)
+        messages = await post(http, range(200))
+        await until(lambda: noted(house) == messages[-1]["seq"], "the time to be noted")
         now[0] += 3 * DAY
-        await asyncio.sleep(0.3)
+        await until(lambda: "the clock was set by +" in caplog.text, "a step")
         await post(http, range(200, 210))
         now[0] -= 3 * DAY
-        await asyncio.sleep(0.1)
+        await until(lambda: "the clock was set by -" in caplog.text, "a step back")
         assert len(await everything(http)) == 210

@@ -1,30 +1,39 @@
-"""A real Chromium, and servers of their own process for its pages: what tests of the viewer share.
+"""A real Chromium, and servers for its pages, which can be killed: what tests of the viewer share.
 
 Tests look at the page as its reader does: by what is in sight, and wait for it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import select
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+import uvloop
 
+from livelog import Config, Server
+from livelog.cli.serve import make_parser
+from livelog.config import load
 from tests.support.identity import SECRET
+from tests.support.inside import Inside
 from tests.support.ports import free_port
 from tests.support.wire import PATIENCE, Json, user
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+Result = TypeVar("Result")
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = "/usr/bin/chromium"
@@ -108,10 +117,47 @@ class Host:
             return found
 
 
+class MemoryHost(Host):
+    """A server without a file, in a thread of this process: another Python takes long to start."""
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        given = ["--port", str(self.port), *self._arguments]
+        config = load(vars(make_parser("serve").parse_args(given)), {})
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._server: Server | None = self._done(self._started(config))
+
+    def kill(self) -> None:
+        """End it as a crash would: the connections are cut, without a close frame."""
+        if self._server is not None:
+            self._done(self._cut(self._server))
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+            self._server = None
+
+    def _done(self, act: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(act, self._loop).result(PATIENCE)
+
+    @staticmethod
+    async def _started(config: Config) -> Server:
+        server = Server(config)
+        await server.start()
+        return server
+
+    @staticmethod
+    async def _cut(server: Server) -> None:
+        for connection in Inside(server).connections:
+            connection.abort()
+        await server.close()
+
+
 @contextmanager
 def hosting(*arguments: str) -> Iterator[Host]:
     """A server for one test."""
-    host = Host(*arguments)
+    host = MemoryHost(*arguments) if "memory" in arguments else Host(*arguments)
     try:
         yield host
     finally:
