@@ -448,7 +448,7 @@ async def test_a_server_that_has_forgotten_acts_leaves_their_repetition_to_other
     shared = aged()
     forgetful = serving(engine=of(shared), faults=["the oldest acts of moderators are forgotten"])
     async with forgetful as house:
-        journal = house.context.log._journal
+        journal = Inside(house.server).store.journal
         assert isinstance(journal, MemoryJournal)
         journal._max_bytes = 500
         for number in range(5):
