@@ -356,7 +356,7 @@ def follow(connection: Connection, contents: Contents, origin: Origin, name: str
     """
     # What is lost in a power cut can be had again, so a commit need not wait for the disk.
     connection.execute("PRAGMA synchronous = NORMAL")
-    contents = _without_gap(connection, contents)
+    contents = _without_gap(connection, contents, origin)
     state = contents.state
     # One that has acts alone has begun, too.
     empty = not contents.last_position and not last_act(connection)
@@ -375,11 +375,15 @@ def follow(connection: Connection, contents: Contents, origin: Origin, name: str
     return contents
 
 
-def _without_gap(connection: Connection, contents: Contents) -> Contents:
-    """Drop a gap at the end, as of a restored backup: what was lost may be had again elsewhere."""
+def _without_gap(connection: Connection, contents: Contents, origin: Origin) -> Contents:
+    """Drop a gap at the end, as of a restored backup, if what was lost can be had again."""
     newest = (contents.last_position,)
     gap = "FROM message WHERE position = ? AND id = '' AND payload = ''"
     if not connection.execute(f"SELECT 1 {gap}", newest).fetchall():
         return contents
     connection.execute(f"DELETE {gap}", newest)
-    return _contents(connection)
+    rest = _contents(connection)
+    if rest.last_position and rest.last_seq < origin.joins_from:
+        # Acts may have been repeated for this very gap, and not for a longer one.
+        return add_gap(connection, rest, contents.last_seq)
+    return rest
