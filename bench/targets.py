@@ -21,6 +21,7 @@ from bench import (
     proxied,
     redacting,
     restart,
+    upgrading,
     walgrowth,
     wire,
 )
@@ -475,6 +476,15 @@ def cluster_rows(sizes: cluster.Sizes) -> tuple[Row, ...]:
             (Target("ready s", "<", 90), Target("missing", "<=", 0)),
         ),
         Row("idle node", measured(cluster.idle), (Target("core %", "<", 1),)),
+        Row(
+            "nodes and brokers upgraded one after the other",
+            lambda launch: upgrading.upgraded(),
+            (
+                Target("longest pause, a node s", "<", 1),
+                Target("longest pause, a broker s", "<", 1),
+                *(Target(wrong, "<=", 0) for wrong in upgrading.WRONG),
+            ),
+        ),
     )
 
 

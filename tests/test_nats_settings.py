@@ -105,6 +105,23 @@ def test_a_log_that_was_a_single_servers_is_joined_by_what_has_all_of_that() -> 
     assert whole.origin == Origin(7, joins_from=990, gone_upto=1000)
 
 
+@pytest.mark.parametrize(
+    ("changes", "most"),
+    [
+        ({}, (0, 0)),
+        ({"max_msgs": -1, "max_msgs_per_subject": -1, "max_bytes": -1}, (0, 0)),
+        ({"max_msgs": 70, "max_bytes": 10**9}, (70, 10**9)),
+        ({"max_msgs": 70, "max_msgs_per_subject": 60}, (60, 0)),  # all have one subject
+    ],
+)
+def test_each_bound_of_a_stream_is_read(changes: dict[str, Any], most: tuple[int, int]) -> None:
+    made, state = config(max_age=0, **changes), {"first_seq": 3, "last_seq": 9, "bytes": 400}
+    assert settings.unfit("prod", made) == ""
+    bounds = settings.bounds_of({"config": made, "state": state})
+    assert (bounds.max_entries, bounds.max_bytes, bounds.bytes) == (*most, 400)
+    assert bounds.forgets == any(most)
+
+
 def test_rebases_are_read_as_they_are_written() -> None:
     rebases = (Rebase(5, 2**40, 2**30), Rebase(9, 2**41, 7))
     metadata = {**config()["metadata"], "livelog.rebased": settings.metadata_of(rebases)}

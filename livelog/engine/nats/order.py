@@ -2,7 +2,7 @@
 
 A function of the stream alone. A repeated id is dropped, from any author; its publisher is
 answered with the first message's seq, or refused if that is by somebody else. A message that was
-restored as redacted names no author: whoever uses its id is answered with its seq.
+restored as redacted names no author: all who use its id are answered with its seq.
 
 A stream that has lost its end is healed: behind a rebase come the messages that were lost, with the
 seqs that they had, from a node that still has them. Until all of them are there nothing else is

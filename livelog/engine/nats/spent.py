@@ -15,7 +15,7 @@ _HEAD_BYTES = 512
 
 
 class Spent:
-    """What has come since the last repetition, of which a store had the note `renewal`.
+    """Count of the entries since the last repetition, of which a store had the note `renewal`.
 
     `done` is the number of the entry up to which all has been taken, `largest` the most bytes that
     the body of an entry can have.
