@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from livelog import UserMessage
 from livelog.errors import RefusedError
 from livelog.net.admin.table import COMMANDS
 from livelog.net.http.routes import ROUTES
@@ -23,7 +24,7 @@ from tests.support.moderating import (
     entered,
     give,
 )
-from tests.support.wire import TYPES, Json, on_each_loop, on_uvloop, serving
+from tests.support.wire import TYPES, Json, frame, on_each_loop, on_uvloop, serving
 
 FIELDS: dict[str, Json] = {"disconnect": {"user_id": "u1"}}
 """Command → fields with which it is valid."""
@@ -311,3 +312,65 @@ async def test_a_program_acts_in_its_own_name_or_in_that_of_a_moderator() -> Non
         assert [act["by"] for act in acts] == ["program", "ann", "program"]
         rows = (await house.server.admin("blocks")).result["blocks"]
         assert [row["by"] for row in rows] == ["ann"]
+
+
+WRONG: list[tuple[str, str]] = [
+    *((command, body) for command in ADMIN for body in ("[]", '"x"', "null", "{", '{"x":1}')),
+    *((command, '{"reason":1e400}') for command in ADMIN),
+    *((command, '{"reason":"\\ud83d"}') for command in ADMIN),
+    *((command, '{"reason":' * 3000) for command in ADMIN),
+    ("block", '{"user_id":"a","duration_seconds":1e309}'),
+    ("block", '{"user_id":"a","duration_seconds":0}'),
+    ("block", '{"address":"0.0.0.0/0"}'),
+    ("block", '{"address":"::ffff:127.0.0.1"}'),
+    ("block", '{"user_id":"a","force":1}'),
+    ("unblock", '{"user_id":"a"}'),
+    ("disconnect", '{"user_id":"a","reconnect_after_seconds":1e9}'),
+    ("announce", '{"text":""}'),
+    ("announce", '{"text":"x","severity":"loud"}'),
+    ("redact", '{"id":"m","seq":1}'),
+    ("redact", '{"seq":9007199254740992}'),
+    ("redact", '{"where":"(","dry_run":true}'),
+    ("redact", '{"where":"hello"}'),
+    ("redact", '{"where":"hello","count":7,"upto_seq":9007199254740991}'),
+    ("erase", '{"user_id":"nobody"}'),
+    ("erase", '{"user_id":"u1","reason":"request of u1"}'),
+    ("erase", '{"user_id":"u1","count":7}'),
+    ("log-level", '{"level":"loud"}'),
+    ("log-level", '{"level":"info","node":"nowhere"}'),
+    ("drain", '{"node":"nowhere"}'),
+    ("reload", '{"node":"nowhere"}'),
+    ("blocks", '{"limit":0}'),
+    ("audit", '{"before":-1}'),
+]
+"""Command → the body of a request with something wrong in it."""
+
+
+@on_uvloop
+async def test_nothing_is_half_done_where_something_is_wrong() -> None:
+    async with serving(**AUTH, limits=False, block_after=10_000) as house:
+        house.publish("hello", user_id="u1")
+        http, client = await house.http(), await entered(house, "mod", "admin read")
+        key = {"Authorization": f"Bearer {token('mod', 'admin read')}"}
+        for command, body in WRONG:
+            answer = await http.ask("POST", f"/api/admin/{command}", body, **key)
+            assert answer.status in (400, 404), (command, body[:80], answer)
+            if body.startswith('{"') and body.endswith("}"):
+                await client.send(frame(f'{{"action":"admin","command":"{command}",{body[1:]}'))
+                event = await client.event()
+                assert event.get("error_code") == 1002, (command, body[:80], event)
+        assert (await house.server.admin("audit")).result["acts"] == []
+        assert (await house.server.admin("blocks")).result["blocks"] == []
+        [message] = (await house.server.history()).messages
+        assert isinstance(message, UserMessage)
+        assert message.content == "hello"
+        assert not house.context.ending.is_set()
+
+
+@on_uvloop
+async def test_a_byte_order_mark_before_the_fields_is_skipped() -> None:
+    async with serving(**AUTH) as house:
+        key = {"Authorization": f"Bearer {token('mod', 'moderate')}"}
+        body = b'\xef\xbb\xbf{"limit":1}'
+        answer = await (await house.http()).ask("POST", "/api/admin/blocks", body, **key)
+        assert (answer.status, answer.json["result"]["limit"]) == (200, 1)

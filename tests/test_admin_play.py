@@ -265,7 +265,7 @@ class Play:
             assert said.word not in answer, where
 
     async def check_the_rest(self) -> None:
-        """What was not redacted is as it was, but for names, and is found."""
+        """Check that all else is as it was, but for names, and is found."""
         page = await self.house.server.history(limit=1000)
         shown = {message.id: message for message in page.messages}
         for said in self.said:

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 
+from livelog.cli import main
 from livelog.cli.admin import _table
 from tests.support.command import done
 from tests.support.identity import SECRET, token
@@ -195,6 +196,12 @@ async def test_the_doctor_says_what_the_server_says_of_a_drain() -> None:
         await house.server.admin("drain")
         code, out, _ = await done("doctor", "--url", house.server.url)
         assert (code, "WebSocket: HTTP status 503: the server is being drained" in out) == (1, True)
+
+
+def test_of_two_users_none_is_left_out_in_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["admin", "block", "--user-id", "ann", "--user-id", "bob"])
+    assert "argument --user-id: is given twice; a command takes one" in capsys.readouterr().err
 
 
 def test_ids_for_other_commands_are_whole() -> None:

@@ -437,7 +437,7 @@ async def test_acts_that_are_damaged_are_told_by_the_health_and_hide_no_older_on
         rows = (await house.server.admin("blocks")).result["blocks"]
         assert [row["user_id"] for row in rows] == ["eve"]
         health = (await (await house.http()).ask("GET", "/healthz")).json
-        said = "2 acts of moderators in the store cannot be read and are not in force, the first"
+        said = "acts of moderators in the store that cannot be read and are not in force: 2, the"
         assert (health["status"], said in health["issue"]) == ("degraded", True)
         metrics = (await (await house.http()).ask("GET", "/metrics")).body.decode()
         assert 'livelog_state{state="unimpaired"} 0.0' in metrics

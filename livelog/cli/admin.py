@@ -119,6 +119,7 @@ def _add_option(parser: options.Parser, field: inspect.Field) -> None:
         return
     parser.add_argument(
         f"--{name}",
+        action=_Once,
         dest=field.encode_name,
         type=_TYPES.get(type(kind), str),
         default=argparse.SUPPRESS,
@@ -127,6 +128,18 @@ def _add_option(parser: options.Parser, field: inspect.Field) -> None:
         choices=kind.values if isinstance(kind, inspect.LiteralType) else None,
         help=help.replace("%", "%%"),
     )
+
+
+class _Once(argparse.Action):
+    """Takes one value: of two users in a command the first would be left out in silence."""
+
+    def __call__(
+        self, parser: object, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Keep the value."""
+        if hasattr(namespace, self.dest):
+            raise argparse.ArgumentError(self, "is given twice; a command takes one")
+        setattr(namespace, self.dest, values)
 
 
 def _plain(kind: inspect.Type) -> tuple[inspect.Type, str]:

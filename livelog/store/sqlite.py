@@ -397,8 +397,8 @@ def _damaged_acts(seqs: set[int]) -> str:
     if not seqs:
         return ""
     return (
-        f"{len(seqs)} acts of moderators in the store cannot be read and are not in"
-        f" force, the first at seq {min(seqs)}; `livelog store check` lists them"
+        f"acts of moderators in the store that cannot be read and are not in force: {len(seqs)},"
+        f" the first at seq {min(seqs)}; `livelog store check` lists them"
     )
 
 

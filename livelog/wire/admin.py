@@ -15,6 +15,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 from livelog.wire import validation
+from livelog.wire.bom import without_bom
 
 UserId = Annotated[str, Meta(min_length=1, max_length=256, description="Id of a user.")]
 Address = Annotated[
@@ -214,17 +215,20 @@ def decode(command: str, fields: dict[str, Any]) -> AdminCommand:
 
 
 def fields_of(data: bytes) -> dict[str, Any]:
-    """Return the fields of the command that an `admin` carries; the text has been checked."""
-    fields: dict[str, Any] = msgspec.json.decode(data, type=dict[str, Any])
-    return {name: value for name, value in fields.items() if name not in _ENVELOPE}
+    """Return the fields of the command that an `admin` carries. Raises `RefusedError`."""
+    return {name: value for name, value in _decoded(data).items() if name not in _ENVELOPE}
 
 
 def fields_of_body(body: bytes) -> dict[str, Any]:
     """Return the fields in the body of a request; none in an empty one. Raises `RefusedError`."""
-    if not body.strip():
-        return {}
+    text = without_bom(body)
+    return _decoded(text) if text.strip() else {}
+
+
+def _decoded(data: bytes) -> dict[str, Any]:
+    """Decode an object. The check of an `admin` has passed over numbers that no field can have."""
     try:
-        fields: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
+        fields: dict[str, Any] = msgspec.json.decode(data, type=dict[str, Any])
     except (ValueError, RecursionError) as error:
-        raise validation.refusal(error, dict[str, Any], body) from None
+        raise validation.refusal(error, dict[str, Any], data) from None
     return fields

@@ -36,7 +36,8 @@ _LOOKS = 50
 _LOOK_SECONDS = 60.0
 """Seconds after which they are asked again, at most."""
 
-_READ_AT_ONCE = 500
+_READ_AT_ONCE = 16
+"""Acts that are read in one step: each may name thousands of messages."""
 
 _PART_BYTES = 256 * 2**10
 """Bytes of acts in an entry, unless a single one is larger."""
