@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from bench import loadprocess
+from bench.certificate import make_certificate
 from bench.load import Load
 from bench.report import Figures
 from bench.server import SERVER_CORES, START_SECONDS, TOP, Launch, Server, stop
@@ -75,13 +76,7 @@ def before(url: str, scheme: str) -> Iterator[Server]:
 
 def _configuration(folder: Path, upstream: str, port: int, scheme: str) -> str:
     text = (TOP / "livelog" / "web" / "deploy" / "nginx.conf").read_text()
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-         "-nodes", "-subj", "/CN=localhost", "-keyout", key, "-out", cert],
-        check=True,
-        capture_output=True,
-    )  # fmt: skip
+    cert, key = make_certificate(folder)
     for old, new in {
         "127.0.0.1:8000": upstream,
         "listen 80": f"listen 127.0.0.1:{_free_port()}",

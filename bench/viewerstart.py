@@ -12,7 +12,6 @@ cache; `again` is the same page loaded once more.
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from bench.certificate import make_certificate
 from bench.report import Figures
 from bench.server import Launch
 from bench.viewer import SCREEN, chromium, page_of
@@ -111,13 +111,7 @@ def _seconds(page: Page) -> float:
 
 def _certificate(folder: Path) -> Sequence[str]:
     """Make a certificate, and return the options of a server with it."""
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-         "-nodes", "-subj", "/CN=localhost", "-keyout", key, "-out", cert],
-        check=True,
-        capture_output=True,
-    )  # fmt: skip
+    cert, key = make_certificate(folder)
     return ("--tls-cert", str(cert), "--tls-key", str(key))
 
 

@@ -30,7 +30,7 @@ class Links:
     ) -> None:
         make = partial(Link, addresses, credentials, clock, watch, batch=batch)
         self.shared = make(self._move_out)
-        self._make_own = partial(make, worked=True)
+        self._make_own = partial(make, worked=True)  # the shared link has shown that it can work
         self.own: dict[Subscription, Link] = {}
         self._ending: set[asyncio.Task[None]] = set()
 

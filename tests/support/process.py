@@ -50,8 +50,11 @@ def ready(process: subprocess.Popen[str], scheme: str = "ws") -> str:
     """Wait for the first line, which says where the server is; returns the address in it."""
     assert process.stdout is not None
     readable, _, _ = select.select([process.stdout], [], [], PATIENCE)
-    line = process.stdout.readline() if readable else ""
-    assert line.startswith("livelog ready on "), process.communicate() if not readable else line
+    if not readable:
+        process.kill()  # or it would be waited for without an end
+        pytest.fail(f"is not ready: {process.communicate()}")
+    line = process.stdout.readline()
+    assert line.startswith("livelog ready on "), line
     url, _, trust = line.removeprefix("livelog ready on ").strip().partition(" ")
     assert url.startswith(scheme)
     assert url.endswith("/ws/live-log")

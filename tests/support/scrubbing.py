@@ -1,4 +1,4 @@
-"""What tests of redaction and of erasure share: a word that is to be found nowhere afterwards."""
+"""Parts of the tests of redaction and of erasure: a word that is to be found nowhere afterwards."""
 
 from __future__ import annotations
 

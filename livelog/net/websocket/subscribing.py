@@ -100,7 +100,7 @@ async def _change_behind(
 ) -> Subscribed:
     """Do it for a reader that is behind: it stays where it is until the seq is known."""
     catch_up, reader = caller.context.catch_up, caller.reader
-    catch_up.drop(reader)
+    catch_up.drop(reader)  # the answer tells what has been sent, so nothing may be sent meanwhile
     before = reader.cursor
     try:
         seq = await visible.look_up(caller, before)

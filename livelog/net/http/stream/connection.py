@@ -84,6 +84,7 @@ class Stream(asyncio.Protocol):
         self.transport = transport
         self.context.limiter.upgraded(self, self.address)
         transport.set_protocol(self)
+        # What the kernel does not take is reported at once: a slow client costs a place in the log.
         transport.set_write_buffer_limits(high=1, low=0)
         transport.resume_reading()  # to see when the client goes
         give_up_after(transport, self._patience)
@@ -276,6 +277,7 @@ class Stream(asyncio.Protocol):
             self.context.audit.closed(self.address, code, why)
         self.context.limiter.closed(self.address, code)
         back = False if for_good else UNSET
+        # An event, because the end of such a response says nothing of why it ended.
         self.send(Disconnected(reason=reason, reconnect_after_ms=again, reconnect=back))
         self._closing = True
         self.context.catch_up.block(self.reader)
