@@ -599,12 +599,39 @@ def test_many_acts_are_divided_among_entries() -> None:
 # The same with real brokers, which forget.
 
 
-async def keep_for(url: str, seconds: float) -> None:
-    """Have the stream keep its entries for so long."""
+async def change(url: str, **settings: int) -> None:
+    """Change the stream's settings."""
     async with connected(shared_log(url), "") as operator:
         info = await operator.info()
-        age = int(seconds * 1e9)
-        await operator.change("UPDATE", {**info["config"], "max_age": age, "duplicate_window": age})
+        await operator.change("UPDATE", {**info["config"], **settings})
+
+
+async def keep_for(url: str, seconds: float) -> None:
+    """Have the stream keep its entries for so long."""
+    age = int(seconds * 1e9)
+    await change(url, max_age=age, duplicate_window=age)
+
+
+@on_uvloop
+async def test_brokers_that_keep_some_entries_only_keep_those_with_blocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settings, "SPAN_SECONDS", 0)  # a new server begins at the oldest entry
+    monkeypatch.setattr(renewing, "SAID_EVERY", 0.05)
+    monkeypatch.setattr(renewing, "_LOOK_SECONDS", 0.05)
+    url = fresh_url()
+    async with node(url) as house:
+        await house.admin("block", user_id="ann")
+        acts = Inside(house).context.log.acts
+        seq = acts()[0].seq
+        await change(url, max_msgs=40)
+        for number in range(60):
+            await house.publish(user(id=f"m{number}"))
+        await soon(forgotten(url, seq))
+        await until(lambda: any(isinstance(each.act, Renewed) for each in acts()), "a repetition")
+        async with node(url) as new:
+            await soon(new.ready())
+            assert await blocked(new) == ["ann"]
 
 
 async def forgotten(url: str, seq: int) -> None:
