@@ -69,7 +69,7 @@ class ViewerPage:
         return float(used["usedSize"]) / MB
 
     def held(self) -> Figures:
-        """What it holds after a collection: memory, nodes of its documents, listeners."""
+        """Memory, nodes of its documents and listeners after a collection."""
         heap = self.heap()
         counted = self._tools.send("Memory.getDOMCounters")
         return {
