@@ -69,7 +69,7 @@ class ViewerPage:
         return float(used["usedSize"]) / MB
 
     def held(self) -> Figures:
-        """The memory, the nodes of its documents and the listeners after a collection."""
+        """Memory, nodes of its documents and listeners after a collection."""
         heap = self.heap()
         counted = self._tools.send("Memory.getDOMCounters")
         return {

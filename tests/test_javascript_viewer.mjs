@@ -210,7 +210,7 @@ const shown = ({ rows }) => rows.map(({ type, timestamp, seq }) => {
 test("a leap second is the end of its minute, and of its day", () => {
   for (const leap of ["2016-12-31T23:59:60Z", "2016-12-31T23:59:60.5Z", "2016-12-31T15:59:60-08:00"]) {
     assert.equal(clock(leap), "18:59:59.999");
-    assert.match(moment(leap), /12\/31\/2016, 6:59:59.PM UTC−05:00/);
+    assert.match(moment(leap), /^Dec 31, 2016, 18:59:59 UTC−05:00$/);
     assert.equal(dayName(leap), "Saturday, December 31, 2016 · UTC−05:00");
     assert.equal(dayOf(leap), dayOf("2016-12-31T23:59:58Z"));
     assert.equal(fromAddress(`?from=${encodeURIComponent(leap)}`).from, "2016-12-31T23:59:59.999Z");
@@ -285,11 +285,11 @@ test("lines that grow are those that are made anew", () => {
 test("a time is shown with the zone that held then", () => {
   assert.match(dayName("2025-12-03T12:00:00Z"), /^Wednesday, December 3, 2025 · UTC−05:00$/);
   assert.match(dayName("2025-07-03T12:00:00Z"), /UTC−04:00$/);
-  assert.match(moment("2025-12-03T12:00:00Z"), /7:00:00.* UTC−05:00$/);
+  assert.match(moment("2025-12-03T12:00:00Z"), /, 07:00:00 UTC−05:00$/);
   assert.equal(dayOf("2025-12-03T12:00:00Z"), dayOf("2025-12-03T23:00:00+02:00"));
   assert.notEqual(dayOf("2025-11-02T05:30:00Z"), dayOf("2025-11-02T06:30:00Z"), "01:30 twice");
   assert.equal(dayOf("2016-12-31T23:59:60Z"), dayOf("2016-12-31T23:59:59Z"), "a leap second");
-  assert.match(moment("2016-12-31T18:59:60.5-05:00"), /18:59:59|6:59:59/);
+  assert.match(moment("2016-12-31T18:59:60.5-05:00"), /18:59:59/);
   for (const none of ["", "x", "Z", undefined, null, 7e99]) assert.equal(dayOf(none), "");
 });
 

@@ -52,6 +52,9 @@ def test_density_and_lines_keep_the_place(host: Host, look: Look) -> None:
     host.publish(*[f"line {n} {long}" for n in range(300)])
     viewer = look(host)
     viewer.until_row("line 299")
+    choose(viewer, "density", "roomy")
+    viewer.until("document.querySelector('.row').getBoundingClientRect().height === 30")
+    assert viewer.rows()[-1].startswith("line 299")  # though nothing comes
     choose(viewer, "density", "compact")
     viewer.until("document.querySelector('.row').getBoundingClientRect().height === 20")
     assert row_heights(viewer) == {20}

@@ -78,9 +78,9 @@ export class Columns {
     const all = messages.map((message) => cellsOf(message, open));
     const many = this.#fitted.size;
     open.forEach((field, place) => {
-      const longest = Math.max(0, ...all.map((cells) => cells[place].text.length));
-      const width = Math.max(LEAST, field.length + 2, longest + 1);
-      if (longest) this.#fitted.set(field, Math.min(MOST_FITTED, width));
+      const usual = usualOf(all.map((cells) => cells[place].text.length).filter(Boolean));
+      const width = Math.max(LEAST, field.length + 2, usual + 1);
+      if (usual) this.#fitted.set(field, Math.min(MOST_FITTED, width));
     });
     if (this.#fitted.size === many) return;
     this.#apply();
@@ -165,6 +165,12 @@ export class Columns {
     this.#fitted.delete(field);
     this.#fittedAt = -Infinity;
   }
+}
+
+/** The length that nineteen of twenty do not exceed, 0 without any: a few long ones are cut. */
+function usualOf(lengths) {
+  const ordered = lengths.sort((one, other) => one - other);
+  return ordered[Math.ceil((ordered.length - 1) * 0.95)] ?? 0;
 }
 
 /** Return the widths in what was kept, and no other. */

@@ -11,6 +11,7 @@ import { hidePanel, showPanel } from "./panels.js";
 import { EVERYTHING, FIELDS, countFilters } from "./view.js";
 
 const TYPING_MS = 350;
+const FINE = matchMedia("(pointer: fine)");
 
 const CHOICES = {
   severity: ["info", "warning", "error", "critical"],
@@ -61,7 +62,8 @@ export class Controls {
     if (more.hidden) showPanel(more, { close: () => this.toggleFilters(), home: filters });
     else hidePanel(more);
     filters.setAttribute("aria-expanded", String(!more.hidden));
-    if (!more.hidden) more.querySelector("input").focus();
+    // On a phone that would bring its keyboard up, over the sheet.
+    if (!more.hidden && FINE.matches) more.querySelector("input").focus();
   }
 
   /** Messages per second, for each type. */

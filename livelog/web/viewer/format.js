@@ -26,7 +26,7 @@ const DESCRIPTIONS = {
   system: ({ event, severity, data = {} }) => ({
     subject: text(data.username ?? "server"),
     about: ["username", data.username],
-    summary: `${words(event)} ${facts(data, ["username"])}`,
+    summary: `${words(event)} ${facts(data, "username" in data ? ["username", "user_id"] : [])}`,
     badges: [[severity, SEVERITIES[severity], "severity", severity]],
   }),
   dm: ({ from_username: from, to_user_id: to, content, read }) => ({
@@ -107,9 +107,19 @@ export function count(number, thing) {
   return `${number.toLocaleString("en")} ${thing}${number === 1 ? "" : "s"}`;
 }
 
+/** Fields as people say them: of a thing with a name not its id, and a text by itself. */
 function facts(data, except = []) {
-  const shown = Object.entries(data).filter(([name]) => !except.includes(name));
-  return shown.map(([name, value]) => `· ${words(name)} ${text(value)}`).join(" ");
+  const named = (name) => Object.hasOwn(data, name.replace(/_id$/, "_name"));
+  const shown = Object.entries(data).filter(([name]) => {
+    return !except.includes(name) && !(name.endsWith("_id") && named(name));
+  });
+  return shown.map(([name, value]) => `· ${labelOf(name, data)}${text(value)}`).join(" ");
+}
+
+function labelOf(name, data) {
+  if (name === "message") return "";
+  const thing = name.replace(/_name$/, "");
+  return `${words(Object.hasOwn(data, `${thing}_id`) ? thing : name)} `;
 }
 
 function duration(seconds) {

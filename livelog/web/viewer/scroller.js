@@ -31,7 +31,8 @@ export class Scroller {
   #anchor = { place: 0, offset: 0 }; // the visible part begins `offset` pixels after this line's top
   #boxHeight = 0;
   #boxWidth = 0;
-  #top = 0; // pixels above the visible part
+  #top = 0; // pixels above the visible part, as they shall be
+  #at = 0; // as they are
   #placed = 0; // the same as of the last drawing
   #touched = -Infinity; // time of the reader's last input
   #due = 0;
@@ -170,7 +171,7 @@ export class Scroller {
 
   #scrolled() {
     const { scrollTop, clientHeight, scrollHeight } = this.#box;
-    this.#top = scrollTop;
+    this.#top = this.#at = scrollTop;
     const atEnd = scrollTop + clientHeight >= scrollHeight - 2;
     const free = this.#target === null && this.selected === null;
     // While following, each drawing scrolls: if this one did it, what is there has been drawn.
@@ -207,7 +208,6 @@ export class Scroller {
   /** The scroll position is computed first and set last: to read it in between costs a layout. */
   #frame() {
     this.#drawnAt = performance.now();
-    const before = this.#top;
     this.#findAnchor();
     if (this.#stale) this.#begin();
     this.#keepPlace();
@@ -217,8 +217,8 @@ export class Scroller {
     this.#fill();
     if (!this.#reveal()) this.#revealed = null;
     else this.#soon(); // it was measured only now
-    if (this.#top !== before) this.#box.scrollTop = this.#top;
-    this.#placed = this.#top;
+    if (this.#top !== this.#at) this.#box.scrollTop = this.#top;
+    this.#at = this.#placed = this.#top;
     const { first, rows } = this.#timeline;
     this.#pace.drawn(first + rows.length, this.#boxHeight / this.#heights.unit);
     this.#askForMore();

@@ -12,7 +12,7 @@ export function listenToKeys(actions) {
     const { target, key } = event;
     // A dialog closes itself; once closed it may still have the focus, until the page is drawn.
     if (target.closest("dialog[open]")) return;
-    const typing = target.matches("input:not([type=checkbox]), select, textarea");
+    const typing = target.matches("input:not([type=checkbox]), select, textarea") && target.checkVisibility();
     if (key === "Escape" && typing && !target.closest(CLOSED)) target.blur();
     else if (key === "Escape") actions.Escape();
     else if (typing) return;

@@ -5,9 +5,15 @@
 
 /** As `Date.toLocaleString` writes it, which makes such a format for each time anew. It stays in UTC
  * and gets shifted times, since a browser's zone may change. */
-const MOMENT = new Intl.DateTimeFormat(undefined, {
+const MOMENT = new Intl.DateTimeFormat("en", {
   timeZone: "UTC",
-  ...Object.fromEntries(["year", "month", "day", "hour", "minute", "second"].map((unit) => [unit, "numeric"])),
+  year: "numeric",
+  month: "short", // which day and month are, nobody has to guess
+  day: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23", // as in the rows
 });
 
 const LEAP_SECOND = /(:\d\d):60(?:\.\d+)?/;
