@@ -1,6 +1,6 @@
-"""The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | ask |
-log | memory | viewer | privacy | restart | redact | wire | attack | nginx | cluster | torture |
-pairs`.
+"""The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | floor |
+search | ask | log | memory | viewer | privacy | restart | redact | wire | attack | nginx |
+cluster | torture | pairs`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its
@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from bench import asking, comparison, measurements, memorysearch, report
+from bench import asking, comparison, layers, measurements, memorysearch, report
 from bench.cluster import FULL, QUICK
 from bench.load import Load
 from bench.pairs import rows as pair_rows
@@ -104,6 +104,16 @@ def stall(options: Options) -> int:
 def table(options: Options) -> int:
     """Measure every row `--times` times; show medians and ranges."""
     return print_rows(ROWS, options)
+
+
+def floor(options: Options) -> int:
+    """Where the CPU of a delivery goes, layer by layer, and what else could write."""
+    pin_to_one_core()
+    work = layers.Delivering(rounds=options.rounds)
+    about = f"{work.connections} x {work.rate:g} msg/s, medians of {work.rounds} rounds"
+    found = layers.tables(layers.measured(work))
+    print_and_save([report.heading(f"python -m bench floor: {about}"), found], options.out)
+    return 0
 
 
 def log(options: Options) -> int:
@@ -327,6 +337,9 @@ def parser() -> argparse.ArgumentParser:
         everything.add_argument("--out", help="also write it to this file")
         if do is cluster:
             everything.add_argument("--quick", action="store_true", help="small loads")
+    split = command(floor, "where the CPU of a delivery goes, layer by layer")
+    split.add_argument("--rounds", type=int, default=layers.Delivering.rounds)
+    split.add_argument("--out", help="also write it to this file")
     tortures = command(torture, "three brokers and three nodes under random faults")
     tortures.add_argument("--minutes", type=float, default=10)
     tortures.add_argument(
