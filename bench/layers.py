@@ -135,11 +135,13 @@ async def rounds(work: Delivering, folder: Path) -> dict[str, list[float]]:
     addresses = [server.sockets[0].getsockname(), path]
     process = SPAWN.Process(target=read, args=(addresses, number), daemon=True)
     process.start()
-    tcp, unix = [[await each.get() for _ in range(number)] for each in (made, made_there)]
+    tcp, unix = [[await queue.get() for _ in range(number)] for queue in (made, made_there)]
     with ExitStack() as opened:
         found = await timed(work_of(tcp, unix, opened), work)
-    for closing in (*tcp, *unix, local, server):
-        closing.close()
+    for transport in (*tcp, *unix):
+        transport.close()
+    for each in (local, server):
+        each.close()
     await asyncio.to_thread(process.join)
     return found
 

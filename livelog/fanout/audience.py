@@ -107,7 +107,7 @@ class Audience:
         """The text of messages decides about some deliveries, so they lag behind the head."""
         self.members: dict[Reader, None] = {}
         """In the order in which they joined. It is about that of what the kernel keeps of their
-        connections, and a processor takes a sixth less for a round through memory in order."""
+        connections, and a processor takes a seventh less for a round through memory in order."""
         self.seqs: list[int] = []
         self.frames: list[bytes] = []
         """Gathered frames: `frames[i]` has the seq `seqs[i]`."""
