@@ -1,6 +1,6 @@
-"""The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | search | ask |
-log | memory | viewer | privacy | restart | redact | wire | attack | nginx | cluster | torture |
-pairs`.
+"""The commands: `python -m bench slo | fanout | idle | handshakes | stall | table | floor |
+search | ask | log | memory | viewer | privacy | restart | redact | wire | attack | nginx |
+cluster | torture | pairs`.
 
 Every command starts the server it measures. Some can be given the `--url` of one that runs instead;
 the figures that need its process are then 0, and one that pings will disturb a run longer than its
@@ -15,7 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import asking, commands
+from bench import asking, commands, layers
 from bench.commands import FEWEST_PAIRS
 from bench.load import Load
 from bench.server import COMMANDS as SERVERS
@@ -120,6 +120,11 @@ COMMANDS = {
         )
         for name, table in TABLES.items()
     },
+    "floor": Command(
+        commands.floor,
+        "where the CPU of a delivery goes, layer by layer",
+        (number("--rounds", layers.Delivering.rounds), OUT),
+    ),
     "torture": Command(
         commands.torture,
         "three brokers and three nodes under random faults",

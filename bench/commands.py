@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import asking, comparison, measurements, memorysearch, report
+from bench import asking, comparison, layers, measurements, memorysearch, report
 from bench.load import Load
 from bench.pairs import rows as pair_rows
 from bench.report import Figures
@@ -78,6 +78,16 @@ def table(options: Options) -> int:
     which = TABLES[options.command]
     rows = which.quick if which.quick and options.quick else which.rows
     return print_rows(rows, lambda: launch(options), options.times, options.row, options.out)
+
+
+def floor(options: Options) -> int:
+    """Show where the CPU of a delivery goes, layer by layer, and what else could write."""
+    pin_to_one_core()
+    work = layers.Delivering(rounds=options.rounds)
+    about = f"{work.connections} x {work.rate:g} msg/s, medians of {work.rounds} rounds"
+    found = layers.tables(layers.measured(work))
+    print_and_save([report.heading(f"python -m bench floor: {about}"), found], options.out)
+    return 0
 
 
 def torture(options: Options) -> int:

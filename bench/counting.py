@@ -54,8 +54,8 @@ def counting(load: Counted) -> Figures:
             opened.enter_context(sock)
         hub, seqs = Hub(0), count(1)
         for number, (sock, _) in enumerate(pairs):
-            hub.join(_reader(sock.send, 0 if load.alike else number))
-        drafts = [_draft(number) for number in range(1 if load.alike else load.readers)]
+            hub.join(reader(sock.send, 0 if load.alike else number))
+        drafts = [draft(number) for number in range(1 if load.alike else load.readers)]
         calls = _calls(hub, drafts, seqs)
         _drain(pairs)
         whole = 0
@@ -77,7 +77,7 @@ def counting(load: Counted) -> Figures:
     }
 
 
-def _reader(write: Callable[[bytes], object], channel: int) -> Reader:
+def reader(write: Callable[[bytes], object], channel: int) -> Reader:
     nobody: Any = None  # a reader that is never behind tells its party nothing
     reader = Reader(write, nobody)
     query = compile_query(ANYBODY, Filters(channel=f"c{channel}"), now=0)
@@ -85,7 +85,7 @@ def _reader(write: Callable[[bytes], object], channel: int) -> Reader:
     return reader
 
 
-def _draft(channel: int) -> Draft:
+def draft(channel: int) -> Draft:
     message = publication(channel, texts(200, 1)[0])["message"]
     message["metadata"] = {"channel": f"c{channel}"}
     ingest = Ingest(LocalEngine(lambda: 0.0), lambda: 0.0, 1 << 16)

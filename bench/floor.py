@@ -35,7 +35,8 @@ PUBLISHED = outgoing(b'{"action":"published"}')
 
 
 class Connection(asyncio.Protocol):
-    audience: set[asyncio.Transport] = set()  # noqa: RUF012 - shared by all connections: the fan-out
+    # Shared by all connections; written to in the order in which they came, as livelog does.
+    audience: dict[asyncio.Transport, None] = {}  # noqa: RUF012
 
     transport: asyncio.Transport
     upgraded = False
@@ -46,7 +47,7 @@ class Connection(asyncio.Protocol):
         self.transport.set_write_buffer_limits(0)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.audience.discard(self.transport)
+        self.audience.pop(self.transport, None)
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -60,7 +61,7 @@ class Connection(asyncio.Protocol):
         self.upgraded = True
         self.transport.write(HEAD + CONNECTED)
         if b"message_types=" in head:
-            self.audience.add(self.transport)
+            self.audience[self.transport] = None
 
     def _forward(self) -> None:
         while (payload := self._next()) is not None:

@@ -19,6 +19,7 @@ from bench.comparison import (
     lines,
 )
 from bench.counting import Counted, counting
+from bench.layers import Delivering, measured, tables
 from bench.report import Figures
 from bench.server import Launch
 
@@ -112,6 +113,13 @@ def test_counting_is_measured_on_messages_that_arrive(alike: bool) -> None:
     assert figures["counts/delivery"] == (0.2 if alike else 1.0)
     assert figures["CPU us/delivery"] > 0
     assert figures["counting %"] >= 0
+
+
+def test_the_layers_of_a_delivery_are_measured() -> None:
+    figures = measured(Delivering(connections=3, rate=1000, rounds=2))
+    assert all(us > 0 for us in figures.values())
+    shown = tables(figures)
+    assert all(shown.count(f"written {name}") for name in figures)
 
 
 def test_a_folder_without_git_has_no_commit(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ go, change their minds and get blocked (in the middle of a write, too) between t
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -540,6 +541,23 @@ def test_members_of_an_audience_are_handed_the_very_same_bytes() -> None:
     [first, *others] = (transport.writes for transport in place.transports)
     assert first == [b"".join(both)]
     assert all(other[0] is first[0] for other in others)
+
+
+def test_members_are_written_to_in_the_order_in_which_they_joined() -> None:
+    place, order = Place(100), list[int]()
+    joined = place.transports[50:] + place.transports[:50]  # not that of their addresses
+    for number, transport in enumerate(joined):
+        place.catch_up.block(transport.reader)
+        place.catch_up.unblock(transport.reader)
+        transport.reader.write = partial(_noted, order, number)
+    place.publish()
+    place.hub.begin()
+    place.hub.flush(1000)
+    assert order == list(range(100))
+
+
+def _noted(order: list[int], number: int, data: bytes) -> None:
+    order.append(number)
 
 
 def test_a_single_message_is_handed_on_without_a_copy() -> None:

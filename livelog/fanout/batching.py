@@ -147,7 +147,7 @@ class BatchedAudience(Audience):
         assert len(self.seqs) - self._closed < BATCH_MESSAGES
         assert self._batch_bytes == sum(map(len, self.frames[self._closed :]))
         assert self._batch_bytes < BATCH_BYTES
-        assert self._personal_batch.keys() <= self.members
+        assert self._personal_batch.keys() <= self.members.keys()
 
 
 def _packed(frames: list[bytes]) -> bytes:

@@ -108,7 +108,7 @@ class Hub:
         deflates = reader.deflates and not (reader.batch and reader.personal)
         key = Key(shared, reader.subscription.needs_steps, reader.batch, deflates)
         audience = self._audiences.get(key) or self._open(key)
-        audience.members.add(reader)
+        audience.members[reader] = None
         if deflates:
             audience.joining.add(reader)
         reader.audience = audience
@@ -370,28 +370,35 @@ class Hub:
             audience = self._round[0]
             audience.compress()
             upto = audience.ends[-1] if audience.ends else 0
-            personal, streams = audience.personal, audience.stream is not None
+            personal = audience.personal
+            plain = audience.stream is None and not personal
             joined: dict[Place, tuple[bytes, int]] = {}
-            same, form, data, number, uncounted = -1, None, b"", 0, count
+            same, form, data, number = -1, None, b"", 0
+            after, uncounted = upto, count
             try:
                 for reader in audience.waiting:
+                    if reader.audience is not audience:
+                        continue
                     cursor = reader.cursor
-                    own = personal and reader in personal
-                    if (cursor < upto or own) and reader.audience is audience:
-                        if cursor != same or own or (streams and reader.compressed_from != form):
+                    # The very object, where they were written to together: numbers of this size
+                    # take longer to compare.
+                    if cursor is not same or not plain:
+                        own = reader in personal
+                        if cursor >= upto and not own:
+                            continue
+                        if cursor != same or own or reader.compressed_from != form:
                             if uncounted != count:
                                 self._count(uncounted - count, data, number)
                             uncounted, same = count, -1 if own else cursor
-                            form = reader.compressed_from
+                            form, after = reader.compressed_from, max(cursor, upto)
                             data, number = audience.lacking(reader, joined)
-                        if cursor < upto:
-                            reader.cursor = upto
-                        # After the cursor is set: a full send buffer blocks the reader, which reads
-                        # it.
-                        reader.write(data)
-                        count -= 1
-                        if not count:
-                            return True
+                    # Before the write, which blocks the reader if it fills the send buffer.
+                    reader.cursor = after
+                    write = reader.write  # a slot: read faster than called as a method
+                    write(data)
+                    count -= 1
+                    if not count:
+                        return True
             finally:  # a write may fail
                 self._count(uncounted - count, data, number)
             self._end_round(self._round.popleft())
