@@ -185,13 +185,9 @@ async def test_searches_and_their_counts_reveal_no_messages_of_others(
     async with serving(**settings) as house:
         log, http = publish(house, range(200)), await house.http()
         for who in [*USERS, OUTSIDER]:
-            client = await entered(house, who)
+            client, searched = await entered(house, who), {*seen(log, who, text="dragon")}
             for wanted in WANTED:
-                expected = [
-                    seq
-                    for seq in seen(log, who, **wanted)[::-1]
-                    if seq in seen(log, who, text="dragon")
-                ]
+                expected = [seq for seq in seen(log, who, **wanted)[::-1] if seq in searched]
                 found = await client.ask("search", query="dragon", filters=wanted, limit=1000)
                 assert [one["seq"] for one in found["results"]] == expected
                 assert found["count"] == len(expected)

@@ -25,7 +25,7 @@ from livelog.index.plan import finish
 from livelog.index.query import EVERYTHING, NOTHING, Query, compile_query
 from livelog.index.terms import is_redacted
 from livelog.store.database.connection import Connection, Rows
-from livelog.store.reader import indexfile, searches, segments, stored
+from livelog.store.reader import indexfile, searches, segments, segmentwriter, stored
 from livelog.store.reader.answers import StoredMessages
 from livelog.store.reader.calls import PageCall, Progress
 from livelog.store.reader.indexfile import DAMAGES, FORMAT
@@ -44,6 +44,9 @@ from tests.support.segments import SAMPLE, DiskMachine, queries, small_segments
 from tests.support.strategies import record, split
 
 __all__ = ["small_segments"]  # a fixture
+
+TERMS_PER_STEP = segmentwriter._TERMS_PER_STEP
+TERMS_PER_COMMIT = segmentwriter._TERMS_PER_COMMIT
 
 each_key = pytest.mark.parametrize("key", [b"", KEY], ids=["plain", "encrypted"])
 
@@ -267,12 +270,15 @@ def test_many_distinct_words_are_sealed_early_and_merged_only_while_they_fit(
     tmp_path: Path, key: bytes
 ) -> None:
     """The memory of the open end and of a merge is bounded, however few the messages are."""
-    memory = 4 << 20
+    memory = 2 << 20
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segments, "SEALED_AT", 8192)
         patch.setattr(segments, "_LARGEST", 1 << 20)
+        # As in use: with commits of a few terms each, these take most of the time.
+        patch.setattr(segmentwriter, "_TERMS_PER_STEP", TERMS_PER_STEP)
+        patch.setattr(segmentwriter, "_TERMS_PER_COMMIT", TERMS_PER_COMMIT)
         disk = Disk(tmp_path / "live.db", key, memory)
-        for first in range(1, 151, 10):
+        for first in range(1, 81, 10):
             fresh = [SAMPLE | {"data": {"note": words_of(seq)}} for seq in range(first, first + 10)]
             disk.write([record(one, first + place) for place, one in enumerate(fresh)])
         index = disk.reader._stored.segments
@@ -280,10 +286,10 @@ def test_many_distinct_words_are_sealed_early_and_merged_only_while_they_fit(
             assert index._open.bytes < memory // 2 + 500 * 500
             assert index._cache._bytes <= memory // 4
         assert len(index._sealed) > 2
-        assert sum(one.count for one in index._sealed) > 100
+        assert sum(one.count for one in index._sealed) > 50
         assert max(one.characters for one in index._sealed) <= memory // 8
-        for seq in (1, 75, 150):
-            found = disk.page(compile_query(ANYBODY, Filters(text=f"{seq}x77")), 150, Span(150))
+        for seq in (1, 40, 80):
+            found = disk.page(compile_query(ANYBODY, Filters(text=f"{seq}x77")), 80, Span(80))
             assert seq in [seq_of(payload) for payload in found.payloads]
             assert index._cache._bytes <= memory // 4
         index._check()

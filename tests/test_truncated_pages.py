@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -30,8 +31,9 @@ from livelog.log.window import Window
 from livelog.store.base import Bounds, Store
 from livelog.store.memory import MemoryJournal
 from livelog.wire.record import Record
+from tests.support.browser import hosting
 from tests.support.disk import Disk
-from tests.support.process import Start, ended, ready
+from tests.support.process import CLEAN, ROOT
 from tests.support.strategies import record
 from tests.support.wire import Json, on_uvloop, serving, user
 
@@ -218,18 +220,33 @@ async def test_a_program_is_told_where_a_cut_page_goes_on() -> None:
         assert len(page.messages) + len(rest.messages) == 100
 
 
-@pytest.mark.parametrize("place", [[], ["--before"], ["--after"], ["--around"]], ids=str)
-def test_the_command_line_goes_on_behind_a_cut_page(start: Start, place: list[str]) -> None:
-    url = ready(start("--port", "0", "--no-limits"))
-    lines = "\n".join(json.dumps(user(text(number))) for number in range(160))
-    assert ended(start("publish", "--url", url, "-"), lines)[0] == 0
-    code, out, _ = ended(start("history", "--url", url, "--json", "--limit", "160"))
-    everything = [json.loads(line)["seq"] for line in out.splitlines()]
-    assert (code, len(everything)) == (0, 160)
-    if place:
-        code, out, _ = ended(
-            start("history", "--url", url, "--json", "--limit", "150", *place, str(everything[75]))
-        )
-        found = [json.loads(line)["seq"] for line in out.splitlines()]
-        first, end = {"--before": (76, 160), "--after": (0, 75), "--around": (0, 150)}[place[0]]
-        assert (code, found) == (0, everything[first:end])
+@pytest.fixture(scope="module")
+def past() -> Iterator[tuple[str, list[int]]]:
+    """The address of a server with more messages than fit onto a page, and their seqs."""
+    with hosting("--store", "memory", "--no-limits") as host:
+        url = f"ws://127.0.0.1:{host.port}/ws/live-log"
+        lines = "\n".join(json.dumps(user(text(number))) for number in range(160))
+        publish = [sys.executable, "-m", "livelog", "publish", "--url", url, "-"]
+        subprocess.run(publish, input=lines, text=True, cwd=ROOT, env=CLEAN, check=True)
+        yield url, printed(url, "--limit", "160")
+
+
+def printed(url: str, *options: str) -> list[int]:
+    """Return the seqs of the messages that the command prints."""
+    history = [sys.executable, "-m", "livelog", "history", "--url", url, "--json", *options]
+    done = subprocess.run(history, capture_output=True, text=True, cwd=ROOT, env=CLEAN, check=True)
+    return [json.loads(line)["seq"] for line in done.stdout.splitlines()]
+
+
+def test_the_command_line_prints_more_than_a_page(past: tuple[str, list[int]]) -> None:
+    assert len(past[1]) == 160
+
+
+@pytest.mark.parametrize(
+    ("place", "first", "end"), [("--before", 76, 160), ("--after", 0, 75), ("--around", 0, 150)]
+)
+def test_the_command_line_goes_on_behind_a_cut_page(
+    past: tuple[str, list[int]], place: str, first: int, end: int
+) -> None:
+    url, everything = past
+    assert printed(url, "--limit", "150", place, str(everything[75])) == everything[first:end]
