@@ -135,11 +135,12 @@ class Upkeep:
     def enact(self, enacted: Enacted) -> None:
         """Write an act."""
         with self._transaction():
-            write_act(self._connection, enacted)
+            # Messages first: where one cannot be read, the transaction begins anew behind it.
             if isinstance(enacted.act, Redact):
                 redact(self._connection, enacted)
             elif isinstance(enacted.act, Erase):
                 erase(self._connection, enacted)
+            write_act(self._connection, enacted)
         self.last_seq = enacted.seq
         self.unscrubbed = True
 
