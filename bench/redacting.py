@@ -1,10 +1,12 @@
-"""Commands of moderators: a redaction of many scattered messages, and a list of all clients.
+"""Commands of moderators: a redaction, an erasure, and a list of all clients.
 
-The redaction: a file of `count` messages, all on disk and indexed there, the newer half in memory,
-too; one in a hundred has a word of its own. While live traffic flows they are redacted by that
-word, as a moderator does it: a dry run, then the act. It is timed from the act's request until its
-answer, until a search finds none any more, and until the server says that the files are clean; then
-the files are searched for the word, byte by byte. A reader of their type counts what it is told.
+The first two share a file of `count` messages, all on disk and indexed there, the newer half in
+memory, too; one in a hundred has a word of its own, another one a user of its own. While live
+traffic flows they are redacted by that word, as a moderator does it: a dry run, then the act. It is
+timed from the act's request until its answer, until a search finds none any more, and until the
+server says that the files are clean. A reader of their type counts what it is told. Then the user
+is erased, timed likewise; pings of a WebSocket, sent meanwhile a few milliseconds apart, show how
+long the server was held. In the end the files are searched for the word and the user, byte by byte.
 
 The list: an HTTP request for the first page, while so many WebSockets are open; pings of one of
 them, sent meanwhile without a pause, show how long the server was held.
@@ -44,20 +46,22 @@ from bench.windowsearch import PER_BODY
 from livelog.auth.principal import Principal
 from livelog.net.online import WhoIsOnline
 
-WORD = "xyzzyplugh"
-"""In nothing but what is redacted."""
+WORD, USER = "xyzzyplugh", "user_plughxyzzy"
+"""In nothing but what is redacted, and what is erased."""
 EVERY = 100
+PING_SECONDS = 0.002
 PATIENCE = 120
 """Seconds after which something is taken to fail."""
 HOUR = 3600
 
 
-LIVE = Load(subscribers=1000, rate=50, seconds=25, warmup=3)
+LIVE = Load(subscribers=1000, rate=50, seconds=40, warmup=3)
 
 
 @dataclass(frozen=True)
 class Redaction:
-    """A log of `count` messages, of which one in a hundred is redacted beside the live traffic."""
+    """A log of `count` messages, of which one in a hundred is redacted beside the live traffic, and
+    another one erased."""
 
     count: int = 1_000_000
     live: Load = LIVE
@@ -95,7 +99,7 @@ def _moderated(launch: Launch, path: Path | None, *options: str) -> Iterator[tup
     """Start a server with authentication; its URL has a token that allows everything."""
     secret = secrets.token_hex(32)
     claims = {"sub": "bench", "exp": int(time.time()) + HOUR}
-    claims["scope"] = "read publish:any moderate presence"
+    claims["scope"] = "read publish:any moderate presence admin"
     token = jwt.encode(claims, secret, "HS256")
     options = (*options, "--jwt-secret", secret)
     with launch.server_on(path, *options) if path else launch.server(*options) as server:
@@ -103,7 +107,7 @@ def _moderated(launch: Launch, path: Path | None, *options: str) -> Iterator[tup
 
 
 def redacted(launch: Launch, work: Redaction) -> Figures:
-    """Redact one message in a hundred, scattered over the log."""
+    """Redact one message in a hundred, scattered over the log, and erase the user of another."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "live.db")
         _fill(launch, path, work.count)
@@ -114,12 +118,13 @@ def redacted(launch: Launch, work: Redaction) -> Figures:
             with loadprocess.running(work.live, server) as load:
                 load.wait_for_stream()
                 time.sleep(2)
-                found = _timed(moderator, server)
+                found = _timed(moderator, server) | _erased(moderator, server)
                 figures = load.figures()
-            left = sum(WORD.encode() in each.read_bytes() for each in path.parent.iterdir())
+            files = [each.read_bytes() for each in path.parent.iterdir()]
     return {
         **found,
-        "files with the word": float(left),
+        "files with the word": float(sum(WORD.encode() in each for each in files)),
+        "files with the user": float(sum(USER.encode() in each for each in files)),
         "delivery p95 ms": figures["p95 ms"],
         "delivery max ms": figures["max ms"],
         "missing": figures["missing"],
@@ -142,6 +147,9 @@ def _messages(corpus: Corpus) -> Iterator[bytes]:
             text = f"{WORD} {corpus.words[number % len(corpus.words)]}"
             message = {"type": "guild", "guild_id": f"guild_{number % 500}", "guild_name": text}
             message |= {"guild_level": 1, "event": "war_declared"}
+        elif number % EVERY == 0:
+            text = corpus.words[number % len(corpus.words)]
+            message = {"type": "user", "user_id": USER, "username": "Plugh", "content": text}
         yield msgspec.json.encode(message)
 
 
@@ -160,7 +168,7 @@ def _timed(moderator: Moderator, server: Server) -> Figures:
     reader.read_until(b'"subscribed"')
     began = clock()
     dry = moderator.command("redact", where=WORD, dry_run=True)
-    tried, cpu = clock(), server.cpu_ns()
+    tried, cpu, reading = clock(), server.cpu_ns(), server.children_cpu_ns()
     moderator.command("redact", where=WORD, reason="spam", **dry)
     answered = clock()
     while moderator.found() != 0:
@@ -169,9 +177,7 @@ def _timed(moderator: Moderator, server: Server) -> Figures:
     while told < dry["count"]:
         told += len(json.loads(reader.read_until(b'"redacted"'))["seqs"])
     known = clock()
-    while not moderator.command("audit", limit=1)["acts"][0]["scrubbed"]:
-        assert clock() < began + PATIENCE * SECOND, "the files are not clean"
-        time.sleep(0.1)
+    _wait_until_scrubbed(moderator)
     return {
         "messages": float(dry["count"]),
         "dry run s": (tried - began) / SECOND,
@@ -180,6 +186,30 @@ def _timed(moderator: Moderator, server: Server) -> Figures:
         "told s": (known - tried) / SECOND,
         "scrubbed s": (clock() - tried) / SECOND,
         "CPU s": (server.cpu_ns() - cpu) / SECOND,
+        "reading process CPU s": (server.children_cpu_ns() - reading) / SECOND,
+    }
+
+
+def _wait_until_scrubbed(moderator: Moderator) -> None:
+    deadline = clock() + PATIENCE * SECOND
+    while not moderator.command("audit", limit=1)["acts"][0]["scrubbed"]:
+        assert clock() < deadline, "the files are not clean"
+        time.sleep(0.1)
+
+
+def _erased(moderator: Moderator, server: Server) -> Figures:
+    with pinging(Client(server.url), PING_SECONDS) as pings:
+        began = clock()
+        done = moderator.command("erase", user_id=USER, reason="request")
+        answered = clock()
+        _wait_until_scrubbed(moderator)
+    held = Percentiles.of(pings)
+    return {
+        "erased": float(done["erased"]),
+        "erase answered s": (answered - began) / SECOND,
+        "erase scrubbed s": (clock() - began) / SECOND,
+        "erase ping p99 ms": held.p99,
+        "erase ping max ms": held.max,
     }
 
 

@@ -49,6 +49,13 @@ class Server:
     def cpu_ns(self) -> int:
         return 0 if self.pid is None else process_cpu_ns(self.pid)
 
+    def children_cpu_ns(self) -> int:
+        """Return the CPU time of the processes that it has started."""
+        if self.pid is None:
+            return 0
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return sum(process_cpu_ns(int(pid)) for pid in children)
+
     def memory(self) -> int:
         return self._kilobytes("smaps_rollup", "Rss") * 1024
 

@@ -380,6 +380,8 @@ REDACT_ROWS = (
             Target("found no more s", "<", 1),
             Target("scrubbed s", "<", 10),
             Target("files with the word", "<=", 0),
+            Target("files with the user", "<=", 0),
+            Target("erase ping p99 ms", "<=", 10),
             Target("delivery p95 ms", "<", 100),
             Target("missing", "<=", 0),
         ),

@@ -7,6 +7,7 @@ missing, and then counted, and a reader that passes it is told of a gap.
 from __future__ import annotations
 
 import json
+import queue
 import random
 import shutil
 import sqlite3
@@ -21,11 +22,11 @@ import pytest
 from livelog import Config, Server
 from livelog.auth.principal import ANYBODY
 from livelog.cli import main
-from livelog.errors import ConfigError
+from livelog.errors import ConfigError, RefusedError
 from livelog.index.paging import Span
 from livelog.index.query import EVERYTHING, Subscription, compile_query
 from livelog.store import sqlite
-from livelog.store.database.acts import write_act
+from livelog.store.database.acts import read_acts, write_act
 from livelog.store.database.checksums import StoredRow, checksum
 from livelog.store.database.connection import Connection
 from livelog.store.database.file import connect, follow, open_file
@@ -35,12 +36,13 @@ from livelog.store.database.wal import find_fault
 from livelog.store.reader.calls import PageCall
 from livelog.store.reader.rows import Unreadable
 from livelog.wire import acts, frames
-from livelog.wire.acts import Enacted
+from livelog.wire.acts import Enacted, Group, Redact
 from livelog.wire.commands import Filters
 from livelog.wire.messages import TYPES
 from livelog.wire.record import Origin, Record
+from livelog.wire.stubs import is_stub
 from tests.support.damage import flip, killed, of_format_1, spoil, written
-from tests.support.disk import KEY, Disk
+from tests.support.disk import KEY, PATIENCE, Disk
 from tests.support.keeping import everything, filled, keeping, page, post, resumed, sample
 from tests.support.wire import TYPES as ALL
 from tests.support.wire import on_uvloop, until
@@ -174,6 +176,23 @@ def test_messages_damaged_side_by_side_are_read_around_in_steps(
     assert max(*counts, len(statements)) < 1000
     check_pages(disk, messages)
     check_resume(disk, messages)
+    disk.close()
+
+
+def test_an_act_on_damaged_messages_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "live.db"
+    seqs = [one.seq for one in written(path, 1000)]
+    damage_the_middle(path)
+    disk, told = Disk(path), queue.SimpleQueue[RefusedError | None]()
+    groups = (Group("user", tuple(seqs)),)
+    enacted = Enacted(seqs[-1] + 1, Redact(by="mod", at="2026-01-01T12:00:00Z", groups=groups))
+    disk.writer.enact(enacted, told.put)
+    assert told.get(timeout=PATIENCE) is None
+    with closing(connect(str(path))) as connection:
+        assert read_acts(connection, None, 9) == [enacted]
+    got = pages(disk, len(seqs))
+    assert all(map(is_stub, got))
+    assert len(got) + disk.reader._stored.rows.damage.messages == len(seqs)
     disk.close()
 
 

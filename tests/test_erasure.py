@@ -460,7 +460,7 @@ async def erase_refused(server: Server) -> str:
 async def test_more_messages_than_an_act_may_name_are_named_by_several(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str
 ) -> None:
-    monkeypatch.setattr("livelog.net.admin.erasing.MAX_SEQS", 7)
+    monkeypatch.setattr("livelog.net.admin.erasing._MOST", 7)
     monkeypatch.setattr("livelog.net.admin.pages._PER_PAGE", 5)
     async with serving("memory" if store == "memory" else tmp_path / "live.db") as server:
         await published(server, [naming(n) for n in range(50)])

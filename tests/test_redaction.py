@@ -10,10 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from livelog import Server
 from livelog.errors import RefusedError
+from livelog.store.database import redaction
+from livelog.store.database.checksums import StoredRow
 from livelog.wire.acts import Group, Redact
 from livelog.wire.record import Receipt
 from livelog.wire.stubs import Stub, is_stub
@@ -268,6 +271,24 @@ async def test_a_disk_that_is_full_delays_the_scrubbing_and_no_more(
         upkeep.enact = enact_well
         await clean(tmp_path)
         assert [one.act for one in Inside(server).log.acts()] == [act]
+
+
+def test_a_stub_gets_the_size_of_its_row_in_few_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, size = list[int](), redaction._size
+
+    def noted(number: int) -> int:
+        sizes.append(size(number))
+        return sizes[-1]
+
+    monkeypatch.setattr(redaction, "_size", noted)
+    for number in range(200):
+        payload = b'%b,"seq":%d}' % (msgspec.json.encode(secret(number))[:-1], 10**15 + number)
+        row = StoredRow(number, 10**15 + number, b"m%d" % number, payload, None)
+        row = row._replace(checksum=row.checksum_with(payload))
+        stub = redaction._padded(row, "spam")
+        assert is_stub(stub)
+        assert (len(stub), sizes[-1]) == (len(payload), size(row.checksum or 0))
+    assert len(sizes) < 200 * 10
 
 
 @on_uvloop

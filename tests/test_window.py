@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import sys
+import weakref
+from operator import sub
 from typing import Any
 
 import hypothesis.strategies as st
@@ -218,6 +220,32 @@ def test_what_watches_have_found_is_not_counted_as_it_was() -> None:
     for field in ("author_id", "username"):
         counted = finish(window.count(EVERYTHING, field, 0, 1, known))
         assert (counted.total, counted.values) == (1, {PSEUDONYM: 1})
+
+
+def test_an_index_that_is_replaced_is_freed_in_steps_once_no_search_reads_it() -> None:
+    window = Window(1000, 10**9)
+    for seq in range(1, 301):
+        text = f"dragon {words(10, 10 * seq)}"
+        user = {"type": "user", "user_id": f"u{seq}", "username": "A", "content": text}
+        window.append(record(user, seq))
+    index_all(window)
+    search = window.find(compile_query(ANYBODY, Filters(text="dragon")))
+    next(search)
+    before = weakref.ref(window._index)
+    act = Erase(by="m", at="", pseudonym=PSEUDONYM, groups=(Places(("/user_id",), (7,)),))
+    window.change(changes(act), voids=False)
+    index_all(window)
+    assert before() is not None
+    assert finish(search).total == 300
+    del search
+    assert before() is None
+    sizes = []
+    while window.has_work:
+        sizes.append(sum(map(len, window._discarded)))
+        window.work()
+    assert sizes[0] > 3000
+    assert max(map(sub, sizes, sizes[1:])) <= 128
+    assert not window._discarded
 
 
 def test_a_long_search_pauses_and_what_comes_and_goes_meanwhile_is_not_in_it() -> None:

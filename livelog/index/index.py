@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator
 from heapq import merge
 from itertools import islice
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 from pyroaring import BitMap
 
@@ -225,6 +225,11 @@ class Index:
     def memory_of_numbers(self) -> int:
         """Bytes of memory that the numbers take, nearly."""
         return self._numbers.memory
+
+    @property
+    def tables(self) -> list[dict[Any, Any]]:
+        """The tables with an entry for each word, key or n-gram."""
+        return [*self._keys.tables, *self._words.tables]
 
     def vocabulary(self) -> Collection[str]:
         """Return every word that occurs."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from itertools import islice
+from typing import Any
 
 from pyroaring import BitMap
 
@@ -57,6 +58,11 @@ class Keys:
         """Bytes of memory, nearly."""
         bitmaps = self._bitmaps * _BITMAP_BYTES
         return len(self._of) * _KEY_BYTES + bitmaps + self._count * _POSITION_BYTES
+
+    @property
+    def tables(self) -> list[dict[Any, Any]]:
+        """The tables with an entry for each key."""
+        return [self._of]
 
     def add(self, keys: Collection[str], position: int) -> None:
         """Add keys of the newest message, at `position`."""

@@ -22,7 +22,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from operator import add
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from pyroaring import BitMap
 
@@ -115,6 +115,11 @@ class NGrams:
         """Bytes of memory, nearly."""
         words = self._count * _WORD_BYTES + self._letters * _LETTER_COPIES
         return words + len(self._grams) * _GRAM_BYTES + self._entries * _ENTRY_BYTES
+
+    @property
+    def tables(self) -> list[dict[Any, Any]]:
+        """The tables with an entry for each word or n-gram."""
+        return [*self._words, *self._queued.values(), self._grams]
 
     def add(self, word: str) -> int:
         """Queue `word`; return its number."""

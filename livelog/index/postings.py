@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
+from typing import Any
 
 from pyroaring import BitMap
 
@@ -76,6 +77,11 @@ class Postings:
         ready = len(self._ready) * (span >> 3)  # a bitmap is not larger
         words = len(self._of_word) * _WORD_BYTES + self._count * _POSITION_BYTES
         return words + ready + self._ngrams.memory
+
+    @property
+    def tables(self) -> list[dict[Any, Any]]:
+        """The tables with an entry for each word or n-gram."""
+        return [self._of_word, self._marks, self._of_mark, *self._ngrams.tables]
 
     @property
     def is_behind(self) -> bool:

@@ -18,7 +18,7 @@ from livelog.log.erasures import Erasures
 from livelog.store.base import Journal
 from livelog.wire import frames
 from livelog.wire.acts import Act, Brief, Enacted, Erase, Redact, Renewed, brief
-from livelog.wire.erasure import Change
+from livelog.wire.erasure import Change, note_changes
 from livelog.wire.stubs import seq_at_end
 
 _REDACTIONS = 64
@@ -52,7 +52,7 @@ class Acts:
         """Those applied or asked for last, by seq."""
         self._unwritten: dict[int, Enacted] = {}
         """Acts that the journal may not have yet, by seq, rising."""
-        self._changes: dict[int, list[Change]] = {}
+        self._changes: dict[int, tuple[Change, ...]] = {}
         """What acts did to messages a moment ago, by seq: pages under way may have them as before.
         """
         for kept in [*self.briefs()][::-1]:
@@ -136,8 +136,7 @@ class Acts:
 
     def change_in_flight(self, changed: dict[int, Change]) -> None:
         """Change messages, by seq, in what is read of them from now on."""
-        for seq, change in changed.items():
-            self._changes.setdefault(seq, []).append(change)
+        note_changes(self._changes, changed)
 
     def forget_in_flight(self, act: Act) -> None:
         """Leave them alone again, once all that was asked for before `act` was written has come."""
@@ -147,8 +146,9 @@ class Acts:
     def _forget_changes(self, seqs: list[int]) -> None:
         """Forget the oldest change of each of these messages."""
         for seq in seqs:
-            self._changes[seq].pop(0)
-            if not self._changes[seq]:
+            if left := self._changes[seq][1:]:
+                self._changes[seq] = left
+            else:
                 del self._changes[seq]
 
     def changed_frames(self, found: list[bytes]) -> list[bytes]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
+from weakref import finalize
 
 import msgspec
 
@@ -29,6 +30,9 @@ _REMADE = 4
 """Steps in which the index that takes the place of another is made, for each in which a message is
 added to it: it has to catch up.
 """
+
+_FREED = 128
+"""Entries of a discarded index that are freed in one step: some tenths of a millisecond."""
 
 _RENUMBER_AT = 1 << 31
 """Position at which all are renumbered from 0, long before the 2**32 that the index can hold."""
@@ -59,6 +63,8 @@ class Indexed(Kept):
         self._failed_seq = 0
         self._unindexable: set[int] = set()
         """Seqs of messages that could not be added twice."""
+        self._discarded: list[dict[Any, Any]] = []
+        """Tables of indexes that another one has taken the place of, and that nobody reads now."""
 
     # In.
 
@@ -116,7 +122,8 @@ class Indexed(Kept):
     @property
     def has_work(self) -> bool:
         """Tell whether there is work on the index: messages wait for it, or it is swept."""
-        return bool(self._waiting or self._sweeping or self._unchanged or self._index.stale)
+        changes = self._unchanged or self._index.stale
+        return bool(self._waiting or self._sweeping or changes or self._discarded)
 
     def work(self) -> bool:
         """Make a step of the work on the index; return False when there is none."""
@@ -129,6 +136,8 @@ class Indexed(Kept):
             self._add_some()
         if self._sweeping is not None:
             self._sweep_some()
+        if self._discarded:
+            self._free_some()
         return self.has_work
 
     def _sweep_some(self) -> None:
@@ -235,11 +244,24 @@ class Indexed(Kept):
         self._replace(made)
 
     def _replace(self, made: Index) -> None:
-        """Put another index, of the same messages, in the place of this one."""
+        """Put another index, of the same messages, in the place of this one.
+
+        The one before is freed in steps, once no search reads it: in one piece that would take a
+        tenth of a second.
+        """
+        finalize(self._index, self._discarded.extend, self._index.tables).atexit = False
         self._index = made
         self._remaking = self._adding = self._sweeping = None
         self._unswept = 0
         self._unweighed += self.max_bytes  # whatever it takes, it is weighed soon
+
+    def _free_some(self) -> None:
+        """Free the next entries of discarded tables."""
+        table = self._discarded[-1]
+        for _ in range(min(_FREED, len(table))):
+            table.popitem()
+        if not table:
+            self._discarded.pop()
 
     def _check(self) -> None:
         """Assert that order, bounds and tables hold, once all frames are changed."""

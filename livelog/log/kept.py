@@ -9,10 +9,10 @@ indexed stands in `indexing`, searches and other reads of many in `window`.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Mapping
-from itertools import islice
+from itertools import islice, repeat
 
 from pyroaring import BitMap
 
@@ -20,7 +20,7 @@ from livelog.index.index import Index
 from livelog.log.blocks import Blocks
 from livelog.log.idtable import IdTable
 from livelog.wire import frames
-from livelog.wire.erasure import Change
+from livelog.wire.erasure import Change, note_changes
 from livelog.wire.record import Known, Record, id_of
 
 _CHANGED = 16
@@ -81,7 +81,7 @@ class Kept:
         self._waiting_bytes = 0
         self._adding: Generator[None, None, None] | None = None
         """Steps that add the first of them, once it has been begun."""
-        self._unchanged: dict[int, list[Change]] = {}
+        self._unchanged: dict[int, tuple[Change, ...]] = {}
         """Positions of messages whose frames still have what acts have changed → the changes."""
         self._remaking: Generator[None, None, None] | None = None
         """Steps that make another index, since messages in this one have other terms now."""
@@ -196,12 +196,16 @@ class Kept:
         becomes a stub, with `voids`, and others of what does not: until it is made anew, those
         messages are read.
         """
-        found = BitMap()
-        for seq, change in changes.items():
-            position = self.position_after(seq - 1)
-            if position < self._frames.end and self._seqs[position - self._base] == seq:
-                self._unchanged.setdefault(position, []).append(change)
-                found.add(position)
+        # Ten thousand may be named, and all is done in one piece: without a call for each.
+        seqs, start = self._seqs, self._frames.start - self._base
+        places = map(bisect_left, repeat(seqs), changes, repeat(start))
+        held = {
+            self._base + place: change
+            for place, (seq, change) in zip(places, changes.items(), strict=True)
+            if place < len(seqs) and seqs[place] == seq
+        }
+        note_changes(self._unchanged, held)
+        found = BitMap(held)
         if voids:
             self._index.void |= found
         elif found:

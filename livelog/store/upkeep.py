@@ -133,13 +133,14 @@ class Upkeep:
         self._write_state(self._state._replace(began=began, trimmed_upto=trimmed_upto))
 
     def enact(self, enacted: Enacted) -> None:
-        """Write an act."""
-        with self._transaction():
-            write_act(self._connection, enacted)
+        """Write an act. It is answered before what it has changed is written back, by `_scrub`."""
+        with self._without_checkpoints(), self._transaction():
+            # Messages first: where one cannot be read, the transaction begins anew behind it.
             if isinstance(enacted.act, Redact):
                 redact(self._connection, enacted)
             elif isinstance(enacted.act, Erase):
                 erase(self._connection, enacted)
+            write_act(self._connection, enacted)
         self.last_seq = enacted.seq
         self.unscrubbed = True
 
@@ -291,6 +292,16 @@ class Upkeep:
         self._place.note(state)
         write_state(self._connection, state)
         self._state = state
+
+    @contextmanager
+    def _without_checkpoints(self) -> Iterator[None]:
+        """Keep SQLite from writing back what the write-ahead log has at the end of a commit."""
+        [[pages]] = self._connection.execute("PRAGMA wal_autocheckpoint")
+        self._connection.execute("PRAGMA wal_autocheckpoint = 0").fetchall()
+        try:
+            yield
+        finally:
+            self._connection.execute(f"PRAGMA wal_autocheckpoint = {pages}").fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ version, changes the same, and none needs to be told the id.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -58,6 +58,13 @@ def changes(act: Act) -> dict[int, Change]:
         found = ((group, partial(erased, group.places, act.pseudonym)) for group in act.groups)
         return {seq: change for group, change in found for seq in group.seqs}
     return {}
+
+
+def note_changes(known: dict[int, tuple[Change, ...]], fresh: Mapping[int, Change]) -> None:
+    """Note changes behind those that are known of the same messages, by seq or by position."""
+    again = {at: (*known[at], fresh[at]) for at in known.keys() & fresh.keys()}
+    known.update({at: (change,) for at, change in fresh.items()})
+    known.update(again)
 
 
 def _redacted(reason: str, payload: bytes) -> bytes:

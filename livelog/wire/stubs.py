@@ -79,8 +79,13 @@ def is_stub(payload: bytes) -> bool:
     return payload.startswith(PREFIX)
 
 
-def stub_of(payload: bytes, reason: str, padding: bytes = b"") -> bytes:
-    """Return the stub of a message, given with its seq; `padding` is white space inside of it."""
+def stub_of(payload: bytes, reason: str) -> bytes:
+    """Return the stub of a message, given with its seq."""
+    return b"".join(ends_of_stub(payload, reason))
+
+
+def ends_of_stub(payload: bytes, reason: str) -> tuple[bytes, bytes]:
+    """Return the same in two parts, between which there may be white space."""
     kept = _kept_decoder.decode(payload)
     fields: dict[str, Any] = {"redacted": True, "type": kept.type, "id": kept.id}
     fields["timestamp"] = kept.timestamp
@@ -88,7 +93,7 @@ def stub_of(payload: bytes, reason: str, padding: bytes = b"") -> bytes:
         fields |= {"from_user_id": kept.from_user_id, "to_user_id": kept.to_user_id}
     if reason:
         fields["reason"] = reason
-    return msgspec.json.encode(fields)[:-1] + padding + payload[payload.rindex(_SEQ) :]
+    return msgspec.json.encode(fields)[:-1], payload[payload.rindex(_SEQ) :]
 
 
 def stub_for(message: Received, reason: str) -> AnyStub:

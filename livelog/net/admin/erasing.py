@@ -33,7 +33,7 @@ from livelog.net.admin.asking import Asking, UnknownTargetError
 from livelog.net.admin.nodes import at_the_brokers, elsewhere, hint_of_elsewhere
 from livelog.net.admin.pages import page_upto
 from livelog.wire import acts
-from livelog.wire.acts import MAX_SEQS, Places
+from livelog.wire.acts import Places
 from livelog.wire.admin import Erase
 from livelog.wire.erasure import FIELDS, LISTS, ROOTS, is_pseudonym, places_in, places_in_act
 from livelog.wire.record import seq_of
@@ -47,6 +47,9 @@ _READ = 16
 
 _PAUSES = (0.1, 0.5, 1.0, 2.0, 4.0)
 """Seconds before the store is asked again, and at last given up: perhaps behind the first acts."""
+
+_MOST = 2_000
+"""Messages that one act names: to apply it takes some milliseconds, in one piece."""
 
 _MAX_BYTES = 16 << 20
 """Bytes of the messages that one act names, as all of them are written in one go."""
@@ -86,7 +89,7 @@ class Batch:
     def is_full(self) -> bool:
         """Whether the next one begins another act."""
         full = self._bytes >= _MAX_BYTES or self._act_bytes >= _ACT_BYTES
-        return full or self.count >= MAX_SEQS
+        return full or self.count >= _MOST
 
     @property
     def groups(self) -> tuple[Places, ...]:

@@ -8,7 +8,9 @@ from livelog.index.query import Query
 from livelog.net import queries
 from livelog.net.admin.asking import Asking
 
-_PER_PAGE = 1000
+_PER_PAGE = 2500
+"""Messages that are read together: some milliseconds of the loop, while each page is searched for
+anew."""
 
 
 async def page_upto(asking: Asking, query: Query, upto: int) -> list[bytes]:

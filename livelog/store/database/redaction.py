@@ -16,7 +16,7 @@ import msgspec
 from livelog.store.database.checksums import StoredRow, rows_of
 from livelog.store.database.connection import Connection
 from livelog.wire.acts import Enacted, Redact
-from livelog.wire.stubs import is_stub, stub_of
+from livelog.wire.stubs import ends_of_stub, is_stub
 
 _SET = """
     UPDATE message SET payload = value ->> 1, checksum = value ->> 2
@@ -25,7 +25,7 @@ _SET = """
 _NOTE = "INSERT OR REPLACE INTO redacted SELECT value, ? FROM json_each(?)"
 
 _ATTEMPTS = 64
-"""Paddings that are tried, lest the checksum change the size of the row; each does it by a half."""
+"""Paddings that are tried, lest the checksum change the size of the row."""
 
 
 def redact(connection: Connection, enacted: Enacted) -> None:
@@ -57,21 +57,31 @@ def _stubs(rows: list[StoredRow], reason: str) -> Iterator[tuple[int, str, int |
 def _padded(row: StoredRow, reason: str) -> bytes:
     """Return the stub of a row's message, such that the row keeps its size if it can."""
     payload = row.payload or b""
-    stub = stub_of(payload, reason)
+    first, last = ends_of_stub(payload, reason)
     size = _size(row.checksum or 0)
-    room = len(payload) - len(stub)
-    for number in range(_ATTEMPTS if room > 0 else 0):
-        tabs = "".join("\t" if digit == "1" else " " for digit in f"{number:b}")
-        padded = stub_of(payload, reason, tabs.rjust(room)[-room:].encode())
+    room = len(payload) - len(first) - len(last)
+    for padding in _paddings(room):
+        padded = first + padding + last
         if _size(row.checksum_with(padded)) == size:
             return padded
-    return stub
+    return first + last
+
+
+def _paddings(room: int) -> Iterator[bytes]:
+    """Yield paddings of one length: spaces alone, and with a tab at one place after the other.
+
+    A CRC is linear: a tab at a place changes some of its bits, whatever else is there. At half of
+    the places the highest is among them, on which the size depends.
+    """
+    if room > 0:
+        spaces = b" " * room
+        yield spaces
+        yield from (spaces[at:] + b"\t" + spaces[1:at] for at in range(1, min(room, _ATTEMPTS) + 1))
 
 
 def _size(number: int) -> int:
     """Return the bytes that a checksum takes in a row."""
-    sizes = ((1 << 7, 1), (1 << 15, 2), (1 << 23, 3), (1 << 31, 4))
-    return next((size for bound, size in sizes if number < bound), 6)
+    return 6 if number >> 31 else number.bit_length() // 8 + 1
 
 
 def is_unscrubbed(connection: Connection) -> bool:
