@@ -9,7 +9,7 @@ import { isPane } from "./frame.js";
 let entry = { depth: 0 }; // where the page is; with the `panel` whose opening has made it
 let hash = "";
 let isLeaving = false; // a step back is under way, so that nothing may be written
-const waiting = []; // what is written after it
+const waiting = []; // writes for the time after it
 const shown = new Set(); // panels, by id
 let on;
 
