@@ -42,7 +42,7 @@ frames = st.builds(frame, heads, texts, masks, st.sampled_from([7, 7, 7, 16, 64]
 
 
 def parsed(kind: type[ServerFraming], pieces: list[bytes], deflates: bool) -> list[object]:
-    """What comes of each piece: frames, what is to be sent, the state and the failure."""
+    """Return the outcome of each piece: frames, what is to be sent, the state, the failure."""
     framing = kind(state=State.OPEN, max_size=MOST)
     framing.extensions = [deflate.Inflation()] if deflates else []
     found: list[object] = []
