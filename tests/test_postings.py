@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterator
+from itertools import islice
 
 import hypothesis.strategies as st
 import pytest
@@ -75,6 +76,18 @@ class PostingsAgainstADictionary(RuleBasedStateMachine):
         self.start = start
         self.words = {p: found for p, found in self.words.items() if p >= start}
 
+    @rule(count=st.integers(1, 5), found=st.sets(words, max_size=6), made=st.integers(1, 9))
+    def sweep_while_adding(self, count: int, found: set[str], made: int) -> None:
+        steps = self.postings.adding(set(found), self.end)
+        for _ in islice(steps, made):
+            pass
+        self.start = min(self.start + count, self.end)
+        finish(self.postings.sweep(self.start))
+        finish(steps)
+        self.words = {p: known for p, known in self.words.items() if p >= self.start}
+        self.words[self.end] = found
+        self.end += 1
+
     @rule()
     def renumber(self) -> None:
         self.postings = self.postings.renumbered(self.start)
@@ -109,6 +122,15 @@ class PostingsAgainstADictionary(RuleBasedStateMachine):
 
 
 TestPostingsAgainstADictionary = PostingsAgainstADictionary.TestCase
+
+
+def test_an_ngram_is_made_ready_in_steps() -> None:
+    found = Postings(max_queued=0)
+    for position in range(3):
+        finish(found.adding({f"ab{position}"}, position))
+    steps = list(found.adding({"ab3"}, 3))
+    assert len(steps) > 2, "one for the word, and two for `ab`, which four words have now"
+    found._check(BitMap(range(4)))
 
 
 def test_ngrams_find_every_word_that_contains_a_part() -> None:

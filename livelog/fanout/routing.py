@@ -15,7 +15,7 @@ user's id.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Hashable, Iterable, Iterator
+from collections.abc import Collection, Generator, Hashable, Iterable, Set
 from functools import partial
 from operator import add
 from typing import NamedTuple, TypeVar
@@ -108,12 +108,13 @@ class Routing:
         for route in reader.personal:
             _discard(self._by_user, route, reader)
 
-    def audiences(self, record: Record) -> Iterator[Audience]:
+    def audiences(self, record: Record) -> Collection[Audience]:
         """Find the audiences that `record` concerns, where none has a filter on text."""
-        yield from self._unfiltered.get(record.type, ())
-        if self._routes:
-            candidates = self._under(record, terms_of(record))
-            yield from (one for one in candidates if one.subscription.wants(record))
+        unfiltered = self._unfiltered.get(record.type, _NO_AUDIENCES)
+        if not self._routes:
+            return unfiltered
+        candidates = self._under(record, terms_of(record))
+        return [*unfiltered, *(one for one in candidates if one.subscription.wants(record))]
 
     def matching(self, record: Record) -> Generator[None, None, Concerned]:
         """Find all that `record` concerns, also by filters on text, in steps."""
@@ -169,13 +170,14 @@ class Routing:
             found |= terms & set(map(add, map(add, some, some[1:]), some[2:]))
         return found
 
-    def readers(self, record: Record) -> set[Reader]:
+    def readers(self, record: Record) -> Set[Reader]:
         """Find the live readers for whom `record` is personal."""
+        if not self._by_user:
+            return _NO_READERS
         found: set[Reader] = set()
-        if self._by_user:
-            for term in record.keys:
-                if term.startswith(_PERSONAL):
-                    found |= self._by_user.get((record.type, term), _NO_READERS)
+        for term in record.keys:
+            if term.startswith(_PERSONAL):
+                found |= self._by_user.get((record.type, term), _NO_READERS)
         return found
 
     def _check(self, audiences: set[Audience]) -> None:

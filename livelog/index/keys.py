@@ -66,16 +66,16 @@ class Keys:
 
     def add(self, keys: Collection[str], position: int) -> None:
         """Add keys of the newest message, at `position`."""
-        known = self._of
+        known, here = self._of, packed(position)
         for key in keys:
             places = known.get(key)
             if isinstance(places, BitMap):
                 places.add(position)
             elif places is None:
-                known[key] = bytearray(packed(position))
+                known[key] = bytearray(here)
                 self._sorted.add(key)
             else:
-                places += packed(position)
+                places += here
                 if len(places) > 4 * positions.RARE:
                     self._as_bitmap(key, places)
         self._count += len(keys)

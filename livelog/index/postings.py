@@ -104,18 +104,18 @@ class Postings:
         for _ in range(_ENTERED):
             if not self._ngrams.is_behind:
                 return
-            self._enter()
+            yield from self._entering()
             yield
 
     def add_short(self, words: Collection[str], position: int) -> None:
         """Add the newest message, at `position`, in one step; none of its words is long."""
         known, here, most = self._of_word, packed(position), 4 * positions.RARE
         for word, places in zip(words, [*map(known.get, words)], strict=True):
-            if places is None:
+            if isinstance(places, BitMap):
+                places.add(position)
+            elif places is None:
                 self._ngrams.add(word)
                 known[word] = bytearray(here)
-            elif isinstance(places, BitMap):
-                places.add(position)
             else:
                 places += here
                 if len(places) > most:
@@ -202,13 +202,17 @@ class Postings:
                 fresh._of_word[word] = positions.smallest(left)
                 fresh._count += len(left)
         while fresh._ngrams.is_behind:
-            fresh._enter()
+            finish(fresh._entering())
         return fresh
 
-    def _enter(self) -> None:
-        """Enter a queued word, and add its positions to the ready lists of its n-grams."""
+    def _entering(self) -> Steps[None]:
+        """Enter a queued word, and add its positions to the ready lists of its n-grams.
+
+        The n-grams that have become frequent get such a list in steps. If that is given up
+        half-way, the next word with them goes on with it.
+        """
         word, grams = self._ngrams.enter()
-        places, ready = self._of_word[word], self._ready
+        places, ready, frequent = self._of_word[word], self._ready, list[str]()
         for gram, numbers in grams:
             mark = ready.get(gram)
             if mark is not None:
@@ -217,13 +221,20 @@ class Postings:
                 positions.join(self._of_mark[mark], places)
                 self._marks[word] = self._marks.get(word, "") + mark
             elif len(numbers) >= _READY_FROM:
-                self._make_ready(gram, numbers)
+                frequent.append(gram)
+        for gram in frequent:
+            yield from self._making_ready(gram)
 
-    def _make_ready(self, gram: str, numbers: BitMap) -> None:
+    def _making_ready(self, gram: str) -> Steps[None]:
+        """Keep the joined list of an n-gram ready from now on.
+
+        No message is added in a pause. What a sweep removes in one from the lists of the words may
+        stay in the joined list, until the next sweep.
+        """
+        joined = yield from self._joining(list(self._ngrams.entered_with(gram)))
         mark = next(mark for mark in map(chr, range(1, 1 << 20)) if mark not in self._of_mark)
-        self._ready[gram] = mark
-        self._of_mark[mark] = self._joined(numbers)
-        for word in self._ngrams.words(numbers):
+        self._ready[gram], self._of_mark[mark] = mark, joined
+        for word in self._ngrams.words(self._ngrams.entered_with(gram)):
             self._marks[word] = self._marks.get(word, "") + mark
 
     def _unready(self, gram: str) -> None:

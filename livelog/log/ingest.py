@@ -171,9 +171,9 @@ class Ingest:
         """A fault of the engine that does not show in `refusal`; empty without."""
         return self._engine.impaired
 
-    def has_room(self, owner: Owner, draft: Draft) -> bool:
-        """Tell whether `owner` may publish `draft` now."""
-        return self._backlog.has_room(owner, len(draft.payload))
+    def has_room(self, owner: Owner, size: int) -> bool:
+        """Tell whether `owner` may publish so many bytes now."""
+        return self._backlog.has_room(owner, size)
 
     def making_room(self, owner: Owner, draft: Draft) -> Generator[None, None, None]:
         """Work until there is room for `draft` of `owner` in the backlog, in steps."""

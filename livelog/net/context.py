@@ -14,6 +14,7 @@ from livelog.config import Config
 from livelog.fanout.catchup import CatchUp
 from livelog.fanout.hub import Hub
 from livelog.fanout.watches import Watches
+from livelog.log.gathering import Gathering
 from livelog.log.ingest import Ingest
 from livelog.log.log import Log
 from livelog.log.newest import Newest
@@ -53,6 +54,8 @@ class Context:
     catch_up: CatchUp
     watches: Watches
     ingest: Ingest
+    gathering: Gathering
+    """What the connection whose turn it is has published."""
     clock: Callable[[], float]
     """Unix time in seconds; for durations `loop.time` is used."""
     started: float

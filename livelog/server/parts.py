@@ -23,6 +23,7 @@ from livelog.fanout.flusher import Flusher
 from livelog.fanout.hub import Hub
 from livelog.fanout.pacing import Pacing
 from livelog.fanout.watches import Watches
+from livelog.log.gathering import Gathering
 from livelog.log.ingest import Ingest
 from livelog.log.log import Log
 from livelog.log.newest import Newest
@@ -97,7 +98,7 @@ def _context(ground: Ground, log: Log, hub: Hub, newest: Newest, memory: Memory)
     config, loop = ground.config, ground.loop
     proxies, audit = Networks(config.net.trusted_proxies), Audit(loop.time)
     limiter = Limiter(config, proxies, loop.time, audit, ground.clock)
-    origins = Origins(config.net.allowed_origins)
+    origins, ingest = Origins(config.net.allowed_origins), _ingest(ground, log, memory)
     return Context(
         config=config,
         loop=loop,
@@ -106,7 +107,8 @@ def _context(ground: Ground, log: Log, hub: Hub, newest: Newest, memory: Memory)
         newest=newest,
         catch_up=_catch_up(ground, log, hub, memory),
         watches=Watches(log),
-        ingest=_ingest(ground, log, memory),
+        ingest=ingest,
+        gathering=Gathering(ingest),
         clock=ground.clock,
         started=loop.time(),
         proxies=proxies,

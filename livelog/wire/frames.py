@@ -2,8 +2,8 @@
 
 Frames from a server are not masked (section 5.1). These are not fragmented, so their bytes depend
 on the payload alone: a message is framed once, and all connections share the same bytes. So are
-those that are compressed shared by the readers of one deflate stream (RFC 7692). Control frames,
-and all frames from clients, are left to the `websockets` library.
+those that are compressed shared by the readers of one deflate stream (RFC 7692). Control frames
+are left to the `websockets` library; frames from clients are parsed in `net/websocket/framing`.
 """
 
 from __future__ import annotations

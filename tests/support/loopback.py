@@ -41,6 +41,7 @@ class Loopback:
             loop=loop,
             clock=lambda: 0.0,
             hub=SimpleNamespace(position=lambda reader: 7),
+            gathering=SimpleNamespace(publish=lambda: None),
             auth=None,
         )
         self.id, self.address = "conn_1", "203.0.113.9"

@@ -109,6 +109,7 @@ def protocol_failed(closer: Closer, why: str) -> None:
 def _begin(
     closer: Closer, reason: Reason, again: int | UnsetType = UNSET, *, for_good: bool = False
 ) -> None:
+    closer.context.gathering.publish()  # what it has sent before
     blocked = closer.reader.blocked
     closer.context.catch_up.block(closer.reader)
     closer.context.watches.leave(closer)

@@ -71,6 +71,8 @@ class Entry(NamedTuple):
     """May be sent before the principal is known."""
     whole: bool = False
     """The handler takes the text of the command, too, which has fields that the struct lacks."""
+    gathers: bool = False
+    """Publishes nothing itself: before any other command is carried out, what is gathered is."""
 
 
 COMMANDS: dict[type, Entry] = {
@@ -83,7 +85,7 @@ COMMANDS: dict[type, Entry] = {
     Unwatch: Entry(unwatch, counts=True),
     Presence: Entry(presence, counts=True),
     Ping: Entry(ping, counts=False, anybody=True),
-    Publish: Entry(publish, counts=False),
+    Publish: Entry(publish, counts=False, gathers=True),
     Authenticate: Entry(authenticate, counts=True, anybody=True),
     Admin: Entry(admin, counts=False, whole=True),
 }

@@ -169,7 +169,7 @@ class Connection(asyncio.Protocol):
     def _guarded(self, act: Callable[..., object], *args: object) -> None:
         """Run what an outside event set off; an internal error ends this connection only."""
         try:
-            act(*args)
+            self._publishing(act, *args)
         except RefusedError as refused:
             self.refuse(refused)
         except MemoryError as error:
@@ -178,6 +178,13 @@ class Connection(asyncio.Protocol):
         except Exception:
             _log.exception("%s: %s failed", self.id, act.__name__)
             self.transport.abort()
+
+    def _publishing(self, act: Callable[..., object], *args: object) -> None:
+        """Run it, and publish what it has gathered."""
+        try:
+            act(*args)
+        finally:
+            self.context.gathering.publish()
 
     # What arrives.
 

@@ -95,6 +95,8 @@ def command(sender: Sender, command: AnyCommand, data: bytes = b"") -> None:
     try:
         if not (sender.session.identified or entry.anybody):
             raise credentials.failed("authenticate first", field="action")
+        if not entry.gathers:
+            sender.context.gathering.publish()
         reply = entry.handler(sender, command, *([data] if entry.whole else []))
     except RefusedError as refused:
         _deny(sender, refused, command)

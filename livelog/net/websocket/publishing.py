@@ -1,13 +1,14 @@
 """`publish`: one message at once if there is room for it, later if not.
 
-Nearly every message is admitted in one step and has room: then it is published in the callback in
-which it came, without a task. Others wait in a task of the connection, with what is behind them.
+Nearly every message is admitted in one step and has room: then it is published with others that
+came in the same read, without a task. Others wait in a task of the connection, with what is behind
+them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -31,8 +32,7 @@ def publish(caller: Caller, command: Publish) -> Reply:
     owner = queries.owner(caller.principal, caller.address)
     steps = ingest.admitting(caller.principal, command.message)
 
-    def answer(outcomes: Sequence[Outcome]) -> None:
-        [outcome] = outcomes
+    def answer(outcome: Outcome) -> None:
         if isinstance(outcome, RefusedError):
             refused = outcome.at("message") if outcome.field else outcome
             caller.refuse(refused, command.request_id, "publish")
@@ -48,13 +48,12 @@ def publish(caller: Caller, command: Publish) -> Reply:
                 await interleaved(ingest.making_room(owner, draft), owner)
         except TimeoutError:
             raise backlog.refusal() from None
-        ingest.publish([draft], answer, owner, "websocket")
+        ingest.publish([draft], lambda outcomes: answer(*outcomes), owner, "websocket")
 
     with _at_message():
         draft = _after_a_step(steps)
-    if draft is None or not ingest.has_room(owner, draft):
+    if draft is None or not caller.context.gathering.add(owner, draft, answer):
         return partial(publish_later, draft)
-    ingest.publish([draft], answer, owner, "websocket")
     return None
 
 
