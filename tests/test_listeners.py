@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from livelog import Config, Server
-from livelog import server as server_module
 from livelog.net import listeners
+from livelog.server import server as server_module
 from tests.support.process import Start, port_of, ready
 from tests.support.wire import on_each_loop, on_uvloop
 
