@@ -50,7 +50,7 @@ WORD, USER = "xyzzyplugh", "user_plughxyzzy"
 """In nothing but what is redacted, and what is erased."""
 EVERY = 100
 PING_SECONDS = 0.002
-PATIENCE = 120
+PATIENCE = 300
 """Seconds after which something is taken to fail."""
 HOUR = 3600
 
