@@ -30,7 +30,7 @@ async def test_history_and_search_show_pages() -> None:
         assert out.splitlines()[0].endswith("user    Ann: dragon 7")
 
         for flag, expected in [("--before", [3, 2]), ("--after", [6, 5]), ("--around", [5, 4])]:
-            asked = [*url, flag, str(seqs[4]), "--limit", "2", "--json"]
+            asked = [*url, flag, str(seqs[4]), "-n", "2", "--json"]
             code, out, err = await done("history", *asked)
             assert (code, err) == (0, "")
             assert {json.loads(line)["seq"] for line in out.splitlines()} == {

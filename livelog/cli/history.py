@@ -92,6 +92,7 @@ def _parser(name: str, description: str, examples: str) -> options.Parser:
     parser = options.parser(name, description, examples)
     options.add_selection(parser)
     parser.add_argument(
+        "-n",
         "--limit",
         type=int,
         default=100,
