@@ -43,7 +43,7 @@ def test_a_forked_process_makes_other_ids() -> None:
         "from livelog.wire.ids import uuid7\n"
         "uuid7(0)\n"
         "child = os.fork()\n"
-        "print(uuid7(0), flush=True)\n"
+        "os.write(1, f'{uuid7(0)}\\n'.encode())\n"  # in one piece, unlike what `print` may do
         "child and os.waitpid(child, 0)\n"
     )
     made = subprocess.check_output([sys.executable, "-c", program], cwd=ROOT, text=True).split()
