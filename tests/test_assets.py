@@ -93,7 +93,7 @@ async def test_a_file_that_the_client_has_is_not_sent_again() -> None:
 @on_uvloop
 async def test_what_compression_makes_longer_is_sent_as_it_is() -> None:
     request = Request(headers=[("accept-encoding", "gzip")])
-    for short in (Asset(b"short", "text/css"), ASSETS[PACKAGE]):
+    for short in (Asset(lambda: b"short", "text/css"), ASSETS[PACKAGE]):
         answer = await short.answer(request, {})
         assert answer.body == short.body
         assert answer.headers["ETag"] == f'"{short.etag}"'

@@ -16,11 +16,12 @@ from hypothesis import given
 
 from livelog import ConnectionEndedError, Gap, RefusedError, Status, Subscription, connect
 from livelog.client import connection
-from livelog.client.backoff import DELAYS, LONGEST, SHORTEST, Clock, held
+from livelog.client.backoff import DELAYS, Clock
 from livelog.client.client import Client
 from livelog.client.decoding import decode
 from livelog.client.errors import refusal
 from livelog.client.reconnecting import HEARTBEAT
+from livelog.client.waits import LONGEST, SHORTEST, held
 from livelog.errors import SERVER_ERROR
 from livelog.wire.events import AnyEvent, Error
 from tests.support.following import impatient_sleep

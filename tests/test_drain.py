@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 
 from livelog import Config, NotRunningError, Server, connect
-from livelog.cli.serve import _serve
+from livelog.cli.serving import _serve
 from livelog.cli.workers.worker import HURRY, STOP, Worker
 from livelog.net import drain
 from livelog.net.drain import Schedule

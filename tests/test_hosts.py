@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 
 from livelog import Config
-from livelog.config.hosts import allowed_hosts, normal_host
+from livelog.config.hosts import host_names, normal_host
 from livelog.errors import ConfigError
 from livelog.net.hosts import hosts_of
 from tests.support.wire import Http, Json, on_uvloop, serving, upgrade
@@ -164,7 +164,7 @@ def test_a_list_that_cannot_be_says_what_is_allowed(wrong: str) -> None:
 
 
 def test_names_are_compared_in_one_form() -> None:
-    assert allowed_hosts("A.example., ::1,[::1] ,*.B.test") == {
+    assert host_names("A.example., ::1,[::1] ,*.B.test") == {
         "a.example",
         "::1",
         "*.b.test",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -224,6 +224,29 @@ def test_importing_the_package_loads_no_demo_and_no_command_line() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+HEAVY = {"asyncio", "ssl", "http.client", "livelog.server", "livelog.index", "livelog.net"}
+
+
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        (("cli.serve", "cli.keys", "cli.token", "cli.configuration", "cli.completion"), HEAVY),
+        (("cli.tail", "cli.publish"), HEAVY - {"asyncio", "ssl", "http.client"}),
+        (("store.reader.__main__",), HEAVY - {"livelog.index"}),
+        (("cli.serving",), {"http.server", "livelog.cli.figures", "livelog.cli.demo"}),
+    ],
+    ids=["local", "client", "reader", "server"],
+)
+def test_a_process_loads_only_what_it_needs(modules: Sequence[str], heavy: set[str]) -> None:
+    """Each start takes its time: of these modules tens of milliseconds."""
+    names = ", ".join(f"livelog.{name}" for name in modules)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys, {names}; print(*sys.modules)"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert not heavy & {*done.stdout.split()}
 
 
 def test_ingest_alone_asks_whether_a_principal_may_publish() -> None:

@@ -78,7 +78,7 @@ def test_without_its_extra_the_engine_says_what_to_install(monkeypatch: pytest.M
 
 
 def test_the_extra_is_not_loaded_without_the_option() -> None:
-    code = "import sys, livelog.server, livelog.cli.serve; print('nats' in sys.modules)"
+    code = "import sys, livelog.cli.serving; print('nats' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
 

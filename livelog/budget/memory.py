@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Hashable
 
 from livelog.errors import RefusedError, failure
@@ -41,6 +40,8 @@ def return_freed_memory() -> None:
     Otherwise glibc keeps the memory of messages that were evicted, in the gaps between those that
     were not. For processes that are livelog's own; has no effect with another C library.
     """
+    import ctypes  # the client's commands, which have these bounds from here, do without
+
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)

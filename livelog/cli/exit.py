@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from livelog.cli.sanitize import sanitized
-from livelog.client.backoff import PAUSE, held
+from livelog.client.waits import PAUSE, held
 from livelog.config import logs
 from livelog.errors import (
     ABNORMAL_CLOSURE,

@@ -47,7 +47,7 @@ _IDLE = 0.1
 def begin() -> None:
     """Leave what there is now out of all passes, and make no full pass by itself."""
     gc.set_threshold(_YOUNG, _MIDDLE, _FULL)
-    gc.collect()
+    gc.collect(1)  # what stood through the imports is no garbage, and takes long to walk through
     gc.freeze()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import ssl
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
@@ -173,6 +172,8 @@ def _profile(name: str | None) -> Profile:
 
 def _trust(file: str) -> None:
     """Let TLS trust the authorities of a file only, in all of this process."""
+    import ssl  # large, and this is for commands without a connection, too
+
     try:
         ssl.create_default_context(cafile=file)
     except (OSError, ValueError) as error:  # an SSLError is an OSError

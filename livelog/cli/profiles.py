@@ -11,7 +11,6 @@ The folder is that of the XDG base directories: `$XDG_CONFIG_HOME`, by default `
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -68,6 +67,8 @@ def _expanded(file: str) -> str:
 
 
 def _read(file: Path) -> dict[str, object]:
+    import tomllib  # most commands are given an address
+
     try:
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:

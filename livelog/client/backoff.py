@@ -18,21 +18,6 @@ DELAYS = (0.0, 1.0, 2.0, 4.0, 8.0, 60.0)
 """Seconds before attempts 1, 2, 3, …; the last one holds for all later attempts."""
 LASTED = 10.0
 """Seconds a connection must live to count as a success."""
-SHORTEST, LONGEST = 0.1, 3600.0
-"""Bounds in seconds of a wait that a server asks for."""
-PAUSE = 1.0
-"""Seconds to wait after a refusal over a limit that names no time."""
-
-
-def held(asked: object, otherwise: float) -> float:
-    """Return the wait in seconds that a server asks for, within bounds.
-
-    Without bounds a server in error could make its clients spin, or stay away for good. What is not
-    a number counts as `otherwise`.
-    """
-    if isinstance(asked, bool) or not isinstance(asked, (int, float)):
-        asked = otherwise
-    return min(max(SHORTEST, asked), LONGEST)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,11 +18,11 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from livelog.client import errors
-from livelog.client.backoff import LONGEST, PAUSE, held
 from livelog.client.commands import Encoded, encoded
 from livelog.client.credentials import Credentials
 from livelog.client.decoding import decode, decode_frame
 from livelog.client.errors import Loss, Lost
+from livelog.client.waits import LONGEST, PAUSE, held
 from livelog.errors import (
     ABNORMAL_CLOSURE,
     MESSAGE_TOO_BIG,

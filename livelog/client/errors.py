@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from livelog.client.backoff import held
+from livelog.client.waits import held
 from livelog.errors import (
     ABNORMAL_CLOSURE,
     AUTHENTICATION_FAILED,

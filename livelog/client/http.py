@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 import msgspec
 
 from livelog.client.addresses import Addresses
-from livelog.client.backoff import held
 from livelog.client.errors import (
     Loss,
     Lost,
@@ -31,6 +30,7 @@ from livelog.client.errors import (
 )
 from livelog.client.proxies import Proxy, proxy_for, via
 from livelog.client.url import unix_socket
+from livelog.client.waits import held
 from livelog.errors import GOING_AWAY, RATE_LIMIT_EXCEEDED, SERVER_ERROR, RefusedError
 from livelog.wire import WEBSOCKET_PATH
 from livelog.wire.events import Error

@@ -15,10 +15,11 @@ import math
 from collections.abc import Callable
 from itertools import count
 
-from livelog.client.backoff import PAUSE, Clock, Pace, held
+from livelog.client.backoff import Clock, Pace
 from livelog.client.commands import Encoded
 from livelog.client.connection import Connection
 from livelog.client.errors import Lost
+from livelog.client.waits import PAUSE, held
 from livelog.errors import (
     ABNORMAL_CLOSURE,
     RATE_LIMIT_EXCEEDED,

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 
-from livelog.client.backoff import Clock, held
+from livelog.client.backoff import Clock
 from livelog.client.commands import encoded, presence
 from livelog.client.connection import Connection
 from livelog.client.errors import Lost
@@ -21,6 +21,7 @@ from livelog.client.livecounts import LiveCounts
 from livelog.client.presencechanges import PresenceChanges
 from livelog.client.requests import Requests
 from livelog.client.subscription import Subscription
+from livelog.client.waits import held
 from livelog.errors import POLICY_VIOLATION, SERVER_ERROR, RefusedError
 from livelog.wire.events import (
     AnyEvent,

@@ -1,7 +1,5 @@
 """Options of authentication, and of the limits of those who may."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import Struct

@@ -23,7 +23,7 @@ def addresses(text: str) -> tuple[str, ...]:
     return found
 
 
-def allowed_hosts(text: str) -> frozenset[str]:
+def host_names(text: str) -> frozenset[str]:
     """Read a list like `live.example.com, *.example.org`. Raises `ValueError`."""
     return frozenset(map(_pattern, _names(text)))
 
@@ -51,7 +51,7 @@ def without_port(host: str) -> str | None:
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Return whether the normal `name` is on a list that `allowed_hosts` has read."""
+    """Return whether the normal `name` is on a list that `host_names` has read."""
     return any(
         name == pattern or (pattern.startswith(_WILDCARD) and name.endswith(pattern[1:]))
         for pattern in patterns

@@ -12,7 +12,6 @@ import logging
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from logging.handlers import MemoryHandler
 from typing import NamedTuple
 
 LEVELS = {
@@ -64,9 +63,22 @@ def form() -> Form | None:
     return _configured[-1] if _configured else None
 
 
+class _Holder(logging.Handler):
+    """A handler that keeps lines; the module with the library's takes long to load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line, unless there are very many."""
+        if len(self.records) < _HELD:
+            self.records.append(record)
+
+
 def hold() -> None:
     """Hold back the lines of this process until `configure` tells their form."""
-    logging.getLogger().addHandler(MemoryHandler(_HELD, logging.CRITICAL + 1))
+    logging.getLogger().addHandler(_Holder())
 
 
 def configure(form: Form) -> None:
@@ -75,7 +87,7 @@ def configure(form: Form) -> None:
     Other libraries are heard from warnings on.
     """
     root = logging.getLogger()
-    held = [handler for handler in root.handlers if isinstance(handler, MemoryHandler)]
+    held = [handler for handler in root.handlers if isinstance(handler, _Holder)]
     root.handlers[:] = [handler for handler in root.handlers if handler not in held]
     if not root.handlers:
         root.addHandler(logging.StreamHandler(sys.stderr))
@@ -84,7 +96,7 @@ def configure(form: Form) -> None:
     logging.getLogger(ACCESS).setLevel(logging.INFO)
     _configured[:] = [form]
     set_level(form.level)
-    for record in (record for handler in held for record in handler.buffer):
+    for record in (record for handler in held for record in handler.records):
         root.handle(record)
 
 

@@ -1,13 +1,11 @@
 """Options of listening, proxies, connections and TLS."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from msgspec import Struct
 
 from livelog.config.check import SECONDS, NetworkList, networks, option, origins
-from livelog.config.hosts import addresses, allowed_hosts
+from livelog.config.hosts import addresses, host_names
 
 
 class Net(Struct, frozen=True, kw_only=True):
@@ -67,7 +65,7 @@ class Net(Struct, frozen=True, kw_only=True):
             " listens on loopback addresses only, without trusted proxies, allows localhost,"
             " 127.0.0.1 and [::1], and others allow any.",
             "HOSTS",
-            read=allowed_hosts,
+            read=host_names,
         ),
     ] = frozenset()
     metrics_hosts: Annotated[

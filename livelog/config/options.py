@@ -5,9 +5,10 @@ flat names: arguments of `Config`, flags (`--message-limit`), environment variab
 (`LIVELOG_MESSAGE_LIMIT`) and keys of the TOML file (`message_limit`). The flat name is that of the
 field, unless its `option` names another. Times are seconds, sizes bytes; written as text, a size
 may have a unit (`256M`).
-"""
 
-from __future__ import annotations
+The modules with the groups do without `from __future__ import annotations`, since each process that
+starts would compile the text of every annotation.
+"""
 
 from typing import Annotated
 

@@ -3,7 +3,6 @@ file, the file beats the default."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,8 @@ def read_file(file: str) -> dict[str, Any]:
 
     Raises `ConfigError` for an unknown name or an unreadable file.
     """
+    import tomllib  # only some that start read a file
+
     try:
         found = tomllib.loads(Path(file).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import cache
 from itertools import islice
 from typing import Literal
@@ -39,8 +39,14 @@ _BASES = (
     r"\uac00-\ud7a3\ue000-\uf8ff\uff01-\uff9d\U0001d400-\U0001d7cb\U0001f1e6-\U0001f64f"
     r"\U0001f680-\U0001f6ff\U0001f900-\U0001f9ff\U00020000-\U0003ffff"
 )
-_CUT = re.compile(f"[{_BASES}]")
-"""A character before which text may be cut: none of these joins what stands before it."""
+
+
+@cache
+def _cut() -> re.Pattern[str]:
+    """Compile what finds a character before which text may be cut: none of these joins what stands
+    before it."""
+    return re.compile(f"[{_BASES}]")
+
 
 _APART = "\ud800"
 """Half of a pair, which no text from JSON has; it joins and changes nothing beside it."""
@@ -74,42 +80,48 @@ _EXPANDING = (
 """The characters that become three or more, notes that become two, and some between them."""
 
 
-_END = 0x20000
+_PLANE = 0x10000
+_END = 2 * _PLANE
 """Behind it are ideographs, private use and what is not assigned."""
 
-_UNIFORM = ((0x3400, 0x4DC0), (0x4E00, 0xA000), (0xAC00, 0xF900), (0x17000, 0x18B00))
-"""Ideographs, syllables, surrogates and private use: neither marks nor symbols, in any version.
-Each process makes the table when it starts, and needs half the time without them."""
+_UNIFORM = (
+    ((0x100, 0x300), (0x1E00, 0x2000), (0x3400, 0x4DC0), (0x4E00, 0xA000), (0xAC00, 0xFB00)),
+    ((0x12000, 0x12400), (0x13000, 0x13430), (0x17000, 0x18B00), (0x1D400, 0x1D7CC)),
+)
+"""Letters, ideographs, syllables, surrogates and private use of each plane: neither marks nor
+symbols, in any version. The table of the others takes half the time."""
 
 
-def _categories() -> str:
-    """Return the category of each character below `_END`, in two letters."""
-    found, first = list[str](), 0
-    for start, end in (*_UNIFORM, (_END, _END)):
+def _categories(plane: int) -> str:
+    """Return the category of each character of a plane, in two letters."""
+    found, first, end = list[str](), plane * _PLANE, (plane + 1) * _PLANE
+    for start, stop in (*_UNIFORM[plane], (end, end)):
         found += map(unicodedata.category, map(chr, range(first, start)))
-        found += ["--"] * (end - start)
-        first = end
+        found += ["--"] * (stop - start)
+        first = stop
     return "".join(found)
 
 
-def _spans(pattern: str, table: str) -> list[tuple[int, int]]:
-    return [(found.start() // 2, found.end() // 2) for found in re.finditer(pattern, table)]
+@cache  # made with the first text that needs it: many processes never see one
+def _class(plane: int) -> dict[str, str]:
+    """Return the marks and the symbols of a plane, as what stands inside a `[]`."""
+    table = _categories(plane)
+    return {
+        # Each begins with what is looked for, which is found ten times as fast.
+        "M": "".join(_spans("M.(?:M.)*", table, plane)),
+        "So": "".join(_spans("So(?:So)*", table, plane)),
+    }
 
 
-def _all_spans() -> dict[str, list[tuple[int, int]]]:
-    table = _categories()
-    # Each begins with what is looked for, which is found ten times as fast.
-    return {"M": _spans("M.(?:M.)*", table), "So": _spans("So(?:So)*", table)}
-
-
-_SPANS = _all_spans()
-"""The runs of marks and of symbols."""
+def _spans(pattern: str, table: str, plane: int) -> Iterator[str]:
+    first = plane * _PLANE
+    for found in re.finditer(pattern, table):
+        yield f"{chr(first + found.start() // 2)}-{chr(first + found.end() // 2 - 1)}"
 
 
 def of_category(name: Literal["M", "So"], end: int) -> str:
-    """Return the characters of a Unicode category below `end` as what stands inside a `[]`."""
-    spans = [(first, min(stop, end)) for first, stop in _SPANS[name] if first < end]
-    return "".join(f"{chr(first)}-{chr(stop - 1)}" for first, stop in spans)
+    """Return the characters of a Unicode category below `end`, that of a plane, for a `[]`."""
+    return "".join(_class(plane)[name] for plane in range(end // _PLANE))
 
 
 _EXPANDS = re.compile(f"[{_EXPANDING}]")
@@ -126,17 +138,23 @@ def _long_run(end: int) -> re.Pattern[str]:
     marks = of_category("M", end) + "\uff9e\uff9f"
     # Looked for at its first mark only; to count from every one takes many times as long.
     run = f"[{marks}](?<![{marks}].)[{marks}]{{{MAX_MARKS},}}"
-    if end > 0x10000:  # most characters are not to be looked for in the list
-        run = f"(?=[{of_category('M', 0x10000)}\uff9e\uff9f\U00010000-\U0001efff]){run}"
+    if end > _PLANE:  # most characters are not to be looked for in the list
+        run = f"(?=[{of_category('M', _PLANE)}\uff9e\uff9f\U00010000-\U0001efff]){run}"
     return re.compile(run, re.DOTALL)
 
 
-# All that the steps below look for, or that becomes it; most scripts have none of it.
-_SPECIAL = re.compile(
-    f"[\u0130{_IGNORABLE}{_TATWEEL}{_HEBREW_POINTS}{_ARABIC_POINTS}{_EXPANDING}"
-    f"{of_category('M', 0x10000)}"
-    "\ufb1d-\ufb4f\ufc5b-\ufdff\ufe70-\ufe7f\U00010000-\U0001f248]"
-)
+@cache
+def _special() -> re.Pattern[str]:
+    """Compile what finds all that the steps below look for, or that becomes it.
+
+    Most scripts have none of it.
+    """
+    return re.compile(
+        f"[\u0130{_IGNORABLE}{_TATWEEL}{_HEBREW_POINTS}{_ARABIC_POINTS}{_EXPANDING}"
+        f"{of_category('M', _PLANE)}"
+        "\ufb1d-\ufb4f\ufc5b-\ufdff\ufe70-\ufe7f\U00010000-\U0001f248]"
+    )
+
 
 Step = Callable[[str], str]
 
@@ -169,7 +187,7 @@ def in_pieces(text: str, fold: Step) -> Generator[None, None, str]:
     first = _composed if _MOVING in text else _same  # as for the whole
     found: list[str] = []
     while start < len(text):
-        cut = _CUT.search(text, start + _PIECE)
+        cut = _cut().search(text, start + _PIECE)
         end = cut.start() if cut else len(text)
         found.append(fold(first(text[start:end])))
         start = end
@@ -180,7 +198,7 @@ def in_pieces(text: str, fold: Step) -> Generator[None, None, str]:
 def _folded(text: str, drop: Step) -> str:
     """Normalize, fold the case and drop, until nothing changes any more."""
     compose = _composed
-    if _SPECIAL.search(text):
+    if _special().search(text):
         text = _bounded(text)
     else:
         compose, drop = _nfkc, _same
@@ -199,7 +217,7 @@ def _folded(text: str, drop: Step) -> str:
 def _composed(text: str) -> str:
     """Return NFKC of `text`, with the first of the marks in long runs only."""
     # Two, since a class of characters is looked up in a table up to U+FFFF, and above in a list.
-    long_run = _long_run(_END if _ASTRAL.search(text) else 0x10000)
+    long_run = _long_run(_END if _ASTRAL.search(text) else _PLANE)
     return _nfkc(long_run.sub(_beginning, text))
 
 

@@ -18,8 +18,6 @@ A server that does not know the kind of an act stops by name, so a new kind is g
 all servers that share a log know it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import NamedTuple
 

@@ -8,8 +8,6 @@ To add a command: its struct here and in `AnyCommand`, its handler in the table 
 `net/websocket/commands`, the event that answers it in `asyncapi`.
 """
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
 from itertools import islice

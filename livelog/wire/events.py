@@ -4,8 +4,6 @@ Every event that answers a command repeats its `request_id`. A `seq` is always a
 log.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

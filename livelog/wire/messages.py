@@ -5,8 +5,6 @@ The classes are the schema: required fields, allowed values, defaults. Unknown f
 has every field of its type, in the order below.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec

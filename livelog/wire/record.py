@@ -5,8 +5,6 @@ A `Draft` is checked and encoded, but has no seq. Once the engine has given it o
 from them.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import msgspec

@@ -4,8 +4,6 @@ A stub keeps the type, the id, the timestamp and the seq; of a direct message al
 two users, since nobody else may see it. Its JSON begins with `PREFIX`, which no message does.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import msgspec

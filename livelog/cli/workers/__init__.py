@@ -21,7 +21,6 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from livelog.cli import figures
 from livelog.cli.workers.supervisor import Answer, Run, Supervisor
 from livelog.config import Config
 from livelog.net.hosts import hosts_of
@@ -79,6 +78,8 @@ def _figures(config: Config, configs: Mapping[int, Config], held: ExitStack) -> 
 
     Raises `OSError` for an address that cannot be listened on.
     """
+    from livelog.cli import figures  # it loads an HTTP server and client, which few need
+
     net = internal(config.net)
     sockets = asyncio.run(bind(net))
     for sock in sockets:

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from livelog.errors import PROTOCOL_ERROR, RefusedError
 
@@ -54,8 +53,10 @@ def coarser(interval: int) -> int:
     return next((one for one in longer if one > interval and not one % interval), twice)
 
 
-def zone_named(name: str) -> ZoneInfo:
+def zone_named(name: str) -> tzinfo:
     """Return a time zone. Raises `RefusedError` for one that is unknown."""
+    from zoneinfo import ZoneInfo  # looks for the zones of the system, and few ask for one
+
     try:
         if _NAME.fullmatch(name):
             return ZoneInfo(name)
@@ -95,7 +96,7 @@ class _Even(NamedTuple):
 class _Clock:
     """The wall clock of a zone, in microseconds since 1970 as it shows them."""
 
-    def __init__(self, zone: ZoneInfo) -> None:
+    def __init__(self, zone: tzinfo) -> None:
         self._zone = zone
 
     def offset(self, moment: int) -> int:
@@ -132,7 +133,7 @@ def _ahead(at: datetime) -> int:
 class _Days(_Clock):
     """Buckets of whole days."""
 
-    def __init__(self, zone: ZoneInfo, interval: int) -> None:
+    def __init__(self, zone: tzinfo, interval: int) -> None:
         super().__init__(zone)
         self._interval = interval
         self._start = lru_cache(maxsize=4096)(self._start_of)
@@ -150,7 +151,7 @@ class _Days(_Clock):
 class _Parts(_Clock):
     """Buckets of at most a day that are not whole days."""
 
-    def __init__(self, zone: ZoneInfo, interval: int) -> None:
+    def __init__(self, zone: tzinfo, interval: int) -> None:
         super().__init__(zone)
         self._interval = interval
 

@@ -4,8 +4,9 @@ The rule: a table of every file that is served, read once from the package; no p
 path ever reaches the file system. A file keeps its path below `livelog/web`, so that the imports
 between modules, all relative, hold on disk, over HTTP and below any prefix that a proxy adds; the
 page alone is served at `/`. A page loads its modules as bundles, one request each, and the client
-is also served as a package, for `npm install`. A file's name says nothing of its version, so a
-browser asks each time whether its copy is still good, and is told so in a few bytes.
+is also served as a package, for `npm install`: these are made when they are first asked for, since
+many servers never are. A file's name says nothing of its version, so a browser asks each time
+whether its copy is still good, and is told so in a few bytes.
 
 The policy lets the pages run their own files and no others, so that a message could do no harm even
 if it got into a page as markup.
@@ -20,10 +21,10 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Mapping
-from functools import lru_cache
-from importlib.resources import files
-from posixpath import dirname, join, normpath
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from posixpath import dirname, join, normpath, splitext
 
 from livelog.net.http.bundle import bundled
 from livelog.net.http.message import Request, Response
@@ -45,10 +46,11 @@ FOLDERS = ("", "client/", "viewer/")
 
 INDEX = "viewer/index.html"
 
+_WEB = Path(__file__).parents[2] / "web"
 _PACKED = "application/gzip"
 _ETAG_DIGITS = 24
 _MODULE = re.compile(
-    r'((?:<script type="module" src|<link rel="modulepreload" href)=")([^"]+)\.js(?=")'
+    r'((?:<script type="module" src|<link rel="modulepreload" href)=")([^"]+)(?=\.js")'
 )
 
 
@@ -78,16 +80,29 @@ def headers(asked: str = "") -> Mapping[str, str]:
 
 
 class Asset:
-    """One file. `etag` tells its content; `kept` are its compressed forms, by coding."""
+    """One file: `make` returns its content, and is called once, when that is needed."""
 
-    def __init__(self, body: bytes, content_type: str) -> None:
-        self.body = body
+    def __init__(self, make: Callable[[], bytes], content_type: str) -> None:
         self.content_type = content_type
-        self.etag = hashlib.sha256(body).hexdigest()[:_ETAG_DIGITS]
-        self.kept: dict[str, bytes] = {}
+        self._make = make
+        self._kept: dict[str, bytes] = {}
+        """Its compressed forms, by coding."""
+
+    @cached_property
+    def body(self) -> bytes:
+        """The content."""
+        return self._make()
+
+    @cached_property
+    def etag(self) -> str:
+        """The tag, which tells the content."""
+        return hashlib.sha256(self.body).hexdigest()[:_ETAG_DIGITS]
 
     async def answer(self, request: Request, headers: Mapping[str, str]) -> Response:
         """Return the file, compressed if the client takes that; 304 for one that has it."""
+        if "etag" not in vars(self):
+            # In a thread, since a bundle takes milliseconds, and the package tens of them.
+            await asyncio.to_thread(getattr, self, "etag")
         packed = self.content_type == _PACKED
         coding = "" if packed else coding_for(",".join(request.all("accept-encoding")))
         body = await self._in(coding) if coding else self.body
@@ -103,55 +118,59 @@ class Asset:
 
     async def _in(self, coding: str) -> bytes:
         """Return the body in this coding, which is made once; as it is where that is shorter."""
-        if coding not in self.kept:
+        if coding not in self._kept:
             # In a thread, since the best level takes tens of milliseconds.
             made = await asyncio.to_thread(CODINGS[coding], self.body)
-            self.kept[coding] = made if len(made) < len(self.body) else self.body
-        return self.kept[coding]
+            self._kept[coding] = made if len(made) < len(self.body) else self.body
+        return self._kept[coding]
 
 
 def _load() -> dict[str, Asset]:
-    found = {}
+    """Read the files; in the pages, load a bundle in the place of each module."""
+    files = dict(sorted(_read()))
+    pages = {path: body.decode() for path, body in files.items() if path.endswith(("/", ".html"))}
+    loaded = [
+        normpath(join(dirname(page), name))
+        for page, text in pages.items()
+        for _, name in _MODULE.findall(text)
+    ]
+    makers: dict[str, Callable[[], bytes]] = {
+        **{path: partial(bytes, body) for path, body in files.items()},
+        **{page: _MODULE.sub(r"\1\2.bundle", text).encode for page, text in pages.items()},
+        **{f"{name}.bundle.js": partial(_bundle, f"{name}.js", files) for name in loaded},
+        PACKAGE: partial(_package, files),
+    }
+    return {path: Asset(make, _content_type(path)) for path, make in makers.items()}
+
+
+def _read() -> Iterator[tuple[str, bytes]]:
+    """Yield each file that is served, with its path before it."""
     for folder in FOLDERS:
-        for file in (files("livelog") / "web" / folder).iterdir():
-            content_type = CONTENT_TYPES.get(f".{file.name.rpartition('.')[2]}")
-            if content_type is not None:
+        for file in (_WEB / folder).iterdir():
+            if file.suffix in CONTENT_TYPES:
                 name = folder + file.name
-                path = "/" if name == INDEX else f"/{name}"
-                found[path] = Asset(file.read_bytes(), content_type)
-    served = dict(sorted(found.items()))
-    package = Asset(_package(served), _PACKED)
-    return {**served, **_with_bundles(served), PACKAGE: package}
+                yield "/" if name == INDEX else f"/{name}", file.read_bytes()
 
 
-def _with_bundles(served: Mapping[str, Asset]) -> dict[str, Asset]:
-    """Return the pages, which load a bundle in the place of each module, and the bundles."""
-    modules = {path: each.body.decode() for path, each in served.items() if path.endswith(".js")}
-    made: dict[str, Asset] = {}
-
-    def load_bundle(match: re.Match[str]) -> str:
-        module = normpath(join(dirname(page), f"{match[2]}.js"))
-        bundle = Asset(bundled(module, modules).encode(), CONTENT_TYPES[".js"])
-        made[f"{module.removesuffix('.js')}.bundle.js"] = bundle
-        return f"{match[1]}{match[2]}.bundle.js"
-
-    for page, asset in served.items():
-        if asset.content_type == CONTENT_TYPES[".html"]:
-            text = _MODULE.sub(load_bundle, asset.body.decode())
-            made[page] = Asset(text.encode(), asset.content_type)
-    return made
+def _content_type(path: str) -> str:
+    return CONTENT_TYPES.get(splitext(path)[1] or ".html", _PACKED)  # the page at `/` has no ending
 
 
-def _package(served: dict[str, Asset]) -> bytes:
+def _bundle(module: str, files: Mapping[str, bytes]) -> bytes:
+    modules = {path: body.decode() for path, body in files.items() if path.endswith(".js")}
+    return bundled(module, modules).encode()
+
+
+def _package(files: Mapping[str, bytes]) -> bytes:
     """Return the npm package of the client: a tar file of what its `package.json` lists."""
-    description = (files("livelog") / "web" / "package.json").read_bytes()
+    description = (_WEB / "package.json").read_bytes()
     listed = tuple(f"/{name}" for name in json.loads(description)["files"])
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w") as archive:
         _add(archive, "/package.json", description)
-        for path, asset in served.items():
+        for path, body in files.items():
             if path.startswith(listed):
-                _add(archive, path, asset.body)
+                _add(archive, path, body)
     # The same bytes at every start; made at the best level it takes twice as long.
     return gzip.compress(tar.getvalue(), 6, mtime=0)
 
