@@ -185,6 +185,11 @@ class Viewer:
         self.until_connection("Connected")
         self.until("!document.getElementById('total').textContent.includes('loading')")
 
+    def open_anew(self, url: str) -> None:
+        """Open it as in a browser that has kept nothing for the page."""
+        self.page.evaluate("localStorage.clear()")
+        self.open(url)
+
     def until(self, condition: str, argument: Any = None) -> Any:
         """Wait until an expression is true in the page; with an `argument` it is a function."""
         # Playwright's own way to wait evaluates strings in the page; the page's policy forbids it.
