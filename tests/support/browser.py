@@ -164,6 +164,26 @@ def hosting(*arguments: str) -> Iterator[Host]:
         host.kill()
 
 
+AT_REST = """(async () => {
+  const frame = () => new Promise(requestAnimationFrame);
+  const places = () => JSON.stringify([
+    ...[...document.querySelectorAll('.row')].map((row) => row.getBoundingClientRect()),
+    ...[...document.querySelectorAll('#rows, .scrolled')].map((list) => list.scrollTop),
+  ]);
+  let still = 0, before = places();
+  for (let frames = 0; still < 10 && frames < 200; frames += 1) {
+    await frame();
+    const now = places();
+    still = now === before ? still + 1 : 0;
+    before = now;
+  }
+  return still === 10;
+})()"""
+"""Whether the lists stood still for ten frames, within a while: the wheel and keys scroll smoothly,
+and rows whose heights are measured move others.
+"""
+
+
 class Viewer:
     """The page, and what its reader sees and does."""
 
@@ -199,6 +219,18 @@ class Viewer:
             assert time.monotonic() < deadline, f"still not: {condition} {argument or ''}"
             self.page.wait_for_timeout(20)
         return value
+
+    def until_at_rest(self) -> None:
+        """Wait until nothing in the lists moves any more."""
+        self.until(AT_REST)
+
+    def again_until(self, act: Callable[[], None], condition: Callable[[], bool]) -> None:
+        """Do something again and again, each time until nothing moves, as long as it takes."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline
+            act()
+            self.until_at_rest()
 
     def until_connection(self, words: str) -> None:
         """Wait until the state of the connection is told with these words."""
