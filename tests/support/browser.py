@@ -31,7 +31,7 @@ from tests.support.ports import free_port
 from tests.support.wire import PATIENCE, Json, user
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 Result = TypeVar("Result")
 
@@ -46,7 +46,9 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--enable-precise-memory-info",
+    "--process-per-site",
 ]
+DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 720}}
 
 
 @contextmanager
@@ -273,6 +275,7 @@ class Viewer:
 
 
 Look = Callable[..., Viewer]
+BLANK = "http://127.0.0.1/blank"
 KEEP_TOKEN = "location.protocol === 'http:' && (sessionStorage['livelog.token'] ??= %s)"
 """The token that the page keeps after a login."""
 
@@ -282,6 +285,18 @@ def browser() -> Iterator[Browser]:
     """One browser for all tests; each has its own profile in it."""
     with chromium() as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def profile(browser: Browser) -> Iterator[BrowserContext]:
+    """A profile with the usual settings. A blank page of the viewers' site stays open in it, which
+    keeps the site's process: to start one for each page takes as long as the page itself.
+    """
+    context = browser.new_context(**DESK)
+    context.route(BLANK, lambda route: route.fulfill(body=""))
+    context.new_page().goto(BLANK)
+    yield context
+    context.close()
 
 
 @pytest.fixture
@@ -299,22 +314,32 @@ def guarded() -> Iterator[Host]:
 
 
 @pytest.fixture
-def look(browser: Browser) -> Iterator[Look]:
+def look(browser: Browser, profile: BrowserContext) -> Iterator[Look]:
     """Opens the viewer, logged in with a `token` if one is given; at the end nothing may have gone
-    wrong in it.
+    wrong in it. The first one with the usual settings is in the profile of all tests, in which
+    nothing is kept for its server; each other one has a profile of its own.
     """
     with ExitStack() as stack:
-        viewers = []
+        viewers: list[Viewer] = []
 
-        def open_viewer(host: Host, address: str = "", **settings: Any) -> Viewer:
-            settings.setdefault("viewport", {"width": 1280, "height": 720})
-            secret = settings.pop("token", None)
-            context = browser.new_context(**settings)
-            stack.callback(context.close)
-            if secret is not None:
-                context.add_init_script(KEEP_TOKEN % json.dumps(secret))
-            viewer = Viewer(context.new_page())
+        def new_page(host: Host, settings: dict[str, Any]) -> Page:
+            if settings or viewers:
+                context = browser.new_context(**{**DESK, **settings})
+                stack.callback(context.close)
+                return context.new_page()
+            page = profile.new_page()
+            stack.callback(page.close)
+            kept = {"origin": host.url, "storageTypes": "all"}
+            profile.new_cdp_session(page).send("Storage.clearDataForOrigin", kept)
+            return page
+
+        def open_viewer(
+            host: Host, address: str = "", token: str | None = None, **settings: Any
+        ) -> Viewer:
+            viewer = Viewer(new_page(host, settings))
             viewers.append(viewer)
+            if token is not None:
+                viewer.page.add_init_script(KEEP_TOKEN % json.dumps(token))
             viewer.open(host.url + address)
             return viewer
 
