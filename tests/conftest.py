@@ -15,6 +15,7 @@ from tests.support.browser import browser as browser
 from tests.support.browser import guarded as guarded
 from tests.support.browser import host as host
 from tests.support.browser import look as look
+from tests.support.browser import profile as profile
 from tests.support.follower import find_node_modules, npm_install
 from tests.support.keeping import each_kind as each_kind
 from tests.support.keeping import no_idle_look as no_idle_look

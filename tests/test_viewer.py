@@ -128,7 +128,7 @@ def test_some_clicks_on_types_stay_within_the_limit_of_commands(look: Look) -> N
 
 
 def test_over_the_limit_of_commands_the_last_view_comes_at_last(look: Look) -> None:
-    limits = ("--command-limit", "3", "--limit-window", "4")
+    limits = ("--command-limit", "3", "--limit-window", "10")
     with hosting("--store", "memory", *limits) as host:
         viewer = look(host)
         viewer.until_connection("Connected")
@@ -245,11 +245,7 @@ def test_a_result_is_shown_in_its_context_and_back_leads_back(host: Host, look: 
         viewer.page.locator(".row[aria-selected=true] .summary").inner_text() == "line 1500 needle"
     )
     assert viewer.text("#unseen").endswith("new ↓")
-    for _ in range(60):
-        if "line 2999" in viewer.rows():
-            break
-        viewer.scroll(4000)
-        viewer.page.wait_for_timeout(30)
+    viewer.again_until(lambda: viewer.scroll(4000), lambda: "line 2999" in viewer.rows())
     assert viewer.rows()[-1] == "line 2999"
     viewer.page.go_back()
     viewer.until("document.querySelectorAll('.row').length === 1")
@@ -261,7 +257,7 @@ def test_scrolled_up_nothing_moves_and_the_new_ones_are_counted(host: Host, look
     viewer.until_row("line 399")
     viewer.scroll(-2000)
     viewer.until("!document.querySelector('.row .summary').textContent.includes('line 399')")
-    viewer.page.wait_for_timeout(300)
+    viewer.until_at_rest()
     before = viewer.rows()
     host.publish(*[f"new {n}" for n in range(128)])
     viewer.until("document.getElementById('unseen').textContent === '128 new ↓'")
@@ -277,12 +273,9 @@ def test_scrolling_up_leads_to_the_oldest_message(host: Host, look: Look) -> Non
     host.publish(*[f"line {n}" for n in range(2500)])
     viewer = look(host)
     viewer.until_row("line 2499")
-    for _ in range(20):
-        viewer.page.keyboard.press("Home")
-        viewer.page.wait_for_timeout(50)
-        if viewer.rows()[0] == "line 0":
-            break
-    viewer.until_row("line 0")
+    viewer.again_until(
+        lambda: viewer.page.keyboard.press("Home"), lambda: viewer.rows()[0] == "line 0"
+    )
     assert viewer.text("#total") == "2,500 messages"
 
 
@@ -533,7 +526,7 @@ def test_fifty_thousand_messages_leave_the_document_small(host: Host, look: Look
     assert viewer.page.evaluate("document.querySelectorAll('*').length") < 1500
     for _ in range(10):
         viewer.scroll(-60_000)
-    viewer.page.wait_for_timeout(200)
+    viewer.until_at_rest()
     assert viewer.page.evaluate("document.querySelectorAll('*').length") < 1500
     shown = [int(line.split()[1]) for line in viewer.rows()]
     assert shown == list(range(shown[0], shown[0] + len(shown)))

@@ -160,7 +160,7 @@ def test_rows_wrap_as_far_as_their_text_needs(host: Host, look: Look) -> None:
     viewer.until_row("299 ")
     wrap(viewer, "three")
     viewer.until("[...document.querySelectorAll('.row')].some((row) => row.offsetHeight > 24)")
-    viewer.page.wait_for_timeout(300)
+    viewer.until_at_rest()
     rows = boxes(viewer)
     assert {round(bottom - top) for _, top, bottom in rows} == {24, 62}
     for (_, _, bottom), (_, top, _) in pairwise(rows):
@@ -193,8 +193,7 @@ def test_wrapped_rows_stay_where_they_are_while_others_are_measured_and_come(
     wrap(viewer, "all")
     for _ in range(12):
         viewer.scroll(-900)
-        viewer.page.wait_for_timeout(40)
-    viewer.page.wait_for_timeout(300)
+        viewer.until_at_rest()
     before = boxes(viewer)
     host.publish(*[f"new {n} {long}" for n in range(40)])
     viewer.until("document.getElementById('unseen').textContent === '40 new ↓'")
@@ -204,13 +203,13 @@ def test_wrapped_rows_stay_where_they_are_while_others_are_measured_and_come(
     # A step of the wheel moves the rows in sight by as much, although rows above become known.
     middle = before[len(before) // 2]
     viewer.scroll(-120)
-    viewer.page.wait_for_timeout(400)
+    viewer.until_at_rest()
     after = {text: top for text, top, _ in boxes(viewer)}
     assert after[middle[0]] == pytest.approx(middle[1] + 120, abs=2)
     # The keyboard leads to the next rows, each whole in sight.
     for _ in range(4):
         viewer.page.keyboard.press("k")
-        viewer.page.wait_for_timeout(60)
+        viewer.until_at_rest()
         row = viewer.page.locator(".row[aria-selected=true]").bounding_box()
         box = viewer.page.locator("#rows").bounding_box()
         assert row is not None
@@ -288,14 +287,14 @@ def test_a_selection_lives_through_a_stream_and_other_widths(host: Host, look: L
             f"{(round_ + 1) * 400:,} new",
         )
     viewer.page.set_viewport_size({"width": 1100, "height": 720})
-    viewer.page.wait_for_timeout(300)
+    viewer.until_at_rest()
     assert viewer.page.evaluate("getSelection().toString()") == words
     shown = [text for text, _, _ in boxes(viewer)]
     assert shown[-1] in ("line 58", "line 59")
     assert len(shown) >= len(before) - 3
     # Scrolled away from, the rows of the selection stay in the document.
     viewer.scroll(-3000)
-    viewer.page.wait_for_timeout(300)
+    viewer.until_at_rest()
     assert viewer.page.evaluate("getSelection().toString()") == words
     viewer.page.evaluate("getSelection().removeAllRanges()")
     viewer.page.keyboard.press("End")

@@ -468,7 +468,7 @@ def test_keys_scroll_the_list_that_has_the_focus(guarded: Host, look: Look) -> N
     for key in ("ArrowDown", "PageDown", "End"):
         viewer.page.keyboard.press(key)
         viewer.until("n => document.querySelector('#audit .scrolled').scrollTop > n", place)
-        viewer.page.wait_for_timeout(300)  # until it stands still
+        viewer.until_at_rest()
         place = viewer.page.evaluate("document.querySelector('#audit .scrolled').scrollTop")
     assert viewer.page.locator("#details").is_hidden()
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.support.browser import Host, Look, Viewer
 from tests.support.identity import token
+from tests.support.states import State, faulty, press
 from tests.support.wire import SAMPLES, user
-from tests.test_viewer_axe import KINDS, RULES, press
+from tests.test_viewer_axe import KINDS, violations
 from tests.test_viewer_axe import axe as axe
 
 pytestmark = [pytest.mark.browser, pytest.mark.node]
 
 
-def reach(selector: str, *keys: str) -> Callable[[Viewer], None]:
-    """Make a state by keys, in which an element is in sight, and put the pointer there: an act that
+def pointing(selector: str, *keys: str) -> State:
+    """The state made by keys in which an element is in sight; the pointer is put there: an act that
     waits is not sent then.
     """
 
@@ -24,12 +23,13 @@ def reach(selector: str, *keys: str) -> Callable[[Viewer], None]:
         press(*keys)(viewer)
         viewer.page.locator(selector).first.hover()
 
-    return act
+    return act, selector
 
 
 def fail(viewer: Viewer) -> None:
     """Disconnect a user who has no connection."""
-    reach("#acts .failed", "k", "m", "End", "Enter", "Enter")(viewer)
+    press("k", "m", "End", "Enter", "Enter")(viewer)
+    viewer.page.locator("#acts .failed").hover()
     viewer.faults.clear()  # the browser's own word about the status 404
 
 
@@ -47,17 +47,17 @@ def count(viewer: Viewer) -> None:
     viewer.until("!document.getElementById('redacting-confirm').disabled")
 
 
-STATES: dict[str, Callable[[Viewer], None]] = {
-    "the menu of a message": reach("#menu button:nth-of-type(3)", "k", "m"),
-    "the menu of a user's id": choose_user,
-    "the menu without a message": reach("#menu button:nth-of-type(3)", "m"),
-    "a block": reach("#act-duration", "k", "m", "ArrowDown", "Enter"),
-    "an act that waits": reach("#acts button", "k", "m", "Enter", "Enter"),
-    "an act that has failed": fail,
-    "a redaction by expression": count,
-    "the audit log": reach("#audit-acts-list li", "a"),
-    "blocks": reach("#audit-blocks-list li button", "m", "End", "Enter"),
-    "users on line": reach("#online-list li", "o"),
+STATES: dict[str, State] = {
+    "the menu of a message": pointing("#menu button:nth-of-type(3)", "k", "m"),
+    "the menu of a user's id": (choose_user, "#menu button"),
+    "the menu without a message": pointing("#menu button:nth-of-type(3)", "m"),
+    "a block": pointing("#act-duration", "k", "m", "ArrowDown", "Enter"),
+    "an act that waits": pointing("#acts button", "k", "m", "Enter", "Enter"),
+    "an act that has failed": (fail, "#acts .failed"),
+    "a redaction by expression": (count, "#redacting-confirm"),
+    "the audit log": pointing("#audit-acts-list li", "a"),
+    "blocks": pointing("#audit-blocks-list li button", "m", "End", "Enter"),
+    "users on line": pointing("#online-list li", "o"),
 }
 
 
@@ -69,16 +69,10 @@ def test_moderation_violates_no_rule_of_accessibility(
     moderator = token("mod", "read moderate presence")
     for block in ({"user_id": "u7", "reason": "insults"}, {"address": "192.0.2.0/24"}):
         guarded.post("api/admin/block", block, moderator)
-    found = {}
-    for name, act in STATES.items():
-        viewer = look(guarded, "?q=hello", token=moderator, **KINDS[kind])
+    viewer = look(guarded, "?q=hello", token=moderator, **KINDS[kind])
+
+    def ready(viewer: Viewer) -> None:
         viewer.until_row("hello")
         viewer.until("!document.getElementById('moderate').hidden")
-        act(viewer)
-        viewer.page.evaluate(axe)
-        # In the dark the colours alone are others.
-        violations = viewer.page.evaluate(RULES, ["color-contrast"] if kind == "dark" else None)
-        if violations:
-            found[name] = violations
-        viewer.page.context.close()
-    assert found == {}
+
+    assert faulty(viewer, STATES, ready, lambda viewer: violations(viewer, axe, kind)) == {}

@@ -241,9 +241,8 @@ def test_another_page_is_neither_in_a_view_nor_around_one(host: Host, look: Look
             ),
         )
         viewer.page.goto(f"{elsewhere.url}around")
-        viewer.page.wait_for_timeout(500)
         inside = viewer.page.frames[1]
-        assert inside.url.startswith("chrome-error:")
+        inside.wait_for_url("chrome-error:**")
         assert inside.locator("#rows").count() == 0
 
 
@@ -300,8 +299,8 @@ def test_a_view_with_an_act_that_waits_is_closed_only_if_its_reader_says_so(
     left.locator("#menu").get_by_role("menuitem", name="Redact this message…").click()
     left.locator("#act-submit").click()
     left.locator("#acts button", has_text="Undo").focus()  # so that it waits
-    viewer.page.locator(".pane .close").first.click()
-    viewer.page.wait_for_timeout(300)
+    with viewer.page.expect_event("dialog"):
+        viewer.page.locator(".pane .close").first.click()
     assert len(asked) == 1
     assert "has not been sent yet" in asked[0]
     assert len(viewer.page.locator("iframe").all()) == 2

@@ -126,7 +126,7 @@ def test_rows_that_are_drawn_later_are_selected_in_their_order(host: Host, look:
     viewer.until_row("line 199")
     viewer.scroll(-500)
     viewer.until("!document.querySelector('.row .summary').textContent.includes('199')")
-    viewer.page.wait_for_timeout(200)
+    viewer.until_at_rest()
     shown: list[str] = viewer.page.locator(".row .summary").all_inner_texts()
     numbers = [int(line.split()[1]) for line in shown]
     assert numbers == sorted(numbers)

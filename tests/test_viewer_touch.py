@@ -4,12 +4,12 @@ forces, where nothing may be told by a ground alone; in a real Chromium.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.support.browser import Host, Look, Viewer
+from tests.support.states import State, faulty, press, show_columns, suggest, tap
 from tests.support.wire import SAMPLES, user
 
 pytestmark = pytest.mark.browser
@@ -28,46 +28,30 @@ SMALL = """() => [...document.querySelectorAll(
   .map(([target]) => target.id || target.className || target.textContent)"""
 
 
-def tap(*selectors: str) -> Callable[[Viewer], None]:
-    """Make a state by taps."""
-
-    def act(viewer: Viewer) -> None:
-        for selector in selectors:
-            viewer.page.locator(selector).first.tap()
-
-    return act
-
-
-def press(key: str) -> Callable[[Viewer], None]:
-    """Make a state by a key."""
-    return lambda viewer: viewer.page.keyboard.press(key)
-
-
-def with_columns(viewer: Viewer) -> None:
-    viewer.open(f"{viewer.page.url}&column=username&column=metadata.level")
-    viewer.page.locator(".row .cell").first.wait_for()
-
-
-def suggest(viewer: Viewer) -> None:
-    viewer.page.locator("#search").press_sequentially(" cha")
-    viewer.page.locator("#suggestions li").first.wait_for()
-
-
-STATES: dict[str, Callable[[Viewer], None]] = {
-    "rows": lambda _: None,
-    "filters": tap("#filters"),
-    "a message": tap(".row .summary"),
-    "the menu of a value": tap(".row .summary", "#values .handle"),
-    "counts": tap(".row .summary", "#values .handle", "#menu button:nth-of-type(3)"),
-    "columns": with_columns,
-    "the choice of columns": press("t"),
-    "suggestions": suggest,
-    "histogram": press("h"),
-    "display": tap("#display"),
-    "views": press("v"),
-    "publisher": press("n"),
-    "shortcuts": press("?"),
+STATES: dict[str, State] = {
+    "rows": (tap(), ".row"),
+    "filters": (tap("#filters"), "#more"),
+    "a message": (tap(".row .summary"), "#values dd"),
+    "the menu of a value": (tap(".row .summary", "#values .handle"), "#menu button"),
+    "counts": (
+        tap(".row .summary", "#values .handle", "#menu button:nth-of-type(3)"),
+        "#counts-values li",
+    ),
+    "columns": (show_columns, ".row .cell"),
+    "the choice of columns": (press("t"), "#columns-dialog"),
+    "suggestions": (suggest, "#suggestions li"),
+    "histogram": (press("h"), "#bars"),
+    "display": (tap("#display"), "#settings"),
+    "views": (press("v"), "#views-dialog"),
+    "publisher": (press("n"), "#message"),
+    "shortcuts": (press("?"), "#shortcuts"),
 }
+
+
+def small_targets(viewer: Viewer) -> list[str]:
+    """The targets that a finger may miss."""
+    found: list[str] = viewer.page.evaluate(SMALL)
+    return found
 
 
 @pytest.mark.parametrize("kind", [PHONE, TABLET], ids=["phone", "tablet"])
@@ -75,26 +59,21 @@ def test_all_that_can_be_touched_is_44_pixels_wide_and_high(
     host: Host, look: Look, kind: dict[str, Any]
 ) -> None:
     host.publish(*SAMPLES, user("see https://a.test/", metadata={"level": 4}))
-    found = {}
-    for name, reach in STATES.items():
-        viewer = look(host, "?q=-channel:none", **kind)
+    viewer = look(host, "?q=-channel:none", **kind)
+
+    def ready(viewer: Viewer) -> None:
         viewer.until_row("conquest complete")
-        reach(viewer)
-        viewer.page.wait_for_timeout(150)
-        small = viewer.page.evaluate(SMALL)
-        if small:
-            found[name] = small
-        viewer.page.context.close()
-    assert found == {}
+
+    assert faulty(viewer, STATES, ready, small_targets) == {}
 
 
 @pytest.mark.parametrize("kind", [PHONE, TABLET], ids=["phone", "tablet"])
 def test_views_side_by_side_can_be_touched(host: Host, look: Look, kind: dict[str, Any]) -> None:
     viewer = look(host, **kind)
     viewer.page.goto(f"{host.url}viewer/panes.html#pane=&pane=")
+    viewer.page.locator(".pane .title").first.wait_for()
     viewer.until("document.querySelectorAll('iframe').length === 2")
-    viewer.page.wait_for_timeout(150)
-    assert viewer.page.evaluate(SMALL) == []
+    assert small_targets(viewer) == []
 
 
 LOOK = """(selector) => {

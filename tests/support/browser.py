@@ -31,7 +31,7 @@ from tests.support.ports import free_port
 from tests.support.wire import PATIENCE, Json, user
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 Result = TypeVar("Result")
 
@@ -46,7 +46,9 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
     "--enable-precise-memory-info",
+    "--process-per-site",
 ]
+DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 720}}
 
 
 @contextmanager
@@ -164,6 +166,26 @@ def hosting(*arguments: str) -> Iterator[Host]:
         host.kill()
 
 
+AT_REST = """(async () => {
+  const frame = () => new Promise(requestAnimationFrame);
+  const places = () => JSON.stringify([
+    ...[...document.querySelectorAll('.row')].map((row) => row.getBoundingClientRect()),
+    ...[...document.querySelectorAll('#rows, .scrolled')].map((list) => list.scrollTop),
+  ]);
+  let still = 0, before = places();
+  for (let frames = 0; still < 10 && frames < 200; frames += 1) {
+    await frame();
+    const now = places();
+    still = now === before ? still + 1 : 0;
+    before = now;
+  }
+  return still === 10;
+})()"""
+"""Whether the lists stood still for ten frames, within a while: the wheel and keys scroll smoothly,
+and rows whose heights are measured move others.
+"""
+
+
 class Viewer:
     """The page, and what its reader sees and does."""
 
@@ -185,6 +207,11 @@ class Viewer:
         self.until_connection("Connected")
         self.until("!document.getElementById('total').textContent.includes('loading')")
 
+    def open_anew(self, url: str) -> None:
+        """Open it as in a browser that has kept nothing for the page."""
+        self.page.evaluate("localStorage.clear()")
+        self.open(url)
+
     def until(self, condition: str, argument: Any = None) -> Any:
         """Wait until an expression is true in the page; with an `argument` it is a function."""
         # Playwright's own way to wait evaluates strings in the page; the page's policy forbids it.
@@ -194,6 +221,18 @@ class Viewer:
             assert time.monotonic() < deadline, f"still not: {condition} {argument or ''}"
             self.page.wait_for_timeout(20)
         return value
+
+    def until_at_rest(self) -> None:
+        """Wait until nothing in the lists moves any more."""
+        self.until(AT_REST)
+
+    def again_until(self, act: Callable[[], None], condition: Callable[[], bool]) -> None:
+        """Do something again and again, each time until nothing moves, as long as it takes."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline
+            act()
+            self.until_at_rest()
 
     def until_connection(self, words: str) -> None:
         """Wait until the state of the connection is told with these words."""
@@ -236,6 +275,7 @@ class Viewer:
 
 
 Look = Callable[..., Viewer]
+BLANK = "http://127.0.0.1/blank"
 KEEP_TOKEN = "location.protocol === 'http:' && (sessionStorage['livelog.token'] ??= %s)"
 """The token that the page keeps after a login."""
 
@@ -245,6 +285,18 @@ def browser() -> Iterator[Browser]:
     """One browser for all tests; each has its own profile in it."""
     with chromium() as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def profile(browser: Browser) -> Iterator[BrowserContext]:
+    """A profile with the usual settings. A blank page of the viewers' site stays open in it, which
+    keeps the site's process: to start one for each page takes as long as the page itself.
+    """
+    context = browser.new_context(**DESK)
+    context.route(BLANK, lambda route: route.fulfill(body=""))
+    context.new_page().goto(BLANK)
+    yield context
+    context.close()
 
 
 @pytest.fixture
@@ -262,22 +314,32 @@ def guarded() -> Iterator[Host]:
 
 
 @pytest.fixture
-def look(browser: Browser) -> Iterator[Look]:
+def look(browser: Browser, profile: BrowserContext) -> Iterator[Look]:
     """Opens the viewer, logged in with a `token` if one is given; at the end nothing may have gone
-    wrong in it.
+    wrong in it. The first one with the usual settings is in the profile of all tests, in which
+    nothing is kept for its server; each other one has a profile of its own.
     """
     with ExitStack() as stack:
-        viewers = []
+        viewers: list[Viewer] = []
 
-        def open_viewer(host: Host, address: str = "", **settings: Any) -> Viewer:
-            settings.setdefault("viewport", {"width": 1280, "height": 720})
-            secret = settings.pop("token", None)
-            context = browser.new_context(**settings)
-            stack.callback(context.close)
-            if secret is not None:
-                context.add_init_script(KEEP_TOKEN % json.dumps(secret))
-            viewer = Viewer(context.new_page())
+        def new_page(host: Host, settings: dict[str, Any]) -> Page:
+            if settings or viewers:
+                context = browser.new_context(**{**DESK, **settings})
+                stack.callback(context.close)
+                return context.new_page()
+            page = profile.new_page()
+            stack.callback(page.close)
+            kept = {"origin": host.url, "storageTypes": "all"}
+            profile.new_cdp_session(page).send("Storage.clearDataForOrigin", kept)
+            return page
+
+        def open_viewer(
+            host: Host, address: str = "", token: str | None = None, **settings: Any
+        ) -> Viewer:
+            viewer = Viewer(new_page(host, settings))
             viewers.append(viewer)
+            if token is not None:
+                viewer.page.add_init_script(KEEP_TOKEN % json.dumps(token))
             viewer.open(host.url + address)
             return viewer
 
