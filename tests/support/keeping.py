@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -146,6 +147,14 @@ async def check_beside(http: Http, hits: list[Json], wanted: Json, seq: int) -> 
         got = await page(http, limit=20, **{anchor: seq}, **wanted)
         assert got["messages"] == messages, (wanted, anchor)
         assert got["total_count"] == len(hits)
+
+
+def with_python(folder: Path, patch: pytest.MonkeyPatch, script: str, shell: str = "") -> None:
+    """Start the processes that read by a script, whatever they are told: it is their Python."""
+    fake = folder / "python"
+    fake.write_text(f"#!{shell or sys.executable}\n{script}\n")
+    fake.chmod(0o700)
+    patch.setattr(sys, "executable", str(fake))
 
 
 def killed_reader(folder: Path) -> int:
