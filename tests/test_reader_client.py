@@ -301,7 +301,7 @@ async def test_a_process_that_dies_again_and_again_loses_no_message_of_a_resume(
     """The client is closed at most, with 1011, and gets everything when it resumes."""
     monkeypatch.setattr(client, "_RESTART_SECONDS", (0.0, 0.0))
     async with keeping(tmp_path, faults=["the process that reads"]) as house:
-        messages = await post(await house.http(), range(3000))
+        messages = await post(await house.http(), range(2000))
         await settled(house)
         killing = asyncio.create_task(killed_often(tmp_path, 12))
         seqs: list[int] = []
@@ -338,7 +338,7 @@ sys.exit(__main__.main(__main__.logs.parsed(sys.argv[-2]), sys.argv[-1]))
 """The reading process, with more in the open end of its index than it reads one by one."""
 
 PAST = [
-    "/api/history?limit=10&offset=1000",
+    "/api/history?limit=10&offset=500",
     "/api/history?limit=1000&user_id=u3&before={}",
     "/api/search?query=dragon&limit=5&offset=100",
     "/api/search?query=%22red+dragon%22&limit=5&offset=100",
@@ -354,10 +354,10 @@ async def test_a_process_that_dies_at_any_moment_of_a_question_is_not_noticed(
     monkeypatch.setattr(client, "_RESTART_SECONDS", (0.0, 0.0))
     with_python(tmp_path, monkeypatch, READING_LITTLE)
     async with keeping(tmp_path, faults=["the process that reads"]) as house:
-        messages = await post(await house.http(), range(3000))
+        messages = await post(await house.http(), range(1000))
         http = await settled(house)
         for moment in range(12):
-            asked = PAST[moment % len(PAST)].format(messages[1500]["seq"])
+            asked = PAST[moment % len(PAST)].format(messages[500]["seq"])
             expected = await http.ask("GET", asked)
             with frozen(tmp_path) as reader:
                 asking = asyncio.create_task(http.ask("GET", asked))
