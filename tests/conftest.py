@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from livelog.log import log
 from livelog.store.reader import client
 from tests.support.browser import browser as browser
 from tests.support.browser import guarded as guarded
@@ -35,7 +36,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # A machine under load may not run a process for seconds. Tests of that set these themselves.
 client._SILENT_BEATS, client._SILENT_AT_START_BEATS = 10, 30
-client.DEADLINE_SECONDS = 30
+client.DEADLINE_SECONDS = log._STORE_ASKED = 30
 
 # For the servers that tests start as processes; a test of the store names its own file.
 os.environ["LIVELOG_STORE"] = "memory"

@@ -46,9 +46,6 @@ NEW_KEY = bytes(reversed(range(32)))
 MARKS = ["Zaubertrank", "löwenzahn", "Эльдорадо", "marked_channel", "marked_id"]
 """Parts of every message: of its text, its author, its channel and its id."""
 
-COUNT = 9000
-"""Messages that are published: more than what the index holds in memory."""
-
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(tmp_path: Path) -> Iterator[None]:
@@ -83,6 +80,9 @@ def ask(port: int, method: str, target: str, body: str = "") -> Json:
     return answered
 
 
+SEARCH = f"/api/search?query={quote(MARKS[1])}&limit=1000"
+
+
 def publish(port: int, numbers: range) -> None:
     body = json.dumps([marked(number) for number in numbers])
     assert len(ask(port, "POST", "/api/messages", body)["messages"]) == len(numbers)
@@ -90,7 +90,11 @@ def publish(port: int, numbers: range) -> None:
 
 def published(port: int) -> list[str]:
     """The ids of the newest thousand messages, and how many there are."""
-    page = ask(port, "GET", f"/api/search?query={quote(MARKS[1])}&limit=1000")
+    deadline = time.monotonic() + PATIENCE
+    while "results" not in (page := ask(port, "GET", SEARCH)):  # a busy machine: asked again later
+        assert page["error_code"] == 1011, page
+        assert time.monotonic() < deadline, page
+        time.sleep(1)
     return [*(message["id"] for message in page["results"]), str(page["count"])]
 
 
@@ -103,14 +107,23 @@ def killed(server: subprocess.Popen[str], folder: Path) -> str:
     return out + err
 
 
-EXPECTED = [*(f"{MARKS[4]}_{number}" for number in reversed(range(8000, 9000))), "9000"]
+def expected(count: int) -> list[str]:
+    newest = reversed(range(count - 1000, count))
+    return [*(f"{MARKS[4]}_{number}" for number in newest), str(count)]
 
 
-@pytest.mark.parametrize("encrypted", [True, False])
+@pytest.mark.parametrize(
+    ("encrypted", "thousands"),
+    [(True, 3), (False, 1)],  # of each life: in all more than the index holds in memory
+    ids=["encrypted", "plain"],
+)
 def test_nothing_can_be_read_in_the_files_of_a_server_that_was_killed(
-    start: Start, tmp_path: Path, encrypted: bool
+    start: Start, tmp_path: Path, encrypted: bool, thousands: int
 ) -> None:
-    """With the WAL as long as it was, the index sealed, searches made, and again after a start."""
+    """With the WAL as long as it was, the index sealed, searches made, and again after a start.
+
+    In a plain store the marks are found, which shows that the search is good.
+    """
     folder = tmp_path / "files"
     (folder / "tmp").mkdir(parents=True)
     settings = ["--port", "0", "--store", str(folder / "live.db"), "--window-messages", "100"]
@@ -120,19 +133,20 @@ def test_nothing_can_be_read_in_the_files_of_a_server_that_was_killed(
     for life in range(3):
         process = start(*settings, **temporary)
         port = port_of(ready(process))
-        for first in range(life * 3000, life * 3000 + 3000, 1000):
-            publish(port, range(first, first + 1000))
+        for thousand in range(life * thousands, (life + 1) * thousands):
+            publish(port, range(thousand * 1000, thousand * 1000 + 1000))
         assert len(published(port)) == 1001
         assert MARKS[0] not in killed(process, folder)
         assert (folder / "live.db-wal").stat().st_size > 100_000
         assert found(folder) == (set() if encrypted else set(MARKS))
     again = start(*settings, **temporary)
     port = port_of(ready(again))
-    assert published(port) == EXPECTED
+    assert published(port) == expected(3000 * thousands)
     [reader] = reading_processes(folder)
     told = [Path(f"/proc/{reader}/{what}").read_bytes() for what in ("cmdline", "environ")]
     assert not any(secret in each for each in told for secret in (KEY, KEY.hex().encode()))
-    wait_for_a_segment(folder)
+    if encrypted:
+        wait_for_a_segment(folder)
     again.terminate()
     assert ended(again) == (0, STOPPED, "")
     assert found(folder) == (set() if encrypted else set(MARKS))

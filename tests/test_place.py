@@ -72,6 +72,13 @@ def link(store: Path, other: Path) -> None:
 
 
 HARMS = [move, move_all, move_log, move_locks, replace, link, rename_the_folder]
+# Files are known by their inodes, whatever is in them. What is left to the SQLite of an encrypted
+# store is what becomes of a database and its log that are not beside each other any more.
+each_harm = pytest.mark.parametrize(
+    ("harm", "each_kind"),
+    [*((harm, "plain") for harm in HARMS), (move, "encrypted"), (move_log, "encrypted")],
+    indirect=["each_kind"],
+)
 
 
 def names(folder: Path) -> set[str]:
@@ -109,7 +116,7 @@ async def check_refused(house: House, *reasons: str) -> None:
 
 
 @pytest.mark.usefixtures("each_kind", "quick_retries")
-@pytest.mark.parametrize("harm", HARMS)
+@each_harm
 @on_uvloop
 async def test_a_store_that_was_moved_takes_nothing_until_it_is_back(
     tmp_path: Path, harm: Callable[[Path, Path], None]
@@ -137,7 +144,7 @@ async def test_a_store_that_was_moved_takes_nothing_until_it_is_back(
 
 
 @pytest.mark.usefixtures("each_kind", "quick_retries", "no_idle_look")
-@pytest.mark.parametrize("harm", HARMS)
+@each_harm
 @on_uvloop
 async def test_a_server_whose_store_was_moved_ends_and_says_so(
     tmp_path: Path, harm: Callable[[Path, Path], None]
@@ -247,7 +254,11 @@ async def test_an_older_write_ahead_log_of_the_same_size_takes_nothing(
 
 
 @pytest.mark.usefixtures("each_kind", "no_idle_look")
-@pytest.mark.parametrize("left", [0, 100, 16 * 1024])
+@pytest.mark.parametrize(
+    ("left", "each_kind"),
+    [(0, "plain"), (100, "plain"), (16 * 1024, "plain"), (0, "encrypted")],
+    indirect=["each_kind"],
+)
 @on_uvloop
 async def test_an_index_of_the_write_ahead_log_that_was_cut_is_made_again(
     tmp_path: Path, left: int

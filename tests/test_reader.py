@@ -20,6 +20,7 @@ from tests.support.keeping import (
     page,
     post,
     resumed,
+    with_python,
 )
 from tests.support.wire import (
     TYPES,
@@ -42,7 +43,7 @@ async def test_a_reading_process_that_was_killed_is_replaced(tmp_path: Path) -> 
     """Clients that were reading read on, without a gap."""
     failed = "the process that reads"
     async with keeping(tmp_path) as house:
-        messages = await post(await house.http(), range(5000))
+        messages = await post(await house.http(), range(2000))  # some chunks
     async with keeping(tmp_path, faults=[failed]) as house:
         http = await house.http()
         await until(lambda: filled(house), "filled")
@@ -51,11 +52,11 @@ async def test_a_reading_process_that_was_killed_is_replaced(tmp_path: Path) -> 
             since = messages[place * 10]["seq"]
             await reader.tell("subscribe", message_types=TYPES, since=since)
         for _ in range(3):
-            await http.send(request("GET", "/api/history?limit=1000&offset=3000"))
+            await http.send(request("GET", "/api/history?limit=1000&offset=500"))
             await until(lambda: reading_processes(tmp_path), "a process")
             killed = killed_reader(tmp_path)
             answer = await http.answer()
-            assert answer.json["messages"] == messages[1000:2000][::-1]
+            assert answer.json["messages"] == messages[500:1500][::-1]
             # The answer may have been on its way already when the process was killed.
             await until(partial(_another, tmp_path, killed), "another process")
         for place, reader in enumerate(readers):
@@ -78,27 +79,36 @@ def cut(index: Path) -> None:
     os.truncate(index, index.stat().st_size // 2)
 
 
+SEALING_EARLY = """
+import sys
+from livelog.store.reader import __main__, segments
+
+segments.SEALED_AT = 256
+sys.exit(__main__.main(__main__.logs.parsed(sys.argv[-2]), sys.argv[-1]))
+"""
+"""The reading process, with a segment for every few messages."""
+
+
 @pytest.mark.usefixtures("each_kind")
 @pytest.mark.parametrize("harm", [lose, spoil, cut])
 @on_uvloop
 async def test_an_index_that_was_harmed_is_made_again(
-    tmp_path: Path, harm: Callable[[Path], None]
+    tmp_path: Path, harm: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with_python(tmp_path, monkeypatch, SEALING_EARLY)
     index = tmp_path / "live.db-index"
     async with keeping(tmp_path) as house:
         http = await house.http()
-        messages = []
-        for start in range(0, 9000, 3000):
-            messages += await post(http, range(start, start + 3000))
-        await page(http)
-        # Sealed: the first 8192 have got a segment.
-        await until(lambda: Path(f"{index}-wal").stat().st_size > 100_000, "a segment")
+        messages = await post(http, range(600))
+        await page(http, limit=1000)
+        # Sealed: the first 512 have got segments.
+        await until(lambda: Path(f"{index}-wal").stat().st_size > 100_000, "segments")
     harm(index)
     async with keeping(tmp_path) as house:
         http = await house.http()
         hits = [one for one in reversed(messages) if plainly(one, {"user_id": "u3"})]
-        got = await page(http, limit=1000, offset=600, user_id="u3")
-        assert (got["total_count"], got["messages"]) == (len(hits), hits[600:])
+        got = await page(http, limit=1000, offset=20, user_id="u3")
+        assert (got["total_count"], got["messages"]) == (len(hits), hits[20:])
 
 
 @on_uvloop

@@ -20,7 +20,7 @@ from livelog.store.reader.calls import RecordsCall
 from livelog.store.sqlite import SqliteReader
 from livelog.wire.record import Record
 from tests.support.disk import reading_processes
-from tests.support.keeping import filled, keeping, killed_reader, page, post
+from tests.support.keeping import filled, keeping, killed_reader, page, post, with_python
 from tests.support.wire import TYPES, House, Http, on_uvloop, request, until
 from tests.test_query import plainly
 
@@ -200,8 +200,10 @@ async def test_too_many_calls_of_one_owner_are_refused(
 NOISE = "import os, time; os.write(0, b'no reading process speaks like this'); time.sleep(60)"
 """A process that answers with what is no answer."""
 
+BROKEN = {"missing": "", "noisy": NOISE, "short-lived": "pass"}
 
-@pytest.mark.parametrize("broken", ["missing", "noisy", "short-lived"])
+
+@pytest.mark.parametrize("broken", BROKEN)
 @on_uvloop
 async def test_a_process_that_cannot_work_leaves_what_is_in_the_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
@@ -210,13 +212,10 @@ async def test_a_process_that_cannot_work_leaves_what_is_in_the_window(
     async with keeping(tmp_path, faults=["the process that reads"]) as house:
         messages = await post(await house.http(), range(200))
         http = await settled(house)
-        fake = tmp_path / "python"
-        script = {"noisy": NOISE, "short-lived": "pass"}.get(broken)
-        if script is not None:
-            fake.write_text(f"#!{sys.executable}\n{script}\n")
-            fake.chmod(0o700)
         with monkeypatch.context() as patch:
-            patch.setattr(sys, "executable", str(fake))
+            with_python(tmp_path, patch, BROKEN[broken])
+            if broken == "missing":
+                (tmp_path / "python").unlink()
             killed_reader(tmp_path)
             refused = await http.ask("GET", OLD)
             assert (refused.status, refused.headers["retry-after"]) == (503, "1")
@@ -278,10 +277,7 @@ async def test_an_index_that_fails_again_and_again_is_left_alone(
     monkeypatch.setattr(client, "_RESTART_SECONDS", (0.0,))
     async with keeping(tmp_path) as house:
         messages = await post(await house.http(), range(300))
-    fake = tmp_path / "python"
-    fake.write_text(f"#!{sys.executable}\n{FAILING_INDEX}")
-    fake.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(fake))
+    with_python(tmp_path, monkeypatch, FAILING_INDEX)
     faults = ["the process that reads", "has failed again and again"]
     async with keeping(tmp_path, faults=faults) as house:
         await until(lambda: filled(house), "filled")
@@ -305,7 +301,7 @@ async def test_a_process_that_dies_again_and_again_loses_no_message_of_a_resume(
     """The client is closed at most, with 1011, and gets everything when it resumes."""
     monkeypatch.setattr(client, "_RESTART_SECONDS", (0.0, 0.0))
     async with keeping(tmp_path, faults=["the process that reads"]) as house:
-        messages = await post(await house.http(), range(3000))
+        messages = await post(await house.http(), range(2000))
         await settled(house)
         killing = asyncio.create_task(killed_often(tmp_path, 12))
         seqs: list[int] = []
@@ -342,7 +338,7 @@ sys.exit(__main__.main(__main__.logs.parsed(sys.argv[-2]), sys.argv[-1]))
 """The reading process, with more in the open end of its index than it reads one by one."""
 
 PAST = [
-    "/api/history?limit=10&offset=1000",
+    "/api/history?limit=10&offset=500",
     "/api/history?limit=1000&user_id=u3&before={}",
     "/api/search?query=dragon&limit=5&offset=100",
     "/api/search?query=%22red+dragon%22&limit=5&offset=100",
@@ -356,15 +352,12 @@ async def test_a_process_that_dies_at_any_moment_of_a_question_is_not_noticed(
 ) -> None:
     """The question is asked again of the next process, which has to index the open end again."""
     monkeypatch.setattr(client, "_RESTART_SECONDS", (0.0, 0.0))
-    fake = tmp_path / "python"
-    fake.write_text(f"#!{sys.executable}\n{READING_LITTLE}")
-    fake.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(fake))
+    with_python(tmp_path, monkeypatch, READING_LITTLE)
     async with keeping(tmp_path, faults=["the process that reads"]) as house:
-        messages = await post(await house.http(), range(3000))
+        messages = await post(await house.http(), range(1000))
         http = await settled(house)
         for moment in range(12):
-            asked = PAST[moment % len(PAST)].format(messages[1500]["seq"])
+            asked = PAST[moment % len(PAST)].format(messages[500]["seq"])
             expected = await http.ask("GET", asked)
             with frozen(tmp_path) as reader:
                 asking = asyncio.create_task(http.ask("GET", asked))
@@ -383,11 +376,8 @@ async def test_a_signal_as_soon_as_the_process_is_there_does_not_end_it(
     """A terminal and systemd send one to all processes, also to one that has just been made."""
     async with keeping(tmp_path) as house:
         messages = await post(await house.http(), range(300))
-    fake = tmp_path / "python"
     signals = "".join(f"kill -{number:d} $$\n" for number in calls.SPARED)
-    fake.write_text(f'#!/bin/sh\n{signals}exec {sys.executable} "$@"\n')
-    fake.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(fake))
+    with_python(tmp_path, monkeypatch, f'{signals}exec {sys.executable} "$@"', shell="/bin/sh")
     async with keeping(tmp_path) as house:
         http = await settled(house)
         assert (await page(http, limit=10, offset=100))["messages"] == messages[190:200][::-1]

@@ -128,19 +128,19 @@ async def test_old_messages_go_by_the_day_down_to_none(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("quick_trims")
 @on_uvloop
 async def test_a_trimmed_file_does_not_grow_and_can_be_read_meanwhile(tmp_path: Path) -> None:
-    async with keeping(tmp_path, retention_messages=1000) as house:
+    async with keeping(tmp_path, retention_messages=500) as house:
         http = await house.http()
         sizes, last = [], 0
-        for start in range(0, 10_000, 500):
-            last = (await post(http, range(start, start + 500)))[-1]["seq"]
-            got = (await page(http, limit=1000))["messages"]
-            assert len(got) == min(1000, start + 500)
+        for start in range(0, 5000, 250):
+            last = (await post(http, range(start, start + 250)))[-1]["seq"]
+            got = (await page(http, limit=500))["messages"]
+            assert len(got) == min(500, start + 250)
             assert got[0]["seq"] == last
             assert [int(one["id"][1:]) for one in got] == list(
-                range(start + 499, start + 499 - len(got), -1)
+                range(start + 249, start + 249 - len(got), -1)
             )
-            if start >= 2000:
-                await trimmed(http, 1000)
+            if start >= 1000:
+                await trimmed(http, 500)
                 sizes.append(pages_of(tmp_path / "live.db"))
     assert sizes[-1] <= sizes[0] * 2
 

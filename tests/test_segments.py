@@ -128,7 +128,7 @@ class SegmentsAgainstAList(DiskMachine):
 
 
 SegmentsAgainstAList.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=30, phases=[Phase.reuse, Phase.generate]
+    stateful_step_count=30, phases=[Phase.reuse, Phase.generate]
 )
 TestSegmentsAgainstAList = SegmentsAgainstAList.TestCase
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,10 @@ class Shortage:
         monkeypatch.setattr(owner, name, short)
 
 
+def _said(caplog: pytest.LogCaptureFixture, fault: str) -> bool:
+    return fault in caplog.text
+
+
 async def check_http(house: House, method: str, path: str, body: str = "") -> None:
     http = await house.http()
     answer = await http.ask(method, path, body)
@@ -67,50 +72,58 @@ async def check_websocket(house: House, command: str, **fields: Any) -> None:
     assert (await client.ask("ping"))["action"] == "pong"
 
 
-@pytest.mark.parametrize(("owner", "name", "faults"), TAKING)
 @on_uvloop
 async def test_messages_that_find_no_memory_are_refused_for_now(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, faults: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """By both doors; what is acknowledged before and after is there at the next start."""
     refused = user("refused")
-    async with keeping(tmp_path, faults=faults) as house:
+    expected = {fault for _, _, faults in TAKING for fault in faults}
+    async with keeping(tmp_path, faults=[*expected]) as house:
         http = await house.http()
         kept = await post(http, range(10))
         await until(lambda: filled(house), "filled")
-        for check in (
-            partial(check_http, house, "POST", "/api/messages", json.dumps(refused)),
-            partial(check_websocket, house, "publish", message=refused),
+        for (owner, name, faults), check in product(
+            TAKING,
+            (
+                partial(check_http, house, "POST", "/api/messages", json.dumps(refused)),
+                partial(check_websocket, house, "publish", message=refused),
+            ),
         ):
+            caplog.clear()
             with monkeypatch.context() as patch:
                 shortage = Shortage(patch, owner, name)
                 await check()
-                assert shortage.spent
-            await until(lambda: house.context.log.refusal is None, "taken")
+                assert shortage.spent, name
+            for fault in faults:
+                await until(partial(_said, caplog, fault), f"{name}: {fault}")
+            await until(lambda: house.context.log.refusal is None, f"{name}: taken again")
             kept += await post(http, range(len(kept), len(kept) + 10))
     async with keeping(tmp_path) as house:
         found = await everything(await house.http())
     assert [one for one in found if one.get("content") != "refused"] == kept
 
 
-@pytest.mark.parametrize(("owner", "name"), READING)
 @on_uvloop
 async def test_readers_that_find_no_memory_are_refused_for_now(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with keeping(tmp_path, faults=["failed"]) as house:
         await post(await house.http(), range(10))
         await until(lambda: filled(house), "filled")
-        for check in (
-            partial(check_http, house, "GET", "/api/history"),
-            partial(check_http, house, "GET", "/api/search?query=dragon"),
-            partial(check_websocket, house, "get_history"),
-            partial(check_websocket, house, "search", query="dragon"),
+        for (owner, name), check in product(
+            READING,
+            (
+                partial(check_http, house, "GET", "/api/history"),
+                partial(check_http, house, "GET", "/api/search?query=dragon"),
+                partial(check_websocket, house, "get_history"),
+                partial(check_websocket, house, "search", query="dragon"),
+            ),
         ):
             with monkeypatch.context() as patch:
                 shortage = Shortage(patch, owner, name)
                 await check()
-                assert shortage.spent
+                assert shortage.spent, name
 
 
 @on_uvloop

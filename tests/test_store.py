@@ -15,6 +15,7 @@ import pytest
 
 from livelog.budget.owner import INTERNAL
 from livelog.index.query import EVERYTHING, NOTHING
+from livelog.store import writer
 from tests.support.keeping import (
     SHORT,
     check_history,
@@ -89,13 +90,16 @@ async def test_what_is_published_right_after_the_start_is_kept_once(tmp_path: Pa
 
 
 @on_uvloop
-async def test_what_is_in_line_when_the_server_stops_is_written(tmp_path: Path) -> None:
+async def test_what_is_in_line_when_the_server_stops_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_COMMIT_RECORDS", 1000)
     async with keeping(tmp_path) as house:
-        for number in range(12_000):  # more than one statement takes
+        for number in range(3000):  # more than one statement takes
             house.append({**SHORT, "id": f"m{number}"})
     async with keeping(tmp_path) as house:
         got = await everything(await house.http())
-        assert [one["id"] for one in got] == [f"m{number}" for number in range(12_000)]
+        assert [one["id"] for one in got] == [f"m{number}" for number in range(3000)]
 
 
 # Resume from disk.
@@ -142,7 +146,7 @@ async def read_to_the_last(client: Client) -> list[int]:
     """The seqs of all messages before the last one."""
     seqs: list[int] = []
     while True:
-        payload = (await client.frame()).payload
+        payload = await client.text()
         if b'"id":"last"' in payload:
             return seqs
         if payload.startswith(b'{"type":'):

@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 
 from livelog.budget.memory import PAGE_BYTES
 from livelog.budget.owner import INTERNAL, Owner
@@ -80,7 +80,6 @@ def logged(records: list[Record], in_window: int) -> Iterator[tuple[Log, Stored]
             disk.close()
 
 
-@settings(max_examples=60)
 @example(sizes=[0, 0], in_window=1, anchor="around", at=2, limit=2, max_bytes=1)
 @given(
     sizes=st.lists(st.integers(0, 300), max_size=14),

@@ -175,7 +175,7 @@ def seqs_of(matches: Matches) -> list[int]:
     return [json.loads(payload)["seq"] for payload in matches.payloads(0, 10_000)]
 
 
-WindowAgainstAList.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
+WindowAgainstAList.TestCase.settings = settings(stateful_step_count=30)
 TestWindowAgainstAList = WindowAgainstAList.TestCase
 
 

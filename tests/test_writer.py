@@ -221,7 +221,7 @@ class WriterAgainstAList(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-WriterAgainstAList.TestCase.settings = settings(max_examples=40, stateful_step_count=25)
+WriterAgainstAList.TestCase.settings = settings(stateful_step_count=25)
 TestWriterAgainstAList = WriterAgainstAList.TestCase
 
 

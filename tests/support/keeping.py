@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -18,7 +19,7 @@ from livelog.store.database import file
 from livelog.store.database.connection import Connection
 from livelog.store.sqlite import SqliteJournal
 from tests.support.disk import KEY, key_file, reading_processes
-from tests.support.wire import Client, House, Http, Json, serving, user
+from tests.support.wire import Client, House, Http, Json, request, serving, user
 from tests.test_query import complete, plainly
 
 SHORT = user("short")
@@ -120,32 +121,51 @@ FILTERS: list[Json] = [
 ]
 
 
+SPANS = [(0, 10), (10, 25), (40, 30), (49, 2), (300, 200)]
+ANCHORS = ["before", "after", "around"]
+PLACES = [-1, -20, -48, -50, -52, -55, -200, 0]
+"""Places of messages in the window, on disk, and where the two meet."""
+
+
 async def check_history(http: Http, messages: list[Json]) -> None:
-    """Pages of every kind, with every filter, are what a plain list gives."""
-    for wanted in FILTERS:
+    """Pages of every kind, with every filter, are what a plain list gives.
+
+    Each filter is asked beside each place, and each place by each anchor.
+    """
+    for turn, wanted in enumerate(FILTERS):
         hits = [one for one in reversed(messages) if plainly(one, wanted)]
         assert await everything(http, **wanted) == hits[::-1]
-        for offset, limit in [(0, 10), (10, 25), (40, 30), (49, 2), (300, 200), (len(hits), 5)]:
-            got = await page(http, offset=offset, limit=limit, **wanted)
-            assert got["messages"] == hits[offset : offset + limit], (wanted, offset)
-            assert (got["total_count"], got["offset"]) == (len(hits), offset)
-        # In the window, on disk, and where the two meet.
-        for place in (-1, -20, -48, -50, -52, -55, -200, 0):
-            await check_beside(http, hits, wanted, messages[place]["seq"])
+        asked = [_at(hits, *span) for span in (*SPANS, (len(hits), 5))]
+        for number, place in enumerate(PLACES):
+            anchor = ANCHORS[(turn + number) % len(ANCHORS)]
+            asked.append(_beside(hits, anchor, messages[place]["seq"]))
+        queries = [urlencode({**parameters, **wanted}) for parameters, _ in asked]
+        await http.send(*(request("GET", f"/api/history?{query}") for query in queries))
+        for query, (parameters, expected) in zip(queries, asked, strict=True):
+            got = (await http.answer()).json
+            assert (got["messages"], got["total_count"]) == (expected, len(hits)), query
+            assert got["offset"] == parameters.get("offset", got["offset"])
 
 
-async def check_beside(http: Http, hits: list[Json], wanted: Json, seq: int) -> None:
+def _at(hits: list[Json], offset: int, limit: int) -> tuple[Json, list[Json]]:
+    """The parameters of a page, and what is on it."""
+    return {"offset": offset, "limit": limit}, hits[offset : offset + limit]
+
+
+def _beside(hits: list[Json], anchor: str, seq: int) -> tuple[Json, list[Json]]:
     newer = sum(one["seq"] > seq for one in hits)
     upto = sum(one["seq"] >= seq for one in hits)
-    expected = {
-        "before": hits[upto : upto + 20],
-        "after": hits[max(0, newer - 20) : newer],
-        "around": hits[max(0, newer - 10) : max(0, newer - 10) + 20],
-    }
-    for anchor, messages in expected.items():
-        got = await page(http, limit=20, **{anchor: seq}, **wanted)
-        assert got["messages"] == messages, (wanted, anchor)
-        assert got["total_count"] == len(hits)
+    first = {"before": upto, "after": max(0, newer - 20), "around": max(0, newer - 10)}[anchor]
+    end = newer if anchor == "after" else first + 20
+    return {anchor: seq, "limit": 20}, hits[first:end]
+
+
+def with_python(folder: Path, patch: pytest.MonkeyPatch, script: str, shell: str = "") -> None:
+    """Start the processes that read by a script, whatever they are told: it is their Python."""
+    fake = folder / "python"
+    fake.write_text(f"#!{shell or sys.executable}\n{script}\n")
+    fake.chmod(0o700)
+    patch.setattr(sys, "executable", str(fake))
 
 
 def killed_reader(folder: Path) -> int:
