@@ -19,14 +19,21 @@ from livelog.wire.commands import Filters
 from livelog.wire.timestamps import parse_moment
 from tests.support.strategies import record
 
-DAYS = Days(600)
-WORDS = DAYS.words()
+
+@pytest.fixture(scope="module")
+def days() -> Days:
+    return Days(600)
 
 
 @pytest.fixture(scope="module")
-def window() -> Window:
-    made = Window(DAYS.count, 1 << 30)
-    for seq, payload in enumerate(DAYS.messages(0), 1):
+def words(days: Days) -> set[str]:
+    return days.words()
+
+
+@pytest.fixture(scope="module")
+def window(days: Days) -> Window:
+    made = Window(days.count, 1 << 30)
+    for seq, payload in enumerate(days.messages(0), 1):
         made.append(record(json.loads(payload), seq))
         while made.work():
             pass
@@ -34,10 +41,10 @@ def window() -> Window:
 
 
 @pytest.fixture(scope="module", params=list(installed()))
-def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
+def peer(request: pytest.FixtureRequest, days: Days) -> Iterator[Peer]:
     make: Callable[[], Peer] = request.param
     made = make()
-    made.load(DAYS.rows(0))
+    made.load(days.rows(0))
     yield made
     made.close()
 
@@ -47,8 +54,10 @@ def matches(window: Window, where: str) -> int:
     return finish(window.find(query)).total
 
 
-# Words that are no parts of others, so that engines for whole words find the same.
-ONE, TWO, THREE = [one for one in sorted(WORDS) if are_whole(Question(one), WORDS)][:3]
+@pytest.fixture(scope="module")
+def whole(words: set[str]) -> list[str]:
+    """Words that are no parts of others, so that engines for whole words find the same."""
+    return [one for one in sorted(words) if are_whole(Question(one), words)][:3]
 
 
 @pytest.mark.parametrize(
@@ -58,22 +67,26 @@ ONE, TWO, THREE = [one for one in sorted(WORDS) if are_whole(Question(one), WORD
         "-channel:general type:user",
         "metadata.level:20..40 -channel:trade",
         "metadata.level:>=30 (severity:info OR server:main)",
-        f"{ONE} OR {TWO} -type:guild",
-        f"-{ONE} -({TWO} OR channel:help)",
-        f"({ONE} OR user_joined) -{TWO} -(type:dm {THREE})",
+        "{0} OR {1} -type:guild",
+        "-{0} -({1} OR channel:help)",
+        "({0} OR user_joined) -{1} -(type:dm {2})",
         "treasury_deposit",
     ],
 )
-def test_a_peer_counts_the_same(peer: Peer, window: Window, where: str) -> None:
+def test_a_peer_counts_the_same(
+    peer: Peer, window: Window, where: str, words: set[str], whole: list[str]
+) -> None:
+    where = where.format(*whole)
     question = Question(where)
-    assert peer.agrees_on(question, WORDS)
+    assert peer.agrees_on(question, words)
     assert peer.ask(question).total == matches(window, where) > 0
 
 
 def counts(window: Window, question: Question) -> Answer:
     """Count in a plain loop."""
     query = compile_query(ANYBODY, Filters(where=question.where), now=NOW)
-    found = finish(window.find(query)).payloads(0, DAYS.count)
+    matching = finish(window.find(query))
+    found = matching.payloads(0, matching.total)
     values = defaultdict[tuple[int, str], list[str]](list)
     for message in map(json.loads, found if question.is_analysis else ()):
         moment = parse_moment(message["timestamp"], "timestamp")
@@ -85,10 +98,12 @@ def counts(window: Window, question: Question) -> Answer:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_what_is_drawn_is_counted_the_same(peer: Peer, window: Window, kind: Kind) -> None:
-    questions = [one for one in kind.questions(DAYS, 30) if peer.can(one)]
+def test_what_is_drawn_is_counted_the_same(
+    peer: Peer, window: Window, kind: Kind, days: Days, words: set[str]
+) -> None:
+    questions = [one for one in kind.questions(days, 30) if peer.can(one)]
     assert len(set(questions)) > 10 or not questions
-    agreed = [one for one in questions if peer.agrees_on(one, WORDS)]
+    agreed = [one for one in questions if peer.agrees_on(one, words)]
     for question in agreed:
         assert peer.ask(question).agrees(counts(window, question), question), question
     assert agreed or not questions
@@ -112,15 +127,15 @@ def test_a_question_is_asked_and_answered_over_http() -> None:
     assert found == Answer(3, {(60_000_000, ""): 2})
 
 
-def test_the_days_follow_each_other_and_differ_in_id_and_time_alone() -> None:
-    first, second = ([json.loads(one) for one in DAYS.messages(day)] for day in (0, 1))
-    assert len({one["id"] for one in first + second}) == 2 * DAYS.count
+def test_the_days_follow_each_other_and_differ_in_id_and_time_alone(days: Days) -> None:
+    first, second = ([json.loads(one) for one in days.messages(day)] for day in (0, 1))
+    assert len({one["id"] for one in first + second}) == 2 * days.count
     moments = [one["timestamp"] for one in first + second]
     assert moments == sorted(moments)
-    assert {moment[:10] for moment in moments[: DAYS.count]} == {moments[0][:10]}
+    assert {moment[:10] for moment in moments[: days.count]} == {moments[0][:10]}
     for one, other in zip(first, second, strict=True):
         assert one | {"id": "", "timestamp": ""} == other | {"id": "", "timestamp": ""}
-    rows = [*DAYS.rows(0)]
+    rows = [*days.rows(0)]
     assert [row.time for row in rows] == sorted(row.time for row in rows)
     assert rows[-1].time - rows[0].time < DAY * 1000
     assert {row.level for row in rows if row.type == "user"} <= set(range(1, 61))

@@ -432,7 +432,7 @@ class HubAgainstAModel(RuleBasedStateMachine):
             assert not any(routing._letters.values())
 
 
-HubAgainstAModel.TestCase.settings = settings(max_examples=200, stateful_step_count=40)
+HubAgainstAModel.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
 
 
 class TestHubAgainstAModel(HubAgainstAModel.TestCase):  # type: ignore[misc, valid-type]  # made later

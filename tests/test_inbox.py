@@ -19,6 +19,7 @@ from livelog.net.websocket.inbox import Inbox
 from tests.support.loopback import Loopback
 from tests.support.wire import (
     CONTINUATION,
+    PATIENCE,
     PING,
     PONG,
     TEXT,
@@ -35,6 +36,13 @@ from tests.support.wire import (
 )
 
 # By itself, without a transport.
+
+
+@pytest.fixture(autouse=True)
+def plenty_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let turns be as long as they have to, so that a busy machine does not end one early."""
+    monkeypatch.setattr(scheduler, "HOLD_SECONDS", PATIENCE)
+    monkeypatch.setattr(scheduler, "TURN_SECONDS", PATIENCE)
 
 
 def whole(text: str) -> ProtocolFrame:

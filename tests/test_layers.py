@@ -8,7 +8,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,7 @@ IMPURE = {
     "ssl", "subprocess", "sys", "threading", "time", "uvloop", "websockets",
 }
 # fmt: on
+IMPURE_CALLS = {"open", "input", "print", "now", "utcnow", "today"}
 ALLOWED = {
     ("net.http.message", "sys"),  # shared strings
     ("wire.ids", "os"),  # random bits come from the system
@@ -78,17 +80,17 @@ def floor_of(module: str) -> str:
     return next(name for name in names if name in FLOORS)
 
 
-def is_pure(module: str) -> bool:
-    return module in PURE or module.split(".")[0] in PURE
+PURE_ONES = [name for name in INSIDE if name in PURE or name.split(".")[0] in PURE]
 
 
-def source(module: str) -> str:
-    return MODULES[module].read_text(encoding="utf-8")
+@cache
+def nodes(module: str) -> list[ast.AST]:
+    return [*ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8")))]
 
 
-def imported(text: str) -> Iterator[tuple[str, str]]:
+def imported(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, str]]:
     """Each import, inside of functions too: the module, and the name taken from it if one is."""
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, ""
@@ -105,19 +107,17 @@ def imported(text: str) -> Iterator[tuple[str, str]]:
 
 def imports(module: str) -> set[str]:
     """Full names of the modules that `module` imports."""
-    return {name for name, _ in imported(source(module))}
+    return {name for name, _ in imported(nodes(module))}
 
 
-def public_names(text: str) -> set[str]:
+def public_names(nodes: Iterable[ast.AST]) -> set[str]:
     """The names taken from the package itself, which loads them from any floor; "" for it all."""
-    return {taken for name, taken in imported(text) if name == "livelog"}
+    return {taken for name, taken in imported(nodes) if name == "livelog"}
 
 
 def called(module: str) -> set[str]:
     """Names of the functions and methods that `module` calls."""
-    calls = [
-        node.func for node in ast.walk(ast.parse(source(module))) if isinstance(node, ast.Call)
-    ]
+    calls = [node.func for node in nodes(module) if isinstance(node, ast.Call)]
     names = {call.attr for call in calls if isinstance(call, ast.Attribute)}
     return names | {call.id for call in calls if isinstance(call, ast.Name)}
 
@@ -128,17 +128,22 @@ def own(module: str) -> set[str]:
     return {name.removeprefix("livelog").removeprefix(".") for name in names} - {""}
 
 
-@pytest.mark.parametrize("module", INSIDE)
-def test_imports_go_downward(module: str) -> None:
+def upward(module: str) -> set[str]:
+    """The modules that `module` imports from a floor above its own."""
     here = FLOORS.index(floor_of(module))
-    upward = {other for other in own(module) if FLOORS.index(floor_of(other)) > here}
-    assert not upward
+    return {other for other in own(module) if FLOORS.index(floor_of(other)) > here}
 
 
-@pytest.mark.parametrize("module", INSIDE)
-def test_nothing_comes_from_the_package_itself_but_its_version(module: str) -> None:
-    allowed = {"__version__"} if floor_of(module) in TOLD_THE_VERSION else set[str]()
-    assert public_names(source(module)) <= allowed
+def test_imports_go_downward() -> None:
+    assert not {module: above for module in INSIDE if (above := upward(module))}
+
+
+def test_nothing_comes_from_the_package_itself_but_its_version() -> None:
+    taken = {module: public_names(nodes(module)) for module in INSIDE}
+    for module in INSIDE:
+        if floor_of(module) in TOLD_THE_VERSION:
+            taken[module].discard("__version__")
+    assert not {module: names for module, names in taken.items() if names}
 
 
 @pytest.mark.parametrize(
@@ -153,7 +158,8 @@ def test_nothing_comes_from_the_package_itself_but_its_version(module: str) -> N
     ],
 )
 def test_a_public_name_from_the_package_itself_is_found(text: str, taken: str) -> None:
-    assert public_names(f"from livelog import wire\nimport livelog.wire as same\n{text}") == {taken}
+    code = f"from livelog import wire\nimport livelog.wire as same\n{text}"
+    assert public_names(ast.walk(ast.parse(code))) == {taken}
 
 
 @pytest.mark.parametrize("package", sorted(NARROW))
@@ -178,12 +184,14 @@ def test_files_do_not_import_in_a_circle() -> None:
         visit(module)
 
 
-@pytest.mark.parametrize("module", [module for module in INSIDE if is_pure(module)])
-def test_pure_modules_are_pure(module: str) -> None:
-    roots = {name.split(".")[0] for name in imports(module)}
-    assert not {root for root in roots & IMPURE if (module, root) not in ALLOWED}
-    assert not called(module) & {"open", "input", "print"}
-    assert not called(module) & {"now", "utcnow", "today"}, "the time is passed in"
+def test_pure_modules_import_nothing_impure() -> None:
+    roots = {(module, name.split(".")[0]) for module in PURE_ONES for name in imports(module)}
+    assert not {(module, root) for module, root in roots - ALLOWED if root in IMPURE}
+
+
+def test_pure_modules_do_no_io_and_are_passed_the_time() -> None:
+    calls = {module: called(module) & IMPURE_CALLS for module in PURE_ONES}
+    assert not {module: names for module, names in calls.items() if names}
 
 
 def test_every_pure_module_is_there() -> None:
