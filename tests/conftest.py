@@ -23,6 +23,7 @@ from tests.support.keeping import no_idle_look as no_idle_look
 from tests.support.keeping import no_reader_left as no_reader_left
 from tests.support.keeping import quick_retries as quick_retries
 from tests.support.keeping import quick_trims as quick_trims
+from tests.support.operating import quick_words as quick_words
 from tests.support.process import start as start
 
 settings.register_profile("livelog", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -21,19 +21,22 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from livelog import Client, Gap, RefusedError, connect
 from livelog.config import load
 from tests.support.brokers import brokers
 from tests.support.ports import free_port
 from tests.support.process import CLEAN, ROOT
-from tests.support.wire import on_uvloop, soon, until, user
+from tests.support.wire import soon, until, user
 
 DEPLOY = ROOT / "livelog" / "web" / "deploy"
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 BROKERS, NODES = ["n1", "n2", "n3"], ["node1", "node2", "node3"]
 STEPS = [*NODES, *BROKERS]
 """The order of an upgrade."""
+SECONDS = 300
+"""Seconds after which the whole is held to hang."""
 
 needs_nginx = pytest.mark.skipif(not Path(NGINX).exists(), reason="there is no nginx")
 
@@ -214,9 +217,12 @@ class Load:
 
 @needs_nginx
 @pytest.mark.slow
-@on_uvloop
-async def test_each_of_the_seven_may_be_killed(tmp_path: Path) -> None:
-    async with seven(tmp_path) as all_of_them:
+def test_each_of_the_seven_may_be_killed(tmp_path: Path) -> None:
+    uvloop.run(_kill_each(tmp_path))
+
+
+async def _kill_each(folder: Path) -> None:
+    async with asyncio.timeout(SECONDS), seven(folder) as all_of_them:
         load = Load(all_of_them)
 
         async def kill() -> None:
@@ -232,10 +238,13 @@ async def test_each_of_the_seven_may_be_killed(tmp_path: Path) -> None:
 
 @needs_nginx
 @pytest.mark.slow
-@on_uvloop
-async def test_all_may_be_upgraded_one_after_the_other(tmp_path: Path) -> None:
+def test_all_may_be_upgraded_one_after_the_other(tmp_path: Path) -> None:
     """As an operator does: a signal to the servers, and the lame duck mode of the brokers."""
-    async with seven(tmp_path) as all_of_them:
+    uvloop.run(_upgrade_each(tmp_path))
+
+
+async def _upgrade_each(folder: Path) -> None:
+    async with asyncio.timeout(SECONDS), seven(folder) as all_of_them:
         load = Load(all_of_them)
 
         async def upgrade() -> None:

@@ -41,11 +41,13 @@ from tests.support.brokers import lasting as lasting_broker
 from tests.support.inside import Inside
 from tests.support.operating import GONE, dying
 from tests.support.sharedstream import SPAN, SharedStream
-from tests.support.wire import House, Json, on_uvloop, serving, soon, until, user
+from tests.support.wire import House, Json, eventually, on_uvloop, serving, soon, until, user
 from tests.test_cli_engine import Capture, filled, healed, lose
 from tests.test_nats_cases import ALONE, named, node, on
 from tests.test_nats_healing import Disk, well
 from tests.test_nats_jetstream import admin, asked
+
+pytestmark = pytest.mark.usefixtures("quick_words")
 
 TEXT = "xyzzyplugh"
 """Content of what is redacted."""
@@ -537,8 +539,7 @@ async def test_who_was_unblocked_and_erased_is_let_in_by_a_server_that_was_away(
 
 async def known(server: Server, id: str) -> None:
     """Wait until a server has a message."""
-    while id not in [message.id for message in (await server.history()).messages]:
-        pass
+    await eventually(server.history, lambda page: id in [each.id for each in page.messages])
 
 
 @pytest.mark.usefixtures("quick")

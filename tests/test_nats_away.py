@@ -22,7 +22,7 @@ from tests.support.brokers import brokers
 from tests.support.inside import Inside
 from tests.support.process import Start, ended, ready
 from tests.support.sharedstream import SPAN, SharedStream, View
-from tests.support.wire import House, on_uvloop, serving, soon, until, user
+from tests.support.wire import House, eventually, on_uvloop, serving, soon, until, user
 from tests.test_nats_cases import health
 
 STARTS = "starting without brokers: the broker does not answer"
@@ -83,8 +83,7 @@ async def test_what_is_here_is_served_and_the_rest_comes_when_the_brokers_do(
             await soon(house.server.ready())
             assert (await client.event())["id"] == "c"
             assert await published(house, "d") > second
-            while not await is_ready(house):
-                pass
+            await eventually(lambda: is_ready(house), bool)
             assert (await http.ask("GET", "/healthz")).json["status"] == "ok"
             assert await ids(house) == ["d", "c", "b", "a"]
 

@@ -27,7 +27,7 @@ from livelog.engine.nats.jetstream import JetStream
 from livelog.errors import ConfigError, RefusedError
 from tests.support.brokers import brokers, fresh_url
 from tests.support.tls import make_certificate
-from tests.support.wire import Http, Json, on_uvloop, serving, soon, until, user
+from tests.support.wire import Http, Json, eventually, on_uvloop, serving, soon, until, user
 
 ALONE = "there is a single broker"
 UNUSABLE = "the broker cannot be used"
@@ -88,8 +88,7 @@ async def health(server: Server) -> str:
 
 async def named(server: Server, issue: str) -> None:
     """Wait until the health of a server tells an issue."""
-    while issue not in await health(server):
-        pass
+    await eventually(lambda: health(server), lambda told: issue in told)
 
 
 async def told(issue: str, url: str, **more: Any) -> None:

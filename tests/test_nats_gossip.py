@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
-from collections.abc import Awaitable, Callable
 from contextlib import closing
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -19,7 +17,7 @@ from livelog.engine.nats.gossip import GONE_SECONDS, Nodes, Word, encoded, probl
 from tests.support.brokers import fresh_url, lasting
 from tests.support.identity import SECRET, token
 from tests.support.sharedstream import SharedStream
-from tests.support.wire import Http, Json, on_uvloop, serving, user
+from tests.support.wire import Http, Json, eventually, on_uvloop, serving, user
 from tests.test_nats_jetstream import admin
 
 OWN = "0" * 16
@@ -152,18 +150,6 @@ async def health(server: Server) -> Json:
 async def heard(server: Server) -> dict[str, Json]:
     """The nodes that a server tells of."""
     return {node["name"]: node for node in (await health(server))["nodes"]}
-
-
-Found = TypeVar("Found")
-
-
-async def eventually(
-    ask: Callable[[], Awaitable[Found]], holds: Callable[[Found], object]
-) -> Found:
-    """Ask until the answer is as it should be; a node is heard every two seconds."""
-    while not holds(found := await ask()):  # noqa: ASYNC110 - nothing tells
-        await asyncio.sleep(0.05)
-    return found
 
 
 @on_uvloop

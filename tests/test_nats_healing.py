@@ -16,9 +16,9 @@ from livelog import Config, Server
 from livelog.engine.nats import extent
 from livelog.errors import RefusedError
 from tests.support.brokers import brokers
-from tests.support.wire import on_uvloop, soon, user
+from tests.support.wire import eventually, on_uvloop, soon, user
 from tests.test_cli_engine import Capture, healed, places
-from tests.test_nats_cases import health, named, node
+from tests.test_nats_cases import named, node
 
 LOST = "the brokers have lost what they had acknowledged"
 
@@ -51,14 +51,12 @@ class Disk:
 
 async def taken(server: Server, wanted: list[tuple[int, object]]) -> None:
     """Wait until a server has so many messages, which must be these."""
-    while len(found := await places(server)) < len(wanted):
-        pass
+    found = await eventually(lambda: places(server), lambda found: len(found) >= len(wanted))
     assert found == wanted
 
 
 async def well(server: Server) -> None:
-    while '"status": "ok"' not in await health(server):
-        pass
+    await named(server, '"status": "ok"')
 
 
 @on_uvloop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 
 import pytest
 
@@ -12,7 +13,7 @@ from livelog.config.address import shared_log
 from livelog.engine.nats import batch, settings
 from livelog.engine.nats.jetstream import JetStream
 from tests.support.brokers import fresh_url, lasting
-from tests.support.wire import Http, Json, on_uvloop, soon, user
+from tests.support.wire import Http, Json, eventually, on_uvloop, soon, user
 from tests.test_cli_engine import places
 from tests.test_nats_cases import health, named, node
 from tests.test_nats_gossip import word
@@ -41,8 +42,8 @@ async def test_a_server_whose_clock_is_ten_years_off_is_one_of_the_servers(off: 
         for server in (wrong, right):
             await soon(seen(server, 6))
             assert await places(server) == wanted
-            while {"off", "right"} - {each["name"] for each in await heard(server)}:
-                pass
+            ask = partial(heard, server)
+            await eventually(ask, lambda all: {"off", "right"} <= {each["name"] for each in all})
             assert all(each["issue"] == "" and each["age"] < 10 for each in await heard(server))
             assert json.loads(await health(server))["status"] == "ok"
 
@@ -74,8 +75,9 @@ async def test_servers_of_two_versions_share_a_log_until_the_new_one_writes_its_
             new = word(7, node="new", version="99.0", formats=[*batch.FORMATS, "next/1"], seq=1)
             await client.publish(settings.nodes_of(shared_log(url).name), new)
             await client.flush()
-        while not any(each["version"] == "99.0" for each in await heard(old)):
-            pass
+        await eventually(
+            lambda: heard(old), lambda all: "99.0" in [each["version"] for each in all]
+        )
         await other.publish(user(id="b"))
         await appended(url, "new-1", "next/1", b"anything")
         for server in (old, other):

@@ -15,7 +15,7 @@ from livelog.net.announcer import QUIET
 from livelog.net.online import WhoIsOnline
 from livelog.wire.events import Online
 from tests.support.brokers import fresh_url
-from tests.support.clock import Clock
+from tests.support.clock import Ahead, Clock
 from tests.support.identity import SECRET, token
 from tests.support.wire import Client, House, Json, on_uvloop, request, serving, soon, until
 from tests.test_authentication import AUTH, entered
@@ -265,7 +265,7 @@ async def test_an_outage_of_thousands_makes_few_messages() -> None:
 
 
 @asynccontextmanager
-async def nodes(count: int, **settings: Any) -> AsyncIterator[list[Server]]:
+async def nodes(count: int, clock: Ahead, **settings: Any) -> AsyncIterator[list[Server]]:
     """Servers that share a log."""
     url = fresh_url()
     made = [
@@ -273,7 +273,8 @@ async def nodes(count: int, **settings: Any) -> AsyncIterator[list[Server]]:
             Config(
                 port=0, store="memory", engine=url, node_name=f"n{number}", jwt_secret=SECRET,
                 drain_seconds=0, **settings,
-            )
+            ),
+            clock,
         )
         for number in range(count)
     ]  # fmt: skip
@@ -292,33 +293,42 @@ async def users_seen(url: str, expected: list[str]) -> None:
     async with connect(url, token=token("zz", "presence read")) as log:
         found: list[str] | None = None
         while found != expected:
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.05)
             told = await log.presence()
             assert isinstance(told.users, list)
             found = [user.id for user in told.users if user.id != "zz"]
         assert isinstance(told.age_seconds, float)
 
 
+async def announced(url: str, event: str, clock: Ahead) -> list[tuple[str, str]]:
+    """Wait until both users are announced, while the clock runs ahead; all announcements so far."""
+    told: list[tuple[str, str]] = []
+    async with connect(url, token=token("zz")) as log:
+        while not {(event, "u1"), (event, "u2")} <= {*told}:
+            await asyncio.sleep(0.1)
+            clock.skipped += 0.5
+            page = await log.history(filters={"type": "system"})
+            system = [each for each in page.messages if isinstance(each, SystemMessage)]
+            told = [(each.event, (each.data or {})["user_id"]) for each in system]
+    return told
+
+
 @on_uvloop
 async def test_users_of_all_servers_are_told_by_each_and_announced_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("livelog.net.announcer.QUIET", 5.0)
+    monkeypatch.setattr("livelog.engine.nats.herald.SAID_EVERY", 0.1)
+    clock = Ahead()
     settings = {"announce_presence": True, "user_command_limit": 10_000, "command_limit": 1000}
-    async with nodes(2, **settings) as (one, other):
-        await asyncio.sleep(5)  # the time after a start in which nobody is announced
+    async with nodes(2, clock, **settings) as (one, other):
+        clock.skipped += QUIET  # the time after a start in which nobody is announced
         async with connect(one.url, token=token("u1")), connect(other.url, token=token("u2")):
             for server in (one, other):
                 await soon(users_seen(server.url, ["u1", "u2"]))
+            await soon(announced(one.url, "user_joined", clock))
         for server in (one, other):
             await soon(users_seen(server.url, []))
-        told: list[tuple[str, str]] = []
-        async with connect(one.url, token=token("zz")) as log:
-            while ("user_left", "u2") not in told or ("user_left", "u1") not in told:
-                await asyncio.sleep(0.5)
-                page = await log.history(filters={"type": "system"})
-                system = [each for each in page.messages if isinstance(each, SystemMessage)]
-                told = [(each.event, (each.data or {})["user_id"]) for each in system]
+        told = await soon(announced(one.url, "user_left", clock))
         for user in ("u1", "u2"):
             assert told.count(("user_joined", user)) == told.count(("user_left", user)) == 1
 

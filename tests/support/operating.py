@@ -1,4 +1,4 @@
-"""An operator whose command dies at work, as by `kill -9`."""
+"""An operator's commands: one that dies at work, as by `kill -9`, and ones that listen briefly."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from livelog.engine.nats import herald, operator
 from livelog.engine.nats.jetstream import JetStream
 from livelog.errors import SERVER_ERROR, RefusedError
 
@@ -28,3 +29,10 @@ def dying(after: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(JetStream, "append", mortal)
         yield
+
+
+@pytest.fixture
+def quick_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes say more often that they are there, and commands listen for a shorter time."""
+    monkeypatch.setattr(herald, "SAID_EVERY", 0.1)
+    monkeypatch.setattr(operator, "_HEARD_SECONDS", 0.75)

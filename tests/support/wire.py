@@ -90,6 +90,18 @@ async def until(condition: Callable[[], object], what: str) -> None:
         await asyncio.sleep(0.005)
 
 
+Found = TypeVar("Found")
+
+
+async def eventually(
+    ask: Callable[[], Awaitable[Found]], holds: Callable[[Found], object]
+) -> Found:
+    """Ask until the answer is as it should be; returns it."""
+    while not holds(found := await ask()):  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.05)
+    return found
+
+
 async def soon(awaitable: Awaitable[Any], what: str = "an answer") -> Any:
     """The result of `awaitable`, which must not take forever."""
     try:
