@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import gzip
 import json
@@ -99,7 +100,7 @@ async def test_an_export_that_was_killed_goes_on(
         async with running("export", str(file), "--url", house.server.url) as export:
             await until(checkpoint.exists, "a part is whole")
             export.process.send_signal(signal.SIGKILL)
-            await export.process.wait()
+            await asyncio.to_thread(export.process.wait)
         assert part.exists()
         assert not file.exists()
         code, _, err = await done("export", str(file), "--url", house.server.url, "--type", "user")
