@@ -35,9 +35,9 @@ async def test_what_was_exported_comes_back_by_an_import(tmp_path: Path, ending:
     async with serving() as old, serving() as new:
         for sample in SAMPLES:
             old.append(sample)
-        assert (await done("export", str(file), "--url", old.server.url))[0] == 0
+        assert (await done("export", str(file), "--url", old.server.url, anew=True))[0] == 0
         assert names(tmp_path) == [file.name]
-        code, _, err = await done("import", str(file), "--url", new.server.url)
+        code, _, err = await done("import", str(file), "--url", new.server.url, anew=True)
         assert (code, err) == (0, f"livelog: {len(SAMPLES)} messages published\n")
         assert names(tmp_path) == [file.name]
         assert _without_seq(await _stored(new)) == _without_seq(await _stored(old))

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from subprocess import PIPE
-from typing import IO
+from typing import IO, Any
 
 from tests.support.forks import livelog
 from tests.support.process import CLEAN
@@ -52,11 +52,14 @@ async def _line(stream: IO[bytes]) -> str:
 
 
 @asynccontextmanager
-async def running(*arguments: str, anew: bool = False) -> AsyncIterator[Command]:
+async def running(
+    *arguments: str, stdin: int = PIPE, anew: bool = False, **variables: str
+) -> AsyncIterator[Command]:
     """The command; killed at the end if it still runs."""
-    pipes = {"stdin": PIPE, "stdout": PIPE, "stderr": PIPE}
+    env = {**CLEAN, **variables}
+    pipes = {"stdin": stdin, "stdout": PIPE, "stderr": PIPE}
     # Without buffers: what was not read as a line is there for `communicate`.
-    process = livelog(*arguments, env=CLEAN, anew=anew, bufsize=0, **pipes)
+    process = livelog(*arguments, env=env, anew=anew, bufsize=0, **pipes)
     try:
         yield Command(process)
     finally:
@@ -65,9 +68,9 @@ async def running(*arguments: str, anew: bool = False) -> AsyncIterator[Command]
             await asyncio.to_thread(process.communicate)
 
 
-async def done(*arguments: str, given: str = "", anew: bool = False) -> tuple[int, str, str]:
-    """Run the command to its end."""
-    async with running(*arguments, anew=anew) as command:
+async def done(*arguments: str, given: str = "", **how: Any) -> tuple[int, str, str]:
+    """Run the command to its end; `how` is for `running`."""
+    async with running(*arguments, **how) as command:
         return await command.end(given)
 
 

@@ -74,7 +74,11 @@ class Follower:
                 await self._news.wait_for(condition)
                 return condition()
 
-        return await soon(waiting(), f"{what}; the client said {self.events[-5:]}")
+        try:
+            return await soon(waiting(), what)
+        except AssertionError as error:
+            told = f"the client said {self.events[-5:]} and refused {self.said('failed')}"
+            raise AssertionError(f"{error}; {told}") from None
 
     async def call(self, act: str, **details: Any) -> Any:
         """Have it do something and return the answer; a refusal comes as a dict with `error`."""
