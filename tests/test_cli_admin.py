@@ -45,14 +45,17 @@ async def erase(house: House, stdin: int, *options: str) -> tuple[int, str, str]
 
 async def given(house: House, stdin: int, *command: str) -> tuple[int, str, str]:
     """Give a command; returns the exit code, and what was printed."""
-    return await end_of(await begun(house, stdin, *command))
+    return await done("admin", *command, "--url", house.server.url, stdin=stdin, **MODERATOR)
+
+
+MODERATOR = {"LIVELOG_TOKEN": token("mod", "read moderate admin")}
 
 
 async def begun(house: House, stdin: int, *command: str) -> Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "livelog", "admin", *command, "--url", house.server.url),
         cwd=ROOT,
-        env={**CLEAN, "LIVELOG_TOKEN": token("mod", "read moderate admin")},
+        env={**CLEAN, **MODERATOR},
         stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -7,12 +7,16 @@ import json
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
 import pytest
 
 from livelog import connect
 from livelog.cli import COMMANDS
 from tests.support.command import done, ndjson
+from tests.support.forks import livelog
 from tests.support.hostile import ID, Case, Expected, Frame, playing
 from tests.support.identity import SECRET
 from tests.support.process import CLEAN, ROOT, Start, ended
@@ -100,23 +104,42 @@ async def test_json_is_utf_8_in_every_locale(encoding: str) -> None:
         assert (code, b"Ann: " in out) == (0, True)
 
 
-@pytest.mark.parametrize("output", [">&-", "> /dev/full"])
+def _closed(line: str) -> tuple[int, str]:
+    code, _, err = _shell(f"livelog {line} >&-")
+    return code, err
+
+
+def _full(line: str) -> tuple[int, str]:
+    with Path("/dev/full").open("w") as full:
+        process = livelog(
+            *line.split(), env=CLEAN, text=True, stdin=DEVNULL, stdout=full, stderr=PIPE
+        )
+        _, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, err
+
+
+Output = Callable[[str], tuple[int, str]]
+outputs = pytest.mark.parametrize("output", [_closed, _full], ids=["closed", "full"])
+"""The exit code and stderr of a command whose output goes nowhere."""
+
+
+@outputs
 @pytest.mark.parametrize("command", ["history", "history --json", "search hello", "tail --since 0"])
 @on_uvloop
 async def test_an_output_that_takes_nothing_ends_it_with_one_line(
-    command: str, output: str
+    command: str, output: Output
 ) -> None:
     async with serving() as house:
         house.publish("hello")
-        code, _, err = await _beside(house, f"livelog {command} {output}")
+        code, err = await asyncio.to_thread(output, f"{command} --url {house.server.url}")
         assert (code, err.count("\n")) == (1, 1), err
         assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("output", [">&-", "> /dev/full"])
+@outputs
 @pytest.mark.parametrize("command", ["-h", "--version", "serve --help", "history -h", "keys -h"])
-def test_help_that_cannot_be_printed_is_said_so_in_one_line(command: str, output: str) -> None:
-    code, _, err = _shell(f"livelog {command} {output}")
+def test_help_that_cannot_be_printed_is_said_so_in_one_line(command: str, output: Output) -> None:
+    code, err = output(command)
     assert (code, err.count("\n")) == (1, 1), err
     assert "Traceback" not in err
 
@@ -139,8 +162,8 @@ async def test_times_are_local_and_say_so() -> None:
             ("UTC0", "2025-12-03 23:30:00+00:00", "2016-12-31 23:59:59+00:00"),
             ("CET-1", "2025-12-04 00:30:00+01:00", "2017-01-01 00:59:59+01:00"),
         ]:
-            _, out, _ = await _beside(house, "livelog history", TZ=zone)
-            assert all(time in out.decode() for time in shown)
+            _, out, _ = await done("history", "--url", house.server.url, TZ=zone)
+            assert all(time in out for time in shown)
 
 
 @on_uvloop
@@ -155,8 +178,8 @@ async def test_every_time_that_the_server_takes_is_shown_in_one_form() -> None:
     async with serving() as house:
         for timestamp in reversed(times):
             house.publish("hello", timestamp=timestamp)
-        _, out, _ = await _beside(house, "livelog history", TZ="CET-1")
-        for line, shown in zip(out.decode().splitlines(), times.values(), strict=True):
+        _, out, _ = await done("history", "--url", house.server.url, TZ="CET-1")
+        for line, shown in zip(out.splitlines(), times.values(), strict=True):
             assert f"  {shown}  " in line
 
 
@@ -174,7 +197,7 @@ def test_help_fits_a_screen_and_shows_examples(start: Start) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_has_help_with_examples(start: Start, name: str) -> None:
-    code, out, err = ended(start(name, "--help", COLUMNS="80"))
+    code, out, err = ended(start(name, "--help", anew=True, COLUMNS="80"))
     assert (code, err) == (0, "")
     assert "examples:" in out
     assert f"livelog {name}" in out

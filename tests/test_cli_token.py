@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.process import ROOT, Start, ended, ready
+from tests.support.process import Start, ended, ready
 
 
 def test_a_token_signed_with_a_secret_opens_a_server(start: Start, tmp_path: Path) -> None:
@@ -70,7 +69,7 @@ def test_a_short_secret_is_refused_and_not_shown(start: Start, tmp_path: Path) -
 
 
 _ASK = """
-source <({python} -m livelog completion bash)
+source {script}
 COMP_WORDS=(livelog {words}); COMP_CWORD={at}; _livelog; echo "${{COMPREPLY[@]}}"
 """
 
@@ -85,11 +84,11 @@ COMP_WORDS=(livelog {words}); COMP_CWORD={at}; _livelog; echo "${{COMPREPLY[@]}}
         ("completion --he", "--help"),
     ],
 )
-def test_bash_completes(words: str, completed: str) -> None:
-    script = _ASK.format(python=sys.executable, words=words, at=len(words.split()))
-    found = subprocess.run(
-        ["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+def test_bash_completes(start: Start, tmp_path: Path, words: str, completed: str) -> None:
+    script = tmp_path / "completion.bash"
+    script.write_text(ended(start("completion", "bash"))[1])
+    asked = _ASK.format(script=script, words=words, at=len(words.split()))
+    found = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
     assert found.stdout.split() == [completed]
 
 

@@ -17,11 +17,12 @@ from livelog.cli.top import keyboard
 from livelog.cli.top.figures import Figures, Look, parse, read
 from livelog.cli.top.view import Act, View
 from livelog.errors import RefusedError
+from tests.support.command import done
 from tests.support.identity import token
 from tests.support.moderating import AUTH, entered
 from tests.support.nginx import NGINX
 from tests.support.process import CLEAN, ROOT
-from tests.support.wire import PATIENCE, House, Json, on_uvloop, serving, until
+from tests.support.wire import PATIENCE, Json, on_uvloop, serving, until
 from tests.test_prefix import proxy
 
 TEXT = """\
@@ -142,20 +143,9 @@ def test_s_goes_through_the_orders() -> None:
 # The command.
 
 
-def _top(url: str, scope: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "livelog", "top", "--url", url, *options],
-        cwd=ROOT,
-        env={**CLEAN, "LIVELOG_TOKEN": token("ops", scope)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-
-
-async def top(house: House, scope: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return await asyncio.to_thread(_top, house.server.url, scope, *options)
+async def top(url: str, scope: str, *options: str) -> subprocess.CompletedProcess[str]:
+    ended = await done("top", "--url", url, *options, LIVELOG_TOKEN=token("ops", scope))
+    return subprocess.CompletedProcess((), *ended)
 
 
 @on_uvloop
@@ -165,9 +155,9 @@ async def test_one_frame_shows_the_figures_and_the_clients(tmp_path: Path) -> No
         await client.ask("subscribe", message_types=["user"])
         house.publish("one", "two")
         await client.contents(2)
-        done = await top(house, "admin", "--once", "--interval", "0.2")
-        assert (done.returncode, done.stderr) == (0, "")
-        lines = done.stdout.splitlines()
+        ended = await top(house.server.url, "admin", "--once", "--interval", "0.2")
+        assert (ended.returncode, ended.stderr) == (0, "")
+        lines = ended.stdout.splitlines()
         assert lines[0].startswith(f"livelog top  {house.server.url}")
         assert "  1 client  " in f"{lines[0]}  "
         shown = {line.split()[0]: line for line in lines[1:] if line.strip()}
@@ -183,8 +173,8 @@ async def test_one_frame_shows_the_figures_and_the_clients(tmp_path: Path) -> No
 async def test_a_fault_of_the_server_is_shown_in_words() -> None:
     async with serving(**AUTH) as house:
         house.context.log.damage = "2 messages are damaged"
-        done = await top(house, "admin", "--once", "--interval", "0.2")
-        assert "degraded: 2 messages are damaged" in done.stdout.splitlines()
+        ended = await top(house.server.url, "admin", "--once", "--interval", "0.2")
+        assert "degraded: 2 messages are damaged" in ended.stdout.splitlines()
 
 
 @pytest.mark.skipif(not Path(NGINX).exists(), reason="there is no nginx")
@@ -195,25 +185,25 @@ async def test_a_proxy_that_keeps_the_metrics_back_leaves_the_clients(tmp_path: 
         passed = f"location / {{ proxy_pass http://127.0.0.1:{house.server.port}; }}"
         with proxy(tmp_path, f"location = /metrics {{ return 404; }} {passed}") as port:
             url = f"ws://127.0.0.1:{port}/ws/live-log"
-            done = await asyncio.to_thread(_top, url, "admin", "--once", "--interval", "0.2")
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "no metrics: the answer is not that of a livelog server" in done.stdout
-        assert "ann" in done.stdout
+            ended = await top(url, "admin", "--once", "--interval", "0.2")
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert "no metrics: the answer is not that of a livelog server" in ended.stdout
+        assert "ann" in ended.stdout
 
 
 @on_uvloop
 async def test_half_a_key_shows_half_a_frame_and_says_why() -> None:
     async with serving(**AUTH) as house:
         await entered(house, "ann")
-        done = await top(house, "metrics", "--once", "--interval", "0.2")
-        assert "no clients: command: the scope moderate is missing" in done.stdout
-        assert "messages/s" in done.stdout
-        done = await top(house, "moderate", "--once", "--interval", "0.2")
-        assert "no metrics: path: the scope metrics is missing" in done.stdout
-        assert "ann" in done.stdout
-        done = await top(house, "read", "--once")
-        assert (done.returncode, done.stdout) == (1, "")
-        assert "the scope moderate is missing" in done.stderr
+        ended = await top(house.server.url, "metrics", "--once", "--interval", "0.2")
+        assert "no clients: command: the scope moderate is missing" in ended.stdout
+        assert "messages/s" in ended.stdout
+        ended = await top(house.server.url, "moderate", "--once", "--interval", "0.2")
+        assert "no metrics: path: the scope metrics is missing" in ended.stdout
+        assert "ann" in ended.stdout
+        ended = await top(house.server.url, "read", "--once")
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert "the scope moderate is missing" in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -227,17 +217,17 @@ async def test_half_a_key_shows_half_a_frame_and_says_why() -> None:
 @on_uvloop
 async def test_wrong_usage_is_named(options: list[str], said: str) -> None:
     async with serving(**AUTH) as house:
-        done = await top(house, "admin", *options)
-        assert done.returncode != 0
-        assert said in done.stderr
-        assert done.stderr.count("\n") == 1
+        ended = await top(house.server.url, "admin", *options)
+        assert ended.returncode != 0
+        assert said in ended.stderr
+        assert ended.stderr.count("\n") == 1
 
 
 @on_uvloop
 async def test_a_server_that_is_not_there_is_named() -> None:
-    done = await asyncio.to_thread(_top, "ws://127.0.0.1:1/ws/live-log", "admin", "--once")
-    assert done.returncode == 1
-    assert "cannot reach ws://127.0.0.1:1" in done.stderr
+    ended = await top("ws://127.0.0.1:1/ws/live-log", "admin", "--once")
+    assert ended.returncode == 1
+    assert "cannot reach ws://127.0.0.1:1" in ended.stderr
 
 
 @on_uvloop

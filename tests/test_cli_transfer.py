@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import gzip
 import json
@@ -34,9 +35,9 @@ async def test_what_was_exported_comes_back_by_an_import(tmp_path: Path, ending:
     async with serving() as old, serving() as new:
         for sample in SAMPLES:
             old.append(sample)
-        assert (await done("export", str(file), "--url", old.server.url))[0] == 0
+        assert (await done("export", str(file), "--url", old.server.url, anew=True))[0] == 0
         assert names(tmp_path) == [file.name]
-        code, _, err = await done("import", str(file), "--url", new.server.url)
+        code, _, err = await done("import", str(file), "--url", new.server.url, anew=True)
         assert (code, err) == (0, f"livelog: {len(SAMPLES)} messages published\n")
         assert names(tmp_path) == [file.name]
         assert _without_seq(await _stored(new)) == _without_seq(await _stored(old))
@@ -99,7 +100,7 @@ async def test_an_export_that_was_killed_goes_on(
         async with running("export", str(file), "--url", house.server.url) as export:
             await until(checkpoint.exists, "a part is whole")
             export.process.send_signal(signal.SIGKILL)
-            await export.process.wait()
+            await asyncio.to_thread(export.process.wait)
         assert part.exists()
         assert not file.exists()
         code, _, err = await done("export", str(file), "--url", house.server.url, "--type", "user")

@@ -7,67 +7,70 @@ import json
 import os
 import select
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from subprocess import PIPE
+from typing import IO, Any
 
-from tests.support.process import CLEAN, ROOT
+from tests.support.forks import livelog
+from tests.support.process import CLEAN
 from tests.support.wire import PATIENCE, House, Json, until
 
 
 class Command:
     """A command that runs beside a server in this process."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
 
     async def line(self) -> str:
         """The next line of stdout."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(PATIENCE):
-            return (await self.process.stdout.readline()).decode()
+        return await _line(self.process.stdout)
 
     async def note(self) -> str:
         """The next line of stderr."""
         assert self.process.stderr is not None
-        async with asyncio.timeout(PATIENCE):
-            return (await self.process.stderr.readline()).decode()
+        return await _line(self.process.stderr)
 
     async def write(self, text: str) -> None:
         """Send something to stdin."""
         assert self.process.stdin is not None
-        self.process.stdin.write(text.encode())
-        await self.process.stdin.drain()
+        await asyncio.to_thread(self.process.stdin.write, text.encode())
 
-    async def end(self, given: str = "") -> tuple[int | None, str, str]:
+    async def end(self, given: str = "") -> tuple[int, str, str]:
         """Let stdin end after `given`; exit code, stdout and stderr."""
-        async with asyncio.timeout(PATIENCE):
-            out, err = await self.process.communicate(given.encode())
+        end = partial(self.process.communicate, given.encode(), PATIENCE)
+        out, err = await asyncio.to_thread(end)
         return self.process.returncode, out.decode(), err.decode()
 
 
+async def _line(stream: IO[bytes]) -> str:
+    async with asyncio.timeout(PATIENCE):
+        return (await asyncio.to_thread(stream.readline)).decode()
+
+
 @asynccontextmanager
-async def running(*arguments: str) -> AsyncIterator[Command]:
+async def running(
+    *arguments: str, stdin: int = PIPE, anew: bool = False, **variables: str
+) -> AsyncIterator[Command]:
     """The command; killed at the end if it still runs."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "livelog", *arguments),
-        cwd=ROOT,
-        env=CLEAN,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+    env = {**CLEAN, **variables}
+    pipes = {"stdin": stdin, "stdout": PIPE, "stderr": PIPE}
+    # Without buffers: what was not read as a line is there for `communicate`.
+    process = livelog(*arguments, env=env, anew=anew, bufsize=0, **pipes)
     try:
         yield Command(process)
     finally:
-        if process.returncode is None:
+        if process.poll() is None:
             process.kill()
-            await process.communicate()
+            await asyncio.to_thread(process.communicate)
 
 
-async def done(*arguments: str, given: str = "") -> tuple[int | None, str, str]:
-    """Run the command to its end."""
-    async with running(*arguments) as command:
+async def done(*arguments: str, given: str = "", **how: Any) -> tuple[int, str, str]:
+    """Run the command to its end; `how` is for `running`."""
+    async with running(*arguments, **how) as command:
         return await command.end(given)
 
 

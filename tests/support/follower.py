@@ -1,4 +1,4 @@
-"""livelog.js in a Node process, led by a test; and a door before the server that can be slammed.
+"""livelog.js in Node, led by a test; and a door before the server that can be slammed.
 
 What the client says is kept in the order in which it said it.
 """
@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,18 +51,17 @@ def npm_install(place: Path, package: str) -> Path:
 
 
 class Follower:
-    """One LiveLog in one Node process."""
+    """One LiveLog in the Node process of the tests."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.events: list[Json] = []
-        self._process = process
+        self._reader, self._writer = reader, writer
         self._calls = 0
         self._news = asyncio.Condition()
         self._reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
+        async for line in self._reader:
             async with self._news:
                 self.events.append(json.loads(line))
                 self._news.notify_all()
@@ -74,7 +74,11 @@ class Follower:
                 await self._news.wait_for(condition)
                 return condition()
 
-        return await soon(waiting(), f"{what}; the client said {self.events[-5:]}")
+        try:
+            return await soon(waiting(), what)
+        except AssertionError as error:
+            told = f"the client said {self.events[-5:]} and refused {self.said('failed')}"
+            raise AssertionError(f"{error}; {told}") from None
 
     async def call(self, act: str, **details: Any) -> Any:
         """Have it do something and return the answer; a refusal comes as a dict with `error`."""
@@ -84,12 +88,14 @@ class Follower:
 
     async def tell(self, act: str, **details: Any) -> int:
         """Have it do something."""
-        assert self._process.stdin is not None
         self._calls += 1
-        line = json.dumps({"act": act, "call": self._calls, **details})
-        self._process.stdin.write(line.encode() + b"\n")
-        await self._process.stdin.drain()
+        await self.write({"act": act, "call": self._calls, **details})
         return self._calls
+
+    async def write(self, given: Json) -> None:
+        """Send a line."""
+        self._writer.write(json.dumps(given).encode() + b"\n")
+        await self._writer.drain()
 
     def _answer(self, call: int) -> Json | None:
         return next((event for event in self.said("done", "failed") if event["call"] == call), None)
@@ -117,18 +123,39 @@ class Follower:
         return state
 
     async def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        """Have it closed, and wait for that."""
+        self._writer.write_eof()
         try:
-            await soon(self._process.wait(), "the end of Node")
+            await soon(self._reading, "the end of the client")
         finally:
-            if self._process.returncode is None:
-                self._process.kill()
-        await self._reading
-        assert self._process.stderr is not None
-        errors = (await self._process.stderr.read()).decode()
-        assert self._process.returncode == 0, errors
+            self._writer.close()
+
+
+@dataclass
+class _Node:
+    """The Node process; it ends with this one. What it cannot handle ends it, and is on stderr."""
+
+    process: subprocess.Popen[str]
+    port: int
+
+
+_nodes: list[_Node] = []
+"""Those that were started; the last one may be alive."""
+
+
+def _node(modules: Path) -> _Node:
+    if not _nodes or _nodes[-1].process.poll() is not None:
+        assert NODE is not None
+        process = subprocess.Popen(
+            [NODE, FLAG, str(DRIVER), str(CLIENT), str(modules)],
+            env={**os.environ, "NODE_NO_WARNINGS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        _nodes.append(_Node(process, int(process.stdout.readline())))
+    return _nodes[-1]
 
 
 @asynccontextmanager
@@ -136,20 +163,14 @@ async def following(
     url: str | list[str], modules: Path, **settings: Any
 ) -> AsyncIterator[Follower]:
     """A client that follows `url`, or one of several; the settings are the options of LiveLog."""
-    assert NODE is not None
-    process = await asyncio.create_subprocess_exec(
-        *(NODE, FLAG, str(DRIVER), str(CLIENT), str(modules), json.dumps({"url": url, **settings})),
-        env={**os.environ, "NODE_NO_WARNINGS": "1"},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=2**24,
-    )
-    follower = Follower(process)
+    node = _node(modules)
+    follower = Follower(*await asyncio.open_connection("127.0.0.1", node.port, limit=2**24))
+    await follower.write({"url": url, **settings})
     try:
         yield follower
     finally:
         await follower.close()
+        assert node.process.poll() is None, "Node has ended; see stderr"
 
 
 class Door:
@@ -229,17 +250,20 @@ class Door:
     ) -> None:
         while data := await reader.read(1 << 12):
             await self._flowing.wait()
-            writer.write(data)
+            allowed = self._count(data) if counted else data
+            writer.write(allowed)
             await writer.drain()
-            if counted:
-                self._count(len(data))
+            if len(allowed) < len(data):
+                self.cut()
+                break
         raise ConnectionResetError("one side has ended, so has the other")
 
-    def _count(self, size: int) -> None:
-        self.passed += size
-        if self._cut_after and self.passed >= self._cut_after[0]:
-            self._cut_after.pop(0)
-            self.cut()
+    def _count(self, data: bytes) -> bytes:
+        """Return what may pass before the next cut."""
+        if self._cut_after and self.passed + len(data) > self._cut_after[0]:
+            return data[: max(0, self._cut_after.pop(0) - self.passed)]
+        self.passed += len(data)
+        return data
 
 
 @asynccontextmanager

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import select
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
+from tests.support.forks import ROOT as ROOT
+from tests.support.forks import livelog
 from tests.support.wire import PATIENCE
 
 Start = Callable[..., "subprocess.Popen[str]"]
-ROOT = Path(__file__).parents[2]
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("LIVELOG_")}
 CLEAN["LIVELOG_STORE"] = "memory"
 STOPPED = "livelog stopped\n"
@@ -23,19 +23,16 @@ STOPPED = "livelog stopped\n"
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts the command; what is still running at the end is killed."""
+    """Starts the command; what is still running at the end is killed.
+
+    It is a fork of a process that waits for commands, or Python started `anew`.
+    """
     processes = []
 
-    def run(*arguments: str, **environment: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "livelog", *arguments],
-            cwd=ROOT,
-            env={**CLEAN, **environment},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def run(*arguments: str, anew: bool = False, **environment: str) -> subprocess.Popen[str]:
+        env = {**CLEAN, **environment}
+        pipes = {"stdin": PIPE, "stdout": PIPE, "stderr": PIPE}
+        process = livelog(*arguments, env=env, anew=anew, text=True, **pipes)
         processes.append(process)
         return process
 
@@ -54,7 +51,7 @@ def ready(process: subprocess.Popen[str], scheme: str = "ws") -> str:
         process.kill()  # or it would be waited for without an end
         pytest.fail(f"is not ready: {process.communicate()}")
     line = process.stdout.readline()
-    assert line.startswith("livelog ready on "), line
+    assert line.startswith("livelog ready on "), (line, process.communicate(timeout=PATIENCE))
     url, _, trust = line.removeprefix("livelog ready on ").strip().partition(" ")
     assert url.startswith(scheme)
     assert url.endswith("/ws/live-log")
