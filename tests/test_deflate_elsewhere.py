@@ -7,13 +7,17 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.browser import Host, chromium, hosting
+from tests.support.browser import Host, hosting
 from tests.support.follower import NODE as NODE_PATH
 from tests.support.follower import npm_install
 from tests.support.wire import PATIENCE
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 PAGE = """([url, count]) => {
   window.got ??= [];
@@ -58,10 +62,11 @@ def contents(texts: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("batch", ["", "&batch=10"])
-def test_chromium_decodes_what_it_shares_also_when_it_joins_late(batch: str) -> None:
-    with hosting("--store", "memory", "--no-limits") as host, chromium() as browser:
+def test_chromium_decodes_what_it_shares_also_when_it_joins_late(
+    browser: Browser, batch: str
+) -> None:
+    with hosting("--store", "memory", "--no-limits") as host, browser.new_page() as page:
         url = f"{host.url.replace('http', 'ws', 1)}ws/live-log?message_types=user{batch}"
-        page = browser.new_page()
         page.goto(host.url + "healthz")
         sent: list[str] = []
         starts = []

@@ -110,7 +110,7 @@ def test_a_click_on_a_name_or_a_badge_narrows_the_view(host: Host, look: Look) -
     assert viewer.page.locator("#search").input_value() == '-channel:"the \\"pit\\""'
     host.publish(user("four", metadata=pit), user("five", metadata=trade))
     viewer.until_row("five")
-    assert viewer.rows() == ["one", "three", "five"]
+    viewer.until_rows(["one", "three", "five"])
     assert viewer.page.locator("#details").is_hidden()
     viewer.page.get_by_text("Ann B").click()
     choose(viewer, "Only this")
@@ -130,7 +130,7 @@ def test_a_chip_is_negated_and_removed(host: Host, look: Look) -> None:
     viewer.until("document.querySelectorAll('.row').length === 1")
     viewer.page.get_by_role("button", name="Leave these out: channel:c1").click()
     viewer.until("document.querySelectorAll('.row').length === 2")
-    assert viewer.rows() == ["0", "2"]
+    viewer.until_rows(["0", "2"])
     viewer.page.get_by_role("button", name="Remove: not channel:c1").click()
     viewer.until("document.querySelectorAll('.row').length === 3")
     assert viewer.page.locator(".chip").all_inner_texts() == ["type: user\n✕"]

@@ -51,7 +51,7 @@ def test_messages_by_time_narrow_the_view_by_a_brush(host: Host, look: Look) -> 
     viewer.page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + 20, steps=4)
     viewer.page.mouse.up()
     viewer.until("document.querySelectorAll('.row').length === 3")
-    assert viewer.rows() == [f"at {time}" for time in hours[3:6]]
+    viewer.until_rows([f"at {time}" for time in hours[3:6]])
     assert re.search(r"from=2025-12-03T02:.*&to=2025-12-03T05:", viewer.page.url)
     assert viewer.page.locator(".chip").count() == 2
     viewer.page.go_back()

@@ -150,7 +150,7 @@ def test_a_hit_outside_of_the_line_is_shown_in_it(host: Host, look: Look) -> Non
     viewer.page.locator("#search").fill("metadata.level:>=40")
     host.publish(user("strong", metadata={"level": 42}), user("weak", metadata={"level": 4}))
     viewer.until_row("strong")
-    assert viewer.rows() == ["metadata.level 42 strong"]
+    viewer.until_rows(["metadata.level 42 strong"])
 
 
 def test_rows_wrap_as_far_as_their_text_needs(host: Host, look: Look) -> None:

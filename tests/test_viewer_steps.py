@@ -91,7 +91,7 @@ def test_back_closes_a_panel_and_keeps_what_the_view_has_become(host: Host, look
     viewer.page.go_back()
     until_closed(viewer, "more")
     viewer.until("location.search === '?channel=a'")
-    assert viewer.rows() == ["one"]
+    viewer.until_rows(["one"])
     viewer.page.locator(".row .summary").tap()
     viewer.page.locator("#context").tap()
     viewer.until("document.querySelectorAll('.row').length === 2")

@@ -264,6 +264,13 @@ class Viewer:
         )
         return found
 
+    def until_rows(self, rows: list[str]) -> None:
+        """Wait until these are the summaries of the rows in sight."""
+        deadline = time.monotonic() + PATIENCE
+        while (found := self.rows()) != rows:
+            assert time.monotonic() < deadline, f"{found} are in sight, not {rows}"
+            self.page.wait_for_timeout(20)
+
     def text(self, selector: str) -> str:
         """Return the visible text of the element."""
         return self.page.locator(selector).inner_text()
