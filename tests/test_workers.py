@@ -218,8 +218,9 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(start: Start, tmp_path:
     process.send_signal(signal.SIGTERM)
     code, _, err = ended(process)
     assert code == 0
+    # At once, if it had lasted: on a busy machine it may have.
     said = re.findall(
-        r"worker (\d) \(process \d+\) was killed by signal 9; started again in 1 s", err
+        r"worker (\d) \(process \d+\) was killed by signal 9; started again in [01] s", err
     )
     assert sorted(said) == ["1", "2"]
 

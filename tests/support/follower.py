@@ -6,6 +6,7 @@ What the client says is kept in the order in which it said it.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
 import shutil
@@ -153,6 +154,7 @@ def _node(modules: Path) -> _Node:
             stdout=subprocess.PIPE,
             text=True,
         )
+        atexit.register(process.communicate)
         assert process.stdout is not None
         _nodes.append(_Node(process, int(process.stdout.readline())))
     return _nodes[-1]

@@ -7,6 +7,7 @@ its own, and a child of the process that asked for it.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import json
@@ -73,6 +74,11 @@ class _Waiting:
         program = [sys.executable, "-m", "tests.support.forks", str(there.fileno())]
         self._process = subprocess.Popen(program, cwd=ROOT, pass_fds=[there.fileno()])
         there.close()
+        atexit.register(self._end)
+
+    def _end(self) -> None:
+        self._link.close()
+        self._process.wait()
 
     def fork(self, arguments: Sequence[str], env: Mapping[str, str], ends: Sequence[int]) -> int:
         """Have a command run with these ends of pipes, and return its process id."""
