@@ -33,7 +33,7 @@ OLD = "/api/history?limit=10&offset=100"
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time runs faster: ten beats in a second."""
     monkeypatch.setattr(client, "_BEAT_SECONDS", 0.1)
-    monkeypatch.setattr(client, "_SILENT_BEATS", 3)
+    monkeypatch.setattr(client, "_SILENT_BEATS", 10)
     monkeypatch.setattr(client, "_SILENT_AT_START_BEATS", 50)
     monkeypatch.setattr(client, "_STARTING_BEATS", 200)
     monkeypatch.setattr(catchup, "RETRIES", (0.05, 0.1))
@@ -59,8 +59,8 @@ def frozen(folder: Path) -> Iterator[int]:
 
 async def settled(house: House) -> Http:
     """A client of a server whose reading process is at work."""
-    http = await house.http()
     await until(lambda: filled(house), "filled")
+    http = await house.http()  # one that says nothing for long is closed
     await page(http, limit=10, offset=100)
     await until(lambda: process_of(house)._has_answered, "a beat")
     return http
@@ -74,12 +74,12 @@ async def health(http: Http) -> Any:
 async def test_a_frozen_process_keeps_nobody_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "DEADLINE_SECONDS", 1.5)
     monkeypatch.setattr(client, "_LOST_BEATS", 10_000)
     async with keeping(tmp_path) as house:
         messages = await post(await house.http(), range(200))
         http = await settled(house)
-        with frozen(tmp_path):
+        with frozen(tmp_path), monkeypatch.context() as patch:
+            patch.setattr(client, "DEADLINE_SECONDS", 1.5)
             newest = await page(http, limit=10)
             assert newest["messages"] == messages[:-11:-1]
             assert newest["incomplete"] is True
@@ -100,13 +100,16 @@ async def test_a_frozen_process_keeps_nobody_waiting(
 async def test_a_process_that_stays_frozen_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "_LOST_BEATS", 10)
+    monkeypatch.setattr(client, "_LOST_BEATS", 10_000)
     async with keeping(tmp_path, faults=["the process that reads"]) as house:
         messages = await post(await house.http(), range(200))
         http = await settled(house)
         with frozen(tmp_path) as stopped:
-            assert (await page(http, limit=10, offset=100))["messages"] == messages[90:100][::-1]
-            assert reading_processes(tmp_path) != [stopped]
+            asking = asyncio.create_task(page(http, limit=10, offset=100))
+            with monkeypatch.context() as patch:
+                patch.setattr(client, "_LOST_BEATS", 10)
+                await until(lambda: stopped not in reading_processes(tmp_path), "its end")
+            assert (await asking)["messages"] == messages[90:100][::-1]
 
 
 @on_uvloop
@@ -163,8 +166,8 @@ async def test_a_client_is_not_dead_while_the_server_does_not_read_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "_LOST_BEATS", 10_000)
-    monkeypatch.setattr(client, "DEADLINE_SECONDS", 3)
-    async with keeping(tmp_path, ping_interval=0.3, ping_timeout=0.3) as house:
+    monkeypatch.setattr(client, "DEADLINE_SECONDS", 4)
+    async with keeping(tmp_path, ping_interval=1, ping_timeout=1) as house:
         await post(await house.http(), range(200))
         await settled(house)
         with frozen(tmp_path):
@@ -208,11 +211,11 @@ BROKEN = {"missing": "", "noisy": NOISE, "short-lived": "pass"}
 async def test_a_process_that_cannot_work_leaves_what_is_in_the_window(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
-    monkeypatch.setattr(client, "DEADLINE_SECONDS", 2)
     async with keeping(tmp_path, faults=["the process that reads"]) as house:
         messages = await post(await house.http(), range(200))
         http = await settled(house)
         with monkeypatch.context() as patch:
+            patch.setattr(client, "DEADLINE_SECONDS", 2)
             with_python(tmp_path, patch, BROKEN[broken])
             if broken == "missing":
                 (tmp_path / "python").unlink()

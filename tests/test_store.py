@@ -126,8 +126,8 @@ async def test_many_readers_resume_from_disk_under_live_traffic(tmp_path: Path) 
         for client, wanted, since in readers:
             await client.tell("subscribe", message_types=TYPES, filters=wanted, since=since)
         publishing = asyncio.create_task(publish_slowly(house, messages, range(2000, 2300)))
-        got = await soon(asyncio.gather(*(read_to_the_last(client) for client, *_ in readers)))
-        await soon(publishing)
+        got = await asyncio.gather(*(read_to_the_last(client) for client, *_ in readers))
+        await publishing
         hits = [[one for one in messages if plainly(one, wanted)] for wanted in wants]
         for (_, wanted, since), seqs in zip(readers, got, strict=True):
             expected = [one["seq"] for one in hits[wants.index(wanted)] if one["seq"] > since]
