@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import hypothesis.strategies as st
-from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from livelog.auth.principal import ANYBODY
@@ -199,8 +198,6 @@ TestWindowAgainstAList = WindowAgainstAList.TestCase
 TestCountedByList = CountedByList.TestCase
 TestCountedByNumber = CountedByNumber.TestCase
 TestPassing = Passing.TestCase
-for each in (TestCountedByList, TestCountedByNumber, TestPassing):
-    each.settings = settings(max_examples=30, deadline=None)
 
 
 def test_positions_are_renumbered_before_they_grow_too_large(monkeypatch: Any) -> None:

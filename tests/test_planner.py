@@ -209,27 +209,14 @@ def agree(sources: list[Json], asked: list[Question], limit: int, offset: int) -
             disks.disk.close()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
-    st.lists(messages.map(complete), min_size=1, max_size=12),
-    st.lists(st.tuples(filters, askers), min_size=1, max_size=4),
+    st.lists(with_values(messages).map(complete), min_size=1, max_size=12),
+    st.lists(st.tuples(filters, st.just({"and": []}) | findable, askers), min_size=1, max_size=4),
     st.integers(1, 12),
     st.integers(0, 6),
 )
 def test_all_sources_find_what_a_plain_loop_finds(
-    sources: list[Json], asked: list[Question], limit: int, offset: int
-) -> None:
-    agree(sources, asked, limit, offset)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    st.lists(with_values(messages).map(complete), min_size=1, max_size=12),
-    st.lists(st.tuples(st.just(Filters()) | filters, findable, askers), min_size=1, max_size=3),
-    st.integers(1, 12),
-    st.integers(0, 6),
-)
-def test_all_sources_find_what_an_expression_means(
     sources: list[Json], asked: list[tuple[Filters, Json, str | None]], limit: int, offset: int
 ) -> None:
     questions = [(structs.replace(wanted, where=where), asker) for wanted, where, asker in asked]
@@ -238,7 +225,7 @@ def test_all_sources_find_what_an_expression_means(
 
 def test_all_sources_tell_a_phrase_from_its_words() -> None:
     """With more candidates than are read, the words of a phrase are looked up, and then read."""
-    notes = ["red dragon", "dragon red", "a red dragon", "red or dragon"] * 20
+    notes = ["red dragon", "dragon red", "a red dragon", "red or dragon"] * 10
     sources = [
         complete({"type": "system", "event": "error", "data": {"note": note}}) for note in notes
     ]

@@ -2,9 +2,10 @@
 
     python -m tests.autobahn.echo [PORT]
 
-prints its URL and runs until it is terminated. It is livelog with two changes: a message is sent
-back in place of being carried out as a command, compressed if that was agreed to, and no events
-are sent. There are no limits, and messages may have 16 MiB, the most that is allowed.
+prints its URL and runs until it is terminated. It is livelog with three changes: a message is sent
+back in place of being carried out as a command, compressed if that was agreed to, no events are
+sent, and a turn may last long, so that a busy machine does not put an answer off until the
+connection has failed. There are no limits, and messages may have 16 MiB, the most that is allowed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from websockets.server import ServerProtocol
 
 from livelog import Config, Server
 from livelog.fanout.compression import Stream
+from livelog.net import scheduler
 from livelog.net.websocket import dispatch
 from livelog.net.websocket.connection import Connection
 from livelog.wire import frames
@@ -58,6 +60,7 @@ async def serve(port: int) -> None:
     with (
         mock.patch.object(dispatch, "message", _echo),
         mock.patch.object(Connection, "send", _send_nothing),
+        mock.patch.object(scheduler, "HOLD_SECONDS", 60.0),
     ):
         async with Server(config) as server:
             print(server.url, flush=True)
