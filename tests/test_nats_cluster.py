@@ -28,7 +28,7 @@ from livelog.log.log import Log
 from tests.support.brokers import brokers
 from tests.support.inside import Inside
 from tests.support.process import Start, port_of, ready
-from tests.support.wire import Client, Http, until, user
+from tests.support.wire import Client, Http, eventually, until, user
 
 PUBLISHERS = 4
 MESSAGES = 150
@@ -161,9 +161,8 @@ async def _live_through_it(start: Start, folder: Path, broker: Brokers) -> None:
         for found in every:
             assert found == sorted((seq, id) for id, seq in acknowledged.items())
         for number in range(3):
-            while len(found := await cluster.history(number)) < total:
-                pass
-            assert found == every[0][::-1]
+            ask = partial(cluster.history, number)
+            assert await eventually(ask, lambda found: len(found) >= total) == every[0][::-1]
 
 
 def _has_come_to(log: Log, seq: int) -> bool:
