@@ -270,6 +270,7 @@ async def test_an_index_of_the_write_ahead_log_that_was_cut_is_made_again(
         http = await house.http()
         messages = await post(http, range(1000))
         await until(lambda: filled(house), "filled")
+        await page(http, limit=1000)  # the reading process of a new store starts with a question
         for first in range(1000, 1030, 10):
             [reader] = reading_processes(tmp_path)
             os.kill(reader, signal.SIGSTOP)  # it would end, and be replaced
