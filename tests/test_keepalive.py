@@ -135,3 +135,15 @@ async def test_messages_sent_to_it_are_no_sign_that_a_peer_lives() -> None:
             house.publish("hello")
             await client.more()
         assert b"connection_timeout" in await client.upto(b"}\x88")
+
+
+@on_uvloop
+async def test_a_ping_that_is_due_when_tcp_has_ended_harms_nobody() -> None:
+    """The transport tells its end in a later turn of the loop, and timers come first."""
+    async with serving(ping_interval=0.3, ping_timeout=PATIENCE) as house:
+        await house.client()
+        house.inside.connection.eof_received()
+        client = await house.client()
+        for _ in range(2):
+            assert await client.frame() == (PING, b"", True)
+            await client.send(frame(b"", PONG))

@@ -326,7 +326,7 @@ class Connection(asyncio.Protocol):
         if self.leaving:
             self._guarded(closing.peer_has_waited, self)
             return
-        deadlines.look_after(self, now)
+        self._guarded(deadlines.look_after, self, now)
 
     def set_timer(self) -> None:
         """Set the deadline anew, after something that moves it."""

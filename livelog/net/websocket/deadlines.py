@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from msgspec import UNSET
+from websockets.protocol import State
 
 from livelog.errors import POLICY_VIOLATION, Reason, RefusedError
 from livelog.net.websocket import backpressure, closing, inbox, session
@@ -45,6 +46,8 @@ def _review(timed: Timed, now: float) -> None:
 
 
 def _keep_alive(timed: Timed, due: Due) -> None:
+    if timed.websocket.state is State.CLOSED:
+        return  # TCP has ended, and the transport is about to
     if due is Due.PING:
         timed.keepalive.pinged = timed.context.loop.time()
         timed.websocket.send_ping(b"")
