@@ -20,6 +20,7 @@ from livelog.engine.base import Engine, MakeEngine, Presence
 from livelog.engine.factory import engine_of
 from livelog.errors import ConfigError, NotRunningError, RefusedError
 from livelog.fanout.ticker import Ticker
+from livelog.index import text
 from livelog.net import urls
 from livelog.net.admin.effects import Effects
 from livelog.net.admin.nodes import answering
@@ -154,6 +155,7 @@ class Server(Administered):
             # Between engine and store: the engine may commit until it is closed.
             parts.callback(self._end_subscriptions)
             self._context = self._build()
+            text.prepare()
             await self._join_log(parts)
             await self._listen(parts)
             self._parts = parts.pop_all()
