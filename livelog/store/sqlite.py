@@ -339,12 +339,7 @@ class SqliteReader:
         return chunk
 
     async def records(self, cursor: int, upto: int, limit: int) -> list[Record]:
-        """Return at most `limit` messages after `cursor`, none above `upto`.
-
-        Both are from before the file was opened. A new one has none of them, and needs no process.
-        """
-        if not self._last_position:
-            return []
+        """Return at most `limit` messages after `cursor`, none above `upto`."""
         call = RecordsCall(cursor, upto, limit)
         for _ in range(_TRIES):
             try:
