@@ -327,10 +327,11 @@ def test_nothing_is_left_in_a_page_whose_rows_have_moved(tmp_path: Path) -> None
 
 
 CHILD = """
-import asyncio, os, signal, sys
+import asyncio, sys
 from livelog import Config, Server
 from livelog.wire.acts import Erase
 from livelog.store.upkeep import Upkeep
+from tests.support.disk import die
 from tests.support.inside import Inside
 from tests.support.scrubbing import published
 from tests.test_erasure import USER, mixed
@@ -343,7 +344,7 @@ async def main():
         await published(server, mixed(300))
         engine = Inside(server).engine
         act = engine.act
-        engine.act = lambda one, done: act(one, lambda seq: os.kill(os.getpid(), signal.SIGKILL))
+        engine.act = lambda one, done: act(one, lambda seq: die(sys.argv[1]))
         await server.admin("erase", user_id=USER)
 
 asyncio.run(main())

@@ -168,10 +168,11 @@ async def test_a_redaction_keeps_to_direct_messages_of_two(tmp_path: Path) -> No
 
 
 CHILD = """
-import asyncio, os, signal, sys
+import asyncio, sys
 from livelog import Config, Server
 from livelog.wire.acts import Group, Redact
 from livelog.store.upkeep import Upkeep
+from tests.support.disk import die
 from tests.support.inside import Inside
 from tests.support.scrubbing import published
 from tests.test_redaction import secret, said
@@ -184,7 +185,7 @@ async def main():
         seqs = await published(server, [secret(n) if n % 7 == 3 else said(n) for n in range(200)])
         group = Group("user", tuple(seqs[3::7]))
         act = Redact(by="mod", at="2026-01-01T12:00:00Z", groups=(group,))
-        Inside(server).engine.act(act, lambda seq: os.kill(os.getpid(), signal.SIGKILL))
+        Inside(server).engine.act(act, lambda seq: die(sys.argv[1]))
         await asyncio.sleep(30)
 
 asyncio.run(main())

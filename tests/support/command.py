@@ -59,13 +59,11 @@ async def running(
     env = {**CLEAN, **variables}
     pipes = {"stdin": stdin, "stdout": PIPE, "stderr": PIPE}
     # Without buffers: what was not read as a line is there for `communicate`.
-    process = livelog(*arguments, env=env, anew=anew, bufsize=0, **pipes)
-    try:
-        yield Command(process)
-    finally:
-        if process.poll() is None:
+    with livelog(*arguments, env=env, anew=anew, bufsize=0, **pipes) as process:
+        try:
+            yield Command(process)
+        finally:
             process.kill()
-            await asyncio.to_thread(process.communicate)
 
 
 async def done(*arguments: str, given: str = "", **how: Any) -> tuple[int, str, str]:

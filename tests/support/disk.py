@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from livelog.errors import RefusedError
 from livelog.index.paging import Chunk, Page, Span
@@ -135,3 +137,13 @@ def reading_processes(path: Path) -> list[int]:
                 if b"livelog.store.reader" in arguments and str(path).encode() in arguments[-2]:
                     found.append(int(entry.name))
     return found
+
+
+def die(path: str) -> NoReturn:
+    """Kill this process, and first those that read its store.
+
+    Who closes the file last would write the write-ahead log back.
+    """
+    for process in (*reading_processes(Path(path)), os.getpid()):
+        os.kill(process, signal.SIGKILL)
+    raise AssertionError("it lives")
