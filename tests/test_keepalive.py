@@ -147,3 +147,29 @@ async def test_a_ping_that_is_due_when_tcp_has_ended_harms_nobody() -> None:
         for _ in range(2):
             assert await client.frame() == (PING, b"", True)
             await client.send(frame(b"", PONG))
+
+
+class Broken:
+    """A connection with an internal error."""
+
+    def __init__(self) -> None:
+        self.ended = False
+
+    def on_deadline(self, now: float) -> None:
+        """Fail."""
+        raise ZeroDivisionError
+
+    def abort(self) -> None:
+        """Note that it was dropped."""
+        self.ended = True
+
+
+@on_uvloop
+async def test_an_internal_error_at_a_deadline_ends_one_connection_only() -> None:
+    async with serving(ping_interval=0.3, faults=["what was due for a connection failed"]) as house:
+        client, broken = await house.client(), [Broken() for _ in range(3)]
+        due = house.context.loop.time() + 0.3
+        for peer in (broken[0], house.inside.connection, *broken[1:]):
+            house.context.timers.set(peer, due)
+        assert await client.frame() == (PING, b"", True)
+        assert all(peer.ended for peer in broken)

@@ -37,6 +37,9 @@ class Timed(Protocol):
     def on_deadline(self, now: float) -> None:
         """Do what is due at the time that was set."""
 
+    def abort(self) -> None:
+        """Drop the connection at once."""
+
     def __hash__(self) -> int: ...
 
 

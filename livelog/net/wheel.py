@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from livelog.net.context import Context
+
+_log = logging.getLogger(__name__)
 
 
 class Wheel:
@@ -22,7 +25,11 @@ class Wheel:
             context.loop_lag.add(max(0.0, now - self._next.when()))
         self._next = context.loop.call_later(context.timers.tick, self.turn)
         for peer in context.timers.expired(now):
-            peer.on_deadline(now)
+            try:
+                peer.on_deadline(now)
+            except Exception:  # the others that are due have been taken from the timers, too
+                _log.exception("what was due for a connection failed")
+                peer.abort()
         context.limiter.sweep()
         if context.online is not None:
             context.online.tick(context.clock())

@@ -37,6 +37,9 @@ class Closer(inbox.Receiver, Protocol):
     def on_deadline(self, now: float) -> None:
         """Look after the connection at the time that was set."""
 
+    def abort(self) -> None:
+        """Drop the connection at once."""
+
     def pump(self, *, only_the_end: bool = False) -> None:
         """Send what the protocol has to say by itself."""
 
