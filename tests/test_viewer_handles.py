@@ -285,7 +285,9 @@ def test_fields_and_known_values_are_suggested(host: Host, look: Look) -> None:
     options.filter(has_text="pit").click()
     assert search.input_value() == '-channel:"the pit"'
     viewer.until("document.querySelectorAll('.row').length === 2")
-    search.press_sequentially(" metadata.")
+    search.press_sequentially(" meta")
+    viewer.until("document.querySelectorAll('.row').length === 0")
+    search.press_sequentially("data.")
     viewer.until("document.querySelectorAll('#suggestions li').length === 2")
     assert sorted(options.all_inner_texts()) == ['metadata."my level":', "metadata.channel:"]
     press("Escape")

@@ -14,6 +14,7 @@ export class Suggestions {
   #list;
   #on;
   #known = new Map(); // field → { at, values }
+  #fields = []; // of the last messages that there were: a word that is half typed may find none
   #word = null;
   #chosen = -1;
   #timer = 0;
@@ -24,6 +25,7 @@ export class Suggestions {
     this.#search = search;
     this.#list = list;
     this.#on = on;
+    search.addEventListener("focus", () => this.#learn());
     search.addEventListener("input", () => this.#soon());
     search.addEventListener("keydown", (event) => this.#pressed(event));
     search.addEventListener("blur", () => this.#close());
@@ -50,9 +52,15 @@ export class Suggestions {
   }
 
   async #textsFor({ field, prefix }) {
-    if (!field) return fieldsFor(prefix, this.#on.fields());
+    if (!field) return fieldsFor(prefix, this.#learn());
     if (!isCounted(field)) return [];
     return valuesFor(field, prefix, await this.#valuesOf(field));
+  }
+
+  #learn() {
+    const fields = this.#on.fields();
+    if (fields.length) this.#fields = fields;
+    return this.#fields;
   }
 
   async #valuesOf(field) {
