@@ -14,7 +14,7 @@ export class Suggestions {
   #list;
   #on;
   #known = new Map(); // field → { at, values }
-  #fields = []; // of the last messages that there were: a word that is half typed may find none
+  #fields = []; // those of the messages in the list, while it had any: half of a word may find none
   #word = null;
   #chosen = -1;
   #timer = 0;
