@@ -27,7 +27,7 @@ from tests.support.operating import quick_words as quick_words
 from tests.support.process import start as start
 
 settings.register_profile("livelog", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("checks", settings.get_profile("livelog"), max_examples=25)
+settings.register_profile("checks", settings.get_profile("livelog"), max_examples=15)
 # Before a change lands there are twenty minutes for all tests; by hand there is time for more.
 settings.load_profile("checks" if os.environ.get("CI") else "livelog")
 

@@ -38,8 +38,7 @@ def test_the_title_has_the_number_of_unread_messages(host: Host, look: Look) -> 
     viewer.until("document.title === '(2) livelog'")
     viewer.page.evaluate(OUT_OF_SIGHT, False)
     assert viewer.page.title() == "livelog"
-    viewer.scroll(-2000)
-    viewer.until("document.getElementById('rows').scrollTop < 3000")
+    viewer.scroll_away()
     host.publish("three")
     viewer.until("document.title === '(1) livelog'")
     viewer.page.keyboard.press("End")

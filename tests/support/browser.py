@@ -166,6 +166,9 @@ def hosting(*arguments: str) -> Iterator[Host]:
         host.kill()
 
 
+AWAY = """(({ scrollTop, clientHeight, scrollHeight }) =>
+    scrollTop + clientHeight < scrollHeight - 100)(document.getElementById('rows'))"""
+
 AT_REST = """(async () => {
   const frame = () => new Promise(requestAnimationFrame);
   const places = () => JSON.stringify([
@@ -279,6 +282,10 @@ class Viewer:
         """Turn the wheel over the rows."""
         self.page.locator("#rows").hover()
         self.page.mouse.wheel(0, pixels)
+
+    def scroll_away(self) -> None:
+        """Turn the wheel up until the newest row is out of sight."""
+        self.again_until(lambda: self.scroll(-2000), lambda: bool(self.page.evaluate(AWAY)))
 
 
 Look = Callable[..., Viewer]
