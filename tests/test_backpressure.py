@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
@@ -61,6 +62,15 @@ async def test_a_stalled_reader_costs_the_others_nothing_and_later_gets_it_all()
         await until(lambda: house.context.catch_up.idle, "all caught up")
         house.publish("live again")
         assert await stalled.contents(1) == ["live again"]
+
+
+@on_each_loop
+async def test_who_sends_no_more_and_reads_nothing_is_dropped_as_any_stalled_reader() -> None:
+    async with serving(stall_seconds=0.6, close_timeout=0.3) as house:
+        client = await house.client("?message_types=user", receive_buffer=4096)
+        await publish_until_blocked(house, readers=[])
+        client.sock.shutdown(socket.SHUT_WR)
+        await house.emptied()
 
 
 @on_each_loop

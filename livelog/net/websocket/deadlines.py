@@ -46,9 +46,9 @@ def _review(timed: Timed, now: float) -> None:
 
 
 def _keep_alive(timed: Timed, due: Due) -> None:
-    if timed.websocket.state is State.CLOSED:
-        return  # TCP has ended, and the transport is about to
     if due is Due.PING:
+        if timed.websocket.state is State.CLOSED:
+            return  # TCP has ended, and the transport is about to
         timed.keepalive.pinged = timed.context.loop.time()
         timed.websocket.send_ping(b"")
         timed.pump()
